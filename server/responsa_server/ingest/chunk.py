@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from itertools import accumulate
 
+from responsa_server.domain.knowledge import Chunking
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, byte_positions, char_positions
 
 TokenOffsets = Callable[[str], Sequence[tuple[int, int]]]
@@ -33,18 +34,6 @@ _MAX_CLUSTER_CHARS = 64
 _MAX_GAP_CHARS = 200
 
 _SENTENCE_END = re.compile(r"[.!?…。！？।؟]['\"”’»)\]]*\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkSettings:
-    """max_tokens: at least 1; overlap_tokens: at least 0 and less than max_tokens."""
-
-    max_tokens: int = 500
-    overlap_tokens: int = 50
-
-    def __post_init__(self) -> None:
-        if self.max_tokens < 1 or not 0 <= self.overlap_tokens < self.max_tokens:
-            raise ValueError("passages need max_tokens >= 1 and 0 <= overlap_tokens < max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +82,13 @@ class _Atoms:
     borders: bytearray
 
 
-def chunk_document(
-    document: ParsedDocument, token_offsets: TokenOffsets, settings: ChunkSettings | None = None
-) -> list[Chunk]:
-    """Passages in order. Together they hold every visible character; each begins after the beginning of the previous one."""
-    bounds = settings or ChunkSettings()
+def chunk_document(document: ParsedDocument, token_offsets: TokenOffsets, chunking: Chunking) -> list[Chunk]:
+    """Passages in order. Together they hold every visible character; each begins after the beginning of the previous one.
+
+    chunking: at least one token per passage, and an overlap below that. Raises ValueError for other values.
+    """
+    if not 0 <= chunking.overlap_tokens < chunking.max_tokens:
+        raise ValueError("the overlap of passages must be at least 0 and less than max_tokens")
     text = document.canonical_text
     data = text.encode()
     edges = char_positions(
@@ -107,7 +98,7 @@ def chunk_document(
     atoms = _atoms(text, token_offsets)
     _mark_blocks(text, atoms, document.blocks, spans)
     paths = _HeadingPaths(document.blocks, spans)
-    ranges = list(_ranges(atoms, bounds))
+    ranges = list(_ranges(atoms, chunking))
     corners = sorted({c for first, last, _ in ranges for c in (atoms.starts[first], atoms.ends[last - 1])})
     place = dict(zip(corners, byte_positions(text, corners), strict=True))
     chunks: list[Chunk] = []
@@ -260,37 +251,37 @@ def _mark_blocks(text: str, atoms: _Atoms, blocks: Sequence[Block], spans: Seque
         after_heading = is_heading
 
 
-def _ranges(atoms: _Atoms, settings: ChunkSettings) -> Iterator[tuple[int, int, int]]:
+def _ranges(atoms: _Atoms, chunking: Chunking) -> Iterator[tuple[int, int, int]]:
     """(first, last, own) atom indexes of each passage: it holds atoms [first, last), and those before `own` are shared."""
     count = len(atoms.starts)
     totals = array("q", accumulate(atoms.weights, initial=0))
     gaps = array("q", (k for k in range(1, count) if atoms.starts[k] - atoms.ends[k - 1] > _MAX_GAP_CHARS))
     first = own = 0
     while own < count:
-        limit = max(bisect_right(totals, totals[first] + settings.max_tokens) - 1, own + 1)
+        limit = max(bisect_right(totals, totals[first] + chunking.max_tokens) - 1, own + 1)
         gap = bisect_right(gaps, own)
         if gap < len(gaps):
             limit = min(limit, gaps[gap])
         last = (
             limit
             if limit >= count or (gap < len(gaps) and limit == gaps[gap])
-            else _cut(atoms, totals, first, own, limit, settings)
+            else _cut(atoms, totals, first, own, limit, chunking)
         )
         yield first, last, own
         if last >= count:
             return
-        shared = _shared_from(atoms, totals, last, settings)
+        shared = _shared_from(atoms, totals, last, chunking)
         # Leave room for at least one atom that is not shared, and make progress.
-        shared = max(shared, first + 1, bisect_left(totals, totals[last + 1] - settings.max_tokens))
+        shared = max(shared, first + 1, bisect_left(totals, totals[last + 1] - chunking.max_tokens))
         if gap < len(gaps) and gaps[gap] == last:
             shared = last
         first, own = min(shared, last), last
 
 
-def _cut(atoms: _Atoms, totals: array[int], first: int, own: int, limit: int, settings: ChunkSettings) -> int:
+def _cut(atoms: _Atoms, totals: array[int], first: int, own: int, limit: int, chunking: Chunking) -> int:
     """The atom before which a passage from `first` ends: the latest border of the best kind within reach."""
     for kind, share in _FILLED:
-        lowest = max(own + 1, bisect_left(totals, totals[first] + int(share * settings.max_tokens)))
+        lowest = max(own + 1, bisect_left(totals, totals[first] + int(share * chunking.max_tokens)))
         found = _latest(atoms.borders, kind, lowest, limit)
         if found is not None:
             return found
@@ -310,10 +301,10 @@ def _earliest(borders: bytearray, kind: _Border, lowest: int, highest: int) -> i
     return min((place for place in places if place >= 0), default=None)
 
 
-def _shared_from(atoms: _Atoms, totals: array[int], last: int, settings: ChunkSettings) -> int:
+def _shared_from(atoms: _Atoms, totals: array[int], last: int, chunking: Chunking) -> int:
     """Where the overlap with the next passage begins: at a sentence if that keeps half of the overlap, else at a word."""
-    lowest = bisect_left(totals, totals[last] - settings.overlap_tokens)
-    half = bisect_left(totals, totals[last] - settings.overlap_tokens // 2)
+    lowest = bisect_left(totals, totals[last] - chunking.overlap_tokens)
+    half = bisect_left(totals, totals[last] - chunking.overlap_tokens // 2)
     for kind, highest in ((_Border.SENTENCE, half), (_Border.WORD, last)):
         found = _earliest(atoms.borders, kind, lowest, highest)
         if found is not None:

@@ -17,7 +17,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.passages import NewPassage, Passage, PassageVector, VectorKind
 from responsa_server.domain.turns import NewId
-from responsa_server.ingest.chunk import Chunk, ChunkSettings, chunk_document
+from responsa_server.ingest.chunk import Chunk, chunk_document
 from responsa_server.search.embedder import Embedder
 from responsa_server.text.canonical import ParsedDocument
 from responsa_server.text.lexical import Analyzer, language_of, tsvector_literal
@@ -128,8 +128,7 @@ class Indexer:
 
     def _cut(self, parsed: ParsedDocument, chunking: Chunking) -> CutDocument:
         language = parsed.language or language_of(parsed.canonical_text)
-        settings = ChunkSettings(chunking.max_tokens, chunking.overlap_tokens)
-        chunks = chunk_document(parsed, self._embedder.token_offsets, settings)
+        chunks = chunk_document(parsed, self._embedder.token_offsets, chunking)
         found = pieces(parsed.canonical_text, parsed.blocks, language)
         return CutDocument(language, chunks, found, [piece.byte_start for piece in found])
 

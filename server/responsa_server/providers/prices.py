@@ -54,11 +54,6 @@ class Prices:
         self._free = frozenset(free)
         self._found: dict[tuple[str, date], Price | None] = {}
 
-    @property
-    def as_of(self) -> date:
-        """When the list was made."""
-        return self._known.as_of
-
     def price(self, model: str, at: date) -> Price | None:
         """See `PriceTable.price`. A row for the exact name wins over the longest matching prefix; among those rows, the latest one valid on that day wins."""
         if (model, at) not in self._found:

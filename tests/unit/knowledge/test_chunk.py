@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from responsa_server.ingest.chunk import PIECE_CHARS, Chunk, ChunkSettings, TokenOffsets, chunk_document
+from responsa_server.domain.knowledge import Chunking
+from responsa_server.ingest.chunk import PIECE_CHARS, Chunk, TokenOffsets, chunk_document
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.text.canonical import ParsedDocument
 from tests.unit.knowledge.originals import original_of
@@ -92,7 +93,7 @@ def test_passages_are_exact_and_cover_all_that_is_visible(
     text: str, tokenizer: TokenOffsets, most: int, overlap: int, kind: str
 ) -> None:
     document = parse(text, kind) if text.strip() else ParsedDocument("t", text, (), None, "TEXT")
-    bounds = ChunkSettings(most, min(overlap, most - 1))
+    bounds = Chunking(most, min(overlap, most - 1))
     chunks = chunk_document(document, tokenizer, bounds)
     check(document, chunks)
     if tokenizer is words:
@@ -104,7 +105,7 @@ def test_passages_are_exact_and_cover_all_that_is_visible(
 def test_sizes_and_overlap_of_plain_prose(tokenizer: TokenOffsets) -> None:
     text = " ".join(f"Sentence {n} says that water boils at {n} degrees." for n in range(1000))
     document = parse(text, "TEXT")
-    chunks = chunk_document(document, tokenizer)
+    chunks = chunk_document(document, tokenizer, Chunking())
     check(document, chunks)
     for chunk in chunks:
         assert chunk.tokens == len(tokenizer(chunk.text)) <= 500
@@ -117,7 +118,7 @@ def test_sizes_and_overlap_of_plain_prose(tokenizer: TokenOffsets) -> None:
 
 
 def test_short_documents_are_one_passage() -> None:
-    (chunk,) = chunk_document(parse("# A\n\nb\n\n## C\n\nd\n"), words)
+    (chunk,) = chunk_document(parse("# A\n\nb\n\n## C\n\nd\n"), words, Chunking())
     assert chunk == Chunk(0, 0, 15, "# A\n\nb\n\n## C\n\nd", 7, ("A",))
 
 
@@ -125,7 +126,7 @@ def test_headings_stay_with_what_follows_and_give_the_path() -> None:
     section = "\n\n".join(" ".join(f"w{n}x{m}" for m in range(12)) + "." for n in range(3))
     text = "# Top\n\n" + "\n\n".join(f"## Part {n}\n\n### Detail {n}\n\n{section}" for n in range(20))
     document = parse(text)
-    chunks = chunk_document(document, words, ChunkSettings(60, 10))
+    chunks = chunk_document(document, words, Chunking(60, 10))
     check(document, chunks)
     assert len(chunks) > 10
     for chunk in chunks:
@@ -138,7 +139,7 @@ def test_headings_stay_with_what_follows_and_give_the_path() -> None:
 
 def test_breaks_are_at_sentences_rather_than_words() -> None:
     text = " ".join("one two three four five six seven." for _ in range(200))
-    for chunk in chunk_document(parse(text, "TEXT"), words, ChunkSettings(30, 0)):
+    for chunk in chunk_document(parse(text, "TEXT"), words, Chunking(30, 0)):
         assert chunk.text.startswith("one")
         assert chunk.text.endswith("seven.")
 
@@ -146,7 +147,7 @@ def test_breaks_are_at_sentences_rather_than_words() -> None:
 @pytest.mark.parametrize("cluster", ["e\u0301", "👨‍👩‍👧", "🇩🇪", "👍🏽", "각", "नि", "\r\n."])
 def test_perceived_characters_are_whole(cluster: str) -> None:
     text = cluster * 400
-    chunks = chunk_document(parse(text, "TEXT"), bytewise, ChunkSettings(50, 10))
+    chunks = chunk_document(parse(text, "TEXT"), bytewise, Chunking(50, 10))
     assert len(chunks) > 5
     for chunk in chunks:
         assert chunk.text.strip() == chunk.text
@@ -161,7 +162,7 @@ def test_one_word_a_hundred_thousand_times_is_cut_in_pieces() -> None:
         longest = max(longest, len(text))
         return words(text)
 
-    chunks = chunk_document(parse("word " * 100_000, "TEXT"), watched)
+    chunks = chunk_document(parse("word " * 100_000, "TEXT"), watched, Chunking())
     assert longest <= PIECE_CHARS
     assert {chunk.tokens for chunk in chunks[:-1]} == {500}
     assert len(chunks) == 223
@@ -173,7 +174,7 @@ def test_one_word_a_hundred_thousand_times_is_cut_in_pieces() -> None:
 @pytest.mark.parametrize("tokenizer", [words, forgetful])
 def test_passages_stay_small_whatever_the_tokenizer_says(text: str, tokenizer: TokenOffsets) -> None:
     document = parse(text, "TEXT")
-    chunks = chunk_document(document, tokenizer)
+    chunks = chunk_document(document, tokenizer, Chunking())
     check(document, chunks)
     assert max(len(chunk.text) for chunk in chunks) <= 500 * 64
 
@@ -181,4 +182,4 @@ def test_passages_stay_small_whatever_the_tokenizer_says(text: str, tokenizer: T
 @pytest.mark.parametrize(("most", "overlap"), [(0, 0), (10, 10), (10, -1)])
 def test_settings_are_checked(most: int, overlap: int) -> None:
     with pytest.raises(ValueError, match="overlap"):
-        ChunkSettings(most, overlap)
+        chunk_document(parse("Words.", "TEXT"), words, Chunking(most, overlap))

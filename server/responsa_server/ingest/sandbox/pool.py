@@ -34,7 +34,6 @@ from responsa_server.ingest.sandbox.protocol import (
     JobEnded,
     KillJob,
     ParseJob,
-    Ready,
     pack_message,
     unpack_message,
     unpack_result,
@@ -146,7 +145,7 @@ class ParserPool:
 
     def _refusal(self, zygote: _ZygoteClient) -> str | None:
         """Why this kernel does not allow parsing; None when it does."""
-        found = SandboxCapabilities(zygote.ready.landlock_abi, zygote.ready.seccomp)
+        found = zygote.capabilities
         if found.complete or self._allow_unconfined:
             return None
         return f"{found.sentence} Documents are parsed only with both; see the setting ingestion.allow_unconfined."
@@ -274,13 +273,13 @@ class _ZygoteClient:
 
     def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
         self.lost = False
-        self.ready: Ready
+        self.capabilities: SandboxCapabilities
         self._process = process
         self._control = control
         self._jobs = itertools.count(1)
         self._running: dict[int, asyncio.Future[int]] = {}
         self._loop = asyncio.get_running_loop()
-        self._ready: asyncio.Future[Ready] = self._loop.create_future()
+        self._ready: asyncio.Future[SandboxCapabilities] = self._loop.create_future()
         self._loop.add_reader(control.fileno(), self._receive)
 
     @classmethod
@@ -298,7 +297,7 @@ class _ZygoteClient:
         client = cls(process, ours)
         try:
             async with asyncio.timeout(_START_SECONDS):
-                client.ready = await client._ready
+                client.capabilities = await client._ready
         except TimeoutError:
             await client.close()
             raise ParserUnavailable(
@@ -374,9 +373,9 @@ class _ZygoteClient:
                 self._lose("It ended.")
                 return
             match unpack_message(packet):
-                case Ready() as ready:
+                case SandboxCapabilities() as found:
                     if not self._ready.done():
-                        self._ready.set_result(ready)
+                        self._ready.set_result(found)
                 case Failed(message):
                     self._lose(message)
                 case JobEnded(job, status):

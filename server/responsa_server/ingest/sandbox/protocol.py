@@ -15,6 +15,7 @@ from typing import Literal, cast
 
 from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
 from responsa_server.ingest import rejections
+from responsa_server.ingest.sandbox.confinement import SandboxCapabilities
 from responsa_server.text.canonical import (
     MAX_BLOCKS,
     MAX_TITLE_CHARS,
@@ -61,14 +62,6 @@ class KillJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """The zygote has loaded its parsers."""
-
-    landlock_abi: int
-    seccomp: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Failed:
     """The zygote cannot work and is ending."""
 
@@ -83,11 +76,12 @@ class JobEnded:
     status: int
 
 
-ControlMessage = ParseJob | KillJob | Ready | Failed | JobEnded
+ControlMessage = ParseJob | KillJob | SandboxCapabilities | Failed | JobEnded
+"""SandboxCapabilities: the zygote has loaded its parsers, and the kernel has these."""
 _MESSAGES: dict[str, type[ControlMessage]] = {
     "parse": ParseJob,
     "kill": KillJob,
-    "ready": Ready,
+    "ready": SandboxCapabilities,
     "failed": Failed,
     "ended": JobEnded,
 }

@@ -37,7 +37,6 @@ from responsa_server.ingest.sandbox.protocol import (
     JobEnded,
     KillJob,
     ParseJob,
-    Ready,
     pack_message,
     pack_rejection,
     pack_result,
@@ -277,7 +276,7 @@ def _main(control_number: int, table: str) -> int:
     # The modules loaded by now are never freed: a garbage collection in a child would only copy their pages.
     gc.collect()
     gc.freeze()
-    zygote.send(Ready(found.landlock_abi, found.seccomp))
+    zygote.send(found)
     try:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             zygote.serve(wakeup)
