@@ -25,8 +25,8 @@ TokenOffsets = Callable[[str], Sequence[tuple[int, int]]]
 
 # Tokenizers get pieces of at most this many characters.
 PIECE_CHARS = 8192
-# A token over more characters than this (a WordPiece tokenizer gives one for any unknown "word", however long)
-# counts as several: a passage must stay small enough to read and to store.
+# A token of more characters than this counts as several, because a passage must stay small enough to read and to store. (A WordPiece tokenizer
+# makes one token of any unknown "word", however long.)
 MAX_ATOM_CHARS = 32
 # Combining marks may extend an atom to this length.
 _MAX_CLUSTER_CHARS = 64
@@ -54,7 +54,7 @@ class Chunk:
 
 
 class _Border(IntEnum):
-    """How good it is to cut before an atom."""
+    """How well a passage can end before an atom: a greater value is a better border."""
 
     INSIDE_WORD = 0
     WORD = 1
@@ -118,7 +118,7 @@ def chunk_document(document: ParsedDocument, token_offsets: TokenOffsets, chunki
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
-    """Cut [0, len(text)) into pieces for the tokenizer: after white space where there is any."""
+    """Cut [0, len(text)) into pieces for the tokenizer, after white space if possible."""
     start = 0
     while start < len(text):
         end = min(start + PIECE_CHARS, len(text))
@@ -209,7 +209,7 @@ def _border(text: str, previous_end: int, start: int) -> _Border:
 
 
 def _may_cut(text: str, place: int) -> bool:
-    """Whether a user-perceived character may end at `place`; the common cases of UAX #29, not all."""
+    """Whether a user-perceived character may end at `place`. Covers the common cases of UAX #29."""
     if not 0 < place < len(text):
         return True
     after, before = text[place], text[place - 1]

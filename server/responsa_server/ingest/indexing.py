@@ -1,4 +1,4 @@
-"""Turns a parsed document into passages for storage: cut, planned and embedded, in batches."""
+"""Makes passages for storage from a parsed document: it is cut, and the vectors of each passage are planned and embedded, in batches."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ _KINDS: Final = {
 
 
 def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> list[PlannedVector]:
-    """Windows short enough that the model reads each one, with the context before it, to its last token."""
+    """Windows that are short enough for the model to read each one completely, with the context before it."""
     room = embedder.max_tokens - len(embedder.token_offsets(context)) - 1
     offsets = embedder.token_offsets(text)
     found: list[PlannedVector] = []

@@ -1,4 +1,4 @@
-"""What stands around a model: the limits of its key, retries, and the chain that calls the next model if one fails before its answer begins.
+"""The layers around a model: the limits of its key, retries, and the chain that calls the next model if one fails before its answer begins.
 
 Retries are our own code instead of a library: retry libraries swallow the exception that closes a generator, and do not accept a clock.
 """
@@ -84,7 +84,7 @@ class KeyLimits:
 
 
 class Limited:
-    """A `ChatModel` that holds one of its key's places for as long as its answer takes."""
+    """A `ChatModel` that occupies one of the places of its key during its answer."""
 
     def __init__(self, model: ChatModel, limits: KeyLimits) -> None:
         self._model = model

@@ -252,7 +252,7 @@ def _warm_up(formats: Formats, parsers: Mapping[str, Parser]) -> None:
 
 
 def _wake(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: SIGCHLD arrives through the wakeup descriptor."""
+    """Do nothing: the wakeup descriptor reports SIGCHLD."""
 
 
 def _main(control_number: int, table: str) -> int:
