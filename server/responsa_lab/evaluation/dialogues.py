@@ -194,7 +194,8 @@ class Shelf:
     @classmethod
     async def of(cls, client: AsyncResponsa, agent: str) -> Shelf:
         """The documents of an agent. Raises CommandFailed if there are none."""
-        collections = list((await client.agent(agent)).collections)
+        # As `responsa samples load` chooses the collection of an agent's samples.
+        collections = list((await client.agent(agent)).collections) or [f"collections/{agent}"]
         keys: dict[str, str] = {}
         for one in collections:
             try:

@@ -46,13 +46,19 @@ class Extraction:
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """How to search. top_k: 1 to 50 passages, None for as many as the source reads by itself; threshold: 0 to 1, the least score; rerank: whether candidates
-    are read again beside the question. expansions: other words to search for besides, which add passages, and leave the question no less supported than alone."""
+    """How to search.
+
+    top_k: 1 to 50 passages, None for the source's own number; threshold: 0 to 1, the lowest score; rerank: whether candidates are read once more with the
+    question. expansions: further words to search for; they add passages and never lower the question's support. last: collections whose passages are used
+    only when no other passage supports an answer, by `support` (0 to 1; None for the source's own).
+    """
 
     top_k: int | None = None
     threshold: float = 0.0
     rerank: bool = True
     expansions: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+    support: float | None = None
 
 
 DEFAULT_SEARCH: Final = SearchOptions()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -23,13 +24,15 @@ from responsa_server.search.claims import THRESHOLD, ClaimSupport, Excerpt, exce
 from responsa_server.search.embedder import Embedder
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.extract import DEFAULT_SUPPORT, MAX_SENTENCES, PASSAGES_READ, Extractor
-from responsa_server.search.retrieve import Retrieval, Retriever
+from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
 from responsa_server.text.lexical import UNKNOWN, language_of
 
 TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
 
 _LOG: Final = logging.getLogger(__name__)
+_WIDER: Final = 4
+"""How many times more passages are read when some collections come last, so that theirs do not push the others out."""
 _SPECIAL_TOKENS: Final = 2
 """The begin and end tokens that the model reads around every text."""
 
@@ -64,20 +67,36 @@ class LibraryEvidence:
         options: SearchOptions = DEFAULT_SEARCH,
     ) -> Evidence:
         """See `EvidenceSource.search`."""
-        retrieval = await self._retriever.search(
+        top_k = self._top_k if options.top_k is None else options.top_k
+        found = await self._retriever.search(
             who.tenant_id,
             questions,
             collections or None,
-            top_k=self._top_k if options.top_k is None else options.top_k,
+            top_k=_WIDER * top_k if options.last else top_k,
             threshold=options.threshold,
             rerank=options.rerank,
             text_will_do=True,
             expansions=options.expansions,
         )
+        retrieval = await self._preferred(found, options, top_k) if options.last else found
         content = self._plain.dump_python(retrieval, mode="json")
         tokens = 0 if retrieval.text_only else self._tokens(retrieval.terms, retrieval.languages)
         degraded = TEXT_ONLY if retrieval.text_only else ""
         return Evidence(len(retrieval.passages), tokens, content, degraded)
+
+    async def _preferred(self, found: Retrieval, options: SearchOptions, top_k: int) -> Retrieval:
+        """The passages outside `options.last` if they support an answer, otherwise the best of all; `top_k` at most."""
+
+        def others(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
+            return [one for one in passages if one.found.passage.collection_id not in options.last][:top_k]
+
+        without = replace(found, passages=others(found.passages), alone=others(found.alone))
+        answer = await self._retriever.analyse(
+            lambda analyses: Extractor(analyses).answer(found.terms[-1], without)
+        )
+        if answer.supported(self._support if options.support is None else options.support):
+            return without
+        return replace(found, passages=found.passages[:top_k], alone=found.alone[:top_k])
 
     def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """See `EvidenceSource.passages`."""

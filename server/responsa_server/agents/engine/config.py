@@ -80,6 +80,10 @@ class RetrievalTable(Table):
         (),
         description="Where to look when a question names no collections; empty: everywhere its asker may read.",
     )
+    last_collections: Texts = Field(
+        (),
+        description="Collections to use only when no other document supports an answer.",
+    )
     top_k: int | None = Field(
         None, ge=1, le=50, description="How many passages are kept; unset: as many as the server reads."
     )

@@ -45,7 +45,9 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
     def __init__(self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL) -> None:
         self._source = source
         self._collections = table.collections
-        self._options = SearchOptions(table.top_k, table.threshold, table.rerank)
+        self._options = SearchOptions(
+            table.top_k, table.threshold, table.rerank, last=table.last_collections, support=table.support
+        )
 
     async def process(self, given: RetrieveInput, run: Run) -> RetrieveOutput:
         """Search in the collections of the request, else in the agent's own."""

@@ -120,18 +120,19 @@ def _suggested_model(name: str, surroundings: Surroundings) -> str:
 
 def collections(config: AgentConfig) -> Iterator[Problem]:
     """Malformed and repeated names of collections."""
-    given = config.retrieval.collections
-    for place, name in enumerate(given):
-        key: Key = ("retrieval", "collections", place)
-        if not _COLLECTION.fullmatch(name):
-            likely = re.sub(r"[\s_.]+", "-", name.removeprefix("collections/").strip().lower())
-            yield in_config(
-                key,
-                f"“{name}” is not a valid id of a collection: use at most 63 lower-case letters, digits and “-”, and no “-” first",
-                likely if _COLLECTION.fullmatch(likely) else "",
-            )
-        elif name in given[:place]:
-            yield in_config(key, f"the collection “{name}” is listed twice")
+    table = config.retrieval
+    for field, given in (("collections", table.collections), ("last_collections", table.last_collections)):
+        for place, name in enumerate(given):
+            key: Key = ("retrieval", field, place)
+            if not _COLLECTION.fullmatch(name):
+                likely = re.sub(r"[\s_.]+", "-", name.removeprefix("collections/").strip().lower())
+                yield in_config(
+                    key,
+                    f"“{name}” is not a valid id of a collection: use at most 63 lower-case letters, digits and “-”, and no “-” first",
+                    likely if _COLLECTION.fullmatch(likely) else "",
+                )
+            elif name in given[:place]:
+                yield in_config(key, f"the collection “{name}” is listed twice")
 
 
 def secrets(value: object, key: Key = (), *, by_name: bool = True) -> Iterator[Problem]:
