@@ -11,8 +11,8 @@ from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.rewriting import standalone
 from responsa_server.agents.engine.state import GraphState
-from responsa_server.agents.nodes.grader import GradeOutput
-from responsa_server.agents.nodes.rewriter import RewriteInput
+from responsa_server.agents.nodes.quoting import GradeOutput
+from responsa_server.agents.nodes.searching import RewriteInput
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain import names
 from responsa_server.domain.agents import Agent

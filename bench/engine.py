@@ -18,7 +18,7 @@ from bench.processes import BenchError
 from bench.report import Line
 from bench.run import Run
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.reading import examine
+from responsa_server.agents.config.files import examine
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts

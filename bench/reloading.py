@@ -15,9 +15,8 @@ from bench.report import Line
 from bench.run import Run
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.folders import Folders
+from responsa_server.agents.config.files import SHIPPED, Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
-from responsa_server.agents.config.reading import SHIPPED
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.models import model_table
 from responsa_server.app.process import MemoryCounters

@@ -13,7 +13,7 @@ from bench.report import Line
 from bench.run import Run
 from responsa_lab.evaluation.dialogues import OURS, dialogues
 from responsa_server.agents.config.build import classifiers
-from responsa_server.agents.config.reading import SHIPPED, read
+from responsa_server.agents.config.files import SHIPPED, read
 from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import MiniLmEmbedder, load
 from responsa_server.routing.stored import KeptClassifiers

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from responsa_lab.evaluation.local import load_embedder
 from responsa_server.agents.config.build import classifiers
-from responsa_server.agents.config.reading import EXAMPLES, SHIPPED
+from responsa_server.agents.config.files import EXAMPLES, SHIPPED
 from responsa_server.routing import stored
 
 

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Defaults
-from responsa_server.agents.config.folders import Folders
+from responsa_server.agents.config.files import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.models import model_table

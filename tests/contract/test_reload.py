@@ -12,10 +12,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.agents.config.content import ENGINE
-from responsa_server.agents.config.folders import Folders
+from responsa_server.agents.config.files import SHIPPED, Folders, Watch
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
-from responsa_server.agents.config.reading import SHIPPED
-from responsa_server.agents.config.watch import Watch
 from responsa_server.domain.errors import AlreadyExists, NotFound, Unavailable
 from responsa_server.domain.parts import Health
 from responsa_server.domain.relay import Reload

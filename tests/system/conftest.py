@@ -16,7 +16,7 @@ import grpc
 import pytest
 
 from responsa.chat.v1 import chat_service_pb2 as chat
-from responsa_server.agents.config.reading import SHIPPED
+from responsa_server.agents.config.files import SHIPPED
 from responsa_server.embedded.llama import llama_missing
 from tests.callers import Registry, Tenant
 from tests.instance import START_PATIENCE, Instance, instance_in

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from responsa.chat.v1 import turn_pb2
-from responsa_server.agents.config.reading import SHIPPED
+from responsa_server.agents.config.files import SHIPPED
 from responsa_server.embedded.llama import llama_missing
 from tests.instance import eventually
 from tests.system.conftest import Bench

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from responsa_server.agents.config.reading import SHIPPED
+from responsa_server.agents.config.files import SHIPPED
 from tests.instance import eventually
 from tests.system.conftest import Bench
 from tests.wire.lab import Plug, purpose

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from responsa_lab.scripted.reading import Reading
 from responsa_lab.scripted.strong import Strong
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
-from responsa_server.agents.config.reading import SHIPPED
+from responsa_server.agents.config.files import SHIPPED
 from responsa_server.domain.models import ModelPrompt, Place, PromptMessage, Role
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini

@@ -19,14 +19,12 @@ import numpy as np
 from responsa_lab.evaluation.dialogues import Spoken
 from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.folders import Folders
-from responsa_server.agents.config.reading import examine, read
+from responsa_server.agents.config.files import Folders, examine, read
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import AnyNode, Run
 from responsa_server.agents.engine.state import Said
-from responsa_server.agents.nodes.intent_router import IntentOutput
-from responsa_server.agents.nodes.retrieval_need import NeedOutput
-from responsa_server.agents.nodes.rewriter import Rewrite, RewriteInput
+from responsa_server.agents.nodes.deciding import IntentOutput, NeedOutput
+from responsa_server.agents.nodes.searching import Rewrite, RewriteInput
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.app.settings import load
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed

@@ -16,10 +16,9 @@ import structlog
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Defaults
-from responsa_server.agents.config.folders import Folders
+from responsa_server.agents.config.files import Folders, Watch
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.problems import clause
-from responsa_server.agents.config.watch import Watch
 from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.models import by_name, doubles, known_models, model_table

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.agents.config.reading import SHIPPED
+from responsa_server.agents.config.files import SHIPPED
 from responsa_server.cli.main import main
 
 BROKEN = 'name = "x"\nstart = "a"\n[nodes]\na = { kind = "refus" }\n'

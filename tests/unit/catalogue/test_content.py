@@ -21,7 +21,7 @@ from responsa_server.agents.config.content import (
     resolved,
     unpacked,
 )
-from responsa_server.agents.config.reading import checked, read
+from responsa_server.agents.config.files import checked, read
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 
 DEFAULTS = Defaults(models=("openai:gpt", "lab:small"))

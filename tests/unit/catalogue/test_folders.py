@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from responsa_server.agents.config.content import Defaults
-from responsa_server.agents.config.folders import AgentScanner, Folders, ScannedAgent, fingerprint
+from responsa_server.agents.config.files import AgentScanner, Folders, ScannedAgent, fingerprint
 from tests.unit.graph.configured import SURROUNDINGS, write
 
 LONG_AGO = 1_700_000_000_000_000_000

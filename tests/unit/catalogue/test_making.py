@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from responsa_server.agents.config.build import BuildContext, BuildFailed, ConfiguredAgent, build, dearest
 from responsa_server.agents.config.content import Content, content_of
-from responsa_server.agents.config.reading import checked, read
+from responsa_server.agents.config.files import checked, read
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.assemble import require_default_models
 from responsa_server.app.process import MemoryCounters

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from responsa_server.agents.config.positions import placed, positions
-from responsa_server.agents.config.problems import Problem
+from responsa_server.agents.config.problems import Problem, placed, positions
 
 TEXT = """\
 # ü before a key

@@ -8,8 +8,15 @@ import pytest
 
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Defaults
-from responsa_server.agents.config.folders import AgentScanner, Folders
-from responsa_server.agents.config.reading import MAX_FILE_BYTES, SHIPPED, agents_in, examine, read
+from responsa_server.agents.config.files import (
+    MAX_FILE_BYTES,
+    SHIPPED,
+    AgentScanner,
+    Folders,
+    agents_in,
+    examine,
+    read,
+)
 from tests.unit.graph.configured import FILES, SURROUNDINGS, write
 
 

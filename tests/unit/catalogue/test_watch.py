@@ -7,7 +7,7 @@ from pathlib import Path
 
 from structlog.testing import capture_logs
 
-from responsa_server.agents.config.watch import Watch
+from responsa_server.agents.config.files import Watch
 
 
 async def test_changes_at_any_depth_are_told_and_what_came_before(tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.reading import SHIPPED, examine
-from responsa_server.agents.engine.asking import Asker
-from responsa_server.agents.engine.calling import FREE, Pricing
+from responsa_server.agents.config.files import SHIPPED, examine
+from responsa_server.agents.engine.asking import FREE, Asker, Pricing
 from responsa_server.agents.engine.config import Traits
 from responsa_server.domain.models import ChatModel, Price
 from responsa_server.domain.tools import Effect, Sent, Tool, ToolCard, ToolResult

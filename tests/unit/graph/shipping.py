@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.reading import SHIPPED, examine
+from responsa_server.agents.config.files import SHIPPED, examine
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts

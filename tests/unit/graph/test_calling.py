@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from responsa_server.agents.engine.calling import FREE, ModelCall, may_write
+from responsa_server.agents.engine.asking import FREE, ModelCall, may_write
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run

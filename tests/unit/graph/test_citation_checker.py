@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from responsa_server.agents.engine.citations import MarkFilter
-from responsa_server.agents.nodes.citation_checker import CitationChecker, CitationCheckerInput
+from responsa_server.agents.nodes.quoting import CitationChecker, CitationCheckerInput
 from responsa_server.domain.answers import Claim, Evidence, Quote
 from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, ByteRange, Cited
 from tests.unit.graph.evidence import Shelf, evidence, quote, retrieval

@@ -16,7 +16,7 @@ from responsa_server.agents.engine.config import BEGIN
 from responsa_server.agents.engine.graph import FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
-from responsa_server.agents.nodes.grader import GradeOutput
+from responsa_server.agents.nodes.quoting import GradeOutput
 from responsa_server.domain.agents import AnswerTask, Meter, Milestone
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.errors import Unavailable

@@ -14,9 +14,8 @@ from pydantic import BaseModel
 
 from responsa_server.agents.engine.answer_text import AnswerWriter
 from responsa_server.agents.engine.asking import Shape, ask_typed
-from responsa_server.agents.engine.fences import MOST_FENCE, FenceFilter, fenced, unfenced
 from responsa_server.agents.engine.node import Run
-from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.engine.prompts import MOST_FENCE, FenceFilter, Untrusted, fenced, unfenced
 from responsa_server.domain.events import Delta
 from responsa_server.domain.models import Ended, ModelError, ModelPrompt, TextPiece
 from tests.unit.graph.asking import asker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from responsa_server.agents.config.reading import examine
+from responsa_server.agents.config.files import examine
 from responsa_server.agents.engine.edges import mermaid
 from tests.unit.graph.configured import SURROUNDINGS, write
 

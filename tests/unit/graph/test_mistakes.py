@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.agents.config.reading import examine
+from responsa_server.agents.config.files import examine
 from tests.instance import ROOT
 from tests.unit.graph.configured import SURROUNDINGS, write
 from tests.unit.graph.mistakes import MISTAKES

@@ -16,11 +16,9 @@ from responsa_server.agents.engine.graph import BEGIN, FINISH, Graph, Plan, Plan
 from responsa_server.agents.engine.kinds import NodeParts, PartMissing
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Progress, Run
 from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, PromptSource
-from responsa_server.agents.nodes.extractive_answer import Answer, AnswerInput, AnswerOutput
-from responsa_server.agents.nodes.grader import Grade, GradeInput
+from responsa_server.agents.nodes.quoting import Answer, AnswerInput, AnswerOutput, Grade, GradeInput
 from responsa_server.agents.nodes.refuse import Refuse, RefuseInput
-from responsa_server.agents.nodes.retriever import Retrieve, RetrieveInput
-from responsa_server.agents.nodes.rewriter import Rewrite, RewriteInput
+from responsa_server.agents.nodes.searching import Retrieve, RetrieveInput, Rewrite, RewriteInput
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.agents import Meter
 from responsa_server.domain.answers import Extraction

@@ -6,7 +6,6 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.agents.engine.fences import fenced, meaning, neutral, nonce
 from responsa_server.agents.engine.prompts import (
     FrontMatter,
     Partial,
@@ -14,6 +13,10 @@ from responsa_server.agents.engine.prompts import (
     PromptSet,
     PromptSource,
     Untrusted,
+    fenced,
+    meaning,
+    neutral,
+    nonce,
 )
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker

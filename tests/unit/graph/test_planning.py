@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from bench.agents import GraphAgent
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.reading import SHIPPED, examine
+from responsa_server.agents.config.files import SHIPPED, examine
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent, agent_options
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from responsa_server.agents.engine.calling import Pricing, no_price
+from responsa_server.agents.engine.asking import Pricing, no_price
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.prompt import (
     CallModel,

@@ -6,13 +6,19 @@ import pytest
 from pydantic import ValidationError
 
 from responsa_server.agents.engine.state import Said
-from responsa_server.agents.nodes.intent_router import IntentInput, IntentOptions, IntentOutput, IntentRouter
-from responsa_server.agents.nodes.question_categoriser import (
+from responsa_server.agents.nodes.deciding import (
     CategoryInput,
     CategoryOptions,
+    IntentInput,
+    IntentOptions,
+    IntentOutput,
+    IntentRouter,
+    NeedInput,
+    NeedOptions,
+    NeedOutput,
     QuestionCategoriser,
+    RetrievalNeed,
 )
-from responsa_server.agents.nodes.retrieval_need import NeedInput, NeedOptions, NeedOutput, RetrievalNeed
 from responsa_server.domain.events import Fallback, FallbackKind
 from responsa_server.domain.intents import Example
 from responsa_server.domain.models import Ended, ModelError, ModelFault, TextPiece

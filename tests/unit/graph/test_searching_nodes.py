@@ -12,17 +12,20 @@ from responsa_server.agents.engine.asking import Asker
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, PromptSource
 from responsa_server.agents.engine.state import Said
-from responsa_server.agents.nodes.grader import Grade, GradeInput
-from responsa_server.agents.nodes.query_expander import (
+from responsa_server.agents.nodes.quoting import Grade, GradeInput
+from responsa_server.agents.nodes.refuse import Refuse, RefuseInput
+from responsa_server.agents.nodes.searching import (
     MAX_QUERY_BYTES,
     QueryExpander,
     QueryExpanderInput,
     QueryExpanderOptions,
+    Retrieve,
+    RetrieveInput,
+    Rewrite,
+    RewriteInput,
     distinct,
+    wordings,
 )
-from responsa_server.agents.nodes.refuse import Refuse, RefuseInput
-from responsa_server.agents.nodes.retriever import Retrieve, RetrieveInput, wordings
-from responsa_server.agents.nodes.rewriter import Rewrite, RewriteInput
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.reading import SHIPPED, examine
+from responsa_server.agents.config.files import SHIPPED, examine
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
-from responsa_server.agents.engine.calling import patience
+from responsa_server.agents.engine.asking import patience
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS

@@ -21,8 +21,8 @@ from responsa_server.agents.engine.state import (
     plain_fallback,
     restored,
 )
-from responsa_server.agents.nodes.grader import GradeInput
 from responsa_server.agents.nodes.prompt import PromptInput
+from responsa_server.agents.nodes.quoting import GradeInput
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Answered, Delta, Fallback, FallbackKind, Status, Step
 from responsa_server.domain.models import Ended, TextPiece

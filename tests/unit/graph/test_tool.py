@@ -6,8 +6,14 @@ import asyncio
 
 import pytest
 
-from responsa_server.agents.nodes.prompt import CallModel, ResultModel
-from responsa_server.agents.nodes.tool_caller import UNKNOWN_CONTENT, CallTool, CallToolInput, CallToolOutput
+from responsa_server.agents.nodes.prompt import (
+    UNKNOWN_CONTENT,
+    CallModel,
+    CallTool,
+    CallToolInput,
+    CallToolOutput,
+    ResultModel,
+)
 from responsa_server.domain.events import Status, Step, ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, ToolResult

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from responsa_server.agents.engine.answer_text import AnswerWriter
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, PromptSource
-from responsa_server.agents.nodes.output import Output, OutputModel
-from responsa_server.agents.nodes.post_processor import (
+from responsa_server.agents.nodes.output import (
+    Output,
+    OutputModel,
     PostInput,
     PostOptions,
     PostOutput,

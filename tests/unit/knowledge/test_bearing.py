@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from pydantic import TypeAdapter
 
-from responsa_server.agents.config.reading import SHIPPED
+from responsa_server.agents.config.files import SHIPPED
 from responsa_server.domain.answers import Claim, Evidence, Quote
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import (

@@ -9,7 +9,7 @@ from contextlib import aclosing
 import jsonschema_rs
 
 from responsa_lab.scripted import scripted_models
-from responsa_server.agents.config.reading import SHIPPED, read
+from responsa_server.agents.config.files import SHIPPED, read
 from responsa_server.agents.engine.prompts import PromptSet, Untrusted
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker

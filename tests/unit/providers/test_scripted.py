@@ -8,13 +8,12 @@ from pydantic import BaseModel
 
 from responsa_lab.scripted import scripted_models
 from responsa_lab.scripted.reading import Reading
-from responsa_server.agents.config.reading import SHIPPED
+from responsa_server.agents.config.files import SHIPPED
 from responsa_server.agents.engine.asking import Shape
-from responsa_server.agents.engine.fences import fenced
-from responsa_server.agents.nodes.grader import Graded
-from responsa_server.agents.nodes.query_expander import Expanded
-from responsa_server.agents.nodes.retrieval_need import NeedShape
-from responsa_server.agents.nodes.rewriter import Rewritten
+from responsa_server.agents.engine.prompts import fenced
+from responsa_server.agents.nodes.deciding import NeedShape
+from responsa_server.agents.nodes.quoting import Graded
+from responsa_server.agents.nodes.searching import Expanded, Rewritten
 from responsa_server.app.models import model_table
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import Ended, ModelPrompt, PromptMessage, Role, Spent, Stop, TextPiece

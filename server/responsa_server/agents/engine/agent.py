@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 
 from responsa_server.agents.engine.citations import AnswerModel, CitationModel, RefusalModel
 from responsa_server.agents.engine.config import EXTRACTIVE, TEMPLATE, AgentConfig
-from responsa_server.agents.engine.fences import nonce
 from responsa_server.agents.engine.graph import Graph, Plan, verify
 from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
+from responsa_server.agents.engine.prompts import nonce
 from responsa_server.agents.engine.state import GraphState, divided, fallbacks_of, restored, said
 from responsa_server.domain.agents import AnswerTask, Emit
 from responsa_server.domain.answers import Extraction

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from responsa_server.agents.engine.citations import MarkFilter, split
-from responsa_server.agents.engine.fences import FenceFilter
 from responsa_server.agents.engine.node import Run
+from responsa_server.agents.engine.prompts import FenceFilter
 from responsa_server.domain.events import MAX_ANSWER_BYTES, MAX_DELTA_BYTES, Delta
 
 _MOST_READ: Final = 4 * MAX_ANSWER_BYTES

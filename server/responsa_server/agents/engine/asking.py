@@ -1,53 +1,242 @@
-"""Asks the agent's model for small structured answers."""
+"""Asks models: one call with its limits and its cost, and small structured answers."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, Generic, Literal, TypeVar, cast
+from math import inf
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import jsonschema_rs
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import BaseModel, ValidationError
 
-from responsa_server.agents.engine.calling import ModelCall, Pricing, may_write, no_price, patience
 from responsa_server.agents.engine.config import Traits
-from responsa_server.agents.engine.fences import fenced, neutral, unfenced
 from responsa_server.agents.engine.node import (
-    Announcement,
-    ExamplesName,
-    Input,
-    Node,
-    NodeOptions,
     Offered,
-    Output,
     OverBudget,
-    Policy,
-    PromptName,
     Run,
+    most_output,
 )
-from responsa_server.agents.engine.prompts import PromptSet, Untrusted
-from responsa_server.agents.engine.rewriting import standalone
-from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.prompts import PromptSet, Untrusted, fenced, neutral, unfenced
 from responsa_server.domain import names
-from responsa_server.domain.events import Fallback, FallbackKind, Step
-from responsa_server.domain.intents import OUT_OF_SCOPE as NO_INTENT
-from responsa_server.domain.intents import Example, IntentClassifier
+from responsa_server.domain.events import (
+    Fallback,
+    FallbackKind,
+    ModelUsed,
+    ProviderSwitched,
+    Usage,
+)
 from responsa_server.domain.models import (
     ChatModel,
     Ended,
     ModelError,
     ModelFault,
     ModelPrompt,
+    Price,
     PromptMessage,
     Role,
+    Spent,
     Stop,
+    Switched,
     TextPiece,
+    ToolRequest,
 )
 from responsa_server.domain.tools import ToolCard
+
+BYTES_A_TOKEN: Final = 4
+# A share of the remaining time, so that each of several calls leaves time for the next one or for a detour.
+_SHARE: Final = 0.5
+FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+_PIECE: Final = Usage(output_tokens=1)
+_UNPRICED_PIECE: Final = Usage(output_tokens=1, unpriced_tokens=1)
+
+
+class Pricing(Protocol):
+    """The current prices of models."""
+
+    def __call__(self, model: str = "") -> Price | None:
+        """The price of `provider:model`, or, for "", the highest one of the agent's chain. None if it is not known."""
+        ...
+
+
+def no_price(model: str = "") -> Price | None:
+    """The price of models without a known price."""
+    return None
+
+
+def read_tokens(messages: Sequence[PromptMessage]) -> int:
+    """An estimate of a prompt's tokens at four bytes each, until the provider reports its own count."""
+    return -(-sum(len(one.text.encode()) for one in messages) // BYTES_A_TOKEN)
+
+
+def may_write(run: Run, configured: int, messages: Sequence[PromptMessage], price: Price | None) -> int:
+    """The most tokens that a call may write now. price: of the model, the dearest of several; None where none is known.
+
+    Raises OverBudget where the turn has nothing left for it.
+    """
+    limits, spent, cost = run.limits, run.spent(), price or FREE
+    tokens_left, micros_left = limits.tokens_left(spent), limits.micros_left(spent)
+    if tokens_left is None and micros_left is None:
+        return configured
+    read = read_tokens(messages)
+    most = most_output(
+        configured,
+        prompt_tokens=read,
+        tokens_left=tokens_left,
+        micros_left=micros_left,
+        input_price=cost.input,
+        output_price=cost.output,
+    )
+    if most <= 0:
+        raise OverBudget("tokens" if tokens_left is not None and tokens_left <= read else "cost_micros")
+    return most
+
+
+def patience(run: Run, most: float = inf) -> float | None:
+    """How many seconds a call may take to its first word: half of the turn's remaining time, at most `most`; None for no limit."""
+    left = min(most, _SHARE * max(0.0, run.until - asyncio.get_running_loop().time()))
+    return None if left == inf else left
+
+
+class ModelCall:
+    """A call of a model. model: the one that writes now, `provider:model`. reports: whether the cost is sent as an event; it is counted in any case."""
+
+    def __init__(
+        self,
+        model: ChatModel,
+        prompt: ModelPrompt,
+        run: Run,
+        price: Pricing = no_price,
+        *,
+        reports: bool = True,
+    ) -> None:
+        self._asked = model
+        self._prompt = prompt
+        self._run = run
+        self._price = price
+        self._spending = _Spending(run, prompt.messages, price(model.name))
+        self._reports = reports
+        self.model = model.name
+
+    async def pieces(self) -> AsyncGenerator[TextPiece | ToolRequest | Ended, None]:
+        """The pieces of the answer. The cost is counted, and reported at the end, even after a failure. Raises ModelError."""
+        try:
+            async with aclosing(self._asked.stream(self._prompt)) as stream:
+                async for piece in stream:
+                    match piece:
+                        case TextPiece():
+                            self._spending.piece()
+                            yield piece
+                        case Spent():
+                            self.model = piece.model or self.model
+                            self._spending.exactly(piece.usage)
+                        case Switched():
+                            self._switched(piece)
+                        case _:
+                            yield piece
+        except ModelError as error:
+            error.model = error.model or self.model
+            raise
+        finally:
+            # A call that failed or was cancelled costs money too.
+            if self._reports and self._spending.any:
+                self._run.emit(ModelUsed(self.model, self._spending.counted))
+
+    def _switched(self, piece: Switched) -> None:
+        self.model = piece.target
+        self._spending.switched(self._price(piece.target))
+        self._run.emit(ProviderSwitched(piece.source, piece.target, piece.fault.value))
+        self._run.fell_back(Fallback(FallbackKind.PROVIDER, piece.source, piece.target, piece.fault.value))
+
+
+class _Spending:
+    """Counts the cost of a call while it runs, at the price of the model that writes, so that a cancelled call is counted too.
+
+    Until the provider reports its usage, each piece counts as one token and the prompt as a quarter of its bytes. The provider's report replaces that estimate.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_covered",
+        "_known",
+        "_messages",
+        "_pieces",
+        "_price",
+        "_read",
+        "_run",
+        "_told",
+        "_told_output",
+    )
+
+    def __init__(self, run: Run, messages: Sequence[PromptMessage], price: Price | None) -> None:
+        """price: of the model that is asked first, None where nobody knows it."""
+        self._run = run
+        self._messages = messages
+        self._price = price
+        self._told = False
+        # What providers have told, and what was read and said since by a guess.
+        self._known = Usage()
+        self._read = self._pieces = 0
+        # Whether the model's prompt is counted; whether the next piece is; how much was said when the provider told last.
+        self._begun = self._covered = False
+        self._told_output = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to tell."""
+        return self._told or self.counted != Usage()
+
+    @property
+    def counted(self) -> Usage:
+        """What the call has cost so far."""
+        return self._known + self._guess() if self._read or self._pieces else self._known
+
+    def piece(self) -> None:
+        """Text has come."""
+        if self._covered:
+            self._covered = False
+            return
+        price = self._price
+        # By far the most pieces: for what costs nothing, nothing is to be worked out.
+        if self._begun and (price is None or not price.output):
+            self._pieces += 1
+            self._run.spend(_UNPRICED_PIECE if price is None else _PIECE)
+            return
+        before = self._guess()
+        if not self._begun:
+            self._begun = True
+            self._read = read_tokens(self._messages)
+        self._pieces += 1
+        self._run.spend(self._guess() - before)
+
+    def exactly(self, usage: Usage) -> None:
+        """The provider tells what the call has cost so far."""
+        self._run.spend(usage - self.counted)
+        self._begun = self._told = True
+        # Some tell it together with text, and have counted that; others before there is any.
+        self._covered = usage.output_tokens > self._told_output
+        self._told_output = usage.output_tokens
+        self._known, self._read, self._pieces = usage, 0, 0
+
+    def switched(self, price: Price | None) -> None:
+        """Another model is asked. price: its own."""
+        self._known, self._read, self._pieces = self.counted, 0, 0
+        self._begun = self._covered = False
+        self._told_output = self._known.output_tokens
+        self._price = price
+
+    def _guess(self) -> Usage:
+        read, said, price = self._read, self._pieces, self._price
+        if price is None:
+            return Usage(input_tokens=read, output_tokens=said, unpriced_tokens=read + said)
+        cost = (read * price.input + said * price.output).to_integral_value("ROUND_CEILING")
+        return Usage(input_tokens=read, output_tokens=said, cost_micros=int(cost))
+
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -259,88 +448,3 @@ def _untitled(value: object) -> object:
     if isinstance(value, list):
         return [_untitled(one) for one in cast("list[object]", value)]
     return value
-
-
-OUT_OF_SCOPE: Final = "out_of_scope"
-"""The intent, and the category, of a message that has none of the others."""
-OFFERED: Final = offered("categories", "examples")
-"""The variables for the prompts of these nodes."""
-_LAST: Final = 4
-"""How many earlier messages a model is shown."""
-_SHOWN_EXAMPLES: Final = 4
-
-
-class DecidingOptions(NodeOptions):
-    """examples: a file; the classifier is trained with all of them, and a model is shown a few. prompt: to ask a model first."""
-
-    examples: ExamplesName
-    prompt: PromptName = ""
-
-
-class DecidingNode(Node[Input, Output]):
-    """Base of the nodes that make a small decision about a message: by a model, else by a classifier, else by a rule.
-
-    asker, classifier: None for none. examples: those that the classifier was trained with.
-    """
-
-    announcement = Announcement(Step.ROUTING, "Classifying your query...")
-    has_rule = True
-    # The calls have their own time limits, and a decision without a model is quickly repeated.
-    policy = Policy(timeout_seconds=60.0, keep_after_seconds=1.0)
-
-    def __init__(
-        self,
-        name: str,
-        options: DecidingOptions,
-        asker: Asker | None = None,
-        classifier: IntentClassifier | None = None,
-        examples: Sequence[Example] = (),
-    ) -> None:
-        self.name = name
-        self.calls_model = asker is not None
-        self._asker = asker
-        self._prompt = options.prompt
-        self._classifier = classifier
-        self._examples = few(examples)
-
-    async def _asked(
-        self,
-        run: Run,
-        shape: Shape[Answer],
-        categories: Sequence[str],
-        question: str,
-        history: Sequence[Said],
-    ) -> Answer | None:
-        """The answer of a model; None without a model, and after a failure or without a budget, which the run records. Raises PromptError."""
-        if self._asker is None:
-            return None
-        trusted = {"categories": categories, "examples": self._examples}
-        untrusted = Untrusted(question, history[-_LAST:])
-        try:
-            return await ask_typed(self._asker, run, self._prompt, shape, trusted, untrusted)
-        except FAILURES as error:
-            kind = FallbackKind.RULE if self._classifier is None else FallbackKind.CLASSIFIER
-            run.fell_back(Fallback(kind, self._asker.model.name, self.name, cause(error)))
-            return None
-
-
-def refers_back(question: str, history: Sequence[Said]) -> bool:
-    """Whether, by rule, a question refers to earlier messages."""
-    return standalone(question, history) is not None
-
-
-def choice(shape: type[Answer], field: str, labels: Sequence[str]) -> Shape[Answer]:
-    """A shape whose field is one of the labels."""
-    kind: Any = Literal[tuple(labels)]
-    make: Any = create_model  # its types know no names of fields but those that are written out
-    return Shape(make(shape.__name__, __base__=shape, **{field: (kind, ...)}))
-
-
-def few(examples: Sequence[Example]) -> Sequence[Mapping[str, str]]:
-    """The first examples of each label, for a prompt. They are trusted, as a part of the agent."""
-    shown: dict[str, list[str]] = {}
-    for one in examples:
-        texts = shown.setdefault(OUT_OF_SCOPE if one.label in NO_INTENT else one.label, [])
-        if len(texts) < _SHOWN_EXAMPLES:
-            texts.append(one.text)
-    return tuple({"text": text, "label": label} for label, texts in shown.items() for text in texts)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from responsa_server.agents.engine.asking import Asker
-from responsa_server.agents.engine.calling import Pricing, no_price
+from responsa_server.agents.engine.asking import Asker, Pricing, no_price
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.node import AnyNode, NodeModel, NodeOptions, Offered
 from responsa_server.agents.engine.prompts import PromptSet
@@ -96,14 +95,3 @@ def required(part: Part | None, name: str) -> Part:
     if part is None:
         raise PartMissing(f"there is no {name}")
     return part
-
-
-def from_examples(node: Callable[..., AnyNode]) -> Callable[[NodeParts, Any, str], AnyNode]:
-    """The constructor of a `DecidingNode` for `NodeKind.make`."""
-    return lambda parts, options, name: node(
-        name,
-        options,
-        parts.decider(options.prompt),
-        parts.classifiers.get(options.examples),
-        parts.examples.get(options.examples, ()),
-    )

@@ -1,12 +1,21 @@
-"""Sends a text that an earlier node has written and not sent."""
+"""Sends a text that an earlier node has written and not sent, unchanged or prepared for publication."""
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from responsa_server.agents.engine.answer_text import emit_text
+from responsa_server.agents.engine.citations import Mark
+from responsa_server.agents.engine.config import Texts
 from responsa_server.agents.engine.kinds import NodeKind
-from responsa_server.agents.engine.node import Node, NodeModel, Run
+from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Run
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import MAX_ANSWER_BYTES, FallbackKind
 
 
 class OutputModel(NodeModel):
@@ -31,10 +40,160 @@ class Output(Node[OutputModel, OutputModel]):
         return given
 
 
-KIND: Final = NodeKind(
+OUTPUT: Final = NodeKind(
     lambda _, __, name: Output(name),
     OutputModel,
     OutputModel,
     streams=True,
+    repeats_text=True,
+)
+
+
+Cut = tuple[int, int]
+"""A range of characters to remove."""
+
+_FENCED: Final = re.compile(r"\s*```[^\n]*\n(?P<text>.*?)\n?```\s*\Z", re.DOTALL)
+_GAPS: Final = re.compile(r"\n{2}(\n+)")
+_ENDS: Final = re.compile(r"[.!?…](?=\s|\Z)")
+
+
+class PostOptions(NodeOptions):
+    """The steps, in their order.
+
+    unfence: removes a code fence around the whole text. prefixes: are removed from the beginning (“Post:”). most_bytes: a longer text is cut after a sentence.
+    must_have, must_not_have: texts of any case that are required or forbidden; otherwise the node is unavailable. stream: whether the text is sent here.
+    """
+
+    unfence: bool = True
+    prefixes: Texts = ()
+    most_bytes: Annotated[int, Field(ge=1, le=MAX_ANSWER_BYTES)] = MAX_ANSWER_BYTES
+    must_have: Texts = ()
+    must_not_have: Texts = ()
+    stream: bool = True
+
+
+class PostInput(NodeModel):
+    """A text that was not sent, the model that wrote it, and its marks."""
+
+    text: str
+    complete: bool
+    model: str = ""
+    marks: tuple[Mark, ...] = ()
+
+
+class PostOutput(NodeModel):
+    """The text for publication, with the marks at their new places."""
+
+    text: str
+    complete: bool
+    marks: tuple[Mark, ...]
+
+
+class PostProcessor(Node[PostInput, PostOutput]):
+    """Only removes text, so that the answer holds nothing but the model's words."""
+
+    input_model = PostInput
+    output_model = PostOutput
+
+    def __init__(self, name: str, options: PostOptions) -> None:
+        self.name = name
+        self._options = options
+
+    async def process(self, given: PostInput, run: Run) -> PostOutput:
+        """Raises Unavailable (MODEL_UNAVAILABLE) for a rejected text, so that a detour to another node is possible."""
+        text, marks, complete = given.text, given.marks, given.complete
+        for cuts in (self._around, self._beginning, _gaps, _edges):
+            text, marks = left_out(text, marks, list(cuts(text)))
+        if len(text.encode()) > self._options.most_bytes:
+            text, marks = left_out(text, marks, list(self._too_long(text)))
+            complete = False
+        self._validate(text, given.model)
+        if self._options.stream:
+            emit_text(text, run)
+        return PostOutput(text=text, complete=complete, marks=marks)
+
+    def _around(self, text: str) -> Iterator[Cut]:
+        if self._options.unfence and (found := _FENCED.match(text)) is not None:
+            yield 0, found.start("text")
+            yield found.end("text"), len(text)
+
+    def _beginning(self, text: str) -> Iterator[Cut]:
+        start = len(text) - len(text.lstrip())
+        for prefix in self._options.prefixes:
+            if text[start:].casefold().startswith(prefix.casefold()):
+                yield start, start + len(prefix)
+                return
+
+    def _too_long(self, text: str) -> Iterator[Cut]:
+        most = len(text.encode()[: self._options.most_bytes].decode(errors="ignore"))
+        ends = [found.end() for found in _ENDS.finditer(text, 0, most)]
+        yield (ends[-1] if ends else most), len(text)
+
+    def _validate(self, text: str, model: str) -> None:
+        folded = text.casefold()
+        lacks = [one for one in self._options.must_have if one.casefold() not in folded]
+        has = [one for one in self._options.must_not_have if one.casefold() in folded]
+        if lacks or has or not text:
+            raise Unavailable(
+                Reason.MODEL_UNAVAILABLE,
+                "The model has not written what it was asked for; ask again.",
+                {"model": model, "cause": "unfit"},
+                retry_after=1.0,
+            )
+
+
+def left_out(text: str, marks: Sequence[Mark], cuts: Sequence[Cut]) -> tuple[str, tuple[Mark, ...]]:
+    """The text without some ranges of characters, and the marks at their new places. cuts: in order, not adjacent."""
+    if not cuts:
+        return text, tuple(marks)
+    kept, place = list[str](), 0
+    # In bytes: the beginning and the end of each range, and how much was removed before it.
+    begins, ends, before = list[int](), list[int](), [0]
+    at = 0
+    for start, end in cuts:
+        kept.append(text[place:start])
+        begins.append(at + len(kept[-1].encode()))
+        at = begins[-1] + len(text[start:end].encode())
+        ends.append(at)
+        before.append(before[-1] + at - begins[-1])
+        place = end
+    kept.append(text[place:])
+
+    def moved(offset: int) -> int:
+        number = bisect_left(begins, offset)
+        inside = max(0, ends[number - 1] - offset) if number else 0
+        return offset - before[number] + inside
+
+    return "".join(kept), tuple((moved(offset), passage) for offset, passage in marks)
+
+
+def _gaps(text: str) -> Iterator[Cut]:
+    found, start = list[Cut](), 0
+    # By lines: a regular expression would be slow on long runs of spaces.
+    for line in text.split("\n"):
+        end = start + len(line)
+        if (words := len(line.rstrip(" \t"))) < len(line):
+            found.append((start + words, end))
+        start = end + 1
+    found += [(one.start(1), one.end(1)) for one in _GAPS.finditer(text)]
+    yield from sorted(found)
+
+
+def _edges(text: str) -> Iterator[Cut]:
+    inner = text.strip()
+    start = len(text) - len(text.lstrip())
+    if start:
+        yield 0, start
+    if start + len(inner) < len(text):
+        yield start + len(inner), len(text)
+
+
+POST_PROCESSOR: Final = NodeKind(
+    lambda _, options, name: PostProcessor(name, options),
+    PostInput,
+    PostOutput,
+    PostOptions,
+    streams=True,
+    fallback=FallbackKind.EXTRACTIVE,
     repeats_text=True,
 )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from responsa_server.agents.engine.asking import OUT_OF_SCOPE
 from responsa_server.agents.engine.citations import RefusalModel
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Run
+from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import RefusalReason
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import typer
 
 from responsa_server.agents.config.check import NamedModels, Surroundings
-from responsa_server.agents.config.folders import Folders
+from responsa_server.agents.config.files import Folders, agents_in, examine
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
-from responsa_server.agents.config.reading import agents_in, examine
 from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
 from responsa_server.agents.engine.edges import mermaid
 from responsa_server.app.models import by_name, known_models

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from responsa_server.agents.config.reading import EXAMPLES, SHIPPED
+from responsa_server.agents.config.files import EXAMPLES, SHIPPED
 from responsa_server.domain.intents import Example
 from responsa_server.providers.minilm import load
 from responsa_server.routing import stored

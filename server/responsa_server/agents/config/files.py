@@ -1,0 +1,425 @@
+"""The files of agents: reads and checks them, knows which have changed, and watches their folders."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import rtoml
+import structlog
+import watchfiles
+from pydantic import ValidationError
+from structlog.typing import FilteringBoundLogger
+
+from responsa_server.agents.config.check import AgentFiles, Surroundings, check
+from responsa_server.agents.config.content import Content, ContentBroken, Defaults, content_of, new_version
+from responsa_server.agents.config.problems import AGENT_FILE, Problem, from_validation, placed
+from responsa_server.agents.engine.config import AgentConfig
+from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSet, PromptSource
+from responsa_server.domain.agents import NewVersion
+from responsa_server.instance import SHIPPED_AGENTS
+
+MAX_FILE_BYTES: Final = 256 * 1024
+SHIPPED: Final = SHIPPED_AGENTS
+"""The folder of the shipped agents, and of `shared`, whose prompts all agents may use."""
+SHARED: Final = "shared"
+PROMPTS: Final = "prompts"
+EXAMPLES: Final = "examples"
+
+_PARTS: Final = "parts"
+_FENCE: Final = "+++"
+_AT: Final = re.compile(r"^(?P<message>.*) at line (?P<line>\d+) column (?P<column>\d+)$", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFiles:
+    """The prompts and partials of a folder, by name, and their problems. texts: the front matters by file, each with the number of its first line."""
+
+    prompts: Mapping[str, PromptSource]
+    partials: Mapping[str, Partial]
+    problems: Sequence[Problem]
+    texts: Mapping[str, tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFolder:
+    """An agent's files as read.
+
+    config: `agent.toml` as plain values, None if it cannot be parsed; problems: found while reading; texts: TOML by file, each with the number of its first
+    line, to look up the lines of keys.
+    """
+
+    files: AgentFiles
+    config: Mapping[str, object] | None
+    problems: Sequence[Problem]
+    texts: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A folder that was read and checked. config: None with any problem."""
+
+    config: AgentConfig | None
+    prompts: PromptSet
+    problems: Sequence[Problem]
+
+
+def examine(folder: Path, surroundings: Surroundings, shared: Path | None = None) -> Examined:
+    """Read and check an agent's folder. shared: a folder to take the shared prompts from, None for the shipped one. Raises OSError."""
+    found = read(folder, shared)
+    config, problems = checked(found, surroundings)
+    return Examined(config, PromptSet(found.files.prompts, found.files.partials), problems)
+
+
+def checked(folder: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfig | None, Sequence[Problem]]:
+    """The configuration, None with any problem, and the problems with their lines: those of `agent.toml` first, then by file and line."""
+    config, found = None, list(folder.problems)
+    if folder.config is not None:
+        config, problems = check(folder.texts[AGENT_FILE][0], folder.files, surroundings)
+        found += problems
+    if not found:
+        return config, found
+    return None, sorted(placed(found, folder.texts), key=_order)
+
+
+def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str = "") -> AgentFolder:
+    """Read an agent's folder. Files that cannot be decoded or parsed are problems; only OSError is raised.
+
+    identity: the agent's id, "" for the folder's name. The name of a symbolic link is taken as it is, not that of its target.
+    """
+    if not isinstance(shared, PromptFiles):
+        shared = read_shared(shared or SHIPPED / SHARED)
+    own = _prompts(folder, "")
+    problems, texts = [*shared.problems, *own.problems], {**shared.texts, **own.texts}
+    examples: dict[str, bytes] = {}
+    base = folder / EXAMPLES
+    for path in sorted(base.rglob("*.jsonl")) if base.is_dir() else ():
+        name = path.relative_to(folder).as_posix()
+        data = _bytes(path, name, problems)
+        if data is not None:
+            examples[name] = data
+    config = _config(folder, problems, texts)
+    files = AgentFiles(
+        identity or Path(os.path.abspath(folder)).name,  # noqa: PTH100 - Path.resolve would follow links
+        {**shared.prompts, **own.prompts},
+        {**shared.partials, **own.partials},
+        examples,
+    )
+    return AgentFolder(files, config, problems, texts)
+
+
+def read_shared(folder: Path) -> PromptFiles:
+    """Read the prompts that all agents share. folder: the one that holds `prompts`."""
+    return _prompts(folder, f"{SHARED}/")
+
+
+def _prompts(folder: Path, prefix: str) -> PromptFiles:
+    problems: list[Problem] = []
+    texts: dict[str, tuple[str, int]] = {}
+    prompts: dict[str, PromptSource] = {}
+    partials: dict[str, Partial] = {}
+    base = folder / PROMPTS
+    for path in sorted(base.rglob("*.md")) if base.is_dir() else ():
+        name, file = path.relative_to(base).as_posix(), prefix + path.relative_to(folder).as_posix()
+        text = _text(path, file, problems)
+        if text is None:
+            continue
+        if name.startswith(f"{_PARTS}/"):
+            partials[name] = Partial(file, text)
+        else:
+            prompts[name.removesuffix(".md")] = _prompt(file, text, problems, texts)
+    return PromptFiles(prompts, partials, problems, texts)
+
+
+def _config(
+    folder: Path, problems: list[Problem], texts: dict[str, tuple[str, int]]
+) -> Mapping[str, object] | None:
+    path = folder / AGENT_FILE
+    if not path.is_file():
+        problems.append(Problem(AGENT_FILE, "is missing from the folder"))
+        return None
+    text = _text(path, AGENT_FILE, problems)
+    if text is None:
+        return None
+    texts[AGENT_FILE] = (text, 1)
+    try:
+        return rtoml.loads(text)
+    except rtoml.TomlParsingError as error:
+        problems.append(_syntax(AGENT_FILE, error, 1))
+        return None
+
+
+def _prompt(file: str, text: str, problems: list[Problem], texts: dict[str, tuple[str, int]]) -> PromptSource:
+    lines = text.split("\n")
+    nothing = FrontMatter.model_validate({})
+    if lines[0].rstrip() != _FENCE:
+        return PromptSource(file, nothing, text)
+    end = next((place for place, line in enumerate(lines) if place and line.rstrip() == _FENCE), None)
+    if end is None:
+        problems.append(Problem(file, f"the front matter does not end with a line “{_FENCE}”", line=1))
+        return PromptSource(file, nothing, text, sound=False)
+    front = "\n".join(lines[1:end])
+    texts[file] = (front, 2)
+    source = PromptSource(file, nothing, "\n".join(lines[end + 1 :]), end + 2, sound=False)
+    try:
+        found = FrontMatter.model_validate(rtoml.loads(front))
+    except rtoml.TomlParsingError as error:
+        problems.append(_syntax(file, error, 2))
+    except ValidationError as error:
+        problems.extend(from_validation(error, FrontMatter, file=file))
+    else:
+        return PromptSource(file, found, source.body, source.body_line)
+    return source
+
+
+def _syntax(file: str, error: rtoml.TomlParsingError, first_line: int) -> Problem:
+    if (found := _AT.match(str(error))) is None:
+        return Problem(file, f"is not valid TOML: {error}")
+    return Problem(
+        file,
+        f"is not valid TOML: {found['message']}",
+        line=int(found["line"]) + first_line - 1,
+        column=int(found["column"]),
+    )
+
+
+def _text(path: Path, file: str, problems: list[Problem]) -> str | None:
+    data = _bytes(path, file, problems)
+    if data is None:
+        return None
+    try:
+        return data.decode().replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        problems.append(Problem(file, "is not valid UTF-8", line=data.count(b"\n", 0, error.start) + 1))
+        return None
+
+
+def _bytes(path: Path, file: str, problems: list[Problem]) -> bytes | None:
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        problems.append(
+            Problem(file, f"has {size:,} bytes; an agent's file may have at most {MAX_FILE_BYTES:,}")
+        )
+        return None
+    return path.read_bytes()
+
+
+def _order(problem: Problem) -> tuple[bool, str, int, int]:
+    return problem.file != AGENT_FILE, problem.file, problem.line or 0, problem.column or 0
+
+
+def agents_in(folder: Path) -> Iterator[Path]:
+    """The folders of agents in a folder, by name."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and path.name != SHARED and not path.name.startswith((".", "_")):
+            yield path
+
+
+# A file that was just written may be written again without a new time stamp.
+_STILL_NS: Final = 100_000_000
+
+Fingerprint = Sequence[tuple[str, int, int, int, int]]
+"""For each file that counts: its path in the folder, mtime and ctime in nanoseconds, size in bytes, and inode."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLocation:
+    """An agent's folder. shipped: whether it comes with the server."""
+
+    identity: str
+    folder: Path
+    shipped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """The folders that hold agents: the server's own and the user's. A user's agent replaces a shipped one of the same id entirely."""
+
+    users: Path | None = None
+    shipped: Path = SHIPPED
+
+    @property
+    def shared(self) -> Path:
+        """The folder of the prompts that all agents share."""
+        return self.shipped / SHARED
+
+    @property
+    def roots(self) -> Sequence[Path]:
+        """Those of the folders that exist."""
+        return [one for one in (self.shipped, self.users) if one is not None and one.is_dir()]
+
+    def locations(self) -> Mapping[str, AgentLocation]:
+        """All agents by id. Raises OSError."""
+        found = {path.name: AgentLocation(path.name, path, True) for path in agents_in(self.shipped)}
+        if self.users is not None:
+            found |= {path.name: AgentLocation(path.name, path, False) for path in agents_in(self.users)}
+        return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedAgent:
+    """What an agent's files contain: content and version, or problems."""
+
+    identity: str
+    shipped: bool
+    content: Content | None = None
+    version: NewVersion | None = None
+    problems: Sequence[Problem] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    location: AgentLocation
+    fingerprint: Fingerprint | None
+    agent: ScannedAgent
+
+
+class AgentScanner:
+    """Reads the agents whose files have changed. Its methods block. One for a process, used by one thread at a time."""
+
+    def __init__(self, folders: Folders, surroundings: Surroundings, defaults: Defaults) -> None:
+        self._folders = folders
+        self._surroundings = surroundings
+        self._defaults = defaults
+        self._scans: Mapping[str, _Scan] = {}
+        self._shared: tuple[Fingerprint | None, PromptFiles] | None = None
+
+    def scan(self) -> Sequence[ScannedAgent]:
+        """All agents, by id. Only those whose own or shared files have changed are read. Raises OSError if a folder of agents cannot be listed."""
+        shared, changed = self._read_shared()
+        found: dict[str, _Scan] = {}
+        for identity, location in self._folders.locations().items():
+            scan = self._scans.get(identity)
+            try:
+                # Taken before the files are read, so that a change in between is found by the next scan.
+                now = fingerprint(location.folder)
+                unchanged = scan is not None and (scan.location, scan.fingerprint) == (location, now)
+                if scan is None or changed or now is None or not unchanged:
+                    scan = _Scan(location, now, self._read(location, shared))
+            except OSError as error:
+                problem = Problem(AGENT_FILE, f"cannot be read: {error.strerror or error}")
+                scan = _Scan(location, None, ScannedAgent(identity, location.shipped, problems=[problem]))
+            found[identity] = scan
+        self._scans = found
+        return [one.agent for one in found.values()]
+
+    def shipped(self, identity: str) -> Content | None:
+        """The content of a shipped agent, even if a user's agent replaces it; None if there is none without problems. Raises OSError."""
+        location = AgentLocation(identity, self._folders.shipped / identity, True)
+        if not location.folder.is_dir():
+            return None
+        return self._read(location, self._read_shared()[0]).content
+
+    def _read_shared(self) -> tuple[PromptFiles, bool]:
+        """The shared prompts, and whether they have changed."""
+        folder = self._folders.shared
+        now = fingerprint(folder) if folder.is_dir() else ()
+        if self._shared is not None and now is not None and self._shared[0] == now:
+            return self._shared[1], False
+        self._shared = (now, read_shared(folder))
+        return self._shared[1], True
+
+    def _read(self, location: AgentLocation, shared: PromptFiles) -> ScannedAgent:
+        folder = read(location.folder, shared, location.identity)
+        config, problems = checked(folder, self._surroundings)
+        if config is None or folder.config is None:
+            return ScannedAgent(location.identity, location.shipped, problems=problems)
+        content = content_of(folder.config, config, folder.files, self._defaults, self._surroundings.kinds)
+        try:
+            version = new_version(content)
+        except ContentBroken as error:
+            problem = Problem(AGENT_FILE, str(error))
+            return ScannedAgent(location.identity, location.shipped, problems=[problem])
+        return ScannedAgent(location.identity, location.shipped, content, version)
+
+
+def fingerprint(folder: Path) -> Fingerprint | None:
+    """A value that differs after any change of the folder's files.
+
+    None while a file was changed less than 100 ms ago: the folder must then be read, and read again next time. Raises OSError.
+    """
+    recent = time.time_ns() - _STILL_NS
+    found: list[tuple[str, int, int, int, int]] = []
+    for name, entry in _files(folder):
+        try:
+            of = entry.stat()
+        except FileNotFoundError:  # a temporary file of an editor
+            continue
+        if max(of.st_mtime_ns, of.st_ctime_ns) > recent:
+            return None
+        found.append((name, of.st_mtime_ns, of.st_ctime_ns, of.st_size, of.st_ino))
+    return sorted(found)
+
+
+def _files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name == AGENT_FILE:
+                yield entry.name, entry
+            elif entry.name in (PROMPTS, EXAMPLES) and entry.is_dir():
+                yield from _below(entry.path, entry.name)
+
+
+def _below(path: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    with os.scandir(path) as entries:
+        for entry in entries:
+            name = f"{prefix}/{entry.name}"
+            if entry.is_dir():
+                yield from _below(entry.path, name)
+            elif entry.name.endswith((".md", ".jsonl")):
+                yield name, entry
+
+
+_DEBOUNCE_MS: Final = 50
+_STEP_MS: Final = 10
+
+
+class Watch:
+    """Calls `changed` a moment after something changes in the folders. `start`, then `close`."""
+
+    def __init__(self, folders: Sequence[Path], changed: Callable[[], None]) -> None:
+        self._folders = folders
+        self._changed = changed
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._log: FilteringBoundLogger = structlog.get_logger("agents")
+
+    def start(self) -> None:
+        """Begin to watch. Returns at once."""
+        self._task = asyncio.create_task(self._watch(), name="agents-watch")
+
+    async def close(self) -> None:
+        """Stop."""
+        self._stop.set()
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    async def _watch(self) -> None:
+        try:
+            changes = watchfiles.awatch(  # pyright: ignore[reportUnknownMemberType]  # an event of trio, which is not installed
+                *self._folders,
+                # Whatever it is: looking costs little, and links into other folders change under other names.
+                watch_filter=None,
+                debounce=_DEBOUNCE_MS,
+                step=_STEP_MS,
+                stop_event=self._stop,
+                recursive=True,
+            )
+            # What has changed before the watching began.
+            self._changed()
+            async for _ in changes:
+                self._changed()
+        except (OSError, RuntimeError) as error:
+            # E.g. no more inotify watches: agents are still reloaded when asked to.
+            self._log.warning(
+                "agents_not_watched",
+                error=str(error),
+                remedy="reload by `responsa agents reload`; see that the folders can be read, and that fs.inotify.max_user_watches is high enough",
+            )

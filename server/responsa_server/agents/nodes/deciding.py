@@ -1,0 +1,368 @@
+"""The nodes at which a turn decides: the message's intent, its category, whether it needs documents, and conditions on the state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, JsonValue, create_model
+
+from responsa_server.agents.engine.asking import FAILURES, Answer, Asker, Shape, ask_typed, cause, offered
+from responsa_server.agents.engine.config import Texts
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts
+from responsa_server.agents.engine.node import (
+    Announcement,
+    AnyNode,
+    ExamplesName,
+    Input,
+    Node,
+    NodeModel,
+    NodeOptions,
+    Output,
+    Policy,
+    PromptName,
+    Run,
+)
+from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.engine.rewriting import content_words, standalone
+from responsa_server.agents.engine.state import Said
+from responsa_server.domain.events import Fallback, FallbackKind, Step
+from responsa_server.domain.intents import OUT_OF_SCOPE as NO_INTENT
+from responsa_server.domain.intents import Example, IntentClassifier
+
+OUT_OF_SCOPE: Final = "out_of_scope"
+"""The intent, and the category, of a message that has none of the others."""
+OFFERED: Final = offered("categories", "examples")
+"""The variables for the prompts of these nodes."""
+_LAST: Final = 4
+"""How many earlier messages a model is shown."""
+_SHOWN_EXAMPLES: Final = 4
+
+
+class DecidingOptions(NodeOptions):
+    """examples: a file; the classifier is trained with all of them, and a model is shown a few. prompt: to ask a model first."""
+
+    examples: ExamplesName
+    prompt: PromptName = ""
+
+
+class DecidingNode(Node[Input, Output]):
+    """Base of the nodes that make a small decision about a message: by a model, else by a classifier, else by a rule.
+
+    asker, classifier: None for none. examples: those that the classifier was trained with.
+    """
+
+    announcement = Announcement(Step.ROUTING, "Classifying your query...")
+    has_rule = True
+    # The calls have their own time limits, and a decision without a model is quickly repeated.
+    policy = Policy(timeout_seconds=60.0, keep_after_seconds=1.0)
+
+    def __init__(
+        self,
+        name: str,
+        options: DecidingOptions,
+        asker: Asker | None = None,
+        classifier: IntentClassifier | None = None,
+        examples: Sequence[Example] = (),
+    ) -> None:
+        self.name = name
+        self.calls_model = asker is not None
+        self._asker = asker
+        self._prompt = options.prompt
+        self._classifier = classifier
+        self._examples = few(examples)
+
+    async def _asked(
+        self,
+        run: Run,
+        shape: Shape[Answer],
+        categories: Sequence[str],
+        question: str,
+        history: Sequence[Said],
+    ) -> Answer | None:
+        """The answer of a model; None without a model, and after a failure or without a budget, which the run records. Raises PromptError."""
+        if self._asker is None:
+            return None
+        trusted = {"categories": categories, "examples": self._examples}
+        untrusted = Untrusted(question, history[-_LAST:])
+        try:
+            return await ask_typed(self._asker, run, self._prompt, shape, trusted, untrusted)
+        except FAILURES as error:
+            kind = FallbackKind.RULE if self._classifier is None else FallbackKind.CLASSIFIER
+            run.fell_back(Fallback(kind, self._asker.model.name, self.name, cause(error)))
+            return None
+
+
+def refers_back(question: str, history: Sequence[Said]) -> bool:
+    """Whether, by rule, a question refers to earlier messages."""
+    return standalone(question, history) is not None
+
+
+def choice(shape: type[Answer], field: str, labels: Sequence[str]) -> Shape[Answer]:
+    """A shape whose field is one of the labels."""
+    kind: Any = Literal[tuple(labels)]
+    make: Any = create_model  # its types know no names of fields but those that are written out
+    return Shape(make(shape.__name__, __base__=shape, **{field: (kind, ...)}))
+
+
+def few(examples: Sequence[Example]) -> Sequence[Mapping[str, str]]:
+    """The first examples of each label, for a prompt. They are trusted, as a part of the agent."""
+    shown: dict[str, list[str]] = {}
+    for one in examples:
+        texts = shown.setdefault(OUT_OF_SCOPE if one.label in NO_INTENT else one.label, [])
+        if len(texts) < _SHOWN_EXAMPLES:
+            texts.append(one.text)
+    return tuple({"text": text, "label": label} for label, texts in shown.items() for text in texts)
+
+
+def from_examples(node: Callable[..., AnyNode]) -> Callable[[NodeParts, Any, str], AnyNode]:
+    """The constructor of a `DecidingNode` for `NodeKind.make`."""
+    return lambda parts, options, name: node(
+        name,
+        options,
+        parts.decider(options.prompt),
+        parts.classifiers.get(options.examples),
+        parts.examples.get(options.examples, ()),
+    )
+
+
+QA: Final = "qa"
+"""What a message without a classifier is taken for, if the agent has this intent."""
+POST: Final = "post"
+LINKEDIN: Final = "linkedin"
+"""Another name for the intent `post` in the parameter."""
+
+
+class IntentOptions(DecidingOptions):
+    """intents: the possible ones."""
+
+    intents: Annotated[Texts, Field(min_length=1, max_length=32)] = (
+        "chitchat",
+        QA,
+        POST,
+    )
+
+
+class IntentInput(NodeModel):
+    """The message, the history, and the question's parameters."""
+
+    question: str
+    history: tuple[Said, ...] = ()
+    parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+
+
+class IntentOutput(NodeModel):
+    """intent: one of the options, or out_of_scope. follow_up: whether the message refers to earlier ones."""
+
+    intent: str
+    follow_up: bool
+
+
+class RouteShape(NodeModel):
+    """What a model answers; `intent` has its values from the options."""
+
+    intent: str
+    follow_up: bool
+
+
+class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
+    """Decides by the parameter `intent`, else by a model, else by the classifier."""
+
+    input_model = IntentInput
+    output_model = IntentOutput
+
+    def __init__(
+        self,
+        name: str,
+        options: IntentOptions,
+        asker: Asker | None = None,
+        classifier: IntentClassifier | None = None,
+        examples: Sequence[Example] = (),
+    ) -> None:
+        super().__init__(name, options, asker, classifier, examples)
+        self._intents = tuple(options.intents)
+        self._shape = choice(RouteShape, "intent", (*self._intents, OUT_OF_SCOPE))
+
+    async def process(self, given: IntentInput, run: Run) -> IntentOutput:
+        """Choose. A model's failure never fails the node."""
+        follow_up = refers_back(given.question, given.history)
+        chosen = given.parameters.get("intent")
+        wanted = POST if chosen == LINKEDIN else chosen
+        if isinstance(wanted, str) and wanted in self._intents:
+            return IntentOutput(intent=wanted, follow_up=follow_up)
+        found = await self._asked(run, self._shape, self._intents, given.question, given.history)
+        if found is not None:
+            return IntentOutput(intent=found.intent, follow_up=found.follow_up and bool(given.history))
+        return IntentOutput(intent=await self._classified(given.question), follow_up=follow_up)
+
+    async def _classified(self, text: str) -> str:
+        if self._classifier is None:
+            return QA if QA in self._intents else self._intents[0]
+        found = await self._classifier.classify(text)
+        return found.label if found.in_scope and found.label in self._intents else OUT_OF_SCOPE
+
+
+def values(options: IntentOptions) -> Mapping[str, Sequence[str]]:
+    """The possible values of the node's outputs."""
+    return {"intent": [*options.intents, OUT_OF_SCOPE]}
+
+
+INTENT_ROUTER: Final = NodeKind(
+    from_examples(IntentRouter),
+    IntentInput,
+    IntentOutput,
+    IntentOptions,
+    offers=OFFERED,
+    values=values,
+    labels=lambda options: options.intents,
+)
+
+
+class CategoryOptions(DecidingOptions):
+    """examples: a file whose labels are the categories."""
+
+
+class CategoryInput(NodeModel):
+    """The question."""
+
+    question: str
+    standalone_question: str = ""
+    history: tuple[Said, ...] = ()
+
+
+class CategoryOutput(NodeModel):
+    """category: "" for a question of an unknown category."""
+
+    category: str
+
+
+class CategoryShape(NodeModel):
+    """What a model answers; `category` has its values from the examples."""
+
+    category: str
+
+
+class QuestionCategoriser(DecidingNode[CategoryInput, CategoryOutput]):
+    """Decides by a model, else by the classifier."""
+
+    input_model = CategoryInput
+    output_model = CategoryOutput
+
+    def __init__(
+        self,
+        name: str,
+        options: CategoryOptions,
+        asker: Asker | None = None,
+        classifier: IntentClassifier | None = None,
+        examples: Sequence[Example] = (),
+    ) -> None:
+        found = {one.label for one in examples} | set(() if classifier is None else classifier.labels)
+        self._labels = tuple(sorted(found - NO_INTENT))
+        # Without categories a model is not asked.
+        super().__init__(name, options, asker if self._labels else None, classifier, examples)
+        self._shape = choice(CategoryShape, "category", self._labels) if self.calls_model else None
+
+    async def process(self, given: CategoryInput, run: Run) -> CategoryOutput:
+        """Choose. A model's failure never fails the node."""
+        question = given.standalone_question or given.question
+        if self._shape is not None:
+            found = await self._asked(run, self._shape, self._labels, question, given.history)
+            if found is not None:
+                return CategoryOutput(category=found.category)
+        if self._classifier is None:
+            return CategoryOutput(category="")
+        decided = await self._classifier.classify(question)
+        return CategoryOutput(category=decided.label if decided.in_scope else "")
+
+
+QUESTION_CATEGORISER: Final = NodeKind(
+    from_examples(QuestionCategoriser), CategoryInput, CategoryOutput, CategoryOptions, offers=OFFERED
+)
+
+
+RETRIEVE: Final = "retrieve"
+DIRECT: Final = "direct"
+
+
+class NeedOptions(DecidingOptions):
+    """examples: a file with the labels `retrieve` and `direct`."""
+
+
+class NeedInput(NodeModel):
+    """The message and the history."""
+
+    question: str
+    history: tuple[Said, ...] = ()
+
+
+class NeedOutput(NodeModel):
+    """needs_retrieval: whether to search the documents. follow_up: whether the message refers to earlier ones."""
+
+    needs_retrieval: bool
+    follow_up: bool
+
+
+class NeedShape(NodeModel):
+    """What a model answers."""
+
+    needs_retrieval: bool
+    follow_up: bool
+
+
+_SHAPE: Final = Shape(NeedShape)
+
+
+class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
+    """Decides by a model, else by the classifier. In doubt, documents are searched."""
+
+    input_model = NeedInput
+    output_model = NeedOutput
+
+    async def process(self, given: NeedInput, run: Run) -> NeedOutput:
+        """Decide. A model's failure never fails the node."""
+        found = await self._asked(run, _SHAPE, (RETRIEVE, DIRECT), given.question, given.history)
+        if found is not None:
+            return NeedOutput(
+                needs_retrieval=found.needs_retrieval, follow_up=found.follow_up and bool(given.history)
+            )
+        return await need(given.question, given.history, self._classifier)
+
+
+async def need(
+    question: str, history: Sequence[Said], classifier: IntentClassifier | None = None
+) -> NeedOutput:
+    """The decision without a model. A message unlike all examples is searched for, since a document may be about it."""
+    follow_up = refers_back(question, history)
+    if classifier is None:
+        return NeedOutput(needs_retrieval=follow_up or content_words(question) > 0, follow_up=follow_up)
+    decided = await classifier.classify(question)
+    return NeedOutput(needs_retrieval=not (decided.in_scope and decided.label == DIRECT), follow_up=follow_up)
+
+
+RETRIEVAL_NEED: Final = NodeKind(
+    from_examples(RetrievalNeed),
+    NeedInput,
+    NeedOutput,
+    NeedOptions,
+    offers=OFFERED,
+    labels=lambda _: (RETRIEVE, DIRECT),
+)
+
+
+class ConditionModel(NodeModel):
+    """No fields: the conditions are in the edges."""
+
+
+class Condition(Node[ConditionModel, ConditionModel]):
+    """Does nothing. It stands where edges meet, or where one of them is chosen."""
+
+    name = "condition"
+    input_model = ConditionModel
+    output_model = ConditionModel
+
+    async def process(self, given: ConditionModel, run: Run) -> ConditionModel:
+        """Do nothing."""
+        return given
+
+
+CONDITION: Final = NodeKind(lambda _, __, ___: Condition(), ConditionModel, ConditionModel)

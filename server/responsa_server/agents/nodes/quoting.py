@@ -1,0 +1,247 @@
+"""The nodes that work with the evidence: they grade it, quote it, and check what a model cites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from pydantic import Field
+
+from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
+from responsa_server.agents.engine.citations import AnswerModel, Mark, citation, claims, compose, plain
+from responsa_server.agents.engine.config import RetrievalTable
+from responsa_server.agents.engine.kinds import NodeKind, required
+from responsa_server.agents.engine.node import (
+    Announcement,
+    Node,
+    NodeModel,
+    NodeOptions,
+    Plain,
+    Policy,
+    PromptName,
+    Run,
+)
+from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.nodes.searching import DEFAULT_RETRIEVAL
+from responsa_server.domain.answers import (
+    CitationJudge,
+    Claim,
+    Evidence,
+    EvidenceSource,
+    Extraction,
+    Extractor,
+    Quote,
+)
+from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, Cited, Fallback, FallbackKind, Step
+
+
+class GraderOptions(NodeOptions):
+    """prompt: the file `prompts/NAME.md`, by which a model judges whether the passages answer; "" judges by their support alone."""
+
+    prompt: PromptName = ""
+
+
+class GradeInput(NodeModel):
+    """The question and its evidence."""
+
+    question: str
+    standalone_question: str = ""
+    evidence: Evidence
+
+
+class GradeOutput(NodeModel):
+    """The best sentences, and whether they answer the question."""
+
+    extraction: Extraction
+
+
+class Graded(NodeModel):
+    """What a model answers: whether the passages hold what the question asks for."""
+
+    answered: bool
+
+
+class Grade(Node[GradeInput, GradeOutput]):
+    """Chooses sentences and measures their support. A model's verdict decides where there is one, else the support."""
+
+    name = "grade"
+    input_model = GradeInput
+    output_model = GradeOutput
+    has_rule = True
+    announcement = Announcement(Step.GRADING, "Analyzing results...")
+    # As with the evidence (see Retrieve): repeating it is faster than keeping it.
+    policy = Policy(keep_after_seconds=1.0)
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        table: RetrievalTable = DEFAULT_RETRIEVAL,
+        source: EvidenceSource | None = None,
+        asker: Asker | None = None,
+        prompt: str = "",
+    ) -> None:
+        """source: gives the passages to show a model; None asks no model."""
+        self._extractor = extractor
+        self._table = table
+        self._source = source
+        self._asker = asker if source is not None else None
+        self._prompt = prompt
+        self._shape = Shape(Graded)
+        self.calls_model = self._asker is not None
+
+    async def process(self, given: GradeInput, run: Run) -> GradeOutput:
+        """Extract the best-supported sentences."""
+        question = given.standalone_question or given.question
+        extraction = await self._extractor.extract(question, given.evidence)
+        least = self._table.support
+        if least is not None:
+            supported = bool(extraction.quotes) and extraction.support >= least
+            extraction = replace(extraction, supported=supported)
+        if self._asker is not None and self._source is not None and extraction.quotes:
+            shown = self._source.passages(given.evidence, self._table.context_bytes)
+            untrusted = Untrusted(question, passages=[f"{one.title}\n{one.text}" for one in shown])
+            try:
+                verdict = await ask_typed(self._asker, run, self._prompt, self._shape, {}, untrusted)
+                extraction = replace(extraction, supported=verdict.answered)
+            except FAILURES as error:
+                run.fell_back(Fallback(FallbackKind.RULE, self.name, "support", cause(error)))
+        return GradeOutput(extraction=extraction)
+
+
+GRADER: Final = NodeKind(
+    lambda parts, options, _: Grade(
+        required(parts.extractor, "extractor"),
+        parts.traits.retrieval,
+        parts.source,
+        parts.decider(options.prompt),
+        options.prompt,
+    ),
+    GradeInput,
+    GradeOutput,
+    GraderOptions,
+    offers=offered(untrusted=("question", "passages")),
+)
+
+
+class AnswerInput(NodeModel):
+    """The sentences of the answer, and the evidence they come from."""
+
+    extraction: Extraction
+    evidence: Evidence
+
+
+class AnswerOutput(NodeModel):
+    """The answer: only quotes, each with its citation."""
+
+    answer: AnswerModel
+
+
+class Answer(Node[AnswerInput, AnswerOutput]):
+    """Quotes the sentences exactly, and sends each with its citation."""
+
+    name = "answer"
+    input_model = AnswerInput
+    output_model = AnswerOutput
+    announcement = Announcement(Step.GENERATING, "Generating response...")
+
+    async def process(self, given: AnswerInput, run: Run) -> AnswerOutput:
+        """Compose the answer and emit its deltas and citations."""
+        composed = compose(given.extraction.quotes)
+        for event in composed.events:
+            run.emit(event)
+        model = AnswerModel(
+            text=composed.text,
+            citations=tuple(plain(one) for one in composed.citations),
+            outcome=composed.outcome,
+            passages_used=given.evidence.passages,
+        )
+        return AnswerOutput(answer=model)
+
+    def validate_output(self, output: AnswerOutput) -> Plain:
+        """Also checks that there are citations, and that each quotes the answer's own bytes."""
+        checked = super().validate_output(output)
+        text = output.answer.text.encode()
+        if not output.answer.citations:
+            raise ValueError("an answer of quotes alone cites each of them")
+        for one in output.answer.citations:
+            if text[one.answer.start : one.answer.end] != one.quote.encode():
+                raise ValueError("a citation's range is not its quote's place in the answer")
+        return checked
+
+
+EXTRACTIVE_ANSWER: Final = NodeKind(
+    lambda _, __, ___: Answer(), AnswerInput, AnswerOutput, streams=True, needs_test="extraction"
+)
+
+
+_NOTHING: Final = Evidence(0, 0, {})
+
+
+class CitationCheckerInput(NodeModel):
+    """The text as it was sent, the marks that were removed from it, and the evidence that the model was shown."""
+
+    text: str = Field(min_length=1)
+    complete: bool = True
+    marks: tuple[Mark, ...] = ()
+    evidence: Evidence = _NOTHING
+
+
+class CitationCheckerOutput(NodeModel):
+    """The cited answer. unsupported: how many sentences their passages do not support; they stay in the answer without a citation."""
+
+    answer: AnswerModel
+    unsupported: int = Field(ge=0)
+
+
+class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
+    """Adds citations. It never changes the text, which has been sent."""
+
+    name = "cite"
+    input_model = CitationCheckerInput
+    output_model = CitationCheckerOutput
+    announcement = Announcement(Step.VERIFYING, "Checking the sources...")
+
+    def __init__(
+        self, source: EvidenceSource, judge: CitationJudge, table: RetrievalTable = DEFAULT_RETRIEVAL
+    ) -> None:
+        self._source = source
+        self._judge = judge
+        self._most_bytes = table.context_bytes
+
+    async def process(self, given: CitationCheckerInput, run: Run) -> CitationCheckerOutput:
+        """Send the citations in the order of the text."""
+        found = claims(given.text, given.marks)
+        quotes: Sequence[Quote | None] = ()
+        if found:
+            asked = [Claim(one.text, one.passage) for one in found]
+            quotes = await self._judge.judge(asked, given.evidence, self._most_bytes)
+        borne_out = [
+            citation(claimed, quote)
+            for claimed, quote in zip(found, quotes, strict=True)
+            if quote is not None
+        ]
+        kept = borne_out[:MAX_CITATIONS]
+        for one in kept:
+            run.emit(Cited(one))
+        shown = len(self._source.passages(given.evidence, self._most_bytes)) if given.evidence.passages else 0
+        return CitationCheckerOutput(
+            answer=AnswerModel(
+                text=given.text,
+                citations=tuple(plain(one) for one in kept),
+                outcome=AnswerOutcome.COMPLETE if given.complete else AnswerOutcome.OUTPUT_LIMIT,
+                passages_used=shown,
+            ),
+            unsupported=len(found) - len(borne_out),
+        )
+
+
+CITATION_CHECKER: Final = NodeKind(
+    lambda parts, _, __: CitationChecker(
+        required(parts.source, "source of evidence"),
+        required(parts.judge, "judge of citations"),
+        parts.traits.retrieval,
+    ),
+    CitationCheckerInput,
+    CitationCheckerOutput,
+)

@@ -1,0 +1,253 @@
+"""The nodes that search: they rewrite the question, expand it, and retrieve passages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
+from responsa_server.agents.engine.config import RetrievalTable
+from responsa_server.agents.engine.kinds import NodeKind, required
+from responsa_server.agents.engine.node import (
+    Announcement,
+    Node,
+    NodeModel,
+    NodeOptions,
+    Policy,
+    PromptName,
+    Run,
+)
+from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.engine.rewriting import points_back, standalone
+from responsa_server.agents.engine.state import Said
+from responsa_server.domain.answers import Evidence, EvidenceSource, SearchOptions
+from responsa_server.domain.events import Fallback, FallbackKind, Step, Usage
+from responsa_server.domain.turns import MAX_QUESTION_BYTES
+
+
+class RewriterOptions(NodeOptions):
+    """prompt: the file `prompts/NAME.md`, by which a model rewrites; "" rewrites by rule alone."""
+
+    prompt: PromptName = ""
+
+
+class RewriteInput(NodeModel):
+    """The question and the history; summary: of the messages before the history."""
+
+    question: str
+    history: tuple[Said, ...] = ()
+    summary: str = ""
+
+
+class RewriteOutput(NodeModel):
+    """standalone_question: "" if the question needs no rewriting."""
+
+    standalone_question: str
+
+
+class Rewritten(NodeModel):
+    """What a model answers: the question as it can be understood alone."""
+
+    query: str = Field(min_length=1, max_length=MAX_QUESTION_BYTES)
+
+
+class Rewrite(Node[RewriteInput, RewriteOutput]):
+    """Adds the subject of the last answer: by a model, else, or after its failure, by rule."""
+
+    name = "rewrite"
+    input_model = RewriteInput
+    output_model = RewriteOutput
+    has_rule = True
+    announcement = Announcement(Step.REWRITING, "Rephrasing your question...")
+
+    def __init__(self, asker: Asker | None = None, prompt: str = "") -> None:
+        self._asker = asker
+        self._prompt = prompt
+        self._shape = Shape(Rewritten)
+        self.calls_model = asker is not None
+
+    async def process(self, given: RewriteInput, run: Run) -> RewriteOutput:
+        """Rewrite. Without a history no model is asked."""
+        if self._asker is not None and (given.history or given.summary):
+            try:
+                return RewriteOutput(standalone_question=await self._asked(self._asker, given, run))
+            except FAILURES as error:
+                run.fell_back(Fallback(FallbackKind.RULE, self.name, "rule", cause(error)))
+        return RewriteOutput(standalone_question=standalone(given.question, given.history) or "")
+
+    async def _asked(self, asker: Asker, given: RewriteInput, run: Run) -> str:
+        untrusted = Untrusted(given.question, given.history, others={"summary": given.summary})
+        answer = await ask_typed(asker, run, self._prompt, self._shape, {}, untrusted)
+        rewritten = " ".join(answer.query.split())
+        same = rewritten.casefold() == " ".join(given.question.split()).casefold()
+        return "" if same or len(rewritten.encode()) > MAX_QUESTION_BYTES else rewritten
+
+
+REWRITER: Final = NodeKind(
+    lambda parts, options, _: Rewrite(parts.decider(options.prompt), options.prompt),
+    RewriteInput,
+    RewriteOutput,
+    RewriterOptions,
+    offers=offered(untrusted=("question", "history", "summary")),
+)
+
+
+MOST_EXPANSIONS: Final = 6
+"""A search takes at most eight strings, and two are the question's own."""
+MAX_QUERY_BYTES: Final = 400
+
+
+class QueryExpanderOptions(NodeOptions):
+    """prompt: the file `prompts/NAME.md`. most: the number of other wordings to search for."""
+
+    prompt: PromptName = "query_expansion"
+    most: Annotated[int, Field(ge=1, le=MOST_EXPANSIONS)] = 3
+
+
+class QueryExpanderInput(NodeModel):
+    """The question."""
+
+    question: str
+    standalone_question: str = ""
+
+
+class QueryExpanderOutput(NodeModel):
+    """Other wordings of the question, without its own; empty without a model."""
+
+    expansions: tuple[str, ...] = Field(max_length=MOST_EXPANSIONS)
+
+
+class Expanded(NodeModel):
+    """What a model answers."""
+
+    queries: tuple[str, ...]
+
+
+class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
+    """Asks a model for other wordings. Without one, or after its failure, only the question is searched for."""
+
+    name = "expand"
+    input_model = QueryExpanderInput
+    output_model = QueryExpanderOutput
+    has_rule = True
+
+    def __init__(self, asker: Asker | None, options: QueryExpanderOptions) -> None:
+        self._asker = asker
+        self._options = options
+        self._shape = Shape(Expanded)
+        self.calls_model = asker is not None
+
+    async def process(self, given: QueryExpanderInput, run: Run) -> QueryExpanderOutput:
+        """Expand. Wordings beyond the number, or too long, are dropped."""
+        if self._asker is None:
+            return QueryExpanderOutput(expansions=())
+        question = given.standalone_question or given.question
+        try:
+            answer = await ask_typed(
+                self._asker,
+                run,
+                self._options.prompt,
+                self._shape,
+                {"most": self._options.most},
+                Untrusted(question),
+            )
+        except FAILURES as error:
+            run.fell_back(Fallback(FallbackKind.RULE, self.name, "question", cause(error)))
+            return QueryExpanderOutput(expansions=())
+        found = [one for one in answer.queries if len(one.encode()) <= MAX_QUERY_BYTES]
+        return QueryExpanderOutput(
+            expansions=tuple(distinct(found, said=[question, given.question])[: self._options.most])
+        )
+
+
+def distinct(texts: Iterable[str], said: Iterable[str] = ()) -> Sequence[str]:
+    """Each text once, in its first form with white space normalised, without the texts in `said`."""
+    seen = {_folded(one) for one in said} | {""}
+    kept: list[str] = []
+    for text in texts:
+        if (folded := _folded(text)) not in seen:
+            seen.add(folded)
+            kept.append(" ".join(text.split()))
+    return kept
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split()).rstrip("?.! ")
+
+
+QUERY_EXPANDER: Final = NodeKind(
+    lambda parts, options, _: QueryExpander(parts.decider(options.prompt), options),
+    QueryExpanderInput,
+    QueryExpanderOutput,
+    QueryExpanderOptions,
+    offers=offered("most", untrusted=("question",)),
+)
+
+
+DEFAULT_RETRIEVAL = RetrievalTable.model_validate({})
+_VECTORS_GONE = "part_unavailable:vectors"
+
+
+class RetrieveInput(NodeModel):
+    """The question and the collections to search. standalone_question: "" if the question needs no rewriting; expansions: other wordings."""
+
+    question: str
+    standalone_question: str = ""
+    expansions: tuple[str, ...] = ()
+    collections: tuple[str, ...] = ()
+
+
+class RetrieveOutput(NodeModel):
+    """The passages that were found."""
+
+    evidence: Evidence
+
+
+class Retrieve(Node[RetrieveInput, RetrieveOutput]):
+    """Searches, with up to three attempts while a part is unavailable."""
+
+    name = "retrieve"
+    input_model = RetrieveInput
+    output_model = RetrieveOutput
+    announcement = Announcement(Step.RETRIEVING, "Searching knowledge base...")
+    # Evidence is the largest part of the state, and another search takes about 10 ms; a milestone would cost more.
+    policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
+
+    def __init__(self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL) -> None:
+        self._source = source
+        self._collections = table.collections
+        self._options = SearchOptions(
+            table.top_k, table.threshold, table.rerank, last=table.last_collections, support=table.support
+        )
+
+    async def process(self, given: RetrieveInput, run: Run) -> RetrieveOutput:
+        """Search in the collections of the request, else in the agent's own."""
+        collections = given.collections or self._collections
+        questions = wordings(given)
+        options = replace(self._options, expansions=tuple(distinct(given.expansions, said=questions)))
+        evidence = await self._source.search(run.who, questions, collections, options)
+        run.spend(Usage(evidence.embedding_tokens))
+        if evidence.degraded:
+            run.fell_back(Fallback(FallbackKind.TEXT_ONLY, self.name, evidence.degraded, _VECTORS_GONE))
+        return RetrieveOutput(evidence=evidence)
+
+
+def wordings(given: RetrieveInput) -> tuple[str, ...]:
+    """The wordings of the question to search for, without expansions. Passages that other words find must resemble the last one.
+
+    A short question without a pronoun may be a new one rather than a follow-up, so it is searched for as it was asked, too.
+    """
+    if given.standalone_question and not points_back(given.question):
+        return (given.standalone_question, given.question)
+    return (given.standalone_question or given.question,)
+
+
+RETRIEVER: Final = NodeKind(
+    lambda parts, _, __: Retrieve(required(parts.source, "source of evidence"), parts.traits.retrieval),
+    RetrieveInput,
+    RetrieveOutput,
+    fallback=FallbackKind.WITHOUT_RETRIEVAL,
+)
