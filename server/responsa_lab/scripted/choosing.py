@@ -28,6 +28,7 @@ _POST: Final = re.compile(
     r"\b(?:post|linkedin|tweet|caption|announcement|newsletter)\b|\bwrite (?:me )?(?:a|an|some) (?:text|update)\b",
     re.IGNORECASE,
 )
+_LINKEDIN: Final = re.compile(r"\blinkedin\b", re.IGNORECASE)
 _REVISION: Final = re.compile(
     r"^\W*(?:please )?(?:make|write|turn|rewrite|shorten) (?:it|that|this)\b|\b(?:shorter|longer|punchier)\b",
     re.IGNORECASE,
@@ -40,6 +41,7 @@ _ERRAND: Final = re.compile(
 # The first rule that fits gives the label; labels without a rule are chosen by their examples.
 _RULES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
     ("out_of_scope", _ERRAND),
+    ("linkedin", _LINKEDIN),
     ("post", _POST),
     ("chitchat", _GREETING),
     ("direct", _TALK),

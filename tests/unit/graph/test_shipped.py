@@ -160,7 +160,7 @@ async def test_what_is_out_of_scope_is_refused_before_anything_is_searched() -> 
 async def test_a_post_is_drafted_from_a_template_when_it_is_asked_for(intent: str) -> None:
     told = await told_by(shipped("chat", parts()), asked("The Nile, please.", {"intent": intent}))
     end = whole(told)
-    assert (end.intent, end.model) == ("post", "template")
+    assert (end.intent, end.model) == (intent, "template")
     assert LONG in end.text
     assert "#Rivers" in end.text
     (one,) = end.citations

@@ -23,7 +23,7 @@ HEEDLESS = MODELS["scripted:heedless"]
 INTENT = {
     "type": "object",
     "properties": {
-        "intent": {"enum": ["chitchat", "qa", "post", "out_of_scope"]},
+        "intent": {"enum": ["chitchat", "qa", "post", "linkedin", "out_of_scope"]},
         "follow_up": {"type": "boolean"},
     },
     "required": ["intent", "follow_up"],
@@ -54,7 +54,7 @@ TRUSTED = {
     "agent": "Ann",
     "persona": "",
     "language": "",
-    "categories": ["chitchat", "qa", "post"],
+    "categories": ["chitchat", "qa", "post", "linkedin"],
     "examples": [],
     "formats": "{}",
     "without_retrieval": "",

@@ -90,7 +90,8 @@ async def test_it_answers_with_the_best_sentences_and_their_numbers(
         ("Hello, how are you today?", "chitchat"),
         ("Thanks a lot!", "chitchat"),
         ("How long does the battery of Wren 2 last?", "qa"),
-        ("linkedin post about the repair evenings", "post"),
+        ("linkedin post about the repair evenings", "linkedin"),
+        ("write a post about the repair evenings", "post"),
         ("Please book me a seat on the night train to Vienna.", "out_of_scope"),
     ],
 )

@@ -130,7 +130,7 @@ QA: Final = "qa"
 """What a message without a classifier is taken for, if the agent has this intent."""
 POST: Final = "post"
 LINKEDIN: Final = "linkedin"
-"""Another name for the intent `post` in the parameter."""
+"""In the parameter also another name for `post`, for agents without an intent of this name."""
 
 
 class IntentOptions(DecidingOptions):
@@ -187,7 +187,7 @@ class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
         """Choose. A model's failure never fails the node."""
         follow_up = refers_back(given.question, given.history)
         chosen = given.parameters.get("intent")
-        wanted = POST if chosen == LINKEDIN else chosen
+        wanted = POST if chosen == LINKEDIN and LINKEDIN not in self._intents else chosen
         if isinstance(wanted, str) and wanted in self._intents:
             return IntentOutput(intent=wanted, follow_up=follow_up)
         found = await self._asked(run, self._shape, self._intents, given.question, given.history)
