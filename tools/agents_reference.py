@@ -87,7 +87,7 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
 
 def _default(info: FieldInfo) -> str:
     if info.is_required():
-        return "must be said"
+        return "required"
     value: Any = info.get_default(call_default_factory=True, validated_data={})
     if value in (None, PydanticUndefined, (), {}, ""):
         return "unset" if value is None or type(None) in get_args(info.annotation) else "empty"

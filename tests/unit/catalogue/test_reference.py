@@ -15,13 +15,13 @@ def test_every_key_stands_there_with_its_default_and_what_it_says() -> None:
     rows = [line.split(" | ") for line in lines if line.startswith("| `")]
     assert [row for row in rows if not row[2].strip(" |")] == []
     for row in (
-        ("| `name`", "must be said"),
+        ("| `name`", "required"),
         ("| `history.messages`", "`10`"),
         ("| `retrieval.rerank`", "`true`"),
         ("| `retrieval.collections`", "empty"),
         ("| `model.temperature`", "unset"),
         ("| `model.chain`", "`default`"),
-        ("| `from`", "must be said"),
+        ("| `from`", "required"),
         ("| `is`", "unset"),
     ):
         assert row in [(one[0], one[1]) for one in rows]

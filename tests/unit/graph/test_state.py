@@ -17,7 +17,6 @@ from responsa_server.agents.engine.state import (
     StateError,
     fallbacks_of,
     kept,
-    merged,
     plain_fallback,
     restored,
 )
@@ -113,4 +112,3 @@ def test_fallbacks_are_kept_in_order_each_once() -> None:
     _, back = restored(kept("a", state))
     assert fallbacks_of(cast("Any", back)) == [other, one]
     assert "fallbacks" in ENGINE_KEYS
-    assert merged({"a": 1, "b": 1}, {"b": 2}) == {"a": 1, "b": 2}

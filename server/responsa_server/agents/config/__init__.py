@@ -1,1 +1,1 @@
-"""Agents as files: read, checked, and told where they are wrong."""
+"""Agents as files: reading, checking, versions and reloading."""

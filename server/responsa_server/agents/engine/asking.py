@@ -12,7 +12,6 @@ from functools import lru_cache
 from math import inf
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
-import jsonschema_rs
 from pydantic import BaseModel, ValidationError
 
 from responsa_server.agents.engine.config import Traits
@@ -115,7 +114,7 @@ class ModelCall:
         *,
         reports: bool = True,
     ) -> None:
-        self._asked = model
+        self._model = model
         self._prompt = prompt
         self._run = run
         self._price = price
@@ -126,7 +125,7 @@ class ModelCall:
     async def pieces(self) -> AsyncGenerator[TextPiece | ToolRequest | Ended, None]:
         """The pieces of the answer. The cost is counted, and reported at the end, even after a failure. Raises ModelError."""
         try:
-            async with aclosing(self._asked.stream(self._prompt)) as stream:
+            async with aclosing(self._model.stream(self._prompt)) as stream:
                 async for piece in stream:
                     match piece:
                         case TextPiece():
@@ -168,28 +167,28 @@ class _Spending:
         "_pieces",
         "_price",
         "_read",
+        "_reported",
+        "_reported_output",
         "_run",
-        "_told",
-        "_told_output",
     )
 
     def __init__(self, run: Run, messages: Sequence[PromptMessage], price: Price | None) -> None:
-        """price: of the model that is asked first, None where nobody knows it."""
+        """price: of the first model, None if it is not known."""
         self._run = run
         self._messages = messages
         self._price = price
-        self._told = False
-        # What providers have told, and what was read and said since by a guess.
+        self._reported = False
+        # What providers have reported, and an estimate of what was read and written since.
         self._known = Usage()
         self._read = self._pieces = 0
-        # Whether the model's prompt is counted; whether the next piece is; how much was said when the provider told last.
+        # Whether the model's prompt is counted; whether the next piece is; how much was written at the provider's last report.
         self._begun = self._covered = False
-        self._told_output = 0
+        self._reported_output = 0
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to tell."""
-        return self._told or self.counted != Usage()
+        """Whether there is a cost to report."""
+        return self._reported or self.counted != Usage()
 
     @property
     def counted(self) -> Usage:
@@ -197,12 +196,12 @@ class _Spending:
         return self._known + self._guess() if self._read or self._pieces else self._known
 
     def piece(self) -> None:
-        """Text has come."""
+        """A piece of text has arrived."""
         if self._covered:
             self._covered = False
             return
         price = self._price
-        # By far the most pieces: for what costs nothing, nothing is to be worked out.
+        # Nearly all pieces: without a price there is no cost to compute.
         if self._begun and (price is None or not price.output):
             self._pieces += 1
             self._run.spend(_UNPRICED_PIECE if price is None else _PIECE)
@@ -215,19 +214,19 @@ class _Spending:
         self._run.spend(self._guess() - before)
 
     def exactly(self, usage: Usage) -> None:
-        """The provider tells what the call has cost so far."""
+        """The provider reports what the call has cost so far."""
         self._run.spend(usage - self.counted)
-        self._begun = self._told = True
-        # Some tell it together with text, and have counted that; others before there is any.
-        self._covered = usage.output_tokens > self._told_output
-        self._told_output = usage.output_tokens
+        self._begun = self._reported = True
+        # Some report it together with text that it includes, others before there is any text.
+        self._covered = usage.output_tokens > self._reported_output
+        self._reported_output = usage.output_tokens
         self._known, self._read, self._pieces = usage, 0, 0
 
     def switched(self, price: Price | None) -> None:
-        """Another model is asked. price: its own."""
+        """Another model goes on. price: of that model."""
         self._known, self._read, self._pieces = self.counted, 0, 0
         self._begun = self._covered = False
-        self._told_output = self._known.output_tokens
+        self._reported_output = self._known.output_tokens
         self._price = price
 
     def _guess(self) -> Usage:
@@ -278,30 +277,25 @@ class Shape(Generic[Answer]):
 
     def __init__(self, output: type[Answer]) -> None:
         self.output = output
-        self.schema, self.text, self._validator = _described(output)
+        self.schema, self.text = _described(output)
 
     def read(self, text: str, mark: str = "") -> Answer:
         """The answer as the model, without marks of data in its texts. mark: the turn's number in the marks. Raises StructuredInvalid."""
         value = _unfenced(_object(text), mark)
         try:
-            self._validator.validate(value)
-            return self.output.model_validate(value)
-        except jsonschema_rs.ValidationError as error:
-            place = "/".join(map(str, error.instance_path))
-            raise StructuredInvalid(f"{place or 'the object'}: {error.message}") from error
+            return self.output.model_validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
-            raise StructuredInvalid(error.errors(include_url=False)[0]["msg"]) from error
+            first = error.errors(include_url=False)[0]
+            place = "/".join(map(str, first["loc"]))
+            raise StructuredInvalid(f"{place or 'the object'}: {first['msg']}") from error
 
 
 # Making the schema takes longer than the rest of a node's construction, and most kinds have one model for all their nodes.
 @lru_cache(maxsize=256)
-def _described(
-    output: type[BaseModel],
-) -> tuple[Mapping[str, object], str, jsonschema_rs.Draft202012Validator]:
-    """A model's JSON Schema, the same as text, and its validator."""
+def _described(output: type[BaseModel]) -> tuple[Mapping[str, object], str]:
+    """A model's JSON Schema, and the same as text."""
     schema = cast("dict[str, object]", _untitled(output.model_json_schema()))
-    text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
-    return schema, text, jsonschema_rs.Draft202012Validator(schema)
+    return schema, json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +347,7 @@ class Asker:
 
     async def raw(self, prompt: ModelPrompt, run: Run) -> str:
         """The whole answer as the model wrote it. Raises ModelError."""
-        told, size = list[str](), 0
+        pieces_read, size = list[str](), 0
         seconds = patience(run, PATIENCE_SECONDS) or 0.0
         # A silent model is given up a little earlier, so that the next one of the chain has some of the time.
         prompt = replace(prompt, patience_seconds=_FIRST_WORD * seconds)
@@ -364,7 +358,7 @@ class Asker:
             ):
                 async for piece in pieces:
                     if isinstance(piece, TextPiece):
-                        told.append(piece.text)
+                        pieces_read.append(piece.text)
                         size += len(piece.text.encode())
                         if size > _MAX_BYTES:
                             raise ModelError(
@@ -376,7 +370,7 @@ class Asker:
             raise ModelError(
                 ModelFault.TIMEOUT, f"no end within {seconds:g} s", model=self.model.name
             ) from error
-        text = "".join(told).replace("\x00", "\ufffd").strip()
+        text = "".join(pieces_read).replace("\x00", "\ufffd").strip()
         if not text:
             raise ModelError(ModelFault.EMPTY, "no text", model=self.model.name)
         return text

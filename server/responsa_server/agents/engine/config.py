@@ -1,6 +1,6 @@
 """An agent's configuration: one model for each table of `agent.toml`, with every default.
 
-Nothing unknown is allowed anywhere; a node's own options are checked against its kind (`graph/check`). Values are taken strictly: a text is no number.
+Unknown keys are errors. The options of a node are checked against its kind (`config/check`). Values are not converted: a text is not taken for a number.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 BEGIN: Final = "begin"
-"""Where every run comes from: an edge from here is tried before `start`."""
+"""The beginning of every run: edges from here are tried before `start`."""
 FINISH: Final = "finish"
-"""Where every run goes to."""
+"""The end of every run."""
 NODE_NAME: Final = "^[a-z][a-z0-9_]{0,62}$"
 DEFAULT_MODEL: Final = "default"
-"""In a chain: what the setting `models.default` names."""
+"""In a chain: the models that the setting `models.default` names."""
 EXTRACTIVE: Final = "extractive"
-"""No model at all: what is taken then is the edge `on = "unavailable"` behind the node that asked."""
+"""In a chain: no model. The turn takes the edge `on = "unavailable"` of the node that asked."""
 
 TEMPLATE: Final = "template"
-"""The model of an answer that a template wrote."""
+"""The model of an answer that was made from a template."""
 WITHOUT_RETRIEVAL: Final = "I could not reach the documents, so this answer rests on none of them."
 RESOURCE: Final = "x-resource"
-"""In a parameter's schema: whose records its values name."""
+"""The keyword of a parameter's schema for the kind of record that its values name."""
 TEACHERS: Final = "teachers"
 
 
@@ -42,97 +42,104 @@ class Table(BaseModel):
 
 
 class ModelTable(Table):
-    """`model`: who writes."""
+    """`model`: the models that write."""
 
     chain: Texts = Field(
         (DEFAULT_MODEL,),
         min_length=1,
-        description='Models to ask, each when the ones before it cannot be had. Behind the last one the node\'s edge `on = "unavailable"` is taken, and without such an edge the turn fails; “extractive” as the last one says that there is one, and the check sees to it.',
+        description='The models, in the order in which they are asked; each is asked when the ones before it are unavailable. If all are, the turn takes the node\'s edge `on = "unavailable"`, and fails without one. “extractive” at the end makes the check require such an edge.',
     )
     temperature: float | None = Field(
-        None, ge=0, le=2, description="How freely the model chooses its words; unset: as its provider does."
+        None, ge=0, le=2, description="How freely the model chooses its words; unset: the provider's default."
     )
-    max_output_tokens: int = Field(1024, ge=1, le=65536, description="The longest that one call may answer.")
+    max_output_tokens: int = Field(
+        1024, ge=1, le=65536, description="The most tokens that a model may write in one call."
+    )
 
 
 class HistoryTable(Table):
-    """`history`: what is read of the conversation."""
+    """`history`: the part of the conversation that a turn reads."""
 
-    messages: int = Field(
-        10, ge=0, le=100, description="How many of the last messages are read word for word."
+    messages: int = Field(10, ge=0, le=100, description="How many of the last messages are read in full.")
+    tokens: int = Field(
+        3000,
+        ge=0,
+        le=200_000,
+        description="The most tokens of these messages, estimated as a quarter of their bytes; 0: no limit.",
     )
-    tokens: int = Field(3000, ge=0, le=200_000, description="The most of them, in tokens (bytes by four).")
-    older: int = Field(0, ge=0, le=400, description="How many messages before those are read for a summary.")
+    older: int = Field(0, ge=0, le=400, description="How many earlier messages are read for a summary.")
 
 
 class ConversationTable(Table):
     """`conversation`: how new conversations are named."""
 
     title: Literal["question", "time"] = Field(
-        "question", description="After the first question, or after the time it was asked at."
+        "question", description="The title: the first question, or the time at which it was asked."
     )
 
 
 class RetrievalTable(Table):
-    """`retrieval`: where and how documents are searched."""
+    """`retrieval`: where and how to search documents."""
 
     collections: Texts = Field(
         (),
-        description="Where to look when a question names no collections; empty: everywhere its asker may read.",
+        description="The collections to search when a question names none; empty: all that the caller may read.",
     )
     last_collections: Texts = Field(
         (),
         description="Collections to use only when no other document supports an answer.",
     )
     top_k: int | None = Field(
-        None, ge=1, le=50, description="How many passages are kept; unset: as many as the server reads."
+        None, ge=1, le=50, description="How many passages are kept; unset: the server's own number."
     )
-    threshold: float = Field(0.0, ge=0, le=1, description="The least score of a passage.")
-    rerank: bool = Field(True, description="Whether passages are weighed once more against the question.")
+    threshold: float = Field(0.0, ge=0, le=1, description="The lowest score of a passage.")
+    rerank: bool = Field(
+        True, description="Whether the first passages are compared with the question once more."
+    )
     context_bytes: int = Field(
-        6000, ge=200, le=200_000, description="The most of them that a model is shown."
+        6000, ge=200, le=200_000, description="The most bytes of passages that a model gets."
     )
     support: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="Below it a question counts as not answered by the documents; unset: the server's own.",
+        description="With less support, the documents do not answer the question; unset: the server's own threshold.",
     )
 
 
 class LimitsTable(Table):
-    """`limits`: what one turn may take. 0: no limit."""
+    """`limits`: the most that one turn may use. 0: no limit."""
 
-    seconds: float = Field(60.0, gt=0, le=86_400, description="From when a worker first takes the turn.")
-    steps: int = Field(0, ge=0, le=1000, description="Nodes that are run.")
-    tokens: int = Field(0, ge=0, description="Read and written by language models.")
+    seconds: float = Field(60.0, gt=0, le=86_400, description="Seconds from the first start of the turn.")
+    steps: int = Field(0, ge=0, le=1000, description="Nodes that the turn runs.")
+    tokens: int = Field(0, ge=0, description="Tokens that language models read and write.")
     cost_micros: int = Field(
         0,
         ge=0,
-        description="Millionths of a US dollar; a request may only lower it. It does not bound models without a price, of which the server warns.",
+        description="Millionths of a US dollar. A request can only lower this limit. It does not cover models without a known price; the server logs a warning about them.",
     )
 
 
 class ParametersTable(Table):
-    """`parameters`: what may be given with a question, one flat JSON Schema."""
+    """`parameters`: the parameters of a question, as one flat JSON Schema."""
 
-    required: Texts = Field((), description="Properties that must be given.")
+    required: Texts = Field((), description="The parameters that a question must have.")
     properties: Mapping[str, Mapping[str, JsonValue]] = Field(
-        default_factory=dict[str, Mapping[str, JsonValue]], description="JSON Schema of each."
+        default_factory=dict[str, Mapping[str, JsonValue]], description="The JSON Schema of each parameter."
     )
 
 
 class RetryTable(Table):
-    """`retry` of a node: what is done when a part of the server cannot be reached."""
+    """`retry` of a node: further attempts when a part of the server is unavailable."""
 
-    attempts: int = Field(1, ge=1, le=10, description="How often it is tried in all.")
+    attempts: int = Field(1, ge=1, le=10, description="The number of attempts, the first included.")
     pause: float = Field(
-        0.05, ge=0, le=60, description="Seconds before the second attempt; doubled each time."
+        0.05, ge=0, le=60, description="Seconds before the second attempt; doubled for each further one."
     )
 
 
 class NodeTable(BaseModel):
-    """A node: its kind, what every node may be told, and the options of its kind (`options`)."""
+    """A node: its kind, the keys that every node may have, and the options of its kind (`options`)."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -140,37 +147,39 @@ class NodeTable(BaseModel):
     status: str | None = Field(
         None,
         max_length=200,
-        description='What users see when it begins; "" announces nothing; unset: its kind\'s own.',
+        description='The status that users see when the node begins; "": no status; unset: the kind\'s own.',
     )
     timeout: float | None = Field(
-        None, gt=0, le=86_400, description="Seconds of one attempt; unset: its kind's own."
+        None, gt=0, le=86_400, description="The most seconds of one attempt; unset: the kind's own."
     )
-    retry: RetryTable | None = Field(None, description="Unset: its kind's own.")
+    retry: RetryTable | None = Field(None, description="Unset: the kind's own.")
     reads: Mapping[str, str] = Field(
-        default_factory=dict[str, str], description="Where its inputs are taken from, by their own names."
+        default_factory=dict[str, str],
+        description="For inputs, by their own names: the fields of the state to read them from.",
     )
     writes: Mapping[str, str] = Field(
-        default_factory=dict[str, str], description="Where its outputs are put, by their own names."
+        default_factory=dict[str, str],
+        description="For outputs, by their own names: the fields of the state to write them to.",
     )
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What stands in the table for the node's kind alone."""
+        """The options of the node's kind."""
         return self.__pydantic_extra__ or {}
 
 
 class WhenTable(Table):
     """`when` of an edge: one test of a field, or `model`, or several of these joined. A field that is absent counts as false."""
 
-    field: str | None = Field(None, description="A field of the state; dots lead into it.")
+    field: str | None = Field(None, description="A field of the state; dots separate nested fields.")
     equals: Scalar | None = Field(None, alias="is", description="The field has this value.")
     within: Annotated[tuple[Scalar, ...], Field(strict=False)] | None = Field(
         None, alias="in", min_length=1, description="The field has one of these values."
     )
-    above: float | None = Field(None, description="The field is more than this.")
+    above: float | None = Field(None, description="The field is greater than this.")
     below: float | None = Field(None, description="The field is less than this.")
-    empty: bool | None = Field(None, description="Whether the field is absent, or has nothing in it.")
-    model: bool | None = Field(None, description="Whether the agent has a model at all.")
+    empty: bool | None = Field(None, description="Whether the field is absent or empty.")
+    model: bool | None = Field(None, description="Whether the agent has a model.")
     every: Annotated[tuple[WhenTable, ...], Field(strict=False)] | None = Field(
         None, alias="all", min_length=1, description="All of these hold."
     )
@@ -215,24 +224,24 @@ class WhenTable(Table):
 
 
 class EdgeTable(Table):
-    """A way from one node to another. A node's edges are tried in order; the last one has no `when`."""
+    """An edge from one node to another. A node's edges are tried in order; the last one has no `when`."""
 
     source: str = Field(alias="from", description="A node, or “begin”.")
     target: str = Field(alias="to", description="A node, or “finish”.")
-    when: WhenTable | None = Field(None, description="When it is taken; unset: always.")
+    when: WhenTable | None = Field(None, description="The condition; unset: the edge is always taken.")
     on: Literal["unavailable"] | None = Field(
-        None, description="“unavailable”: only when the node could not do its work and has told nothing."
+        None, description="“unavailable”: the edge is taken only if the node failed and has sent no text."
     )
     limit: int | None = Field(
-        None, ge=1, le=100, description="How often a turn may take it; every cycle needs one."
+        None, ge=1, le=100, description="How often a turn may take the edge; every cycle needs a limit."
     )
 
 
 class GraphTable(Table):
-    """`graph`: the ways between the nodes."""
+    """`graph`: the edges between the nodes."""
 
     edges: Annotated[tuple[EdgeTable, ...], Field(strict=False)] = Field(
-        (), description="A node without an edge ends the turn."
+        (), description="The edges. A node without an edge ends the turn."
     )
 
 
@@ -240,15 +249,17 @@ class AgentConfig(Table):
     """`agent.toml`."""
 
     name: str = Field(
-        min_length=1, max_length=200, description="What people call it; its id is its folder's name."
+        min_length=1,
+        max_length=200,
+        description="The name that users see. The agent's id is the name of its folder.",
     )
-    description: str = Field("", max_length=2000, description="One sentence on what it is for.")
-    questions: Texts = Field((), max_length=20, description="Examples of what to ask.")
+    description: str = Field("", max_length=2000, description="One sentence about the agent's purpose.")
+    questions: Texts = Field((), max_length=20, description="Examples of questions.")
     without_retrieval: str = Field(
         WITHOUT_RETRIEVAL,
         min_length=1,
         max_length=1000,
-        description="How an answer begins that had to do without documents.",
+        description="The first sentence of an answer when the documents could not be searched.",
     )
     start: str = Field(description="The first node.")
     model: ModelTable = ModelTable.model_validate({})
@@ -265,7 +276,7 @@ class AgentConfig(Table):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What an agent's tables say to its nodes. shown: the parameters that a prompt may show, all but names of records."""
+    """The settings of an agent that its nodes need. shown: the parameters that a prompt may contain, all but names of records."""
 
     name: str = "Responsa"
     questions: Sequence[str] = ()

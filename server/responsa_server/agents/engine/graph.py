@@ -23,7 +23,6 @@ from responsa_server.agents.engine.state import (
     GraphState,
     StateError,
     kept,
-    merged,
     plain_fallback,
 )
 from responsa_server.domain.agents import Milestone
@@ -124,10 +123,10 @@ class _Watched:
         """The byte of the answer at which the node's text ends, 0 without text."""
         return 0 if self._last is None else self._last.byte_offset + len(self._last.text.encode())
 
-    def __call__(self, told: Progress) -> None:
-        if isinstance(told, Delta):
-            self._last = told
-        self._emit(told)
+    def __call__(self, event: Progress) -> None:
+        if isinstance(event, Delta):
+            self._last = event
+        self._emit(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +288,7 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
                 target = detour.choose(state)
             if detour is None or target is None:
                 if isinstance(error, OverBudget):
-                    error.text = _told(state)
+                    error.text = _sent(state)
                 raise
             kind = detour.kinds.get(target, detour.kind)
             context.fell_back(Fallback(kind, name, target, cause(error)))
@@ -314,7 +313,7 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
             output["visits"] = {**visits, edge: visits.get(edge, 0) + 1}
         if diverted or state.get("diverted"):
             output["diverted"] = diverted
-        after = merged(state, output)
+        after = {**state, **output}
         if always_kept or monotonic() - begun > most_seconds:
             context.emit(Milestone(kept(_next(route, cast("GraphState", after)), after)))
         return after
@@ -327,7 +326,7 @@ def _counted(plan: Plan, state: GraphState) -> int:
     if not plan.steps:
         return 0
     if (steps := state.get("steps", 0) + 1) > plan.steps:
-        raise OverBudget("steps", _told(state))
+        raise OverBudget("steps", _sent(state))
     return steps
 
 
@@ -337,14 +336,14 @@ def _affordable(node: AnyNode, context: Run) -> None:
         raise OverBudget(limit)
 
 
-def _told(state: GraphState) -> str:
+def _sent(state: GraphState) -> str:
     """The part of the text that was sent. A draft that was not sent must not become the answer."""
     return state.get("text", "").encode()[: state.get("told", 0)].decode(errors="ignore")
 
 
 def _may_go_round(error: Unavailable | OverBudget, state: GraphState) -> bool:
     """Without a budget for models, a turn may take a detour only before its answer has begun."""
-    return isinstance(error, Unavailable) or not _told(state)
+    return isinstance(error, Unavailable) or not _sent(state)
 
 
 def cause(error: Unavailable | OverBudget) -> str:
@@ -403,8 +402,8 @@ def plan(
         kind = kinds[config.nodes[name].kind].fallback
         if kind is not None and (ways := [edge for edge in edges[name] if edge.on is not None]):
             targets = _targets(ways)
-            stand_ins = {target: kinds[config.nodes[target].kind].replaces_model for target in targets}
-            named = {target: one for target, one in stand_ins.items() if one is not None}
+            replacing = {target: kinds[config.nodes[target].kind].replaces_model for target in targets}
+            named = {target: one for target, one in replacing.items() if one is not None}
             # The kind of a node that replaces the model says more than “extractive”.
             named = named if kind is FallbackKind.EXTRACTIVE else {}
             detours[name] = Detour(kind, targets, _choice(ways, model=model), _limits(ways), named)

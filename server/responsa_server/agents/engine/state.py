@@ -25,9 +25,9 @@ class Said(NodeModel):
 class GraphState(TypedDict, total=False):
     """Every key that a node reads or writes. The types behind the plain values are in the nodes' models.
 
-    text: of the answer, as far as deltas of it were told by nodes that have finished; complete: whether the model said all that it wanted to.
-    calls: tools that are to be called; results: what came of those that were. The builder's own: steps, how many nodes were run; visits, how often a limited
-    edge was taken; told, how many of the text's bytes were told; fallbacks, what was done without; diverted, the node to go to whatever the routes say, "" for none.
+    text: the part of the answer that finished nodes have written; complete: whether the model finished its text. calls: tools to call; results: of the calls so
+    far. The engine's own: steps, the number of nodes that ran; visits, how often each limited edge was taken; told, how many bytes of the text were sent;
+    fallbacks; diverted, the next node whatever the routes say, "" for none.
 
     A graph's own state has these keys and those of its nodes.
     """
@@ -103,11 +103,6 @@ def restored(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str,
     if unknown := set(plain) - (set(keys) - TASK_KEYS):
         raise StateError(f"the milestone's state has unknown keys: {', '.join(sorted(unknown))}")
     return next_node, cast("GraphState", cast("object", plain))
-
-
-def merged(state: Plain, output: Plain) -> Mapping[str, object]:
-    """The state after a node."""
-    return {**state, **output}
 
 
 def said(message: Message) -> Plain:
