@@ -79,12 +79,12 @@ async def test_what_fits_is_taken(name: str, level: Mapping[str, object]) -> Non
         (None, {"teacher_id": "is missing; give a teacher's id (GetAgent lists those that may be chosen)"}),
         (
             {"teacher_id": 3},
-            {"teacher_id": "does not fit; give a teacher's id (GetAgent lists those that may be chosen)"},
+            {"teacher_id": "is not valid; give a teacher's id (GetAgent lists those that may be chosen)"},
         ),
-        ({"level": "middle"}, {"level": 'does not fit; give one of "low", "high"'}),
-        ({"age": 5}, {"age": "does not fit; give a whole number at least 6, at most 99"}),
-        ({"age": 6.5}, {"age": "does not fit; give a whole number at least 6, at most 99"}),
-        ({"born": "2010-02-30"}, {"born": "does not fit; give a text of the format date"}),
+        ({"level": "middle"}, {"level": 'is not valid; give one of "low", "high"'}),
+        ({"age": 5}, {"age": "is not valid; give a whole number at least 6, at most 99"}),
+        ({"age": 6.5}, {"age": "is not valid; give a whole number at least 6, at most 99"}),
+        ({"born": "2010-02-30"}, {"born": "is not valid; give a text of the format date"}),
         ({"levle": "low"}, {"levle": "the agent has no such parameter; did you mean “level”?"}),
         (
             {"x": 1},

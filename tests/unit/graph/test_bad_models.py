@@ -221,7 +221,7 @@ async def test_small_talk_with_a_model_that_is_down_is_told_from_a_template() ->
     end = told[-1]
     assert isinstance(end, Answered)
     assert end.model == "template"
-    assert "The language model could not be had" in end.text
+    assert "The language model is not available" in end.text
     assert end.fallbacks[-1] == Fallback(
         FallbackKind.TEMPLATE, "write", "small_talk", "model_unavailable:unreachable"
     )

@@ -125,7 +125,7 @@ async def test_what_the_model_wants_called_is_passed_on_and_what_was_not_offered
     request = ToolRequest("call-9", "note", {"text": "x", "times": 2})
     output = await asked(Says([request, END]), Turn(), tools=[NOTE])
     assert output.calls == (CallModel(call_id="call-9", tool="note", arguments={"text": "x", "times": 2}),)
-    with pytest.raises(Unavailable, match="cannot be understood"):
+    with pytest.raises(Unavailable, match="cannot be read"):
         await asked(Says([request, END]), Turn(), asks_tools=True)
 
 

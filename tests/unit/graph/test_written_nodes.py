@@ -268,7 +268,7 @@ async def test_a_template_in_the_place_of_a_model_says_so() -> None:
     assert fallen == [Fallback(FallbackKind.TEMPLATE, "model", "draft", "no_model")]
     # What led here has told it.
     text, _, fallen = await filled("{{ without_model }}.", "without_model", has_model=True)
-    assert (text, fallen) == ("The language model could not be had.", [])
+    assert (text, fallen) == ("The language model is not available.", [])
     assert (await filled("Hello."))[2] == []
 
 

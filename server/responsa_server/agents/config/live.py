@@ -229,7 +229,7 @@ class LiveAgents:
                 found = await self._reload()
             except OSError as error:
                 self._log.error("agents_not_read", error=str(error))
-                message = "The agents' folders cannot be read; the server's log tells why."
+                message = "The agents' folders cannot be read; the server's log says why."
                 raise Unavailable(Reason.PART_UNAVAILABLE, message, {"part": self.name}) from error
         if notify:
             self._options.notify()
@@ -248,8 +248,8 @@ class LiveAgents:
         each = [line for one in problems.values() for line in problem_lines(one)]
         more = f" And {len(each) - _MOST_SHOWN} more." if len(each) > _MOST_SHOWN else ""
         old = [one.agent for one in problems.values() if one.version]
-        serving = f" Their last sound versions still serve: {', '.join(old)}." if old else ""
-        detail = f"Files of agents are wrong. {' '.join(each[:_MOST_SHOWN])}{more}{serving} `responsa agents check` shows all."
+        serving = f" Their last valid versions still serve: {', '.join(old)}." if old else ""
+        detail = f"Files of agents have problems. {' '.join(each[:_MOST_SHOWN])}{more}{serving} `responsa agents check` shows all problems."
         return PartReport(Health.DEGRADED, detail=detail)
 
     async def poll(self) -> None:

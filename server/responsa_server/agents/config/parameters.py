@@ -106,7 +106,7 @@ class ParameterCheck:
             # A missing parameter has no path, and was reported above.
             if error.instance_path and (name := str(error.instance_path[0])) not in reported:
                 reported.add(name)
-                message = f"does not fit; give {_wanted(self._properties[name])}"
+                message = f"is not valid; give {_wanted(self._properties[name])}"
                 yield FieldViolation(f"{_PATH}.{name}", f"parameters.{error.kind.name}", message)
 
 

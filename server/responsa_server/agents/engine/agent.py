@@ -68,10 +68,10 @@ def agent_options(config: AgentConfig, version: str) -> AgentOptions:
 
 
 _UNSAFE: Final = (
-    "The language model will not answer this question. Ask for something else, or in other words."
+    "The language model refuses to answer this question. Ask for something else, or in other words."
 )
 _UNSAFE_MIDWAY: Final = (
-    "The language model stopped in the midst of its answer and will not go on; what it had said is no answer. "
+    "The language model stopped in the middle of its answer and refuses to continue, so there is no answer. "
     "Ask for something else, or in other words."
 )
 
@@ -79,7 +79,7 @@ Admit = Callable[[Principal, Question], Awaitable[None]]
 
 
 class PlannedAgent:
-    """An `Agent` that runs a plan's graph. counted: told each fallback of an attempt once, at the attempt's end, however it ends. admission: see `Agent.admit`; None: every question is taken.
+    """An `Agent` that runs a plan's graph. counted: called once for each fallback of an attempt, at the attempt's end, however it ends. admission: see `Agent.admit`; None accepts every question.
 
     Raises PlanError.
     """
@@ -119,7 +119,7 @@ class PlannedAgent:
             await self._admission(who, question)
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
-        """See `Agent.answer`. Raises StateError for a milestone that it cannot go on from."""
+        """See `Agent.answer`. Raises StateError for a milestone from which it cannot continue."""
         begin_at, state = ("", GraphState()) if task.resume is None else restored(task.resume, self._keys)
         earlier = fallbacks_of(state)  # which earlier attempts have counted
         for fallback in earlier:

@@ -254,7 +254,7 @@ def offered(*trusted: str, untrusted: Sequence[str] = ("question", "history")) -
 
 
 class StructuredInvalid(Exception):
-    """A model's answer does not have the required shape, not even after a second request; the message says why, for the log."""
+    """A model's answer does not have the required shape, even after a second request; the message says why, for the log."""
 
 
 FAILURES: Final = (ModelError, StructuredInvalid, OverBudget)
@@ -420,7 +420,7 @@ def _object(text: str) -> Any:
     try:
         return json.loads(text[start : end + 1])
     except (ValueError, RecursionError) as error:
-        raise StructuredInvalid(f"it is no JSON: {error}") from error
+        raise StructuredInvalid(f"it is not valid JSON: {error}") from error
 
 
 def _unfenced(value: object, mark: str) -> object:

@@ -1,4 +1,4 @@
-"""From a configuration to a LangGraph graph: a plan of nodes and routes, and each node wrapped with what every node gets."""
+"""From a configuration to a LangGraph graph: a plan of nodes and routes, and what the engine does around every node."""
 
 from __future__ import annotations
 
@@ -247,9 +247,11 @@ def verify(plan: Plan) -> None:
         raise PlanError(f"no route leads to: {', '.join(sorted(lonely))}")
     for name, node in plan.nodes.items():
         if node.name != name:
-            raise PlanError(f"the node {node.name} stands in the plan as {name}")
+            raise PlanError(f"the node {node.name} is in the plan as {name}")
         if taken := ENGINE_KEYS.intersection(outputs(node)):
-            raise PlanError(f"the node {name} writes what only the builder may: {', '.join(sorted(taken))}")
+            raise PlanError(
+                f"the node {name} writes fields that only the engine may write: {', '.join(sorted(taken))}"
+            )
     for route in plan.routes:
         if not route.targets or (route.choose is None and len(route.targets) > 1):
             raise PlanError(

@@ -1,4 +1,4 @@
-"""Making a follow-up question stand alone, by rule: no model, no guess beyond what was said. Pure."""
+"""Rewrites a follow-up question by rules so that it stands alone, with words of the conversation only. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_ENTITIES: Final = 3
 _MAX_TITLE: Final = 120
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-# Written without spaces: about two characters a word.
+# Scripts without spaces: about two characters make a word.
 _UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
 
 
@@ -27,13 +27,13 @@ def _words(text: str) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Language:
-    """Pronouns that point back to what was said, and the small words that carry no meaning of their own."""
+    """The pronouns that refer to earlier messages, and the function words."""
 
     pronouns: frozenset[str]
     small: frozenset[str]
 
 
-# English first: it is taken when nothing tells. In other languages the count of words decides.
+# The language with the most function words wins; English, the first, wins a tie.
 _LANGUAGES: Final = (
     _Language(
         _words(
@@ -101,7 +101,7 @@ _OPENERS: Final = frozenset(
 
 
 def standalone(question: str, history: Sequence[Said]) -> str | None:
-    """The question with what the last answer was about, None when it stands alone already or there is nothing to add."""
+    """The question with the subject of the last answer; None if it stands alone already or there is nothing to add."""
     if not (points_back(question) or content_words(question) < MIN_CONTENT_WORDS):
         return None
     carried = _subjects(question, history)
@@ -114,7 +114,7 @@ def standalone(question: str, history: Sequence[Said]) -> str | None:
 def points_back(question: str) -> bool:
     """Whether the question has a pronoun."""
     words = [part for word in _WORD.findall(question) for part in re.split("['’]", word)]
-    # Within a question a capital makes it a name or an address ("IT", German "Sie").
+    # After the first word, a capital marks a name or a form of address ("IT", German "Sie").
     folded = [word.casefold() if place == 0 else word for place, word in enumerate(words)]
     language = max(_LANGUAGES, key=lambda one: sum(word in one.small for word in folded))
     for place, word in enumerate(folded):
@@ -126,21 +126,21 @@ def points_back(question: str) -> bool:
 
 
 def content_words(question: str) -> int:
-    """How many words carry meaning: all but the small words that join them."""
+    """The number of words that carry meaning: all but function words."""
     unspaced = len(_UNSPACED.findall(question))
     words = (word.casefold() for word in _WORD.findall(_UNSPACED.sub(" ", question)))
     return unspaced // 2 + sum(word not in _SMALL for word in words)
 
 
 def entities(text: str) -> Sequence[str]:
-    """Names in a text: runs of words with capitals, those within a sentence; most frequent first, then in the order they stand."""
+    """The names in a text: runs of capitalised words within a sentence; the most frequent first, then in their order."""
     found: Counter[str] = Counter()
     for sentence in re.split(r"(?<=[.!?:])\s+|\n+", text):
         run: list[str] = []
         for place, match in enumerate([*_WORD.finditer(sentence), None]):
             word = match.group() if match else ""
             begins = word[:1].isupper() and word.casefold() not in _LANGUAGES[0].pronouns
-            # A capital at the beginning of a sentence says nothing, unless the name goes on.
+            # A capital at the beginning of a sentence says nothing, unless the next word has one too.
             if begins and not (place == 0 and word in _OPENERS) and not _broken(sentence, run, match):
                 run.append(word)
                 continue
@@ -151,7 +151,7 @@ def entities(text: str) -> Sequence[str]:
 
 
 def _broken(sentence: str, run: Sequence[str], match: re.Match[str] | None) -> bool:
-    """Whether something other than a space stands between the run's last word and this one."""
+    """Whether anything but a space separates the run's last word from this one."""
     return bool(run) and match is not None and sentence[: match.start()][-1:] not in (" ", "\u00a0")
 
 
@@ -162,7 +162,7 @@ def _close(run: Sequence[str], found: Counter[str], sentence: str) -> None:
 
 
 def _subjects(question: str, history: Sequence[Said]) -> Sequence[str]:
-    """What the last answer was about and the question does not name: its document's title, then names in it and in its question."""
+    """The subjects of the last answer that the question does not name: its document's title, then names in the answer and in its question."""
     for place in range(len(history) - 1, -1, -1):
         answer = history[place]
         if answer.speaker is not Speaker.ASSISTANT or answer.refused:
@@ -176,7 +176,7 @@ def _subjects(question: str, history: Sequence[Said]) -> Sequence[str]:
 
 
 def _unlike(names: Iterable[str], taken: Sequence[str]) -> list[str]:
-    """Each name once, without those that are part of what is there already."""
+    """Each name once, without names that are part of another one."""
     kept: list[str] = []
     for name in names:
         folded = name.casefold()

@@ -62,7 +62,7 @@ ENGINE_KEYS: Final = frozenset({"steps", "visits", "told", "fallbacks", "diverte
 KNOWN_KEYS: Final = frozenset(GraphState.__annotations__)
 
 _FORMAT: Final = b"\x01"
-# Values that are not plain are refused here, and not only by the worker that takes the turn over.
+# Values that are not plain are refused here, not only by the worker that takes the turn over.
 _STRICT: Final = (
     ormsgpack.OPT_PASSTHROUGH_DATACLASS
     | ormsgpack.OPT_PASSTHROUGH_DATETIME
@@ -90,12 +90,12 @@ def restored(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str,
     """The next node and the state of a milestone. keys: those that the graph's state may have. Raises StateError."""
     if milestone[:1] != _FORMAT:
         raise StateError(
-            f"the milestone has the format {milestone[:1].hex() or 'of nothing'}, not {_FORMAT.hex()}"
+            f"the milestone has the format {milestone[:1].hex() or '(none)'}, not {_FORMAT.hex()}"
         )
     try:
         found: object = ormsgpack.unpackb(milestone[1:])
     except ormsgpack.MsgpackDecodeError as error:
-        raise StateError(f"the milestone is no msgpack: {error}") from error
+        raise StateError(f"the milestone is not valid msgpack: {error}") from error
     parts = cast("list[object]", found) if isinstance(found, list) else []
     if len(parts) != 2 or not isinstance(parts[0], str) or not isinstance(parts[1], dict):
         raise StateError("the milestone is not a node and a state")
@@ -136,7 +136,7 @@ _BYTES_A_TOKEN: Final = 4
 def divided(
     history: Sequence[Message], *, messages: int, tokens: int, older: int
 ) -> tuple[Sequence[Message], Sequence[Message]]:
-    """The messages to read in full, and those before them for a summary, both oldest first. tokens: 0 for no bound. The last message is always read."""
+    """The messages to read in full, and the earlier ones for a summary, both oldest first. tokens: 0 for no limit. The last message is always read."""
     kept = list(history[-messages:]) if messages else []
     if tokens:
         left = tokens * _BYTES_A_TOKEN

@@ -101,7 +101,7 @@ def refers_back(question: str, history: Sequence[Said]) -> bool:
 def choice(shape: type[Answer], field: str, labels: Sequence[str]) -> Shape[Answer]:
     """A shape whose field is one of the labels."""
     kind: Any = Literal[tuple(labels)]
-    make: Any = create_model  # its types know no names of fields but those that are written out
+    make: Any = create_model  # its type hints do not allow names of fields from variables
     return Shape(make(shape.__name__, __base__=shape, **{field: (kind, ...)}))
 
 

@@ -136,7 +136,7 @@ class PostProcessor(Node[PostInput, PostOutput]):
         if lacks or has or not text:
             raise Unavailable(
                 Reason.MODEL_UNAVAILABLE,
-                "The model has not written what it was asked for; ask again.",
+                "The model has not written what the agent requires; ask again.",
                 {"model": model, "cause": "unfit"},
                 retry_after=1.0,
             )

@@ -69,13 +69,13 @@ _LONGEST_SECONDS: Final = 3600.0
 _FAULTS: Final[Mapping[ModelFault, str]] = {
     ModelFault.UNREACHABLE: "could not be reached",
     ModelFault.TIMEOUT: "fell silent",
-    ModelFault.REFUSED: "did not take the request",
-    ModelFault.MALFORMED: "answered in a way that cannot be understood",
-    ModelFault.CUT: "broke off",
-    ModelFault.CREDENTIAL: "did not take the key",
-    ModelFault.RATE_LIMITED: "has too much to do",
-    ModelFault.OVERLOADED: "has too much to do",
-    ModelFault.EMPTY: "answered without text",
+    ModelFault.REFUSED: "rejected the request",
+    ModelFault.MALFORMED: "sent an answer that cannot be read",
+    ModelFault.CUT: "broke off its answer",
+    ModelFault.CREDENTIAL: "rejected the key",
+    ModelFault.RATE_LIMITED: "is overloaded",
+    ModelFault.OVERLOADED: "is overloaded",
+    ModelFault.EMPTY: "sent an answer without text",
 }
 HELD_SECONDS: Final = 15.0
 """The most seconds that a small model's text is held back while it is written."""
@@ -266,7 +266,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
                 asked, given.evidence, self._parts.traits.retrieval.context_bytes
             )
         if all(one is None for one in found):
-            message = f"The model {model} has written nothing that the documents bear out; ask again."
+            message = f"The documents support nothing that the model {model} has written; ask again."
             metadata = {"model": model, "cause": UNCITED}
             raise Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=1.0)
         if self._options.stream:

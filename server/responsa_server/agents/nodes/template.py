@@ -37,7 +37,7 @@ from responsa_server.domain.events import (
 
 WITHOUT_MODEL: Final = "without_model"
 NO_MODEL: Final = "No language model is configured"
-MODEL_AWAY: Final = "The language model could not be had"
+MODEL_AWAY: Final = "The language model is not available"
 OFFERED: Final = Offered(
     trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "tags"}),
     untrusted=frozenset({"question", "title", "quotes"}),
