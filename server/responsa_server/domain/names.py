@@ -1,12 +1,21 @@
-"""Resource names (AIP-122) such as `conversations/{uuid}`: formatting and parsing."""
+"""Resource names (AIP-122) such as `conversations/{uuid}`: formatting and parsing; and etags of resources whose ids can be used again."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def etag(create_time: datetime, revision: int) -> str:
+    """Changes with every update. It holds the creation time too, since the id of a deleted resource can be used again."""
+    return f"{(create_time - _EPOCH) // timedelta(microseconds=1):x}-{revision}"
 
 
 def conversation(identity: UUID) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
+from responsa_server.domain import names
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
 
 MAX_DISPLAY_NAME_BYTES: Final = 200
 MAX_PERSONA_BYTES: Final = 8192
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class Teacher:
 
     @property
     def etag(self) -> str:
-        """Changes with every update. It holds the creation time too, since a deleted teacher's id may be used again."""
-        return f"{(self.create_time - _EPOCH) // timedelta(microseconds=1):x}-{self.revision}"
+        """See `names.etag`."""
+        return names.etag(self.create_time, self.revision)
 
 
 class Teachers(Protocol):

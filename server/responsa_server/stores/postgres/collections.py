@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg.rows import dict_row
-
 from responsa_server.domain import names
-from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Precondition, Reason
+from responsa_server.domain.errors import NotFound, Precondition, Reason
 from responsa_server.domain.knowledge import Chunking, Collection, JobKind
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import COLLECTIONS
 from responsa_server.domain.people import Principal
-from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
-from responsa_server.stores.postgres.requests import CreationRequests
+from responsa_server.stores.postgres.requests import CreationRequests, already_exists, check_etag
 
 _LIST: Final[SqlList[Collection]] = SqlList(
     COLLECTIONS,
@@ -32,7 +29,6 @@ _LIST: Final[SqlList[Collection]] = SqlList(
     identity="c.id",
     position=lambda one, field: (one.create_time if field == "create_time" else one.id, one.id),
 )
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CollectionStore:
@@ -81,11 +77,7 @@ class CollectionStore:
                 },
             )
             if await inserted.fetchone() is None:
-                raise AlreadyExists(
-                    Reason.RESOURCE_ALREADY_EXISTS,
-                    f"There is a collection {name} already; use it, or another id.",
-                    {"resource_type": "collection", "resource_name": name},
-                )
+                raise already_exists("collection", name)
             await self._requests.settle(connection, who, request_id, name)
             return await self._get(connection, who.tenant_id, collection_id)
 
@@ -167,21 +159,13 @@ class CollectionStore:
         name = names.collection(collection_id)
         if row is None:
             raise NotFound.of("collection", name)
-        if etag and etag != _etag(row[0], row[1]):
-            raise Conflict.of_etag(name)
+        check_etag(etag, names.etag(row[0], row[1]), name)
 
     async def _get(self, connection: Connection, tenant_id: str, collection_id: str) -> Collection:
-        cursor = connection.cursor(row_factory=dict_row)
-        await cursor.execute(self._queries["get"], {"tenant": tenant_id, "id": collection_id})
-        row = await cursor.fetchone()
+        row = await one_row(connection, self._queries["get"], {"tenant": tenant_id, "id": collection_id})
         if row is None:
             raise NotFound.of("collection", names.collection(collection_id))
         return _collection(row)
-
-
-def _etag(create_time: datetime, revision: int) -> str:
-    """The time tells a collection from an earlier one of the same id."""
-    return f"{(create_time - _EPOCH) // timedelta(microseconds=1):x}-{revision}"
 
 
 def _collection(row: Mapping[str, Any]) -> Collection:
@@ -195,5 +179,5 @@ def _collection(row: Mapping[str, Any]) -> Collection:
         document_count=row["document_count"],
         create_time=row["create_time"],
         update_time=row["update_time"],
-        etag=_etag(row["create_time"], row["revision"]),
+        etag=names.etag(row["create_time"], row["revision"]),
     )

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Conversation, Message, Speaker, Summary
-from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
+from responsa_server.domain.errors import Conflict, NotFound, Reason
 from responsa_server.domain.events import ByteRange, Citation, RefusalReason
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import CONVERSATIONS, MESSAGES
@@ -26,6 +26,7 @@ from responsa_server.stores.postgres.database import (
     unavailable,
 )
 from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.requests import check_etag, request_id_reused
 from responsa_server.stores.postgres.turn_log import NamedQueries
 
 _CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(
@@ -73,7 +74,9 @@ class PostgresConversationStore:
             if found["id"] != identity:
                 for field in ("title", "labels"):
                     if found["request"][field] != asked[field]:
-                        raise _reused(request_id, found["id"], f"conversation.{field}")
+                        raise request_id_reused(
+                            request_id, names.conversation(found["id"]), f"conversation.{field}"
+                        )
             return await self._get(connection, who, found["id"])
 
     @shielded
@@ -131,8 +134,7 @@ class PostgresConversationStore:
             locked = await self._row(connection, "lock_conversation", parameters)
             if locked is None:
                 raise _unknown(identity)
-            if _revision(etag) not in (None, locked["revision"]):
-                raise Conflict.of_etag(names.conversation(identity))
+            check_etag(etag, f"{locked['revision']:x}", names.conversation(identity))
             active = await self._row(connection, "active_turn", parameters)
             if active is not None:
                 raise Conflict(
@@ -202,9 +204,7 @@ class PostgresConversationStore:
     async def _row(
         self, connection: Connection, query: str, parameters: Mapping[str, object]
     ) -> dict[str, Any] | None:
-        cursor = connection.cursor(row_factory=dict_row)
-        await cursor.execute(self._queries[query], parameters)
-        return await cursor.fetchone()
+        return await one_row(connection, self._queries[query], parameters)
 
 
 class PostgresSummaries:
@@ -248,18 +248,6 @@ def _revision(etag: str) -> int | None:
 
 def _unknown(identity: UUID) -> NotFound:
     return NotFound.of("conversation", names.conversation(identity))
-
-
-def _reused(request_id: UUID | None, identity: UUID, difference: str) -> AlreadyExists:
-    return AlreadyExists(
-        Reason.REQUEST_ID_REUSED,
-        f"This request_id was used before with another {difference}; take a new one for a new conversation.",
-        {
-            "request_id": str(request_id),
-            "resource_name": names.conversation(identity),
-            "difference": difference,
-        },
-    )
 
 
 def _conversation(row: Mapping[str, Any]) -> Conversation:

@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg.rows import dict_row
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import Conflict, NotFound, NotPermitted, Reason
+from responsa_server.domain.errors import NotFound, NotPermitted, Reason
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     CanonicalPiece,
@@ -31,11 +31,11 @@ from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
-from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
-from responsa_server.stores.postgres.requests import CreationRequests
+from responsa_server.stores.postgres.requests import CreationRequests, check_etag
 
 _LIST: Final[SqlList[Document]] = SqlList(
     DOCUMENTS,
@@ -137,9 +137,7 @@ class DocumentStore:
     async def get(self, tenant_id: str, document_id: UUID) -> Document:
         """Read one. Raises NotFound."""
         async with self._database.tenant(tenant_id) as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(self._queries["get"], {"tenant": tenant_id, "id": document_id})
-            row = await cursor.fetchone()
+            row = await one_row(connection, self._queries["get"], {"tenant": tenant_id, "id": document_id})
         if row is None:
             raise NotFound.of("document", names.document(document_id))
         return _document(row)
@@ -173,8 +171,7 @@ class DocumentStore:
             row = await (await connection.execute(self._queries["lock"], values)).fetchone()
             if row is None:
                 raise NotFound.of("document", name)
-            if etag and etag != str(row[0]):
-                raise Conflict.of_etag(name)
+            check_etag(etag, str(row[0]), name)
             ended = await connection.execute(
                 self._queries["end_operations"],
                 {
@@ -317,8 +314,8 @@ class DocumentStore:
     async def _insert_operation(
         self, connection: Connection, who: Principal, document_id: UUID, version: int, *, unchanged: bool
     ) -> Operation:
-        cursor = connection.cursor(row_factory=dict_row)
-        await cursor.execute(
+        row = await one_row(
+            connection,
             self._operations["insert"],
             {
                 "id": self._new_id(),
@@ -330,7 +327,6 @@ class DocumentStore:
                 "unchanged": unchanged,
             },
         )
-        row = await cursor.fetchone()
         assert row is not None, "INSERT … RETURNING gives its row"
         await connection.execute(self._operations["forget"], {"tenant": who.tenant_id})
         return operations.from_row(row)

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
@@ -38,7 +37,7 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.listing import ListQuery, Page, Position
 from responsa_server.domain.lists import OPERATIONS
 from responsa_server.domain.passages import NewPassage
-from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
@@ -256,9 +255,7 @@ class IngestionStore:
 
 async def find(queries: Queries, connection: Connection, tenant_id: str, operation_id: UUID) -> Operation:
     """Read one in the caller's transaction. Raises NotFound."""
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(queries["get"], {"tenant": tenant_id, "id": operation_id})
-    row = await cursor.fetchone()
+    row = await one_row(connection, queries["get"], {"tenant": tenant_id, "id": operation_id})
     if row is None:
         raise NotFound.of("operation", names.operation(operation_id))
     return from_row(row)

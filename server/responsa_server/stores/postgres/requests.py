@@ -1,6 +1,6 @@
-"""Request ids of creating calls (AIP-155): the same id and body give what the first call made, another body is an error.
+"""Request ids of creating calls (AIP-155): the same id and body give what the first call made, another body is an error. And etags (AIP-154).
 
-Turns keep theirs on the turn itself. An id is remembered for 30 days at least.
+Turns and conversations keep their request ids themselves. An id is remembered for 30 days at least.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from responsa_server.domain.errors import AlreadyExists, Reason
+from responsa_server.domain.errors import AlreadyExists, Conflict, Reason
 from responsa_server.stores.postgres.database import Connection, Queries
 
 KIND: Final = "kind"
@@ -32,6 +32,30 @@ class Maker(Protocol):
     def user_id(self) -> UUID:
         """The user, of that tenant."""
         ...
+
+
+def request_id_reused(request_id: UUID | None, resource_name: str, difference: str) -> AlreadyExists:
+    """The error for a request_id that made a resource from another body. difference: the first field that differs."""
+    return AlreadyExists(
+        Reason.REQUEST_ID_REUSED,
+        f"The request_id {request_id} was used before for a call that differs in {difference}; use a new one.",
+        {"request_id": str(request_id), "resource_name": resource_name, "difference": difference},
+    )
+
+
+def already_exists(resource_type: str, name: str) -> AlreadyExists:
+    """The error for an id that is taken."""
+    return AlreadyExists(
+        Reason.RESOURCE_ALREADY_EXISTS,
+        f"{name} already exists; use it, or choose another id.",
+        {"resource_type": resource_type, "resource_name": name},
+    )
+
+
+def check_etag(etag: str, current: str, name: str) -> None:
+    """Raise Conflict (ETAG_MISMATCH) when an etag is given that is not the resource's current one."""
+    if etag and etag != current:
+        raise Conflict.of_etag(name)
 
 
 class CreationRequests:
@@ -71,11 +95,7 @@ class CreationRequests:
             before = {KIND: earlier_kind, **earlier_body}
             now = {KIND: kind, **body}
             difference = next(key for key in (*now, *before) if now.get(key) != before.get(key))
-            raise AlreadyExists(
-                Reason.REQUEST_ID_REUSED,
-                f"The request_id {request_id} was used before for a call that differs in {difference}; use a new one.",
-                {"request_id": str(request_id), "resource_name": resource_name, "difference": difference},
-            )
+            raise request_id_reused(request_id, resource_name, difference)
         return resource_name
 
     async def settle(

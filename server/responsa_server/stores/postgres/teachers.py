@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
+from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TEACHERS
 from responsa_server.domain.people import Principal
@@ -25,7 +25,7 @@ from responsa_server.stores.postgres.database import (
     unavailable,
 )
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.requests import CreationRequests
+from responsa_server.stores.postgres.requests import CreationRequests, already_exists, check_etag
 
 _LIST: Final[SqlList[Teacher]] = SqlList(
     TEACHERS, {"display_name": "display_name", "create_time": "create_time"}
@@ -65,12 +65,7 @@ class PostgresTeachers:
             }
             row = await one_row(connection, self._queries["insert"], values)
             if row is None:
-                name = names.teacher(identity)
-                raise AlreadyExists(
-                    Reason.RESOURCE_ALREADY_EXISTS,
-                    f"There is a teacher {name} already; use it, or another id.",
-                    {"resource_type": "teacher", "resource_name": name},
-                )
+                raise already_exists("teacher", names.teacher(identity))
             await self._requests.settle(connection, who, request_id, names.teacher(identity))
             return _teacher(row)
 
@@ -115,8 +110,7 @@ class PostgresTeachers:
 
     async def _locked(self, connection: Connection, who: Principal, identity: UUID, etag: str) -> Teacher:
         found = await self._row(connection, "lock", who, identity)
-        if etag and etag != found.etag:
-            raise Conflict.of_etag(names.teacher(identity))
+        check_etag(etag, found.etag, names.teacher(identity))
         return found
 
     async def _row(self, connection: Connection, query: str, who: Principal, identity: UUID) -> Teacher:

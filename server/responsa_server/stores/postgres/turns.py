@@ -12,7 +12,7 @@ from psycopg import errors
 from psycopg.rows import dict_row
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import AlreadyExists, Conflict, Exhausted, NotFound, Reason
+from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TURNS
 from responsa_server.domain.people import Principal
@@ -33,6 +33,7 @@ from responsa_server.domain.turns import (
 )
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded, unavailable
 from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.requests import request_id_reused
 from responsa_server.stores.postgres.turn_log import NamedQueries, TurnLog, caller, turn_of
 
 # How often an accept looks again when what stood in its way was gone before it could be named.
@@ -166,15 +167,7 @@ class PostgresTurnStore(TurnLog):
         """The turn that was found, if it is of the same question. own: the id under which this call tried to write it."""
         difference = _difference(self._codec.decode_question(row["request"]), question)
         if difference is not None:
-            raise AlreadyExists(
-                Reason.REQUEST_ID_REUSED,
-                f"This request_id was used before with another {difference}; take a new one for a new question.",
-                {
-                    "request_id": str(request_id),
-                    "resource_name": names.turn(row["id"]),
-                    "difference": difference,
-                },
-            )
+            raise request_id_reused(request_id, names.turn(row["id"]), difference)
         # What an earlier try of this call has written, and somebody has claimed since, is theirs to run.
         attached = row["id"] != own or row["epoch"] > 1
         return Accepted(row["id"], row["conversation_id"], attached, TurnState(row["state"]))
