@@ -23,6 +23,7 @@ READS_THE_ENVIRONMENT: Mapping[str, str] = {
 NOT_RAISED: Mapping[Reason, str] = {
     Reason.INTERNAL: "`calls/status.py` makes it from unexpected exceptions",
     Reason.RESOURCE_NOT_FOUND: "`NotFound.of` makes it",
+    Reason.ETAG_MISMATCH: "`Conflict.of_etag` makes it",
     Reason.ORIGIN_NOT_ALLOWED: "`calls/status.py` makes it once, for Envoy's replies and for the gateway's own check",
 }
 """Reasons that the server's code does not name elsewhere, and why."""
