@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 
 
 class Credential(StrEnum):
-    """What a call carries to say who calls."""
+    """The credential of a call."""
 
     ADMIN = "admin"
     USER = "user"
@@ -97,7 +97,7 @@ class Registry:
     def rows(self, *tenants: str) -> Mapping[str, int]:
         """How many rows each table holds for these tenants, empty ones left out."""
         with ExitStack() as stack:
-            # Whoever holds a table is the only one who can count it.
+            # Only a table's lock holder can count it.
             connection = self._holder or stack.enter_context(self.database())
             tables = connection.execute(
                 "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "

@@ -52,7 +52,7 @@ FIRST = (
     "tests/gateway/",
     "tests/contract/",
 )
-"""What takes longest begins first, so that no process is left alone with it at the end."""
+"""The longest groups begin first, so that no process runs one alone at the end."""
 
 
 def group_of(nodeid: str) -> str:

@@ -91,7 +91,7 @@ def registry(scripted: Instance) -> Iterator[Registry]:
 
 @pytest.fixture
 def client(instance: Instance, registry: Registry) -> Iterator[Responsa]:
-    """The public client as the administrator of a tenant of this test's own: prepares, and looks at what the server really holds."""
+    """The public client as the administrator of this test's tenant: prepares the tenant, and reads the server's state."""
     with Responsa(instance.url, api_key=registry.new_tenant().key(Credential.ADMIN)) as made:
         yield made
 
@@ -105,7 +105,7 @@ async def person(instance: Instance, browser: Browser, client: Responsa) -> Asyn
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def colleague(instance: Instance, browser: Browser, registry: Registry) -> AsyncIterator[Person]:
-    """A user at a browser who administers nothing."""
+    """A user at a browser without the role ADMIN."""
     with Responsa(instance.url, api_key=registry.new_tenant().key(Credential.USER)) as client:
         async for one in at_browser(instance, browser, client):
             yield one

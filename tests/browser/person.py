@@ -16,7 +16,7 @@ ASK = f"{CHAT}Ask"
 RESUME = f"{CHAT}ResumeTurn"
 PATIENCE = 60_000
 """Milliseconds a condition may take on a loaded machine before its test fails."""
-# What a browser says by itself about answers that tests bring about: refused uploads, cut connections.
+# The browser's own messages about failures that tests cause: refused uploads, lost connections.
 EXPECTED = ("Failed to load resource",)
 
 

@@ -26,7 +26,7 @@ BOOKING = "Please book me a seat on the night train to Vienna."
 
 
 def asked(person: Person) -> list[tuple[str, dict[str, object]]]:
-    """What the server was asked, the newest first: agent and parameters."""
+    """The agents and parameters of the server's turns, the newest first."""
     return [
         (one.agent_version.split("/versions/")[0], MessageToDict(one.parameters))
         for one in person.client.turns()
@@ -78,7 +78,7 @@ async def test_a_conversation_goes_on_with_the_agent_and_parameters_it_was_asked
     await first.page.get_by_label("Level").select_option(label="advanced")
     await first.ask(WHO_BUILT)
 
-    # Another tab knows nothing of what was chosen in this one.
+    # Another tab does not have this tab's choice.
     tab = await person.open(first.page.context, person.url)
     await expect(tab.agent.locator("option:checked")).to_have_text("Responsa")
     await tab.page.get_by_role("navigation", name="Conversations").get_by_role("link").nth(1).click()

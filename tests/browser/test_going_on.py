@@ -1,4 +1,4 @@
-"""Connections break and pages are reloaded: the answer goes on, and nothing is asked twice."""
+"""Lost connections and reloads: the answer continues, and no question is asked twice."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SHORT = Script(tokens=20, pace_ms=20, seed=2)
 
 
 async def ends_with(tab: Tab, script: Script, number: int = 0) -> None:
-    """An answer comes to its end, and is what it would have been had nothing happened."""
+    """An answer reaches its end, and is the same as without the disturbance."""
     await expect(tab.page.locator("li.assistant").nth(number)).not_to_have_attribute("aria-busy", "true")
     assert await tab.text(number) == golden_text(script)
     await expect(tab.alert).to_have_count(0)

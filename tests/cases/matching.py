@@ -1,4 +1,4 @@
-"""Comparing what came with what was to come, whatever ids, times and secrets a run has."""
+"""Compares a response with the expectation, independent of a run's ids, times and secrets."""
 
 from __future__ import annotations
 

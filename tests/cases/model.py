@@ -27,8 +27,7 @@ NUMBERS: Mapping[str, int] = {
     "RESOURCE_EXHAUSTED": 8, "FAILED_PRECONDITION": 9, "ABORTED": 10, "OUT_OF_RANGE": 11, "UNIMPLEMENTED": 12, "UNAUTHENTICATED": 16,
 }  # fmt: skip
 Pattern = Any
-"""What a value must be: an object's named fields (others are not looked at), a whole list, or a scalar. In texts `<uuid>`, `<time>`, `<any>` stand for
-what differs from run to run, `${name}` for what a step kept; `<absent>` means that the field is not there."""
+"""The expected value: an object's named fields (others are ignored), a whole list, or a scalar. In texts `<uuid>`, `<time>`, `<any>` match values that differ between runs, `${name}` a value that a step stored; `<absent>` means that the field is missing."""
 
 
 class Strict(BaseModel):

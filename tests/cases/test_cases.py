@@ -1,4 +1,4 @@
-"""Every case over every way in: what was expected came, the same everywhere, and what failed left nothing behind."""
+"""Runs every case over every transport: the responses are as expected and the same everywhere, and failures leave nothing behind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.transports_ws import Ws, frames_of, steadily
 CASES = read_all()
 GOLDEN = FOLDER / "golden"
 AGENTS = FOLDER / "agents"
-"""Of which the cases tell: folders as a user would have them."""
+"""The folders that the cases name, as a user would have them."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def cast_of(instance: Instance, ways: Ways) -> Generator[None]:
 
 
 def spooled(instance: Instance) -> list[str]:
-    """Files that an upload might leave: in the data folder and where the system keeps what is temporary."""
+    """Files that an upload might leave in the data folder or in the system's temporary folder."""
     return sorted(
         str(one.relative_to(instance.home)) for one in (instance.home / "data").rglob("*") if one.is_file()
     )
@@ -142,7 +142,7 @@ def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence
         return None if case.words_differ else steady.of(outcome.problem)
     assert outcome.problem is None, outcome.problem
     if expect.golden and way is Way.WS:
-        # Frames are held against what the same events become; what they leave out is compared between the other ways.
+        # Frames are compared with the frames of the same events; fields that frames lack are compared between the other transports.
         golden = json.loads((GOLDEN / f"{expect.golden}.json").read_text(encoding="utf-8"))
         came, wanted = steadily(steady.of(list(outcome.messages))), steadily(frames_of(golden))
         assert came == wanted, f"{came} is not {wanted}"

@@ -144,7 +144,7 @@ def test_an_end_tells_who_answered_and_what_it_cost() -> None:
     event.failed.fallbacks.append(fell)
     assert (outcome(event).text, outcome(event).cost_usd_micros) == ("The worker was lost.", 2_100)
     assert list(outcome(event).fallbacks) == [fell]
-    # What a cancelled turn has cost stands in the turn, and one that goes on has no end.
+    # The turn itself has the cost of a cancelled turn, and a running turn has no end.
     ended = turn_pb2.Turn(
         terminal_event=turn_pb2.TurnEvent(seq=3, cancelled=turn_pb2.TurnCancelled()), usage=usage
     )

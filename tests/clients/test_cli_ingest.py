@@ -192,7 +192,7 @@ async def test_nothing_to_take_in_is_bad_usage(
         done = await responsa("ingest", "guide", argument)
         assert done.code == 2
         assert told in done.err
-    # The formats are all that was asked for: nothing was sent.
+    # The client only listed the formats and sent nothing.
     assert set(server.requests) == {f"{KNOWLEDGE}/ListFormats"}
     assert library.documents == {}
 

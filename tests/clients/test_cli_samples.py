@@ -1,4 +1,4 @@
-"""`responsa teachers` and `responsa samples`: what they make, what they leave alone, and how they exit."""
+"""`responsa teachers` and `responsa samples`: what they create, what they leave unchanged, and their exit codes."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ async def test_teachers_are_made_shown_changed_and_deleted(
     assert (done.code, len(served.teachers)) == (2, 1)
     done = await responsa("teachers", "delete", NOWHERE, f"teachers/{NOWHERE}")
     assert (done.out, served.teachers) == (f"deleted {NOWHERE}  Mr Ray\n", {})
-    # What it has shown is deleted, and nothing that came after.
+    # It deletes only the teachers that it has shown, and none that were added later.
     assert served.deleted == [(f"teachers/{NOWHERE}", "4")]
 
 

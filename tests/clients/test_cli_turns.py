@@ -1,4 +1,4 @@
-"""`responsa ask`, `resume` and `cancel` over cuts: each event is printed once, at once, wherever the turn was asked."""
+"""`responsa ask`, `resume` and `cancel` over lost connections: each event is printed once and at once, from any client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Over which connections turns are followed."""
+"""The choice of connections for streams of turns."""
 
 from __future__ import annotations
 

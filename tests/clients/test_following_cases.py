@@ -131,7 +131,7 @@ def start(client: Responsa | AsyncResponsa, case: Mapping[str, Any], heard: Hear
 async def follow(
     server: Scripted, case: Mapping[str, Any], heard: Heard, *, blocking: bool
 ) -> TurnStream | AsyncTurnStream:
-    # A case in which nothing falls silent must not depend on how busy the machine is.
+    # A case without silence must not depend on the load of the machine.
     silence = 0.2 if any(call.get("end") == "silent" for call in case["calls"]) else 60.0
     if not blocking:
         async with AsyncResponsa(server.url, KEY, backoff=backoff, patience=30, silence=silence) as client:

@@ -1,4 +1,4 @@
-"""Random logs, cut, repeated and damaged at random: what is handed out is the log, or an error, and never anything else. No transport."""
+"""Random logs, cut, repeated and damaged at random: the client yields exactly the log, or an error. No transport."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LETTERS = "aé漢😀 "
 
 
 class Log:
-    """A turn of up to four attempts, each of which may withdraw some of what the one before wrote."""
+    """A turn of up to four attempts; each may withdraw some text of the previous one."""
 
     def __init__(self, rng: random.Random) -> None:
         self.events: list[turn_pb2.TurnEvent] = []
@@ -156,7 +156,7 @@ def damage(frame: Frame, rng: random.Random) -> None:
 
 
 def test_a_damaged_stream_is_never_believed() -> None:
-    """What is handed out before an error is a beginning of the log; a turn that ends well ended with the log's own answer."""
+    """The events before an error are the beginning of the log; a turn that succeeds ends with the log's own answer."""
     cut, broken, whole = 0, 0, 0
     for seed in range(2000):
         rng = random.Random(seed)

@@ -176,7 +176,7 @@ def test_many_streams_over_a_killed_server(living: Instance) -> None:
     begun = threading.Semaphore(0)
 
     def follow(client: Responsa, number: int) -> None:
-        # So long that none has ended before all have begun.
+        # Long enough that all begin before the first one ends.
         question = f"tokens=160 pace_ms=50 seed={number}"
         with client.ask(question, agent="testing", include_deltas=True, on_notice=told.append) as stream:
             seqs = [next(stream).seq]

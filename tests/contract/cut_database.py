@@ -10,7 +10,7 @@ from responsa_server.stores.postgres.database import Connection, Database, State
 
 
 class CutDatabase(Database):
-    """Loses the connection after COMMIT came through, so that its outcome is unknown to the caller. cut: how many times more, after so many (skip) that come through."""
+    """Loses the connection after a successful COMMIT, so that the caller does not know its outcome. cut: how many times more, after so many (skip) that come through."""
 
     cut = 0
     skip = 0

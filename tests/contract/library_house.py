@@ -42,7 +42,7 @@ TABLES = (
 
 
 class Gate:
-    """Lets nobody through until it is opened; tells when somebody stands before it."""
+    """Blocks every task until it is opened, and reports when a task waits."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()

@@ -1,4 +1,4 @@
-"""The annotations that OpenAPI documents and generated clients are made from: none is missing, and each says what the contract means.
+"""The annotations for OpenAPI documents and generated clients: all are present, and each agrees with the contract.
 
 What needs an annotation is found by other means than the annotations: by the methods, by the rules, and by the forms of names that comments show.
 """

@@ -51,7 +51,7 @@ async def test_a_statement_has_its_time_and_each_role_its_plans(database_urls: D
                     "SELECT current_setting('statement_timeout'), current_setting('plan_cache_mode')"
                 )
                 assert await cursor.fetchone() == ("30s", plans)
-        # Who locks what others wait for is ended by the server, should it stop in the midst.
+        # If a session stops while it holds a lock that others wait for, the server ends it.
         limit: LiteralString = "SELECT current_setting('transaction_timeout') AS limit"
         ((together,),) = await database.together("acme", [(limit, {})])
         found = [together["limit"]]

@@ -1,4 +1,4 @@
-"""Vectors that cannot be had: a turn's search goes on by words alone and says so; a search by hand does not pass over it."""
+"""Without vectors, a turn's search continues with words alone and reports it; a Search call fails instead."""
 
 from __future__ import annotations
 

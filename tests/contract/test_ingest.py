@@ -113,7 +113,7 @@ async def test_a_worker_that_was_killed_is_resumed_by_the_next(
     operation = await house.upload(people.ann, LONG, "rivers.md")
     task = await house.ingestions.begin("acme", operation.id)
     assert task is not None
-    # What a killed process leaves: a job under way and a worker of which nothing more is heard.
+    # The state after a killed process: a running job and a silent worker.
     house.ask(
         """WITH dead AS (
             INSERT INTO procrastinate.procrastinate_workers (last_heartbeat)
@@ -123,7 +123,7 @@ async def test_a_worker_that_was_killed_is_resumed_by_the_next(
     )
     async with AsyncExitStack() as others:
         if not alone:
-            # Another process takes jobs: what is under way may be its own, and is left alone until its worker has been silent for long.
+            # Another process takes jobs: a running job may belong to a live worker, so it stays until its worker has been silent for long.
             other = await others.enter_async_context(await psycopg.AsyncConnection.connect(house.urls.log))
             await other.execute("SELECT pg_advisory_lock_shared(%s)", [PRESENCE])
         async with house.working():

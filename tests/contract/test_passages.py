@@ -1,4 +1,4 @@
-"""Passages in a real PostgreSQL: what is live, who sees it, and that both indexes find what is there."""
+"""Passages in a real PostgreSQL: which are live, which tenants see them, and that both indexes find them."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def random_vectors(seed: int, count: int) -> np.ndarray[tuple[int, int], np.dtyp
 async def nearest(
     shelf: Shelf, wanted: np.ndarray[tuple[int], np.dtype[np.float32]], *, limit: int, breadth: int
 ) -> set[UUID]:
-    """What the vector index alone finds for acme."""
+    """The results of the vector index alone for acme."""
     index = PostgresVectorIndex(shelf.database, breadth=breadth)
     question = QuestionVector("", wanted.astype("<f4").tobytes())
     return set(await index.nearest(SearchScope("acme"), question, limit))

@@ -7,7 +7,7 @@ import psycopg
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 
-# One sentence has one vector, however often it stands there.
+# A repeated sentence has one vector.
 REPEATED = "The same sentence stands here. " * 4000
 RIVERS = "# Rivers\n\n" + "".join(
     f"The river number {number} is {100 + number} kilometres long and rises in region {number}.\n\n"

@@ -1,4 +1,4 @@
-"""What an agent has to say of questions and turns besides their answers: what it takes, what it reads, how it names a conversation, what it had to do without."""
+"""An agent's decisions besides answers: the questions that it accepts, its input, the conversation's title, and its fallbacks."""
 
 from __future__ import annotations
 

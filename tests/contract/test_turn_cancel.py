@@ -197,7 +197,7 @@ class Stream:
 
 
 async def ended(turns: Turns, who: Principal, turn_id: UUID) -> TurnState:
-    """The state in which a turn ended, without following it: who waits for a turn follows it."""
+    """The final state of a turn, read without following it, because a waiting client counts as a follower."""
     while not (turn := await turns.store.get(who, turn_id)).state.terminal:  # noqa: ASYNC110  only the store tells
         await asyncio.sleep(0)
     return turn.state

@@ -187,7 +187,7 @@ async def test_an_interrupt_whose_answer_was_lost_still_tells_the_worker(
 ) -> None:
     house = House(database, redis_url)
     script = Script([SEARCHING, asyncio.Event()])
-    # It hears of nothing by itself: it renews its lease once in 20 minutes.
+    # It renews its lease only every 20 minutes, so it does not notice changes by itself.
     slow = replace(QUICK, lease_seconds=3600.0)
     link = Link()
     async with (

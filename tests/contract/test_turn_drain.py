@@ -1,4 +1,4 @@
-"""A process that goes away hands over what it runs and whom it serves."""
+"""A stopping process hands over its turns and its followers."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ async def test_one_hears_what_is_sent_to_it_or_to_all_and_nobody_hears_himself(r
 
 async def test_it_works_without_redis_and_from_when_it_comes(own_redis: EmbeddedRedis) -> None:
     async with ears(own_redis.url, heard=False) as (ann, bob):
-        for _ in range(5000):  # nobody waits, nothing is raised, nothing grows
+        for _ in range(5000):  # no call waits, raises or grows a queue
             ann.relay.tell_all(Work())
         await asyncio.to_thread(own_redis.start)
         await ann.relay.listening.wait()
@@ -123,7 +123,7 @@ async def test_it_works_without_redis_and_from_when_it_comes(own_redis: Embedded
 
 
 async def told_until_heard(speaker: Ear, listener: Ear) -> None:
-    """Tell until it is heard: what is sent while Redis is away is lost, as is meant."""
+    """Send until it arrives, because messages that are sent without Redis are lost by design."""
     turn_id = uuid7()
     hearing = asyncio.create_task(listener.until(Taken(turn_id, 1)))
     while not hearing.done():

@@ -1,4 +1,4 @@
-"""A turn whose worker is gone goes on with another one, and what the old one would still write is fenced off."""
+"""Another worker continues the turn of a lost worker, and the epoch blocks the old worker's writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tool's call that is cut off has an outcome all the same: that nobody knows it."""
+"""An interrupted tool call has an outcome, too: unknown."""
 
 from __future__ import annotations
 

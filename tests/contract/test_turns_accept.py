@@ -228,7 +228,7 @@ async def test_no_more_turns_wait_for_a_worker_than_may_whosever_they_are(
     assert (caught.value.reason, caught.value.metadata) == (Reason.OVERLOADED, {"limit": "3"})
     assert caught.value.retry_after is not None
     assert count(database_urls) == before
-    # What was accepted before is found, and who has room takes more.
+    # Repeating an accepted request finds its turn, and a process with room accepts more.
     assert (await turn_store.accept(people.ann, known, cancelled)).turn_id == known.id
     await turn_store.accept(people.ann, new_turn(max_pending=3), cancelled)
     await claim_all(turn_store, most=1)

@@ -1,4 +1,4 @@
-"""Turns that are ended by somebody who does not run them: by a call, or because nobody follows any more. Whoever comes first wins, and nothing follows it."""
+"""Turns that another process ends: by a call, or because nobody follows them. The first terminal event wins, and no event follows it."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ async def test_a_watched_turn_ends_when_no_process_says_that_it_is_followed(
     assert await turn_store.cancel_unfollowed(people.ann, watched.id, cancelled) is None
     await turn_store.follows(here, [], 10.0)
     assert await turn_store.cancel_unfollowed(people.ann, watched.id, cancelled) is None
-    # A process that died says nothing more; what it said runs out.
+    # A dead process announces nothing more, and its announcements expire.
     change(database_urls, "UPDATE responsa.turn_follower SET until = now() - interval '1 ms'")
     await append(turn_store, claim_of(watched), row(2))
     assert await turn_store.cancel_unfollowed(people.bob, watched.id, cancelled) is None
@@ -259,7 +259,7 @@ async def test_a_watched_turn_ends_when_no_process_says_that_it_is_followed(
     assert ended is not None
     assert (ended.turn_id, ended.epoch, ended.row.first_seq) == (watched.id, 2, 3)
     assert (await turn_store.get(people.ann, watched.id)).state is TurnState.CANCELLED
-    # Once is enough; nobody's turn ends that was not asked for so; and none of another user or tenant.
+    # A second call has no effect; only turns that allow it end, and no turn of another user or tenant.
     assert await turn_store.cancel_unfollowed(people.ann, watched.id, cancelled) is None
     assert await turn_store.cancel_unfollowed(people.ann, plain.id, cancelled) is None
     other = new_turn(watched=True)

@@ -97,7 +97,7 @@ async def test_a_released_turn_is_taken_at_once_and_counts_no_loss(
     await turn_store.release([claim_of(turn) for turn in (new, ended, late, new_turn())])
     (claimed,) = await claim_all(turn_store)
     assert (claimed.claim.turn_id, claimed.attempt, claimed.losses) == (new.id, 2, 0)
-    # A repetition that comes late gives up nothing of the next holder's.
+    # A late repetition does not release a turn of the next holder.
     await turn_store.release([claim_of(new)])
     await turn_store.release([])
     assert await claim_all(turn_store) == []
@@ -212,7 +212,7 @@ async def test_a_claim_whose_commit_was_not_heard_of_is_taken_up_again(
         await store.accept(people.ann, new, cancelled)
     await append(store, claim_of(lost), row(2), checkpoint=checkpoint(2), tools=[MAIL])
     run_out(database_urls, lost.id)
-    # The first cut is after the statement that promotes: nothing is claimed yet.
+    # The first cut is after the promoting statement, before any claim.
     for cuts in (1, 2, 2):
         with pytest.raises(Unavailable):
             await _claim_and_cut(store, cut_database, owner, cuts)

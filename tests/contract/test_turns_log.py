@@ -108,7 +108,7 @@ async def test_who_is_lost_locked_or_out_of_place_falls_out_alone(
     for new in (late, held, early):
         assert await rows_of(turn_store, people.ann, new) == [STARTED]
     assert value(database_urls, "SELECT array_agg(turn_id) FROM responsa.turn_checkpoint") == [good.id]
-    # Once the lock is gone the same append comes through; what came through stays as it is.
+    # Without the lock, the same append succeeds; earlier rows stay unchanged.
     assert await turn_store.append([one(claim_of(new), row(2)) for new in (good, held)]) == {}
     assert await rows_of(turn_store, people.ann, held) == [STARTED, row(2)]
     assert await rows_of(turn_store, people.ann, good) == [STARTED, row(2)]
@@ -280,7 +280,7 @@ async def test_each_guard_of_an_append_is_what_keeps_a_wrong_one_out(
 async def test_a_released_repetition_is_what_the_place_in_the_log_is_checked_for(
     cut_database: CutDatabase, people: People
 ) -> None:
-    """Who would count on from wherever the log stands writes the same rows twice."""
+    """An append without the expected position would write the same rows twice."""
     counting_on = Edited(
         ("append_fence", "AND (f.first = 0 OR t.last_seq = f.first - 1)", ""),
         ("append_fence", "SELECT t.id, f.last,", "SELECT t.id, f.last - f.first + 1 + t.last_seq AS last,"),
@@ -307,7 +307,7 @@ async def test_a_released_repetition_is_what_the_place_in_the_log_is_checked_for
 async def test_without_skipping_locked_rows_one_turn_holds_up_all(
     database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """Told by the server itself: it would have to wait."""
+    """The server itself reports that it would have to wait."""
     good, held = new_turn(), new_turn()
     store = PostgresTurnStore(database, PlainCodec(), queries=Edited(LOCK))
     for new in (good, held):

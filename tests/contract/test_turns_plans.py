@@ -45,7 +45,7 @@ _WHOLE = re.compile(
 )
 _PREPARED = """SELECT name, statement, cardinality(parameter_types) FROM pg_prepared_statements
     WHERE statement ~ 'responsa\\.' AND NOT statement ~ '^EXPLAIN'"""
-# The ways into a table that never grow with what there is: by a turn's or a conversation's id, or over what is at work.
+# Accesses whose cost does not grow with the table: by the id of a turn or conversation, or over open turns.
 _NARROW = {
     "turn": {
         "turn_pkey",

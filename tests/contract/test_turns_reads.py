@@ -178,7 +178,7 @@ async def test_weeks_that_are_old_and_over_are_dropped_and_their_turns_tell_how_
     # Once the last turn of its week has ended the week goes too.
     await turn_store.cancel(people.ann, running, True, cancelled)
     assert await turn_store.prune(30) == 1
-    # However short the time: this week and the one before stay, as they would be made again.
+    # Even with a short retention, this week and the previous one stay, because they would be created again.
     await turn_store.prune(1)
     assert await turn_store.make_partitions(7) == 0
     assert len(await rows_of(turn_store, people.ann, today)) == 2

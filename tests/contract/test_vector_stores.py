@@ -104,7 +104,7 @@ class Store:
         limit: int = 100,
         collections: Sequence[str] | None = None,
     ) -> set[UUID]:
-        """What a search by this vector alone has for candidates: the nearest, confirmed by the lexical index."""
+        """The candidates of a search by this vector alone: the nearest passages, confirmed by the lexical index."""
         scope = SearchScope(tenant, collections)
         nearest = await self.index.nearest(scope, self.question(vector), limit)
         found = await self.lexical.candidates(scope, LexicalQuery((), (), 0, 1.0), nearest)

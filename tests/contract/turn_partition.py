@@ -1,4 +1,4 @@
-"""A worker that is cut off from its store: what it would write does not arrive, and it hears nothing."""
+"""A worker without a connection to its store: its writes do not arrive, and it receives nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Link:
         return await asyncio.shield(task)
 
     async def sever(self) -> None:
-        """Cut the link, once nothing is on its way over it."""
+        """Cut the link when no message is in transit."""
         self.cut = True
         while self.under_way:
             await asyncio.wait(self.under_way)

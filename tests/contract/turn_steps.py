@@ -152,7 +152,7 @@ async def locked(urls: DatabaseUrls, table: str, identity: UUID) -> AsyncGenerat
 
 
 async def outcome(work: Callable[[], Any]) -> object:
-    """What a call gives back, or the expected error that it raises."""
+    """The result of a call, or the expected error that it raises."""
     try:
         return await work()
     except (TurnLost, Unavailable) as error:

@@ -13,7 +13,7 @@ A fenced block says in its info string what it is:
 | `json`, `jsonl`, `toml` | checks that it parses, JSON line by line if not as a whole |
 | `mermaid`, `tree` | leaves it alone: a drawing |
 
-`…` in expected output stands for anything in its line, and alone on a line for any number of lines. Ports of loopback and files below `/srv` are
+In expected output, `…` matches any text in its line, and alone on a line any number of lines. Ports of loopback and files below `/srv` are
 replaced by free ports and by files of the reader's own.
 """
 

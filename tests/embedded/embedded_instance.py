@@ -1,4 +1,4 @@
-"""A whole instance for the tests: real PostgreSQL, Redis and Envoy, and a stand-in where the server would be.
+"""A whole instance for the tests: real PostgreSQL, Redis and Envoy, and a stand-in for the server.
 
 Run as a program: `embedded_instance.py HOME PORT [--broken-server] [--slow-hook] [--llama]`. Prints one JSON object when all is ready.
 """

@@ -1,6 +1,6 @@
 """The language model on this machine, the real one: `make test` installs it as `make embedded-model` does.
 
-It is small and answers as it likes: nothing here looks at its words.
+The small model's answers vary, so no test compares its words.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ SAME = (
     "two_instances_side_by_side",
     "parts_run_in_sessions",
 )
-"""What is so whoever runs it: no place, no user, no permission comes into it, and root's run covers it."""
+"""Tests that do not depend on the user: they involve no place, user or permission, so root's run covers them."""
 IMPORTS = "import pytest, psutil, psycopg, redis, responsa_server.embedded as e; e.postgres.package_root()"
 
 

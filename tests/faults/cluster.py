@@ -143,7 +143,7 @@ class Cluster:
         self.endpoints = Replicas(self.layout.replicas)
         self._numbers = itertools.count(1)
         self.ended_at: dict[str, float] = {}
-        """When a replica ended, by its name, as time.time() has it."""
+        """The time at which each replica ended (time.time()), by its name."""
         self._callers: list[Caller] = []
         self._lock = threading.Lock()
         self._born: dict[str, int] = {}

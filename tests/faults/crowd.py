@@ -135,7 +135,7 @@ def hold(caller: Caller, seen: Sequence[Seen], report: Report, *, script: bool =
 
 
 def differences(ledger: Ledger, seen: Sequence[Seen], *, script: bool = True) -> Sequence[Violation]:
-    """Where what readers saw is not what the log holds, or not what was asked for."""
+    """The differences between the readers' events, the log, and the expected text."""
     # Before reading the log: readers continue meanwhile, and events that they have not read yet do not count as a difference.
     ended = [(one, list(one.events), one.ended) for one in seen]
     turns = ledger.turns()

@@ -1,4 +1,4 @@
-"""The two forms of a campaign, and what each tells at its end.
+"""The two forms of a campaign, and the report of each.
 
 The short form is part of a common run: it checks counts and prints times. The long one (`make soak`) checks both. Counts may be summed over several
 runs: every run adds a line to `soak/{campaign}.jsonl`.
@@ -73,7 +73,7 @@ class Report:
             self.samples.setdefault(name, []).extend(values)
 
     def quantile(self, name: str, share: float) -> float:
-        """Of what was measured, in seconds; 0 when nothing was."""
+        """The percentile of the measurements, in seconds; 0 without measurements."""
         values = sorted(self.samples.get(name, ()))
         return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
 

@@ -76,7 +76,7 @@ class Reading:
                 pass
 
     def _attempt(self, event: Event, what: str) -> None:
-        # Who ends a turn that somebody else runs does not begin an attempt.
+        # Ending another process's turn does not begin an attempt.
         expected = self.attempt + 1 if what == "attempt_restarted" else self.attempt
         if what == "attempt_restarted":
             if event.attempt < expected:
@@ -147,7 +147,7 @@ def events_of(frames: Iterable[bytes]) -> Sequence[Event]:
 
 
 def same(seen: Sequence[Event], golden: Sequence[Event]) -> None:
-    """Hold what a reader got against what there is, byte for byte. Raises Differs."""
+    """Compare a reader's stream with the log, byte for byte. Raises Differs."""
     for mine, other in zip(seen, golden, strict=False):
         if mine.SerializeToString(deterministic=True) != other.SerializeToString(deterministic=True):
             raise Differs(

@@ -61,7 +61,7 @@ _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
         ("finish_turns", "AND t.epoch = f.epoch ", ""),
     ),
     Guard.REPEATABLE_WRITES: (
-        # Whoever counts on from wherever the log stands, instead of saying where it must stand.
+        # An append that continues at the log's end, without checking the expected position.
         ("append_fence", "t.last_seq = f.first - 1", "t.last_seq >= f.first - 1"),
         (
             "append_fence",
@@ -112,7 +112,7 @@ def without(guards: Sequence[Guard]) -> NamedQueries | None:
 
 
 async def _delivered(mine: Any) -> AsyncGenerator[LogRow, None]:
-    """What comes to a subscription, until the turn's end; it looks up nothing that it has missed."""
+    """The rows of a subscription, up to the turn's end; it does not read missed rows from the log."""
     while True:
         ended = mine.ended
         for row in mine.take():
@@ -126,7 +126,7 @@ async def _delivered(mine: Any) -> AsyncGenerator[LogRow, None]:
 async def _read_then_subscribe(
     self: Following, who: Principal, turn_id: UUID, after_seq: int
 ) -> AsyncGenerator[Followed, None]:
-    """Reads what there is, then listens for more: what comes in between is never seen."""
+    """Reads the log, then subscribes, so it misses rows in between."""
     parts = cast("Any", self)
     cursor = after_seq
     end_seq: int | None = None
@@ -170,7 +170,7 @@ async def _all_that_comes(
 async def _as_they_come(
     turn_id: UUID, rows: AsyncIterator[Followed], *, include_deltas: bool, after_seq: int = 0
 ) -> AsyncIterator[bytes]:
-    """Rows on their way to the wire by one who trusts whoever brings them."""
+    """Sends rows without checking that they follow each other."""
     sent = after_seq
     async for row in rows:
         if not isinstance(row, LogRow) or (row.deltas and not include_deltas):

@@ -139,7 +139,7 @@ class History(RuleBasedStateMachine):
         self.world: World | None = None
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run something to its end; all readers go on meanwhile."""
+        """Run an operation to its end while all readers continue."""
         return self.stage.loop.run_until_complete(self.stage.begin(work))
 
     def count(self, what: str) -> None:
@@ -316,7 +316,7 @@ class History(RuleBasedStateMachine):
         assert not violations, violations[:5]
         calls = await self.there.calls()
         for question in self.asked:
-            # A question whose connection is cut is asked again: it may come after any other of its conversation.
+            # A question whose connection is lost is sent again, so it may come after any other of its conversation.
             rivals = [
                 one
                 for one in self.asked

@@ -1,7 +1,6 @@
 """Several "processes" in one: each has its own `Turns` on the real PostgreSQL, which can be killed, stopped and drained as a process can.
 
-A killed one gets no answer from its store any more and tells nobody anything; what it had sent may still be committed, as with a process that dies while its
-statement runs. Followers of it are cut.
+A killed process gets no more answers from its store and sends nothing. Its last statement may still commit, as with a process that dies while its statement runs. Followers of it are cut.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ class MortalStore:
 
 
 class ScriptedModel:
-    """A `ChatModel` that says what the script says, with no pace, over no socket."""
+    """A `ChatModel` that sends the script's words at once, without a socket."""
 
     name = "scripted"
 
@@ -220,7 +219,7 @@ class House:
 
 
 OWNER: ContextVar[set[asyncio.Task[Any]] | None] = ContextVar("owner", default=None)
-"""Where the tasks are kept that are begun in this context and what comes of it."""
+"""The collection of all tasks that this context starts."""
 
 
 def owned_tasks(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
@@ -328,7 +327,7 @@ class HouseWay:
 
 
 async def until_dead(process: Process, work: Awaitable[Result]) -> Result:
-    """What a caller of a process gets: an answer, an error of Responsa's own, or a cut when it dies before."""
+    """The result for a caller: a response, an error from Responsa, or a lost connection if the process dies first."""
     task = asyncio.ensure_future(work)
     death = asyncio.ensure_future(process.gate.dead.wait())
     try:

@@ -1,6 +1,6 @@
 """The promises of docs/durability.md, checked over a campaign's database by their names.
 
-Nothing here trusts the product: rows are read as they lie, frames by the contract alone.
+The checks do not use the product's code: they read rows directly, and frames by the contract alone.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Ledger:
         self._connection: psycopg.Connection[Any] | None = None
 
     def close(self) -> None:
-        """Close its connection; it opens another one when it is asked again."""
+        """Close its connection; the next check opens another one."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()

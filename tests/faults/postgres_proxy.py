@@ -18,7 +18,7 @@ from pathlib import Path
 
 
 class When(StrEnum):
-    """Where a connection is cut."""
+    """The place of a cut."""
 
     BEFORE = "before"
     AFTER = "after"
@@ -47,14 +47,14 @@ _KINDS = (
 
 
 def kind_of(statements: Sequence[str]) -> Write | None:
-    """What a transaction of these statements writes of turns; None when it only reads."""
+    """The kind of write to turns in a transaction of these statements; None if it only reads."""
     text = "\n".join(statements)
     return next((kind for kind, pattern in _KINDS if pattern.search(text)), None)
 
 
 @dataclass
 class _Session:
-    """What is known of one connection. in_flight: for each unit that was sent and not yet answered, whether it ends in a cut."""
+    """The state of one connection. in_flight: for each unit that was sent and not yet answered, whether it ends in a cut."""
 
     prepared: dict[bytes, str] = field(default_factory=dict[bytes, str])
     transaction: list[str] = field(default_factory=list[str])

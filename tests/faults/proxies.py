@@ -16,7 +16,7 @@ Place = tuple[str, int] | Path
 
 @dataclass(slots=True)
 class Budget:
-    """How many bytes a connection may carry before it is cut, each way; None for any number."""
+    """The number of bytes in each direction after which a connection is cut; None for never."""
 
     to_server: int | None = None
     to_client: int | None = None
@@ -80,7 +80,7 @@ class CuttingProxy:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
         except (OSError, asyncio.CancelledError):
-            pass  # who is cancelled here was cut on purpose, and a target that is away is what is tested
+            pass  # a cancelled connection was cut on purpose, and the tests include an unreachable target
         finally:
             self._open.discard(task)
             for one in (writer, upstream):

@@ -1,6 +1,6 @@
 """Readers that never give up: they ask, lose the connection, and resume from the last number they saw, over gRPC, gRPC-Web and event streams.
 
-They are written against docs/streams.md alone and are stricter than a client: whatever comes twice or not at all is counted.
+They follow only docs/streams.md and are stricter than a client: they count every repeated or missing event.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Unserved(AssertionError):
 
 @dataclass
 class Seen:
-    """What a reader got. events: each once, in order. doubled, holes: frames that did not follow each other. gaps: seconds between a cut and the next event."""
+    """The results of a reader. events: each once, in order. doubled, holes: frames that did not follow each other. gaps: seconds between a cut and the next event."""
 
     request: chat.AskRequest
     turn: str = ""
@@ -51,7 +51,7 @@ class Seen:
     heartbeats: int = 0
     snapshot: Event | None = None
     reasons: list[str] = field(default_factory=list[str])
-    """What each cut looked like."""
+    """The description of each cut."""
     gaps: list[float] = field(default_factory=list[float])
     arrivals: list[float] = field(default_factory=list[float])
     _cut_at: float | None = None
@@ -112,7 +112,7 @@ class Seen:
 
 
 class Way(Protocol):
-    """A way to a server: streams of frames, each of which may break off with `Cut`."""
+    """A path to a server: streams of frames, each of which may raise `Cut`."""
 
     def ask(self, request: chat.AskRequest) -> AsyncGenerator[Frame]: ...
 

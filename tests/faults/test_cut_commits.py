@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL cut right before and right after a commit of accept, claim, append and finish: nothing is doubled, nothing lost."""
+"""Connections to PostgreSQL cut right before and right after a commit of accept, claim, append and finish: no event is doubled or lost."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_without_its_fence_the_campaign_finds_what_was_written_twice(clust
 
 
 def test_the_proxy_tells_statements_apart() -> None:
-    """The statements of the product are what the proxy takes them for: else it would cut nothing, and find nothing."""
+    """The proxy must recognise the product's statements; otherwise it would cut no connection and find no error."""
     queries = Queries("turns.sql", "turn_log.sql")
     assert kind_of([queries["accept_turn"]]) is Write.ACCEPT
     assert kind_of([queries["finish_turns"]]) is Write.FINISH

@@ -1,4 +1,4 @@
-"""Connections cut after random numbers of bytes, between client and Envoy and between Envoy and replica: what a reader ends up with is the golden stream."""
+"""Connections cut after random numbers of bytes, between client and Envoy and between Envoy and replica: every reader receives the golden stream."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOST_BYTES = 6000
 
 @dataclass
 class Cutting:
-    """Proxies on both sides of Envoy; `cuts` counts what they cut."""
+    """Proxies on both sides of Envoy; `cuts` counts their cuts."""
 
     front: CuttingProxy
     back: CuttingProxy
@@ -36,7 +36,7 @@ class Cutting:
     """In front of the same replica's event streams and WebSockets."""
     dice: random.Random
     whole: str
-    """A replica that nobody cuts, as a gRPC target."""
+    """The gRPC target of a replica without cuts."""
 
     @property
     def cuts(self) -> int:
@@ -75,7 +75,7 @@ def _in_front_of(address: str) -> CuttingProxy:
 
 @dataclass
 class Readers:
-    """Those who ask through the cutting proxies until enough was cut."""
+    """Readers that ask through the cutting proxies until the number of cuts is reached."""
 
     form: Form
     report: Report
@@ -164,7 +164,7 @@ async def test_a_reader_whose_connection_is_cut_sees_what_one_saw_who_kept_it(
 
 
 async def as_golden(target: str, caller: Caller, seen: Sequence[Seen]) -> None:
-    """What was put together over many cuts is what one stream gives that nobody cuts, byte for byte."""
+    """The stream over many cuts has the same bytes as one without cuts."""
     async with GrpcWay(target, caller.key) as way:
         for one in seen:
             whole = Seen(one.request, turn=one.turn)

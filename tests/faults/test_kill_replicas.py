@@ -1,4 +1,4 @@
-"""Replicas that serve calls killed under their followers: who follows goes on through another one, within a second."""
+"""Replicas killed under their followers: every follower continues through another replica within a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers killed at random and at each named place, many turns a kill: every accepted turn ends, as if nothing had been."""
+"""Workers killed at random and at each named place, many turns per kill: every accepted turn ends as without a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PostgreSQL restarted, killed, its connections cut: nothing that was committed is lost, and clients go on."""
+"""PostgreSQL restarted, killed, its connections cut: no committed event is lost, and clients continue."""
 
 from __future__ import annotations
 

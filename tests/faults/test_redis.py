@@ -51,7 +51,7 @@ async def test_whatever_becomes_of_redis_nothing_is_lost(
 ) -> None:
     report = Report("redis", form)
     caller = await cluster.caller()
-    # Who runs a turn and who follows it are two processes, so that Redis stands between them.
+    # One process runs a turn and another follows it, so that hints go through Redis.
     follower, _ = await asyncio.gather(cluster.soon("rpc"), cluster.soon("worker"))
     steps = disturbances(cluster)
     try:

@@ -111,7 +111,7 @@ async def with_readers(
     seconds: float,
     report: Report,
 ) -> int:
-    """Open so many slow readers of these turns, let others ask meanwhile; the most memory that the replica held."""
+    """Open slow readers of these turns while others ask. Returns the replica's peak memory."""
     readers = await asyncio.to_thread(
         lambda: [
             WAYS[n % len(WAYS)](cluster.port, caller.key, turns[n % len(turns)].turn) for n in range(count)

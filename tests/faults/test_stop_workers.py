@@ -1,4 +1,4 @@
-"""Workers stopped past their lease and then let go on: what they held is written by others, and they write nothing any more."""
+"""Workers stopped past their lease and then continued: other workers write their turns, and they can no longer write."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ async def test_a_call_with_a_side_effect_is_made_once_at_most(
         report.count(f"told as {outcome}")
         report.count(f"called {count} times")
         assert count <= 1, f"{one.turn} called its tool {count} times"
-        # What is said to be done was done; only of the unknown nobody can say.
+        # Every call that is reported as done was done; only unknown outcomes may be either.
         assert outcome != "ok" or count == 1, one.turn
         assert outcome in ("ok", "unknown"), one.turn
     report.tell(request)

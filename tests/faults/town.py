@@ -35,7 +35,7 @@ class Gate:
 
 
 class Town:
-    """What stands between processes in the place of Redis: hints, some of which are lost."""
+    """Replaces Redis between processes: passes hints on and loses some of them."""
 
     def __init__(self, dice: random.Random) -> None:
         self.loss = 0.0

@@ -1,4 +1,4 @@
--- Who held a turn and who wrote to it, told by the connection's application_name: each replica of a campaign has its own. Put into a campaign's database alone.
+-- Records which replica held a turn and wrote to it, by the connection's application_name, which is unique for each replica of a campaign. Put into a campaign's database alone.
 CREATE SCHEMA witness;
 CREATE SEQUENCE witness.moment;
 -- Each epoch of a turn: who raised it. Both this and a write hold the turn's row, so that moments are in the order of what happened.

@@ -60,7 +60,7 @@ def busy() -> Status:
 
 
 def wrong() -> Status:
-    """Of a question that says nothing, to somebody unknown."""
+    """The reply to an empty question of an unknown user."""
     violations = (
         FieldViolation("text", "string.min_bytes", "must not be empty"),
         FieldViolation("options.parameters.teacher_id", "string.uuid", "must be a UUID"),

@@ -24,7 +24,7 @@ def http(place: Place) -> Iterator[httpx2.Client]:
 
 
 def uploads(http: httpx2.Client) -> list[str]:
-    """What the stand-in says became of each upload so far."""
+    """The stand-in's report on each upload so far."""
     return [operation["name"] for operation in http.get("/v1/operations").json().get("operations", [])]
 
 

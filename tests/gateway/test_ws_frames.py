@@ -210,7 +210,7 @@ ASKED: dict[str, tuple[Json, str, Json]] = {
     ),
     "no parameters": ({"parameters": {}}, "agents/chat", {}),
 }
-"""What is said of an agent, the agent that is asked, the parameters it is asked with."""
+"""The fields of a frame, and the resulting agent and parameters."""
 
 
 @pytest.mark.parametrize("name", ASKED)

@@ -1,4 +1,4 @@
-"""What becomes of an answer's Markdown: HTML in which nothing runs, nothing is fetched and nothing leads astray."""
+"""HTML from an answer's Markdown: it runs no script, loads no resource and has no misleading link."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ async def test_who_reads_no_pongs_is_not_read_either(opened: Opened) -> None:
     await asyncio.wait({sending, paused}, return_when=asyncio.FIRST_COMPLETED)
     assert not sending.done()
     assert opened.protocol.transport.get_write_buffer_size() < 1_000_000
-    # What was sent is answered all the same, once the pongs are read.
+    # The server still answers the messages, once the client reads the pongs.
     for _ in range(PINGS):
         assert await opened.next() == (10, PAYLOAD)
     assert await opened.next() == (1, b"last")

@@ -68,7 +68,7 @@ async def test_who_resumes_a_turn_is_about_its_teacher(calls: Calls) -> None:
     assert [*bridge.of(OWNER, TEACHER)] == [asking.session]
     await resuming.turn(type="resume", turn=name_of("script limitr"))
     assert {*bridge.of(OWNER, TEACHER)} == {asking.session, resuming.session}
-    # And what it asks next may be about nobody.
+    # The next question may be without a teacher.
     await resuming.turn(content="script limit")
     assert [*bridge.of(OWNER, TEACHER)] == [asking.session]
     await asking.close()

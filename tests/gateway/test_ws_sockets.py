@@ -1,4 +1,4 @@
-"""How a socket is signed in, goes on after a cut, and ends."""
+"""Sockets: signing in, continuing after a lost connection, and closing."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_question_that_was_cut_off_before_any_frame_attaches_when_asked_again(
     turn = name_of(f"{question['content']}{question['request_id']}")
     with Client(place.target, library) as client:
         client.say(**question)
-        # It is there once it can be cancelled, and has told nothing yet.
+        # The turn exists once it can be cancelled, and has sent nothing yet.
         with Client(place.target, library) as canceller:
             while (end := canceller.say(type="cancel", turn=turn).hear())["type"] == "error":
                 assert reason_of(end) == "RESOURCE_NOT_FOUND"
@@ -144,7 +144,7 @@ def test_what_comes_after_a_seq_is_the_same_as_without_a_cut(place: Place, after
         for turn in (whole[0]["turn"], whole[0]["turn"].removeprefix("turns/")):
             rest = client.say(type="resume", turn=turn, after_seq=after_seq).turn()
             assert rest == [frame for frame in whole if frame["seq"] > after_seq]
-        # From its last seq on nothing is left to tell, and the socket waits for what comes next.
+        # After the last seq there are no more events, and the socket waits for the next message.
         client.say(type="resume", turn=whole[0]["turn"], after_seq=whole[-1]["seq"])
         other = client.say(content="script limit").turn()
         assert {frame["turn"] for frame in other} & {whole[0]["turn"]} == set()

@@ -127,7 +127,7 @@ def _padded_parts(text: bytes) -> list[bytes]:
 
 
 def metadata_seen(display_name: str) -> dict[str, list[str]]:
-    """What the stand-in's GetMe shows."""
+    """The response of the stand-in's GetMe."""
     found: dict[str, list[str]] = {}
     for key, value in cast("list[list[str]]", json.loads(display_name)):
         found.setdefault(key, []).append(value)

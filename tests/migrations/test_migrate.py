@@ -93,7 +93,7 @@ def test_the_real_files_are_loaded_in_order() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Older:
-    """A database with the first migrations alone, as each role, and the turns that stand in it: one that runs, one that has ended."""
+    """A database with only the first migrations, as each role, with two turns: one running, one ended."""
 
     urls: DatabaseUrls
     running: UUID

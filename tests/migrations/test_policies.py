@@ -1,5 +1,4 @@
-"""Rights in the database: every table, policy, grant and function that runs with its owner's rights, against a list; and what a tenant sees
-when nothing but the policies keeps it from the others."""
+"""Rights in the database: every table, policy, grant and function that runs with its owner's rights, against a list; and the rows that a tenant sees if only the policies separate tenants."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ ALL = "SELECT INSERT UPDATE DELETE"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What each role is granted, and the policies besides `tenant_isolation`: role, command, condition, condition of what is written."""
+    """The grants of each role, and the policies besides `tenant_isolation`: role, command, condition, condition for written rows."""
 
     app: str = ""
     log: str = ""
@@ -207,7 +206,7 @@ def test_every_function_with_its_owners_rights_is_listed_and_not_everybodys(
         WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')"""
     ).fetchall()
     assert {name: (owner_, ",".join(callers)) for name, owner_, _, callers in rows} == FUNCTIONS
-    # The caller decides nothing of what such a function calls: its path names pg_temp, last, and only schemas in which callers create nothing.
+    # The caller cannot change which objects such a function uses: its search path has only schemas where callers cannot create objects, and pg_temp last.
     for name, _, config, _ in rows:
         (path,) = [one.removeprefix("search_path=") for one in config or [] if one.startswith("search_path=")]
         first, *between, last = [one.strip() for one in path.split(",")]

@@ -193,7 +193,7 @@ class Cards:
 
 
 class SwitchedPart:
-    """A part that does what a test wants."""
+    """A part that a test controls."""
 
     def __init__(self, name: str) -> None:
         self.name = name

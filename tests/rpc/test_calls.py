@@ -47,7 +47,7 @@ async def test_a_key_or_a_session_says_who_calls(served: Served) -> None:
     foreign = new_secret(SecretKind.SESSION)
     both = (("cookie", f"responsa_session={foreign}; responsa_session_8081={token}"),)
     assert await served.auth.GetMe(auth.GetMeRequest(), metadata=both) == me
-    # However many did, this server's own is asked.
+    # With any number of other transports, the test calls this server's own.
     many = "; ".join(
         f"responsa_session_{port}={new_secret(SecretKind.SESSION)}" for port in range(8080, 8090)
     )
@@ -205,7 +205,7 @@ async def test_a_call_has_an_id(served: Served) -> None:
     call = served.auth.GetMe(auth.GetMeRequest())
     with pytest.raises(grpc.aio.AioRpcError):
         await call
-    # An error comes as trailers only, or the transcoder would say 200 OK before it.
+    # An error must be trailers-only, because the transcoder would otherwise send 200 OK first.
     assert not await call.initial_metadata()
     assert dict(await call.trailing_metadata())["x-request-id"]
 

@@ -293,7 +293,7 @@ async def test_a_reader_that_is_cut_off_in_mid_answer_resumes_without_loss(openi
                 frame = await reading.frame()
                 assert frame is not None
                 found.append(frame)
-        # It comes back while nothing new is there: the first heartbeat begins the response, and the rest follows as it is written.
+        # It reconnects while there are no new events: the first heartbeat begins the response, and the events follow as they are written.
         async with replica.resuming(turn, reading.last_event_id, deltas=True) as again:
             replica.served.agent.gate.set()
             found += await again.rest()

@@ -196,7 +196,7 @@ async def test_an_upload_is_whole_by_its_finish_alone(served: Served) -> None:
         assert list(error.violations) == [field]
         assert "Send the document again" in error.message
         assert error.metadata["received_bytes"] == str(len(data))
-    # Announced at the start, and cut off all the same.
+    # The start announced the size, and the upload was still interrupted.
     error = await failed(
         served.knowledge.UploadDocument(cut(start(size=len(data)), chunk(data)), metadata=who)
     )

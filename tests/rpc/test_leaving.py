@@ -77,7 +77,7 @@ def test_who_leaves_ends_the_turn_and_whose_time_is_up_does_not(registry: Regist
     tenant = registry.new_tenant()
     headers = tenant.headers(Credential.USER)
     with registry.holding("passage"):
-        # What is to go on is asked first: when the others have ended, its time would have come before theirs.
+        # The turn that must continue begins first, so that its time would be up before that of the others.
         goes_on = over_grpc(ways, headers, seconds=5.0)
         left = [
             over_grpc(ways, headers),
@@ -91,6 +91,6 @@ def test_who_leaves_ends_the_turn_and_whose_time_is_up_does_not(registry: Regist
                 "by": "CANCEL_CAUSE_DISCONNECT"
             }
         assert turn_of(ways, tenant, goes_on)["state"] == "TURN_STATE_RUNNING"
-    # Nobody followed it, and yet it ends as it would have.
+    # Without a follower, it still ends normally.
     eventually(lambda: "terminalEvent" in turn_of(ways, tenant, goes_on), goes_on)
     assert "refused" in turn_of(ways, tenant, goes_on)["terminalEvent"]

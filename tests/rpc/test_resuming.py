@@ -356,7 +356,7 @@ async def test_a_stream_that_does_not_end_is_cut_within_the_grace(
     call = served.chat.Ask(pb.AskRequest(text="wait"), metadata=served.bob.metadata)
     stream = aiter(call)
     await anext(stream)
-    # Nobody drains the turns, so nothing tells the reader to go elsewhere.
+    # The turns are not drained, so the reader gets no reconnect event.
     cut = asyncio.create_task(failed(stream))
     async with asyncio.timeout(30):
         await served.server.drain(1.0)

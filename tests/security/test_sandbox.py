@@ -72,7 +72,7 @@ SAME = (
     "keep_their_type",
     "capabilities_are_said",
 )
-"""Parts of names of tests in which it makes no difference who parses: limits that hold for root hold for all, and nothing is refused in them."""
+"""Parts of names of tests that do not depend on the parsing user: limits for root apply to all users, and these tests refuse nothing."""
 
 needs_seccomp = pytest.mark.skipif(not capabilities().seccomp, reason="this kernel has no seccomp")
 needs_landlock = pytest.mark.skipif(not capabilities().landlock_abi, reason="this kernel has no Landlock")

@@ -29,7 +29,7 @@ FERRY = "# A ferry\n\nThe ferry to Skye leaves from Mallaig at six in the mornin
 
 
 class Listener:
-    """Somebody else's collector of traces: counts who calls."""
+    """A third party's trace collector, which counts calls."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))

@@ -36,7 +36,7 @@ def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip(why)
     changes = {'chain = ["default"]': f'chain = ["{MODES[mode]}"]'}
     if mode == "embedded":
-        # It writes as long as it may, and nearly always for nothing; half of this is what it is given here.
+        # The model uses all its time, nearly always without a result, so the test gives it half of the limit.
         changes |= {"limits = { seconds = 60,": "limits = { seconds = 16,"}
     for agent in AGENTS:
         bench.copied(agent, f"{agent}-{mode}", changes)

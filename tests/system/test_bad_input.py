@@ -1,4 +1,4 @@
-"""Input that is too large, cut off or hostile: a typed error, the same everywhere, and nothing left behind."""
+"""Input that is too large, cut off or hostile: the same typed error over every transport, and no leftovers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """What becomes of a turn when what it needs is not there: models unplugged before and in the midst of an answer, and a search that fails.
 
-The models are servers that speak the vendors' wires; the database is the instance's own, in which a function is broken and mended again. Each turn ends, says what
-was done instead, and keeps nothing that is half an answer.
+The models are servers that speak the vendors' wires; the database is the instance's own, in which a function is broken and mended again. Each turn ends, reports its fallbacks, and stores no partial answer.
 """
 
 from __future__ import annotations
@@ -125,7 +124,7 @@ def test_each_does_not_take_its_key(house: House) -> None:
     chain = house.chain("-too")
     for place in range(3):
         check_unplugged(house, chain, [Plug.KEY] * (place + 1))
-    # Who has refused a key is not asked the same again; what it said of the key is written nowhere.
+    # A provider that refused a key is not called again, and its message about the key appears nowhere.
     assert [len(one.asked) for one in house.bench.lab.stations] == [0, 0, 1]
     assert KEY not in house.bench.instance.log("server")
 
@@ -170,7 +169,7 @@ def check_failed(failed: Json, model: str, plug: Plug) -> None:
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("plug", [Plug.CUT, Plug.STALLED])
 def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, place: int) -> None:
-    """No other model goes on with what one has begun: the turn fails, and the talk is what it was before."""
+    """No other model continues an answer that has begun: the turn fails, and the conversation stays unchanged."""
     chain = house.chain()
     house.bench.lab.plug()
     _, first = house.asked(chain.agent)
@@ -218,7 +217,7 @@ def test_chat_saves_nothing_of_an_error(house: House) -> None:
 
 
 def test_chat_without_its_one_model(house: House) -> None:
-    """A classifier finds out what is wanted, and a template or the documents' own sentences reply."""
+    """A classifier chooses the intent, and the answer is a template or sentences of the documents."""
     house.bench.lab.plug(Plug.REFUSED)
     for question, kind, target in (
         ("Hello, how are you today?", "TEMPLATE", "small_talk"),

@@ -26,7 +26,7 @@ Event = turn_pb2.TurnEvent
 
 
 class Asking:
-    """A question being answered while no passage can be read; what was seen of it so far."""
+    """A question whose turn waits because no passage can be read, with its events so far."""
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
@@ -112,7 +112,7 @@ def test_a_part_is_killed(second: Instance, asking: Asking, role: str) -> None:
     asking.let_go()
     eventually(lambda: answers(second), lambda: f"an answer; {second.said()}")
     terminal = nothing_was_lost(asking)
-    # The turn goes on where it stood; only a question that was asking the database just then fails, and says that it may be asked again.
+    # The turn continues where it was. A question fails only if it was querying the database at that moment, with an error that allows a retry.
     lost_its_query = role == "postgres" and terminal.failed.retriable
     assert "six in the morning" in terminal.answer.text or lost_its_query, terminal
     if role == "server":

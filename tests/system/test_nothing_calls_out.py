@@ -1,4 +1,4 @@
-"""Nothing leaves the machine: the whole runs where there is no network at all, and nothing even tries."""
+"""Nothing leaves the machine: the product runs without a network, and makes no attempt to connect."""
 
 from __future__ import annotations
 

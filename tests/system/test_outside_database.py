@@ -1,4 +1,4 @@
-"""DATABASE_URL: `migrate` and `serve` on a PostgreSQL that others run, with an owner who may create roles and no more; and without Redis."""
+"""DATABASE_URL: `migrate` and `serve` on an external PostgreSQL whose owner may only create roles; and without Redis."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The six prompts that come for all agents: each is what a model's server really reads, in a turn of an agent that comes with Responsa.
 
-The server plays a strong model, and the requests that it gets are looked at: what they say stands in the prompt's file, word for word.
+The server plays a strong model, and the test checks its requests: their text is in the prompt's file, word for word.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An instance as those see it who take away what a turn needs: agents with a chain of models, each of which can be unplugged, and what is then told of a turn."""
+"""An instance whose parts a test can take away: agents with a chain of models, each of which can be unplugged, and the reports about their turns."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class House:
     made: list[str]
 
     def chain(self, suffix: str = "") -> Chain:
-        """A new agent whose models nobody was asked for: whoever has failed is remembered for a while."""
+        """A new agent with unused models, because the server remembers a failed model for a while."""
         number = len(self.made)
         found = Chain(f"unplugged-{number}", [f"{one}{suffix}:m-{number}" for one in NAMES])
         folder = self.bench.agents / found.agent

@@ -25,12 +25,12 @@ Result = TypeVar("Result")
 Json = dict[str, Any]
 
 LONG = 3600
-"""Seconds that a busy station asks to be left alone: nobody waits so long for one model while there is another."""
+"""The retry time of a busy station, in seconds: too long to wait while there is another model."""
 
 
 class Plug(StrEnum):
     """How a station is connected. REFUSED: nobody listens. KEY: it does not take the key. BUSY: it asks for an hour's patience. SILENT: it takes the question and
-    says no word. CUT and STALLED: after some text the socket is closed, or nothing follows. STRONG: it plays a strong model, on OpenAI's wire alone."""
+    says no word. CUT and STALLED: after some text, the server closes the socket or sends nothing more. STRONG: it plays a strong model, on OpenAI's wire alone."""
 
     IN = "in"
     REFUSED = "refused"

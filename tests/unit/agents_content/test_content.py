@@ -67,7 +67,7 @@ FILLED: Final[Mapping[str, object]] = {
 }
 """A value for every variable that others have not written."""
 
-# Somebody's home, a drive, or a folder of one machine: none belongs into files that go everywhere. The device is an example in a manual.
+# A home, a drive, or a folder of one machine, which shipped files must not contain. The device is an example in a manual.
 _ABSOLUTE = re.compile(r"(?:/(?:home|root|work|tmp|mnt|opt|srv|Users)/|\b[A-Z]:\\)")
 _FOREIGN = re.compile(
     r"\b(?:chatgpt|gpt-?\d|openai|anthropic|claude|gemini|mistral|llama|copilot|langchain|langgraph|ollama|tavily|serper|cairo|starknet|scarb)\b",

@@ -35,7 +35,7 @@ PARAMETERS = ParametersTable.model_validate(
 
 
 class School:
-    """Teachers of whom there is one, or none."""
+    """A directory with one teacher, or empty."""
 
     def __init__(self, *there: UUID) -> None:
         now = datetime.now(UTC)

@@ -28,7 +28,7 @@ def places(tmp_path: Path) -> Folders:
 
 
 def settled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the files had lain there for long: the clock goes on, they do not change."""
+    """Advances the clock so that the unchanged files look old."""
     import time
 
     latest = max(path.stat().st_ctime_ns for path in folder.rglob("*"))

@@ -118,7 +118,7 @@ async def test_polling_goes_on_while_a_reload_trains(tmp_path: Path) -> None:
             await agents.poll()
         assert not reloading.done()
         assert agents.named("") is before
-        # What was registered meanwhile can be run at once, and is not lost by the reload's end.
+        # A version that was registered meanwhile can run at once, and the end of the reload keeps it.
         assert "agents/default/versions/2" in agents.versions
         school.open.set()
         (told,) = await reloading

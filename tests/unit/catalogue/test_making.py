@@ -1,4 +1,4 @@
-"""What an agent's calls may cost, and what is said where nobody knows it."""
+"""The cost limit of an agent's calls, and the warning if the cost is unknown."""
 
 from __future__ import annotations
 

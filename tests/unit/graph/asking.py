@@ -18,7 +18,7 @@ DEAR = Price(Decimal(1), Decimal(1), Decimal(1), Decimal(4))
 
 
 def costing(price: Price | None) -> Pricing:
-    """All models cost this; None: nobody knows what they cost."""
+    """The price of all models; None: unknown."""
 
     def pricing(model: str = "") -> Price | None:
         return price

@@ -10,7 +10,7 @@ from responsa_server.agents.engine.node import ExamplesName, Node, NodeModel, No
 from responsa_server.agents.nodes.table import KINDS
 
 Change = tuple[str, str, str]
-"""A file, what stands there, what is to stand there; "" for what stands there adds or replaces the file."""
+"""A file, its old text and the new text; "" as old text adds or replaces the file."""
 
 AGENT = """\
 name = "Test"

@@ -47,7 +47,7 @@ def evidence(passages: int = 1) -> Evidence:
 
 
 class Shelf:
-    """An EvidenceSource and an Extractor: gives what it was made with and remembers what it was asked."""
+    """An EvidenceSource and an Extractor: returns fixed results and records its questions."""
 
     def __init__(
         self,

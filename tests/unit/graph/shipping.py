@@ -79,7 +79,7 @@ class Staff:
 
 @dataclass
 class Knows:
-    """An IntentClassifier: a label for each beginning of a text that it knows; all else is the last one, or out of scope where there is none."""
+    """An IntentClassifier: a label for each known beginning of a text; other texts get the last label, or are out of scope without one."""
 
     known: Mapping[str, str]
     otherwise: str = ""

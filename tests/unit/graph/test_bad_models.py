@@ -54,7 +54,7 @@ DECIDED = {"chat": "intent", "tutor": "need"}
 
 
 class Free:
-    """A PriceTable in which nothing has a price."""
+    """A PriceTable without prices."""
 
     def price(self, model: str, at: date) -> Price | None:
         return None
@@ -113,7 +113,7 @@ async def test_a_model_that_cannot_write_json_still_writes_the_answer(agent: str
     assert (end.model, end.text) == ("broken-invalid-json", text(told))
     assert {one.cause for one in end.fallbacks} == {"structured_invalid"}
     kinds = {one.kind for one in end.fallbacks}
-    # Other words for a question are the tutor's alone; without a model there are none.
+    # Only the tutor uses other wordings; without a model there are none.
     assert kinds == {FallbackKind.CLASSIFIER} | ({FallbackKind.RULE} if agent == "tutor" else set())
 
 

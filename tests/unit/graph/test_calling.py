@@ -1,4 +1,4 @@
-"""What a call of a model costs while it runs, and what the prompt node makes of its end."""
+"""The cost of a model call while it runs, and the prompt node's reaction to its end."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ async def test_what_failed_models_have_cost_stays_beside_the_guess_at_the_next_o
 
 
 async def test_text_that_a_provider_has_not_counted_yet_is_counted() -> None:
-    """Gemini's first usage may be of the prompt alone, and what was read from a cache is not charged again."""
+    """Gemini's first usage may cover only the prompt, and cached input is not charged again."""
     turn = Turn()
     told = Spent(Usage(input_tokens=90, cost_micros=9), "cheap:m")
     says = Says([told, TextPiece("a"), TextPiece("b"), ModelError(ModelFault.CUT, "")], name="cheap:m")
@@ -285,7 +285,7 @@ async def test_who_wrote_is_who_was_asked_last() -> None:
 
 @pytest.mark.parametrize("limits", [Limits(tokens=120), Limits(cost_micros=140)])
 async def test_a_stream_is_closed_where_the_turn_has_nothing_left(limits: Limits) -> None:
-    # Whose model does not keep to what it was asked for.
+    # An agent whose model does not follow the schema.
     turn = Turn()
     forever = asyncio.Event()
     model = Says([*(TextPiece(f"word{number} ") for number in range(100)), forever])

@@ -1,4 +1,4 @@
-"""Marks that fence data in prompts are taken out of what a model writes, however it comes, and nothing else is."""
+"""The server removes the marks around data from a model's output, however it is split into pieces, and removes nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a turn may take, what is left of it, and what of a conversation it reads."""
+"""The limits of a turn, the remaining budget, and the part of the conversation that it reads."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ async def test_a_model_goes_before_the_classifier() -> None:
     assert instructions.count(" => qa") == instructions.count(" => post") == 4
     assert "- Book a train => out_of_scope" in instructions
     assert '"enum":["chitchat","qa","post","out_of_scope"]' in instructions
-    # Who speaks first follows nothing.
+    # The first message is not a follow-up.
     found = await node.process(IntentInput(question="Hello"), Turn().run)
     assert found.follow_up is False
 

@@ -138,7 +138,7 @@ def test_distinct_keeps_the_first_of_each() -> None:
     [
         ("Where?", "", ("Where?",)),
         ("Where is it?", "Where is it? (Nile)", ("Where is it? (Nile)",)),
-        # What was asked comes last: an answer found by another wording has to stand near it.
+        # The original question comes last: an answer found by another wording must be near it.
         ("Founded when?", "Founded when? (Nile)", ("Founded when? (Nile)", "Founded when?")),
     ],
 )

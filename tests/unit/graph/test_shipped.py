@@ -39,7 +39,7 @@ TEACHER = {"teacher_id": str(ASHDOWN)}
 
 
 class Remembers(Strong):
-    """The scripted strong model; keeps what it was asked."""
+    """The scripted strong model, which records its requests."""
 
     def __init__(self) -> None:
         super().__init__()

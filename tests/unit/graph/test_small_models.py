@@ -80,7 +80,7 @@ async def test_the_documents_are_quoted_where_they_bear_nothing_out(agent: str, 
 
 async def test_who_is_asked_in_the_end_decides() -> None:
     away = Says([ModelError(ModelFault.UNREACHABLE, "away")])
-    # The small one stands in for another: it writes, is checked, and classifies nothing.
+    # The small model replaces another one: its text is checked, and it does not classify.
     small = says("120000")
     end = (await told("chat", chain(away, small), asked("chat"), small="p1:m", larger=chain(away)))[-1]
     assert isinstance(end, Answered)

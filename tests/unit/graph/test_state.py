@@ -1,4 +1,4 @@
-"""State across versions: what a release before has kept is gone on from, and what this one keeps has the bytes that it had."""
+"""State across versions: a run continues from an earlier release's state, and the stored bytes stay the same."""
 
 from __future__ import annotations
 

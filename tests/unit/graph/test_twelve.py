@@ -1,4 +1,4 @@
-"""Twelve nodes, each failing once and each with a way round it: a run goes on at every node as it would have without a break."""
+"""Twelve nodes, each of which fails once and has an edge for that: a run resumed at any node continues as without an interruption."""
 
 from __future__ import annotations
 

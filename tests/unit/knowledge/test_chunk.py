@@ -97,7 +97,7 @@ def test_passages_are_exact_and_cover_all_that_is_visible(
     chunks = chunk_document(document, tokenizer, bounds)
     check(document, chunks)
     if tokenizer is words:
-        # A user-perceived character is never cut, however many tokens it has.
+        # A user-perceived character is never split, even if it has many tokens.
         assert all(chunk.tokens <= max(most, 64) for chunk in chunks)
 
 

@@ -138,7 +138,7 @@ class Hears:
 
 
 class Silent:
-    """Says nothing for ever, after what it has cost."""
+    """Reports its cost, then sends nothing more."""
 
     def __init__(self, name: str) -> None:
         self.name = name

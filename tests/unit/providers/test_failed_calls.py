@@ -1,4 +1,4 @@
-"""What the log says of calls that fail: enough to tell the causes apart, and nothing that was asked, said or secret."""
+"""The log lines of failed calls: they distinguish the causes, and contain no prompt, answer or secret."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from tests.unit.providers.told import PROMPT, Told, gathered
 
 
 class Gated:
-    """Goes on when it may; knows how many are asked at a time."""
+    """Waits until the test lets it continue; counts concurrent calls."""
 
     name = "gated"
 

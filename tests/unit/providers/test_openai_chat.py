@@ -259,7 +259,7 @@ async def test_errors_of_compatible_servers(status: int, error: object, fault: M
         with pytest.raises(ModelError) as caught:
             await answer(model)
     assert (caught.value.fault, caught.value.passing) == (fault, fault in RETRIED)
-    # What is forbidden is the model alone, unless the body speaks of the key.
+    # Only the model is forbidden, unless the body mentions the key.
     assert caught.value.own is (status == 403)
 
 

@@ -127,7 +127,7 @@ async def sent(
     async for frame in found:
         as_asked = chat_service_pb2.AskResponse.FromString(frame)
         result.append(chat_service_pb2.ResumeTurnResponse.FromString(frame))
-        # Whatever a frame was cut together from, it is what would have been encoded; and to Ask and ResumeTurn it is the same.
+        # A frame built from pieces equals the encoded message, both for Ask and for ResumeTurn.
         assert as_asked.SerializeToString(deterministic=True) == frame
         assert result[-1].SerializeToString(deterministic=True) == frame
         assert as_asked.turn == f"turns/{TURN}"

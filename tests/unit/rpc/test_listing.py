@@ -328,7 +328,7 @@ def test_a_token_with_the_right_digest_and_a_wrong_cursor_is_refused(cursor: byt
     last = page(("v", "i"))
     right = Listing(lists.TURNS, ANN, Request())
     made = base64.urlsafe_b64decode(right.token(last) + "==")
-    # What the digest is of stands before the cursor; an honest token shows how it is made.
+    # The digested text precedes the cursor; a valid token shows the format.
     same = json.dumps(["turns", ANN.tenant_id, str(ANN.user_id), "", "", "create_time", True]).encode()
     assert hashlib.sha256(same + b"\x00" + made[16:]).digest()[:16] == made[:16]
     forged = hashlib.sha256(same + b"\x00" + cursor).digest()[:16] + cursor

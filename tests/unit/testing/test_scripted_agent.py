@@ -1,4 +1,4 @@
-"""The testing agent over its real sockets: what it tells, how it goes on after a death at any place, and what it does then."""
+"""The testing agent over its real sockets: its events, and how it continues after a crash at any place."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.unit.graph.speaking import Places, ledger, told_by
 
 @dataclass
 class House:
-    """The agent and what it stands on."""
+    """The agent and its parts."""
 
     agent: ScriptedAgent
     model: ModelServer
@@ -113,12 +113,12 @@ async def test_going_on_from_a_milestone_tells_exactly_what_came_after_it(house:
             again = replace(first, resume=one.state, tools=ledger(told[:place]), meter=Meter())
             after = await told_by(house.agent, again)
             assert [stateless(x) for x in after] == [stateless(x) for x in told[place + 1 :]]
-    # Once in the whole turn, and once more after the milestone before the call, of which a ledger without it knows nothing.
+    # Once in the whole turn, and again after the milestone before the call, if the ledger does not have the call.
     assert [one.calls for one in house.sink.calls.values()] == [2]
 
 
 def stateless(told: AgentEvent) -> object:
-    """Something told, without what differs between attempts that tell the same: a barrier's identity and what the turn has cost."""
+    """An event without the fields that differ between equal attempts: a barrier's identity and the turn's cost."""
     if isinstance(told, Barrier):
         return Barrier
     return replace(told, usage=Usage()) if isinstance(told, Answered) else told
