@@ -30,7 +30,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy (16 at most). Metadata: violations, e.g. "2"."""
     REASON_MALFORMED_MESSAGE: _Reason.ValueType  # 3
     """INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or hold text that is not UTF-8. Metadata: message_type, e.g.
-    "responsa.chat.v1.AskRequest", or "application/json" when the gateway refused the request.
+    "responsa.chat.v1.AskRequest", or "application/json" when the gateway refuses the request.
     """
     REASON_CREDENTIAL_MISSING: _Reason.ValueType  # 4
     """UNAUTHENTICATED. The call has neither an API key nor a session. Metadata: none."""
@@ -73,7 +73,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_DOCUMENT_TYPE_MISMATCH: _Reason.ValueType  # 21
     """INVALID_ARGUMENT. The document's bytes do not have the type that its name or its declared type says. Metadata: source_key; media_type; accepted."""
     REASON_DOCUMENT_TOO_LARGE: _Reason.ValueType  # 22
-    """INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refused the document, which it does not
+    """INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, which it does not
     read); limit_bytes, e.g. "67108864".
     """
     REASON_DOCUMENT_MALFORMED: _Reason.ValueType  # 23
@@ -91,7 +91,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_ROUTE_NOT_FOUND: _Reason.ValueType  # 29
     """NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none."""
     REASON_OVERLOADED: _Reason.ValueType  # 30
-    """RESOURCE_EXHAUSTED. The server has reached a limit; RetryInfo says when to try again. Metadata: limit, e.g. "64" (absent when the gateway refused the call)."""
+    """RESOURCE_EXHAUSTED. The server has reached a limit; RetryInfo says when to try again. Metadata: limit, e.g. "64" (absent when the gateway refuses the call)."""
     REASON_DEADLINE_EXCEEDED: _Reason.ValueType  # 31
     """DEADLINE_EXCEEDED. The caller's deadline passed, or the request did not arrive in time. An accepted turn continues. Metadata: none."""
     REASON_PART_UNAVAILABLE: _Reason.ValueType  # 32
@@ -144,7 +144,7 @@ REASON_INVALID_FIELD: Reason.ValueType  # 2
 """INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy (16 at most). Metadata: violations, e.g. "2"."""
 REASON_MALFORMED_MESSAGE: Reason.ValueType  # 3
 """INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or hold text that is not UTF-8. Metadata: message_type, e.g.
-"responsa.chat.v1.AskRequest", or "application/json" when the gateway refused the request.
+"responsa.chat.v1.AskRequest", or "application/json" when the gateway refuses the request.
 """
 REASON_CREDENTIAL_MISSING: Reason.ValueType  # 4
 """UNAUTHENTICATED. The call has neither an API key nor a session. Metadata: none."""
@@ -187,7 +187,7 @@ REASON_DOCUMENT_TYPE_UNSUPPORTED: Reason.ValueType  # 20
 REASON_DOCUMENT_TYPE_MISMATCH: Reason.ValueType  # 21
 """INVALID_ARGUMENT. The document's bytes do not have the type that its name or its declared type says. Metadata: source_key; media_type; accepted."""
 REASON_DOCUMENT_TOO_LARGE: Reason.ValueType  # 22
-"""INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refused the document, which it does not
+"""INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, which it does not
 read); limit_bytes, e.g. "67108864".
 """
 REASON_DOCUMENT_MALFORMED: Reason.ValueType  # 23
@@ -205,7 +205,7 @@ REASON_ORIGIN_NOT_ALLOWED: Reason.ValueType  # 28
 REASON_ROUTE_NOT_FOUND: Reason.ValueType  # 29
 """NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none."""
 REASON_OVERLOADED: Reason.ValueType  # 30
-"""RESOURCE_EXHAUSTED. The server has reached a limit; RetryInfo says when to try again. Metadata: limit, e.g. "64" (absent when the gateway refused the call)."""
+"""RESOURCE_EXHAUSTED. The server has reached a limit; RetryInfo says when to try again. Metadata: limit, e.g. "64" (absent when the gateway refuses the call)."""
 REASON_DEADLINE_EXCEEDED: Reason.ValueType  # 31
 """DEADLINE_EXCEEDED. The caller's deadline passed, or the request did not arrive in time. An accepted turn continues. Metadata: none."""
 REASON_PART_UNAVAILABLE: Reason.ValueType  # 32

@@ -41,7 +41,7 @@ export enum Reason {
 
   /**
    * INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or hold text that is not UTF-8. Metadata: message_type, e.g.
-   * "responsa.chat.v1.AskRequest", or "application/json" when the gateway refused the request.
+   * "responsa.chat.v1.AskRequest", or "application/json" when the gateway refuses the request.
    *
    * @generated from enum value: REASON_MALFORMED_MESSAGE = 3;
    */
@@ -176,7 +176,7 @@ export enum Reason {
   DOCUMENT_TYPE_MISMATCH = 21,
 
   /**
-   * INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refused the document, which it does not
+   * INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, which it does not
    * read); limit_bytes, e.g. "67108864".
    *
    * @generated from enum value: REASON_DOCUMENT_TOO_LARGE = 22;
@@ -233,7 +233,7 @@ export enum Reason {
   ROUTE_NOT_FOUND = 29,
 
   /**
-   * RESOURCE_EXHAUSTED. The server has reached a limit; RetryInfo says when to try again. Metadata: limit, e.g. "64" (absent when the gateway refused the call).
+   * RESOURCE_EXHAUSTED. The server has reached a limit; RetryInfo says when to try again. Metadata: limit, e.g. "64" (absent when the gateway refuses the call).
    *
    * @generated from enum value: REASON_OVERLOADED = 30;
    */
