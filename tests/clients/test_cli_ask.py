@@ -234,7 +234,7 @@ async def test_without_a_server_or_a_key_it_exits_with_3(
 async def test_settings_that_cannot_be_right_are_named(responsa: CommandLine) -> None:
     done = await responsa("ask", "Who?", RESPONSA_PORT="99999")
     assert done.code == 2
-    assert "RESPONSA_PORT is wrong" in done.err
+    assert "RESPONSA_PORT is not valid" in done.err
     done = await responsa("ask", "Who?", RESPONSA_URL="ftp://x")
     assert done.code == 2
     assert "RESPONSA_URL" in done.err

@@ -78,7 +78,7 @@ async def test_dialogues_are_decided_and_searched(
     done = await responsa("eval", "dialogues", file)
     assert done.code == 2
     assert "`responsa samples load tutor`" in done.err
-    # An agent that decides nothing of the kind is no agent to measure.
+    # An agent without these decisions cannot be measured.
     file.write_text(json.dumps(DIALOGUES[0] | {"agent": "default"}))
     done = await responsa("eval", "dialogues", file, "--no-search", "--json")
     assert done.code == 2

@@ -41,7 +41,7 @@ PROGRAM = """
 import asyncio, json, logging, os, sys, traceback
 import structlog
 from uuid import uuid4
-from responsa_server.app import logs
+from responsa_server.app import process
 from responsa_server.domain.models import ModelError, ModelPrompt, PromptMessage, Role
 from responsa_server.app.settings import load
 from responsa_lab.testing.loopback import LoopbackServer, as_json
@@ -63,7 +63,7 @@ async def handle(exchange):
         await exchange.reply(401, as_json(body))
 
 async def main():
-    logs.configure("debug")
+    process.configure_logs("debug")
     log, plain = structlog.get_logger("turns"), logging.getLogger("responsa_server.providers")
     server = LoopbackServer(handle)
     await server.start()

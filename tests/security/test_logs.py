@@ -8,9 +8,9 @@ import sys
 # grpc._cython.cygrpc does this if a call's metadata are not text; Envoy lets such bytes through. In a separate process, because logging is global.
 PROGRAM = """
 import logging
-from responsa_server.app import logs
+from responsa_server.app import process
 
-logs.configure("debug")
+process.configure_logs("debug")
 log = logging.getLogger("grpc._cython.cygrpc")
 try:
     b"Bearer rsp_secret\\xa0".decode()
