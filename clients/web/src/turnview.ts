@@ -26,7 +26,7 @@ export interface TurnHooks {
 const SPOKEN = 700; // characters of an answer that a screen reader reads out by itself
 const ARGUMENTS = 120; // characters of a tool's arguments that are shown
 const EXAMPLES = 4; // questions to try
-const QUOTES_ALONE = "Click a sentence of the answer to open its source. If no document supports an answer, there is none.";
+const QUOTES_ALONE = "Click a sentence of the answer to open its source. If no document supports an answer, Responsa refuses the question.";
 const QUOTES = "A number after a sentence opens the passage that it comes from.";
 
 const STOPPED: Record<CancelCause, string> = {
