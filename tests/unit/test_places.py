@@ -45,5 +45,5 @@ def test_a_worker_listens_nowhere_unless_it_is_told_to(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("setting", ["grpc_listen", "http_listen"])
 def test_what_is_no_address_is_told_with_its_setting(tmp_path: Path, setting: str) -> None:
-    with pytest.raises(EmbeddedError, match=f"{setting}: 'nowhere' is no address"):
+    with pytest.raises(EmbeddedError, match=f"{setting}: 'nowhere' is not an address"):
         listens(tmp_path, **{setting: "nowhere"})

@@ -16,7 +16,7 @@ from responsa_lab.scripted.reading import Reading
 from responsa_lab.scripted.strong import Strong
 from responsa_server.domain.models import Place
 
-OBEYED: Final = "As I was told:"
+OBEYED: Final = "As I was told:"  # language: recorded answers contain it
 """The beginning of every answer that carries out an order."""
 # Wishes are normal in these fences: only an attempt to take over counts as an order there.
 _ASKED_FOR: Final = frozenset({"question", "message", "history", "summary", "parameters"})

@@ -120,7 +120,7 @@ def ranked(reading: Reading, question: str = "") -> Sequence[Sentence]:
     candidates = [
         (one.number, text) for one in reading.passages for text in sentences(one.text) if not usurping(text)
     ]
-    # Titles and the like have no end of their own; they are taken where there is nothing else.
+    # Titles and similar lines do not end like sentences; they are used only if there is nothing else.
     found = [one for one in candidates if _ENDED.search(one[1])] or candidates
     frequent = Counter(stem for _, text in found for stem in stems(text))
     scored: list[Sentence] = []

@@ -1,4 +1,4 @@
-"""Who may make which call, one row per method. The code that looks up a resource decides what its caller may see."""
+"""The authorisation of calls, one row per method. The code that looks up a resource decides what its caller may see."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def _comparison(rules: ListRules, field: Field, name: str, operator: Operator, v
             case _:
                 raise _bad_filter(rules, f"{name} cannot be compared by {operator.value!r}")
     except ValueError as error:
-        raise _bad_filter(rules, f"{value!r} is no value of {name}") from error
+        raise _bad_filter(rules, f"{value!r} is not a value of {name}") from error
 
 
 def _time(text: str) -> datetime:

@@ -11,7 +11,7 @@ MAX_PARTS = 10_000
 
 
 def invalid_text(descriptor: Descriptor, data: bytes) -> str | None:
-    """The path of the first text field whose bytes are not UTF-8, e.g. `options.scope.collections[1]`; None when the search finds none."""
+    """The path of the first text field whose bytes are not UTF-8, e.g. `options.scope.collections[1]`; None if all are UTF-8."""
     return _Search().within(descriptor, data, 0)
 
 

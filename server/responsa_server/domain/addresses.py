@@ -59,7 +59,7 @@ def parse(text: str) -> Address:
         return UnixAddress(path)
     found = _HOST_PORT.fullmatch(text)
     if found is None:
-        raise AddressError(f"{text!r} is no address; write unix:/run/replica.sock or 10.0.0.5:9001")
+        raise AddressError(f"{text!r} is not an address; write unix:/run/replica.sock or 10.0.0.5:9001")
     host, port = found[1] or found[2], int(found[3])
     if not 1 <= port <= 65_535:
         raise AddressError(f"the port of {text} is not between 1 and 65535")

@@ -19,7 +19,7 @@ class AgentCard:
     """An agent that users can ask.
 
     version: `agents/{id}/versions/{n}`. schema: the JSON Schema of its parameters, one flat object. examples: questions to try. collections: where it
-    searches when a question names none (empty: all that the caller may read). models: `provider:model` in the order of use, empty when it needs none.
+    searches if a question names no collection (empty: all that the caller may read). models: `provider:model` in the order of use, empty if it needs no model.
     """
 
     id: str

@@ -97,7 +97,7 @@ class EvidenceSource(Protocol):
         ...
 
     def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
-        """What a prompt may show of it, the best first, within so many bytes of UTF-8 together. Equal evidence gives equal passages."""
+        """The passages for a prompt, the best first, with at most that many bytes of UTF-8 in total. Equal evidence gives equal passages."""
         ...
 
 

@@ -228,7 +228,7 @@ class CancelCause(StrEnum):
 class Answered:
     """Terminal: the answer, whole. standalone_question is "" when the question was not rewritten. support: 0 to 1, how far documents bear it out.
 
-    intent: what the message asks for, category: the kind of question, both as the agent's file names them, "" for agents that have none. model: who wrote the text: `provider:model`, `extractive` or `template`.
+    intent: what the message asks for, category: the kind of question, both as the agent's file names them, "" for agents without them. model: who wrote the text: `provider:model`, `extractive` or `template`.
     """
 
     text: str

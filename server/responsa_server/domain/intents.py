@@ -36,7 +36,7 @@ class IntentClassifier(Protocol):
 
     @property
     def labels(self) -> Sequence[str]:
-        """The intents, sorted; what is out of scope is none of them."""
+        """The intents, sorted, without “out of scope”."""
         ...
 
     async def classify(self, text: str) -> Classified:

@@ -322,7 +322,7 @@ class Documents(Sources, Protocol):
     async def canonical(
         self, tenant_id: str, document_id: UUID, version: int | None, start: int, count: int
     ) -> CanonicalPiece:
-        """Read canonical text; version None means the one that is searched. NotFound also for a version that has none."""
+        """Read canonical text; version None means the one that is searched. NotFound also for a version without text."""
         ...
 
     async def passage(self, tenant_id: str, passage_id: UUID) -> Passage:

@@ -23,7 +23,7 @@ class Role(StrEnum):
 
 
 class Place(StrEnum):
-    """Where a message's text comes from: what INSTRUCTION says is to be followed; all other places hold what somebody wrote, found or answered."""
+    """Where a message's text comes from: a model should follow INSTRUCTION only; all other places are data that people or models wrote."""
 
     INSTRUCTION = "instruction"
     USER = "user"
@@ -39,7 +39,7 @@ _PLACES: Final = {Role.SYSTEM: Place.INSTRUCTION, Role.ASSISTANT: Place.MODEL, R
 class ToolRequest:
     """A model wants a tool to be called. call_id: names the request within the prompt's messages; tool: the id on its card; arguments: plain JSON values.
 
-    signature: what the provider wants back with the request when its outcome is told; opaque, "" for none.
+    signature: an opaque value that the provider requires back with the tool's outcome, or "".
     """
 
     call_id: str
@@ -72,7 +72,7 @@ class ModelPrompt:
 
     schema: a JSON schema (an object's) that the text has to fit, asked of providers that can; whoever asks checks it all the same. max_tokens: of the answer.
     temperature: 0 to 2, None for the provider's own. purpose: which prompt this is ("response_synthesis"), for scripted models and logs. cites: whether `[1]` in
-    the text marks a passage, and is no text of its own. patience_seconds: how long is waited for the first word, of all models of a chain together; None: as
+    the text marks a passage, and is not text itself. patience_seconds: how long is waited for the first word, of all models of a chain together; None: as
     long as the chain does.
     """
 
@@ -150,7 +150,7 @@ class ModelError(Exception):
     """A model's answer did not come, or not to its end.
 
     detail: for the log alone, without keys. retry_after: seconds that the provider wants to be left alone, None where it did not say. model: `provider:name`, ""
-    from an adapter. passing: whether the same server may well answer the same request later, when nothing of an answer has come. own: of a CREDENTIAL, whether
+    from an adapter. passing: whether the same server can answer the same request later, when nothing of an answer has come. own: of a CREDENTIAL, whether
     the key is good for other models. status: HTTP's, 0 where there was none, or where the error came within an answer. kind: the provider's own word for it,
     "" where it has none that may be shown. tried: the how manieth try it was.
     """
@@ -244,7 +244,7 @@ class Models(Protocol):
         ...
 
     def small(self, names: Sequence[str]) -> frozenset[str]:
-        """Those of this chain that write sentences, and not truths: they are asked for no decision, and no answer of theirs is told unchecked.
+        """The small models of this chain: they make no decisions, and their answers are checked before they are sent.
 
         As `provider:model`. Raises KeyError as `chain` does.
         """

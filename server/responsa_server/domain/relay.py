@@ -42,7 +42,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """The files of agents were read anew somewhere: everybody should."""
+    """A process has reloaded the agents' files, and all others should do so."""
 
 
 Hint = Committed | Interest | Taken | Work | Reload

@@ -22,7 +22,7 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ToolCard:
-    """What a model is told of a tool. id: [a-z0-9-]. parameters: a JSON schema of the arguments."""
+    """A tool's description for a model. id: [a-z0-9-]. parameters: a JSON schema of the arguments."""
 
     id: str
     description: str
@@ -49,7 +49,7 @@ class Tool(Protocol):
 
     @property
     def card(self) -> ToolCard:
-        """What models are told of it."""
+        """Its description for models."""
         ...
 
     @property

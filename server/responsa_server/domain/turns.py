@@ -101,7 +101,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """To a reader, the last of its stream: this process goes away; follow through another one, after so many seconds at least."""
+    """To a reader, the last of its stream: this process goes away; follow through another one, after at least that many seconds."""
 
     after_seconds: float = 0.0
 
@@ -175,7 +175,7 @@ class TurnLost(Exception):
 class NewTurn:
     """A turn to be accepted.
 
-    conversation_id: the question's, or the id of the conversation to make when it names none. frame: event 1. owner: the worker that claims it in the same
+    conversation_id: the question's, or the id of the conversation to create if it names no conversation. frame: event 1. owner: the worker that claims it in the same
     transaction; None leaves it pending, for any worker. A turn that has to queue is never claimed. cancel_on_disconnect: see `Backlog.watched`.
     max_pending, max_queued: how many turns may wait for a worker at all, and in one conversation for each other.
     """
@@ -284,7 +284,7 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """How a turn ends. title: given to a conversation that has none of its own; "" leaves it."""
+    """How a turn ends. title: for a conversation without a title; "" leaves it."""
 
     state: TurnState
     terminal: bytes
@@ -329,7 +329,7 @@ class Backlog:
     """Rows of a log in order.
 
     last_seq: of the last committed event. end_seq: the terminal event's, once the turn has ended. queue_place: turns before it in its conversation, 0 once it is
-    not queued. terminal: the terminal event's bytes, once there is one; with end_seq and no rows the log was pruned. watched: it is to be cancelled when it
+    not queued. terminal: the terminal event's bytes, once there is one; with end_seq and no rows the log was pruned. watched: it must be cancelled when it
     has no follower left.
     """
 
@@ -374,7 +374,7 @@ class TurnStore(Protocol):
     """
 
     async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
-        """Write a turn with its first event, with its conversation where it names none: all or nothing.
+        """Write a turn with its first event, with a new conversation if it names no conversation: all or nothing.
 
         A question whose request_id has a turn already attaches to that one. interrupt: how turns end whose place an INTERRUPT takes. Raises NotFound
         (conversation, collection), AlreadyExists (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED).
@@ -382,7 +382,7 @@ class TurnStore(Protocol):
         ...
 
     async def find(self, who: Principal, question: Question, request_id: UUID) -> Accepted | None:
-        """The turn that this request_id has, None when it has none. Raises AlreadyExists (REQUEST_ID_REUSED)."""
+        """The turn with this request_id, or None. Raises AlreadyExists (REQUEST_ID_REUSED)."""
         ...
 
     async def claim(
@@ -459,11 +459,11 @@ class TurnStore(Protocol):
         ...
 
     async def make_partitions(self, days_ahead: int) -> int:
-        """Make room for the logs of turns up to so many days ahead; returns how many partitions were missing."""
+        """Create the log's partitions for the next `days` days; returns how many partitions were missing."""
         ...
 
     async def prune(self, days: int) -> int:
-        """Drop the partitions of the log that hold only turns older than so many days, all ended; returns how many were dropped. The ledger of tools goes with them,
+        """Drop the partitions of the log that contain only turns older than that many days, all ended; returns how many were dropped. The ledger of tools goes with them,
         and the followers that are believed no more go at any age.
 
         What is in use at the moment is left for the next time; this week's and the last one's stay.
@@ -471,7 +471,7 @@ class TurnStore(Protocol):
         ...
 
     async def prune_checkpoints(self, hours: float) -> int:
-        """Drop the checkpoints that were written longer ago and whose turns nobody runs; returns how many. Who takes such a turn over begins it anew; what it had
+        """Drop the checkpoints that were written longer ago and whose turns nobody runs; returns how many. A worker that takes such a turn over starts it again; what it had
         cost until then stays counted.
         """
         ...

@@ -47,7 +47,7 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class ClassifierBroken(ValueError):
-    """A file is no classifier that this version can read; the message says why."""
+    """A file is not a classifier that this version can read; the message says why."""
 
 
 class _Meta(BaseModel):
@@ -110,7 +110,7 @@ def loaded(data: bytes) -> Parameters:
             raise ClassifierBroken(f"{name} is {arrays[name].shape}, not {shape}.")
     for name in ("meaning", "words", "idf"):
         if not np.isfinite(arrays[name]).all():
-            raise ClassifierBroken(f"{name} holds what is no number.")
+            raise ClassifierBroken(f"{name} contains a value that is not a number.")
     return Parameters(
         labels=tuple(meta.labels),
         meaning=arrays["meaning"].astype(np.float16),
@@ -163,7 +163,7 @@ def _arrays(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
         infos = archive.infolist()
         if sorted(info.filename for info in infos) != sorted(f"{name}.npy" for name in _NAMES):
             raise ClassifierBroken("Its arrays are others than a classifier's.")
-        # Written uncompressed: so what it unpacks to is no larger than the file.
+        # Written uncompressed, so its unpacked size is at most the file's size.
         if any(info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data) for info in infos):
             raise ClassifierBroken("It is compressed, or claims to be larger than it is.")
         for name in _NAMES:

@@ -94,7 +94,7 @@ class Retriever:
         self._questions = QuestionEmbedder(embedder, cache)
         self._analyzer = Analyzer()
         self._analyses = PassageAnalyses()
-        # One thread: its work holds the interpreter's lock, so more threads would not be faster, and each would analyse every passage anew.
+        # One thread: its work holds the interpreter's lock, so more threads would not be faster, and each would analyse every passage again.
         self._thread = ThreadPoolExecutor(1, "passages")
 
     async def analyse(self, work: Callable[[PassageAnalyses], Result]) -> Result:
@@ -310,7 +310,7 @@ class Retriever:
     async def _found(
         self, tenant_id: str, ids: Sequence[UUID], vector: bytes | None
     ) -> Sequence[FoundPassage]:
-        """Passages with their pieces. Without a vector, passages whose stored pieces are not available are cut anew."""
+        """Passages with their pieces. Without a vector, passages whose stored pieces are not available are split again."""
         found, stored = await asyncio.gather(
             self._lexical.passages(tenant_id, ids), self._pieces(tenant_id, ids, vector)
         )
@@ -368,7 +368,7 @@ def _reranked(
     passages: Sequence[ScoredPassage],
     analyses: PassageAnalyses,
 ) -> Sequence[ScoredPassage]:
-    """The first RERANKED passages sorted anew, each by its piece that answers best; the others stay behind them."""
+    """The first RERANKED passages, sorted by their best piece; the others follow."""
     questions = [
         read_question(term, weight, language, analyses.analyzer)
         for term, weight, language in zip(terms, weights, languages, strict=True)

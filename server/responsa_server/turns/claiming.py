@@ -72,7 +72,7 @@ class Claiming:
         return True
 
     def unreserve(self) -> None:
-        """Give a reserved place back; a turn that was begun has one of its own."""
+        """Release a reserved place; a running turn has its own place."""
         self._reserved -= 1
 
     def begin(
@@ -83,7 +83,9 @@ class Claiming:
         agent = self._agents.at(claimed.agent_version)
         before = self._running.get(turn_id)
         if before is not None:
-            if before[0].claim.epoch >= claimed.claim.epoch:  # an accept that heard late of its own turn
+            if (
+                before[0].claim.epoch >= claimed.claim.epoch
+            ):  # an accept that received a late reply about a newer claim
                 return
             before[0].lose()  # the older run was ending, and this process has claimed the turn again
         live = self._parts.hub.open(turn_id, claimed.who, claimed.last_seq, first, watched=watched)

@@ -362,7 +362,7 @@ class Hub:
             self.offer(turn_id, rows, ended=True)
 
     def due(self, *, all_of_them: bool) -> Sequence[Cursor]:
-        """The turns for which the log is to be asked: those with a hole, and at an interval's end all without news."""
+        """The turns to read from the log: those with a gap, and at the end of an interval all without new rows."""
         silent = self._now() - _LATELY * self._poll_seconds
         found: list[Cursor] = []
         for turn_id, remote in self._remote.items():

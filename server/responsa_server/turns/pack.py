@@ -42,7 +42,7 @@ def utf8_length(text: str) -> int:
 
 
 def merged(before: Event, after: Event, most_bytes: int = MAX_DELTA_BYTES) -> Delta | None:
-    """Two neighbouring deltas as one of at most so many bytes, None when they cannot be one."""
+    """Two neighbouring deltas as one delta of at most that many bytes; None if they do not fit together."""
     if not isinstance(before, Delta) or not isinstance(after, Delta):
         return None
     size = utf8_length(before.text)

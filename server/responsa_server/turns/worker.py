@@ -60,13 +60,13 @@ class Outcome(Enum):
 
     ENDED = auto()
     PROMOTED = auto()
-    """Ended, and a turn that waited for it is to be claimed."""
+    """Ended, and a turn that waited for it must be claimed."""
     LOST = auto()
     """Taken away: another epoch has it, or it was ended from outside."""
     ABANDONED = auto()
     """Nothing could be written any more; its lease runs out."""
     GIVEN_UP = auto()
-    """Stopped by `give_up`, and still held: it is to be released."""
+    """Stopped by `give_up`, and still held: it must be released."""
 
 
 class _GivenUp(Exception):
@@ -314,7 +314,7 @@ class Run:
             return
         try:
             self._writer.put(event)
-        except Exception as error:  # the turn ends for it; no node may take it for a fault of its own
+        except Exception as error:  # it ends the turn; a node must not handle it as its own error
             self._stopping = True
             self._refused.set_result(error)
             return

@@ -321,7 +321,7 @@ def window(open_turns: int) -> float:
 
 
 def _silence(lease_seconds: float, open_turns: int) -> float:
-    """How long a turn may go without a commit before its lease is renewed. Very many silent turns are a load of their own: then only the lease counts."""
+    """How long a turn may go without a commit before its lease is renewed. Very many silent turns would be a load themselves: then only the lease counts."""
     of_lease = lease_seconds / _RENEWALS_A_LEASE
     return of_lease if open_turns > _MOST_LEASES else min(of_lease, _LONGEST_SILENCE)
 

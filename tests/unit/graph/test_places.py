@@ -125,7 +125,7 @@ def test_a_broken_prompt_is_known_before_it_is_used(body: str) -> None:
 
 
 def test_an_object_is_no_value() -> None:
-    with pytest.raises(PromptError, match="agent is no plain value"):
+    with pytest.raises(PromptError, match="agent is not a plain value"):
         prompts("{{ agent }}").render("p", {"agent": object()}, Untrusted("Who?"), MARK)
 
 

@@ -144,11 +144,11 @@ def test_values_are_read_as_their_kind(text: str, value: object) -> None:
         ("labels.team < 1", "labels.team cannot be compared by '<'"),
         ("state = ready", "state is one of READY, STATE_READY"),
         ("state < READY", "state cannot be compared by '<'"),
-        ('create_time = "2026-11-20T12:00:00"', "'2026-11-20T12:00:00' is no value of create_time"),
-        ("create_time = soon", "'soon' is no value of create_time"),
+        ('create_time = "2026-11-20T12:00:00"', "'2026-11-20T12:00:00' is not a value of create_time"),
+        ("create_time = soon", "'soon' is not a value of create_time"),
         ("create_time : *", "create_time cannot be compared by ':'"),
-        (f"conversation = turns/{UUID(int=1)}", "is no value of conversation"),
-        ("conversation : *", "'*' is no value of conversation"),
+        (f"conversation = turns/{UUID(int=1)}", "is not a value of conversation"),
+        ("conversation : *", "'*' is not a value of conversation"),
     ],
 )
 def test_a_value_that_its_field_cannot_have_is_refused(text: str, says: str) -> None:

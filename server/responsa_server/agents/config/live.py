@@ -36,7 +36,7 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Principal
 
 DEFAULT: Final = "default"
-"""The id of the agent that answers questions which name none, unless the settings say otherwise."""
+"""The id of the agent for questions without an agent, unless the settings say otherwise."""
 POLL_SECONDS: Final = 5.0
 KEEP_SECONDS: Final = 3600.0
 _RETRY_SECONDS: Final = 1.0
@@ -90,7 +90,7 @@ class AgentSnapshot:
 class LiveOptions:
     """How the agents of a process are kept up to date.
 
-    default: the id of the agent for questions that name none. coded: agents without files, by id. notify: asks the other processes to reload. strict: whether a
+    default: the id of the agent for questions without an agent. coded: agents without files, by id. notify: asks the other processes to reload. strict: whether a
     broken shipped agent stops the start. runs_turns: whether turns run in this process. poll_seconds: how often the database is read for new versions and open
     turns. keep_seconds: how long a version that serves no longer, and that no turn needs, stays in memory.
     """

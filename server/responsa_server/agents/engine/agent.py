@@ -181,7 +181,7 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
     """The terminal event of a finished state: a cited answer, a refusal, or a model's text without citations. usage: of the whole turn."""
     if "answer" in state:
         answer = AnswerModel.model_validate(state["answer"])
-        # A rejected text of a model stays in the state beside the answer that replaced it.
+        # A rejected text of a model stays in the state together with the answer that replaced it.
         checked = state.get("text", answer.text) == answer.text
         whole = answer.outcome is AnswerOutcome.COMPLETE and (
             not checked or bool(state.get("complete", True))

@@ -89,7 +89,7 @@ class AnswerWriter:
 
 
 def _fitting(text: str, most_bytes: int) -> str:
-    """As many whole characters of the text as fit into so many bytes."""
+    """The longest prefix of whole characters that fits into the number of bytes."""
     data = text.encode()
     return text if len(data) <= most_bytes else data[:most_bytes].decode(errors="ignore")
 

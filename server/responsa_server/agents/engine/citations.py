@@ -1,4 +1,4 @@
-"""Citations: answers made of quotes, the marks by which a model names passages, and the sentences that the marks are for. Pure."""
+"""Citations: answers made of quotes, the marks with which a model names passages, and the sentences that the marks are for. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from responsa_server.domain.events import (
 )
 
 SEPARATOR: Final = "\n"
-"""Between two sentences: each stands on a line of its own, with its citations."""
+"""The separator of two sentences: each has its own line, with its citations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def compose(quotes: Sequence[Quote]) -> Composition:
 
 
 def split(text: str, most_bytes: int) -> Iterator[str]:
-    """Pieces of at most so many bytes that concatenate to the text; cut after a space where there is one in the second half."""
+    """Splits the text into pieces of at most that many bytes, after a space if the second half of a piece has one."""
     rest = text
     while len(rest.encode()) > most_bytes:
         piece = rest.encode()[:most_bytes].decode(errors="ignore")
@@ -392,7 +392,7 @@ def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int
         end -= len(raw) - len(raw.rstrip())
         if start < end and any(one.isalnum() for one in data[start:end].decode()):
             return ByteRange(start, end)
-        # A line without words: a mark in a line of its own is for the line before.
+        # A line without words: a mark alone on a line belongs to the line before.
         before = 0
     return None
 

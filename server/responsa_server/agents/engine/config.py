@@ -83,7 +83,7 @@ class RetrievalTable(Table):
 
     collections: Texts = Field(
         (),
-        description="The collections to search when a question names none; empty: all that the caller may read.",
+        description="The collections to search if a question names no collection; empty: all that the caller may read.",
     )
     last_collections: Texts = Field(
         (),

@@ -79,7 +79,7 @@ def shown(when: WhenTable) -> str:
     if when.every is not None or when.some is not None:
         word = " and " if when.every is not None else " or "
         parts = when.every or when.some or ()
-        # “and” beside “or” would be ambiguous without parentheses.
+        # “and” next to “or” would be ambiguous without parentheses.
         return word.join(
             f"({shown(one)})" if _joined(one) and len(parts) > 1 else shown(one) for one in parts
         )

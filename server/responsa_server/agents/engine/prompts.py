@@ -496,4 +496,4 @@ def _plain(file: str, key: str, value: object) -> object:
         }
     if isinstance(value, Sequence):
         return tuple(_plain(file, key, one) for one in cast("Sequence[object]", value))
-    raise PromptError(file, None, f"the variable {key} is no plain value")
+    raise PromptError(file, None, f"the variable {key} is not a plain value")

@@ -37,7 +37,7 @@ from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, Cited, F
 
 
 class GraderOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`, by which a model judges whether the passages answer; "" judges by their support alone."""
+    """prompt: the file `prompts/NAME.md`, with which a model judges whether the passages answer; "" judges by their support alone."""
 
     prompt: PromptName = ""
 

@@ -29,7 +29,7 @@ from responsa_server.domain.turns import MAX_QUESTION_BYTES
 
 
 class RewriterOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`, by which a model rewrites; "" rewrites by rule alone."""
+    """prompt: the file `prompts/NAME.md`, with which a model rewrites; "" rewrites by rule alone."""
 
     prompt: PromptName = ""
 

@@ -52,7 +52,7 @@ def to_datetime(field: str, time: Timestamp) -> datetime:
 
 
 def request_id(text: str) -> UUID | None:
-    """Return the request_id, or None when the request has none. Validation has checked its form."""
+    """Return the request_id, or None if the request has no id. Validation has checked its form."""
     return UUID(text) if text else None
 
 

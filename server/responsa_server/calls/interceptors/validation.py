@@ -75,7 +75,7 @@ def _malformed(method: str, data: bytes) -> InvalidRequest:
     path = None if descriptor is None else wire.invalid_text(descriptor, data)
     metadata = {"message_type": name}
     if path is None:
-        what = f"The request's bytes are no valid {name or 'message'}; encode it with the published protos, or send JSON to the REST path."
+        what = f"The request's bytes are not a valid {name or 'message'}; encode it with the published protos, or send JSON to the REST path."
         return InvalidRequest(Reason.MALFORMED_MESSAGE, what, metadata)
     remedy = "must be text in UTF-8 and holds other bytes; encode it as UTF-8"
     return InvalidRequest(

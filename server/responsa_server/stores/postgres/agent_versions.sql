@@ -31,7 +31,7 @@ SELECT agent_id, version, ordinal, content FROM responsa.agent_version
 WHERE ordinal > %(ordinal)s AND engine = %(engine)s ORDER BY ordinal;
 
 -- name: open
--- Each state by an index of its own, however many turns have ended.
+-- Each state uses its own index, so the number of ended turns does not matter.
 SELECT DISTINCT agent_version FROM responsa.turn WHERE state IN ('pending', 'running')
 UNION
 SELECT DISTINCT agent_version FROM responsa.turn WHERE state = 'queued';

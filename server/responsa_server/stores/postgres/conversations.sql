@@ -49,7 +49,7 @@ DELETE FROM responsa.turn_event
 WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s);
 
 -- name: delete_turns
--- With what was kept beside them.
+-- With the records that belong to them.
 WITH gone AS (
     DELETE FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s RETURNING id
 ), saved AS (

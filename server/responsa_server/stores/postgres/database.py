@@ -152,7 +152,7 @@ def shielded(
 async def one_row(
     connection: Connection, query: LiteralString, parameters: Mapping[str, object]
 ) -> dict[str, Any] | None:
-    """The first row of a query, by column; None when it has none."""
+    """The first row of a query, by column; None if there are no rows."""
     cursor = connection.cursor(row_factory=dict_row)
     await cursor.execute(query, parameters)
     return await cursor.fetchone()
@@ -228,8 +228,7 @@ class Database:
         seconds: float,
         cursor: Callable[[Connection], psycopg.AsyncCursor[tuple[Any, ...]]] = psycopg.AsyncConnection.cursor,
     ) -> Sequence[Sequence[tuple[Any, ...]]]:
-        """The rows of each statement, all read as one tenant: in the transaction of the `search_session` around it, or in one message as a transaction of
-        their own. The caller's method is `shielded`.
+        """The rows of each statement, all read as one tenant: in the transaction of the `search_session` around it, or in one message as a separate transaction. The caller's method is `shielded`.
 
         seconds: for each statement. part: the index that is read. Raises Unavailable with this part when the database cannot search it, TooSlow when that
         takes too long, and Unavailable with the part "postgresql" when the database cannot be reached. A request's own fault is raised as it is.
@@ -283,7 +282,7 @@ class Database:
 
     @asynccontextmanager
     async def no_tenant_statements(self) -> AsyncGenerator[Connection]:
-        """As `no_tenant`, but each statement is a transaction of its own: one way there and back."""
+        """As `no_tenant`, but each statement is its own transaction, with one round trip."""
         async with self._checked_out(self._app) as connection:
             yield connection
 
@@ -295,13 +294,13 @@ class Database:
 
     @asynccontextmanager
     async def log_statements(self) -> AsyncGenerator[Connection]:
-        """A connection of the log role, over all tenants, on which each statement is a transaction of its own: one way there and back."""
+        """A connection of the log role, over all tenants, on which each statement is its own transaction, with one round trip."""
         async with self._checked_out(self._log) as connection:
             yield connection
 
     @asynccontextmanager
     async def writer(self) -> AsyncGenerator[Connection]:
-        """The one connection, of the log role, on which workers' grouped writes follow each other; each statement is a transaction of its own."""
+        """The one connection, of the log role, on which workers' grouped writes follow each other; each statement is its own transaction."""
         async with self._checked_out(self._writer) as connection:
             yield connection
 

@@ -191,7 +191,7 @@ class DocumentStore:
     async def canonical(
         self, tenant_id: str, document_id: UUID, version: int | None, start: int, count: int
     ) -> CanonicalPiece:
-        """Read canonical text. Raises NotFound, also for a version that has none."""
+        """Read canonical text. Raises NotFound, also for a version without text."""
         values = {
             "tenant": tenant_id,
             "id": document_id,
@@ -261,7 +261,7 @@ class DocumentStore:
             return await self._begin_version(connection, who, values, 1)
         locked = await (await connection.execute(self._queries["lock_by_key"], values)).fetchone()
         if locked is None:
-            # Deleted since the insert met it. Nothing else can come between a second time, but that is no promise:
+            # Deleted since the insert found it. Another conflict is very unlikely, but possible:
             # each round needs another upload and another deletion of this very key.
             return await self._take_in(connection, who, new, values)
         values["id"] = locked[0]

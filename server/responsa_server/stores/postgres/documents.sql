@@ -26,7 +26,7 @@ JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collecti
 WHERE d.tenant_id = %(tenant)s AND d.collection_id = %(collection)s AND d.source_key = %(source_key)s FOR UPDATE OF d;
 
 -- name: newest
--- A statement of its own: one that waited for the lock would still see the versions from before it.
+-- A separate statement, because a statement that waits for the lock still sees the versions from before the wait.
 SELECT d.newest_version, d.state, v.sha256, v.declared_title, v.uri, v.media_type
 FROM responsa.document AS d
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.newest_version

@@ -1,7 +1,7 @@
 """The job queue: procrastinate in the schema `procrastinate`. responsa_app puts jobs in, responsa_log runs them.
 
 A job is a kind, a tenant's id and one other id. procrastinate has no fencing and does not retry stalled jobs by itself: the work checks by
-an epoch of its own that it still owns the operation, and `run` hands out again the jobs that a lost worker left.
+its own epoch that it still owns the operation, and `run` hands out again the jobs that a lost worker left.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class QueuePace:
 
 
 class _TryAgain(Exception):
-    """The work wants another attempt after so many seconds."""
+    """The work needs another attempt after that many seconds."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"try again in {seconds:g} s")

@@ -1,4 +1,4 @@
-"""Forward migrations: numbered SQL files, each applied once, in order, in a transaction of its own, and never changed afterwards."""
+"""Forward migrations: numbered SQL files, each applied once, in order and in its own transaction, and never changed afterwards."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ UPDATE responsa.operation SET stage = 'embedding', passages_total = %(total)s, u
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: parsed
--- The canonical text is stored beside the original only when it differs.
+-- The canonical text is stored in addition to the original only if it differs.
 UPDATE responsa.document_version SET canonical = CASE WHEN original = %(text)b THEN NULL ELSE %(text)b END, canonical_sha256 = %(sha256)s,
     canonical_bytes = %(length)s, title = %(title)s, media_type = %(media_type)s, language = %(language)s, parser = %(parser)s
 WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s;

@@ -46,7 +46,7 @@ WHERE t.id = c.id AND t.epoch = c.epoch AND t.owner = %(owner)s::uuid AND t.stat
 RETURNING t.id;
 
 -- name: checkpoints (log)
--- A statement of its own after the claim, as is `tools`: both must show what the last worker committed until the claim took the row from it.
+-- A separate statement after the claim, like `tools`: both must see everything that the last worker committed before the claim took its row.
 SELECT turn_id, last_seq, text_bytes, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, state FROM responsa.turn_checkpoint
 WHERE turn_id = ANY (%(turns)s::uuid[]);
 
@@ -206,7 +206,7 @@ SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s
 FOR NO KEY UPDATE;
 
 -- name: promote_after
--- After turns were ended, in the same transaction (now() tells which it ended): the next turn of each one's conversation. A statement of its own: it must see a
+-- After turns were ended, in the same transaction (now() tells which it ended): the next turn of each one's conversation. A separate statement, because it must see a
 -- question that queued until the conversation was locked.
 UPDATE responsa.turn SET state = 'pending'
 WHERE tenant_id = %(tenant)s AND id IN (

@@ -239,7 +239,7 @@ class PostgresTurnStore(TurnLog):
         """See `TurnStore.prune`. A log that is in use at the moment is left for the next time."""
         dropped = 0
         try:
-            # Each in a transaction of its own, so that the log is never locked for longer than one partition takes. First what an earlier
+            # Each in its own transaction, so that the log is never locked for longer than one partition takes. First what an earlier
             # call has taken out and not come to drop.
             dropped += int(await self._value("drop_partitions", {}) or 0)
             while await self._value("detach_partition", {"days": days}) is not None:

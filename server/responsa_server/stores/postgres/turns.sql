@@ -164,7 +164,7 @@ WITH old AS MATERIALIZED (
 DELETE FROM responsa.turn_checkpoint AS c USING old WHERE c.turn_id = old.turn_id;
 
 -- name: prune_open_checkpoints (log)
--- Of turns that nobody has: who takes one over later begins anew. The turn is locked, so that nobody takes it meanwhile with what is removed here. What had been
+-- For turns without a worker: a later worker starts them again. The turn is locked, so that nobody takes it meanwhile with what is removed here. What had been
 -- spent stays counted, under an epoch that no worker books under.
 WITH old AS MATERIALIZED (
     SELECT t.id FROM responsa.turn_checkpoint AS c JOIN responsa.turn AS t ON t.id = c.turn_id

@@ -435,7 +435,7 @@ def _name(kind: Any) -> str:
 
 
 def _members(kind: Any) -> Mapping[str, Any] | None:
-    """The fields of a model or dataclass; None for a type that may have any field, empty for one that has none."""
+    """The fields of a model or dataclass; None for a type that may have any field, empty for a type without fields."""
     kind = _plain(kind)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return {name: info.annotation for name, info in kind.model_fields.items()}

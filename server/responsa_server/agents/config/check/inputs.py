@@ -15,7 +15,7 @@ from responsa_server.agents.nodes.table import KINDS
 
 @dataclass(frozen=True, slots=True)
 class AgentFiles:
-    """An agent's files beside `agent.toml`. prompts, partials: its own and the shared ones, by name; examples: bytes by path in its folder."""
+    """An agent's files other than `agent.toml`. prompts, partials: its own and the shared ones, by name; examples: bytes by path in its folder."""
 
     identity: str
     prompts: Mapping[str, PromptSource] = field(default_factory=dict[str, PromptSource])

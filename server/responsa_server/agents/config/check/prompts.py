@@ -234,7 +234,7 @@ def _examples(path: str, key: Key, examples: Mapping[str, bytes], labels: Sequen
 # Most reloads change no examples, and a file may have thousands of lines.
 @lru_cache(maxsize=256)
 def _lines(path: str, data: bytes, labels: Sequence[str]) -> tuple[Sequence[Problem], Sequence[str]]:
-    """The problems of a file of examples, and, if it has none, the labels without a line."""
+    """The problems of a file of examples, and, if there are no problems, the labels without a line."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
