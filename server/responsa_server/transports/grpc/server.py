@@ -1,4 +1,4 @@
-"""The gRPC server: how it starts, what it serves besides the contract (health, reflection), and how it stops."""
+"""The gRPC server: how it starts, what it serves in addition to the contract (health, reflection), and how it stops."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Connects browsers to the gRPC services: Envoy's configuration, and the HTTP features that Envoy lacks."""
+"""The HTTP calls that Envoy cannot transcode: the page, browser sessions, uploads; and what guards all HTTP."""
