@@ -67,7 +67,7 @@ async def test_why_a_part_failed_stands_in_the_log_alone(
             Reason.PART_UNAVAILABLE, "Try again.", {"part": "postgresql"}
         ) from psycopg.errors.DiskFull("a secret text")
 
-    monkeypatch.setattr(served.turns, "get", broken)
+    monkeypatch.setattr(served.turns.store, "get", broken)
     request = chat.GetTurnRequest(name="turns/0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10")
     error = await failed(served.chat.GetTurn(request, metadata=served.bob.metadata))
     assert (error.reason, error.message) == ("PART_UNAVAILABLE", "Try again.")
