@@ -183,7 +183,7 @@ class Cluster:
         witness(self.dsn)
         self._start_testing()
         self._start_nursery()
-        # Before the first replica there is nobody to be found, and Envoy waits for the files.
+        # Envoy waits for these files, which are empty before the first replica starts.
         self.endpoints.put(Endpoint("nobody", UnixAddress(self.layout.run / "nobody.sock")))
         self.endpoints.remove("nobody")
         config = EnvoyConfig(

@@ -184,7 +184,7 @@ def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, 
     assert turn.get("fallbacks", []) == moves
     assert house.messages(talk) == before
     assert not any(one.asked for one in house.bench.lab.stations[place + 1 :])
-    # Asked again when it is back, it answers.
+    # When the model is back, a new question gets an answer.
     house.bench.lab.plug()
     _, again = house.asked(chain.agent, conversation=talk)
     assert again["terminalEvent"]["answer"]["model"] == chain.models[0]

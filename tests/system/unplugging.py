@@ -64,7 +64,7 @@ class House:
         return found
 
     def call(self, name: str, request: Json, way: Way = Way.GRPC) -> Any:
-        """The messages that come of a call that goes well."""
+        """The response messages of a successful call."""
         headers = {"authorization": f"Bearer {self.bench.instance.key}"}
         outcome = self.ways.call(name, request, headers, way)
         assert outcome.problem is None, outcome

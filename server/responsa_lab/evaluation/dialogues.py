@@ -1,8 +1,7 @@
 """`responsa eval dialogues`: whether agents search when they should, and whether rewriting a follow-up finds what it asks for.
 
 A file holds one JSON object a line: {id, agent, turns: [{speaker: user | assistant, text}], question, needs_retrieval, follow_up, source_key}.
-`turns` came before the question, may be empty, and end with the assistant. `needs_retrieval`: the answer stands in documents, not in
-the turns or in good manners. `follow_up`: without the turns the question is not understood. `source_key` names the document in
+`turns` came before the question, may be empty, and end with the assistant. `needs_retrieval`: the answer is in documents, and not in the conversation or plain courtesy. `follow_up`: without the turns the question is not understood. `source_key` names the document in
 the agent's samples that holds the answer, if there is one.
 """
 

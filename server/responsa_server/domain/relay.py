@@ -49,7 +49,7 @@ Hint = Committed | Interest | Taken | Work | Reload
 
 
 class Relay(Protocol):
-    """Carries hints between processes. No method raises for a relay that is slow or away, and none waits for it."""
+    """Carries hints between processes. If the relay is slow or unavailable, no method raises an error or waits for it."""
 
     @property
     def away(self) -> bool:

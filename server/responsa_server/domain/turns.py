@@ -414,7 +414,7 @@ class TurnStore(Protocol):
         ...
 
     async def renew(self, claims: Sequence[Claim]) -> Sequence[UUID]:
-        """Put the ends of leases off, in one transaction. Returns the turns that are lost."""
+        """Extend leases, in one transaction. Returns the turns that are lost."""
         ...
 
     async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
@@ -436,7 +436,7 @@ class TurnStore(Protocol):
         ...
 
     async def book(self, claim: Claim, usage: Usage) -> None:
-        """Add what a worker spent on a turn that was taken from it; once an epoch, however often it is sent."""
+        """Add the cost of a worker that lost the turn; repeated calls count once per epoch."""
         ...
 
     async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:

@@ -58,7 +58,7 @@ class Part(abc.ABC):
     start_timeout: float = 30.0
     """Seconds from spawn to readiness."""
     needed: bool = True
-    """Whether the instance cannot work without this part. A part that is not needed is restarted however often it dies."""
+    """Whether the instance cannot work without this part. An optional part is restarted after every death, without a limit."""
     lock_name: str = ""
     """The lock file in the data folder that allows one process of this kind at a time; "" for none."""
     stop_steps: Sequence[StopStep] = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 1.0))

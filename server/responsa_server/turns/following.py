@@ -20,7 +20,7 @@ _BACKLOG_ROWS: Final = 32
 _BEYOND_ALL: Final = 2**53
 _POLL_ROWS: Final = 16
 _POLL_TURNS: Final = 1000
-# Polls for the sake of holes are at least this far apart: what comes meanwhile is asked for together.
+# The shortest time between polls because of gaps; one poll covers all gaps since the last.
 _SHORTEST_POLL_SECONDS: Final = 0.01
 _AGAIN_SECONDS: Final = 0.25
 _PATIENCE_SECONDS: Final = 5.0

@@ -392,7 +392,7 @@ class Hub:
             remote.due = True
             self.stale.set()
         elif news.end_seq is not None and not news.rows:
-            # Ended and read to its end, or its rows are gone: each reader finds out.
+            # The turn ended and was read to its end, or its rows were pruned; each reader checks which.
             for follower in self._followers.get(news.turn_id, ()):
                 follower.unsettle()
 

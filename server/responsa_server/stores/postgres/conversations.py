@@ -41,7 +41,7 @@ _CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(
 )
 _MESSAGES: Final[SqlList[Message]] = SqlList(MESSAGES, {"role": "speaker", "create_time": "create_time"})
 
-# A long conversation's log takes a while to delete; whoever asks in it meanwhile waits for so long at most.
+# Deleting a long conversation's log takes a while; this is the longest that a question in it waits meanwhile.
 _DELETE_SECONDS: Final = 15
 
 

@@ -187,5 +187,5 @@ class JobQueue:
 
 
 def _cause(error: Exception) -> str:
-    """The kind of error, as procrastinate met it."""
+    """The type of the error that procrastinate raised."""
     return type(error.__cause__ or error).__name__

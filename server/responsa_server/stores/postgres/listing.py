@@ -50,7 +50,7 @@ _TYPES: Mapping[FieldKind, LiteralString] = {
 
 
 class Compiled(NamedTuple):
-    """where: never empty (TRUE when there is nothing to ask). params: named, `limit` (page + 1) included."""
+    """where: never empty (TRUE without a condition). params: named, `limit` (page + 1) included."""
 
     where: sql.Composable
     order: sql.Composable
