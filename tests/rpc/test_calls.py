@@ -160,7 +160,7 @@ async def test_an_unexpected_error_tells_nothing(served: Served, monkeypatch: py
         except ValueError as error:
             raise RuntimeError("SELECT * FROM responsa.api_key") from error
 
-    monkeypatch.setattr(served.turns, "get", broken)
+    monkeypatch.setattr(served.turns.store, "get", broken)
     request = chat.GetTurnRequest(name="turns/0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10")
     call = served.chat.GetTurn(request, metadata=(*served.bob.metadata, ("x-request-id", "my-call.1")))
     error = await failed(call)
@@ -185,7 +185,7 @@ async def test_a_cancellation_inside_does_not_hang_the_caller(
     async def cancelled(*_: object) -> None:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(served.turns, "get", cancelled)
+    monkeypatch.setattr(served.turns.store, "get", cancelled)
     request = chat.GetTurnRequest(name="turns/0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10")
     error = await failed(served.chat.GetTurn(request, metadata=served.bob.metadata, timeout=30))
     assert (error.code, error.reason) == (grpc.StatusCode.CANCELLED, "CANCELLED")
