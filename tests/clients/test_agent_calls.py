@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa_client import Conflict, NotFound, PermissionDenied, Responsa, outcome
+from responsa_client.requests import agent_name
 from tests.clients.agents_served import NOWHERE, ServedAgents
 from tests.clients.conftest import Driver
 from tests.clients.scripted import (
@@ -83,6 +84,20 @@ async def test_a_question_that_is_stopped_early_is_the_same_question(server: Scr
     assert (options.max_cost_usd_micros, options.on_busy) == (7, chat_service_pb2.ON_BUSY_QUEUE)
     assert list(options.scope.collections) == ["collections/notes"]
     assert not {field.name for field, _ in request.ListFields()} & {"include_deltas", "cancel_on_disconnect"}
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("", ""),
+        ("chat", "agents/chat"),
+        ("agents/chat", "agents/chat"),
+        ("chat/versions/3", "agents/chat/versions/3"),
+        ("agents/chat/versions/3", "agents/chat/versions/3"),
+    ],
+)
+def test_an_agent_is_named_by_its_id_or_a_version(given: str, name: str) -> None:
+    assert agent_name(given) == name
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])

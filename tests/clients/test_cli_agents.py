@@ -106,9 +106,11 @@ async def test_an_agent_that_is_not_there_is_told_with_those_that_are(
         assert done.err.endswith("Known: default, tutor.\n")
 
 
+@pytest.mark.parametrize("agent", ["tutor", "tutor/versions/2"])
 async def test_parameters_are_typed_by_the_schema(
-    server: Scripted, served: ServedAgents, responsa: CommandLine
+    server: Scripted, served: ServedAgents, responsa: CommandLine, agent: str
 ) -> None:
+    """Also for a version of the agent, whose own schema the server checks."""
     attempts(server, complete)
     given = [
         "teacher_id=ms ashdown",
@@ -119,8 +121,9 @@ async def test_parameters_are_typed_by_the_schema(
         'free={"a": 1}',
     ]
     arguments = [part for one in given for part in ("--param", one)]
-    done = await responsa("ask", "--agent", "tutor", *arguments, "--max-cost", "0.0021", "Who?")
+    done = await responsa("ask", "--agent", agent, *arguments, "--max-cost", "0.0021", "Who?")
     assert done.code == 0, done.err
+    assert server.requests[ASK][0].agent == f"agents/{agent}"
     options = server.requests[ASK][0].options
     assert options.max_cost_usd_micros == 2_100
     assert json_format.MessageToDict(options.parameters) == {
