@@ -59,7 +59,7 @@ class Station:
 
     @property
     def url(self) -> str:
-        """As the setting `models.servers.NAME.url` wants it."""
+        """The URL for the setting `models.servers.NAME.url`."""
         return f"http://127.0.0.1:{self.port}{self.wire.root}"
 
     @property

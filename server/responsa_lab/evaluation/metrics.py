@@ -86,7 +86,7 @@ def refused_at(scores: Sequence[float], answerable: Sequence[bool], answered: fl
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How yes-or-no decisions agree with the right ones, as shares from 0 to 1; None where there is nothing to divide by.
+    """The agreement of yes-or-no decisions with the right ones, as shares from 0 to 1; None if the divisor is 0.
 
     precision: the share of the right ones among the decisions for yes. recall: the share of the right ones among all that should be yes. f1: their harmonic mean. always: the accuracy of
     deciding yes every time.

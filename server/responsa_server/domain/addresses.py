@@ -77,7 +77,7 @@ LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
 def hosts_of(port: int, allowed: Sequence[str]) -> Sequence[str]:
     """What a Host header may say, in full and in lower case. allowed: host names without a port, which then is the one port, or with one.
 
-    Clients leave out :80 and :443, so a name with one of these stands for the name alone as well.
+    Clients leave out :80 and :443, so a name with one of these ports also matches without it.
     """
     found: dict[str, None] = {}
     for host in allowed:

@@ -132,7 +132,7 @@ class AgentVersions(Protocol):
 
 
 class Meter:
-    """What a turn has cost so far, and the fallbacks it took; it is read however the turn ends."""
+    """A turn's cost so far, and its fallbacks. It is read after every end of a turn."""
 
     def __init__(self) -> None:
         # Bare numbers: something is counted for each word that a model says, and asked for far less often.
@@ -228,7 +228,7 @@ class Agent(Protocol):
         ...
 
     async def admit(self, who: Principal, question: Question) -> None:
-        """Check what the agent wants of a question, before it is accepted: its parameters, and that what they name is there.
+        """Check a question's parameters, and that the records that they name exist, before the question is accepted.
 
         Raises InvalidRequest (PARAMETERS_INVALID, TEACHER_ID_MALFORMED), NotFound (TEACHER_NOT_FOUND).
         """

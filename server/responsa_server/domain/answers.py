@@ -16,7 +16,7 @@ class Evidence:
     """What a search found for a question.
 
     passages: how many; embedding_tokens: what the embedding model read for it. content: plain values (texts, numbers, booleans, None, lists, mappings
-    of these) which the extractor of the same knowledge understands, and nobody else reads. degraded: "text_only" where vectors could not be had, else "".
+    of these) that only the extractor of the same knowledge reads. degraded: "text_only" where vectors could not be had, else "".
     """
 
     passages: int

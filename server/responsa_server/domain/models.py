@@ -68,7 +68,7 @@ class PromptMessage:
 
 @dataclass(frozen=True, slots=True)
 class ModelPrompt:
-    """What a model is asked. label: names the request in the provider's own logs. tools: what it may ask for; none forbids it.
+    """A request to a model. label: names the request in the provider's own logs. tools: what it may ask for; none forbids it.
 
     schema: a JSON schema (an object's) that the text has to fit, asked of providers that can; whoever asks checks it all the same. max_tokens: of the answer.
     temperature: 0 to 2, None for the provider's own. purpose: which prompt this is ("response_synthesis"), for scripted models and logs. cites: whether `[1]` in

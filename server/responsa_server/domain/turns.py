@@ -231,7 +231,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class ToolRecord:
-    """What the ledger holds of a tool's call in a turn. outcome None: begun, and nothing is known since."""
+    """The ledger's entry for a tool call of a turn. outcome None: the call began, and its outcome is unknown."""
 
     outcome: ToolOutcome | None
     content: str

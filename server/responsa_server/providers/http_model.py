@@ -404,7 +404,7 @@ def alternating(
 
 
 def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:
-    """How an answer ended. said: whether it held text or a request. Raises ModelError (EMPTY) if it held neither without a reason."""
+    """How an answer ended. said: whether it held text or a request. Raises ModelError (EMPTY) if it had neither and the provider gave no reason."""
     if not said and stop is not Stop.UNSAFE and not prompt.tools:
         raise ModelError(ModelFault.EMPTY, f"the answer holds no text ({stop})")
     return Ended(complete=stop is Stop.END, stop=stop)

@@ -233,7 +233,7 @@ class Retriever:
         *,
         text_will_do: bool,
     ) -> Sequence[bytes | None] | None:
-        """A vector for each string for which vectors are used; None when they cannot be made and words alone will do."""
+        """A vector for each string that needs one; None if embedding fails and words alone are enough."""
         votes = [
             mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and self._knows(language))
             for language in languages

@@ -27,7 +27,7 @@ _LONGEST_PAUSE: Final = 2.0
 _MOST_WAITING: Final = 2048
 _MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
 _A_ROUND: Final = 256
-# After so long a silence Redis is asked whether the connection still stands.
+# After this many seconds of silence, a ping checks the connection to Redis.
 _CHECK_SECONDS: Final = 2.0
 
 # A hint is a letter, who sent it, and its fields; rows are (first, last, deltas, length) and their frame's bytes. Numbers are big-endian.
@@ -188,7 +188,7 @@ class RedisRelay:
                 except Exception as error:
                     if not isinstance(error, (RedisError, OSError, TimeoutError)):
                         self._log.exception("relay_not_sent")
-                    # Nothing is kept for a Redis that is away: by the time it is back the log has told it all.
+                    # No messages are kept while Redis is unavailable, because followers read the rows from the log meanwhile.
                     self._waiting.clear()
                     self._waiting_bytes = 0
                     self._resume = asyncio.get_running_loop().time() + pause

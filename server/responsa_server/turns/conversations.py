@@ -66,7 +66,7 @@ class Conversations:
     async def _verdicts(self, who: Principal, citations: Sequence[Citation]) -> Sequence[Verdict]:
         cited = [SourceRef(one.document_id, one.version, one.source) for one in citations]
         slices = await self._sources.sources(who.tenant_id, cited)
-        # A quote counts where it stands in the version that is searched today; the one that was read may be kept for its sake alone.
+        # A quote is valid if the version that search uses now contains it; the version that was read may exist only because of the citation.
         today = [
             SourceRef(one.document_id, found.current_version, one.source)
             for one, found in zip(cited, slices, strict=True)

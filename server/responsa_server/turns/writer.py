@@ -178,7 +178,7 @@ class TurnWriter:
         elif isinstance(event, Milestone):
             through = self._sent_through() + len(self._pending)
             self._checkpoint = Checkpoint(through, self._text_bytes, self._owner.usage, event.state)
-            # What a checkpoint stands behind must keep its number: nothing is merged into it any more.
+            # An event before a checkpoint must keep its number, so no later event is merged into it.
             self._sealed = True
         elif isinstance(event, Barrier):
             if self._pending or self._checkpoint is not None:

@@ -36,7 +36,7 @@ def asker(model: ChatModel, price: Price | None = None) -> Asker:
 
 @dataclass
 class Offered:
-    """A tool that a model is offered, and that no test of a prompt calls."""
+    """A tool that prompts offer to a model; these tests do not call it."""
 
     card: ToolCard
     effect: Effect = Effect.NONE

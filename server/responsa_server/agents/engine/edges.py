@@ -32,7 +32,7 @@ def compiled(when: WhenTable | None, *, model: bool) -> Test | None:
 
 
 def fixed(when: WhenTable | None, *, model: bool) -> bool | None:
-    """True where the condition holds for every state, False where it holds for none, None where it depends on the state."""
+    """True if the condition holds for every state, False if it never holds, None if it depends on the state."""
     if when is None:
         return True
     if when.model is not None:

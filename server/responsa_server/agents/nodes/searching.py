@@ -115,7 +115,7 @@ class QueryExpanderInput(NodeModel):
 
 
 class QueryExpanderOutput(NodeModel):
-    """Other wordings of the question, without its own; empty without a model."""
+    """Other wordings of the question, without the original; empty without a model."""
 
     expansions: tuple[str, ...] = Field(max_length=MOST_EXPANSIONS)
 

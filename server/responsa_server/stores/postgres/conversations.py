@@ -240,7 +240,7 @@ def _caller(who: Principal) -> dict[str, object]:
 
 
 def _revision(etag: str) -> int | None:
-    """The revision that an etag stands for: None when none was given, -1 for what was never one of ours."""
+    """The revision of an etag: None without an etag, -1 for a text that is not an etag."""
     if not etag:
         return None
     return int(etag, 16) if len(etag) <= 15 and all(digit in "0123456789abcdef" for digit in etag) else -1

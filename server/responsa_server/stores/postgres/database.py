@@ -91,7 +91,7 @@ def unavailable() -> Unavailable:
 
 
 def conninfo(url: str, options: str) -> str:
-    """How to connect: what the URL says, with our options added to its own (such as a role), and bounds on a silent network where it sets none."""
+    """The connection parameters: those of the URL, with our options added (such as a role), and time limits for a silent network unless the URL sets them."""
     parameters = conninfo_to_dict(url)
     merged = f"{parameters.get('options') or ''} {options}".strip()
     return make_conninfo("", **{**_TCP, **parameters, "options": merged})
@@ -408,7 +408,7 @@ def _milliseconds(seconds: float) -> int:
 
 
 class Gathered(Generic[Key, Item, Result]):
-    """One write at a time for each key, of all that waits for it. Nobody waits for company: what comes alone is written at once.
+    """One write at a time for each key, of all that waits for it. An item does not wait for others: a single item is written at once.
 
     A write that has begun goes on when its caller is cancelled.
     """

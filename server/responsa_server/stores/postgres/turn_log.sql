@@ -254,7 +254,7 @@ WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s) IS TRUE AND t.id = %(t
 FOR NO KEY UPDATE OF t;
 
 -- name: end_turn
--- By somebody who does not run it: the next epoch stops who does. What it had cost by its last checkpoint; who ran it books what came after.
+-- By somebody who does not run it: the next epoch stops who does. The cost up to its last checkpoint; the previous worker records the cost after it.
 WITH kept AS (
     SELECT embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens FROM responsa.turn_checkpoint
     WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s

@@ -291,7 +291,7 @@ def _log_row(row: Mapping[str, Any]) -> LogRow:
 
 
 def _state(new: NewTurn) -> TurnState:
-    """In which a turn begins that nothing stands in the way of."""
+    """The state of a new turn that does not have to wait."""
     return TurnState.PENDING if new.owner is None else TurnState.RUNNING
 
 

@@ -49,7 +49,7 @@ ORDER BY s.place LIMIT 1;
 SELECT id FROM responsa.conversation WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s;
 
 -- name: lock_place
--- Held against finishes, cancels and other questions that queue or interrupt; not against one that only needs the conversation to be there.
+-- The lock blocks finishes, cancels and other questions that queue or interrupt, but not a question that only needs the conversation to exist.
 SELECT id FROM responsa.conversation WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s
 FOR NO KEY UPDATE;
 
@@ -164,7 +164,7 @@ WITH old AS MATERIALIZED (
 DELETE FROM responsa.turn_checkpoint AS c USING old WHERE c.turn_id = old.turn_id;
 
 -- name: prune_open_checkpoints (log)
--- For turns without a worker: a later worker starts them again. The turn is locked, so that nobody takes it meanwhile with what is removed here. What had been
+-- For turns without a worker: a later worker starts them again. The turn is locked, so that no worker takes it meanwhile with the checkpoint that is removed here. What had been
 -- spent stays counted, under an epoch that no worker books under.
 WITH old AS MATERIALIZED (
     SELECT t.id FROM responsa.turn_checkpoint AS c JOIN responsa.turn AS t ON t.id = c.turn_id

@@ -55,7 +55,7 @@ def check(
 # Most reloads change prompts alone, and the graph takes longest to check.
 @lru_cache(maxsize=256)
 def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig | None, Sequence[Problem]]:
-    """What `agent.toml` alone shows: the configuration, None where it cannot be read as its model, and its problems."""
+    """The results from `agent.toml` alone: the configuration, None if it does not fit its model, and its problems."""
     config: Mapping[str, object] = rtoml.loads(text)
     agent, wrong = tables.tables(config)
     found = [*tables.secrets(config), *wrong, *tables.node_tables(config, surroundings)]
