@@ -108,26 +108,26 @@ class StoredVersion:
 
 
 class AgentVersions(Protocol):
-    """All versions of all agents. They belong to the installation, not to a tenant."""
+    """The versions of all agents. They belong to the installation, not to a tenant."""
 
     async def register(self, versions: Sequence[NewVersion]) -> Sequence[StoredVersion]:
-        """Keep them and give each its number, in the order given, in one transaction; the same bytes keep the number they have. Raises Unavailable."""
+        """Store versions in one transaction and return each with its number, in the order given. The same bytes keep their number. Raises Unavailable."""
         ...
 
     async def newest(self) -> int:
-        """The highest ordinal, 0 where there is none. Raises Unavailable."""
+        """Return the highest ordinal, 0 before the first version. Raises Unavailable."""
         ...
 
     async def since(self, ordinal: int, engine: int) -> Sequence[StoredVersion]:
-        """Those that were kept after `ordinal` and that code of this number can run, by ordinal. Raises Unavailable."""
+        """Return the versions after `ordinal` that an engine with this number can run, by ordinal. Raises Unavailable."""
         ...
 
     async def open(self) -> Collection[str]:
-        """The names of the versions that turns which have not ended run on, of all tenants. Raises Unavailable."""
+        """Return the names of the versions of all turns that have not ended, over all tenants. Raises Unavailable."""
         ...
 
     async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
-        """Of these names those that code of this number can run, and those that were code before there were configurations. Raises Unavailable."""
+        """Return the versions with these names that an engine with this number can run, and those from before agents had configurations. Raises Unavailable."""
         ...
 
 
@@ -135,17 +135,17 @@ class Meter:
     """A turn's cost so far, and its fallbacks. It is read after every end of a turn."""
 
     def __init__(self) -> None:
-        # Bare numbers: something is counted for each word that a model says, and asked for far less often.
+        # Plain numbers, since usage is added for each word from a model and read far less often.
         self._embedding = self._input = self._output = self._micros = self._unpriced = 0
         self.fallbacks: Sequence[Fallback] = ()
 
     @property
     def usage(self) -> Usage:
-        """All that was counted so far."""
+        """The sum so far."""
         return Usage(self._embedding, self._input, self._output, self._micros, self._unpriced)
 
     def add(self, usage: Usage) -> None:
-        """Count something that was spent."""
+        """Add usage."""
         self._embedding += usage.embedding_tokens
         self._input += usage.input_tokens
         self._output += usage.output_tokens
@@ -219,12 +219,12 @@ class Agent(Protocol):
 
     @property
     def older_messages(self) -> int:
-        """How many messages before those it reads as well, to sum them up; 0 for none."""
+        """How many older messages it reads as well, to summarise them; 0 for none."""
         ...
 
     @property
     def titles(self) -> bool:
-        """Whether the first question names the conversation; else it keeps the time that names it from the beginning."""
+        """Whether the first question becomes the conversation's title; otherwise the title stays the time of its creation."""
         ...
 
     async def admit(self, who: Principal, question: Question) -> None:

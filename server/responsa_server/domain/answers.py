@@ -81,7 +81,7 @@ class Claim:
 
 
 class EvidenceSource(Protocol):
-    """Finds what the documents have on a question."""
+    """Finds evidence for a question in the documents."""
 
     async def search(
         self,
@@ -102,7 +102,7 @@ class EvidenceSource(Protocol):
 
 
 class Extractor(Protocol):
-    """Chooses sentences that answer."""
+    """Chooses the sentences that answer a question."""
 
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
         """The sentences of the evidence that answer the question best. question: one of the wordings that were searched for."""
@@ -110,13 +110,13 @@ class Extractor(Protocol):
 
 
 class CitationJudge(Protocol):
-    """Tells whether what an answer says is borne out by the passage that it names."""
+    """Decides whether a passage supports what an answer cites it for."""
 
     async def judge(
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
     ) -> Sequence[Quote | None]:
-        """For each claim the best piece of its passage, None where that does not bear it out or there is no such passage.
+        """Return the best piece of the passage for each claim, or None where no such passage exists or it does not support the claim.
 
-        most_bytes: as `passages` was asked with, so that numbers mean the same.
+        most_bytes: the same as for `passages`, so that the numbers mean the same passages.
         """
         ...

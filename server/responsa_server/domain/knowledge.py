@@ -153,7 +153,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class NewDocument:
-    """Bytes that were sent, whole. media_type: of its format, '' when the sandbox is to decide that."""
+    """The complete bytes of a new document. media_type: of its format, '' when the sandbox decides."""
 
     metadata: DocumentMetadata
     content: bytes
@@ -182,10 +182,10 @@ class SourceRef:
 
 @dataclass(frozen=True, slots=True)
 class SourceSlice:
-    """What became of it.
+    """The state of a citation's source.
 
     current_version: the version that is searched, 0 for none, None when the document is gone.
-    text: the bytes, None when that version is kept no longer.
+    text: the bytes, None when that version is no longer stored.
     """
 
     current_version: int | None
@@ -206,10 +206,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class IngestTask:
-    """A claimed operation with what it is to take in.
+    """A claimed operation and the document version to ingest.
 
-    title, declared_type: as the sender gave them, '' if not given. media_type: of the format as decided at the upload, '' if that did not
-    decide it. embedding: the model of the collection's vectors.
+    title, declared_type: from the sender, '' if not given. media_type: of the format that the upload recognised, '' if it recognised
+    none. embedding: the model of the collection's vectors.
     """
 
     claim: Claim
@@ -225,7 +225,7 @@ class IngestTask:
 
 @dataclass(frozen=True, slots=True)
 class CanonicalText:
-    """What parsing gave. parser: what made it; text: UTF-8."""
+    """The result of parsing. parser: its name; text: UTF-8."""
 
     text: bytes
     title: str
@@ -235,11 +235,11 @@ class CanonicalText:
 
 
 class OwnershipLost(Exception):
-    """The operation was cancelled, its document deleted, or another worker has it: whoever meets this stops and has written nothing."""
+    """The operation was cancelled, its document was deleted, or another worker has it. The worker that receives this stops; it has written nothing."""
 
 
 class Collections(Protocol):
-    """Collections of a tenant. NotFound for one that is not there."""
+    """Collections of a tenant. Methods raise NotFound for an unknown collection."""
 
     async def create(
         self,
@@ -250,29 +250,29 @@ class Collections(Protocol):
         embedding: str,
         request_id: UUID | None,
     ) -> Collection:
-        """Make one. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED."""
+        """Create a collection. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED."""
         ...
 
     async def get(self, tenant_id: str, collection_id: str) -> Collection:
-        """Read one."""
+        """Return one."""
         ...
 
     async def require(self, tenant_id: str, collection_ids: Sequence[str]) -> None:
-        """Raises NotFound for the first that is not there."""
+        """Raise NotFound for the first collection that does not exist."""
         ...
 
     async def list(self, tenant_id: str, query: ListQuery) -> Page[Collection]:
-        """A page of them. Raises InvalidRequest as `ListQuery` is compiled."""
+        """Return a page of collections."""
         ...
 
     async def update(
         self, tenant_id: str, collection_id: str, *, display_name: str | None, etag: str
     ) -> Collection:
-        """Change what is not None. Raises Conflict ETAG_MISMATCH when an etag is given that is not its own."""
+        """Update the fields that are not None. Raises Conflict ETAG_MISMATCH if an etag is given and the collection has another."""
         ...
 
     async def delete(self, tenant_id: str, collection_id: str, etag: str, *, force: bool) -> Sequence[UUID]:
-        """Delete it with all that is in it, in one transaction; return the operations that this ended.
+        """Delete a collection with its documents in one transaction. Return the operations that this ended.
 
         Raises Conflict ETAG_MISMATCH; Precondition COLLECTION_NOT_EMPTY when it holds documents and force is not set.
         """
@@ -280,7 +280,7 @@ class Collections(Protocol):
 
 
 class Sources(Protocol):
-    """What citations are verified against."""
+    """The texts that citations are verified against."""
 
     async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
         """Look up what citations point to, in their order."""
@@ -288,32 +288,32 @@ class Sources(Protocol):
 
 
 class Documents(Sources, Protocol):
-    """Documents of a tenant. NotFound for one that is not there."""
+    """Documents of a tenant. Methods raise NotFound for an unknown document."""
 
     async def accept(
         self, who: Principal, new: NewDocument, embedding: str, request_id: UUID | None
     ) -> Operation:
-        """Take in bytes, in one transaction with the job that indexes them.
+        """Store a document, in one transaction with the job that indexes it.
 
-        The collection `default` is made when it is missing. Bytes that are the document's newest version already, described alike: a done,
-        unchanged operation, or the one that is at work on them. Raises NotFound (collection), AlreadyExists REQUEST_ID_REUSED.
+        The collection `default` is created if it is missing. If these bytes with this description are the newest version already, the result is
+        a done operation marked unchanged, or the running operation of that version. Raises NotFound (collection), AlreadyExists REQUEST_ID_REUSED.
         """
         ...
 
     async def get(self, tenant_id: str, document_id: UUID) -> Document:
-        """Read one."""
+        """Return one."""
         ...
 
     async def find(self, tenant_id: str, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
-        """Read those that are there."""
+        """Return the documents that exist among these."""
         ...
 
     async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
-        """A page of a collection's. Raises NotFound (collection), InvalidRequest as `ListQuery` is compiled."""
+        """Return a page of a collection's documents. Raises NotFound (collection)."""
         ...
 
     async def delete(self, tenant_id: str, document_id: UUID, etag: str) -> Sequence[UUID]:
-        """Delete it with versions, passages and vectors, in one transaction; return the operations that this ended.
+        """Delete a document with its versions, passages and vectors in one transaction. Return the operations that this ended.
 
         Raises Conflict ETAG_MISMATCH.
         """
@@ -326,64 +326,64 @@ class Documents(Sources, Protocol):
         ...
 
     async def passage(self, tenant_id: str, passage_id: UUID) -> Passage:
-        """Read a passage, of an older version too."""
+        """Return a passage, also of an older version."""
         ...
 
     async def prune(self, tenant_id: str, document_id: UUID) -> None:
-        """Remove versions and passages older than the one searched that no answer cites. Repeatable."""
+        """Delete versions and passages that are older than the searchable version and that no answer cites. Repeatable."""
         ...
 
 
 class Operations(Protocol):
-    """Operations of a tenant. NotFound for one that is not there."""
+    """Operations of a tenant. Methods raise NotFound for an unknown operation."""
 
     async def get(self, tenant_id: str, operation_id: UUID) -> Operation:
-        """Read one."""
+        """Return one."""
         ...
 
     async def list(
         self, tenant_id: str, user_id: UUID | None, limit: int, after: Position | None
     ) -> Page[Operation]:
-        """A page, newest first; of one user, or of all (None)."""
+        """Return a page, newest first, of one user or of all users (None)."""
         ...
 
     async def cancel(self, tenant_id: str, operation_id: UUID) -> None:
-        """End it with OPERATION_CANCELLED unless it has ended; its worker writes no more."""
+        """End an operation with OPERATION_CANCELLED unless it has ended; its worker writes nothing afterwards."""
         ...
 
     async def delete(self, tenant_id: str, operation_id: UUID) -> None:
-        """Forget it. Raises Precondition OPERATION_RUNNING."""
+        """Delete an operation that has ended. Raises Precondition OPERATION_RUNNING."""
         ...
 
 
 class Ingestions(Protocol):
-    """Operations as their worker writes them. All but `begin` raise OwnershipLost and write nothing once the claim no longer stands."""
+    """Operations as their worker writes them. After the claim is lost, all methods but `begin` raise OwnershipLost and write nothing."""
 
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
-        """Claim an operation (epoch + 1) and clear what an earlier attempt left; None when there is nothing to do any more."""
+        """Claim an operation (epoch + 1) and delete the rows of an earlier attempt. Return None when nothing is left to do."""
         ...
 
     async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
-        """Keep the canonical text; the stage becomes EMBEDDING."""
+        """Store the canonical text; the stage becomes EMBEDDING."""
         ...
 
     async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
-        """Store passages, not searched yet, and the progress when it is given."""
+        """Store passages that are not searchable yet, and the progress if it is given."""
         ...
 
     async def publish(self, claim: Claim) -> bool:
-        """In one transaction: the version is searched in place of the former one, document and operation say so.
+        """Make the version searchable in place of the former one, and update document and operation, in one transaction.
 
-        A version that a newer one has overtaken is dropped instead, and the result is False. Repeatable.
+        If a newer version is searchable already, this version is deleted instead, and the result is False. Repeatable.
         """
         ...
 
     async def fail(self, claim: Claim, error: ResponsaError) -> None:
-        """End it with an error: document and operation tell it, the former version stays searched, nothing of this one is left."""
+        """End the operation with an error. Document and operation record it, the former version stays searchable, and this version's rows are deleted."""
         ...
 
     async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """As `fail`, for an operation that nobody has claimed or whose claim is not known; nothing when it has ended."""
+        """As `fail`, for an operation without a known claim. Does nothing if it has ended."""
         ...
 
 
@@ -391,26 +391,26 @@ class Searcher(Protocol):
     """Search over passages."""
 
     async def search(self, tenant_id: str, query: SearchQuery) -> Sequence[Hit]:
-        """Best first. Raises Unavailable when an index cannot be reached."""
+        """Return the best passages, best first. Raises Unavailable when an index cannot be reached."""
         ...
 
 
 class JobKind(StrEnum):
-    """The jobs there are. Each is given the tenant's id and one other id, never more."""
+    """The kinds of jobs. Each job receives the tenant's id and one other id, and nothing else."""
 
     INGEST = "responsa.ingest"
-    """Take in the version of an operation."""
+    """Ingest the version of an operation."""
     PRUNE = "responsa.prune"
-    """Remove a document's versions that nobody cites."""
+    """Delete a document's versions that no answer cites."""
 
 
 Work = Callable[[str, UUID, int], Awaitable[float | None]]
-"""(tenant, id, attempts before this one) → None when it is done, or after how many seconds to try again."""
+"""(tenant, id, earlier attempts) → None when the job is done, or the seconds until the next attempt."""
 
 
 class JobRunner(Protocol):
-    """Runs jobs until it is cancelled. A job may run again though it ran: work checks what is left to do."""
+    """Runs jobs until it is cancelled. A job may run more than once, so its work checks what is left to do."""
 
     async def run(self, work: Mapping[JobKind, Work]) -> None:
-        """Take jobs and do them; jobs whose worker was lost are taken again. Returns only by being cancelled."""
+        """Run jobs, also those whose worker was lost. Ends only by cancellation."""
         ...

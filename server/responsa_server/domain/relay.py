@@ -1,4 +1,4 @@
-"""How processes tell each other of turns, and of agents. Everything here is a hint: what is lost is found in the database, of turns within half a second."""
+"""Hints that processes send each other about turns and agents. A lost hint does no harm: the database has the facts, and is read for turns within half a second."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """A process follows these turns and does not run them: whoever does may send it what is committed, for a few seconds from now."""
+    """A process follows these turns, which run elsewhere. For a few seconds from now, the process that runs them may send it what it commits."""
 
     process: UUID
     turn_ids: Sequence[UUID]
@@ -29,7 +29,7 @@ class Interest:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A turn has this epoch now: a worker that runs it under an older one stops at once."""
+    """A turn has a new epoch: a worker that runs it under an older one stops at once."""
 
     turn_id: UUID
     epoch: int
@@ -37,7 +37,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """There are turns to be claimed."""
+    """Turns can be claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +53,19 @@ class Relay(Protocol):
 
     @property
     def away(self) -> bool:
-        """Whether hints are known not to come through at the moment: then the log is asked twice as often."""
+        """Whether the relay is known to be unreachable; then the log is read twice as often."""
         ...
 
     async def start(self, process: UUID, heard: Callable[[Hint], None]) -> None:
-        """Begin to listen: `heard` gets what is sent to all, and what is sent to this process. Goes on listening across interruptions."""
+        """Begin to listen: `heard` receives the hints for all processes and those for this one. Listening continues after interruptions."""
         ...
 
     def tell(self, process: UUID, hint: Hint) -> None:
-        """Send to one process."""
+        """Send a hint to one process."""
         ...
 
     def tell_all(self, hint: Hint) -> None:
-        """Send to all processes; this one does not hear itself."""
+        """Send a hint to all other processes."""
         ...
 
     async def close(self) -> None:

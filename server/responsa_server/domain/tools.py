@@ -1,4 +1,4 @@
-"""What the graph needs of a tool: something in the world that a turn may act on."""
+"""The port of tools, through which a turn acts on other systems."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_RESULT_BYTES: Final = 8 * 1024
 
 
 class Effect(StrEnum):
-    """What doing something twice comes to. NONE: it changes nothing in the world. IDEMPOTENT: with the same key it counts once. ONCE: it counts twice."""
+    """The effect of a repeated call. NONE: a call changes nothing. IDEMPOTENT: calls with the same key count once. ONCE: each call counts."""
 
     NONE = "none"
     IDEMPOTENT = "idempotent"
@@ -31,9 +31,9 @@ class ToolCard:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What became of a call. content: what the tool gave back, or a sentence on what went wrong; at most 8 KiB.
+    """The result of a call. content: what the tool returned, or a sentence that says what failed; at most 8 KiB.
 
-    ERROR: the tool says that it failed, or was not reached at all. UNKNOWN: begun, and its answer was lost.
+    ERROR: the tool reports a failure, or could not be reached. UNKNOWN: the call began, and its answer was lost.
     """
 
     outcome: ToolOutcome
@@ -41,7 +41,7 @@ class ToolResult:
 
 
 Sent = Callable[[], Awaitable[None]]
-"""Awaited by a tool in the midst of a call: the request has left, and may have its effect; the answer was not read."""
+"""A tool awaits it during a call, once the request is sent and may take effect, before the answer is read."""
 
 
 class Tool(Protocol):
@@ -54,9 +54,9 @@ class Tool(Protocol):
 
     @property
     def effect(self) -> Effect:
-        """Whether a call whose outcome is unknown may be made again: only one that is not ONCE."""
+        """Whether a call with an unknown outcome may be repeated: not when it is ONCE."""
         ...
 
     async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
-        """Call it. key: the same for all tries at one call, and no other; an idempotent tool goes by it. Does not raise for what may happen to a call."""
+        """Call the tool. key: the same for all attempts at one call, and different for every other call; an idempotent tool counts by it. Failures of a call are results, not exceptions."""
         ...

@@ -31,7 +31,7 @@ MAX_QUESTION_BYTES = 16 * 1024
 
 
 class TurnState(StrEnum):
-    """Where a turn stands: queued (behind another of its conversation) → pending (for any worker) → running → one terminal state, which it never leaves."""
+    """A turn is queued (behind another turn of its conversation), then pending (for any worker), then running, then in one terminal state, which is final."""
 
     QUEUED = "queued"
     PENDING = "pending"
@@ -43,12 +43,12 @@ class TurnState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether nothing follows."""
+        """Whether the turn has ended."""
         return self not in (TurnState.QUEUED, TurnState.PENDING, TurnState.RUNNING)
 
 
 class OnBusy(StrEnum):
-    """What becomes of a question whose conversation has a turn at work."""
+    """What to do with a question whose conversation has an active turn."""
 
     REJECT = "reject"
     QUEUE = "queue"
@@ -56,7 +56,7 @@ class OnBusy(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What became of a citation's source."""
+    """The state of a citation's source."""
 
     VALID = "valid"
     SOURCE_CHANGED = "source_changed"
@@ -84,7 +84,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """What was committed together: events first_seq … last_seq as a wire frame, deltas only or no deltas."""
+    """Events that were committed together, first_seq to last_seq, as a frame on the wire. A row has only deltas or no deltas."""
 
     first_seq: int
     last_seq: int
@@ -94,7 +94,7 @@ class LogRow:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """To a reader: nothing new. queue_place: turns that come before in the conversation, 0 once it is not queued."""
+    """No news. queue_place: how many turns come before this one in its conversation, 0 when it is not queued."""
 
     queue_place: int = 0
 
@@ -108,14 +108,14 @@ class Reconnect:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """To a reader, the last of its stream: the log was pruned. terminal: the event at through_seq, its bytes as the FrameCodec made them."""
+    """The last item of a stream: the log was pruned. terminal: the event at through_seq, its bytes as the FrameCodec made them."""
 
     through_seq: int
     terminal: bytes
 
 
 Followed = LogRow | Heartbeat | Reconnect | Snapshot
-"""What a reader of a turn gets."""
+"""An item of the stream that follows a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +295,7 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True)
 class OpenTurn:
-    """A turn that is about to be ended from outside its worker; its row is locked. The terminal event gets the seq last_seq + 1."""
+    """A turn that another process than its worker is about to end; its row is locked. The terminal event gets the seq last_seq + 1."""
 
     turn_id: UUID
     tenant_id: str
@@ -317,7 +317,7 @@ End = Callable[[OpenTurn], Ending]
 
 @dataclass(frozen=True, slots=True)
 class EndedTurn:
-    """A turn that was ended from outside its worker: its last row, for followers, and its new epoch, for its worker."""
+    """A turn that another process than its worker has ended: its last row, for followers, and its new epoch, for its worker."""
 
     turn_id: UUID
     epoch: int
@@ -343,7 +343,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a process has read a turn's log."""
+    """The position up to which a process has read a turn's log."""
 
     turn_id: UUID
     after_seq: int
@@ -351,7 +351,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a turn's log holds after a cursor. end_seq and queue_place as in `Backlog`."""
+    """The rows of a turn's log after a cursor. end_seq and queue_place: as in `Backlog`."""
 
     turn_id: UUID
     rows: Sequence[LogRow]
@@ -361,7 +361,7 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class CancelledTurn:
-    """A turn after a cancel. ended: what this call did to it; None when it had ended before."""
+    """A turn after a cancel. ended: how this call ended it; None if it had ended before."""
 
     turn: Turn
     ended: EndedTurn | None
@@ -402,7 +402,7 @@ class TurnStore(Protocol):
         ...
 
     async def release(self, claims: Sequence[Claim]) -> None:
-        """Give turns up, for any worker to take at once; no loss is counted. Turns that are no longer held are passed over."""
+        """Give turns up, so that any worker can claim them at once; no loss is counted. Turns that are no longer held are skipped."""
         ...
 
     async def append(self, batch: Sequence[Append]) -> Mapping[UUID, TurnLost | Unavailable]:
@@ -424,11 +424,11 @@ class TurnStore(Protocol):
         ...
 
     async def cancel(self, who: Principal, turn_id: UUID, owner_only: bool, end: End) -> CancelledTurn:
-        """End a turn that has not ended, under the next epoch. owner_only: False lets `who` end any turn of the tenant. Raises NotFound."""
+        """End a turn that has not ended, under the next epoch. owner_only: False allows `who` to end any turn of the tenant. Raises NotFound."""
         ...
 
     async def cancel_unfollowed(self, who: Principal, turn_id: UUID, end: End) -> EndedTurn | None:
-        """End a watched turn of the caller's that has not ended and that no process follows (see `follows`); None when there is nothing to end."""
+        """End the caller's watched turn if it has not ended and no process follows it (see `follows`). Returns None if there was nothing to end."""
         ...
 
     async def follows(self, process: UUID, turn_ids: Sequence[UUID], seconds: float) -> None:
@@ -440,13 +440,13 @@ class TurnStore(Protocol):
         ...
 
     async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
-        """At most so many rows that hold events after after_seq; a row may begin before it. Raises NotFound."""
+        """Return at most `most` rows with events after after_seq; the first row may begin before it. Raises NotFound."""
         ...
 
     async def poll(self, cursors: Sequence[Cursor], most: int) -> Sequence[News]:
-        """What many logs hold after their cursors, at most so many rows each, in one query over all tenants: for turns whose followers were authorised before.
+        """Read many logs after their cursors, at most `most` rows of each, in one query over all tenants. The turns' followers were authorised before.
 
-        Turns that are gone are left out.
+        Deleted turns are left out.
         """
         ...
 
@@ -466,7 +466,7 @@ class TurnStore(Protocol):
         """Drop the partitions of the log that contain only turns older than that many days, all ended; returns how many were dropped. The ledger of tools goes with them,
         and the followers that are believed no more go at any age.
 
-        What is in use at the moment is left for the next time; this week's and the last one's stay.
+        Partitions that are in use are left for the next call; those of this week and of the week before always stay.
         """
         ...
 

@@ -184,7 +184,7 @@ class Following:
                     part = cursors[first : first + _POLL_TURNS]
                     found = await self._store.poll(part, _POLL_ROWS)
                     for news in found:
-                        self._hub.settle(news, more=len(news.rows) == _POLL_ROWS)
+                        self._hub.receive(news, more=len(news.rows) == _POLL_ROWS)
                     self._hub.gone({one.turn_id for one in part} - {one.turn_id for one in found})
             except Unavailable:
                 self._hub.still_due(cursors)

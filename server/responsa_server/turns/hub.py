@@ -114,7 +114,7 @@ class Subscription:
         self.ended = self.ended or ended
         self.wake()
 
-    def unsettle(self) -> None:
+    def recheck(self) -> None:
         """Say that the log may hold more than was delivered."""
         self.behind = True
         self.wake()
@@ -194,7 +194,7 @@ class Hub:
         remote = self._remote.pop(turn_id, None)
         if remote is not None and remote.cursor != last_seq:
             for follower in self._followers.get(turn_id, ()):
-                follower.unsettle()
+                follower.recheck()
         elif first is not None:
             self._tell_interested(live, (first,), ended=False)
         self._set_place(turn_id, 0)
@@ -381,8 +381,8 @@ class Hub:
                 remote.due = True
         self.stale.set()
 
-    def settle(self, news: News, *, more: bool) -> None:
-        """What the log holds of a turn. more: it holds more than this."""
+    def receive(self, news: News, *, more: bool) -> None:
+        """Rows of a turn that were read from the log. more: the log has more than these."""
         self.offer(news.turn_id, news.rows, ended=news.end_seq is not None and not more)
         remote = self._remote.get(news.turn_id)
         if remote is None:
@@ -394,13 +394,13 @@ class Hub:
         elif news.end_seq is not None and not news.rows:
             # The turn ended and was read to its end, or its rows were pruned; each reader checks which.
             for follower in self._followers.get(news.turn_id, ()):
-                follower.unsettle()
+                follower.recheck()
 
     def gone(self, turn_ids: Iterable[UUID]) -> None:
-        """The log knows these no more: each reader finds out."""
+        """These turns were deleted: each follower reads the log and finds out."""
         for turn_id in turn_ids:
             for follower in self._followers.get(turn_id, ()):
-                follower.unsettle()
+                follower.recheck()
 
     def tell_interest(self) -> None:
         """Announce again which turns are followed here and run elsewhere, and drop announcements of others that are too old."""

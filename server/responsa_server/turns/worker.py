@@ -216,7 +216,7 @@ class Run:
             except (TurnLost, Unavailable):
                 raise
             except Exception as error:  # an event could not be stored: only the end can be written any more
-                self._log.warning("calls_unsettled", error=type(error).__name__)
+                self._log.warning("calls_not_reported", error=type(error).__name__)
                 return
 
     async def _answer(self) -> Terminal:

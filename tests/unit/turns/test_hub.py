@@ -64,7 +64,7 @@ async def test_rows_that_follow_are_handed_over_and_a_hole_is_asked_about(hub: H
     hub.offer(TURN, [row(6)], ended=True)
     assert (mine.take(), mine.ended, hub.stale.is_set()) == ((), False, True)
     assert hub.due(all_of_them=False) == [Cursor(TURN, 4)]
-    hub.settle(News(TURN, [row(5), row(6)], 6, 0), more=False)
+    hub.receive(News(TURN, [row(5), row(6)], 6, 0), more=False)
     assert (mine.take(), mine.ended) == ((row(5), row(6)), True)
 
 
@@ -72,7 +72,7 @@ async def test_an_answer_for_one_who_left_does_not_end_the_stream_of_one_who_cam
     with hub.subscribe(TURN, ANN, 0):
         hub.read(TURN, 9, 0)
     mine = hub.subscribe(TURN, ANN, 4)  # before the log has answered for the first
-    hub.settle(News(TURN, [], 9, 0), more=False)
+    hub.receive(News(TURN, [], 9, 0), more=False)
     assert (mine.ended, mine.behind) == (False, True)
 
 

@@ -78,7 +78,7 @@ class CollectionStore:
             )
             if await inserted.fetchone() is None:
                 raise already_exists("collection", name)
-            await self._requests.settle(connection, who, request_id, name)
+            await self._requests.record(connection, who, request_id, name)
             return await self._get(connection, who.tenant_id, collection_id)
 
     @shielded

@@ -440,17 +440,17 @@ class Gathered(Generic[Key, Item, Result]):
     async def _write_waiting(self, key: Key) -> None:
         while waiting := self._waiting[key]:
             batch, self._waiting[key] = waiting[: self._most], waiting[self._most :]
-            await self._settle(key, batch)
+            await self._write_batch(key, batch)
         del self._waiting[key]
 
-    async def _settle(self, key: Key, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _write_batch(self, key: Key, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._write(key, [item for item, _ in batch])
             settled = list(zip(batch, results, strict=True))
         except Exception as error:  # every waiting caller gets it, whatever it is
             if len(batch) > 1 and not isinstance(error, ResponsaError):
                 for one in batch:
-                    await self._settle(key, [one])
+                    await self._write_batch(key, [one])
                 return
             for _, outcome in batch:
                 if not outcome.done():

@@ -64,11 +64,11 @@ class _Newest:
         if self.content is None or self.state is DocumentState.FAILED:
             return False
         sha256, title, uri, media_type = self.content
-        told = new.metadata
+        stated = new.metadata
         return (
             sha256 == new.sha256
-            and told.title in ("", title)
-            and told.uri in ("", uri)
+            and stated.title in ("", title)
+            and stated.uri in ("", uri)
             and new.media_type in ("", media_type)
         )
 
@@ -94,25 +94,25 @@ class DocumentStore:
         self, who: Principal, new: NewDocument, embedding: str, request_id: UUID | None
     ) -> Operation:
         """Take in bytes, in one transaction with the job that indexes them; see the port."""
-        told = new.metadata
+        stated = new.metadata
         body = {
-            "collection": told.collection_id,
-            "source_key": told.source_key,
-            "title": told.title,
-            "uri": told.uri,
-            "media_type": told.media_type,
+            "collection": stated.collection_id,
+            "source_key": stated.source_key,
+            "title": stated.title,
+            "uri": stated.uri,
+            "media_type": stated.media_type,
             "content": new.sha256.hex(),
         }
         values: dict[str, object] = {
             "tenant": who.tenant_id,
             "user": who.user_id,
-            "collection": told.collection_id,
-            "source_key": told.source_key,
-            "title": told.title or PurePosixPath(told.source_key).name or told.source_key,
-            "declared_title": told.title,
-            "uri": told.uri,
+            "collection": stated.collection_id,
+            "source_key": stated.source_key,
+            "title": stated.title or PurePosixPath(stated.source_key).name or stated.source_key,
+            "declared_title": stated.title,
+            "uri": stated.uri,
             "media_type": new.media_type,
-            "declared_type": told.media_type,
+            "declared_type": stated.media_type,
             "original": new.content,
             "sha256": new.sha256,
             "size": len(new.content),
@@ -125,12 +125,12 @@ class DocumentStore:
             if earlier is not None:
                 identity = names.parse_uuid("operations", earlier)
                 return await operations.find(self._operations, connection, who.tenant_id, identity)
-            if told.collection_id == DEFAULT_COLLECTION:
+            if stated.collection_id == DEFAULT_COLLECTION:
                 await connection.execute(self._queries["make_collection"], values)
             await self._require_collection(connection, values, "hold_collection")
             operation = await self._take_in(connection, who, new, values)
             name = names.operation(operation.id)
-            await self._requests.settle(connection, who, request_id, name)
+            await self._requests.record(connection, who, request_id, name)
             return operation
 
     @shielded

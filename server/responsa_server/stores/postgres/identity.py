@@ -135,7 +135,7 @@ class PostgresIdentityStore:
             if row is None:
                 raise _EndsBefore  # takes the claim back too
             await self._audit(connection, audit)
-            await self._requests.settle(connection, key, request_id, names.api_key(key.id))
+            await self._requests.record(connection, key, request_id, names.api_key(key.id))
         return _key(row)
 
     @shielded

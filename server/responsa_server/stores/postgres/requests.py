@@ -72,7 +72,7 @@ class CreationRequests:
         kind: str,
         body: Mapping[str, str],
     ) -> str | None:
-        """Take the id for this call: None to go on (then `settle`), or the name of what an earlier call made.
+        """Take the id for this call: None to go on (then `record`), or the name of what an earlier call made.
 
         body: the request as meant, contents by their hash. Raises AlreadyExists REQUEST_ID_REUSED for another body or kind.
         """
@@ -98,13 +98,13 @@ class CreationRequests:
             raise request_id_reused(request_id, resource_name, difference)
         return resource_name
 
-    async def settle(
+    async def record(
         self, connection: Connection, who: Maker, request_id: UUID | None, resource_name: str
     ) -> None:
         """Remember what the claimed call made."""
         if request_id is not None:
             values = {**self._values(who, request_id), "resource": resource_name}
-            await connection.execute(self._queries["settle"], values)
+            await connection.execute(self._queries["record"], values)
 
     @staticmethod
     def _values(who: Maker, request_id: UUID) -> dict[str, object]:

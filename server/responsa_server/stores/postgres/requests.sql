@@ -11,7 +11,7 @@ RETURNING true;
 SELECT kind, body, body_hash, resource_name FROM responsa.creation_request
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND request_id = %(request)s;
 
--- name: settle
+-- name: record
 UPDATE responsa.creation_request SET resource_name = %(resource)s
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND request_id = %(request)s;
 

@@ -66,7 +66,7 @@ class PostgresTeachers:
             row = await one_row(connection, self._queries["insert"], values)
             if row is None:
                 raise already_exists("teacher", names.teacher(identity))
-            await self._requests.settle(connection, who, request_id, names.teacher(identity))
+            await self._requests.record(connection, who, request_id, names.teacher(identity))
             return _teacher(row)
 
     @shielded

@@ -214,7 +214,7 @@ class TurnLog:
         if not missing:
             return {}
         positions = await self._positions(connection, [one.claim for one in missing])
-        outcomes = {one.claim.turn_id: _settle(positions.get(one.claim.turn_id), one) for one in missing}
+        outcomes = {one.claim.turn_id: _outcome(positions.get(one.claim.turn_id), one) for one in missing}
         return {turn: outcome for turn, outcome in outcomes.items() if outcome is not None}
 
     @shielded
@@ -407,7 +407,7 @@ def _gone(position: Mapping[str, Any] | None, claim: Claim) -> bool:
     return position is None or position["released"] or _lost(position, claim)
 
 
-def _settle(position: Mapping[str, Any] | None, append: Append) -> TurnLost | Unavailable | None:
+def _outcome(position: Mapping[str, Any] | None, append: Append) -> TurnLost | Unavailable | None:
     """Tell why an append found no row; None when an earlier try of the same append was committed after all.
 
     Only who holds the epoch writes under it, one write after the other, so the last seq tells.
