@@ -64,7 +64,7 @@ async def test_a_turn_at_work_is_ended_and_its_worker_writes_nothing_more(
     assert await turn_store.renew([claim_of(new)]) == [new.id]
     with pytest.raises(TurnLost):
         await turn_store.finish(claim_of(new), [row(5)], answered())
-    # What it had cost by its last checkpoint is known; the rest its worker books.
+    # The turn has its cost up to the last checkpoint; its worker records the rest.
     assert done.turn.usage == Usage(1, 2, 3, 40, 50)
     await turn_store.book(claim_of(new), Usage(0, 10, 20, 300, 400))
     assert count(database_urls) == before

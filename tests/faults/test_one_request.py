@@ -21,7 +21,7 @@ CALLERS = 100
 
 
 async def send_together(ways: list[GrpcWay], text: str) -> list[Seen]:
-    """The same question with the same request_id, once for each of so many callers."""
+    """Send the same question with the same request_id from several callers."""
     request_id = str(uuid4())
     seen = [Seen(asking(text, request_id=request_id)) for _ in range(CALLERS)]
     async with asyncio.TaskGroup() as group:

@@ -1,4 +1,4 @@
-"""The product's formats behind parsers that name, as the title, what was imported since their process was forked. Loaded by a zygote alone."""
+"""The product's formats with test parsers, whose titles list the modules imported since the fork. Loaded by a zygote alone."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ class Turns:
         deadline = loop_time() + grace_seconds
         self._following.drain()
         self._draining = True
-        # A little at least, or nothing that is being accepted could be handed over.
+        # At least a short time, because otherwise a turn that is being accepted could not be handed over.
         await self._background.drain(max(grace_seconds, _LEAST_DRAIN_SECONDS))
         await self._claiming.drain(deadline)
 

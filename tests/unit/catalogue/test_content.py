@@ -1,4 +1,4 @@
-"""A version's bytes: the same from the same meaning, another from another, and whole again out of the database."""
+"""A version's bytes: equal content gives equal bytes, other content gives other bytes, and the database returns them unchanged."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def packed(content: Content) -> bytes:
 
 
 def unpacked(data: bytes) -> Content:
-    """The content that `packed` made the bytes from. Raises ContentBroken."""
+    """The content from the bytes of `packed`. Raises ContentBroken."""
     try:
         return Content.model_validate_json(data)
     except ValidationError as error:

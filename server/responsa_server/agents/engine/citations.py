@@ -299,7 +299,7 @@ class MarkFilter:
         self._line_begins = False
 
     def _release(self, out: list[str]) -> None:
-        """Pass on what is held back: it is not a mark."""
+        """Emit the withheld text, because it is not a mark."""
         if self._held:
             self._line_begins = self._line_begins and not self._held.strip()
             self._say(self._held, out)
