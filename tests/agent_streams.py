@@ -1,4 +1,4 @@
-"""Agents between what emits and what yields: the events of one as a stream, and a generator as one."""
+"""Converts between the two forms of an agent: its emitted events as a stream, and a generator as an agent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from responsa_server.domain.events import Answered, Cancelled, Failed, Refused, 
 
 
 async def stream(agent: Agent, task: AnswerTask) -> AsyncGenerator[AgentEvent, None]:
-    """The events of an agent as they come, the terminal one last. Raises what the agent raises; closing the stream cancels the agent."""
+    """The events of an agent as they arrive; the terminal event is the last. Raises what the agent raises;
+    closing the stream cancels the agent.
+    """
     events: asyncio.Queue[AgentEvent | None] = asyncio.Queue()
 
     async def work() -> None:
@@ -31,7 +33,7 @@ async def stream(agent: Agent, task: AnswerTask) -> AsyncGenerator[AgentEvent, N
 
 
 async def play(events: AsyncGenerator[AgentEvent, None], emit: Emit) -> Terminal:
-    """Emit the events of a generator and return its terminal one."""
+    """Emit the events of a generator and return its terminal event."""
     async with aclosing(events):
         async for event in events:
             if isinstance(event, (Answered, Refused, Failed, Cancelled)):

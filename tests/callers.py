@@ -1,4 +1,4 @@
-"""Those who call: tenants of a test's own in a running instance, their users and every kind of credential."""
+"""The callers of tests: tenants for one test in a running instance, their users, and every kind of credential."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Credential(StrEnum):
 
 
 class Registry:
-    """Identity's own service on the database of a running instance, as `responsa admin` uses it, behind blocking calls."""
+    """The identity service on the database of a running instance, as `responsa admin` uses it, behind blocking calls."""
 
     def __init__(self, instance: Instance) -> None:
         self._layout = Layout.of(instance.home)
@@ -61,33 +61,33 @@ class Registry:
         self._holder: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Run it to its end on the registry's loop."""
+        """Run a coroutine to its end on the registry's loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
     @property
     def identity(self) -> Identity:
-        """The service; its calls are for `wait`."""
+        """The service; pass its calls to `wait`."""
         return self._identity
 
     def database(self) -> psycopg.Connection[tuple[Any, ...]]:
-        """A new connection to the instance's database that sees everything."""
+        """A new connection to the instance's database that sees all rows."""
         return psycopg.connect(self._postgres.dsn("superuser"), autocommit=True)
 
     def new_tenant(self) -> Tenant:
-        """A tenant that nobody else uses."""
+        """A tenant that no other test uses."""
         name = f"tenant-{next(_numbers)}"
         self.wait(self._identity.create_tenant(name, name))
         return Tenant(self, name)
 
     def close(self) -> None:
-        """End the loop and its thread."""
+        """Stop the loop and its thread."""
         self.wait(self._context.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def key_of(self, tenant: str, display_name: str, role: Role) -> tuple[str, str]:
-        """Make a user and a key: the user's name, the secret."""
+        """Make a user and a key; returns the user's name and the secret."""
         user = self.wait(
             self._identity.create_user(tenant, display_name, f"{display_name}@{tenant}.example", role)
         )
@@ -95,9 +95,9 @@ class Registry:
         return f"users/{user.id}", secret
 
     def rows(self, *tenants: str) -> Mapping[str, int]:
-        """How many rows each table holds for these tenants, empty ones left out."""
+        """The number of rows of these tenants in each table, without empty tables."""
         with ExitStack() as stack:
-            # Only a table's lock holder can count it.
+            # Only the holder of the table's lock can count its rows.
             connection = self._holder or stack.enter_context(self.database())
             tables = connection.execute(
                 "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
@@ -118,7 +118,7 @@ class Registry:
 
     @contextmanager
     def holding(self, table: str) -> Generator[None]:
-        """Nobody reads or writes this table during the block: what needs it waits."""
+        """Locks this table during the block: every reader and writer waits."""
         with self.database() as connection, connection.transaction():
             name = sql.Identifier("responsa", table)
             connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
@@ -131,7 +131,7 @@ class Registry:
 
 @dataclass
 class Tenant:
-    """A tenant and its callers, made when first asked for."""
+    """A tenant and its callers, each created on first use."""
 
     registry: Registry
     name: str
@@ -147,18 +147,18 @@ class Tenant:
 
     @property
     def other(self) -> Tenant:
-        """Another tenant, to whom this one is a stranger."""
+        """Another tenant, which has no access to this one."""
         if not self._other:
             self._other.append(self.registry.new_tenant())
         return self._other[0]
 
     @property
     def names(self) -> list[str]:
-        """This tenant's id, and the other one's where it was needed."""
+        """This tenant's id, and the other tenant's id if one was made."""
         return [self.name, *(one.name for one in self._other)]
 
     def headers(self, kind: Credential) -> dict[str, str]:
-        """What a call sends for this kind of credential."""
+        """The metadata that a call sends for this kind of credential."""
         match kind:
             case Credential.NONE:
                 return {}

@@ -30,7 +30,7 @@ settings.load_profile("responsa")
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrls:
-    """One database, as each of the roles that can log in."""
+    """One database, with a connection for each role that can log in."""
 
     owner: str
     app: str
@@ -44,7 +44,7 @@ def urls_of(postgres: EmbeddedPostgres, name: str) -> DatabaseUrls:
 
 @pytest.fixture(scope="session")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
-    """The places of this run's throw-away instance."""
+    """The file locations of this run's throw-away instance."""
     places = Layout.of(tmp_path_factory.mktemp("parts") / "home").prepare()
     yield places
     purge(places)
@@ -134,6 +134,6 @@ async def parser() -> AsyncIterator[ParserPool]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path | None:
-    """The folder of public data sets, if it exists next to the checkout. It is not part of the project."""
+    """The folder of public data sets, if it exists next to the checkout. It is not part of the repository."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     return folder if folder.is_dir() else None

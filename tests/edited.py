@@ -1,4 +1,4 @@
-"""The product's own SQL without one of its guards: so tests show that it is the guard that keeps the promise."""
+"""The product's SQL without one of its guards, to show that the guard keeps the promise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from responsa_server.stores.postgres.turns import turn_queries
 
 
 class Edited:
-    """The turn store's queries, some of them changed: a guard is taken out. edits: query, text in it, what stands in its place."""
+    """The turn store's queries with changes that remove a guard. edits: the query, text in it, and its replacement."""
 
     def __init__(self, *edits: tuple[str, str, str]) -> None:
         queries = turn_queries()

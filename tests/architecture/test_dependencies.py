@@ -27,11 +27,11 @@ NOT_IMPORTED: Mapping[str, str] = {
     "pytest-timeout": "a plugin of pytest",
     "pytest-xdist": "a plugin of pytest",
 }
-"""Types alone (`types-…`) are for pyright and need no reason."""
+"""Distributions of types only (`types-…`) are for pyright and need no reason."""
 
 
 def imported(folders: Sequence[Path]) -> Iterator[str]:
-    """The top names, and `google.rpc`-like second ones, of all modules that the sources import."""
+    """The top-level names of all modules that the sources import, and `google.rpc`-like second-level names."""
     for folder in folders:
         for path in folder.rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -51,7 +51,7 @@ def declared(group: str) -> Sequence[str]:
 
 
 def normalised(name: str) -> str:
-    """A distribution's name as PEP 503 compares them."""
+    """A distribution's name, normalised as PEP 503 says."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -64,7 +64,7 @@ TRIALS = [ROOT / "tests", ROOT / "tools", ROOT / "bench"]
 )
 def test_every_declared_dependency_is_used(group: str, folders: Sequence[Path]) -> None:
     used = set(imported(folders))
-    # Of namespace packages such as google the second name decides.
+    # For namespace packages such as google, the second name identifies the package.
     shared = {name for name, owners in packages_distributions().items() if len(set(owners)) > 1}
     second = {
         "googleapis-common-protos": "google.rpc",

@@ -32,7 +32,7 @@ def lint(tree: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what import-linter reads."""
+    """A copy of the files that import-linter reads."""
     copy = tmp_path_factory.mktemp("tree")
     shutil.copy(ROOT / "pyproject.toml", copy)
     skipped = shutil.ignore_patterns("__pycache__")
@@ -111,7 +111,7 @@ def test_all_contracts_are_kept(tree: Path) -> None:
 def test_a_breach_is_caught(tree: Path, file: str, line: str, contract: str) -> None:
     broken = tree / "server" / "responsa_server" / file
     before = broken.read_text()
-    # Within a function: a late import is an import all the same.
+    # A late import within a function counts as an import.
     broken.write_text(f"{before}\n\ndef planted() -> None:\n    {line}\n")
     try:
         done = lint(tree)

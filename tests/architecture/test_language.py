@@ -34,7 +34,7 @@ BETTER = {
 """Each form, and what a native reader takes in at once. A space also stands for a line's end."""
 
 ALLOWED = re.compile(r"(#|//|--|<!--) language: \S")
-"""On the line of a form that has to stay, with the reason."""
+"""This mark stands on the line of an allowed form, with the reason."""
 
 KINDS = frozenset({"md", "html", "proto", "py", "sql", "toml", "ts", "yaml"})
 NOT_PROSE = (
@@ -45,7 +45,7 @@ NOT_PROSE = (
     "tests/cases/golden/",
     "tests/fixtures/documents/",
 )
-"""Data, generated files, migrations that are applied (their bytes never change), and the forms themselves."""
+"""Data, generated files, applied migrations (their bytes never change), and this file, which lists the forms."""
 
 
 SHIPPED = "server/responsa_server/agents/shipped/"
@@ -61,7 +61,7 @@ def tracked() -> Iterator[str]:
 
 
 def prose(path: str, text: str) -> str:
-    """`text` with everything blanked that is not English, each character at its old offset."""
+    """`text` with everything but English replaced by blanks; each character keeps its offset."""
     if not path.endswith(".py"):
         return re.sub(r"(?m)^[ \t]*(//|--|#+|\*|>)", lambda found: " " * len(found[0]), text)
     starts = [0, *(found.end() for found in re.finditer("\n", text))]

@@ -1,6 +1,6 @@
 """The wheel holds every file of the packages, and the data files that tests/architecture/wheel.txt lists.
 
-After data files were added, renamed or removed on purpose: python -m tests.architecture.test_wheel
+After you add, rename or remove data files on purpose, run: python -m tests.architecture.test_wheel
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SOURCES = ("server", "clients/python", "generated/python")
 
 
 def files() -> list[str]:
-    """The names of all files in a wheel built now; without the metadata, whose folder is named by the version."""
+    """The names of all files in a newly built wheel, without the metadata, because its folder has the version in its name."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],

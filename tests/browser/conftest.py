@@ -29,7 +29,7 @@ ARGUMENTS = (
 
 
 def chromium() -> str:
-    """The path of the system's Chromium. Without one the tests fail, they are never skipped."""
+    """The path of the system's Chromium. Without Chromium the tests fail; they are never skipped."""
     for name in NAMES:
         path = shutil.which(name)
         if path is not None:
@@ -41,7 +41,7 @@ def chromium() -> str:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """One browser per run; every person has their own profiles."""
+    """One browser per run; each `Person` has separate profiles."""
     expect.set_options(timeout=PATIENCE)
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
@@ -55,9 +55,10 @@ async def browser() -> AsyncIterator[Browser]:
 def scripted() -> Iterator[Instance]:
     """An instance for these tests, with the testing agent, whose answers take as long as the question says, and the agents in the folder `agents`.
 
-    Its server may be killed: it comes back.
+    Tests may kill its server, which restarts.
     """
-    folder = Path(tempfile.mkdtemp(prefix="rsp-"))  # not pytest's: the paths of sockets must stay short
+    # Not in pytest's folder, because the paths of sockets must stay short.
+    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
     agents = shutil.copytree(Path(__file__).parent / "agents", folder / "agents")  # tests break some
     try:
         with instance_in(
@@ -66,7 +67,7 @@ def scripted() -> Iterator[Instance]:
             RESPONSA_TESTING__AGENT="true",
             RESPONSA_MODELS__SCRIPTED="true",
             RESPONSA_AGENTS__FOLDER=str(agents),
-            RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",  # tests hold tables that searches wait for
+            RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",  # tests lock tables that searches wait for
         ) as one:
             yield one
     finally:
@@ -98,7 +99,7 @@ def client(instance: Instance, registry: Registry) -> Iterator[Responsa]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def person(instance: Instance, browser: Browser, client: Responsa) -> AsyncIterator[Person]:
-    """The same user at a browser. Afterwards the page must have kept its own rules: no error, no breach of its security policy."""
+    """The same user at a browser. Afterwards the page must have followed its rules: no error, and no breach of its security policy."""
     async for one in at_browser(instance, browser, client):
         yield one
 
@@ -120,7 +121,7 @@ async def asker(instance: Instance, browser: Browser, client: Responsa) -> Async
 
 
 async def at_browser(instance: Instance, browser: Browser, client: Responsa) -> AsyncIterator[Person]:
-    """A user until the end of the test, and what must hold then."""
+    """A user until the end of the test, and the conditions that must hold then."""
     one = Person(instance.url, browser, client)
     try:
         yield one

@@ -22,7 +22,7 @@ EXPECTED = ("Failed to load resource",)
 
 @dataclass
 class Tab:
-    """One page and where things are on it, found as a user finds them: by role and name."""
+    """One page and its elements, found as a user finds them: by role and name."""
 
     page: Page
 
@@ -37,12 +37,12 @@ class Tab:
 
     @property
     def coming(self) -> Locator:
-        """Replies that are being made, or wait."""
+        """Replies that are waiting or in progress."""
         return self.page.locator("li.assistant[aria-busy]")
 
     @property
     def steps(self) -> Locator:
-        """The line above each reply that says what goes on."""
+        """The status line above each reply."""
         return self.page.locator(".steps summary")
 
     @property
@@ -104,17 +104,17 @@ class Tab:
         await self.question.press("Enter")
 
     async def choose(self, agent: str) -> None:
-        """Choose whom to ask, by what people call it."""
+        """Choose an agent by its display name."""
         await self.agent.select_option(label=agent)
 
     async def text(self, number: int = 0) -> str:
-        """The text of the answer of that number, as it stands."""
+        """The current text of the answer with this number."""
         return (
             await self.page.locator("li.assistant").nth(number).locator(".answer-text").text_content() or ""
         )
 
     async def grown(self, number: int = 0, beyond: int = 0) -> str:
-        """Wait until an answer has more characters than that; its text then."""
+        """Wait until an answer has more than this number of characters; returns its text then."""
         seen = ""
 
         async def longer() -> bool:
@@ -139,7 +139,7 @@ class Tab:
         return self.page.locator(".uploads li", has_text=name)
 
     async def sent(self, name: str) -> None:
-        """Wait until all bytes of a file are with the server and it is at work on them."""
+        """Wait until the server has all bytes of a file and is processing it."""
         bar = self.upload_of(name).get_by_role("progressbar")
 
         async def beyond() -> bool:
@@ -148,11 +148,11 @@ class Tab:
         await until(beyond, f"progress of {name}")
 
     async def waiting(self) -> list[object]:
-        """The questions that this tab keeps because it waits for their answers."""
+        """The questions that this tab stores while it waits for their answers."""
         return await self.page.evaluate("JSON.parse(sessionStorage.getItem('responsa.pending') ?? '[]')")
 
     async def watch_live(self) -> None:
-        """Write down from now on all that the live region says."""
+        """From now on, record everything that the live region says."""
         await self.live.evaluate(
             """(region) => {
                 globalThis.said = [];
@@ -209,14 +209,14 @@ class Person:
         return Tab(page)
 
     def add(self, text: str, source_key: str, title: str = "", collection: str = "default") -> str:
-        """Take in a document; returns its name once it is searchable."""
+        """Upload a document; returns its name once it is searchable."""
         operation = self.client.create_document(
             text, source_key=source_key, title=title, collection=collection
         )
         return self.client.wait(operation).document.name
 
     def streams(self) -> int:
-        """How many streams of turns are open."""
+        """The number of open streams of turns."""
         return sum(one.url.endswith((ASK, RESUME)) for one in self.under_way)
 
     async def leave(self) -> None:
@@ -239,7 +239,7 @@ class Person:
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Wait for what the browser has no event for; looks every 20 ms."""
+    """Wait for a condition for which the browser has no event; checks every 20 ms."""
     try:
         async with asyncio.timeout(PATIENCE / 1000):
             while not await condition():  # noqa: ASYNC110  the condition lies in the browser

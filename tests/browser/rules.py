@@ -13,7 +13,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 
 
 async def flaws(page: Page) -> list[str]:
-    """What the rules of axe-core (Deque) find, contrast included."""
+    """The violations that the rules of axe-core (Deque) find, including contrast."""
     await page.evaluate(AXE.read_text(encoding="utf-8"))
     found: dict[str, Any] = await page.evaluate("(rules) => axe.run(document, { runOnly: rules })", RULES)
     return [

@@ -1,4 +1,4 @@
-"""By keyboard alone, by ear, on a small screen, in light and dark: WCAG 2.2 AA as far as a program can tell."""
+"""Keyboard only, screen readers, a small screen, light and dark: WCAG 2.2 AA as far as a program can check."""
 
 from __future__ import annotations
 
@@ -126,14 +126,14 @@ async def focus_name(tab: Tab) -> str:
 
 
 async def press_until(tab: Tab, name: str, key: str = "Tab") -> None:
-    """Press a key until the focus is on what is named so; each place on the way must be seen to have it."""
+    """Press a key until the element with this name has the focus; each element on the way must show its focus visibly."""
     for _ in range(40):
         await tab.page.keyboard.press(key)
         here = await focus_name(tab)
         outlined = "getComputedStyle(document.activeElement).outlineStyle !== 'none' || document.activeElement === document.body"
         shown = (
             "document.activeElement.id === 'files' || " + outlined
-        )  # the file chooser's ring is drawn round its label
+        )  # the focus ring of the file chooser is drawn around its label
         assert await tab.page.evaluate(shown), f"the focus cannot be seen on {here!r}"
         if here.startswith(name):
             return
@@ -221,7 +221,7 @@ async def test_a_screen_reader_hears_each_step_once_and_then_the_answer(person: 
     assert said[:3] == ["Searching knowledge base...", "Analyzing results...", "Generating response..."]
     assert len(said) == len(set(said)) == 4
     assert "Märta Öhman" in said[3]
-    # Pieces of an answer as it grows would be read again and again.
+    # A screen reader would read partial answers again and again.
     assert (
         await tab.page.locator(
             "ol.messages [aria-live], ol.messages[aria-live], ol.messages[role=log]"
@@ -255,7 +255,7 @@ async def test_a_small_screen_reaches_everything(person: Person) -> None:
 
     await tab.chips.first.tap()
     await expect(tab.mark).to_be_in_viewport()
-    # What the document covers cannot be reached behind it.
+    # Elements that the open document covers cannot be reached.
     for key in ("Tab", "Shift+Tab"):
         for _ in range(4):
             await tab.page.keyboard.press(key)

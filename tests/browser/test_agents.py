@@ -34,7 +34,7 @@ def asked(person: Person) -> list[tuple[str, dict[str, object]]]:
 
 
 async def at_the_tutor(person: Person) -> tuple[Tab, str]:
-    """A tab with the tutor chosen, in a tenant with a teacher and documents for it; the teacher's name."""
+    """A tab with the tutor chosen, in a tenant with a teacher and documents for it; also returns the teacher's name."""
     person.client.create_collection("tutor")
     person.add(LIGHTHOUSE, "lighthouse.md", collection="tutor")
     teacher = person.client.create_teacher("Ms Ashdown", "You teach calmly.").name
@@ -89,7 +89,7 @@ async def test_a_conversation_goes_on_with_the_agent_and_parameters_it_was_asked
     assert len(turns) == 2
     assert turns[0] == turns[1]
 
-    # For a new conversation its own choice holds.
+    # A new conversation keeps this tab's choice.
     await tab.page.get_by_role("link", name="New conversation").click()
     await expect(tab.agent.locator("option:checked")).to_have_text("Responsa")
     await expect(tab.page.get_by_label("Level")).to_have_count(0)

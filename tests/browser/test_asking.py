@@ -1,4 +1,4 @@
-"""Asking, and opening what an answer stands on."""
+"""Asking, and opening the sources of an answer."""
 
 from __future__ import annotations
 

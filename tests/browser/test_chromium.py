@@ -1,4 +1,4 @@
-"""What these tests need of the machine."""
+"""Checks that the machine has what the browser tests need."""
 
 from __future__ import annotations
 

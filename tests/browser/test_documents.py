@@ -1,4 +1,4 @@
-"""Collections, uploads with progress, documents that are large, changed or gone."""
+"""Collections, uploads with progress, and documents that are large, changed or deleted."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ async def test_a_changed_document_shows_the_version_that_was_quoted(person: Pers
 
 
 async def test_a_large_document_is_read_no_further_than_it_is_looked_at(person: Person) -> None:
-    """The sought sentence is far from both ends; characters take one byte or two."""
+    """The sentence to find is far from both ends; characters take one or two bytes."""
     filler = "höö " * 14_000
     person.client.wait(
         person.client.upload(f"{filler}\n\n{LIGHTHOUSE}\n\n{filler}".encode(), source_key="large.txt")

@@ -51,7 +51,7 @@ async def test_a_reload_before_the_first_frame_goes_on_too(person: Person) -> No
     tab = await person.sign_in()
 
     async def accept_and_break(route: Route) -> None:
-        await route.fetch()  # the server took the question; the page never hears of it
+        await route.fetch()  # the server accepted the question, but the page never receives the response
         await route.abort("connectionreset")
 
     await tab.page.route(f"**{ASK}", lambda route: route.abort("connectionreset"))

@@ -54,7 +54,7 @@ async def test_html_documents_are_shown_as_their_text(person: Person) -> None:
 
 
 async def test_the_security_policy_stops_what_would_slip_through(person: Person) -> None:
-    """And so shows that the other tests' empty list of breaches means something."""
+    """This shows that an empty list of breaches in the other tests is meaningful."""
     tab = await person.sign_in()
     await tab.page.evaluate(
         """() => {

@@ -1,4 +1,4 @@
-"""Signing in by a link that is good once, and out again."""
+"""Signing in by a link that works once, and signing out."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def test_a_session_that_ends_while_the_page_is_open_says_so_and_keeps_the_
     person.add(BAKERY, "bakery.md")
     context = await person.profile()
     tab = await person.sign_in(context)
-    # What the page reads at its beginning would end the session before the question does.
+    # The page's first requests would end the session before the question does.
     await tab.page.wait_for_load_state("networkidle")
     await context.clear_cookies()
     await tab.question.fill(RYE_BREAD)

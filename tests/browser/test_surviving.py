@@ -1,4 +1,4 @@
-"""Answers that take their time, and everything that happens meanwhile: reloads, other tabs, no network, a killed server."""
+"""Long answers, and everything that can happen meanwhile: reloads, other tabs, no network, a killed server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.instance import Instance, eventually
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LONG = Script(tokens=240, pace_ms=40)
-"""Some ten seconds: it does not end before what a test does in its midst, and its end is waited for."""
+"""About ten seconds: the answer must not end before the test's disturbance, and the test waits for its end."""
 ENDLESS = Script(tokens=2000, pace_ms=50)
 SHORT = Script(tokens=20, pace_ms=20, seed=2)
 
@@ -54,7 +54,8 @@ async def test_another_tab_shows_the_same_stream_over_the_same_connection(asker:
     async def shared() -> bool:
         return asker.streams() == 1
 
-    # A tab that finds the turn before the asking tab knows its name takes the stream over, and the asking tab closes its own.
+    # If another tab finds the turn before the asking tab knows its name, that tab takes the stream over, and
+    # the asking tab closes its stream.
     await until(shared, "one stream for both tabs")
     third = await asker.open(context, one.page.url)
     await third.grown(number=1, beyond=80)
@@ -125,7 +126,7 @@ async def test_offline_in_mid_answer_and_back(asker: Person) -> None:
     await context.set_offline(True)
     await expect(tab.steps).to_have_text("You are offline; the answer continues when you are online again…")
     seen = await tab.text()
-    # The answer is made meanwhile.
+    # Meanwhile the server finishes the answer.
     eventually(
         lambda: [one.state for one in asker.client.turns()] == [turn_pb2.TURN_STATE_ANSWERED], "an answer"
     )
@@ -222,7 +223,8 @@ async def test_questions_asked_meanwhile_wait_in_their_order(asker: Person) -> N
     await expect(other.steps.nth(2)).to_have_text("Waiting for 2 earlier questions…")
     await tab.page.reload()
     await expect(tab.steps.nth(2)).to_have_text("Waiting for 2 earlier questions…")
-    # The one in the middle is withdrawn, and the last moves up; then the first is stopped, and the last is answered.
+    # The middle question is withdrawn, and the last moves up; then the first is stopped, and the last is
+    # answered.
     await tab.stop.nth(1).click()
     for one in (tab, other):
         await expect(one.answers).to_contain_text("You stopped this answer.")

@@ -1,4 +1,4 @@
-"""The browser's own WebSocket, in the page of a user who is signed in: the cookie opens it, the page's security policy lets it be."""
+"""The browser's WebSocket in the page of a signed-in user: the cookie authenticates it, and the page's security policy allows it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_a_page_that_is_signed_in_asks_and_goes_on(asker: Person) -> None:
     assert frames[-1]["content"].startswith("<p>")
     seqs = [frame["seq"] for frame in frames]
     assert seqs == sorted(set(seqs))
-    # Through another socket, from the first frame on.
+    # Through another socket, starting at the first frame.
     resume = {"type": "resume", "turn": frames[0]["turn"], "after_seq": frames[0]["seq"], "deltas": True}
     again: dict[str, Any] = await page.evaluate(TALK, [[resume], [], ["message", "error"]])
     assert again["frames"][-1] == frames[-1]

@@ -1,4 +1,4 @@
-"""Documents for the tests, small and about things that no other document knows."""
+"""Small documents for the tests; no other document covers their subjects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RYE_BREAD = "How long does the rye bread of the Brunmåla bakery rest?"
 
 UNANSWERABLE = "Which football club won the championship of Patagonia in 1998?"
 
-# Every piece of it would do something if it became markup.
+# Every piece of it would have an effect if it became markup.
 HOSTILE = """# Notes on <img src=x onerror=alert(1)>
 
 The Vexholm ferry <script>globalThis.pwned = true</script> costs 12 crowns, <img src="https://tracker.invalid/p.png" onerror="globalThis.pwned = true"> and

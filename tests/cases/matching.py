@@ -21,7 +21,7 @@ _NUMBERS = {"score": "<score>", "support": "<support>"}
 
 
 def fill(value: Any, kept: Mapping[str, str]) -> Any:
-    """Put in `${name}` and `${repeat:x:3}` (xxx)."""
+    """Replace `${name}` and `${repeat:x:3}` (xxx) in a value."""
     match value:
         case str():
 
@@ -47,7 +47,7 @@ def at(value: Any, path: str) -> Any:
 
 
 def differences(pattern: Any, value: Any, where: str = "") -> list[str]:
-    """Where a value is not as a pattern says; empty when it is."""
+    """The differences between a value and a pattern; empty if it matches."""
     match pattern:
         case dict() if isinstance(value, dict):
             found: list[str] = []
@@ -81,7 +81,7 @@ def differences(pattern: Any, value: Any, where: str = "") -> list[str]:
 
 
 class Steady:
-    """Puts placeholders in the place of what differs from run to run: the same id is the same number wherever it stands."""
+    """Replaces values that differ between runs by placeholders: the same id gets the same number everywhere."""
 
     def __init__(self, names: Sequence[str], unsteady: Sequence[str] = ()) -> None:
         self._unsteady = frozenset(unsteady)
@@ -89,10 +89,10 @@ class Steady:
         self._names = names
 
     def of(self, value: Any, key: str = "") -> Any:
-        """The same value, the same in every run."""
+        """The value in a form that is the same in every run."""
         match value:
             case dict():
-                # A map has no order, and the first id seen is number 1.
+                # The metadata map has no order, so its keys are sorted before ids get their numbers.
                 items = (
                     sorted(cast("dict[str, Any]", value).items())
                     if key == "metadata"
@@ -102,7 +102,7 @@ class Steady:
             case list():
                 return [self.of(item, key) for item in cast("list[Any]", value)]
             case str():
-                # What a WebSocket's frame has as its code is a word of the contract, no secret.
+                # The code of a WebSocket frame is a word of the contract, not a secret.
                 masked = key in _MASKED and not (key == "code" and value.isupper())
                 return _MASKED[key] if masked else self._text(value)
             case float() if key in _NUMBERS:
@@ -115,7 +115,8 @@ class Steady:
             UUID, lambda found: self._ids.setdefault(found[0], f"<uuid {len(self._ids) + 1}>"), text
         )
         text = re.sub(TIME, "<time>", text)
-        # How often an agent's files were changed while the instance ran; the default one's are not.
+        # The version number shows how often an agent's files were changed while the instance ran; the default
+        # agent's files do not change.
         text = re.sub(r"\b(agents/(?!default)[a-z0-9-]+/versions)/\d+", r"\1/<version>", text)
         for number, name in enumerate(self._names, 1):
             text = text.replace(name, f"<tenant {number}>")

@@ -1,4 +1,4 @@
-"""What a case is: typed data, read from YAML. An unknown key is an error; `case.schema.json` says the same to an editor."""
+"""The model of a case: typed data, read from YAML. An unknown key is an error; `case.schema.json` tells editors the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.transports import Way
 FOLDER = Path(__file__).parent
 SCHEMA = FOLDER / "case.schema.json"
 FOLLOWING = "following.yaml"
-"""Cases of another shape: how clients follow a turn over cuts. See its head."""
+"""Cases of another shape: how clients follow a turn across cut connections. See its head."""
 
 Code = Literal[
     "INVALID_ARGUMENT", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "ALREADY_EXISTS", "ABORTED",
@@ -31,13 +31,13 @@ Pattern = Any
 
 
 class Strict(BaseModel):
-    """No unknown keys, nothing changed later."""
+    """Forbids unknown keys and later changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Step(Strict):
-    """Something that must have happened before the call; made over gRPC, and it must succeed. Exactly one of `call`, `hold`."""
+    """An action that must happen before the call; it is made over gRPC and must succeed. Exactly one of `call`, `hold`."""
 
     call: str = Field(default="", description="Service/Method")
     hold: str = Field(
@@ -70,7 +70,7 @@ class Raw(Strict):
 
 
 class Problem(Strict):
-    """The error that must come, on every way in."""
+    """The error that every transport must return."""
 
     code: Code
     reason: str = Field(description="errors.v1.Reason without its prefix")
@@ -80,7 +80,7 @@ class Problem(Strict):
 
 
 class Expect(Strict):
-    """Exactly one of the three."""
+    """Exactly one of the three fields must be set."""
 
     problem: Problem | None = None
     response: Pattern = None
@@ -103,7 +103,7 @@ class Expect(Strict):
 
 
 class Case(Strict):
-    """One call and what must come of it, the same on every way in."""
+    """One call and its expected result, the same on every transport."""
 
     name: str = Field(pattern="^[a-z0-9_]+$")
     why: str = ""

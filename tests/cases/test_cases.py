@@ -26,7 +26,7 @@ from tests.transports_ws import Ws, frames_of, steadily
 CASES = read_all()
 GOLDEN = FOLDER / "golden"
 AGENTS = FOLDER / "agents"
-"""The folders that the cases name, as a user would have them."""
+"""The folders that the cases name, with the content that a user would have there."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def spooled(instance: Instance) -> list[str]:
 
 
 def prepare(steps: Sequence[Step], tenant: Tenant, ways: Ways, holding: ExitStack) -> dict[str, str]:
-    """Make the steps; returns what they kept."""
+    """Run the steps; returns the values that they stored."""
     kept = {"none": "01900000-0000-7000-8000-000000000000"}
     for step in steps:
         if step.hold:
@@ -129,7 +129,7 @@ def check_golden(name: str, events: Any, way: Way) -> None:
 
 
 def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence[str], way: Way) -> Any:
-    """Hold an outcome against the expectation; returns it in the form that is the same in every run and on every way."""
+    """Compare an outcome with the expectation; returns it in the form that is the same in every run and on every transport."""
     expect = case.expect
     steady = Steady(names, case.unsteady)
     if expect.problem is not None:
@@ -161,7 +161,7 @@ def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence
 
 
 def ways_of(case: Case) -> Sequence[Way]:
-    """The ways in of a case. What goes over REST and streams a turn goes as events too."""
+    """The transports of a case. A case that runs over REST and streams a turn also runs over event streams."""
     events = case.method in EVENT_STREAMS and Way.REST in case.ways
     return [*case.ways, *([Way.SSE] if events else [])]
 

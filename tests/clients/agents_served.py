@@ -1,4 +1,4 @@
-"""Scripts that serve agents and teachers as the contract says, as far as a client can see it."""
+"""Scripts that serve agents and teachers as the contract says, as far as a client can observe it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def struct(values: dict[str, Any]) -> struct_pb2.Struct:
 
 
 def tutor(teachers: Sequence[tuple[str, str]] = ((ASHDOWN, "Ms Ashdown"),)) -> agent_pb2.Agent:
-    """The tutor, with these teachers to choose from."""
+    """The tutor, with these teachers as choices."""
     teacher: dict[str, Any] = {"type": "string", "title": "Teacher", "x-resource": "teachers"}
     if teachers:
         teacher["oneOf"] = [{"const": identity, "title": title} for identity, title in teachers]
@@ -65,7 +65,7 @@ def default() -> agent_pb2.Agent:
 
 @dataclass
 class ServedAgents:
-    """What there is; `admin`: whether the caller is one."""
+    """The agents and teachers; `admin`: whether the caller is an administrator."""
 
     agents: list[agent_pb2.Agent] = field(default_factory=lambda: [default(), tutor()])
     teachers: dict[str, teacher_pb2.Teacher] = field(default_factory=dict[str, teacher_pb2.Teacher])
@@ -75,7 +75,7 @@ class ServedAgents:
     """Name and etag of each teacher that was deleted."""
 
     def serve(self, server: Scripted) -> None:
-        """Put the scripts on the server."""
+        """Install the scripts on the server."""
         for path, script in {
             f"{CHAT}/ListAgents": self._list_agents,
             f"{CHAT}/GetAgent": self._get_agent,

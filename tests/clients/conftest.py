@@ -18,7 +18,7 @@ from tests.clients.scripted import KEY, Scripted
 
 
 def quick() -> Backoff:
-    """The client's backoff, a hundred times as fast: the order of events is tested, not the time."""
+    """The client's backoff, a hundred times faster: the tests check the order of events, not the time."""
     return Backoff(attempts=6, base=0.002, cap=0.05)
 
 

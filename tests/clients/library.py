@@ -1,4 +1,4 @@
-"""Scripts that keep documents as the contract says, as far as the command line can see it: keys, versions, refusals."""
+"""Scripts that store documents as the contract says, as far as the command line can observe it: keys, versions, refusals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ class Kept:
 
 @dataclass
 class ScriptedLibrary:
-    """What is in it, by collection and source_key; `in_flight` is how many were sent and not yet waited for, at most."""
+    """The documents in it, by collection and source_key; `in_flight` is the largest number of documents that
+    were sent and not yet waited for.
+    """
 
     documents: dict[tuple[str, str], Kept] = field(default_factory=dict[tuple[str, str], Kept])
     collections: set[str] = field(default_factory=lambda: {"collections/default"})
@@ -39,7 +41,7 @@ class ScriptedLibrary:
         return sorted(key for kept_in, key in self.documents if kept_in == collection)
 
     def serve(self, server: Scripted) -> None:
-        """Put the scripts on the server."""
+        """Install the scripts on the server."""
         for path, script in {
             f"{KNOWLEDGE}/ListFormats": self._list_formats,
             f"{KNOWLEDGE}/GetCollection": self._get_collection,
@@ -116,7 +118,7 @@ class ScriptedLibrary:
         return operation(name=name)
 
     async def serve_wait(self, request: Any, _: Context) -> operations_pb2.Operation:
-        """WaitOperation, for tests that put something before it."""
+        """WaitOperation, for tests that put another script before it."""
         await asyncio.sleep(0)
         self._now -= 1
         return self._results[request.name]

@@ -28,7 +28,7 @@ ADMIN = "responsa.admin.v1.AdminService"
 OPERATIONS = "google.longrunning.Operations"
 CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 KEY = "rsp_" + "k" * 43
-# Importing these registers their descriptors, which the scripts are found by.
+# Importing these modules registers their descriptors, and the scripts look methods up in them.
 CONTRACT = (admin_service_pb2, auth_service_pb2, chat_service_pb2, knowledge_service_pb2, operations_pb2)
 
 Context = aio.ServicerContext[Any, Any]
@@ -38,7 +38,7 @@ Stream = Callable[[Any, Context], AsyncIterator[Message]]
 
 @dataclass
 class Scripted:
-    """The server. `requests` holds what came, by "Service/Method"; a client stream is a list of its messages."""
+    """The server. `requests` holds the received requests, by "Service/Method"; a client stream is a list of its messages."""
 
     port: int = 0
     requests: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
@@ -97,7 +97,7 @@ class Scripted:
         return stream if outgoing else upload if incoming else unary
 
     async def start(self) -> None:
-        """Listen; on the port of before after a stop."""
+        """Listen; after a stop, on the same port as before."""
         scripted = self
 
         class Handlers(grpc.GenericRpcHandler):
@@ -128,7 +128,7 @@ def status(
     violations: Sequence[tuple[str, str, str]] = (),
     retry_after: float | None = None,
 ) -> status_pb2.Status:
-    """A status as Responsa makes them."""
+    """A status as Responsa builds it."""
     details: list[Message] = []
     if reason:
         details.append(error_details_pb2.ErrorInfo(reason=reason, domain="responsa", metadata=metadata))
@@ -249,7 +249,7 @@ def seqs(events: list[turn_pb2.TurnEvent]) -> list[int]:
 
 
 def attempts(server: Scripted, *scripts: Callable[[Any, Context], Frames]) -> None:
-    """The first stream, asked for or resumed, gets the first script, and so on; the last one stays."""
+    """The first stream, whether asked or resumed, gets the first script, and so on; further streams get the last script."""
     streams: list[Any] = []
 
     async def script(request: Any, context: Context) -> Frames:
@@ -262,7 +262,7 @@ def attempts(server: Scripted, *scripts: Callable[[Any, Context], Frames]) -> No
 
 
 async def complete(request: Any, __: Context) -> Frames:
-    """Frame by frame, from where it is asked to."""
+    """Send frame by frame, from the requested position."""
     events = whole_turn()
     last = request.after_seq if isinstance(request, chat_service_pb2.ResumeTurnRequest) else 0
     for through in (2, 5, 5, 6):
@@ -282,7 +282,7 @@ def operation(
     error: status_pb2.Status | None = None,
     name: str = OPERATION,
 ) -> operations_pb2.Operation:
-    """An operation that has ended with the result or the error; with neither it goes on."""
+    """An operation that has ended with the result or the error; without either it is still running."""
     progress = packed(document_pb2.IngestMetadata(document=DOCUMENT, passages_done=1, passages_total=2))
     made = operations_pb2.Operation(name=name, metadata=progress, done=bool(result or error))
     if result is not None:

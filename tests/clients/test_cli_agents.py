@@ -110,7 +110,7 @@ async def test_an_agent_that_is_not_there_is_told_with_those_that_are(
 async def test_parameters_are_typed_by_the_schema(
     server: Scripted, served: ServedAgents, responsa: CommandLine, agent: str
 ) -> None:
-    """Also for a version of the agent, whose own schema the server checks."""
+    """This also works for a version of the agent; the server checks the version's schema."""
     attempts(server, complete)
     given = [
         "teacher_id=ms ashdown",
@@ -134,11 +134,12 @@ async def test_parameters_are_typed_by_the_schema(
         "seeds": [1, 2],
         "free": {"a": 1},
     }
-    # A string stays one, whatever it looks like, and where nothing is said about it, it may be one.
+    # A string stays a string, whatever it looks like; where the schema does not restrict the type, a string
+    # is allowed.
     await responsa("ask", "--agent", "tutor", "-p", "teacher_id=12", "-p", "free=12 pages", "Who?")
     sent = json_format.MessageToDict(server.requests[ASK][1].options.parameters)
     assert sent == {"teacher_id": "12", "free": "12 pages"}
-    # Without an agent it is the default one, which has no parameters.
+    # Without an agent, the question goes to the default agent, which has no parameters.
     done = await responsa("ask", "-p", "x=1", "Who?")
     assert done.code == 2
     assert "agents/default has no parameter 'x'." in done.err
@@ -173,7 +174,7 @@ async def test_parameters_that_are_refused_are_told_with_the_choices(
     assert done.code == 2
     assert f"{ASHDOWN}  Ms Ashdown" in done.err
     assert "level" not in done.err
-    # What programs read is the server's own word.
+    # Programs read the server's exact words.
     assert done.lines[0]["error"]["message"] == "There is no such teacher."
 
     served.agents = [tutor(())]
@@ -277,7 +278,7 @@ async def test_files_are_checked_and_drawn_without_a_server(
     for named in ("mine", str(own), str(own / "agent.toml"), str(own.parent)):
         done = await responsa("agents", "check", named, RESPONSA_API_KEY="")
         assert (done.code, done.out.splitlines()) == (2, [line])
-    # All of this machine: the shipped ones and the user's own.
+    # All agents on this machine: the shipped ones and the user's.
     done = await responsa("agents", "check")
     assert done.code == 2
     assert line in done.out.splitlines()
@@ -289,7 +290,7 @@ async def test_files_are_checked_and_drawn_without_a_server(
     done = await responsa("agents", "graph", "mine")
     assert (done.code, done.out) == (2, "")
     assert line in done.err
-    # One's own agent takes the place of a shipped one of its id.
+    # A user's agent replaces a shipped agent with the same id.
     own.rename(own.with_name("default"))
     assert (await responsa("agents", "check", "default")).code == 2
     done = await responsa("agents", "check", "nobody")

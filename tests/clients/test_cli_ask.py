@@ -1,4 +1,4 @@
-"""`responsa ask`, `search`, `open`, `version`: what they print, where, and how they exit."""
+"""`responsa ask`, `search`, `open`, `version`: their output, its stream, and their exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`responsa eval dialogues`: what is decided, what is searched for, and what is counted."""
+"""`responsa eval dialogues`: the decisions, the searches, and the counts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def served(server: Scripted) -> ServedAgents:
 async def test_dialogues_are_decided_and_searched(
     server: Scripted, served: ServedAgents, library: ScriptedLibrary, responsa: CommandLine, tmp_path: Path
 ) -> None:
-    """The server finds the document on water by its title alone, which the answer before had cited."""
+    """The server finds the document on water only by its title, which the previous answer had cited."""
     for number, key in enumerate(("cells.md", "water.md")):
         document = document_pb2.Document(name=f"documents/{number}", source_key=key)
         library.documents["collections/tutor", key] = Kept(document, b"")
@@ -73,7 +73,7 @@ async def test_dialogues_are_decided_and_searched(
         "standAlone": figures(1, 1, 1, 1, 1),
     }
     assert line["agents"]["tutor"] == {name: value for name, value in line.items() if name != "agents"}
-    # Without its samples the server cannot tell.
+    # Without its samples the server cannot decide.
     library.documents.clear()
     done = await responsa("eval", "dialogues", file)
     assert done.code == 2
@@ -118,7 +118,7 @@ def test_figures_are_counted_apart() -> None:
         "recall": 0.6667,
         "always": 0.75,
     }
-    # What need not be looked up needs no telling whether it is a follow-up.
+    # A message that needs no documents needs no decision whether it is a follow-up.
     assert found["followUp"]["accuracy"] == pytest.approx(1 / 3, abs=1e-4)
     assert found["rewriting"]["followUps"] == figures(2, 0, 0, 0, 0.5)
     assert found["rewriting"]["standAlone"] == figures(1, 1, 0, 1, 0)

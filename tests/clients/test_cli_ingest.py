@@ -67,7 +67,7 @@ async def test_files_and_globs_have_the_keys_of_their_folder(
     folder = guide(tmp_path)
     done = await responsa("ingest", "guide/intro.md", "guide/**/*.txt", folder / "parts", cwd=tmp_path)
     assert done.code == 0, done.err
-    # parts/two.txt was found by the glob first; as a file of "parts" alone it would be another document.
+    # The glob found parts/two.txt first; given as a file of "parts" only, it would be another document.
     assert library.keys() == ["guide/intro.md", "guide/parts/two.txt", "parts/one.HTML"]
 
 

@@ -43,7 +43,7 @@ def served(server: Scripted) -> ServedAgents:
 
 @pytest.fixture
 def own(tmp_path: Path, served: ServedAgents) -> Path:
-    """The folder of an agent of this machine's own, with two documents and two teachers."""
+    """The folder of an agent on this machine, with two documents and two teachers."""
     folder = tmp_path / "home" / "agents" / "mine"
     (folder / "samples" / "corpus" / "parts").mkdir(parents=True)
     (folder / "agent.toml").write_text("")
@@ -63,7 +63,7 @@ async def test_samples_are_loaded_once_however_often(
     assert done.out == (
         "mine: 2 documents: 2 new, 0 changed, 0 unchanged, 0 failed, in collection theirs; 2 teachers: 2 new, 0 existing\n"
     )
-    # The agent says where, and files are known by their way from the corpus.
+    # The agent names the collection, and keys are paths relative to the corpus folder.
     assert library.keys("collections/theirs") == ["one.md", "parts/two.txt"]
     first = served.teachers["teachers/11111111-1111-4111-8111-111111111111"]
     assert (first.display_name, first.persona) == ("Ms One", "You are the first.")
@@ -81,7 +81,7 @@ async def test_samples_are_loaded_once_however_often(
     }
     assert first.persona == "Changed by somebody."
     assert len(server.requests[f"{ADMIN}/CreateTeacher"]) == 2
-    # Wherever one's own agents are.
+    # This works wherever the user's agents are.
     moved = own.parent.rename(own.parents[2] / "elsewhere")
     done = await responsa("samples", "load", "mine", RESPONSA_AGENTS__FOLDER=str(moved))
     assert (done.code, "2 unchanged" in done.out) == (0, True)
@@ -109,7 +109,7 @@ async def test_all_samples_are_those_of_agents_that_the_server_has(
     shipped = read(SHIPPED_AGENTS / "tutor")
     assert library.keys("collections/tutor") == [one.key for one in shipped.documents]
     assert len(served.teachers) == len(shipped.teachers) + 2
-    # Named, it is an error.
+    # If the option names it, it is an error.
     done = await responsa("samples", "load", "chat")
     assert done.code == 2
     assert "Known: default, tutor, mine." in done.err
@@ -169,12 +169,12 @@ async def test_teachers_are_made_shown_changed_and_deleted(
     assert done.out.splitlines() == [f"{NOWHERE}  Mr Ray", "a: 1", "", "New."]
     assert (await responsa("teachers", "update", NOWHERE, "--name", "X", "--etag", "2")).code != 0
     assert (await responsa("teachers", "update", NOWHERE, "--name", "Mr Ray", "--etag", "3")).code == 0
-    # One that is not there keeps all from being deleted.
+    # One missing item prevents all deletions.
     done = await responsa("teachers", "delete", NOWHERE, "11111111-1111-4111-8111-111111111111")
     assert (done.code, len(served.teachers)) == (2, 1)
     done = await responsa("teachers", "delete", NOWHERE, f"teachers/{NOWHERE}")
     assert (done.out, served.teachers) == (f"deleted {NOWHERE}  Mr Ray\n", {})
-    # It deletes only the teachers that it has shown, and none that were added later.
+    # It deletes only the teachers that it has listed, not those added later.
     assert served.deleted == [(f"teachers/{NOWHERE}", "4")]
 
 

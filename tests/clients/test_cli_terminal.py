@@ -1,4 +1,4 @@
-"""What only shows in a terminal, and Ctrl-C."""
+"""Behaviour that shows only in a terminal, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_progress_lives_on_the_terminal_and_the_answer_on_stdout(
 
 
 async def test_what_delays_an_answer_is_told_as_it_happens(server: Scripted, responsa: CommandLine) -> None:
-    """Its place in the queue, a connection that is lost, and another worker that starts over: the text shrinks to what stands."""
+    """Its place in the queue, a lost connection, and another worker that starts over: the displayed text shrinks to the valid part."""
     steps = [asyncio.Event() for _ in range(3)]
     restarted = turn_pb2.TurnAttemptRestarted(discard_from_seq=4, keep_bytes=7)
     again = delta(6, "wrote it. It was in 1898.", 7)

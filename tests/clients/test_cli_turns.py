@@ -1,4 +1,4 @@
-"""`responsa ask`, `resume` and `cancel` over lost connections: each event is printed once and at once, from any client."""
+"""`responsa ask`, `resume` and `cancel` across lost connections: each event is printed once and immediately, whichever client asked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MINE = "0192f3c8-0000-7000-8000-00000000000a"
 
 
 def ended(kind: str) -> turn_pb2.Turn:
-    """The turn, ended with an event of the kind."""
+    """The turn, ended with an event of this kind."""
     event = turn_pb2.TurnEvent(seq=3, attempt=1)
     getattr(event, kind).SetInParent()
     return turn_pb2.Turn(name=TURN, last_seq=3, terminal_event=event)

@@ -1,4 +1,4 @@
-"""What the client decides without a server: addresses, keys, when to try again."""
+"""Decisions that the client makes without a server: addresses, keys, and when to try again."""
 
 from __future__ import annotations
 

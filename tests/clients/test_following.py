@@ -1,4 +1,4 @@
-"""Asking and following: each event once, whatever happens to the stream."""
+"""Asking and following: each event arrives once, whatever happens to the stream."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ async def test_a_server_that_is_restarted_is_found_again(server: Scripted, drive
 
 
 async def test_progress_renews_the_patience(server: Scripted, driver: Driver) -> None:
-    """More cuts than the backoff has tries are borne, as long as each stream brings something new."""
+    """The client survives more cuts than the backoff has tries, as long as each stream brings a new event."""
     events = [started(), *(step(seq) for seq in range(2, 21)), answer(21)]
 
     async def one_more(request: Any, __: Context) -> Frames:
@@ -390,7 +390,7 @@ async def test_nobody_there_is_told_at_once(server: Scripted, driver: Driver) ->
 
 
 async def test_a_server_killed_before_its_first_word_is_asked_again(server: Scripted, driver: Driver) -> None:
-    """The server was there, so it may return: the client gives up at once only if no server has ever answered."""
+    """A server has answered before, so it may return: the client gives up at once only if no server has ever answered."""
 
     async def killed(_: Any, context: Context) -> Frames:
         await context.abort(grpc.StatusCode.UNAVAILABLE, "recvmsg:Connection reset by peer")

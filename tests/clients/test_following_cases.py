@@ -41,13 +41,13 @@ EVENTS: Mapping[str, Any] = TABLE["events"]
 TURN: str = TABLE["turn"]
 OTHER = TURN[:-1] + "9"
 HASTE = 0.005
-"""What a second of the table lasts here."""
+"""The real duration of one second of the table in these tests."""
 BASE = 0.001
 
 
 @dataclass
 class Heard:
-    """What a client's user got."""
+    """The results that a client's user got."""
 
     seqs: list[int] = field(default_factory=list[int])
     places: list[int] = field(default_factory=list[int])
@@ -63,7 +63,7 @@ class Heard:
 
 
 class Player:
-    """Plays the calls of a case, and keeps what was asked and over which connection."""
+    """Plays the calls of a case, and records each request and its connection."""
 
     def __init__(self, server: Scripted, case: Mapping[str, Any]) -> None:
         self.calls: list[Mapping[str, Any]] = case["calls"]
@@ -135,7 +135,8 @@ async def follow(
     silence = 0.2 if any(call.get("end") == "silent" for call in case["calls"]) else 60.0
     if not blocking:
         async with AsyncResponsa(server.url, KEY, backoff=backoff, patience=30, silence=silence) as client:
-            # The server has answered before, as far as this client knows: what follows is about streams.
+            # This client treats the server as one that has answered before, because the case is about
+            # streams.
             client._calls.connection.reached = True  # pyright: ignore[reportPrivateUsage]
             following: AsyncTurnStream = start(client, case, heard)
             try:

@@ -22,7 +22,7 @@ LETTERS = "aé漢😀 "
 
 
 class Log:
-    """A turn of up to four attempts; each may withdraw some text of the previous one."""
+    """A turn with up to four attempts; each may withdraw text of the previous one."""
 
     def __init__(self, rng: random.Random) -> None:
         self.events: list[turn_pb2.TurnEvent] = []
@@ -30,7 +30,8 @@ class Log:
         self._rng = rng
         self._attempt = 1
         self._add(started=turn_pb2.TurnStarted())
-        # Where an attempt may be taken over: the seq behind it, and the length of its text.
+        # The positions at which a new attempt may take over: the seq before it, and the length of the text so
+        # far.
         places = [(2, 0)]
         for attempt in range(1, rng.randint(1, 4) + 1):
             self._attempt = attempt
@@ -66,7 +67,7 @@ class Log:
         return [event for event in self.events if deltas or event.WhichOneof("event") != "delta"]
 
     def stream(self, after: int, *, deltas: bool) -> Iterator[Frame]:
-        """Frames of random lengths, heartbeats between them."""
+        """Frames of random lengths with heartbeats between them."""
         while after < len(self.events):
             if self._rng.random() < 0.2:
                 yield chat_service_pb2.ResumeTurnResponse(turn=TURN, after_seq=after, through_seq=after)
@@ -89,7 +90,7 @@ def following(opening: Opening) -> Following:
 
 
 def play(log: Log, follower: Following, rng: random.Random, *, deltas: bool) -> list[turn_pb2.TurnEvent]:
-    """Follow to the end over streams that are cut, send away or begin again."""
+    """Follow a turn to its end over streams that are cut, send the client away or restart."""
     handed: list[turn_pb2.TurnEvent] = []
     while not follower.ended:
         after = after_of(follower.begin())
@@ -138,7 +139,7 @@ def test_resumed_anywhere_the_rest_of_the_log_is_handed_out() -> None:
 
 
 def damage(frame: Frame, rng: random.Random) -> None:
-    """Change one thing about a frame that holds events."""
+    """Change one property of a frame that holds events."""
     event = rng.choice(frame.events)
     match rng.randrange(6):
         case 0:
@@ -156,7 +157,7 @@ def damage(frame: Frame, rng: random.Random) -> None:
 
 
 def test_a_damaged_stream_is_never_believed() -> None:
-    """The events before an error are the beginning of the log; a turn that succeeds ends with the log's own answer."""
+    """The events before an error are the beginning of the log; a successful turn ends with the log's answer."""
     cut, broken, whole = 0, 0, 0
     for seed in range(2000):
         rng = random.Random(seed)

@@ -1,4 +1,4 @@
-"""The command line and the clients against a real instance, whose server is killed in mid-answer."""
+"""The command line and the clients against a real instance whose server is killed during an answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.instance import Instance, eventually, instance_in, plain_environment
 SLOW = "tokens=80 pace_ms=50 tool=once"
 """A tool's call, then four seconds of text."""
 ENDLESS = "tokens=2000 pace_ms=50 tool=once"
-"""The same with so much text that only a cancel ends it."""
+"""The same, with so much text that only a cancel ends it."""
 QUICK = "tokens=10 pace_ms=5"
 
 
@@ -41,13 +41,15 @@ def living() -> Iterator[Instance]:
 
 
 def elsewhere(living: Instance) -> dict[str, str]:
-    """The environment of another machine: it knows an address and a key."""
+    """The environment of another machine: it has only an address and a key."""
     return plain_environment(RESPONSA_HOME="/nowhere", RESPONSA_URL=living.url, RESPONSA_API_KEY=living.key)
 
 
 @contextmanager
 def asked(living: Instance, *arguments: str) -> Generator[subprocess.Popen[str]]:
-    """A command as another machine gives it. One that still runs at the end of the block is ended: its test has failed."""
+    """A command as a user on another machine would run it. A command that still runs at the end of the block
+    is ended, because its test has failed.
+    """
     with subprocess.Popen(
         living.command(*arguments), env=elsewhere(living), stdout=subprocess.PIPE, text=True, cwd="/"
     ) as process:
@@ -58,7 +60,7 @@ def asked(living: Instance, *arguments: str) -> Generator[subprocess.Popen[str]]
 
 
 def until_first(process: subprocess.Popen[str], kind: str) -> list[dict[str, Any]]:
-    """The events printed up to the first of the kind."""
+    """The printed events up to the first one of this kind."""
     assert process.stdout is not None
     events: list[dict[str, Any]] = []
     while not events or kind not in events[-1]:
@@ -72,7 +74,7 @@ def the_rest(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
 
 
 def text_of(events: list[dict[str, Any]]) -> str:
-    """The text that the deltas make, less what was withdrawn."""
+    """The text of the deltas, without the withdrawn part."""
     text = b""
     for event in events:
         if "attemptRestarted" in event:
@@ -126,7 +128,7 @@ def test_ctrl_c_leaves_the_turn_running(living: Instance) -> None:
         events += the_rest(process)
         assert process.returncode == 130
     with Responsa(living.url, living.key) as client:
-        # It may have ended since; what matters is how.
+        # The turn may have ended since; only its outcome matters.
         (turn,) = [one for one in client.turns() if one.request_id == request_id]
         rest = list(client.resume(turn.name, int(events[-1]["seq"])))
     assert rest[-1].WhichOneof("event") == "answer"
@@ -176,7 +178,7 @@ def test_many_streams_over_a_killed_server(living: Instance) -> None:
     begun = threading.Semaphore(0)
 
     def follow(client: Responsa, number: int) -> None:
-        # Long enough that all begin before the first one ends.
+        # Long enough that all turns begin before the first one ends.
         question = f"tokens=160 pace_ms=50 seed={number}"
         with client.ask(question, agent="testing", include_deltas=True, on_notice=told.append) as stream:
             seqs = [next(stream).seq]

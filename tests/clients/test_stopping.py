@@ -1,4 +1,4 @@
-"""Resuming and stopping a turn by its name, and stopping it before its name is known."""
+"""Resuming and stopping a turn by its name, and stopping a turn before the client knows its name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ START = f"{CHAT}/StartTurn"
 
 
 def cancels(server: Scripted) -> asyncio.Event:
-    """The server cancels and tells so."""
+    """The server cancels the turn and says so."""
     cancelled = asyncio.Event()
 
     async def cancel(request: Any, __: Context) -> turn_pb2.Turn:
@@ -103,7 +103,7 @@ async def test_stop_ends_the_turn_and_its_stream(server: Scripted) -> None:
 
 @pytest.mark.parametrize("blocking", [True, False], ids=["blocking", "asyncio"])
 async def test_stop_before_the_turn_is_known_still_ends_it(server: Scripted, blocking: bool) -> None:
-    """The same request_id attaches to the turn, or makes it; then it is cancelled. The question that is under way gets what is left of it."""
+    """A call with the same request_id attaches to the turn or creates it; then the turn is cancelled. The question in progress gets the remaining time."""
     asked, cancelled = asyncio.Event(), cancels(server)
 
     async def slow(_: Any, __: Context) -> Frames:

@@ -39,7 +39,7 @@ WHO = Principal("acme", uuid7(), Role.USER, "api_key")
 
 
 class Folder:
-    """Files of agents: shipped ones, among them `default`, and a user's."""
+    """Files of agents: shipped agents, among them `default`, and a user's agents."""
 
     def __init__(self, root: Path) -> None:
         self.folders = Folders(root / "users", root / "shipped")
@@ -54,7 +54,7 @@ class Folder:
     def write(
         self, agent: str, greeting: str, *, shipped: bool = False, name: str = "", more: str = ""
     ) -> Path:
-        """An agent that greets with these words. more: further tables."""
+        """An agent that greets with these words. more: further TOML tables."""
         folder = self.path(agent, shipped=shipped)
         (folder / "prompts").mkdir(parents=True, exist_ok=True)
         (folder / "prompts" / "greeting.md").write_text(greeting + "\n")
@@ -82,7 +82,7 @@ class Town:
         options: LiveOptions | None = None,
         models: ModelSettings | None = None,
     ) -> AsyncGenerator[LiveAgents]:
-        """One that has started. Nothing is polled but when a test says so."""
+        """One that has started. Polling happens only when a test requests it."""
         shelf = Shelf()
         table = model_table(models or ModelSettings())
         parts = NodeParts(shelf, shelf, teachers=self.teachers)
@@ -110,5 +110,5 @@ async def said(agent: Agent, text: str = "Hello!") -> str:
 
 
 def served(agents: LiveAgents) -> Sequence[str]:
-    """The versions that questions asked now are answered by."""
+    """The versions that answer new questions."""
     return [one.version for one in agents.cards()]

@@ -1,4 +1,4 @@
-"""People, stores and a library for the contract tests."""
+"""Users, stores and a library for the contract tests."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def new_turn(
     parameters: str = "",
     max_cost_micros: int = 0,
 ) -> NewTurn:
-    """A turn to accept. pending: for any worker."""
+    """A turn to accept. pending: any worker may claim it."""
     return NewTurn(
         id=uuid7(),
         conversation_id=conversation or uuid7(),

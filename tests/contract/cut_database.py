@@ -1,4 +1,4 @@
-"""A database whose connections are lost when it matters."""
+"""A database whose connections are lost at critical moments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from responsa_server.stores.postgres.database import Connection, Database, State
 
 
 class CutDatabase(Database):
-    """Loses the connection after a successful COMMIT, so that the caller does not know its outcome. cut: how many times more, after so many (skip) that come through."""
+    """Loses the connection after a successful COMMIT, so that the caller does not know its outcome. cut: the
+    number of commits to cut, after `skip` commits that succeed.
+    """
 
     cut = 0
     skip = 0

@@ -54,7 +54,7 @@ class Gate:
 
 
 class GatedParser:
-    """The parser behind something: a gate, or a fault."""
+    """The parser behind a gate or a fault."""
 
     def __init__(self, parser: Parser, before: Callable[[], Awaitable[None]]) -> None:
         self._parser = parser
@@ -68,7 +68,7 @@ class GatedParser:
 
 
 class GatedEmbedder:
-    """The model behind a gate; counts the texts that it was given."""
+    """The model behind a gate; counts the texts that it received."""
 
     def __init__(self, embedder: Embedder, before: Callable[[], Awaitable[None]] | None = None) -> None:
         self._embedder = embedder
@@ -105,7 +105,7 @@ class GatedEmbedder:
 
 
 class House:
-    """The library of one database. No job runs but within `working`."""
+    """The library of one database. Jobs run only within `working`."""
 
     def __init__(
         self, urls: DatabaseUrls, database: Database, parser: Parser, embedder: Embedder, spool: Path
@@ -138,7 +138,7 @@ class House:
         embedder: Embedder | None = None,
         ingestions: IngestionStore | None = None,
     ) -> Ingest:
-        """The work on an operation, with any part replaced."""
+        """The processing of an operation, with any part replaced."""
         store = ingestions or self.ingestions
         indexer = Indexer(embedder or self.embedder, store, uuid7)
         return Ingest(store, parser or self.parser, indexer, self.waiting)
@@ -181,7 +181,7 @@ class House:
     async def take_in(
         self, who: Principal, text: str | bytes, key: str = "notes.md", **described: str
     ) -> Operation:
-        """Upload, and run the operation here and now."""
+        """Upload, and run the operation in this task."""
         operation = await self.upload(who, text, key, **described)  # type: ignore[arg-type]
         if not operation.done:
             await self.ingest().run(who.tenant_id, operation.id)
@@ -192,13 +192,13 @@ class House:
         return await self.library.wait_operation(who, operation.id, 60.0)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for what the database shows, for a minute at most."""
+        """Wait for a database condition, for at most a minute."""
         async with asyncio.timeout(60):
             while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - other sessions ring no bell
                 await asyncio.sleep(0.02)
 
     def rows(self, tables: Iterable[str] = TABLES) -> dict[str, int]:
-        """How many rows there are of all tenants, by table; empty tables are left out."""
+        """The number of rows of all tenants, by table, without empty tables."""
         found: dict[str, int] = {}
         with psycopg.connect(self.urls.superuser) as connection:
             for table in tables:
@@ -210,13 +210,13 @@ class House:
 
     def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Run SQL as the superuser."""
-        options = "-c search_path=public,procrastinate"  # the queue's triggers name nothing by schema
+        options = "-c search_path=public,procrastinate"  # the queue's triggers use names without a schema
         with psycopg.connect(self.urls.superuser, autocommit=True, options=options) as connection:
             cursor = connection.execute(query.encode(), values)
             return cursor.fetchall() if cursor.description else []
 
 
 async def pieces_of(content: bytes, size: int = 64 * 1024) -> AsyncIterator[bytes]:
-    """The bytes of an upload as they come."""
+    """The bytes of an upload in the pieces in which they arrive."""
     for start in range(0, len(content), size):
         yield content[start : start + size]

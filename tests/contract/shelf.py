@@ -41,7 +41,7 @@ def made(
         pieces(text, [Block(BlockKind.PARAGRAPH, 0, source.end)], language),
         first=ordinal == 0,
     )
-    # Once each, as the cache by hash sees to.
+    # Each text once, as the cache by hash ensures.
     distinct = list(dict.fromkeys(one.text for one in planned))
     vectors = dict(zip(distinct, embedder.embed_sync(distinct), strict=True))
     form = lexical_form(Analyzer(), title, (), text, language)

@@ -1,4 +1,4 @@
-"""Questions over a small handbook written for this test: answered with the right sentence, or refused."""
+"""Questions over a small handbook written for this test: each is answered with the right sentence or refused."""
 
 from __future__ import annotations
 

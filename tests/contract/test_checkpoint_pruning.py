@@ -1,4 +1,4 @@
-"""Checkpoints: for how long they are kept, and what ends them before that."""
+"""Checkpoints: how long they are kept, and what deletes them earlier."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RIVER = Question("How long is the river?")
 
 
 class PrunedStore(PostgresTurnStore):
-    """A turn store that tells when checkpoints have gone."""
+    """A turn store that reports when checkpoints have been deleted."""
 
     def __init__(self, store: PostgresTurnStore, pruned: asyncio.Event) -> None:
         self.__dict__.update(store.__dict__)
@@ -57,7 +57,7 @@ def house(database: Database) -> House:
 
 
 async def checkpointed(store: PostgresTurnStore, people: People, number: int) -> list[NewTurn]:
-    """So many running turns, each with a checkpoint."""
+    """This number of running turns, each with a checkpoint."""
     made = [new_turn() for _ in range(number)]
     for new in made:
         await store.accept(people.ann, new, cancelled)
@@ -140,7 +140,7 @@ async def test_the_end_of_a_turn_and_of_its_conversation_take_it_away_at_once(
     newer = new_turn(conversation=interrupted.conversation_id, on_busy=OnBusy.INTERRUPT)
     await turn_store.accept(people.ann, newer, cancelled)
     assert value(database_urls, LEFT) == [deleted.id]
-    # One that an error of ours left behind does not outlive its conversation.
+    # A checkpoint that a bug of ours left behind is deleted with its conversation.
     change(
         database_urls,
         "UPDATE responsa.turn SET state = 'failed', terminal = 'x', end_time = now() WHERE id = %s",
@@ -157,7 +157,7 @@ async def test_a_process_prunes_what_its_options_say(
     run_out(database_urls, young.id, old.id)
     change(database_urls, AGE, [young.id, old.id])
     change(database_urls, AGE.replace("25 h", "27 h"), [old.id])
-    # Without workers, so that nobody takes the turns.
+    # Without workers, so that no process claims the turns.
     options = TurnOptions(works=False, checkpoint_hours=26.0, prune_seconds=0.02)
     pruned = asyncio.Event()
     async with house.turns(options=options, store=lambda store: PrunedStore(store, pruned)):

@@ -1,6 +1,7 @@
 """The annotations for OpenAPI documents and generated clients: all are present, and each agrees with the contract.
 
-What needs an annotation is found by other means than the annotations: by the methods, by the rules, and by the forms of names that comments show.
+The test finds the places that need an annotation without the annotations: by the methods, by the rules, and
+by the forms of names in comments.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def fields_of(message: DescriptorProto) -> Iterator[FieldDescriptorProto]:
 
 
 def closure(types: Types, names: set[str]) -> set[str]:
-    """These messages and all that they hold."""
+    """These messages and all messages that they contain."""
     found: set[str] = set()
     while names:
         name = names.pop()
@@ -91,7 +92,7 @@ def comments(file: FileDescriptorProto) -> dict[tuple[int, ...], str]:
 
 
 def forms(files: FileDescriptorSet) -> Iterator[tuple[str, FieldDescriptorProto, set[tuple[str, bool]]]]:
-    """The texts that hold names, with the forms that their comments show: the plural, and whether it is a version's."""
+    """The fields that hold names, with the forms in their comments: the plural, and whether the name is a version's."""
     for file in ours(files):
         found = comments(file)
         for number, message in enumerate(file.message_type):
@@ -118,7 +119,7 @@ def patterns(files: FileDescriptorSet, types: Types) -> dict[str, list[str]]:
 
 
 def refuses_nothing_given(field: FieldDescriptorProto) -> bool:
-    """Whether the rules of a field refuse a request without it."""
+    """Whether the rules of a field reject a request without it."""
     rules = field.options.Extensions[validate_pb2.field]
     if rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE or field.proto3_optional:
         return False
@@ -131,7 +132,7 @@ def refuses_nothing_given(field: FieldDescriptorProto) -> bool:
 
 
 def missing(files: FileDescriptorSet) -> list[str]:
-    """What lacks an annotation, or has one that contradicts the contract."""
+    """The places without an annotation, or with one that contradicts the contract."""
     types, found = types_of(files), list[str]()
     made = resources(files, types)
     known = patterns(files, types)
@@ -179,7 +180,7 @@ def test_no_annotation_is_missing() -> None:
 
 
 def test_what_needs_one_is_found() -> None:
-    """The tests above see something: without this an empty search would pass."""
+    """This shows that the tests above find something: without it an empty search would pass."""
     types = types_of(current())
     assert {one.rpartition(".")[2] for one in resources(current(), types)} == {
         "Agent", "ApiKey", "Collection", "Conversation", "Document", "Message", "Passage", "Teacher", "Turn", "User"
@@ -207,7 +208,7 @@ def test_turns_conversations_and_keys_have_an_owner() -> None:
     assert owned == dict.fromkeys(("Turn", "Conversation", "ApiKey", "Collection"), "responsa/User")
 
 
-# Faults that are planted, to see that each is caught.
+# Planted faults, to show that each is found.
 
 
 def field(files: FileDescriptorSet, message: str, name: str) -> FieldDescriptorProto:

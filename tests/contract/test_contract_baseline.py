@@ -1,7 +1,7 @@
-"""The contract against what was published: protos/baseline.binpb is what clients were built with.
+"""The contract against its published state: clients were built with protos/baseline.binpb.
 
-buf sees names, numbers and types. It sees neither REST bindings nor validation rules, so these are compared here: what was bound stays bound, and what
-was valid stays valid.
+buf checks names, numbers and types. It checks neither REST bindings nor validation rules, so this test
+compares them: every binding must stay, and every valid request must stay valid.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ CURRENT = ROOT / "generated" / "descriptor.binpb"
 # Its stub is untyped.
 HTTP: Any = annotations_pb2.http
 
-# Rules whose number may only grow, and those whose number may only shrink, without refusing what was accepted. All others may not change.
+# Rules whose number may only grow, and rules whose number may only shrink, so that accepted requests stay
+# accepted. All other rules must not change.
 UPPER = frozenset({"max_len", "max_bytes", "max_items", "max_pairs", "lt", "lte"})
 LOWER = frozenset({"min_len", "min_bytes", "min_items", "min_pairs", "gt", "gte"})
 
@@ -101,7 +102,7 @@ def rules(files: FileDescriptorSet) -> dict[str, dict[str, object]]:
 
 
 def broken(before: FileDescriptorSet, after: FileDescriptorSet) -> list[str]:
-    """What is bound or valid in the first and no longer in the second; and rules that were dropped, on which clients may rely too."""
+    """Bindings and valid requests of the first contract that the second lacks; and removed rules, because clients may rely on those too."""
     found: list[str] = []
     new_bindings, new_rules = bindings(after), rules(after)
     for method, bound in bindings(before).items():
@@ -166,7 +167,7 @@ def test_protos_are_formatted(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# Faults that are planted, to see that each is caught.
+# Planted faults, to show that each is found.
 
 
 def message_of(files: FileDescriptorSet, name: str) -> DescriptorProto:
@@ -290,7 +291,7 @@ def test_buf_catches_what_has_no_comment(tmp_path: Path) -> None:
 
 
 def differences(left: Path, right: Path) -> list[str]:
-    """Files that are not the same in both folders, as paths; what Python leaves behind is passed over."""
+    """The paths of files that differ between the two folders; Python's caches are ignored."""
     names = {
         path.relative_to(folder)
         for folder in (left, right)

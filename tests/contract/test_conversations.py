@@ -269,7 +269,7 @@ async def test_turns_are_listed_newest_first_and_filtered(
 
 
 class Timed(PostgresConversationStore):
-    """Looks at how long the server gives a transaction whose locks others wait for."""
+    """Observes how long the server gives a transaction whose locks other sessions wait for."""
 
     bounds: ClassVar[dict[str, str]] = {}
 

@@ -51,7 +51,7 @@ async def test_a_statement_has_its_time_and_each_role_its_plans(database_urls: D
                     "SELECT current_setting('statement_timeout'), current_setting('plan_cache_mode')"
                 )
                 assert await cursor.fetchone() == ("30s", plans)
-        # If a session stops while it holds a lock that others wait for, the server ends it.
+        # If a session stops while it holds a lock that others wait for, the server ends that session.
         limit: LiteralString = "SELECT current_setting('transaction_timeout') AS limit"
         ((together,),) = await database.together("acme", [(limit, {})])
         found = [together["limit"]]
@@ -104,7 +104,7 @@ async def test_whoever_locks_a_conversation_and_then_its_turn_has_a_limit(
         for table, calls in kept.items():
             for call in calls:
                 async with locked(database_urls, table, {"turn": new.id, "conversation": place}[table]):
-                    # Without the limit it would wait for as long as a statement may take.
+                    # Without the limit the waiting session would wait as long as the statement timeout.
                     with pytest.raises(Unavailable):
                         async with asyncio.timeout(10):
                             await call()
@@ -135,7 +135,7 @@ async def test_a_cancelled_caller_does_not_cut_a_transaction_and_closing_awaits_
 
 
 def test_every_public_method_of_a_store_runs_to_its_end() -> None:
-    """No call of the database stands directly in a task that a caller may cancel (psycopg#1345, #1371)."""
+    """No database call runs directly in a task that a caller may cancel (psycopg#1345, #1371)."""
     unprotected: list[str] = []
     methods = 0
     for module in pkgutil.iter_modules(postgres.__path__, postgres.__name__ + "."):
@@ -147,7 +147,7 @@ def test_every_public_method_of_a_store_runs_to_its_end() -> None:
             if "database" not in inspect.signature(made).parameters:
                 continue
             for method, function in inspect.getmembers(made, inspect.iscoroutinefunction):
-                # Methods that are given a connection are parts of another store's transaction.
+                # Methods that receive a connection are parts of another store's transaction.
                 if not method.startswith("_") and "connection" not in inspect.signature(function).parameters:
                     methods += 1
                     if not hasattr(function, "__wrapped__"):
@@ -167,7 +167,7 @@ async def test_who_waits_through_an_outage_is_served_after_it(caplog: pytest.Log
         while True:
             if any("cannot be reached" in record.message for record in caplog.records):
                 return
-            await asyncio.sleep(0.01)  # between two looks at the condition
+            await asyncio.sleep(0.01)  # between two checks of the condition
 
     with throwaway_postgres() as postgres:
         database = Database(postgres.dsn("app"), postgres.dsn("log"), size=2)

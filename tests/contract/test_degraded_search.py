@@ -48,7 +48,7 @@ NO_STATISTICS: LiteralString = "REVOKE SELECT ON responsa.term_stat FROM respons
 
 
 class Failing:
-    """The model, failing as its library would."""
+    """The model, which fails as its library would."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
@@ -79,7 +79,7 @@ def evidence(database: Database, embedder: Embedder, seconds: float = SEARCH_SEC
 
 
 def damage_index(urls: DatabaseUrls, statement: LiteralString = NO_INDEX) -> None:
-    """Searching vectors (or words) fails from now on; all else goes on."""
+    """Searching vectors (or words) fails from now on; everything else continues."""
     with psycopg.connect(urls.superuser) as connection:
         connection.execute(statement)
 
@@ -180,7 +180,7 @@ async def test_what_the_database_refuses_a_search_is_a_part_that_is_away(
 
 @asynccontextmanager
 async def held(urls: DatabaseUrls, *tables: str) -> AsyncGenerator[None]:
-    """Nobody else can read these tables during the block."""
+    """No other session can read these tables during the block."""
     async with await psycopg.AsyncConnection.connect(urls.superuser) as connection:
         names = sql.SQL(", ").join(sql.Identifier("responsa", one) for one in tables)
         await connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(names))

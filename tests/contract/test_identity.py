@@ -1,4 +1,4 @@
-"""Identity on real PostgreSQL: credentials, sessions, keys, tenants and what is audited."""
+"""Identity on real PostgreSQL: credentials, sessions, keys, tenants and the audit log."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def audited(urls: DatabaseUrls) -> list[tuple[str, str, str]]:
 
 
 def forget_time(urls: DatabaseUrls, table: str) -> None:
-    """Put the end of all rows into the past."""
+    """Set the expiry of all rows to the past."""
     with psycopg.connect(urls.superuser) as connection:
         connection.execute(f"UPDATE responsa.{table} SET expire_time = now() - interval '1 second'")  # type: ignore[arg-type]
 
@@ -185,9 +185,7 @@ async def test_a_key_is_made_once_for_a_request_id_and_its_secret_told_once(
     again, none = await identity.create_api_key(who, "laptop", ends, request)
     assert (again.id, again.revoke_time is not None, none) == (made.id, True, "")
     other, _ = await person(identity)
-    theirs, own = await identity.create_api_key(
-        other, "laptop", ends, request
-    )  # a user's ids are the user's own
+    theirs, own = await identity.create_api_key(other, "laptop", ends, request)  # ids belong to one user
     assert theirs.id != made.id
     assert own
     assert len((await identity.list_api_keys(who, NEWEST)).items) == 2

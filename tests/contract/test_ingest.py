@@ -32,13 +32,13 @@ LONG = "# Rivers\n\n" + "".join(SECTION.format(number, 100 + number) for number 
 
 @pytest.fixture(autouse=True)
 async def short_passages(house: House, people: People) -> None:
-    """Many passages of few vectors."""
+    """Many passages with few distinct vectors."""
     for who in (people.ann, people.eve):
         await house.library.create_collection(who, "default", "", Chunking(64, 0))
 
 
 class GatedIngestions(IngestionStore):
-    """Stops before the named step until its gate is opened."""
+    """Stops before the named step until its gate opens."""
 
     gate: Gate
     step: str
@@ -61,7 +61,7 @@ class GatedIngestions(IngestionStore):
 
 
 def stopping(house: House, stage: str, gate: Gate) -> Ingest:
-    """Work that stands still at a stage."""
+    """Processing that is stopped at a stage."""
     match stage:
         case "parsing":
             return house.ingest(parser=GatedParser(house.parser, gate.pass_through))
@@ -113,7 +113,7 @@ async def test_a_worker_that_was_killed_is_resumed_by_the_next(
     operation = await house.upload(people.ann, LONG, "rivers.md")
     task = await house.ingestions.begin("acme", operation.id)
     assert task is not None
-    # The state after a killed process: a running job and a silent worker.
+    # The state after a process was killed: a running job and a silent worker.
     house.ask(
         """WITH dead AS (
             INSERT INTO procrastinate.procrastinate_workers (last_heartbeat)

@@ -71,7 +71,7 @@ async def test_canonical_text_comes_whole_and_in_order(house: House, people: Peo
     operation = await house.upload(people.ann, text, "long.txt")
     task = await house.ingestions.begin("acme", operation.id)
     assert task is not None
-    # Parsed, but embedded another day: the text is what is read here.
+    # Parsed, but not embedded: this test reads only the text.
     canonical = CanonicalText(text.encode(), "long", "text/plain", "de", "text")
     await house.ingestions.parsed(task.claim, canonical, 1)
     offset, parts = 0, list[str]()
@@ -237,7 +237,7 @@ async def test_who_may_do_what_with_an_operation(house: House, people: People) -
     with pytest.raises(NotPermitted):
         await library.cancel_operation(carol, operation.id)
     await library.cancel_operation(people.ann, operation.id)  # owns the collection
-    for act in (library.cancel_operation, library.delete_operation):  # whether it has ended changes nothing
+    for act in (library.cancel_operation, library.delete_operation):  # with the same result after its end
         with pytest.raises(NotPermitted):
             await act(carol, operation.id)
     await library.delete_operation(people.ann, operation.id)
@@ -248,7 +248,7 @@ async def test_who_may_do_what_with_an_operation(house: House, people: People) -
 
     operation = await house.upload(people.bob, TEXT, collection="rivers")
     await library.delete_document(people.bob, operation.document_id)
-    with pytest.raises(NotPermitted):  # the document is gone, and who owned it with it
+    with pytest.raises(NotPermitted):  # the document is deleted, and with it the record of its owner
         await library.delete_operation(people.ann, operation.id)
     await library.delete_operation(people.bob, operation.id)
 
@@ -261,7 +261,7 @@ async def test_who_may_replace_a_document(house: House, people: People) -> None:
         await house.upload(people.ann, TEXT + "More.", collection="rivers")
     assert caught.value.reason is Reason.ROLE_REQUIRED
     assert house.rows() == before
-    # The same bytes change nothing, so anybody may send them.
+    # The same bytes change nothing, so any user may send them.
     assert (await house.upload(people.ann, TEXT, collection="rivers")).document_id == operation.document_id
     for version, who in enumerate((people.bob, replace(people.ann, role=Role.ADMIN)), start=2):
         changed = await house.upload(who, TEXT + "More." * version, collection="rivers")

@@ -1,4 +1,4 @@
-"""The passages' store with other sessions: the cache of vectors, long statements, callers that leave."""
+"""The passages' store under concurrent sessions: the cache of vectors, long statements, callers that disconnect."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_workers_that_need_the_same_vectors_do_not_wait_for_each_other(
     async with shelf.database.tenant("acme") as first, shelf.database.tenant("acme") as second:
         for connection in (first, second):
             await connection.execute("SET LOCAL lock_timeout = '5s'")
-        # Each has what the other asks for next.
+        # Each session has the rows that the other requests next.
         for connection, hashes in (
             (first, known[:30]),
             (second, known[20:]),
@@ -158,7 +158,7 @@ def _one(urls: DatabaseUrls, query: LiteralString) -> tuple[Any, ...] | None:
 
 
 def backends(urls: DatabaseUrls, condition: LiteralString = "") -> set[int]:
-    """The server's processes of the app role's connections."""
+    """The server processes of the app role's connections."""
     with psycopg.connect(urls.superuser) as connection:
         return {row[0] for row in connection.execute(BACKENDS + condition).fetchall()}
 

@@ -169,7 +169,7 @@ NEAREST: Final = "SELECT passage_id FROM responsa.search_nearest(%s, NULL, '{}',
 
 
 async def foreign(shelf: Shelf, rival: Shelf, query: LiteralString) -> set[UUID]:
-    """What a search as acme returns of rival's passages."""
+    """The passages of tenant `rival` that a search by tenant `acme` returns."""
     async with rival.database.tenant("rival") as connection:
         cursor = await connection.execute("SELECT id FROM responsa.passage")
         theirs = {row[0] for row in await cursor.fetchall()}
@@ -234,7 +234,7 @@ async def fill(
     version: int = 1,
     live: bool = True,
 ) -> list[UUID]:
-    """One passage a vector, all of one document."""
+    """One passage for each vector, all in one document."""
     document = document or uuid7()
     new = [
         NewPassage(
@@ -276,7 +276,7 @@ async def test_a_version_that_is_being_indexed_takes_no_place_from_those_that_ar
     document = uuid7()
     ids = await fill(shelf, list(own), document)
     wanted = own[7]
-    # All of the new version is nearer to the question than all that is searched but one.
+    # All passages of the new version are nearer to the question than all searchable passages but one.
     await fill(shelf, list(wanted + 0.02 * random_vectors(6, 1_000)), document, version=2, live=False)
     other = "passage_vector_tenant" if index == "passage_vector_embedding" else "passage_vector_embedding"
     with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
@@ -288,7 +288,7 @@ async def test_a_version_that_is_being_indexed_takes_no_place_from_those_that_ar
     best = {ids[place] for place in sorted(range(len(ids)), key=lambda one: -nearness[one])[:20]}
     assert len(found) == 20
     assert ids[7] in found
-    # The graph is approximate; before, it found one of them.
+    # The index graph is approximate; before the fix, the search found one of them.
     assert len(found & best) >= (20 if index == "passage_vector_tenant" else 12)
 
 

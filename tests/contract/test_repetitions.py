@@ -1,4 +1,4 @@
-"""A document that repeats itself does not hide the others from the vector index."""
+"""Documents with repeated text do not hide other documents from the vector index."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RIVERS = "# Rivers\n\n" + "".join(
     f"The river number {number} is {100 + number} kilometres long and rises in region {number}.\n\n"
     for number in range(120)
 )
-# Of each vector of the rivers, whether the index leads to it (or to one as near).
+# For each vector of the rivers, whether the index finds it (or one equally near).
 FOUND = """
 SELECT count(*) FILTER (WHERE nearest.distance < 0.001), count(*)
 FROM responsa.passage_vector AS v JOIN responsa.passage AS p ON p.id = v.passage_id AND p.title = 'Rivers'

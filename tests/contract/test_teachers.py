@@ -66,7 +66,7 @@ async def test_a_teacher_is_kept_as_given_and_changed_by_what_is_named(
     changed = await teachers.update(people.ann, made.id, whole, "")
     assert (changed.display_name, changed.persona, changed.parameters) == ("B", "Strict.", {})
     assert len({made.etag, renamed.etag, changed.etag}) == 3
-    # A change without fields changes nothing.
+    # An update without fields changes nothing.
     assert await teachers.update(people.ann, made.id, TeacherChange(), changed.etag) == changed
     await teachers.delete(people.ann, made.id, changed.etag)
     with pytest.raises(NotFound):
@@ -88,7 +88,7 @@ async def test_an_etag_that_is_not_the_teachers_changes_nothing(
             assert caught.value.reason is Reason.ETAG_MISMATCH
             assert caught.value.metadata == {"resource_name": names.teacher(made.id)}
     assert await teachers.get(people.ann, made.id) == current
-    # Nor does the etag of an earlier one of the same id.
+    # The etag of an earlier teacher with the same id is refused, too.
     await teachers.delete(people.ann, made.id, "")
     again = await teachers.create(people.ann, replace(ADA, id=made.id), None)
     assert again.revision == made.revision
@@ -159,7 +159,7 @@ async def test_an_id_that_is_taken_makes_no_second_teacher(
             "resource_name": names.teacher(identity),
         }
     assert await teachers.get(people.ann, identity) == made
-    # What failed has not used the request_id up.
+    # A failed call does not use up the request_id.
     assert (await teachers.create(people.bob, ADA, request_id)).display_name == "Ada"
 
 
@@ -184,7 +184,7 @@ async def test_a_request_id_makes_one_teacher_however_often_it_is_sent(
             "resource_name": names.teacher(made[0].id),
             "difference": difference,
         }
-    # It is its user's own.
+    # It belongs to its user only.
     assert (await teachers.create(people.bob, ADA, request_id)).id != made[0].id
     assert value(database_urls, "SELECT count(*) FROM responsa.teacher") == 2
 
@@ -209,7 +209,7 @@ async def test_pages_hold_every_teacher_once_in_order(
 ) -> None:
     for name in ("b", "a", "ä", "B", "a", "c"):
         await teachers.create(people.ann, replace(ADA, display_name=name), None)
-    # Two at the same moment: the id decides.
+    # Two turns of the same moment: the id decides their order.
     change(
         database_urls,
         "UPDATE responsa.teacher SET create_time = '2026-01-01T00:00Z' WHERE display_name = 'a'",
@@ -250,7 +250,7 @@ async def test_a_list_is_narrowed_by_name_and_time_and_by_nothing_else(
 
 
 async def test_texts_are_bounded_in_bytes(teachers: PostgresTeachers, people: People) -> None:
-    """The contract says so before; this is what stands behind it."""
+    """The contract already refuses this; the test checks the layer behind it."""
     largest = NewTeacher("ä" * (MAX_DISPLAY_NAME_BYTES // 2), "ä" * (MAX_PERSONA_BYTES // 2), {})
     assert (await teachers.create(people.ann, largest, None)).persona == largest.persona
     for broken in (

@@ -1,4 +1,4 @@
-"""Calls of tools that no event can tell."""
+"""Tool calls for which the log can hold no event."""
 
 from __future__ import annotations
 

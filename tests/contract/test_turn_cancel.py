@@ -1,4 +1,4 @@
-"""Turns that are ended from outside, from whichever process."""
+"""Turns that are ended from outside, by any process."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_administrators_of_the_tenant_may_and_nobody_else(house: House, pe
                 await turns.cancel(who, accepted.turn_id)
         admin = replace(people.bob, role=Role.ADMIN)
         assert (await turns.cancel(admin, accepted.turn_id)).state is TurnState.CANCELLED
-        with pytest.raises(NotFound):  # to end it is one thing, to read it another
+        with pytest.raises(NotFound):  # ending the turn and reading its end are two calls
             await turns.store.get(admin, accepted.turn_id)
         assert events_of(await followed(turns, people.ann, accepted.turn_id))[-1]["by"] == "administrator"
         own = await turns.accept(admin, RIVER, None)
@@ -226,7 +226,7 @@ async def test_who_may_not_see_a_turn_ends_nothing_by_leaving(house: House, peop
         accepted = await turns.accept(people.ann, RIVER, None, cancel_on_disconnect=True)
         own = await turns.accept(people.bob, RIVER, None, cancel_on_disconnect=True)
         turns.left(people.bob, accepted.turn_id)
-        turns.left(people.bob, own.turn_id)  # begun later, so looked at later
+        turns.left(people.bob, own.turn_id)  # began later, so its check comes later
         assert await ended(turns, people.bob, own.turn_id) is TurnState.CANCELLED
         assert not (await turns.store.get(people.ann, accepted.turn_id)).state.terminal
 
@@ -245,7 +245,8 @@ async def test_it_goes_on_while_somebody_follows_it_from_another_process(
         while await house.value("SELECT count(*) FROM responsa.turn_follower") < 2:  # noqa: ASYNC110  only the store tells
             await asyncio.sleep(0)
         await first.leave()
-        # Long enough for a cancel that should not come: another turn, left at the same time, is ended meanwhile.
+        # Long enough for a wrong cancel to happen: another turn, left at the same time, is cancelled
+        # meanwhile.
         witness = await turns.accept(people.bob, RIVER, None, cancel_on_disconnect=True)
         watcher = Stream(turns, people.bob, witness.turn_id)
         await watcher.told.wait()

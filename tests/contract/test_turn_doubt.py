@@ -1,4 +1,4 @@
-"""A connection that breaks off around a commit: whether it came through or not, the turn is the same."""
+"""A connection that is lost around a commit: the turn is the same whether the commit succeeded or not."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_a_cancel_ends_a_turn_once(house: House, people: People, place: Fa
 
 
 class Meanwhile:
-    """Faults: once armed, the answer to an accept is lost, after something else has happened."""
+    """Faults: once armed, the response to an accept is lost, after an action of the test."""
 
     def __init__(self) -> None:
         self.work: Callable[[], Awaitable[None]] | None = None
@@ -151,7 +151,7 @@ class Gated(Script):
 async def test_a_turn_that_was_stopped_before_its_run_began_is_not_run_under_an_older_epoch(
     house: House, people: People
 ) -> None:
-    """The process stands still between the commit of its accept and the begin, longer than a lease, and then claims before it begins."""
+    """The process pauses between the commit of its accept and the begin, for longer than a lease, and then claims before it begins."""
     gate = asyncio.Event()
     faults, script = Held(), Script([SEARCHING, gate, answer()])
     async with house.turns(script, QUICK, faults=faults) as turns:
@@ -169,7 +169,7 @@ async def test_a_turn_that_was_stopped_before_its_run_began_is_not_run_under_an_
 
 
 class Held:
-    """Faults: an accept that is committed waits here."""
+    """Faults: a committed accept waits here."""
 
     def __init__(self) -> None:
         self.reached, self.go = asyncio.Event(), asyncio.Event()

@@ -1,4 +1,4 @@
-"""Questions that wait for the one before them."""
+"""Questions that wait for the previous one in their conversation."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_their_place_is_told_as_it_changes(house: House, people: People) -
                     rows.append(one)
                 elif isinstance(one, Heartbeat) and (not places or places[-1] != one.queue_place):
                     places.append(one.queue_place)
-                    # 2, then 1 once the first is done, then 0 once its own time has come.
+                    # 2, then 1 once the first is done, then 0 when its turn to run has come.
                     gates[len(places) - 1].set()
         assert places == [2, 1, 0]
         assert [one["kind"] for one in events_of(rows)] == ["started", "status", "answered"]

@@ -1,4 +1,4 @@
-"""Hints over a real Redis, which may come and go."""
+"""Hints over a real Redis that may stop and restart."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def test_a_part_of_a_message_is_no_other_message(sender: UUID, hint: Hint, data:
     message = encode(sender, hint)
     cut = message[: data.draw(st.integers(0, len(message) - 1))]
     understood = decode(cut)
-    # A list of turns does not encode its length: a shorter one is a valid list, too.
+    # The encoding of a list of turns does not contain its length: a shortened list is valid, too.
     assert understood is None or isinstance(understood[1], Interest)
 
 
 class Ear:
-    """A process that listens, and what it has heard."""
+    """A process that listens, and the hints that it has received."""
 
     def __init__(self, url: str) -> None:
         self.relay = RedisRelay(url)
@@ -90,7 +90,7 @@ async def ears(url: str, *, heard: bool = True) -> AsyncGenerator[tuple[Ear, Ear
 
 @pytest.fixture
 async def own_redis(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
-    """A Redis of this test's own, not started."""
+    """A Redis for this test, not started."""
     layout = Layout.of(tmp_path / "home").prepare()
     part = EmbeddedRedis(layout)
     yield part
@@ -148,7 +148,7 @@ async def test_it_comes_back_after_a_flush_and_a_restart(own_redis: EmbeddedRedi
 
 
 class Stumbles(RedisRelay):
-    """A relay whose next round of sending raises what nobody foresaw."""
+    """A relay whose next round of sending raises an unexpected error."""
 
     stumbles = True
 
@@ -212,7 +212,7 @@ async def test_a_redis_that_says_nothing_any_more_is_known_to_be_away_and_found_
 ) -> None:
     monkeypatch.setattr(redis_relay, "_CHECK_SECONDS", 0.1)
     mute = Mute(redis_url)
-    # The path of a socket has to be short.
+    # The path of a socket must be short.
     with TemporaryDirectory() as folder:
         relay = RedisRelay(await mute.start(Path(folder) / "redis.sock"))
         with capture_logs() as logs:

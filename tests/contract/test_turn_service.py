@@ -1,4 +1,4 @@
-"""Turns as callers meet them: accepted, followed, waited for, drained, swept."""
+"""Turns from a caller's view: accepted, followed, waited for, drained, swept."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ async def test_a_turn_that_takes_too_long_is_stopped(house: House, people: Peopl
 
 
 class Costly(Script):
-    """Is in the midst of a model's call when it is stopped."""
+    """It is stopped during a model call."""
 
     used = ModelUsed("a:m", Usage(input_tokens=7, output_tokens=2))
 
@@ -411,7 +411,7 @@ async def test_citations_in_the_conversation_are_those_of_the_answer(house: Hous
 
 @dataclass
 class Stubborn(Script):
-    """An agent that ignores a request to end, and fails at last."""
+    """An agent that ignores a request to end, and finally fails."""
 
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
 

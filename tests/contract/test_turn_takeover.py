@@ -31,7 +31,7 @@ def house(database: Database) -> House:
 
 
 async def seen(turns: Turns, people: People, turn_id: Any, through: int) -> None:
-    """Wait until the log has come so far."""
+    """Wait until the log has reached this seq."""
     async with aclosing(turns.follow(people.ann, turn_id)) as news:
         async for one in news:
             if isinstance(one, LogRow) and one.last_seq >= through:
@@ -41,7 +41,9 @@ async def seen(turns: Turns, people: People, turn_id: Any, through: int) -> None
 async def taken_over(
     house: House, people: People, first: Script, second: Script, through: int, link: Link
 ) -> list[dict[str, Any]]:
-    """What followers of a turn see whose first worker is cut off once the log has come to `through`: the same on both processes."""
+    """The frames that followers of a turn receive if its first worker loses its connection once the log has
+    reached `through`: the same on both processes.
+    """
     async with house.turns(first, QUICK, store=link.on) as old, house.turns(second, IDLE) as reader:
         accepted = await old.accept(people.ann, RIVER, None)
         turn_id = accepted.turn_id
@@ -53,7 +55,7 @@ async def taken_over(
         async with house.turns(second, QUICK):
             await second.begun.wait()
             link.cut = False
-            await first.closed.wait()  # it has found out, and stopped
+            await first.closed.wait()  # it has noticed the loss, and stopped
             log = await far
             assert await near == log
             assert await followed(reader, people.ann, turn_id) == log
@@ -148,7 +150,7 @@ async def test_what_the_lost_worker_had_spent_is_booked(house: House, people: Pe
         await house.expire(accepted.turn_id)
         async with house.turns(second, QUICK) as new:
             turn = await new.wait(people.ann, accepted.turn_id)
-            assert turn.usage == Usage(5)  # what its own end says
+            assert turn.usage == Usage(5)  # the terminal event that the turn itself reports
             assert second.tasks[0].meter.usage == Usage(1, 1, 1)
             link.cut = False
             while not link.booked:  # noqa: ASYNC110  only the store tells
@@ -204,7 +206,7 @@ async def test_a_process_whose_own_lease_ran_out_goes_on_with_its_turn(house: Ho
         await script.waiting.wait()
         await seen(turns, people, accepted.turn_id, 2)
         await house.expire(accepted.turn_id)
-        for _ in range(2):  # the first may have begun before
+        for _ in range(2):  # the first worker may have begun before
             link.claimed.clear()
             await link.claimed.wait()
         gate.set()
@@ -239,7 +241,7 @@ async def test_a_turn_that_comes_back_is_run_though_its_last_run_here_is_still_e
     async with house.turns(script, QUICK) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         await script.begun.wait()
-        async with house.database.log() as connection:  # somebody has taken it, and gave it back
+        async with house.database.log() as connection:  # another worker has claimed and released it
             given_back = "UPDATE responsa.turn SET epoch = 2, lease_until = '-infinity' WHERE id = %s"
             await connection.execute(given_back, (accepted.turn_id,))
         try:

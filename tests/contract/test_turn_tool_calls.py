@@ -1,4 +1,4 @@
-"""An interrupted tool call has an outcome, too: unknown."""
+"""An interrupted tool call also has an outcome: unknown."""
 
 from __future__ import annotations
 

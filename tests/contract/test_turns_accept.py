@@ -268,7 +268,7 @@ async def test_a_question_about_a_collection_that_is_not_there_is_refused_and_le
             with pytest.raises(NotFound) as refused:
                 await turn_store.accept(people.ann, new, cancelled)
             assert refused.value.metadata["resource_name"] == "collections/birds"
-    # Another tenant's is not there either.
+    # A turn of another tenant counts as missing, too.
     with pytest.raises(NotFound):
         await turn_store.accept(people.eve, new_turn(collections=("plants",)), cancelled)
     assert count(database_urls) == before

@@ -1,4 +1,4 @@
-"""Turns that another process ends: by a call, or because nobody follows them. The first terminal event wins, and no event follows it."""
+"""Turns that another process ends, by a call or because they have no followers. The first terminal event wins, and no event follows it."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ async def test_a_cancel_and_a_finish_that_race_have_one_winner_that_both_name(
 async def test_without_its_locks_a_cancel_would_end_what_was_finished_meanwhile(
     database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """The guard is the turn's row: locked, and looked at once it is."""
+    """The guard is the lock on the turn's row, which is checked after the lock."""
     blind = Edited(
         ("hold_conversation", "FOR NO KEY UPDATE", ""),
         ("lock_turn", "FOR NO KEY UPDATE", ""),
@@ -181,7 +181,7 @@ async def test_without_its_locks_a_cancel_would_end_what_was_finished_meanwhile(
         cancelling = asyncio.ensure_future(outcome(lambda: store.cancel(people.ann, new.id, True, cancelled)))
         await until_somebody_waits(database_urls, cancelling, 2)
     results = await asyncio.gather(finishing, cancelling, return_exceptions=True)
-    # Two terminal events of one turn: only the log's key is left to refuse the second one.
+    # Two terminal events of one turn: only the primary key of the log can refuse the second one.
     assert any(isinstance(one, Exception) for one in results), results
 
 
@@ -195,7 +195,7 @@ async def test_a_cancel_and_an_append_that_race_leave_the_terminal_event_last(
         async with locked(database_urls, "turn", new.id):
             cancelling = asyncio.ensure_future(turn_store.cancel(people.ann, new.id, True, cancelled))
             await until_somebody_waits(database_urls, cancelling)
-            # Passed over, not waited for: it is sent again.
+            # It is skipped, not waited for; the caller sends it again.
             assert isinstance((await turn_store.append([one(claim_of(new), row(2, 3))]))[new.id], Unavailable)
         await cancelling
         assert isinstance((await turn_store.append([one(claim_of(new), row(2, 3))]))[new.id], TurnLost)

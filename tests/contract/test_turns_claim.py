@@ -1,4 +1,6 @@
-"""How workers come by turns: pending ones, released ones, lost ones; each by one of them, under the next epoch, with what the last one left."""
+"""How workers get turns: pending, released and lost ones; each goes to one worker, under the next epoch, with
+the state that the last worker left.
+"""
 
 from __future__ import annotations
 
@@ -164,7 +166,7 @@ async def test_a_turn_that_is_being_claimed_is_passed_over_not_waited_for(
 async def test_an_append_that_comes_first_keeps_the_turn_and_one_that_comes_later_is_lost(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """The lease ran out while the worker was paused. Whoever is first has the turn."""
+    """The lease ran out while the worker was paused. The first worker gets the turn."""
     kept, taken = new_turn(), new_turn()
     for new in (kept, taken):
         await turn_store.accept(people.ann, new, cancelled)
@@ -179,7 +181,7 @@ async def test_an_append_that_comes_first_keeps_the_turn_and_one_that_comes_late
 async def test_what_is_written_just_before_a_claim_is_read_by_it(
     database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """The claim has begun when the last worker writes and releases: it sees the turn as it is then, with its ledger."""
+    """The claim has begun when the last worker writes and releases: it must use the turn's new state, with its ledger."""
     gate = (
         "claim_turns",
         "SELECT id, state, lease_until FROM responsa.turn",
@@ -212,7 +214,7 @@ async def test_a_claim_whose_commit_was_not_heard_of_is_taken_up_again(
         await store.accept(people.ann, new, cancelled)
     await append(store, claim_of(lost), row(2), checkpoint=checkpoint(2), tools=[MAIL])
     run_out(database_urls, lost.id)
-    # The first cut is after the promoting statement, before any claim.
+    # The first cut comes after the statement that promotes, before any claim.
     for cuts in (1, 2, 2):
         with pytest.raises(Unavailable):
             await _claim_and_cut(store, cut_database, owner, cuts)
@@ -225,7 +227,7 @@ async def test_a_claim_whose_commit_was_not_heard_of_is_taken_up_again(
 
 
 async def _claim_and_cut(store: PostgresTurnStore, database: CutDatabase, owner: UUID, cuts: int) -> None:
-    """Claim; the connection is lost after the cuts-th commit."""
+    """Claim; the connection is lost after commit number `cuts`."""
     database.skip, database.cut = cuts - 1, 1
     await claim_all(store, owner)
 
@@ -276,7 +278,7 @@ async def test_what_is_spent_on_a_turn_that_was_taken_is_booked_once_an_epoch(
 async def test_each_guard_of_a_claim_is_what_gives_a_turn_to_one_worker(
     database: Database, people: People, database_urls: DatabaseUrls, edit: tuple[str, str, str]
 ) -> None:
-    """Two workers may write the same turn once a guard is gone."""
+    """Without a guard, two workers may write the same turn."""
     gate = (
         "claim_turns",
         "FROM free WHERE t.id",
@@ -344,10 +346,10 @@ async def test_a_worker_takes_nothing_from_itself_that_it_still_runs(
     (taken,) = await turn_store.claim(other, [AGENT], 60.0, 9, [new.id])  # not the other's own
     assert taken.claim.epoch == 3
     run_out(database_urls, new.id)
-    # It runs here under an older epoch, and is another's: lost, and free.
+    # It ran here under an older epoch and was lost to another process, whose lease has now expired.
     (again,) = await turn_store.claim(owner, [AGENT], 60.0, 9, [new.id])
     assert again.claim.epoch == 4
     run_out(database_urls, new.id)
-    # Its own, and it does not run here.
+    # This process owns it, but does not run it.
     (left,) = await turn_store.claim(owner, [AGENT], 60.0, 9, [uuid7()])
     assert left.claim.epoch == 5

@@ -1,4 +1,4 @@
-"""Turns of one tenant that end at the same time: written in one transaction, and each for itself all the same."""
+"""Turns of one tenant that end at the same time: they share a transaction, but each has its own result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stores' queries without their tenant and user clauses: row-level security alone keeps a stranger out."""
+"""The stores' queries without their tenant and user clauses: row-level security must be enough to separate tenants."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BY_TIME = Order("create_time")
 
 
 class Unguarded:
-    """Queries with every comparison with the caller's tenant or user made true."""
+    """Queries in which every comparison with the caller's tenant or user is replaced by true."""
 
     def __init__(self, queries: Queries) -> None:
         self.queries = queries
@@ -58,7 +58,7 @@ TURN_FILES = (
 def test_every_query_of_the_app_role_has_the_clause_that_is_taken_away_here() -> None:
     queries = Queries(*TURN_FILES, "conversations.sql")
     assert set(turn_queries().names()) == set(Queries(*TURN_FILES).names())
-    # It inserts alone, and a number over all tenants.
+    # `create_conversation` only inserts; `overloaded` counts over all tenants.
     exceptions = {"create_conversation", "overloaded"}
     for name in queries.names() - log_queries() - exceptions:
         assert _READS.search(queries[name])
@@ -66,7 +66,7 @@ def test_every_query_of_the_app_role_has_the_clause_that_is_taken_away_here() ->
 
 
 def log_queries() -> set[str]:
-    """Those that are marked as the log role's, which works over all tenants."""
+    """The queries marked for the log role, which works over all tenants."""
     folder = Path(turns_module.__file__).parent
     texts = [(folder / name).read_text(encoding="utf-8") for name in TURN_FILES]
     return {name for text in texts for name in re.findall(r"^-- name: (\w+) \(log\)$", text, re.MULTILINE)}
@@ -83,7 +83,7 @@ async def test_without_the_clauses_nothing_of_another_tenant_is_seen_or_changed(
     await turns.finish(claim_of(ended), [row(2)], answered(citation()))
     message = await conversations.answer_of(people.ann, ended.id)
     assert message is not None
-    # Somebody of the same tenant does see it now: the clauses are gone.
+    # Another user of the same tenant does see it now: the clauses are gone.
     assert (await turns.get(people.bob, ended.id)).id == ended.id
 
     eve, place = people.eve, ended.conversation_id
@@ -120,7 +120,7 @@ async def test_without_the_clauses_nothing_of_another_tenant_is_seen_or_changed(
 async def test_what_is_sent_together_leaves_no_tenant_behind(
     database: Database, people: People, turn_store: PostgresTurnStore
 ) -> None:
-    """Neither on the connection nor for the statement that is sent next, whether it came through or not."""
+    """The setting remains neither on the connection nor for the next statement, whether the first succeeded or failed."""
     new = new_turn()
     await turn_store.accept(people.ann, new, cancelled)
     seen = (

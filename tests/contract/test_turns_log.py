@@ -1,4 +1,4 @@
-"""Append and renew: many turns in one statement, fenced, packed, repeatable; with checkpoints and the ledger of tools behind the same fence."""
+"""Append and renew: many turns in one statement, fenced, packed, repeatable; checkpoints and the ledger of tools use the same fence."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ async def test_the_ledger_holds_what_was_called_and_what_came_of_it(
         "call-2": ("error", "no\ufffdne"),
         "call-3": (None, ""),
     }
-    # An intent is never forgotten: neither by its repetition nor by the turn's end.
+    # An intent is never deleted: neither by a repetition nor by the turn's end.
     await append(turn_store, claimed.claim, row(7), tools=[CALLED])
     await append(turn_store, claimed.claim, row(8), tools=[ToolReturned("call-3", ToolOutcome.UNKNOWN, "")])
     await turn_store.finish(claimed.claim, [row(9)], FAILED)
@@ -307,7 +307,7 @@ async def test_a_released_repetition_is_what_the_place_in_the_log_is_checked_for
 async def test_without_skipping_locked_rows_one_turn_holds_up_all(
     database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """The server itself reports that it would have to wait."""
+    """The server reports that it would have to wait."""
     good, held = new_turn(), new_turn()
     store = PostgresTurnStore(database, PlainCodec(), queries=Edited(LOCK))
     for new in (good, held):

@@ -1,6 +1,6 @@
-"""How PostgreSQL goes about the statements that run all the time: few rows are walked however many turns there are.
+"""The query plans of the statements that run all the time: they read few rows however many turns there are.
 
-The tests examine stored plans: those of prepared statements, made on empty tables, and made again under load.
+The tests examine stored plans, those of prepared statements: made on empty tables, and made again under load.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TURNS = """INSERT INTO responsa.turn
         CASE WHEN running THEN now() + interval '1 h' END, 1, CASE WHEN NOT running THEN 'x'::bytea END, CASE WHEN NOT running THEN now() END
     FROM (SELECT *, row_number() OVER () % 6 = 0 AS running FROM responsa.conversation) AS c"""
 _INDEX = re.compile(r"using (\w+) on (turn\b|conversation|turn_checkpoint|turn_tool|turn_spent)")
-# An index read from one end to the other.
+# An index scan from one end to the other.
 _WHOLE = re.compile(
     r"using \w+ on (?:turn\b|conversation|turn_checkpoint|turn_tool|turn_spent)[^\n]*\n(?!\s+Index Cond)"
 )
@@ -64,7 +64,7 @@ _NARROW = {
 
 @pytest.fixture
 async def alone(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
-    """A database with one connection a role, so that what is prepared is found."""
+    """A database with one connection for each role, so that its prepared statements can be found."""
     database = Database(database_urls.app, database_urls.log, size=1)
     await database.open()
     yield database
@@ -93,7 +93,7 @@ async def kept(connection: Connection) -> Mapping[str, str]:
 
 
 async def use(store: PostgresTurnStore, people: People) -> None:
-    """All that keeps its plans, often enough to be prepared. What takes several steps, or is seldom, is planned each time."""
+    """Run every statement that keeps its plan, often enough for it to be prepared. Statements with several steps, or seldom used, are planned each time."""
     for _ in range(7):
         new, other = new_turn(request_id=uuid7()), new_turn()
         for turn in (new, other):
@@ -119,28 +119,28 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
     change(database_urls, f"VACUUM ANALYZE {tables}")
     await use(PostgresTurnStore(alone, PlainCodec()), people)
     for full in (False, True):
-        if full:  # which takes the kept plans away
+        if full:  # which discards the stored plans
             fill(database_urls, people)
         plans: dict[str, str] = {}
         async with alone.writer() as connection:
             plans |= await kept(connection)
         async with alone.tenant("acme") as connection:
-            await connection.execute("SET LOCAL enable_seqscan = off")  # as for what is sent together
+            await connection.execute("SET LOCAL enable_seqscan = off")  # as for a batch of statements
             plans |= await kept(connection)
         assert len(plans) >= 11
         for statement, plan in plans.items():
             for index, table in _INDEX.findall(plan):
                 assert index in _NARROW[table], f"{statement}\n{plan}"
             assert not re.search(r"Seq Scan", plan), f"{statement}\n{plan}"
-            # Those that look for work read the small indexes over it.
+            # Statements that look for work read small indexes on open turns.
             assert not _WHOLE.search(plan) or "turn_active" in plan or "turn_queued" in plan, (
                 f"{statement}\n{plan}"
             )
-            # By a key, not by what all rows of a tenant have in common.
+            # By a key, not by a column that all rows of a tenant share.
             assert not re.search(r"Index Cond: \(tenant_id = [^A]*$", plan, re.MULTILINE), (
                 f"{statement}\n{plan}"
             )
-            # Where there are several turns each finds its partition as it comes.
+            # With several turns, each partition is found when it is needed.
             if "turn_event" in plan and "INSERT" not in statement and "unnest" not in statement:
                 assert "Subplans Removed" in plan or len(set(re.findall(r"turn_event_(\d{8})", plan))) <= 1, (
                     plan
@@ -152,7 +152,8 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
         assert "turn_active" not in finish, finish
         for plan in appends:
             assert {index for index, table in _INDEX.findall(plan) if table == "turn"} == {"turn_pkey"}, plan
-            # Hashed: a batch costs as its length, not as the square of it. (A turn's own rows are few.)
+            # Hashed: the cost of a batch grows with its length, not with the square of it. (A turn's own rows
+            # are few.)
             assert plan.count("Hash Join") >= 2, plan
             assert all("Function Scan on r" in part[:400] for part in plan.split("Nested Loop")[1:]), plan
 
@@ -160,7 +161,7 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
 async def test_without_its_guard_an_append_would_walk_all_turns_at_work(
     alone: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """While few are at work the partial index over them looks like the shorter way, and the plan is kept when they are many."""
+    """While few turns run, the partial index over them looks cheaper, and the plan stays when there are many."""
     plans: list[str] = []
     for edits in ([], [("append_fence", "t.state || '' = 'running'", "t.state = 'running'")]):
         store = PostgresTurnStore(alone, PlainCodec(), queries=Edited(*edits))
@@ -181,7 +182,7 @@ async def test_without_its_guard_an_append_would_walk_all_turns_at_work(
 async def test_workers_go_by_the_turns_at_work_and_readers_by_those_that_they_follow(
     alone: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """These are planned each time, for what there is."""
+    """These statements are planned each time, for the current data."""
     store = PostgresTurnStore(alone, PlainCodec())
     fill(database_urls, people)
     new = new_turn()

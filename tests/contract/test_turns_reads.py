@@ -1,4 +1,4 @@
-"""Reading logs: of one turn by who may, of many turns at once by a process; and room made and given back week by week."""
+"""Reading logs: one turn for its user, many turns at once for a process; and partitions, created and dropped by the week."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ async def test_weeks_that_are_old_and_over_are_dropped_and_their_turns_tell_how_
         2,
     ]
     assert await turn_store.prune(30) == 0
-    # Once the last turn of its week has ended the week goes too.
+    # When the last turn of a week has ended, the partition of that week goes too.
     await turn_store.cancel(people.ann, running, True, cancelled)
     assert await turn_store.prune(30) == 1
     # Even with a short retention, this week and the previous one stay, because they would be created again.
@@ -192,7 +192,7 @@ async def test_a_log_that_is_being_read_is_left_for_the_next_time(
     with psycopg.connect(database_urls.superuser) as reader:
         reader.execute("SELECT count(*) FROM responsa.turn_event")
         assert await turn_store.prune(30) == 0
-        # Nobody else was kept waiting, and nobody is now.
+        # No other session had to wait then, and none waits now.
         await turn_store.accept(people.ann, new_turn(), cancelled)
     assert name in weeks(database_urls)
     assert await turn_store.prune(30) == 1

@@ -81,7 +81,7 @@ class Store:
         return task.claim
 
     async def write(self, claim: Claim, vectors: Vectors) -> list[UUID]:
-        """Write one passage a vector, each with a window and a sentence of that vector."""
+        """Write one passage for each vector, with a window and a sentence of that vector."""
         text = CanonicalText(b"harbour " * len(vectors), "", "text/plain", "en", "TEXT")
         await self.ingestions.parsed(claim, text, len(vectors))
         new = [passage(claim, ordinal, vector) for ordinal, vector in enumerate(vectors)]
@@ -91,7 +91,7 @@ class Store:
     async def put(
         self, who: Principal, key: str, vectors: Vectors, collection: str = "default"
     ) -> tuple[Claim, list[UUID]]:
-        """A document of these vectors, searched."""
+        """A searchable document with these vectors."""
         claim = await self.begin(who, key, f"{key} {uuid7()}", collection)
         ids = await self.write(claim, vectors)
         assert await self.ingestions.publish(claim)
@@ -104,7 +104,7 @@ class Store:
         limit: int = 100,
         collections: Sequence[str] | None = None,
     ) -> set[UUID]:
-        """The candidates of a search by this vector alone: the nearest passages, confirmed by the lexical index."""
+        """The candidates of a search by this vector only: the nearest passages, confirmed by the lexical index."""
         scope = SearchScope(tenant, collections)
         nearest = await self.index.nearest(scope, self.question(vector), limit)
         found = await self.lexical.candidates(scope, LexicalQuery((), (), 0, 1.0), nearest)
@@ -167,7 +167,7 @@ def in_memory(house: House, memory: MemoryVectors) -> Store:
 async def test_the_nearest_are_found_and_no_more_than_asked_for(store: Store, people: People) -> None:
     own = vectors(1, 40)
     _, ids = await store.put(people.ann, "a.md", own)
-    # Near to five passages, each of which has two vectors of this cosine, and one that is far.
+    # Near five passages, each of which has two vectors of this cosine, and one passage that is far away.
     wanted = own[:5].sum(axis=0)
     best = set(ids[:5])
     assert await store.candidates("acme", wanted, limit=10) == best
@@ -236,7 +236,7 @@ async def test_tenants_and_collections_are_kept_apart(store: Store, people: Peop
     every = [*ours, *other, *theirs]
     assert set(await store.index.cosines("acme", every, question)) == {*ours, *other}
     assert set(await store.index.pieces("rival", every, None)) == set(theirs)
-    # Whatever an index claims, the lexical one confirms only what the caller may read.
+    # Whatever an index returns, the lexical one confirms only passages that the caller may read.
     query = LexicalQuery((), (), 0, 1.0)
     confirmed = await store.lexical.candidates(SearchScope("acme", ["default"]), query, every)
     assert {one.id for one in confirmed} == set(ours)
@@ -286,11 +286,11 @@ async def test_deleted_documents_and_collections_are_found_no_more_and_their_vec
 
 
 class Killed(BaseException):
-    """The process ends here: nothing after it runs."""
+    """Simulates the end of the process: nothing after it runs."""
 
 
 class CutVectors(MemoryVectors):
-    """Ends the process at a call, before it or after it."""
+    """Ends the process before or after a call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -330,7 +330,7 @@ async def searched(store: Store, question: str) -> list[str]:
 async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
     house: House, people: People, place: str
 ) -> None:
-    """Before the version is committed the former one is searched whole, after it the new one; the retry publishes what was not."""
+    """Until the version is committed, searches use the whole former one, and then the new one; the retry publishes the missing vectors."""
     vectors_ = CutVectors()
     store = in_memory(house, vectors_)
     await house.library.create_collection(people.ann, "default", "", Chunking(64, 0))

@@ -1,4 +1,4 @@
-"""Turns on a real store with an agent that does as its test says."""
+"""Turns on a real store with an agent that a test scripts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ from tests.agent_streams import play
 from tests.plain_codec import PlainCodec
 
 SEARCHING = Status(Step.RETRIEVING, "Searching knowledge base...")
-# Quick to look; leases are long, so that a slow machine loses none: tests let them run out themselves.
+# Short polling intervals; leases are long, so that a slow machine loses none: tests let them expire
+# explicitly.
 QUICK = TurnOptions(lease_seconds=30.0, sweep_seconds=0.05, poll_seconds=0.05)
 NO_REDIS = "unix:///nonexistent/redis.sock"
 
@@ -70,10 +71,10 @@ Line = AgentEvent | asyncio.Event | Exception | Usage | Fallback
 
 @dataclass
 class Script:
-    """An agent: tells each of `events`, waits at an asyncio.Event, raises an exception, spends a Usage and notes a Fallback that it meets among them. A barrier is
-    waited for.
+    """A scripted agent: for each item of `events` it emits an event, waits at an asyncio.Event, raises an exception, spends a Usage or records a Fallback. The agent waits for each barrier.
 
-    resumed: what it tells instead when it begins from a checkpoint. objections: what it has against questions, one after the other; then nothing.
+    resumed: the items after a resume from a checkpoint. objections: the refusals of questions, one after the
+    other; then questions are accepted.
     """
 
     events: Sequence[Line] = field(default_factory=lambda: [SEARCHING, answer()])
@@ -145,7 +146,7 @@ class Cast:
 
 
 class House:
-    """Services that share a database: each stands for a process. redis_url: where they hear each other; by default nowhere."""
+    """Services that share a database; each stands for a process. redis_url: the Redis for their hints; by default they have no Redis."""
 
     def __init__(self, database: Database, redis_url: str = NO_REDIS) -> None:
         self.database = database
@@ -187,7 +188,7 @@ class House:
         return None if row is None else row[0]
 
     async def expire(self, turn_id: UUID) -> None:
-        """Let a turn's lease run out, as time would."""
+        """Let a turn's lease expire, as the passing of time would."""
         async with self.database.log() as connection:
             await connection.execute(
                 "UPDATE responsa.turn SET lease_until = now() - interval '1 s' WHERE id = %s", (turn_id,)
@@ -195,11 +196,11 @@ class House:
 
 
 async def told(turns: Turns, who: Principal, turn_id: UUID, after: int = 0) -> list[Followed]:
-    """All news for a follower, without heartbeats."""
+    """Everything that a follower receives, without heartbeats."""
     async with aclosing(turns.follow(who, turn_id, after)) as news:
         return [one async for one in news if not isinstance(one, Heartbeat)]
 
 
 async def followed(turns: Turns, who: Principal, turn_id: UUID, after: int = 0) -> list[LogRow]:
-    """All rows for a follower."""
+    """All rows that a follower receives."""
     return [one for one in await told(turns, who, turn_id, after) if isinstance(one, LogRow)]

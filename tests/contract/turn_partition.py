@@ -35,9 +35,9 @@ class Link:
         self.tried = asyncio.Event()
         self.claimed = asyncio.Event()
         self.stuck: asyncio.Event | None = None
-        """Until then nothing comes back."""
+        """Until then it receives no response."""
         self.deaf = False
-        """Renewals tell of nothing that was lost."""
+        """Renewals report no losses."""
         self.booked: list[Usage] = []
         self.polls: list[Sequence[Cursor]] = []
         self.backlogs = 0
@@ -67,7 +67,7 @@ class Link:
 
 
 class LinkedStore(PostgresTurnStore):
-    """A turn store behind a link, which tells what went over it."""
+    """A turn store behind a link, which reports each message over it."""
 
     def __init__(self, store: PostgresTurnStore, link: Link) -> None:
         self.__dict__.update(store.__dict__)
@@ -114,7 +114,7 @@ class LinkedStore(PostgresTurnStore):
     async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
         self._link.backlogs += 1
         found = await self._link.over(lambda: PostgresTurnStore.backlog(self, who, turn_id, after_seq, most))
-        if self._link.held is not None:  # an answer that is long on its way
+        if self._link.held is not None:  # a response that takes long to arrive
             self._link.reading.set()
             await self._link.held.wait()
         return found

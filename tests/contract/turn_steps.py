@@ -1,4 +1,4 @@
-"""What tests of the turn store do again and again: rows, claims, conclusions, and a look past the policies."""
+"""Helpers for tests of the turn store: rows, claims, results, and reads that ignore the policies."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def one(
 
 
 async def append(store: PostgresTurnStore, claim: Claim, *rows: LogRow, **more: Any) -> None:
-    """One turn's append; raises why it was left out."""
+    """One turn's append; raises the reason if it was left out."""
     left_out = await store.append([one(claim, *rows, **more)])
     for error in left_out.values():
         raise error
@@ -110,20 +110,20 @@ def count(urls: DatabaseUrls) -> dict[str, int]:
 
 
 def value(urls: DatabaseUrls, query: str, *parameters: object) -> Any:
-    """The one value of a query that no policy narrows."""
+    """The single value of a query that no policy restricts."""
     with psycopg.connect(urls.superuser, autocommit=True) as connection:
         found = connection.execute(query.encode(), parameters).fetchone()
     return None if found is None else found[0]
 
 
 def change(urls: DatabaseUrls, query: str, *parameters: object) -> None:
-    """Change something that the store would not."""
+    """Change data in a way that the store does not offer."""
     with psycopg.connect(urls.superuser, autocommit=True) as connection:
         connection.execute(query.encode(), parameters)
 
 
 def run_out(urls: DatabaseUrls, *turns: UUID) -> None:
-    """The leases of these turns end."""
+    """The leases of these turns expire."""
     change(
         urls,
         "UPDATE responsa.turn SET lease_until = now() - interval '1 s' WHERE id = ANY (%s)",
@@ -132,7 +132,7 @@ def run_out(urls: DatabaseUrls, *turns: UUID) -> None:
 
 
 async def until_somebody_waits(urls: DatabaseUrls, task: asyncio.Task[Any], waiters: int = 1) -> None:
-    """Until so many wait for a lock; fails when the task is done instead."""
+    """Wait until this number of sessions waits for a lock; fails if the task ends instead."""
     async with await psycopg.AsyncConnection.connect(urls.superuser, autocommit=True) as watch:
         while True:
             found = await (await watch.execute(_WAITING)).fetchone()
@@ -143,7 +143,7 @@ async def until_somebody_waits(urls: DatabaseUrls, task: asyncio.Task[Any], wait
 
 @asynccontextmanager
 async def locked(urls: DatabaseUrls, table: str, identity: UUID) -> AsyncGenerator[None]:
-    """Somebody holds a row until the end of the block."""
+    """Another session locks a row until the end of the block."""
     async with await psycopg.AsyncConnection.connect(urls.superuser) as holder:
         query = f"SELECT FROM responsa.{table} WHERE id = %s FOR UPDATE"
         await holder.execute(query.encode(), (identity,))

@@ -13,8 +13,8 @@ A fenced block says in its info string what it is:
 | `json`, `jsonl`, `toml` | checks that it parses, JSON line by line if not as a whole |
 | `mermaid`, `tree` | leaves it alone: a drawing |
 
-In expected output, `…` matches any text in its line, and alone on a line any number of lines. Ports of loopback and files below `/srv` are
-replaced by free ports and by files of the reader's own.
+In expected output, `…` matches any text in its line, and alone on a line any number of lines. Loopback ports
+and files below `/srv` are replaced by free ports and by files of the reader.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _PORT: Final = re.compile(r"127\.0\.0\.1:\d+")
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block. words: its marks; path: where a file goes; line: where it begins on the page."""
+    """One fenced block. words: its info string; path: the file to write; line: its first line on the page."""
 
     kind: str
     words: Mapping[str, str]
@@ -55,7 +55,7 @@ class Block:
 
     @property
     def skipped(self) -> str:
-        """Why it is not run; empty when it is."""
+        """The reason to skip it; empty if it runs."""
         return self.words.get("skip", "")
 
 
@@ -75,7 +75,7 @@ def blocks(page: str) -> Iterator[Block]:
 
 
 def fits(expected: str, printed: str) -> bool:
-    """Whether printed text is what the page shows."""
+    """Whether printed text matches the page."""
     lines = (
         r"(?:.*\n)*" if line.strip() == "…" else re.escape(line).replace("…", ".*") + r"\n"
         for line in expected.rstrip().split("\n")
@@ -84,7 +84,7 @@ def fits(expected: str, printed: str) -> bool:
 
 
 class Terminal:
-    """A shell that stays open from block to block, as a reader's does. Background jobs end with it."""
+    """A shell that stays open from block to block, as a reader's shell does. Background jobs end with it."""
 
     def __init__(self, folder: Path, number: str, environment: Mapping[str, str]) -> None:
         self._files = folder / f"terminal-{number}"
@@ -101,7 +101,7 @@ class Terminal:
         )
 
     def run(self, text: str, patience: float = 2 * PATIENCE) -> tuple[int, str]:
-        """Type it in; returns the exit code (of the first command that failed, if one did) and what was printed."""
+        """Type it in; returns the output and the exit code (of the first command that failed, if one did)."""
         self._count += 1
         typed, printed, ended = (self._files / f"{self._count}.{name}" for name in ("sh", "out", "code"))
         typed.write_text(text, encoding="utf-8")
@@ -128,9 +128,10 @@ class Terminal:
 
 @dataclass
 class Reader:
-    """Follows pages in a folder that stands for the checkout.
+    """Follows pages in a folder that looks like the checkout.
 
-    instance: what `make up` has started; the default place of the docs means it. places: texts of the page, such as ports and folders, and what stands for them here.
+    instance: the one that `make up` has started; the docs use it by default. places: texts of the page, such
+    as ports and folders, with their replacements here.
     """
 
     folder: Path
@@ -152,7 +153,7 @@ class Reader:
         self._stack.close()
 
     def follow(self, page: Path) -> None:
-        """Do what the page says. Raises AssertionError at the first block that does not hold."""
+        """Follow the page. Raises AssertionError at the first block that fails."""
         printed = ""
         for block in blocks(page.read_text(encoding="utf-8")):
             where = f"{page.name}:{block.line}"
@@ -188,7 +189,7 @@ class Reader:
     def _here(self, text: str) -> str:
         for address in _PORT.findall(text):
             self.places.setdefault(address, f"127.0.0.1:{free_port()}")
-        # The longest first: one place may begin with another.
+        # The longest first, because one text may begin with another.
         for shown in sorted(self.places, key=len, reverse=True):
             text = text.replace(shown, self.places[shown])
         return text.replace("/srv/", f"{self.folder}/")
@@ -231,7 +232,8 @@ class Reader:
         return out.getvalue()
 
     def _js(self, text: str, where: str) -> str:
-        # Node 20 has the browsers' WebSocket behind a flag; later versions know the flag no more, or have it on.
+        # Node 20 has the browsers' WebSocket behind a flag; later versions have removed the flag or enable it
+        # by default.
         done = subprocess.run(
             ["node", "--no-warnings", "--experimental-websocket", "--input-type=module", "-"],
             input=text,
@@ -247,7 +249,7 @@ class Reader:
         return done.stdout
 
     def _start(self, text: str, where: str) -> None:
-        """Start each instance that the text names by a RESPONSA_HOME; without one the reader's own is meant, which runs already."""
+        """Start each instance that the text names by a RESPONSA_HOME; without one it means the reader's instance, which already runs."""
         exported: dict[str, str] = {}
         started = 0
         for line in text.splitlines():
@@ -271,7 +273,8 @@ class Reader:
     def _place(self, home: str, port: str | None, settings: Mapping[str, str]) -> None:
         folder = self.folder / home.strip("/").replace("/", "-")
         folder.mkdir()
-        # Reading all of the docs takes longer than all else, and these instances are not asked about them.
+        # Reading all of the docs takes longer than everything else, and the tests ask these instances nothing
+        # about them.
         one = self._stack.enter_context(instance_in(folder, None, RESPONSA_DOCS="none", **settings))
         self.places[home] = str(one.home)
         if port is not None:
@@ -281,7 +284,7 @@ class Reader:
 
 
 def _typed(text: str) -> Iterator[tuple[str, str]]:
-    """The commands of a console block, each with what it is said to print. A command goes on in lines that begin with `> `."""
+    """The commands of a console block, each with its expected output. A command continues in lines that begin with `> `."""
     command, expected = "", ""
     for line in text.splitlines(keepends=True):
         if line.startswith("$ "):

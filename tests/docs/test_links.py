@@ -21,7 +21,7 @@ def pages() -> list[Path]:
         text=True,
         check=True,
     ).stdout
-    # What agents ship with are samples and prompts, not docs.
+    # Markdown files of shipped agents are samples and prompts, not docs.
     names = [
         name for name in listed.split("\0") if name and not name.startswith(("server/", "tests/", "evals/"))
     ]
@@ -29,7 +29,7 @@ def pages() -> list[Path]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that a page's headings get, by the rules of the common Markdown hosts."""
+    """The anchors of a page's headings, by the rules of the common Markdown hosts."""
     found: set[str] = set()
     counts: dict[str, int] = {}
     for line in re.sub(r"```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S).splitlines():

@@ -18,7 +18,7 @@ from responsa_server.embedded import Layout, purge
 
 @pytest.fixture
 def home(tmp_path: Path) -> Generator[Path]:
-    """A folder that does not exist yet; whatever an instance made of it is removed."""
+    """A folder that does not exist yet; everything that an instance created there is removed."""
     place = tmp_path / "home"
     yield place
     purge(Layout.of(place, repair=True))
@@ -31,7 +31,7 @@ def layout(home: Path) -> Layout:
 
 @pytest.fixture
 def start(home: Path) -> Generator[Start]:
-    """Starts instances on `home`; all are ended, and nothing may be left of any."""
+    """Starts instances on `home`; at the end all are stopped, and no process may be left."""
     begun: list[Running] = []
 
     def begin(*flags: str, port: int | None = None, within: Sequence[str] = ()) -> Running:

@@ -79,7 +79,7 @@ class Running:
         return next(iter(psutil.Process(self.process.pid).children()))
 
     def processes(self) -> list[psutil.Process]:
-        """All descendants of the process the user started, and itself; remembered for `left`."""
+        """The process that the user started and all its descendants; stored for `left`."""
         try:
             guard = psutil.Process(self.process.pid)
             found = [guard, *guard.children(recursive=True)]
@@ -95,7 +95,7 @@ class Running:
         raise LookupError(name)
 
     def left(self) -> list[str]:
-        """What still runs of all that was ever seen, or that names this home."""
+        """The processes that still run, of all that were ever seen or that name this home."""
         remains: list[str] = []
         for process in self._seen:
             try:
@@ -137,4 +137,4 @@ class Running:
 
 
 Start = Callable[..., Running]
-"""What the fixture `start` gives: flags, and a port, to a Running."""
+"""The type of the fixture `start`: from flags and a port to a Running."""

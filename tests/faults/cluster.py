@@ -1,6 +1,7 @@
-"""A whole installation under the hands of a campaign: PostgreSQL, Redis, Envoy, a model that is scripted, and any number of replicas with faults in them.
+"""A whole installation that a campaign controls: PostgreSQL, Redis, Envoy, a scripted model, and any number of replicas with faults in them.
 
-All parts are real and run in separate processes; model and sink outlive every replica. The application_name of their connections distinguishes replicas.
+All parts are real and run in separate processes; the model and the sink outlive every replica. The
+application_name of its connections identifies each replica.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from tests.instance import PATIENCE, eventually, free_port, plain_environment
 
 LEASE_SECONDS = 1.0
 ABSENT = "unix:///nowhere/redis.sock"
-"""The URL of a Redis that is not there."""
+"""The URL of a Redis that does not exist."""
 _URLS: Sequence[tuple[str, Literal["owner", "app", "log"]]] = (
     ("DATABASE_URL", "owner"),
     ("DATABASE_APP_URL", "app"),
@@ -64,7 +65,7 @@ QUICK: Mapping[str, str] = {
 
 @dataclass
 class Caller:
-    """A tenant of a campaign's own, with a user's key and its administrator's."""
+    """A tenant of one campaign, with the keys of a user and of its administrator."""
 
     tenant: str
     key: str
@@ -74,25 +75,25 @@ class Caller:
 
 @dataclass
 class Replica:
-    """A process that serves, or works, or both."""
+    """A process that serves, works, or does both."""
 
     name: str
     pid: int
     address: str
-    """Where its gRPC is, as a gRPC target."""
+    """Its gRPC address, as a gRPC target."""
     http: str
-    """Where its gateway is: event streams, WebSockets, uploads."""
+    """The address of its gateway: event streams, WebSockets, uploads."""
     log: Path
     cluster: Cluster
     stopped: bool = False
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it is still running."""
         return self.name not in self.cluster.ended_at
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; one that is gone gets none."""
+        """Send a signal; a process that has ended gets none."""
         if self.alive:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -100,12 +101,12 @@ class Replica:
             self.stopped = number is signal.SIGSTOP
 
     def kill(self) -> None:
-        """kill -9; returns when it is gone."""
+        """kill -9; returns when the process has ended."""
         self.signal(signal.SIGKILL)
         self.until_ended()
 
     def until_ended(self) -> int:
-        """Wait for its end; returns its exit code."""
+        """Wait until it ends; returns its exit code."""
         eventually(lambda: not self.alive, lambda: f"an end of {self.name}; {self.said()}")
         return self.cluster.ended[self.pid]
 
@@ -129,11 +130,11 @@ class Cluster:
     """Everything but replicas runs from `start` to `close`. Blocking; its main thread starts everything."""
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
-        """folder: for its home; short, for the paths of sockets. durable: PostgreSQL flushes to the disk."""
+        """folder: for its home; short, because socket paths are limited. durable: PostgreSQL flushes to the disk."""
         self.layout = Layout.of(folder / "home").prepare()
         self.port = free_port()
         self.front_port = free_port()
-        """Where a proxy in front of Envoy may listen: calls to it are taken."""
+        """The port of the proxy in front of Envoy, whose calls Envoy accepts."""
         self._keeper = Keeper(self.layout.home, self.port, self._environment(), durable=durable)
         self.postgres = Kept(self._keeper, "postgres")
         self.redis = Kept(self._keeper, "redis")
@@ -156,7 +157,7 @@ class Cluster:
 
     @property
     def target(self) -> str:
-        """Envoy, as gRPC names it."""
+        """Envoy's address as a gRPC target."""
         return f"127.0.0.1:{self.port}"
 
     @property
@@ -166,7 +167,7 @@ class Cluster:
 
     @property
     def dsn(self) -> str:
-        """The database, as one who sees everything."""
+        """The database, as a role that sees all rows."""
         return EmbeddedPostgres(self.layout).dsn("superuser")
 
     @property
@@ -222,7 +223,7 @@ class Cluster:
             return client.execute_command(*command)
 
     def _environment(self) -> dict[str, str]:
-        # Replicas are killed, so that they could not tell what they covered; without measuring they are faster.
+        # Replicas are killed, so they could not report their coverage; without measuring they are faster.
         plain = plain_environment(PYTHONPATH=str(ROOT), OPENBLAS_NUM_THREADS="1")
         return {name: value for name, value in plain.items() if not name.startswith("COV")}
 
@@ -255,7 +256,7 @@ class Cluster:
             if "ready" in told:
                 self._born[""] = told["ready"]
             elif "name" in told:
-                # Numbers of processes come round again in a long run.
+                # Process ids repeat in a long run.
                 self.ended.pop(told["pid"], None)
                 self._names[told["pid"]] = told["name"]
                 self._born[told["name"]] = told["pid"]
@@ -265,7 +266,7 @@ class Cluster:
 
     def _start_testing(self) -> None:
         """The scripted model and the counting sink, in their own process."""
-        # It ends with this process, whatever becomes of it: its stdin does.
+        # It always ends with this process, because its stdin closes.
         self._testing = subprocess.Popen(
             [sys.executable, "-m", "responsa_lab.testing", "--until-eof"],
             cwd=ROOT,
@@ -283,7 +284,7 @@ class Cluster:
         self.model_url, self.tool_url = told["model"]["url"], told["tool"]["url"]
 
     def model_stats(self) -> dict[str, Any]:
-        """What the scripted model's server counted: started, streaming, finished, sockets, disconnects (label, at, pieces)."""
+        """Events that the scripted model's server counted: started, streaming, finished, sockets, disconnects (label, at, pieces)."""
         return httpx2.get(f"{self.model_url.removesuffix('/v1')}/stats", trust_env=False).json()
 
     def model_requests(self) -> dict[str, int]:
@@ -291,7 +292,7 @@ class Cluster:
         return httpx2.get(f"{self.model_url.removesuffix('/v1')}/requests", trust_env=False).json()
 
     def tool_calls(self) -> dict[str, dict[str, Any]]:
-        """What the sink counted, by the call's key."""
+        """The sink's counts, by the key of the call."""
         return httpx2.get(f"{self.tool_url}/calls", trust_env=False).json()["calls"]
 
     def order(
@@ -304,7 +305,7 @@ class Cluster:
         seed: int = 0,
         **settings: str,
     ) -> Replica:
-        """Start a replica; does not wait. database: the folder of a proxy in front of PostgreSQL. It gets nothing from Envoy before `admit`."""
+        """Start a replica; does not wait. database: the folder of a proxy in front of PostgreSQL. Envoy sends it nothing before `admit`."""
         number = next(self._numbers)
         name = f"{role}-{number}"
         address, http = (f"unix:{self.layout.run}/{number}.{part}" for part in ("sock", "http"))
@@ -343,7 +344,7 @@ class Cluster:
         return found
 
     async def soon(self, role: str = "all", **order: Any) -> Replica:
-        """Start a replica and wait until it serves, while the loop goes on. Arguments as of `order`."""
+        """Start a replica and wait until it serves, without blocking the loop. Arguments as of `order`."""
         return await asyncio.to_thread(self.replica, role, **order)
 
     def replica(self, role: str = "all", **order: Any) -> Replica:
@@ -351,7 +352,7 @@ class Cluster:
         return self.order(role, **order).until_ready()
 
     def admit(self, *replicas: Replica, through: Mapping[str, str] | None = None, wait: bool = True) -> None:
-        """Have Envoy send calls to these, and wait until it does. through: addresses of proxies, by the address that each stands in front of."""
+        """Have Envoy send calls to these replicas, and wait until it does. through: addresses of proxies, by the address behind each."""
         proxies = through or {}
         for one in replicas:
             grpc, http = (parse(proxies.get(address, address)) for address in (one.address, one.http))
@@ -365,7 +366,7 @@ class Cluster:
             self.endpoints.remove(one.name)
 
     def until_healthy(self, count: int) -> None:
-        """Wait until Envoy counts so many healthy replicas, for RPCs and for the gateway."""
+        """Wait until Envoy counts this number of healthy replicas, for RPCs and for the gateway."""
         eventually(
             lambda: all(self._healthy(kind) == count for kind in ("server", "gateway")),
             lambda: f"{count} healthy replicas, not {self._healthy('server')} and {self._healthy('gateway')}",
@@ -389,7 +390,7 @@ class Cluster:
         return body.decode().strip()
 
     def clear(self) -> None:
-        """Kill all replicas and take them from Envoy: what a campaign leaves to the next."""
+        """Kill all replicas and remove them from Envoy before the next campaign."""
         for one in self.endpoints.all():
             self.endpoints.remove(one.name)
         for replica in self.replicas.values():
@@ -402,7 +403,7 @@ class Cluster:
         self._callers.clear()
 
     async def caller(self) -> Caller:
-        """A tenant that nobody else uses."""
+        """A tenant that no other campaign uses."""
         tenant = f"campaign-{next(self._numbers)}"
         settings = load(home=self.layout.home, port=self.port, DATABASE_URL=None)
         async with identity_of(settings, self.layout) as identity:
@@ -419,7 +420,7 @@ class Cluster:
 @contextmanager
 def clusters(*, durable: bool = False) -> Generator[Cluster]:
     """A cluster in a separate folder, removed at the end of the block."""
-    # Not pytest's folder: the paths of sockets must stay short, also on a machine with a long TMPDIR.
+    # Not in pytest's folder: the paths of sockets must stay short, also on a machine with a long TMPDIR.
     folder = Path(tempfile.mkdtemp(prefix="rsf-"))
     cluster: Cluster | None = None
     try:

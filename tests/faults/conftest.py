@@ -1,4 +1,4 @@
-"""One cluster for all campaigns of a test process; each brings its own replicas and tenant."""
+"""One cluster for all campaigns of a test process; each campaign brings its own replicas and tenant."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def shared_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
-    """The shared cluster without replicas; those that a test starts are gone after it."""
+    """The shared cluster without replicas; replicas that a test starts end with it."""
     yield shared_cluster
     shared_cluster.clear()

@@ -1,4 +1,4 @@
-"""People who ask one question after the other while a campaign strikes, and what must hold of all that they saw."""
+"""Askers that send one question after another while a campaign disturbs the system, and the checks of everything that they received."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.faults.readers import GrpcWay, Seen, Way, asking, follow
 from tests.instance import PATIENCE, eventually
 
 Ask = Callable[[random.Random], str]
-"""Makes up a question: a script of the testing agent (docs/operations.md)."""
+"""Creates a question: a script of the testing agent (docs/operations.md)."""
 
 
 def question(*, tokens: int = 64, pace_ms: int = 5, tool: str = "none", tool_ms: int = 0) -> Ask:
@@ -31,7 +31,7 @@ def question(*, tokens: int = 64, pace_ms: int = 5, tool: str = "none", tool_ms:
 
 @dataclass
 class Crowd:
-    """So many askers. As an async context manager it asks within the block and lets every question come to its end after it."""
+    """So many askers. As an async context manager it asks within the block; when the block ends it waits for the end of every question."""
 
     target: str
     caller: Caller
@@ -45,7 +45,7 @@ class Crowd:
     seen: list[Seen] = field(default_factory=list[Seen])
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
     frames: int = 0
-    """Frames that came, to all of them."""
+    """The number of frames that all askers received."""
     _enough: bool = False
 
     async def __aenter__(self) -> Crowd:
@@ -64,7 +64,7 @@ class Crowd:
                     raise result
 
     def check(self) -> None:
-        """Raise what an asker met: so that a campaign does not go on without them."""
+        """Raise the error of an asker, so that a campaign does not continue without it."""
         for task in self._tasks:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
@@ -75,7 +75,7 @@ class Crowd:
         return sum(1 for one in self.seen if one.ended)
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for a condition while the crowd goes on; looks every 5 ms."""
+        """Wait for a condition while the askers continue; checks every 5 ms."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
             self.check()
@@ -83,7 +83,7 @@ class Crowd:
             await asyncio.sleep(0.005)
 
     async def more(self, frames: int, unless: Callable[[], bool] = lambda: False) -> None:
-        """Wait until so many more frames have come, or `unless` holds."""
+        """Wait for this number of further frames, or until `unless` holds."""
         goal = self.frames + frames
         await self.until(lambda: self.frames >= goal or unless(), f"{frames} more frames")
 
@@ -101,7 +101,7 @@ class Crowd:
 
 
 async def ask_all(way: Callable[[], Way], questions: Sequence[str], *, deltas: bool = True) -> Sequence[Seen]:
-    """Ask these at once and follow each to its end."""
+    """Ask these questions at once and follow each to its end."""
     seen = [Seen(asking(text, deltas=deltas)) for text in questions]
     async with asyncio.TaskGroup() as group:
         for one in seen:
@@ -115,7 +115,7 @@ async def open_ways(stack: AsyncExitStack, target: str, key: str, count: int) ->
 
 
 def until_all_ended(caller: Caller) -> None:
-    """Wait until the database has no turn of this caller's that has not ended."""
+    """Wait until the database has no open turn of this caller."""
     eventually(
         lambda: caller.ledger.open_turns() == 0,
         lambda: f"the end of {caller.ledger.open_turns()} turns: {caller.ledger.check()[:5]}",
@@ -123,9 +123,9 @@ def until_all_ended(caller: Caller) -> None:
 
 
 def hold(caller: Caller, seen: Sequence[Seen], report: Report, *, script: bool = True) -> None:
-    """What must hold after every campaign: the invariants over the database, and of every reader that it saw the log, byte for byte.
+    """The checks after every campaign: the invariants over the database, and whether every reader received the log, byte for byte.
 
-    script: all answers are those that their questions' scripts call for.
+    script: all answers match the scripts of their questions.
     """
     until_all_ended(caller)
     violations = [*caller.ledger.check(), *differences(caller.ledger, seen, script=script)]
@@ -136,7 +136,8 @@ def hold(caller: Caller, seen: Sequence[Seen], report: Report, *, script: bool =
 
 def differences(ledger: Ledger, seen: Sequence[Seen], *, script: bool = True) -> Sequence[Violation]:
     """The differences between the readers' events, the log, and the expected text."""
-    # Before reading the log: readers continue meanwhile, and events that they have not read yet do not count as a difference.
+    # Taken before reading the log: readers continue meanwhile, and events that they have not read yet do not
+    # count as a difference.
     ended = [(one, list(one.events), one.ended) for one in seen]
     turns = ledger.turns()
     found: list[Violation] = []
@@ -169,7 +170,7 @@ def differences(ledger: Ledger, seen: Sequence[Seen], *, script: bool = True) ->
 
 
 def answer_to(text: str) -> str:
-    """What the testing agent answers to this question."""
+    """The testing agent's answer to this question."""
     return golden_text(parse(text))
 
 

@@ -1,7 +1,7 @@
 """The two forms of a campaign, and the report of each.
 
-The short form is part of a common run: it checks counts and prints times. The long one (`make soak`) checks both. Counts may be summed over several
-runs: every run adds a line to `soak/{campaign}.jsonl`.
+The short form is part of a normal test run: it checks counts and prints times. The long one (`make soak`)
+checks both. Counts of several runs can be summed: every run adds a line to `soak/{campaign}.jsonl`.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = "campaign"
-"""Under this name a test hands its line on to the run's summary."""
+"""Tests pass their lines to the run's summary under this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How much of a campaign is run. limits: whether times are held to the limits of docs/durability.md."""
+    """The size of a campaign. limits: whether times are checked against the limits of docs/durability.md."""
 
     count: int
     limits: bool
     seed: int
 
     def dice(self, salt: str = "") -> random.Random:
-        """A source of chance: the same in every short run, another in every long one, which prints its seed."""
+        """A random number generator: the same in every short run, another in every long run, which prints its seed."""
         return random.Random(f"{self.seed} {salt}")
 
 
 def forms(short: int, long: int) -> Any:
-    """Parametrises a campaign's test: `short` of the thing that it counts in a common run, `long` in all in a soak (RESPONSA_SOAK_COUNT: so many)."""
+    """Parametrises a campaign's test: `short` repetitions in a normal run, `long` in a soak (or RESPONSA_SOAK_COUNT)."""
     count = int(os.environ.get("RESPONSA_SOAK_COUNT") or long)
     seed = int(os.environ.get("RESPONSA_SOAK_SEED") or time.time_ns() % (1 << 32))
     return pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def forms(short: int, long: int) -> Any:
 
 @dataclass
 class Report:
-    """What a campaign counted and measured."""
+    """The counts and measurements of a campaign."""
 
     campaign: str
     form: Form
@@ -67,7 +67,7 @@ class Report:
         self.counts[name] = self.counts.get(name, 0) + more
 
     def measured(self, name: str, seconds: float | Iterable[float]) -> None:
-        """Add to what was measured, in seconds."""
+        """Add a measurement, in seconds."""
         values = [seconds] if isinstance(seconds, float | int) else list(seconds)
         if values:
             self.samples.setdefault(name, []).extend(values)
@@ -89,7 +89,7 @@ class Report:
         }
 
     def line(self) -> str:
-        """All of it on one line."""
+        """The whole report on one line."""
         counts = ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
         times = "; ".join(
             f"{name} p50 {1000 * one['p50']:.0f} p99 {1000 * one['p99']:.0f} max {1000 * one['max']:.0f} ms"
@@ -100,7 +100,7 @@ class Report:
         return f"{self.campaign} ({kind}, {took:.0f} s): {counts}" + (f"; {times}" if times else "")
 
     def tell(self, request: pytest.FixtureRequest) -> None:
-        """Hand the line to the run's summary; a long form also writes it down."""
+        """Pass the line to the run's summary; a long form also writes it to a file."""
         node: Any = request.node
         node.user_properties.append((LINE, self.line()))
         if self.form.limits:

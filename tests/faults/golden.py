@@ -1,4 +1,4 @@
-"""What a stream must be: one reading of events, for all that is compared with each other. Pure."""
+"""The rules of a correct stream: one way to read events, used for all streams that are compared. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ OUTSIDE = ("snapshot", "reconnect", "heartbeat")
 
 
 class Differs(AssertionError):
-    """A stream is not what it must be; the message says where."""
+    """A stream is not correct; the message says where."""
 
 
 def kind(event: Event) -> str:
-    """The name of what happened, e.g. "delta"."""
+    """The kind of event, e.g. "delta"."""
     return event.WhichOneof("event") or ""
 
 
@@ -30,9 +30,9 @@ def is_terminal(event: Event) -> bool:
 
 @dataclass
 class Reading:
-    """A turn's events as a careful reader takes them: numbers without a hole, withdrawals applied, text and answer held against each other.
+    """A turn's events as a careful reader takes them: numbers without gaps, withdrawals applied, text and answer compared.
 
-    all_events: deltas were asked for, so that every number must come.
+    all_events: the reader asked for deltas, so every number must arrive.
     """
 
     all_events: bool = True
@@ -41,7 +41,7 @@ class Reading:
     text: bytes = b""
     terminal: Event | None = None
     calls: dict[str, str] = field(default_factory=dict[str, str])
-    """Outcome by call id; "" while nothing has come back."""
+    """Outcome by call id; "" before the tool has returned."""
     _deltas: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     def take(self, event: Event) -> None:
@@ -132,7 +132,7 @@ def read(events: Iterable[Event], *, all_events: bool = True) -> Reading:
 
 
 def events_of(frames: Iterable[bytes]) -> Sequence[Event]:
-    """The events of the frames that a log keeps, one after the other. Raises Differs where frames do not follow each other."""
+    """The events of the frames that a log keeps, one after the other. Raises Differs if the frames are not contiguous."""
     events: list[Event] = []
     through = 0
     for data in frames:

@@ -1,6 +1,6 @@
-"""The guards of the product, each of which can be taken out of one replica: by other SQL, or by a part that does without.
+"""The guards of the product, each of which a replica can run without: by other SQL, or by a part without the guard.
 
-This is how each campaign shows that it would find what it looks for. Nothing of it can be reached from the product.
+With them each campaign shows that it would find the faults that it looks for. The product itself cannot load this module.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from tests.edited import Edited
 
 
 class Guard(StrEnum):
-    """What keeps a promise of docs/durability.md."""
+    """A mechanism that keeps a promise of docs/durability.md."""
 
     TAKEOVER = "takeover"
-    """Turns whose lease ran out are claimed."""
+    """Turns whose lease has expired are claimed."""
     EPOCH_CHECK = "epoch_check"
     """Only the current epoch writes."""
     REPEATABLE_WRITES = "repeatable_writes"
-    """An append goes right behind what is committed, so that it can be sent again."""
+    """An append must continue exactly where the committed log ends, so it can be sent again."""
     SUBSCRIBE_BEFORE_READ = "subscribe_before_read"
-    """A follower subscribes, then reads the log, and reads it again where something is missing."""
+    """A follower subscribes, then reads the log, and reads it again if rows are missing."""
     OVERLAP_DROPPED = "overlap_dropped"
     """Events that were both read and delivered are yielded once."""
     COMMIT_BEFORE_VISIBLE = "commit_before_visible"
-    """Readers are shown what is committed."""
+    """Readers receive only committed rows."""
     SYNCHRONOUS_COMMIT = "synchronous_commit"
-    """A commit has been written down when it is reported."""
+    """A commit is on disk when it is reported."""
     LEDGER = "ledger"
-    """A later attempt knows which tools were called."""
+    """A later attempt knows the tool calls of earlier ones."""
     ONE_TURN = "one_turn"
-    """A request_id has one turn."""
+    """A request_id belongs to one turn."""
     POLL = "poll"
-    """Followers read the log when they hear nothing."""
+    """Followers read the log when they receive no hints."""
     CANCEL_LOCK = "cancel_lock"
-    """Who cancels holds the turn while it looks and writes."""
+    """A cancel locks the turn while it checks and writes."""
     HANDOVER = "handover"
-    """Who goes away leaves its turns to others."""
+    """A worker that stops leaves its turns to others."""
 
 
 _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
@@ -83,13 +83,14 @@ _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
         ("find_request", "AND request_id = %(request_id)s", "AND false AND request_id = %(request_id)s"),
     ),
     Guard.POLL: (
-        # Nothing new, and no end: a turn that is left out would be gone, which readers look into.
+        # No new rows and no end: if the turn were left out, it would count as deleted, and readers would
+        # check that.
         ("poll", "CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END", "NULL::bigint"),
         ("poll", "WHERE t.last_seq > c.after AND", "WHERE false AND"),
     ),
     Guard.CANCEL_LOCK: (
         ("hold_conversation", "FOR NO KEY UPDATE", ""),
-        # What it sees is as old as its beginning.
+        # It sees the data of the moment when it began.
         ("lock_turn", "FROM responsa.turn WHERE", "FROM responsa.turn, pg_sleep(0.2) WHERE"),
         ("lock_turn", "FOR NO KEY UPDATE", ""),
         ("end_turn", "AND terminal IS NULL", ""),
@@ -98,7 +99,9 @@ _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
 
 
 def without(guards: Sequence[Guard]) -> NamedQueries | None:
-    """The turn store's SQL without these guards, None for its own. Guards that are not SQL are taken out of this process."""
+    """The turn store's SQL without these guards; None for the unchanged SQL. For guards that are not SQL, the
+    function changes this process.
+    """
     for guard in guards:
         change = _CHANGES.get(guard)
         assert change is not None or guard in _EDITS, f"nobody knows how to take {guard} out"
@@ -152,7 +155,7 @@ async def _read_then_subscribe(
 async def _all_that_comes(
     self: Following, who: Principal, turn_id: UUID, after_seq: int
 ) -> AsyncGenerator[Followed, None]:
-    """Tells what was read and what was delivered, without looking what both of them have."""
+    """Sends both the rows read and the rows delivered, without removing duplicates."""
     parts = cast("Any", self)
     with parts._hub.subscribe(turn_id, who, 0) as mine:
         mine.behind = False
@@ -170,7 +173,7 @@ async def _all_that_comes(
 async def _as_they_come(
     turn_id: UUID, rows: AsyncIterator[Followed], *, include_deltas: bool, after_seq: int = 0
 ) -> AsyncIterator[bytes]:
-    """Sends rows without checking that they follow each other."""
+    """Sends rows without checking that they are contiguous."""
     sent = after_seq
     async for row in rows:
         if not isinstance(row, LogRow) or (row.deltas and not include_deltas):
@@ -184,7 +187,7 @@ _take = TurnWriter.take
 
 
 def _shown_before_commit(self: TurnWriter) -> Append | None:
-    """Shows what is about to be committed."""
+    """Publishes rows before their commit."""
     append = _take(self)
     if append is not None and append.rows:
         cast("Any", self)._publish(append.rows, False)
@@ -192,14 +195,14 @@ def _shown_before_commit(self: TurnWriter) -> Append | None:
 
 
 async def _ended_instead(self: Run) -> Outcome:
-    """Ends a turn where it should be left to another worker."""
+    """Ends a turn that it should leave to another worker."""
     error = Unavailable(Reason.WORKER_LOST, "The server was shut down; ask again.", {"turn": ""})
     await cast("Any", self)._finish(Failed(error, retriable=True))
     return Outcome.ENDED
 
 
 def _change(*changes: tuple[object, str, object]) -> Callable[[], None]:
-    """To put parts in the place of others: owner, name, part."""
+    """The replacements of parts: owner, name, part."""
     for owner, name, _ in changes:
         assert hasattr(owner, name), f"{owner} has no {name} any more"
 
@@ -216,7 +219,8 @@ def _relaxed() -> None:
 
 
 _CHANGES: Final[Mapping[Guard, Callable[[], None]]] = {
-    # The same guard stands twice, where rows come from the hub and where they go to the wire: what slips through one is caught by the other.
+    # The same guard exists twice, where rows come from the hub and where they go to the wire: each catches
+    # errors that pass the other.
     Guard.SUBSCRIBE_BEFORE_READ: _change(
         (Following, "follow", _read_then_subscribe), (frames, "stream", _as_they_come)
     ),

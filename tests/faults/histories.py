@@ -1,6 +1,6 @@
-"""Histories: what people and fate may do to turns, in any order, and a model of what must hold of each.
+"""Histories: random sequences of user actions and faults on turns, and a model of the conditions that each must meet.
 
-One machine, two worlds: processes within one (house.py) and real ones (cluster.py).
+One state machine, two worlds: simulated processes within one process (house.py) and real ones (cluster.py).
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ PLACES = tuple(Fault)
 
 @dataclass
 class Asked:
-    """A question, and all who follow its turn."""
+    """A question, and all readers that follow its turn."""
 
     request: chat.AskRequest
     readers: list[Seen] = field(default_factory=list[Seen])
     refusals: list[str] = field(default_factory=list[str])
     """Reasons for refusing a reader; a refused reader stops reading."""
     cancelled: bool = False
-    """Somebody has asked for its end."""
+    """A caller has asked for its end."""
 
     @property
     def turn(self) -> str:
-        """`turns/{uuid}`, once anybody knows."""
+        """`turns/{uuid}`, once any reader knows it."""
         return next((one.turn for one in self.readers if one.turn), "")
 
     @property
     def conversation(self) -> str:
-        """`conversations/{uuid}`, once anybody has seen its first event."""
+        """`conversations/{uuid}`, once a reader has received the turn's first event."""
         for one in self.readers:
             for event in one.events[:1]:
                 return event.started.conversation
@@ -52,17 +52,17 @@ class Asked:
 
     @property
     def ended(self) -> bool:
-        """Whether anybody has seen its end."""
+        """Whether any reader has received its end."""
         return any(one.ended for one in self.readers)
 
 
 class World(Protocol):
-    """Processes, and callers of them."""
+    """Processes, and their callers."""
 
     ledger: Ledger
 
     def way(self, place: int) -> Way:
-        """Into the process at this place of those that serve, or the next one."""
+        """Connects to the serving process at this index, or to the next one."""
         ...
 
     @property
@@ -72,7 +72,7 @@ class World(Protocol):
 
     @property
     def struck(self) -> int:
-        """How many placed faults have struck."""
+        """The number of placed faults that have happened."""
         ...
 
     async def start(self) -> None:
@@ -84,7 +84,7 @@ class World(Protocol):
     async def stop(self, place: int) -> None: ...
 
     async def go_on(self) -> None:
-        """Let all go on that were stopped."""
+        """Continue all stopped processes."""
         ...
 
     async def drain(self, place: int) -> None: ...
@@ -102,11 +102,11 @@ class World(Protocol):
         ...
 
     def place(self, place: int, fault: Placed) -> None:
-        """Place a fault in a process, where that can be done while it runs."""
+        """Place a fault in a process, if that is possible while it runs."""
         ...
 
     async def calls(self) -> dict[UUID, int]:
-        """How often the tool was called, by turn."""
+        """The number of calls of the tool, by turn."""
         ...
 
     async def close(self) -> None: ...
@@ -118,18 +118,18 @@ class Stage(Protocol):
     loop: asyncio.AbstractEventLoop
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Begin something that belongs to the present world."""
+        """Start a task that belongs to the present world."""
         ...
 
     async def world(self, seed: int) -> World: ...
 
 
 class History(RuleBasedStateMachine):
-    """One history. A subclass names its stage."""
+    """One history. A subclass provides the world."""
 
     stage: ClassVar[Stage]
     told: ClassVar[dict[str, int]] = {}
-    """What happened in all histories, counted."""
+    """The events of all histories, counted."""
     questions = Bundle("questions")
 
     def __init__(self) -> None:
@@ -159,7 +159,7 @@ class History(RuleBasedStateMachine):
         skip=st.integers(0, 3),
     )
     def begin(self, seed: int, processes: int, tool: str, fault: Fault, skip: int) -> Asked:
-        """There are processes, one of which will die, and a question."""
+        """Start processes, one of which will die, and ask a question."""
         self.world = self.run(self.stage.world(seed))
         for _ in range(processes):
             self.run(self.there.start())
@@ -209,7 +209,7 @@ class History(RuleBasedStateMachine):
         request.CopyFrom(question.request)
         request.include_deltas = deltas
         seen = max((one.through for one in question.readers), default=0)
-        # After the last event there is nothing to come.
+        # After the last event no further event may arrive.
         through = int(share * (seen - 1 if question.ended else seen))
         self.read(question, Seen(request, turn=question.turn, through=through, began=through), place)
 
@@ -223,7 +223,7 @@ class History(RuleBasedStateMachine):
         self.pass_time(1)
 
     async def cancelling(self, turn: str, place: int) -> None:
-        # A cancel that is cut may or may not have been heard.
+        # A cancel whose connection is cut may have had an effect or not.
         await asyncio.gather(self.there.cancel(place, turn), return_exceptions=True)
 
     # What fate does.
@@ -290,7 +290,7 @@ class History(RuleBasedStateMachine):
             question.readers.remove(seen)
 
     def teardown(self) -> None:
-        """Let all come to its end, and hold it against the model."""
+        """Let all turns end, and compare them with the model."""
         if self.world is None:
             return
         try:
@@ -316,7 +316,8 @@ class History(RuleBasedStateMachine):
         assert not violations, violations[:5]
         calls = await self.there.calls()
         for question in self.asked:
-            # A question whose connection is lost is sent again, so it may come after any other of its conversation.
+            # A question whose connection is lost is sent again, so it may arrive after any other question of
+            # its conversation.
             rivals = [
                 one
                 for one in self.asked

@@ -1,6 +1,7 @@
-"""Several "processes" in one: each has its own `Turns` on the real PostgreSQL, which can be killed, stopped and drained as a process can.
+"""Several simulated processes in one: each has its own `Turns` on the real PostgreSQL, and can be killed, stopped and drained like a process.
 
-A killed process gets no more answers from its store and sends nothing. Its last statement may still commit, as with a process that dies while its statement runs. Followers of it are cut.
+A killed process gets no more answers from its store and sends nothing. Its last statement may still commit,
+as with a process that dies while its statement runs. The streams of its followers are cut.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ LEASE_SECONDS = 0.15
 
 
 class MortalStore:
-    """A `TurnStore` of a process that may die or stop before a call, or before it hears what came of it."""
+    """A `TurnStore` of a process that may die or stop before a call, or before it gets the call's result."""
 
     def __init__(self, store: TurnStore, gate: Gate) -> None:
         self._store = store
@@ -74,7 +75,7 @@ class ScriptedModel:
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         script = parse(next(one.text for one in prompt.messages if one.role.value == "user"))
         for text in opening_tokens(script) if prompt.tools else answer_tokens(script):
-            # Others get their turn, as they do while a socket is read.
+            # Yields to other tasks, as reading a socket does.
             await asyncio.sleep(0)
             yield TextPiece(text)
         if prompt.tools and script.tool is not Effect.NONE:
@@ -84,7 +85,7 @@ class ScriptedModel:
 
 @dataclass
 class CountingTool:
-    """A `Tool` whose calls outlive every process."""
+    """A `Tool` whose record of calls outlives every process."""
 
     card: ToolCard
     effect: Effect
@@ -98,7 +99,7 @@ class CountingTool:
 
 @dataclass
 class Process:
-    """One of the processes: its turns, and what may be done to it."""
+    """A simulated process: its turns, and the faults that can happen to it."""
 
     name: str
     turns: Turns
@@ -108,7 +109,7 @@ class Process:
 
     @property
     def struck(self) -> int:
-        """How many of its faults have struck."""
+        """The number of its faults that have happened."""
         return len(self.deaths)
 
     @property
@@ -116,11 +117,11 @@ class Process:
         return not self.gate.dead.is_set()
 
     def kill(self) -> None:
-        """Nothing of it happens any more."""
+        """None of its tasks continues."""
         self.gate.dead.set()
 
     async def drain(self) -> None:
-        """As SIGTERM does; it may die over it."""
+        """Drain it, as SIGTERM does; it may die meanwhile."""
         going = asyncio.ensure_future(self._go())
         death = asyncio.ensure_future(self.gate.dead.wait())
         await asyncio.wait({going, death}, return_when=asyncio.FIRST_COMPLETED)
@@ -135,7 +136,7 @@ class Process:
 
 
 class House:
-    """Processes on one database. calls: how often tools were called, by key."""
+    """Simulated processes on one database. calls: the number of tool calls, by key."""
 
     def __init__(
         self,
@@ -144,7 +145,9 @@ class House:
         tasks: set[asyncio.Task[Any]],
         queries: NamedQueries | None = None,
     ) -> None:
-        """databases: each process takes the next one; their connections tell by application_name whose they are. tasks: all that are begun for it."""
+        """databases: each process takes the next one; the application_name of its connections identifies the
+        process. tasks: all tasks that are started for it.
+        """
         self.calls: dict[str, int] = {}
         self.processes: list[Process] = []
         self.town = Town(dice)
@@ -205,7 +208,7 @@ class House:
         return found
 
     async def close(self) -> None:
-        """End all of them; what the dead left hanging is cancelled."""
+        """End all of them; tasks that dead processes left waiting are cancelled."""
         for process in self.alive:
             process.gate.go_on()
             await process.drain()
@@ -223,7 +226,7 @@ OWNER: ContextVar[set[asyncio.Task[Any]] | None] = ContextVar("owner", default=N
 
 
 def owned_tasks(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-    """A task factory that remembers tasks with their owner."""
+    """A task factory that records the owner of each task."""
     task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
     context: Context | None = options.get("context")
     owner = OWNER.get() if context is None else context.get(OWNER)
@@ -234,13 +237,13 @@ def owned_tasks(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any)
 
 
 def _of_store(task: asyncio.Task[Any]) -> bool:
-    """Whether a task is at work in the database: those end by themselves."""
+    """Whether a task is using the database: such tasks end by themselves."""
     code = getattr(task.get_coro(), "cr_code", None)
     return code is not None and "stores/postgres" in str(code.co_filename)
 
 
 class _Gated:
-    """`Faults` of a process that may die at a place: what comes after it never happens."""
+    """`Faults` of a process that may die at a place: the code after that place never runs."""
 
     def __init__(self, faults: PlacedFaults, gate: Gate) -> None:
         self._faults = faults
@@ -254,7 +257,7 @@ class _Gated:
 
 
 class _Renamed:
-    """The testing agent under the default one's name: every process has a default."""
+    """The testing agent under the name of the default agent, because every process has a default."""
 
     def __init__(self, agent: ScriptedAgent) -> None:
         self._agent = agent
@@ -272,7 +275,7 @@ class _Renamed:
 
 
 class HouseWay:
-    """A `Way` into whichever process is chosen; it breaks off when that one dies."""
+    """A `Way` to the chosen process; it breaks when that process dies."""
 
     def __init__(self, who: Principal, choose: Callable[[], Process | None]) -> None:
         self._who = who

@@ -1,4 +1,4 @@
-"""The promises of docs/durability.md, checked over a campaign's database by their names.
+"""The promises of docs/durability.md, each checked by its name in a campaign's database.
 
 The checks do not use the product's code: they read rows directly, and frames by the contract alone.
 """
@@ -38,7 +38,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A turn as the database has it."""
+    """A turn as it is stored in the database."""
 
     row: Row
     events: Sequence[Event]
@@ -51,10 +51,10 @@ class Kept:
 
 
 class Ledger:
-    """Reads a campaign's database: all turns of a tenant that a campaign made."""
+    """Reads a campaign's database: all turns of the campaign's tenant."""
 
     def __init__(self, dsn: str, tenant: str) -> None:
-        """dsn: of a role that sees everything."""
+        """dsn: of a role that sees all rows."""
         self._dsn = dsn
         self._tenant = tenant
         self._lock = threading.RLock()
@@ -72,7 +72,8 @@ class Ledger:
             try:
                 return self._ask(query, parameters)
             except psycopg.OperationalError:
-                # PostgreSQL was restarted since the last time: only a new connection that fails too is an error.
+                # PostgreSQL was restarted since the last read: it is an error only if a new connection fails,
+                # too.
                 self._connection = None
                 return self._ask(query, parameters)
 
@@ -83,21 +84,21 @@ class Ledger:
         return cursor.fetchall() if cursor.description else []
 
     def open_turns(self) -> int:
-        """How many turns have not ended."""
+        """The number of turns that have not ended."""
         (row,) = self._rows(
             "SELECT count(*) AS n FROM responsa.turn WHERE tenant_id = %s AND terminal IS NULL", self._tenant
         )
         return int(row["n"])
 
     def turns(self) -> Mapping[UUID, Kept]:
-        """All turns with what their logs hold; a log that cannot be read whole has what could be. For checks use `check`."""
+        """All turns with their logs; of a damaged log, the readable part. For checks use `check`."""
         with self._snapshot():
             kept, _ = self._kept()
         return kept
 
     @contextmanager
     def _snapshot(self) -> Generator[None]:
-        """All that is read in the block is of one moment."""
+        """All reads in the block see the same snapshot."""
         with self._lock:
             self._rows("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             try:
@@ -130,7 +131,7 @@ class Ledger:
         return kept, found
 
     def leases_ran_out(self) -> int:
-        """How many turns are at work whose lease has run out."""
+        """The number of running turns whose lease has expired."""
         (row,) = self._rows(
             "SELECT count(*) AS n FROM responsa.turn WHERE tenant_id = %s AND state = 'running' AND lease_until < now()",
             self._tenant,
@@ -138,7 +139,7 @@ class Ledger:
         return int(row["n"])
 
     def held_by(self, writer: str) -> frozenset[str]:
-        """The turns at work that a replica claimed last."""
+        """The running turns that a replica claimed last."""
         rows = self._rows(
             "SELECT t.id FROM responsa.turn AS t JOIN witness.held AS h ON h.turn_id = t.id AND h.epoch = t.epoch"
             " WHERE t.tenant_id = %s AND t.state = 'running' AND h.writer = %s",
@@ -148,9 +149,9 @@ class Ledger:
         return frozenset(str(row["id"]) for row in rows)
 
     def latencies(self, seen: Iterable[tuple[str, Mapping[int, float]]]) -> Sequence[float]:
-        """Seconds from the commit of an event until a reader had it. seen: for each reader its turn, and by seq when an event came, as time.time() has it.
+        """Seconds from the commit of an event until a reader had it. seen: for each reader its turn, and the arrival time of each event by seq (time.time()).
 
-        A row's events are counted by its first.
+        The first event of a row counts for all events in it.
         """
         rows = self._rows(
             "SELECT w.turn_id, w.seq, w.at FROM witness.wrote AS w JOIN responsa.turn AS t ON t.id = w.turn_id AND t.tenant_id = %s"
@@ -168,7 +169,7 @@ class Ledger:
         ]
 
     def takeovers(self, ends: Mapping[str, float]) -> Sequence[float]:
-        """Seconds from a replica's end (by name, as time.time() has it) until each turn that it then had was claimed by another."""
+        """Seconds from a replica's end (by name, in time.time()) until another replica claimed each turn that it then had."""
         rows = self._rows(
             "SELECT h.writer, n.at FROM witness.held AS h JOIN responsa.turn AS t ON t.id = h.turn_id AND t.tenant_id = %s"
             " JOIN witness.held AS n ON n.turn_id = h.turn_id AND n.epoch = h.epoch + 1 WHERE h.writer = ANY(%s)",
@@ -179,7 +180,7 @@ class Ledger:
         return [one for one in waits if one > 0]
 
     def check(self, *, ended: bool = True) -> Sequence[Violation]:
-        """All invariants that can be read from the database. ended: every turn must have ended by now."""
+        """All invariants that the database can show. ended: every turn must have ended by now."""
         with self._snapshot():
             kept, found = self._kept()
             return [
@@ -255,7 +256,7 @@ class Ledger:
                 )
 
     def _one_call(self, kept: Mapping[UUID, Kept]) -> Iterable[Violation]:
-        """The ledger and the log tell the same of each call."""
+        """The ledger and the log agree about each call."""
         ledger: dict[UUID, dict[str, str]] = defaultdict(dict)
         for row in self._rows(
             "SELECT turn_id, call_id, coalesce(outcome, '') AS outcome FROM responsa.turn AS t JOIN responsa.turn_tool AS c ON c.turn_id = t.id"
@@ -273,7 +274,7 @@ class Ledger:
 
 
 def _shape(turn: Row, rows: Sequence[Row], events: Sequence[Event]) -> None:
-    """Rows and the turn's own count agree with the events in them."""
+    """Rows and the turn's event count agree with the events in them."""
     through = 0
     numbers = iter(events)
     for row in rows:
@@ -313,6 +314,6 @@ def _one_end(kept: Mapping[UUID, Kept], *, ended: bool) -> Iterable[Violation]:
 
 
 def witness(dsn: str) -> None:
-    """Have a database tell from now on who writes what. dsn: of its superuser."""
+    """From now on, a database records which replica writes what. dsn: of its superuser."""
     with psycopg.connect(dsn) as connection:
         connection.execute(WITNESS.read_bytes())

@@ -15,7 +15,7 @@ from tests.instance import PATIENCE
 
 
 class Kept:
-    """A part that the keeper keeps: PostgreSQL, Redis or Envoy. Its calls block."""
+    """A part that the keeper runs: PostgreSQL, Redis or Envoy. Its calls block."""
 
     def __init__(self, keeper: Keeper, name: str) -> None:
         self._keeper = keeper
@@ -24,7 +24,7 @@ class Kept:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs, as far as was ordered."""
+        """Whether it should be running, by the orders so far."""
         return self.pid is not None
 
     def start(self) -> None:
@@ -41,7 +41,7 @@ class Kept:
 
 
 class Keeper:
-    """The process that keeps the parts."""
+    """The process that runs the parts."""
 
     def __init__(self, home: Path, port: int, environment: Mapping[str, str], *, durable: bool) -> None:
         self._lock = threading.Lock()
@@ -62,7 +62,7 @@ class Keeper:
         )
 
     def do(self, part: str, what: str) -> int | None:
-        """Have something done; returns the part's process id, None when it does not run."""
+        """Send an order; returns the part's process id, None when it does not run."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with self._lock:
@@ -73,7 +73,7 @@ class Keeper:
         return told["pid"]
 
     def close(self) -> None:
-        """Have it stop all parts, and end."""
+        """Order it to stop all parts and then to end."""
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             if pipe is self._process.stdin:

@@ -1,7 +1,9 @@
-"""Starts replicas fast: a process that has imported everything and forks one for each order. `python -m tests.faults.nursery`.
+"""Starts replicas fast: a process that has imported everything and forks once for each order. `python -m tests.faults.nursery`.
 
-Orders come as lines on stdin (`Order.told`), answers go as lines of JSON to stdout: `{"name", "pid"}` when one was born, `{"pid", "status"}` when one has ended.
-Forking is safe here and nowhere else: nothing has been started yet, no thread, no loop, no gRPC. All replicas end with this process, and it ends with its stdin.
+Orders come as lines on stdin (`Order.told`); responses go as lines of JSON to stdout: `{"name", "pid"}` for a
+started replica, `{"pid", "status"}` for one that has ended.
+Forking is safe only here: this process has started no thread, no loop and no gRPC. All replicas end with this
+process, and it ends when its stdin closes.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from typing import Final
 from responsa_server.embedded.spawn import die_with_parent
 from tests.faults.replica import Order, main
 
-# What `responsa_server.app.serve.running` imports when it runs, less the model's runtime, whose import starts a thread; a name that is gone makes a start slower, so it is an error.
+# The lazy imports of `responsa_server.app.serve.running`, except the model's runtime, whose import starts a
+# thread; a missing module would make each start slower, so it is an error.
 HEAVY: Final[Sequence[str]] = (
     "responsa_server.app.front",
     "responsa_server.app.assemble",
@@ -60,7 +63,7 @@ def nurse() -> None:
 
 
 def _wake(number: int, frame: object) -> None:
-    """Nothing: the signal has written to the alarm."""
+    """Nothing to do: the signal has already written to the alarm."""
 
 
 def _bear(order: Order, *inherited: int) -> int:
@@ -82,7 +85,7 @@ def _bear(order: Order, *inherited: int) -> int:
         os.dup2(log, 2)
         main(order)
         code = 0
-    except BaseException:  # a child must never come back into the nursery's loop
+    except BaseException:  # a child must never return to the nursery's loop
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -1,7 +1,8 @@
 """Runs a campaign's PostgreSQL, Redis and Envoy in a separate process: `python -m tests.faults.parts HOME PORT DURABLE`.
 
-A campaign's own process speaks gRPC, and one that does must not fork. Orders come as lines `{"part", "do"}` on stdin: start, stop, kill (all of its processes at once).
-Each is answered by a line `{"pid", "error"}`. All parts end with this process, and it ends with its stdin.
+A campaign's process uses gRPC, and such a process must not fork. Orders come as lines `{"part", "do"}` on
+stdin: start, stop, kill (all of its processes at once).
+Each is answered by a line `{"pid", "error"}`. All parts end with this process, and it ends when its stdin closes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from responsa_server.embedded import (
 
 
 def kill(part: Part) -> None:
-    """kill -9 of all its processes, then remove what they leave behind."""
+    """kill -9 of all its processes, then remove their leftover files."""
     assert part.pid is not None, f"{part.name} does not run"
     first = psutil.Process(part.pid)
     for one in [first, *first.children(recursive=True)]:

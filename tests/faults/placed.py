@@ -1,6 +1,6 @@
-"""Faults at named places: an adapter of the port `Faults` that kills, stops, delays or cuts when a turn comes by.
+"""Faults at named places: an adapter of the port `Faults` that kills, stops, delays or cuts when a turn reaches a place.
 
-It is steered by plain data, so that an argument can pass it to a replica in another process.
+Its orders are plain data, so that an argument can pass them to a replica in another process.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from responsa_server.domain.faults import Fault
 
 
 class Act(StrEnum):
-    """What happens to the process."""
+    """The effect on the process."""
 
     KILL = "kill"
     """SIGKILL: gone at once."""
     STOP = "stop"
-    """SIGSTOP: frozen until somebody sends SIGCONT."""
+    """SIGSTOP: frozen until a SIGCONT."""
     DELAY = "delay"
-    """Waits, while everything else in the process goes on."""
+    """Waits, while the rest of the process continues."""
     RAISE = "raise"
     """Raises `Struck`: for histories in one process."""
 
@@ -37,7 +37,7 @@ class Struck(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A fault: at this place, after it was passed `skip` times, with that probability, at most `times` times. seconds: of a delay."""
+    """A fault: at this place, after `skip` visits, with this probability, at most `times` times. seconds: of a delay."""
 
     place: Fault
     act: Act
@@ -65,7 +65,7 @@ class _Left:
 
 
 class PlacedFaults:
-    """Implements `Faults`. It counts how often each place was passed."""
+    """Implements `Faults`. It counts the visits of each place."""
 
     def __init__(
         self,
@@ -73,14 +73,14 @@ class PlacedFaults:
         seed: int | str = 0,
         struck: Callable[[Placed, UUID | None], None] | None = None,
     ) -> None:
-        """struck: told of each fault before it happens."""
+        """struck: called with each fault before it happens."""
         self._left = [_Left(one, one.skip, one.times) for one in faults]
         self._dice = random.Random(seed)
         self._struck = struck
         self.passed: dict[Fault, int] = {}
 
     def place(self, faults: Sequence[Placed]) -> None:
-        """Put other faults in the place of those that are left."""
+        """Replace the remaining faults by others."""
         self._left = [_Left(one, one.skip, one.times) for one in faults]
 
     async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
@@ -112,7 +112,7 @@ class PlacedFaults:
 
 
 async def passing(seconds: float) -> None:
-    """Let time go by: a delay is what a fault or a history is made of, not a wait for anything."""
+    """Let time pass: the delay is part of a fault or a history, not a wait for a condition."""
     done = asyncio.Event()
     asyncio.get_running_loop().call_later(seconds, done.set)
     await done.wait()

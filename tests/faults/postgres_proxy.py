@@ -1,7 +1,8 @@
-"""A proxy in front of PostgreSQL that understands messages well enough to cut a connection exactly around a commit.
+"""A proxy in front of PostgreSQL that parses messages, so that it can cut a connection exactly before or after a commit.
 
-Before: the server never got what would have committed. After: the server has committed, and its client is not told. (PostgreSQL, Frontend/Backend
-Protocol 3.0: a message is a byte of kind, its length in four bytes that count themselves, and its content; the first one has no kind.)
+Before: the server never gets the message that would commit. After: the server has committed, but its client
+gets no response. (PostgreSQL, Frontend/Backend Protocol 3.0: a message is a type byte, its length in four
+bytes that count themselves, and its content; the first message has no type byte.)
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Write(StrEnum):
 
 
 Decide = Callable[[Write], When | None]
-"""Asked at each commit of a writing statement: whether to cut, and where."""
+"""Called at each commit of a writing statement; returns whether and where to cut."""
 
 _KINDS = (
     (Write.FINISH, re.compile(r"INSERT\s+INTO\s+responsa\.message\b", re.I)),
@@ -54,7 +55,7 @@ def kind_of(statements: Sequence[str]) -> Write | None:
 
 @dataclass
 class _Session:
-    """The state of one connection. in_flight: for each unit that was sent and not yet answered, whether it ends in a cut."""
+    """The state of one connection. in_flight: for each unit that was sent and not yet answered, whether to cut at its end."""
 
     prepared: dict[bytes, str] = field(default_factory=dict[bytes, str])
     transaction: list[str] = field(default_factory=list[str])
@@ -63,10 +64,10 @@ class _Session:
 
 
 class PostgresProxy:
-    """Listens as PostgreSQL does, on `.s.PGSQL.5432` in a folder; decide is asked at each commit. An async context manager."""
+    """Listens as PostgreSQL does, on `.s.PGSQL.5432` in a folder; calls `decide` at each commit. An async context manager."""
 
     def __init__(self, folder: Path, target: Path, decide: Decide = lambda _: None) -> None:
-        """target: the socket of the real one."""
+        """target: the socket of the real server."""
         self.folder = folder
         self.decide = decide
         self.cuts: dict[tuple[Write, When], int] = {}
@@ -88,7 +89,7 @@ class PostgresProxy:
         await asyncio.gather(*self._open, return_exceptions=True)
 
     def cut_all(self) -> None:
-        """Cut every connection there is."""
+        """Cut all open connections."""
         for task in list(self._open):
             task.cancel()
 
@@ -117,7 +118,7 @@ class PostgresProxy:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the other side is away, or this connection was cut on purpose
+            pass  # the server is away, or this connection was cut on purpose
         finally:
             self._open.discard(task)
             for one in (writer, upstream):
@@ -140,7 +141,7 @@ class PostgresProxy:
                         b"H",
                         b"p",
                         b"X",
-                    ):  # flush, password, goodbye: not the end of a unit, but to be sent
+                    ):  # flush, password, terminate: forwarded, but not the end of a unit
                         upstream.write(gathered)
                         gathered = bytearray()
                     continue
@@ -188,7 +189,7 @@ class PostgresProxy:
 
 
 def _statements(session: _Session, kind: bytes, body: bytes) -> Sequence[str]:
-    """What a message makes the server do, as SQL."""
+    """The SQL that a message makes the server run."""
     if kind == b"Q":
         return [body.rstrip(b"\0").decode()]
     if kind == b"P":

@@ -1,4 +1,4 @@
-"""Proxies that cut: connections that end after a drawn number of bytes, in either direction."""
+"""Proxies that cut: connections end after a random number of bytes, in either direction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 CHUNK = 1 << 16
 Place = tuple[str, int] | Path
-"""Where to listen or to connect: a host and port, or a socket's path."""
+"""The address to listen on or connect to: a host and port, or a socket's path."""
 
 
 @dataclass(slots=True)
@@ -23,7 +23,9 @@ class Budget:
 
 
 class CuttingProxy:
-    """Passes connections on and cuts them when their budget is spent. An async context manager; `draw` gives each new connection its budget."""
+    """Forwards connections and cuts them when their budget is used up. An async context manager; `draw` gives
+    each new connection its budget.
+    """
 
     def __init__(self, listen: Place, target: Place, draw: Callable[[], Budget] = Budget) -> None:
         self.listen = listen
@@ -52,7 +54,7 @@ class CuttingProxy:
             self.listen.unlink(missing_ok=True)
 
     def cut_all(self) -> None:
-        """Cut every connection there is."""
+        """Cut all open connections."""
         for task in list(self._open):
             self.cuts += 1
             task.cancel()
@@ -97,7 +99,7 @@ class CuttingProxy:
                 writer.write(data)
                 if budget is not None and budget <= 0:
                     self.cuts += 1
-                    # What was counted does go out; then comes the end.
+                    # The counted bytes are sent; then the connection ends.
                     with suppress(TimeoutError):
                         async with asyncio.timeout(1.0):
                             await writer.drain()
@@ -106,7 +108,7 @@ class CuttingProxy:
 
 
 def random_cuts(dice: random.Random, most: int) -> Callable[[], Budget]:
-    """Budgets for connections that are cut after up to `most` bytes to the client; one in eight on its way to the server."""
+    """Budgets for connections that are cut after at most `most` bytes to the client; one in eight is cut on its way to the server."""
 
     def draw() -> Budget:
         if dice.random() < 0.125:

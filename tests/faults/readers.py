@@ -1,4 +1,4 @@
-"""Readers that never give up: they ask, lose the connection, and resume from the last number they saw, over gRPC, gRPC-Web and event streams.
+"""Readers that never give up: they ask, lose the connection, and resume after the last number they received, over gRPC, gRPC-Web and event streams.
 
 They follow only docs/streams.md and are stricter than a client: they count every repeated or missing event.
 """
@@ -27,7 +27,7 @@ from tests.faults.golden import OUTSIDE, Event, is_terminal, kind
 
 Frame = chat.AskResponse | chat.ResumeTurnResponse
 PATIENCE = 60.0
-"""Seconds that a reader may go without anything new before its test fails."""
+"""Seconds that a reader may go without a new event before its test fails."""
 
 
 class Unserved(AssertionError):
@@ -36,13 +36,15 @@ class Unserved(AssertionError):
 
 @dataclass
 class Seen:
-    """The results of a reader. events: each once, in order. doubled, holes: frames that did not follow each other. gaps: seconds between a cut and the next event."""
+    """The results of a reader. events: each once, in order. doubled, holes: frames that repeat or miss
+    events. gaps: seconds between a cut and the next event.
+    """
 
     request: chat.AskRequest
     turn: str = ""
     through: int = 0
     began: int = 0
-    """The seq after which it began to read."""
+    """The seq after which the reader began."""
     events: list[Event] = field(default_factory=list[Event])
     doubled: int = 0
     holes: int = 0
@@ -58,7 +60,7 @@ class Seen:
 
     @property
     def ended(self) -> bool:
-        """Whether the terminal event has come."""
+        """Whether the terminal event has arrived."""
         return self.snapshot is not None or (bool(self.events) and is_terminal(self.events[-1]))
 
     @property
@@ -69,7 +71,7 @@ class Seen:
 
     @property
     def outcome(self) -> str:
-        """How it ended, e.g. "answer"."""
+        """The kind of its end, e.g. "answer"."""
         return kind(self.terminal)
 
     @property
@@ -124,7 +126,7 @@ class Cut(Exception):
 
 
 class Refusal(Exception):
-    """An answer of Responsa's own: its reason."""
+    """An error from Responsa: its reason."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(f"{reason}: {message}")
@@ -132,7 +134,7 @@ class Refusal(Exception):
 
 
 PASSING = ("PART_UNAVAILABLE", "DRAINING", "OVERLOADED", "QUEUE_FULL")
-"""Reasons that say themselves that the next try may succeed."""
+"""Reasons whose meaning is that the next try may succeed."""
 
 
 def _told(code: int, message: str, details: bytes) -> Exception:
@@ -230,7 +232,7 @@ class GrpcWay:
 
 
 class WebWay:
-    """gRPC-Web (binary) by hand: one HTTP/1.1 connection a stream."""
+    """gRPC-Web (binary), hand-written: one HTTP/1.1 connection for each stream."""
 
     def __init__(self, target: str, key: str, http: httpx2.AsyncClient) -> None:
         """http: any client; who made it closes it."""
@@ -287,7 +289,9 @@ class WebWay:
 
 
 class SseWay:
-    """Server-sent events by hand, as an `EventSource` reads them: an event counts once its empty line has come, and the last id resumes."""
+    """Server-sent events, hand-written to read as an `EventSource` does: an event counts once its empty line
+    has arrived, and the last id resumes.
+    """
 
     def __init__(self, target: str, key: str, http: httpx2.AsyncClient) -> None:
         """http: any client; its owner closes it."""
@@ -342,7 +346,7 @@ def _problem(body: bytes, code: int) -> Exception:
 
 
 def _frame_of(event: str, turn: str, through: int) -> Frame | None:
-    """The frame of an event. A `retry` is a reconnect; a comment, which is a heartbeat, is None. Raises Refusal, Cut."""
+    """The frame of an event. A `retry` becomes a reconnect; a comment, which is a heartbeat, becomes None. Raises Refusal, Cut."""
     fields = dict(line.split(": ", 1) for line in event.splitlines() if not line.startswith(":"))
     if fields.get("event") == "error_status":
         raise _error(json_format.Parse(fields["data"], Status()))
@@ -377,7 +381,7 @@ def asking(
 
 
 async def follow(way: Way, seen: Seen, *, until: Callable[[Seen], bool] = lambda seen: seen.ended) -> Seen:
-    """Ask, or go on, until the turn has ended, over as many streams as that takes. Raises Unserved."""
+    """Ask, or resume, until the turn has ended, over as many streams as necessary. Raises Unserved."""
     moved = time.monotonic()
     while not until(seen):
         stream = (
@@ -409,6 +413,6 @@ async def follow(way: Way, seen: Seen, *, until: Callable[[Seen], bool] = lambda
         if time.monotonic() - moved > PATIENCE:
             raise Unserved(f"{seen.turn or 'asking'}: nothing after {seen.through} for {PATIENCE:g} s")
         if seen.through == before:
-            # Nothing was gained: the server may be away.
+            # No new event arrived: the server may be away.
             await asyncio.sleep(0.02)
     return seen

@@ -1,6 +1,6 @@
 """A replica of the server with faults in it: `python -m tests.faults.replica ORDER`, ORDER being the JSON of an `Order`.
 
-It runs the product's own wiring. What differs from `responsa serve` stands in the order: faults placed at the named points, guards taken out.
+It runs the product's own wiring. The order contains the differences from `responsa serve`: faults at named places, guards removed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from tests.faults.placed import Placed, PlacedFaults
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to run. environment: settings as environment variables. log: where it says what it has to say; "" for where this process does."""
+    """The settings of a replica. environment: settings as environment variables. log: the file for its
+    output; "" for this process's output.
+    """
 
     name: str
     environment: Mapping[str, str]
@@ -30,7 +32,7 @@ class Order:
     seed: int = 0
 
     def told(self) -> str:
-        """As one line of JSON."""
+        """The order as one line of JSON."""
         return json.dumps(
             {
                 "name": self.name,
@@ -52,7 +54,7 @@ class Order:
 
 
 def main(order: Order) -> None:
-    """Run it in this process, whose environment becomes the order's."""
+    """Run the replica in this process, with the order's environment."""
     environment().update(order.environment)
     faults = PlacedFaults(order.faults, order.seed)
     asyncio.run(serve(load(), faults=faults, turn_queries=without(order.guards_out)))

@@ -1,6 +1,6 @@
-"""Readers of `/ws/chat` that never give up: they ask, lose their socket, and resume on another after the last seq they saw.
+"""Readers of `/ws/chat` that never give up: they ask, lose their socket, and resume on another after the last seq they received.
 
-They are written against docs/websocket.md alone.
+They use only docs/websocket.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GONE_ELSEWHERE = 1012
 
 @dataclass
 class SocketSeen:
-    """What a reader got. frames: the turn's frames in order, each once. doubled: frames whose seq did not increase."""
+    """The results of a reader. frames: the turn's frames in order, each once. doubled: frames whose seq did not increase."""
 
     text: str
     request_id: str = field(default_factory=lambda: str(uuid4()))
@@ -45,7 +45,7 @@ class SocketSeen:
 
     @property
     def ended(self) -> bool:
-        """Whether the last frame of the turn has come."""
+        """Whether the last frame of the turn has arrived."""
         return bool(self.frames) and _is_last(self.frames[-1])
 
     @property
@@ -87,7 +87,7 @@ class SocketSeen:
         return {"content": self.text, "agent": "testing", "request_id": self.request_id, "deltas": True}
 
     def plain(self) -> Sequence[Json]:
-        """The frames with deltas joined and without their seqs, since pieces that waited together arrive as one."""
+        """The frames with deltas joined and without their seqs, because waiting pieces are sent as one."""
         result: list[Json] = []
         for frame in self.frames:
             bare = {name: value for name, value in frame.items() if name != "seq"}
@@ -108,7 +108,7 @@ class SocketSeen:
         return text.decode()
 
     def check(self) -> None:
-        """Hold the frames against the question's script. Raises Differs."""
+        """Compare the frames with the question's script. Raises Differs."""
         wanted = answer_to(self.text)
         if self.doubled:
             raise Differs(f"{self.turn}: {self.doubled} frames came twice")
@@ -131,7 +131,7 @@ async def follow_on_sockets(
     *,
     until: Callable[[SocketSeen], bool] = lambda seen: seen.ended,
 ) -> SocketSeen:
-    """Ask, or resume, until the turn has ended, over as many sockets as that takes. target: host and port. Raises Unserved."""
+    """Ask, or resume, until the turn has ended, over as many sockets as necessary. target: host and port. Raises Unserved."""
     moved = time.monotonic()
     while not until(seen):
         before = seen.seq
@@ -157,7 +157,7 @@ async def follow_on_sockets(
         if seen.seq > before:
             moved = time.monotonic()
         else:
-            # Nothing was gained: the server may be away.
+            # No new frame arrived: the server may be away.
             await asyncio.sleep(0.02)
         if time.monotonic() - moved > PATIENCE:
             raise Unserved(f"{seen.turn or 'asking'}: nothing after {seen.seq} for {PATIENCE:g} s")
@@ -182,7 +182,7 @@ async def keep_asking_on_sockets(
     seen: list[SocketSeen],
     enough: Callable[[], bool],
 ) -> None:
-    """Ask one question after the other, each followed to its end, and add them to `seen`."""
+    """Ask one question after another, follow each to its end, and append them to `seen`."""
     while not enough():
         one = SocketSeen(ask(dice))
         seen.append(one)
@@ -190,7 +190,7 @@ async def keep_asking_on_sockets(
 
 
 async def as_golden_on_sockets(target: str, key: str, seen: Sequence[SocketSeen]) -> None:
-    """Hold what was put together over many sockets against the question's script, and against one socket that replays the turn whole. Raises Differs."""
+    """Compare the frames from many sockets with the question's script, and with one socket that replays the whole turn. Raises Differs."""
     for one in seen:
         one.check()
         whole = SocketSeen(one.text, one.request_id, one.turn)

@@ -1,4 +1,4 @@
-"""What all long runs counted together: `python -m tests.faults.sums`, from the lines in `soak/*.jsonl`. Times are those of the run that was slowest."""
+"""The total counts of all long runs: `python -m tests.faults.sums`, from the lines in `soak/*.jsonl`. Times are those of the slowest run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cancels at random times, racing the finish: one terminal event, soon, and the model's socket is closed."""
+"""Cancels at random times, racing the finish: one terminal event, soon, and a closed model socket."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_FRAMES = 30
 
 @dataclass
 class Cancels:
-    """When each turn's cancel was sent, as time.time() has it, for those that it ended."""
+    """The time (time.time()) at which each turn's cancel was sent, for the turns that it ended."""
 
     sent: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -35,7 +35,7 @@ class Cancels:
 async def cancel_once(
     way: GrpcWay, other: GrpcWay, report: Report, cancels: Cancels, one: Seen, after: int
 ) -> None:
-    """Ask through one replica, cancel through the other after so many frames, and see how it ends."""
+    """Ask through one replica, cancel through the other after this number of frames, and read how the turn ends."""
     cancelled_at = 0.0
     cancelling: asyncio.Task[turn_pb2.Turn] | None = None
     frames = 0
@@ -73,7 +73,7 @@ async def test_a_cancel_ends_a_turn_soon_and_once(
     report = Report("cancel" if redis else "cancel_without_redis", form)
     caller = await cluster.caller()
     settings = {} if redis else {"REDIS_URL": ABSENT}
-    # The one that answers and the one that is asked to cancel are two processes.
+    # One process answers and another receives the cancel.
     first, second = await asyncio.gather(cluster.soon("all", **settings), cluster.soon("rpc", **settings))
     dice = form.dice()
     seen: list[Seen] = []
@@ -109,7 +109,7 @@ async def test_a_cancel_ends_a_turn_soon_and_once(
 
 
 def sockets_closed(cluster: Cluster, cancels: Cancels, report: Report) -> None:
-    """Every cancelled turn's call of the model has ended; those that were cut short were cut soon."""
+    """Every cancelled turn's model call has ended; interrupted calls ended soon after the cancel."""
     eventually(lambda: cluster.model_stats()["streaming"] == 0, "the end of all calls of the model")
     for left in cluster.model_stats()["disconnects"]:
         if left["label"] in cancels.sent:

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL cut right before and right after a commit of accept, claim, append and finish: no event is doubled or lost."""
+"""Connections to PostgreSQL cut immediately before and after a commit of accept, claim, append and finish: no event is doubled or lost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_a_commit_whose_connection_is_cut_is_neither_lost_nor_doubled(
     )
 
     def decide(kind: Write) -> When | None:
-        """Each place as often as it is due; most commits go through, so that turns come to their end."""
+        """Cuts each place as often as required; most commits succeed, so that turns end."""
         due = [when for when in When if left[kind, when] > 0]
         if not due or dice.random() > (0.05 if kind is Write.APPEND else 0.3):
             return None
@@ -53,7 +53,7 @@ async def test_a_commit_whose_connection_is_cut_is_neither_lost_nor_doubled(
         return when
 
     async with proxy_of(cluster) as proxy:
-        # Who accepts and who runs are two, so that turns are claimed.
+        # One replica accepts and another runs, so that turns are claimed.
         replica, worker = await asyncio.gather(
             cluster.soon("rpc", database=proxy.folder), cluster.soon("worker", database=proxy.folder)
         )
@@ -66,7 +66,7 @@ async def test_a_commit_whose_connection_is_cut_is_neither_lost_nor_doubled(
         hold(caller, crowd.seen, report)
         for (kind, when), count in sorted(proxy.cuts.items()):
             report.count(f"{when.value} {kind.value}", count)
-        # Their connections end with the proxy; what follows is another campaign's.
+        # Their connections end with the proxy, before the next campaign.
         await asyncio.to_thread(replica.kill)
         await asyncio.to_thread(worker.kill)
     report.count("cuts", proxy.cut_so_far())
@@ -77,7 +77,7 @@ async def test_a_commit_whose_connection_is_cut_is_neither_lost_nor_doubled(
 
 
 async def test_without_its_fence_the_campaign_finds_what_was_written_twice(cluster: Cluster) -> None:
-    """An append that is sent again without looking at what is committed writes its events a second time."""
+    """An append that is sent again without checking the committed rows writes its events a second time."""
     caller = await cluster.caller()
     appends = 0
 

@@ -51,7 +51,7 @@ class Cutting:
 async def cutting(
     cluster: Cluster, dice: random.Random, guards_out: Sequence[Guard] = ()
 ) -> AsyncGenerator[Cutting]:
-    """Two replicas, one of them behind a proxy that cuts; all clients come through another."""
+    """Two replicas, one of them behind a proxy that cuts; all clients connect through another proxy."""
     cut_off, plain = await asyncio.gather(
         cluster.soon(guards_out=guards_out), cluster.soon(guards_out=guards_out)
     )
@@ -62,7 +62,8 @@ async def cutting(
     async with front, back, gateway:
         through = {cut_off.address: f"unix:{back.listen}", cut_off.http: f"unix:{gateway.listen}"}
         await asyncio.to_thread(cluster.admit, cut_off, plain, through=through)
-        # Envoy's own checks of health go through them too: they get room for them, and are cut less often than a client's.
+        # Envoy's health checks go through the proxies, too: their budgets are larger, and they are cut less
+        # often than a client's.
         back.draw = gateway.draw = lambda: Budget(to_client=dice.randrange(1000, 10 * MOST_BYTES))
         yield Cutting(front, back, gateway, dice, plain.address)
         back.draw = gateway.draw = Budget
@@ -88,7 +89,7 @@ class Readers:
         return self.cut.cuts >= self.form.count
 
     async def keep_asking(self, way: Way) -> None:
-        """By a strict reader, with and without deltas."""
+        """Readers: a strict reader, with and without deltas."""
         ask = question(tokens=200, pace_ms=2)
         while not self.enough():
             one = Seen(asking(ask(self.cut.dice), deltas=self.cut.dice.random() < 0.8))
@@ -96,7 +97,7 @@ class Readers:
             await follow(way, one)
 
     async def keep_asking_as_users_do(self, client: AsyncResponsa) -> None:
-        """By the public client, which hides all of it."""
+        """Readers: the public client, which hides all cuts."""
         ask = question(tokens=200, pace_ms=2)
         while not self.enough():
             one = Seen(asking(ask(self.cut.dice)))
@@ -108,7 +109,8 @@ class Readers:
                         one.events.append(event)
                     one.turn = stream.turn
             except CannotConnect:
-                # Its very first connection was cut before it had reached the server: a user gets this error and tries again.
+                # The very first connection was cut before it had reached the server: a user gets this error
+                # and tries again.
                 continue
             self.seen.append(one)
             self.report.count("turns by the public client")
@@ -176,7 +178,7 @@ async def as_golden(target: str, caller: Caller, seen: Sequence[Seen]) -> None:
 async def test_a_follower_from_the_beginning_and_one_that_resumes_see_the_same_at_every_seq(
     cluster: Cluster,
 ) -> None:
-    """Resumed after every number that there is, during and after the turn: the rest of the golden stream."""
+    """Resumed after every seq, during and after the turn: the rest of the golden stream."""
     caller = await cluster.caller()
     cluster.admit(await cluster.soon(), await cluster.soon())
     async with GrpcWay(cluster.target, caller.key, fresh=True) as way:

@@ -30,7 +30,8 @@ async def test_followers_of_a_replica_that_is_killed_go_on_within_a_second(
     async with Crowd(cluster.target, caller, form.dice(), 24, question(tokens=128, pace_ms=10)) as crowd:
         for _ in range(form.count):
             await crowd.more(crowd.dice.randrange(100, 400))
-            # The dead one stays on Envoy's list while the next one starts: nobody tells Envoy of a crash.
+            # The dead replica stays on Envoy's list while the next one starts, because Envoy gets no report
+            # of a crash.
             victim = replicas.pop(0)
             await asyncio.to_thread(victim.kill)
             report.count("kills")
@@ -50,9 +51,9 @@ async def test_followers_of_a_replica_that_is_killed_go_on_within_a_second(
 async def test_without_commit_before_visible_the_campaign_finds_events_that_never_were(
     cluster: Cluster,
 ) -> None:
-    """A reader that is shown what is not yet committed has seen what no log holds once the process dies before the commit."""
+    """If the process dies before the commit, a reader that receives uncommitted rows has events that no log contains."""
     caller = await cluster.caller()
-    # It dies a moment before a commit: long enough for a reader to have seen what was to be committed.
+    # It dies a moment before a commit: the delay lets a reader receive the uncommitted rows.
     faults = [
         Placed(Fault.BEFORE_APPEND, Act.DELAY, skip=20, seconds=0.2),
         Placed(Fault.BEFORE_APPEND, Act.KILL, skip=20),

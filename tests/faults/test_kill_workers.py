@@ -1,4 +1,4 @@
-"""Workers killed at random and at each named place, many turns per kill: every accepted turn ends as without a kill."""
+"""Workers killed at random and at each named place, with many turns for each kill: every accepted turn ends as it would without a kill."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PLACES = (
 ACCEPTING = (Fault.BEFORE_ACCEPT, Fault.AFTER_ACCEPT)
 SLOTS = 3
 MOST_FRAMES = 600
-"""After so many frames a fault that did not strike is not waited for any longer."""
+"""After this number of frames the campaign no longer waits for a fault that has not happened."""
 MANY_LOSSES = {"RESPONSA_TURNS__MAX_LOSSES": "100"}
 
 
@@ -54,7 +54,7 @@ async def lose_workers(
     places: Iterator[Fault | None],
     **settings: str,
 ) -> None:
-    """Start workers, one after the other, and see each of them killed."""
+    """Start workers, one after the other, and wait until each is killed."""
     dice = crowd.dice
     while report.counts.get("kills", 0) < form.count:
         place = next(places)
@@ -68,7 +68,7 @@ async def lose_workers(
 
 
 async def lose_replicas(cluster: Cluster, crowd: Crowd, report: Report, enough: Callable[[], bool]) -> None:
-    """Replicas that accept, and die over it, one after the other."""
+    """Replicas that accept and die meanwhile, one after the other."""
     for place in itertools.cycle(ACCEPTING):
         if enough():
             return
@@ -94,7 +94,7 @@ async def campaign(
             )
             for _ in range(min(SLOTS, form.count)):
                 group.create_task(lose_workers(cluster, crowd, form, report, places, **settings))
-        # One that lives, so that all come to their end.
+        # A worker that survives, so that all turns end.
         await cluster.soon("worker", **settings)
     report.measured("takeover", caller.ledger.takeovers(cluster.ended_at))
     report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
@@ -127,7 +127,7 @@ async def test_a_turn_is_taken_over_soon_at_the_default_lease(
 
 
 async def test_a_turn_that_kills_every_worker_is_ended(cluster: Cluster) -> None:
-    """A poison turn: its workers die over it, one after the other, until it has cost as many as it may."""
+    """A poison turn: its workers die one after the other, up to the limit of attempts."""
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))
     async with GrpcWay(cluster.target, caller.key) as way:
@@ -159,7 +159,7 @@ async def test_without_taking_over_the_campaign_finds_turns_that_never_end(clust
         await follow(way, one, until=lambda seen: seen.through > 5)
         await asyncio.to_thread(worker.kill)
         await cluster.soon("worker", guards_out=[Guard.TAKEOVER])
-        # Longer than a lease: a turn that comes after it is answered, the one before is not.
+        # Longer than a lease: a later turn is answered, the poison turn is not.
         await asyncio.to_thread(
             eventually, lambda: caller.ledger.leases_ran_out() == 1, "the end of the lease"
         )

@@ -1,4 +1,4 @@
-"""A hundred callers press send at once with one request_id, on several replicas: one turn, one call of the model, a hundred equal streams."""
+"""A hundred callers send one request_id at once, on several replicas: one turn, one call of the model, a hundred equal streams."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def send_together(ways: list[GrpcWay], text: str) -> list[Seen]:
 async def ways_to(
     stack: AsyncExitStack, cluster: Cluster, caller: Caller, count: int, guards_out: Sequence[Guard] = ()
 ) -> list[GrpcWay]:
-    """Channels to so many new replicas, in turns."""
+    """Channels to this number of new replicas, assigned in rotation."""
     replicas = await asyncio.gather(*(cluster.soon(guards_out=guards_out) for _ in range(count)))
     found: list[GrpcWay] = []
     for replica in replicas:

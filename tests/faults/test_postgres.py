@@ -17,7 +17,7 @@ from tests.faults.readers import GrpcWay, Seen, asking, follow
 from tests.instance import eventually
 
 PAUSE = 10.0
-"""Seconds from one disturbance to the next, in the long form: 360 of them are an hour."""
+"""Seconds between two disturbances in the long form: 360 of them take an hour."""
 
 
 def kill_all(cluster: Cluster) -> None:
@@ -27,7 +27,7 @@ def kill_all(cluster: Cluster) -> None:
 
 
 def disturbances(cluster: Cluster) -> Sequence[tuple[str, Callable[[], object]]]:
-    """What is done to PostgreSQL, in turns."""
+    """The disturbances of PostgreSQL, in rotation."""
 
     def cut() -> None:
         with psycopg.connect(cluster.dsn, autocommit=True) as connection:
@@ -55,7 +55,7 @@ async def test_clients_go_on_whatever_becomes_of_postgresql(
     async with Crowd(cluster.target, caller, form.dice(), 12, question(tokens=96, pace_ms=10)) as crowd:
         for number in range(form.count):
             due = time.monotonic() + PAUSE
-            # What runs in between: a short form goes by frames alone.
+            # The duration of the pause between them; a short form counts only frames.
             await crowd.more(150)
             if form.limits:
                 await crowd.until(lambda due=due: time.monotonic() > due, "the next disturbance")
@@ -79,7 +79,8 @@ async def test_without_synchronous_commits_the_campaign_finds_events_that_were_l
             following = asyncio.create_task(follow(way, one))
             await asyncio.to_thread(eventually, lambda one=one: one.through > 30, "its first words")
             await asyncio.to_thread(kill_all, cluster)
-            # The log as the crash left it, or as another attempt went on from there: either way not what was seen.
+            # The log after the crash, or after another attempt has continued it: in both cases it differs
+            # from what the reader received.
             await asyncio.to_thread(
                 eventually,
                 lambda one=one, following=following: (

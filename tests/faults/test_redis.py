@@ -1,4 +1,4 @@
-"""Redis flushed, stopped, started again, away from the start: nothing is lost, and readers wait a little longer at most."""
+"""Redis flushed, stopped, restarted, or missing from the start: no event is lost, and readers only wait a little longer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.faults.guards import Guard
 from tests.faults.readers import GrpcWay, Seen, asking, follow
 
 MOST_LATENCY = 0.6
-"""Seconds that an event may take from its commit to a reader, whatever becomes of Redis."""
+"""The limit in seconds from an event's commit to a reader, whatever happens to Redis."""
 
 
 def disturbances(cluster: Cluster) -> Sequence[tuple[str, Callable[[], object]]]:
-    """What is done to Redis, in turns."""
+    """The disturbances of Redis, in rotation."""
 
     def ask(*command: str) -> object:
         return cluster.ask_redis(*command)
@@ -34,7 +34,7 @@ def disturbances(cluster: Cluster) -> Sequence[tuple[str, Callable[[], object]]]
 
 
 def latencies(crowd: Crowd) -> Sequence[float]:
-    """From commit to reader, of all that the crowd saw live."""
+    """Times from commit to reader, of all events that readers received live."""
     offset = time.time() - time.monotonic()
     return crowd.caller.ledger.latencies(
         (

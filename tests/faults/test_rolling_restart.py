@@ -1,4 +1,4 @@
-"""All replicas replaced, one after the other, under open streams: no client notices more than a pause."""
+"""All replicas are replaced, one after the other, under open streams: clients see at most a pause."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ LONG = question(tokens=300, pace_ms=20)
 ROOMY = {
     "RESPONSA_TURNS__MAX_RUNNING": "600",
     "RESPONSA_DRAIN_SECONDS": "2",
-    # As shipped: what is tried here is handing over. A process that holds hundreds of turns on a machine that is busy with five hundred clients may be late by a second.
+    # The shipped limits, because this campaign tests the handover. A process that holds hundreds of turns, on
+    # a machine that is busy with five hundred clients, may be late by a second.
     "RESPONSA_TURNS__LEASE_SECONDS": "6",
 }
 
 
 @dataclass
 class Users:
-    """People with the public client; whatever it raises is a failure that they see."""
+    """Users of the public client; every error that it raises is a failure that they would see."""
 
     url: str
     caller: Caller
@@ -43,14 +44,15 @@ class Users:
     enough: bool = False
 
     async def ask(self, stack: AsyncExitStack, group: asyncio.TaskGroup) -> None:
-        """Keep so many streams open."""
+        """Keep this number of streams open."""
         for first in range(0, self.size, STREAMS_A_CHANNEL):
             client = await stack.enter_async_context(AsyncResponsa(self.url, api_key=self.caller.key))
             for _ in range(first, min(first + STREAMS_A_CHANNEL, self.size)):
                 group.create_task(self._keep_asking(client))
 
     async def _keep_asking(self, client: AsyncResponsa) -> None:
-        # So slow that a small machine bears five hundred of them, clients included: at four words a second each it was busy with these alone.
+        # Slow enough for a small machine to run five hundred of them, including the clients: at four words a
+        # second each, they alone used the machine fully.
         ask = (
             question(tokens=15, pace_ms=1000)
             if self.size > STREAMS_A_CHANNEL
@@ -68,7 +70,7 @@ class Users:
 
 
 async def replace(cluster: Cluster, old: Replica) -> Replica:
-    """As an operator does it: start the next one, tell Envoy, ask the old one to go, take it from the list when it has gone."""
+    """Does an operator's steps: start the next replica, add it to Envoy, stop the old one, remove it from the list when it has ended."""
     new = await cluster.soon(**ROOMY)
     await asyncio.to_thread(cluster.admit, new)
     old.signal(signal.SIGTERM)
@@ -79,7 +81,7 @@ async def replace(cluster: Cluster, old: Replica) -> Replica:
 
 
 def reconnects(crowd: Crowd) -> int:
-    """How often the server asked one of them to reconnect."""
+    """How often the server asked a client to reconnect."""
     return sum(one.reconnects for one in crowd.seen)
 
 
@@ -95,7 +97,8 @@ async def test_a_rolling_restart_is_a_pause_at_most(
     on_sockets: list[SocketSeen] = []
     users = Users(f"http://{cluster.target}", caller, form.dice(), streams)
     async with AsyncExitStack() as stack:
-        # A few strict readers among them count what the others do not see. Shorter answers would end while Envoy is given time to notice.
+        # A few strict readers among them count repeated and missing events, which the others do not see.
+        # Shorter answers would end before Envoy notices the change.
         crowd = await stack.enter_async_context(Crowd(cluster.target, caller, form.dice("crowd"), 8, LONG))
         http = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
         events = await stack.enter_async_context(
@@ -118,7 +121,7 @@ async def test_a_rolling_restart_is_a_pause_at_most(
                     )
                 )
             await crowd.more(50)
-            # Once more, should no reader have been at what was replaced.
+            # Repeat if no reader was connected to the replaced replica.
             while report.counts.get("rounds", 0) < form.count or not (
                 reconnects(crowd) and reconnects(events) and any(one.reconnects for one in on_sockets)
             ):

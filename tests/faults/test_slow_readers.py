@@ -1,4 +1,4 @@
-"""A thousand readers that read a byte a second: they cost the server next to nothing, and others do not notice them."""
+"""A thousand readers that read one byte a second: they cost the server very little, and other readers do not notice them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MOST_BYTES_A_READER = 20 * 1024
 """20 MiB over a thousand readers."""
 TURNS = 4
 SECONDS = 600.0
-"""How long they read, in the long form."""
+"""The reading time in the long form."""
 
 
 class SlowReader:
     """A follower of a turn over a separate connection with a tiny kernel buffer."""
 
     def __init__(self, port: int, request: bytes, then: bytes = b"") -> None:
-        """request: what opens the stream. then: what is sent once the head of the response has come."""
+        """request: opens the stream. then: sent after the head of the response has arrived."""
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         self._socket.connect(("127.0.0.1", port))
@@ -45,7 +45,7 @@ class SlowReader:
         self.read = 0
 
     def read_one(self) -> None:
-        """Read a byte, if there is one."""
+        """Read a byte, if one is available."""
         with suppress(BlockingIOError):
             self.read += len(self._socket.recv(1))
 
@@ -90,12 +90,12 @@ WAYS = (over_grpc_web, over_events, over_socket)
 
 
 def memory(replica: Replica) -> int:
-    """Bytes that the replica's process holds."""
+    """The memory of the replica's process, in bytes."""
     return psutil.Process(replica.pid).memory_info().rss
 
 
 async def begin(way: GrpcWay, texts: Sequence[str]) -> list[Seen]:
-    """Ask these and leave as soon as they have begun."""
+    """Send these questions and disconnect as soon as they have begun."""
     seen = [Seen(asking(text)) for text in texts]
     for one in seen:
         await follow(way, one, until=lambda found: bool(found.turn))
@@ -111,7 +111,7 @@ async def with_readers(
     seconds: float,
     report: Report,
 ) -> int:
-    """Open slow readers of these turns while others ask. Returns the replica's peak memory."""
+    """Open slow readers of these turns while other callers ask. Returns the replica's peak memory."""
     readers = await asyncio.to_thread(
         lambda: [
             WAYS[n % len(WAYS)](cluster.port, caller.key, turns[n % len(turns)].turn) for n in range(count)
@@ -157,9 +157,9 @@ async def grown(
     count: int,
     seconds: float,
 ) -> int:
-    """The bytes of memory that a replica needs more with slow readers than with the same number of idle streams."""
+    """The additional memory, in bytes, that a replica needs for slow readers, compared with the same number of idle streams."""
     sizes: list[int] = []
-    # First turns that are silent, so that their readers have nothing to read; then turns that say much.
+    # First silent turns, whose readers have nothing to read; then turns with much text.
     for text in ("tokens=10 stall_after=1", "tokens=2000 pace_ms=1"):
         replica = await cluster.soon(
             RESPONSA_TURNS__TIME_LIMIT_SECONDS="3600", RESPONSA_SOCKETS__PER_USER=str(count)

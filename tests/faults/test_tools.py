@@ -1,4 +1,4 @@
-"""Workers killed around a tool's call: a call with a side effect is made at most once, and an unknown outcome is reported as unknown."""
+"""Workers killed around a tool call: a call with a side effect is made at most once, and an unknown outcome is reported as unknown."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def lose_workers(
 
 
 def calls_of(cluster: Cluster, caller: Caller) -> dict[str, int]:
-    """How often the sink was called, by turn, of this caller's."""
+    """The number of the sink's calls for this caller, by turn."""
     turns = {str(identity) for identity in caller.ledger.turns()}
     found: dict[str, int] = {}
     for key, one in cluster.tool_calls().items():
@@ -48,7 +48,7 @@ def calls_of(cluster: Cluster, caller: Caller) -> dict[str, int]:
 
 
 def told(seen: Seen) -> str:
-    """What the turn's log says of its call's outcome."""
+    """The outcome of the call in the turn's log."""
     (result,) = [one.tool_result for one in seen.events if one.HasField("tool_result")]
     return ("", "ok", "error", "unknown")[result.outcome]
 
@@ -74,7 +74,8 @@ async def test_a_call_with_a_side_effect_is_made_once_at_most(
         report.count(f"told as {outcome}")
         report.count(f"called {count} times")
         assert count <= 1, f"{one.turn} called its tool {count} times"
-        # Every call that is reported as done was done; only unknown outcomes may be either.
+        # Every call that is reported as done was made; a call with an unknown outcome may have been made or
+        # not.
         assert outcome != "ok" or count == 1, one.turn
         assert outcome in ("ok", "unknown"), one.turn
     report.tell(request)

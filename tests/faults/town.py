@@ -1,4 +1,4 @@
-"""What processes within one have in the place of an operating system and of Redis: life and death, and hints that may be lost."""
+"""The simulated operating system and Redis of processes within one process: life and death, and hints that may be lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from responsa_server.domain.relay import Hint
 
 
 class Gate:
-    """Whether a process lives, and whether it runs. What passes a gate that is shut waits; what passes the gate of a dead one never comes back."""
+    """Whether a simulated process lives, and whether it runs. A task waits at a closed gate, and never returns from the gate of a dead process."""
 
     def __init__(self) -> None:
         self.dead = asyncio.Event()
@@ -35,16 +35,16 @@ class Gate:
 
 
 class Town:
-    """Replaces Redis between processes: passes hints on and loses some of them."""
+    """Replaces Redis between processes: forwards hints and loses some of them."""
 
     def __init__(self, dice: random.Random) -> None:
         self.loss = 0.0
-        """The share of hints that get lost; 1 is a Redis that is away."""
+        """The share of hints that get lost; 1 simulates a missing Redis."""
         self._dice = dice
         self._heard: dict[UUID, tuple[Gate, Callable[[Hint], None]]] = {}
 
     def relay(self, gate: Gate) -> TownRelay:
-        """The way in and out of a process."""
+        """The entrance and exit of a process."""
         return TownRelay(self, gate)
 
     def join(self, process: UUID, gate: Gate, heard: Callable[[Hint], None]) -> None:

@@ -1,7 +1,9 @@
--- Records which replica held a turn and wrote to it, by the connection's application_name, which is unique for each replica of a campaign. Put into a campaign's database alone.
+-- Records which replica held a turn and wrote to it, by the connection's application_name, which is unique for each replica of a campaign.
+-- Only campaigns install it in their databases.
 CREATE SCHEMA witness;
 CREATE SEQUENCE witness.moment;
--- Each epoch of a turn: who raised it. Both this and a write hold the turn's row, so that moments are in the order of what happened.
+-- Each epoch of a turn, with the worker that raised it. Both this statement and a write lock the turn's row, so that the moments follow the
+-- real order.
 CREATE TABLE witness.held (
     moment bigint NOT NULL DEFAULT nextval('witness.moment'),
     turn_id uuid NOT NULL,
@@ -14,9 +16,9 @@ CREATE TABLE witness.wrote (
     moment bigint NOT NULL DEFAULT nextval('witness.moment'),
     turn_id uuid NOT NULL,
     what text NOT NULL,
-    seq bigint, -- of the first event, for rows of the log
-    epoch bigint NOT NULL, -- the turn's at that moment
-    claimed bigint, -- the epoch that the row itself names, where it does
+    seq bigint, -- of the first event, for log rows
+    epoch bigint NOT NULL, -- the turn's epoch at that moment
+    claimed bigint, -- the epoch in the row itself, if it has one
     writer text NOT NULL,
     at timestamptz NOT NULL DEFAULT clock_timestamp()
 );

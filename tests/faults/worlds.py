@@ -1,4 +1,4 @@
-"""The two worlds of histories: processes within one, and real ones."""
+"""The two worlds of histories: simulated processes within one process, and real ones."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ DATABASES = 6
 
 
 class HouseStage:
-    """Makes worlds within this process, on a cluster's database. Close it at the end."""
+    """Makes worlds within this process, on a cluster's database. Close it when it is no longer needed."""
 
     def __init__(self, cluster: Cluster, guards_out: Sequence[Guard] = ()) -> None:
-        """guards_out: those that are SQL."""
+        """guards_out: the SQL guards to remove."""
         self.loop = asyncio.new_event_loop()
         self.loop.set_task_factory(owned_tasks)
         self._context = copy_context()
@@ -54,7 +54,7 @@ class HouseStage:
             self.loop.run_until_complete(database.open())
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Begin something that belongs to the present world."""
+        """Start a task that belongs to the present world."""
         return self.loop.create_task(work, context=self._context)
 
     async def world(self, seed: int) -> HouseWorld:
@@ -81,7 +81,7 @@ class HouseStage:
 
 
 class HouseWorld:
-    """A `World` of processes within this one."""
+    """A `World` of simulated processes within this one."""
 
     def __init__(self, house: House, who: Principal, ledger: Ledger) -> None:
         self._house = house
@@ -167,7 +167,7 @@ class ClusterStage:
 
 
 class ClusterWorld:
-    """A `World` of replicas. Faults cannot be placed in one that runs: it is killed instead."""
+    """A `World` of replicas. Faults cannot be placed in a running process: it is killed instead."""
 
     def __init__(self, cluster: Cluster, caller: Caller) -> None:
         self._cluster = cluster
@@ -267,7 +267,7 @@ class ClusterWorld:
 
 
 class _Choosing:
-    """A `Way` into whichever replica stands at a place when a stream begins."""
+    """A `Way` to the replica at an index at the time when a stream begins."""
 
     def __init__(self, world: ClusterWorld, place: int) -> None:
         self._world = world
