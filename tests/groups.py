@@ -1,7 +1,8 @@
-"""A plugin: which tests stay together in a run of several processes, and which begin first.
+"""A plugin: which tests run in the same process, and which begin first.
 
-`--dist loadfile` keeps the tests of a file together. Here it also keeps together the files that share a fixture that takes long to start, so that
-each is started once a run and not once a process. (pytest-xdist's own marks for groups say nothing to pytest 9.2.)
+`--dist loadfile` keeps the tests of a file together. Here it also keeps together files that share a slow
+fixture, so that the fixture starts once for each run instead of once for each process. (pytest 9.2 ignores
+pytest-xdist's own marks for groups.)
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_soak.py",
     ),
 }
-"""A fixture, and where all tests are that use it."""
+"""A fixture, and the files of all tests that use it."""
 FIRST = (
     "scripted",
     "instance",
@@ -52,7 +53,7 @@ FIRST = (
     "tests/gateway/",
     "tests/contract/",
 )
-"""The longest groups begin first, so that no process runs one alone at the end."""
+"""The longest groups begin first, so that no process runs one of them alone at the end."""
 
 
 def group_of(nodeid: str) -> str:
@@ -68,7 +69,7 @@ def _turn(item: pytest.Item) -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests in order, and hold `SHARING` against what they use. Raises UsageError."""
+    """Sort the tests, and check `SHARING` against the fixtures that they use. Raises UsageError."""
     for item in items:
         used = [name for name in SHARING if name in getattr(item, "fixturenames", ())]
         if used and group_of(item.nodeid) not in used:
@@ -80,10 +81,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
-    """The scheduler of `--dist loadfile`, with these groups in the place of files, in this order."""
+    """The scheduler of `--dist loadfile`, with these groups instead of files, in this order."""
     if config.getoption("dist") != "loadfile":
         return None
-    # By the number of tests a file that takes minutes for one of them would be last.
+    # Sorted by the number of tests, a file with one test that takes minutes would be last.
     config.option.loadscopereorder = False
     return _Groups(config, log)
 

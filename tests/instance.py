@@ -1,7 +1,8 @@
 """A complete real instance, started as a user starts it: `responsa up` in its own process, with its own home and port.
 
-The fixture `instance` is the one that a test run shares (started when the first test asks for it, purged at the end): make collections,
-users or tenants of your own in it. A test that kills or changes an instance starts another one with `Instance.started(folder)`.
+The fixture `instance` is shared by a test run (started when the first test uses it, purged at the end): tests
+create their own collections, users or tenants in it. A test that kills or changes an instance starts another
+one with `Instance.started(folder)`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 90.0
 """Seconds a condition may take on a loaded machine before its test fails."""
 START_PATIENCE = 300.0
-"""Seconds a start may take there: it makes a database, loads a model and reads all of Responsa's documents, and a whole file of tests hangs on it."""
+"""Seconds a start may take on such a machine: it creates a database, loads a model and reads all of
+Responsa's documents, and many tests depend on it.
+"""
 FOREIGN = ("COV", "RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_")
 
 
@@ -43,27 +46,27 @@ def eventually(
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on at the moment."""
+    """A loopback port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def plain_environment(**values: str) -> dict[str, str]:
-    """This process's environment without settings that a developer may have, and with these values."""
+    """This process's environment without a developer's settings, and with these values."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     return {**kept, **values}
 
 
 @dataclass
 class Instance:
-    """One instance and the process that a user would press Ctrl-C in."""
+    """One instance, and the process in which a user would press Ctrl-C."""
 
     home: Path
     port: int
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     within: Sequence[str] = ()
-    """What to run it, and commands, within: e.g. `unshare --net`, `setpriv …`."""
+    """A prefix for its command and for `responsa` commands, e.g. `unshare --net`, `setpriv …`."""
     _process: subprocess.Popen[bytes] | None = None
     _seen: set[psutil.Process] = field(default_factory=set[psutil.Process])
 
@@ -74,7 +77,7 @@ class Instance:
 
     @property
     def target(self) -> str:
-        """The same, as gRPC names it."""
+        """The same address as a gRPC target."""
         return f"127.0.0.1:{self.port}"
 
     @property
@@ -84,17 +87,17 @@ class Instance:
 
     @property
     def out(self) -> Path:
-        """What `responsa up` said on stdout."""
+        """The stdout of `responsa up`."""
         return self.home.with_name(f"{self.home.name}.out")
 
     @property
     def err(self) -> Path:
-        """What `responsa up` said on stderr."""
+        """The stderr of `responsa up`."""
         return self.home.with_name(f"{self.home.name}.err")
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment in which `responsa` means this instance."""
+        """The environment in which `responsa` uses this instance."""
         return plain_environment(
             RESPONSA_HOME=str(self.home), RESPONSA_PORT=str(self.port), **dict(self.settings)
         )
@@ -106,11 +109,11 @@ class Instance:
         return self._process
 
     def said(self) -> str:
-        """All that `responsa up` printed since its last start."""
+        """The output of `responsa up` since its last start."""
         return self.out.read_text(encoding="utf-8") + self.err.read_text(encoding="utf-8")
 
     def page(self) -> str:
-        """The URL that `responsa up` printed last; its code signs a browser in once."""
+        """The last URL that `responsa up` printed; its code signs a browser in once."""
         return re.findall(r"Responsa is ready: (\S+)", self.said())[-1]
 
     def start(self) -> Instance:
@@ -128,7 +131,7 @@ class Instance:
         return self
 
     def until_ready(self) -> Instance:
-        """Wait for the line that says so."""
+        """Wait for the line that reports that it is ready."""
 
         def ready() -> bool:
             assert self.process.poll() is None, f"it ended: {self.said()}{self.log('server')[-3000:]}"
@@ -166,7 +169,7 @@ class Instance:
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
     def processes(self) -> dict[str, psutil.Process]:
-        """What runs, by role: guard, supervisor, postgres, redis, server, envoy; remembered for `left`."""
+        """The running processes by role: guard, supervisor, postgres, redis, server, envoy; stored for `left`."""
         try:
             guard = psutil.Process(self.process.pid)
             self._seen.update([guard, *guard.children(recursive=True)])
@@ -188,7 +191,7 @@ class Instance:
         return found
 
     def left(self) -> list[str]:
-        """What still runs of all that was ever seen, or that names this home."""
+        """The processes that still run, of all that were ever seen or that name this home."""
         remains: list[str] = []
         for process in self._seen:
             try:
@@ -209,11 +212,11 @@ class Instance:
         return self.process.wait(PATIENCE)
 
     def until_nothing_left(self) -> None:
-        """Wait until no process of it is left."""
+        """Wait until none of its processes is left."""
         eventually(lambda: not self.left(), lambda: f"an end of {self.left()}; it said {self.said()!r}")
 
     def end(self) -> None:
-        """Stop what may still run, and purge the home."""
+        """Stop the remaining processes, and purge the home."""
         if self._process is not None and self._process.poll() is None:
             self.interrupt()
         self.until_nothing_left()
@@ -232,11 +235,11 @@ def instance_in(folder: Path, port: int | None = None, **settings: str) -> Gener
 
 @pytest.fixture(scope="session")
 def instance() -> Iterator[Instance]:
-    """The instance that all tests of a run share; with Responsa's own docs as its first collection, and with models that follow a script."""
-    # Not pytest's folder: the paths of sockets must stay short, also on a machine with a long TMPDIR.
+    """The instance that all tests of a run share; with Responsa's docs as its first collection, and with scripted models."""
+    # Not in pytest's folder: the paths of sockets must stay short, also on a machine with a long TMPDIR.
     folder = Path(tempfile.mkdtemp(prefix="rsp-"))
     try:
-        # Tests hold tables that searches wait for.
+        # Tests lock tables that searches wait for.
         with instance_in(
             folder, RESPONSA_MODELS__SCRIPTED="true", RESPONSA_RETRIEVAL__SEARCH_SECONDS="30"
         ) as one:

@@ -1,4 +1,4 @@
-"""One call over each way in, through the one port, and its outcome in one form: gRPC, gRPC-Web (binary and text) and REST."""
+"""One call over each transport, through the single port, and its outcome in one form: gRPC, gRPC-Web (binary and text) and REST."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SERVICES: Mapping[str, tuple[ServiceDescriptor, Any]] = {
 }
 """Service and stub by the service's short name."""
 
-# As google/rpc/code.proto maps them.
+# The mapping of google/rpc/code.proto.
 HTTP = {
     0: 200,
     1: 499,
@@ -86,7 +86,7 @@ class Way(StrEnum):
     SSE = "sse"
     """Server-sent events; see transports_sse.py."""
     WS = "ws"
-    """A WebSocket, whose frames tell less than events do; see transports_ws.py."""
+    """A WebSocket, whose frames contain less than events do; see transports_ws.py."""
 
 
 @dataclass(frozen=True)
@@ -106,21 +106,21 @@ class Call:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call brought: messages as proto-JSON, in order, and the google.rpc.Status that it ended with, unless that was OK."""
+    """The outcome of a call: messages as proto-JSON, in order, and the google.rpc.Status at its end, unless that was OK."""
 
     messages: Sequence[Json]
     problem: Json | None
 
     @property
     def message(self) -> Json:
-        """The one message of a call that went well."""
+        """The single message of a successful call."""
         assert self.problem is None, self.problem
         (one,) = self.messages
         return one
 
 
 def stub_of(channel: grpc.Channel, service: str) -> Any:
-    """The generated stub of a service on a blocking channel, where its calls block. Its types are those of grpc.aio alone."""
+    """The generated stub of a service on a blocking channel, so its calls block. Its type stubs exist only for grpc.aio."""
     return SERVICES[service][1](channel)
 
 
@@ -148,12 +148,12 @@ class Transport(Protocol):
     """One way in."""
 
     def call(self, call: Call) -> Outcome:
-        """Make the call and read all of its answer."""
+        """Make the call and read its whole response."""
         ...
 
 
 class Ways:
-    """All ways into one instance, and more that a test may need. A context manager."""
+    """All transports of one instance, and further helpers. A context manager."""
 
     def __init__(self, target: str, more: Mapping[Way, Transport] | None = None) -> None:
         self._http = httpx2.Client(base_url=f"http://{target}", timeout=SECONDS, trust_env=False)
@@ -181,7 +181,7 @@ class Ways:
 
     @property
     def http(self) -> httpx2.Client:
-        """The HTTP client under REST and gRPC-Web."""
+        """The HTTP client for REST and gRPC-Web."""
         return self._http
 
     @property
@@ -196,7 +196,7 @@ class Ways:
 
 
 class Grpc:
-    """gRPC by the generated stubs."""
+    """gRPC through the generated stubs."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._channel = channel
@@ -219,7 +219,7 @@ class Grpc:
     def _answer(self, call: Call) -> Iterable[Message | bytes]:
         method = call.method
         metadata = [*call.headers.items()]
-        # Neither a stub whose class is found by name nor a channel's plain calls have types.
+        # Neither a stub whose class is found by name nor a channel's generic calls have types.
         make: Any
         if call.raw is None:
             make = getattr(SERVICES[method.containing_service.name][1](self._channel), method.name)
@@ -237,7 +237,7 @@ class Grpc:
 
 
 def finished(messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages of a request as they are sent: an upload ends with its `finish`, which cases leave out."""
+    """The messages of a request in the order of sending: an upload ends with its `finish`, which cases leave out."""
     parts = [one for one in messages if isinstance(one, knowledge_service_pb2.UploadDocumentRequest)]
     if not parts or any(one.HasField("finish") for one in parts):
         return messages
@@ -298,7 +298,7 @@ def _frames(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 class Rest:
-    """REST as the google.api.http options say; uploads as the gateway takes them."""
+    """REST by the google.api.http options; uploads in the gateway's form."""
 
     def __init__(self, http: httpx2.Client) -> None:
         self._http = http
@@ -322,7 +322,8 @@ class Rest:
         streams = call.method.server_streaming
         lines = response.text.splitlines() if streams else [response.text]
         kind = message_factory.GetMessageClass(call.method.output_type)
-        # Read as the message that it is: unknown fields are errors, and every transport's messages end up in the same form.
+        # Parsed with its message type: unknown fields are errors, and messages of every transport have the
+        # same form.
         messages = [json_format.MessageToDict(json_format.Parse(line, kind())) for line in lines if line]
         return Outcome(messages, None)
 
@@ -354,7 +355,7 @@ class Rest:
 
 
 def rule_of(method: MethodDescriptor) -> http_pb2.HttpRule:
-    """How a method is called over REST."""
+    """The REST call of a method."""
     options: Any = method.GetOptions()
     return cast("http_pb2.HttpRule", options.Extensions[annotations_pb2.http])
 
@@ -386,7 +387,7 @@ def _query(sent: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def events_of(frames: Sequence[Json], after_seq: int = 0) -> list[Json]:
-    """The events of a turn's frames after a seq, to its end, after checking that the frames and the events follow each other without a hole.
+    """The events of a turn's frames after a seq, to its end, after checking that frames and events are contiguous.
 
     Heartbeats are left out, because they are not part of the log.
     """
@@ -409,7 +410,7 @@ def events_of(frames: Sequence[Json], after_seq: int = 0) -> list[Json]:
 
 
 def merged(events: Sequence[Json]) -> list[Json]:
-    """The same events without their numbers, neighbouring deltas joined: how many pieces an answer comes in hangs on the moment."""
+    """The same events without their numbers, and with neighbouring deltas joined: the number of pieces of an answer varies."""
     result: list[Json] = []
     for deltas, group in itertools.groupby(events, lambda event: "delta" in event):
         plain = [{key: value for key, value in event.items() if key != "seq"} for event in group]

@@ -1,4 +1,4 @@
-"""A WebSocket as one more way in: questions, resumed and cancelled turns, and what the events of a turn become on it."""
+"""A WebSocket as a further transport: questions, resumed and cancelled turns, and the frames for a turn's events."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ KINDS = {"Ask": "ask", "ResumeTurn": "resume", "CancelTurn": "cancel"}
 
 
 class Ws:
-    """`/ws/chat`, a new socket a call. The credential goes with the handshake, as it is."""
+    """`/ws/chat`, with a new socket for each call. The handshake carries the credential unchanged."""
 
     def __init__(self, target: str) -> None:
         self._target = target
 
     def call(self, call: Call) -> Outcome:
-        """Make the call; the messages are a turn's frames without its name and their seqs, deltas joined."""
+        """Make the call; the messages are the turn's frames without its name and seqs, with deltas joined."""
         (request,) = call.messages
         with Client(self._target, key=None, headers=call.headers) as client:
             frames = client.say(**message_of(call.method.name, request)).turn()
@@ -44,7 +44,7 @@ class Ws:
 
 
 def in_contract_words(method: str, status: Json) -> Json:
-    """A problem as the other ways tell it: on a socket it names the socket's own fields, and none of the contract's."""
+    """A problem in the form of the other transports: a WebSocket error names the socket's fields, not the contract's."""
     names = {"content": "text", "conversation_id": "conversation"}
     if method == "CancelTurn":
         names["turn"] = "name"
@@ -66,7 +66,7 @@ def in_contract_words(method: str, status: Json) -> Json:
 
 
 def message_of(method: str, request: Message) -> Json:
-    """What a client sends in the place of that request. Scopes, policies and costs have no place on a socket."""
+    """The client's WebSocket message for this request. Scopes, policies and costs do not exist on a socket."""
     given: Json = json_format.MessageToDict(request)
     options = given.pop("options", {})
     names = {
@@ -85,7 +85,7 @@ def message_of(method: str, request: Message) -> Json:
         sent["after_seq"] = int(sent["after_seq"])
     if method == "Ask":
         sent.setdefault("content", "")
-        # A socket's own default is another agent than that of the other transports.
+        # The default agent of a socket differs from that of the other transports.
         sent.setdefault("agent", "agents/default")
         # A teacher has a separate field.
         parameters: Json = sent.pop("parameters", {})
@@ -96,7 +96,7 @@ def message_of(method: str, request: Message) -> Json:
 
 
 def frames_of(events: Sequence[Json]) -> list[Json]:
-    """What the events of a golden turn become."""
+    """The expected frames for the events of a golden turn."""
     conversation = "<uuid>"
     frames: list[Json] = []
     for event in events:
@@ -132,14 +132,14 @@ def frames_of(events: Sequence[Json]) -> list[Json]:
 
 
 def _html(text: str) -> str:
-    """Of an answer: a plain one is a paragraph, and what others are is the business of other tests."""
+    """The content of an answer: a plain answer is one paragraph; other tests check other forms."""
     if "\n\n" in text:
         return of_markdown(text)
     return f"<p>{html.escape(text, quote=False)}</p>\n"
 
 
 def steadily(value: Any) -> Any:
-    """The same, with ids that are no longer numbered, because events and frames meet them in different orders."""
+    """The same, with unnumbered ids, because events and frames contain them in different orders."""
     return json.loads(re.sub(r"<uuid \d+>", "<uuid>", json.dumps(value)))
 
 

@@ -108,7 +108,7 @@ def start_envoy(config: EnvoyConfig, folder: Path) -> subprocess.Popen[bytes]:
             with socket.create_connection(("127.0.0.1", config.port)):
                 return envoy
         except OSError:
-            time.sleep(0.01)  # between two looks at the condition
+            time.sleep(0.01)  # between two checks of the condition
 
 
 def start_place(
@@ -145,7 +145,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def place(web: Path) -> Iterator[Place]:
-    """One for all tests that leave it as it was."""
+    """One instance for all tests that do not change it."""
     place = start_place(web=web)
     yield place
     place.stop()

@@ -1,4 +1,6 @@
-"""Servicers written for gRPC, called in process as the gateway calls the server's own methods, so that the stand-in's answers are the same on every way in."""
+"""Servicers written for gRPC, called in process as the gateway calls the server's methods, so that the
+stand-in's answers are the same on every transport.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ _metadata: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("metadata")
 
 
 class Parsing(Interceptor[None]):
-    """Parses, and keeps the metadata for the servicers to look at."""
+    """Parses a message, and keeps the metadata for the servicers."""
 
     async def on_start(self, call: Call) -> None:
         _metadata.set(tuple((name, value) for name, values in call.metadata.items() for value in values))
@@ -34,7 +36,7 @@ class Parsing(Interceptor[None]):
 
 
 class Context:
-    """As much of gRPC's context as the stand-in's servicers use."""
+    """The part of gRPC's context that the stand-in's servicers use."""
 
     def invocation_metadata(self) -> Sequence[tuple[str, str]]:
         return _metadata.get()
@@ -43,7 +45,7 @@ class Context:
         return current().time_remaining
 
     async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
-        """An end that names no reason: that of a part which is away for a moment."""
+        """An end without a reason, as from a part that is briefly unavailable."""
         assert code is grpc.StatusCode.UNAVAILABLE
         raise Unavailable(Reason.PART_UNAVAILABLE, details, {"part": "postgresql"})
 
@@ -53,7 +55,7 @@ class Context:
 
 
 def error_of(status: Status) -> ResponsaError:
-    """The error that becomes this Status."""
+    """The error for this Status."""
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()  # fmt: skip
     retry_after = None
     for one in status.details:

@@ -1,8 +1,10 @@
-"""Turns of the stand-in whose every event is known: `script NAME` asks for one, and words behind it say what becomes of its stream.
+"""Turns of the stand-in with known events: `script NAME` requests one, and the words after it control its stream.
 
-`cut=N` breaks Ask's stream off behind seq N, once; `gone=N` there and at each resume; `reconnect=N` says there that the server goes away; `hang=N`
-waits there until the turn is cancelled; `lost=N` says there that the caller may not see the turn any more; `stuck` is not cancelled in any time; `drop` breaks the first stream
-off before anything came; `queued` begins with a heartbeat. `script echo` tells, as a delta, the question as it came, and `script call` the call's id.
+`cut=N` cuts Ask's stream after seq N, once; `gone=N` cuts it there and at each resume; `reconnect=N` reports
+there that the server is shutting down; `hang=N` waits there until the turn is cancelled; `lost=N` reports
+there that the caller may no longer see the turn; `stuck` never finishes a cancel; `drop` cuts the first
+stream before the first frame; `queued` begins with a heartbeat. `script echo` sends the received question as
+a delta, and `script call` the call's id.
 """
 
 from __future__ import annotations
@@ -106,7 +108,7 @@ def numbered(body: Sequence[TurnEvent]) -> Sequence[TurnEvent]:
 
 
 class ScriptedTurns:
-    """The turns that were asked for, by name."""
+    """The turns that callers asked for, by name."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -116,7 +118,7 @@ class ScriptedTurns:
         self._dropped: set[str] = set()
 
     def turn(self, name: str) -> Turn | None:
-        """A turn that was asked for."""
+        """A turn that a caller asked for."""
         if name not in self._texts:
             return None
         end = self._logs[name][-1]
@@ -129,7 +131,7 @@ class ScriptedTurns:
         )
 
     def text(self, name: str) -> str:
-        """The question of one that was asked."""
+        """The question of a turn."""
         return self._texts[name]
 
     def cancelled(self, name: str) -> Turn:
@@ -152,7 +154,7 @@ class ScriptedTurns:
         self._texts[name] = request.text
         self._parameters[name] = request.options.parameters
         script = request.text.split()[1]
-        # `echo` answers with the question as it came, in the contract's words.
+        # `echo` answers with the received question, in the contract's field names.
         echo = [delta(json_format.MessageToJson(request, indent=None)), answer("Told.")]
         if script == "call":
             call_id = str(dict(context.invocation_metadata()).get("x-request-id", ""))

@@ -1,4 +1,4 @@
-"""WebSocket clients of two libraries behind one face, each as a user of that library would write it."""
+"""WebSocket clients of two libraries behind one interface, each written as a user of that library would write it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 class Closed(Exception):
-    """The server closed the socket. code: as RFC 6455 numbers them; 1006 when it just broke off."""
+    """The server closed the socket. code: as RFC 6455 numbers them; 1006 if the connection ended without a close frame."""
 
     def __init__(self, code: int) -> None:
         super().__init__(str(code))
@@ -32,7 +32,7 @@ class Socket(Protocol):
     subprotocol: str | None
 
     def send(self, message: str | bytes) -> None:
-        """Send a message as it is."""
+        """Send a message unchanged."""
         ...
 
     def receive(self) -> str:
@@ -139,7 +139,7 @@ class Client:
         self.socket.close()
 
     def say(self, **fields: Any) -> Self:
-        """Send a message of these fields."""
+        """Send a message with these fields."""
         self.socket.send(json.dumps(fields))
         return self
 
@@ -155,7 +155,7 @@ class Client:
         return found
 
     def closed(self) -> int:
-        """The code that the server closes with; nothing may come before."""
+        """The code that the server closes with; no frame may arrive before."""
         try:
             frame = self.hear()
         except Closed as closed:

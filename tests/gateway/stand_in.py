@@ -1,7 +1,8 @@
 """A small gRPC server with the real contract and the real gateway, run as a separate process behind Envoy.
 
-It answers in a way that shows what arrived: the transports are looked at here, not the answers. Usage: stand_in.py GRPC_SOCKET HTTP_SOCKET WEB_ROOT PATIENCE PORT; patience
-in seconds: how long sockets stay silent, and wait for a token; port: Envoy's. SIGUSR1 has sockets leave.
+Its answers show what arrived: these tests check the transports, not the answers. Usage: stand_in.py
+GRPC_SOCKET HTTP_SOCKET WEB_ROOT PATIENCE PORT. patience: seconds that sockets stay silent, and wait for a
+token; port: Envoy's. SIGUSR1 has sockets leave.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from tests.gateway.scripted_turns import ScriptedTurns
 TURN = "turns/0192f3c8-0000-7000-8000-000000000001"
 UUID = "0192f3c8-0000-7000-8000-000000000002"
 OTHER = "https://chat.example.org"
-"""An origin that may call where Envoy lets it."""
+"""An origin from which Envoy allows calls."""
 
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -60,7 +61,7 @@ def busy() -> Status:
 
 
 def wrong() -> Status:
-    """The reply to an empty question of an unknown user."""
+    """The response to a question that is empty, from an unknown user."""
     violations = (
         FieldViolation("text", "string.min_bytes", "must not be empty"),
         FieldViolation("options.parameters.teacher_id", "string.uuid", "must be a UUID"),
@@ -134,7 +135,7 @@ class Chat(chat_service_pb2_grpc.ChatServiceServicer):
 
 class Auth(auth_service_pb2_grpc.AuthServiceServicer):
     async def GetMe(self, request: auth_service_pb2.GetMeRequest, context: Context) -> user_pb2.User:
-        """Shows the metadata that arrived. Keys of a script are good for all that begin with rsp_good."""
+        """Shows the metadata that arrived. Every key that begins with rsp_good may use a script."""
         key = str(dict(context.invocation_metadata() or ()).get("authorization", ""))
         if key == "Bearer rsp_stuck":
             await asyncio.Event().wait()
@@ -149,7 +150,7 @@ class Auth(auth_service_pb2_grpc.AuthServiceServicer):
 class Knowledge(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
     def __init__(self) -> None:
         self.uploads: list[str] = []
-        """What became of each upload, in the order of their starts."""
+        """The result of each upload, in the order of their starts."""
 
     async def UploadDocument(
         self,
@@ -246,7 +247,7 @@ class Operations(operations_pb2_grpc.OperationsServicer):
 
 
 class Codes:
-    """Two codes, each good once."""
+    """Two codes, each valid once."""
 
     def __init__(self) -> None:
         self._codes = {"rsc_one", "rsc_two"}
@@ -265,7 +266,7 @@ class Codes:
 
 
 def allowed_of(port: int) -> Allowed:
-    """As Envoy in front allows them."""
+    """The same limits as in Envoy."""
     hosts = hosts_of(port, LOOPBACK_HOSTS)
     return Allowed(hosts, origins_of(hosts, (OTHER,)))
 
@@ -274,7 +275,7 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
     server = grpc.aio.server(
         options=[("grpc.max_metadata_size", 24_576), ("grpc.absolute_max_metadata_size", 32_768)]
     )
-    # What the tests do not call stays unimplemented.
+    # Methods that the tests do not call stay unimplemented.
     knowledge = Knowledge()  # pyright: ignore[reportAbstractUsage]
     chat = Chat()  # pyright: ignore[reportAbstractUsage]
     auth = Auth()  # pyright: ignore[reportAbstractUsage]

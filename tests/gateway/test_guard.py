@@ -1,4 +1,4 @@
-"""The gateway's own look at Host and Origin, without Envoy in front."""
+"""The gateway's own checks of Host and Origin, without Envoy in front."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_requests(http: httpx2.AsyncClient, headers: dict[str, str], allow
         answer = await http.request(method, path, headers=headers)
         refused = answer.status_code == 403 and of_rest(answer).reason == "ORIGIN_NOT_ALLOWED"
         assert refused is not allowed, (method, path, answer.text)
-    # Who checks whether the process is well names no host.
+    # Health checks name no host.
     assert (await http.get("/health", headers=headers)).status_code == 200
 
 

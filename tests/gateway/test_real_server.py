@@ -1,4 +1,4 @@
-"""The whole server behind Envoy: what one way in tells, all ways tell."""
+"""The whole server behind Envoy: all transports give the same results."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def server(
         "REDIS_URL": redis_url,
         "RESPONSA_SOCKETS__PER_USER": "3",
         "RESPONSA_SOCKETS__MESSAGE_BYTES": "8192",
-        # Envoy's: the gateway checks Host and Origin itself.
+        # Envoy's sockets: the gateway checks Host and Origin itself.
         "RESPONSA_PORT": str(port),
     }
     layout = Layout.of(home).prepare()
@@ -129,7 +129,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.02)  # between two looks at the condition
+        time.sleep(0.02)  # between two checks of the condition
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ async def test_the_same_answer_over_every_transport(server: Server, http: httpx2
     assert all(after["afterSeq"] == before["throughSeq"] for before, after in itertools.pairwise(frames))
     terminal = frames[-1]["events"][-1]
     assert "Pharos" in terminal["answer"]["text"]
-    # The same request_id attaches to the same turn on all the other ways.
+    # The same request_id attaches to the same turn on all other transports.
     unary = http.post(
         "/v1/turns:answer", json={"text": question, "requestId": body["requestId"]}, headers=server.bearer
     )
@@ -247,13 +247,13 @@ def test_the_same_answer_over_a_socket(server: Server, http: httpx2.Client, libr
         sources = end["metadata"]["sources"]
         assert [one["quote"] for one in sources] == [one["quote"] for one in answer["citations"]]
         assert end["metadata"]["source_chunks"] == [*dict.fromkeys(one["passage"] for one in sources)]
-        # Cut behind each seq, the rest is the same.
+        # Cut after each seq, the rest is the same.
         for place, frame in enumerate(frames[:-1]):
             client.say(type="resume", turn=turn["name"], after_seq=frame["seq"], deltas=True)
             assert client.turn()[-1] == end, place
         frame = client.say(type="resume", turn=turn["name"], after_seq=99).hear()
         assert (frame["code"], reason_of(frame)) == ("INVALID_INPUT", "AFTER_SEQ_BEYOND_END")
-        # Going on with the conversation.
+        # Continue the conversation.
         conversation = end["metadata"]["conversation_id"]
         client.say(content="When was it built?", agent="default", conversation_id=conversation)
         assert "third century" in client.turn()[-1]["content"]
@@ -303,7 +303,7 @@ def test_sockets_have_the_limits_of_the_settings(server: Server) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(server.target, key=server.key)) for _ in range(3)]
         for client in clients:
-            # Answered: so it is known whose the socket is.
+            # An answer shows that the server knows the socket's user.
             assert client.say(type="ping").hear() == {"type": "pong"}
         with Client(server.target, key=server.key) as fourth:
             frame = fourth.hear()
@@ -345,7 +345,7 @@ def test_problems_of_uploads_are_told_by_field(server: Server, http: httpx2.Clie
 
 
 def test_at_its_end_it_sends_sockets_elsewhere(server: Server) -> None:
-    """The last test of this file: no server is left."""
+    """The last test of this file: afterwards the server is stopped."""
     with Client(server.target, key=server.key) as client:
         assert client.say(content="What is a lease?").turn()[-1]["type"] == "message"
         server.process.terminate()

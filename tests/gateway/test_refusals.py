@@ -76,7 +76,7 @@ def test_what_is_not_there(http: httpx2.Client, method: str, path: str) -> None:
 
 
 def test_an_escaped_slash_stays_escaped(http: httpx2.Client) -> None:
-    """So that the rule for names refuses it, rather than another resource being read."""
+    """The name must be refused by the rule for names; otherwise another resource would be read."""
     assert http.get("/v1/turns/a%2Fb").json() == {"name": "turns/a%2Fb"}
 
 
@@ -218,7 +218,8 @@ async def test_a_killed_server_and_its_successor(web: Path) -> None:
             assert isinstance(first, AskResponse)
             place.server.kill()
             place.server.wait()
-            # Cut in the middle of a stream: no status of ours, so that the client knows to resume.
+            # A cut in the middle of a stream carries no status of ours, so the client knows that it must
+            # resume.
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await following.read()
             assert raised.value.code() in (

@@ -1,4 +1,4 @@
-"""The list of replicas, and a real Envoy that follows it while it runs."""
+"""The list of replicas, and a real Envoy that reads its changes while it runs."""
 
 # Calls without stubs carry no types.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
@@ -83,7 +83,7 @@ def test_two_may_edit_at_a_time(tmp_path: Path) -> None:
 
 
 class Named(grpc.GenericRpcHandler):
-    """A replica that answers with its name, by one message or by a stream that ends when it is let."""
+    """A replica that answers with its name, in one message or in a stream that ends on request."""
 
     def __init__(self, name: str, folder: Path, *, knows_the_service: bool = True) -> None:
         self.replica = Replica(name, UnixAddress(folder / f"{name}.sock"))
@@ -133,20 +133,20 @@ class House:
     started: list[Named] = field(default_factory=list[Named])
 
     async def replica(self, name: str, *, knows_the_service: bool = True) -> Named:
-        """One that serves and is in the list."""
+        """A replica that serves and is in the list."""
         found = await Named(name, self.folder, knows_the_service=knows_the_service).start()
         self.started.append(found)
         self.replicas.add(found.replica)
         return found
 
     async def until(self, **states: HostState | None) -> None:
-        """Wait until Envoy thinks so of replicas by their names; None: it does not know them."""
+        """Wait until Envoy has these states of the replicas; None: Envoy does not know the replica."""
         wanted = {str(UnixAddress(self.folder / f"{name}.sock")): state for name, state in states.items()}
         while True:
             known = {one.address: one.state for one in host_states(self.folder / "a.sock")}
             if all(known.get(address) is state for address, state in wanted.items()):
                 return
-            await asyncio.sleep(0.02)  # between two looks at the condition
+            await asyncio.sleep(0.02)  # between two checks of the condition
 
     async def ask(self, count: int) -> Counter[str]:
         """The replicas that answer a number of calls; raises if a call fails."""
@@ -159,7 +159,7 @@ class House:
 async def house() -> AsyncIterator[House]:
     folder = Path(tempfile.mkdtemp(prefix="rgr"))
     replicas = Replicas(folder / "replicas")
-    # The gateway's HTTP side is nobody's here.
+    # These tests do not use the gateway's HTTP side.
     replicas.put(Replica("up", UnixAddress(folder / "up.sock"), UnixAddress(folder / "up-http.sock")))
     own = await Named("up", folder).start()
     config = EnvoyConfig(free_port(), replicas.folder, DESCRIPTOR, admin_socket=folder / "a.sock")
@@ -204,7 +204,7 @@ async def test_who_drains_leaves_the_rotation_and_harms_nobody(house: House) -> 
     two = await house.replica("two")
     await house.until(two=HostState.SERVING)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{house.port}") as channel:
-        # One stream a replica: the one with less to do gets the next.
+        # One stream for each replica: the replica with fewer streams gets the next.
         streams = [channel.unary_stream(FOLLOW)(b"", timeout=60) for _ in range(8)]
         served = [await stream.read() for stream in streams]
         assert set(served) == {b"up", b"two"}

@@ -26,7 +26,7 @@ def folder() -> Iterator[Path]:
 
 
 class Slow:
-    """Answers once it is let."""
+    """Answers when the test lets it."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Requests whose bodies never end: they hold little, not for long, and keep nobody else out."""
+"""Requests whose bodies never end: they use little memory, end soon, and do not block other callers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def own(web: Path) -> Generator[Place]:
 
 @contextmanager
 def stalled(place: Place, path: str, size: int) -> Generator[None]:
-    """POSTs of `size` bytes that lack their last byte, sent as far as Envoy takes them."""
+    """POSTs of `size` bytes without the last byte, sent as far as Envoy accepts them."""
     body = json.dumps({"text": "x" * (size - 12)}).encode()[:-1]
     assert len(body) == size - 1
     head = f"POST {path} HTTP/1.1\r\nHost: {place.target}\r\nContent-Type: application/json\r\nContent-Length: {len(body) + 1}\r\n\r\n"
@@ -50,7 +50,7 @@ def stalled(place: Place, path: str, size: int) -> Generator[None]:
 
         read, since = -1, time.monotonic()
         deadline = since + PATIENCE
-        # Until Envoy has read nothing more for a second: whatever it did not take is held by the kernel.
+        # Wait until Envoy has read nothing for a second: the kernel holds the rest.
         while time.monotonic() - since < 1.0:
             assert time.monotonic() < deadline
             for key, _ in selector.select(0.1) if selector.get_map() else ():
@@ -67,7 +67,7 @@ def stalled(place: Place, path: str, size: int) -> Generator[None]:
 
 
 def bytes_read(place: Place) -> int:
-    """What Envoy has taken from all callers so far."""
+    """The bytes that Envoy has accepted from all callers so far."""
     with socket.socket(socket.AF_UNIX) as admin:
         admin.connect(str(place.folder / "a.sock"))
         admin.sendall(
@@ -82,7 +82,7 @@ def bytes_read(place: Place) -> int:
 @pytest.mark.parametrize(("path", "size"), [("/v1/documents", 4_194_304), ("/v1/turns:answer", 65_536)])
 def test_bodies_that_never_end_keep_nobody_out(own: Place, path: str, size: int) -> None:
     with stalled(own, path, size), httpx2.Client(base_url=own.url, timeout=20) as http:
-        until = time.monotonic() + 1.0  # the overload manager looks every 0.25 s
+        until = time.monotonic() + 1.0  # the overload manager checks every 0.25 s
         while time.monotonic() < until:
             assert http.get("/v1/turns").status_code == 200
             assert http.post("/v1/turns:answer", json={"text": "why"}).status_code == 200
@@ -117,7 +117,7 @@ def test_what_is_gathered_is_bounded_in_size_and_time() -> None:
     search = gathering["/v1/passages:search"]
     assert search["route"] == gathering["/v1/documents"]["route"]
     (length,) = (one["range_match"] for one in search["match"]["headers"] if one["name"] == "content-length")
-    # Above what any body may have, up to what the server takes of a message.
+    # Larger than any allowed body, up to the server's limit for a message.
     assert length == {"start": 65_536 + 1, "end": MAX_BYTES + 1}
     rest = gathering["/v1/"]["typed_per_filter_config"]["envoy.filters.http.buffer"]
     assert rest["buffer"] == {"max_request_bytes": 65_536}

@@ -86,7 +86,7 @@ async def test_operations_over_grpc(channel: grpc.aio.Channel) -> None:
 async def test_the_deadline_of_a_grpc_client_arrives_and_holds(channel: grpc.aio.Channel) -> None:
     stub = ChatServiceStub(channel)
     assert (await stub.Answer(AnswerRequest(text="why"))).last_seq == -1
-    # gRPC rounds a long deadline up by up to a hundredth on its way.
+    # gRPC rounds a long deadline up by up to a hundredth on the way.
     assert 0 < (await stub.Answer(AnswerRequest(text="why"), timeout=3000)).last_seq <= 3100
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await stub.Answer(AnswerRequest(text="wait"), timeout=0.3)
@@ -180,7 +180,7 @@ def test_rest_errors_are_the_status_with_its_details(http: httpx2.Client) -> Non
 
 def test_ask_over_rest_is_a_line_a_frame_as_they_come(http: httpx2.Client) -> None:
     with http.stream("POST", "/v1/turns:ask", json={"text": "hang"}) as answer:
-        # The server sends one frame and then waits for ever: it must not be held back.
+        # The server sends one frame and then waits for ever: Envoy must not delay the frame.
         first = json.loads(next(answer.iter_lines()))
     assert first["throughSeq"] == "1"
     lines = [json.loads(line) for line in http.post("/v1/turns:ask", json={"text": "why"}).text.splitlines()]
@@ -210,7 +210,7 @@ def test_operations_over_rest(http: httpx2.Client) -> None:
 
 
 def test_unknown_fields_of_json_are_passed_over(http: httpx2.Client) -> None:
-    """As the transcoder does it; docs say so."""
+    """The transcoder does this; the docs say so."""
     assert http.post("/v1/turns:answer", json={"text": "why", "nope": 1}).status_code == 200
 
 

@@ -32,7 +32,7 @@ def wait_for_last(http: httpx2.Client, end: str) -> None:
     deadline = time.monotonic() + 30
     while uploads(http)[-1] != end:
         assert time.monotonic() < deadline, uploads(http)
-        time.sleep(0.01)  # between two looks at the condition
+        time.sleep(0.01)  # between two checks of the condition
 
 
 def test_five_megabytes(http: httpx2.Client) -> None:
@@ -53,7 +53,7 @@ def test_five_megabytes(http: httpx2.Client) -> None:
     assert answer.headers["content-type"] == "application/json"
     operation = answer.json()
     assert operation["done"] is True
-    # Twenty pieces, none beyond 256 KiB.
+    # Twenty pieces, each at most 256 KiB.
     assert operation["metadata"]["version"] == 20
     call_id = answer.headers["x-request-id"]
     assert operation["response"] == {
@@ -78,7 +78,7 @@ def test_a_body_of_unknown_size_and_a_session(http: httpx2.Client) -> None:
     answer = http.put("/v1/uploads?source_key=a.md", content=pieces(), headers=cookie)
     response = answer.json()["response"]
     assert "sizeBytes" not in response
-    # Cookies of others on this host stay here.
+    # Envoy removes the cookies of other servers on this host.
     assert response["uri"].startswith("responsa_session=rss_y ")
     assert uploads(http)[-1] == "whole-700000"
 
@@ -109,7 +109,7 @@ def test_without_a_credential(http: httpx2.Client) -> None:
 
 
 def test_a_refusal_that_crosses_bytes_on_their_way_is_never_lost(http: httpx2.Client) -> None:
-    """grpc.aio's own `write` loses one in twenty."""
+    """grpc.aio's `write` loses one in twenty."""
     for _ in range(100):
         answer = http.put("/v1/uploads?source_key=a.md", content=b"x" * 1_000_000)
         assert of_rest(answer).reason == "CREDENTIAL_MISSING"

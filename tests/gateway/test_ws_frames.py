@@ -1,4 +1,4 @@
-"""Every frame that a socket can bring, word for word, over Envoy and with clients of two libraries."""
+"""Every frame that a socket can send, word for word, through Envoy and with clients of two libraries."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
         ],
     ),
 }
-"""By script: whether deltas are asked for, and every frame with its seq."""
+"""For each script: whether the client asks for deltas, and every frame with its seq."""
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -143,7 +143,7 @@ def test_every_frame_of_a_turn(place: Place, library: str, script: str) -> None:
     with Client(place.target, library) as client:
         assert client.socket.subprotocol == "responsa.v1"
         frames = client.say(content=f"script {script}", deltas=deltas).turn()
-        # Whatever came of the turn, the socket is as good as before.
+        # Whatever happened to the turn, the socket works as before.
         assert client.say(type="ping").hear() == {"type": "pong"}
         again = client.say(content=f"script {script}", deltas=deltas).turn()
     turn = frames[0]["turn"]
@@ -160,7 +160,7 @@ def test_deltas_are_the_answers_markdown(place: Place) -> None:
     deltas = [frame for frame in frames if frame["type"] == "delta"]
     assert "".join(frame["text"] for frame in deltas) == "A **lease** <script>alert(1)</script> ends."
     assert all(set(frame) == {"type", "text", "turn", "seq"} for frame in deltas)
-    # Those that waited together were joined, and then have the last one's seq.
+    # Deltas that waited together were joined, and then have the seq of the last one.
     assert deltas[-1]["seq"] == 6
     assert frames[-1]["content"] == HTML
 
@@ -243,7 +243,7 @@ def test_heartbeats_come_at_least_every_thirty_seconds(hasty: Place) -> None:
     with Client(hasty.target) as client:
         assert client.hear() == {"type": "heartbeat"}
         assert client.hear() == {"type": "heartbeat"}
-        # A turn that is silent for long leaves the socket no more silent.
+        # During a long silent turn, the socket still sends heartbeats.
         client.say(content="script answer hang=3")
         frames = [client.hear() for _ in range(4)]
     assert {"type": "heartbeat"} in frames

@@ -122,13 +122,13 @@ def test_plain_text_is_shown_as_it_is() -> None:
 WORST = [
     *("> " * 12_000, "[" * 24_000, "*a " * 8_000, "`" * 24_000, "* " * 12_000, "![" * 12_000, "<" * 24_000, "&" * 24_000),
     "|a" * 12_000 + "\n" + "|-" * 12_000,
-    # Rows that the parser fills up: of the header's width, whatever the text writes.
+    # Rows that the parser completes: they get the header's width, whatever the text contains.
     "|a" * 128 + "\n" + "|-" * 128 + "\n|" * 256,
     "|a" * 128 + "\r" + "|-" * 128 + "\rx" * 256,
     ("|a" * 16 + "\n" + "|-" * 16 + "\n|" * 64 + "\n\n") * 120,
     "> " + "|a" * 128 + "\n> " + "|-" * 128 + "\n> |" * 256,
     "a|\n-|\n>\n" * 3_000,
-    # An address that is written once.
+    # An address written as text.
     f"[a]: https://e.example/{'x' * 12_000}\n\n" + "[a]" * 4_000,
 ]  # fmt: skip
 
@@ -154,13 +154,13 @@ async def test_recent_html_is_kept_and_made_in_threads(monkeypatch: pytest.Monke
     monkeypatch.setattr(nh3, "clean", counted)
     rendering = Rendering()
     text = "*made once*"
-    # A follower that leaves takes nothing from the others.
+    # A follower that leaves does not affect the others.
     first = asyncio.create_task(rendering.of_markdown(text))
     await asyncio.sleep(0)
     first.cancel()
     assert await rendering.of_markdown(text) == "<p><em>made once</em></p>\n"
     assert threads
-    # Off the loop, however short.
+    # Rendered outside the event loop, even if the text is short.
     assert threading.get_ident() not in threads
     threads.clear()
     assert await rendering.of_markdown(text) == "<p><em>made once</em></p>\n"

@@ -1,4 +1,4 @@
-"""What goes first when much waits, and how much may wait."""
+"""The order of waiting frames, and the limits of the queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def end(turn: str, seq: int) -> Frame:
 
 
 async def heard(outbox: Outbox) -> list[tuple[str, str, int]]:
-    """All that waits: type, turn, seq."""
+    """All waiting frames: type, turn, seq."""
     outbox.close()
     found: list[tuple[str, str, int]] = []
     while (text := await outbox.next()) is not None:
@@ -53,7 +53,7 @@ async def test_what_is_no_delta_overtakes_the_deltas_of_other_turns() -> None:
     await outbox.control(PONG)
     assert await heard(outbox) == [
         ("pong", "", 0),
-        # Its own deltas come before its end; theirs do not.
+        # A turn's own deltas come before its end; those of other turns need not.
         ("delta", "b", 8), ("delta", "c", 5), ("message", "b", 9), ("status", "c", 6),
         ("delta", "a", 2), ("delta", "a", 3), ("delta", "a", 4),
     ]  # fmt: skip
@@ -72,7 +72,7 @@ async def test_deltas_that_wait_are_joined_and_nothing_else_is() -> None:
     for seq, text in enumerate(["Ä", "b", "c"], 2):
         await outbox.put(lane, delta("a", seq, text))
     assert json.loads(await outbox.next() or "") == {"type": "delta", "text": "Äbc", "turn": "a", "seq": 4}
-    # What was sent is not changed any more.
+    # A sent frame does not change any more.
     await outbox.put(lane, delta("a", 5, "d"))
     assert json.loads(await outbox.next() or "") == {"type": "delta", "text": "d", "turn": "a", "seq": 5}
     assert outbox.size == 0
@@ -99,7 +99,7 @@ async def test_too_much_waits_for_the_reader(kind: str) -> None:
             await asyncio.sleep(0)
         assert most <= outbox.size <= most + 70_000
         assert not filling.done()
-        # Taking makes room, and no more than that.
+        # Taking a frame frees its space only.
         await outbox.next()
     outbox.close()
     filling.cancel()

@@ -1,4 +1,4 @@
-"""What a client can make a socket keep, over a real one and before anybody signs in."""
+"""The memory that a client can make a socket use, over a real socket and before sign-in."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAYLOAD = b"x" * 125
 
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
-    """One as a client sends it, masked with nothing."""
+    """A frame as a client sends it, with an all-zero mask."""
     size = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
     return bytes([(0x80 if fin else 0) | opcode]) + size + bytes(4) + payload
 
@@ -43,13 +43,13 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 @dataclass
 class Opened:
-    """A client's side of a socket, and the server's protocol behind it."""
+    """The client's side of a socket, with the server's protocol at the other end."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     protocol: BoundedProtocol
     paused: asyncio.Event
-    """Set once the server has stopped reading because of what it could not write."""
+    """Set once the server has stopped reading because it could not write."""
 
     async def next(self) -> tuple[int, bytes]:
         """The next frame's opcode and payload."""
@@ -97,13 +97,13 @@ async def test_who_reads_no_pongs_is_not_read_either(opened: Opened) -> None:
             await opened.writer.drain()
         opened.writer.write(frame(1, b"last"))
 
-    # The reader's own flow control keeps it from taking more than it is asked for.
+    # The stream reader's flow control limits how much it reads ahead.
     sending = asyncio.create_task(ping())
     paused = asyncio.create_task(opened.paused.wait())
     await asyncio.wait({sending, paused}, return_when=asyncio.FIRST_COMPLETED)
     assert not sending.done()
     assert opened.protocol.transport.get_write_buffer_size() < 1_000_000
-    # The server still answers the messages, once the client reads the pongs.
+    # The server still answers the messages after the client has read the pongs.
     for _ in range(PINGS):
         assert await opened.next() == (10, PAYLOAD)
     assert await opened.next() == (1, b"last")
@@ -144,7 +144,7 @@ async def test_what_is_too_long_is_read_to_its_end_so_that_the_reason_is_not_los
     opened.writer.write(b"\x81\xff" + size.to_bytes(8, "big") + bytes(4))
     opcode, payload = await opened.next()
     assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1009)
-    # A connection that were closed by now would be reset by the rest.
+    # If the connection were closed by now, the rest of the data would reset it.
     opened.writer.write(b"x" * size)
     await opened.writer.drain()
     assert await opened.reader.read() == b""

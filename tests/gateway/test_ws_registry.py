@@ -1,4 +1,4 @@
-"""Which sockets a user has open."""
+"""The open sockets of a user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANNE, BERT, NAMESAKE = (
 
 
 class Leaving(Session):
-    """Counts how often it is asked to leave."""
+    """Counts the requests to leave."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__(WebSocket({"type": "websocket", "query_string": b"", "headers": []}, unused, unused), bridge)  # fmt: skip

@@ -1,4 +1,4 @@
-"""A socket from the inside: what the others may know of it."""
+"""A socket's session, tested directly: it must show nothing of other sessions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEACHER = "0192f3c8-0000-7000-8000-0000000000bb"
 
 @pytest.fixture
 def calls() -> Calls:
-    # What is not called here stays unimplemented.
+    # Methods that these tests do not call stay unimplemented.
     chat = Chat()  # pyright: ignore[reportAbstractUsage]
     auth = Auth()  # pyright: ignore[reportAbstractUsage]
     files = (chat_service_pb2, chat), (auth_service_pb2, auth)
@@ -48,7 +48,7 @@ class Opened:
         self.task = asyncio.create_task(self.session.run())
 
     async def turn(self, **fields: Any) -> None:
-        """Ask, and hear all up to the end."""
+        """Ask, and read all frames up to the end."""
         self._to.put_nowait({"type": "websocket.receive", "text": json.dumps(fields)})
         while True:
             sent = await self._from.get()

@@ -21,7 +21,7 @@ COOKIE = {"cookie": "other=1; responsa_session_8080=rss_good; responsa_session=r
 
 
 def whose(client: Client) -> Json:
-    """The end of a turn over this socket: it was let in."""
+    """The end of a turn over this socket shows that it was accepted."""
     return client.say(content="script limit").turn()[-1]
 
 
@@ -51,7 +51,7 @@ def test_a_bad_token_gets_one_frame_and_the_end(place: Place, library: str) -> N
         Client(place.target, library, key="rsp_bad"),
         Client(place.target, library, key=None, query="?token=rsp_bad"),
         Client(place.target, library, key=None).say(type="auth", token="rsp_bad"),
-        # Over a socket that is signed in already, too.
+        # This also works over a socket that is already signed in.
         Client(place.target, library).say(type="auth", token="rsp_bad"),
     ]
     for client in sockets:
@@ -127,7 +127,7 @@ def test_a_question_that_was_cut_off_before_any_frame_attaches_when_asked_again(
     turn = name_of(f"{question['content']}{question['request_id']}")
     with Client(place.target, library) as client:
         client.say(**question)
-        # The turn exists once it can be cancelled, and has sent nothing yet.
+        # The turn exists once it can be cancelled, and no event has been sent yet.
         with Client(place.target, library) as canceller:
             while (end := canceller.say(type="cancel", turn=turn).hear())["type"] == "error":
                 assert reason_of(end) == "RESOURCE_NOT_FOUND"
@@ -230,9 +230,9 @@ def test_a_turn_is_cancelled_once_for_all_who_follow(place: Place) -> None:
         ends = [client.turn()[-1], other.turn()[-1]]
         assert ends[0] == ends[1]
         assert ends[0]["metadata"]["outcome"] == "cancelled"
-        # It came once: what comes next is another thing.
+        # It arrived once: the next frame is a different one.
         assert client.say(type="ping").hear() == {"type": "pong"}
-        # Cancelling again tells how it ended.
+        # Cancelling again reports how the turn ended.
         assert client.say(type="cancel", turn=turn).hear() == ends[0]
 
 
@@ -253,7 +253,7 @@ def test_sockets_of_one_user_are_bounded(place: Place) -> None:
 
 
 def test_a_slow_reader_gets_all_and_others_do_not_wait(place: Place) -> None:
-    """3 MB in 2,000 deltas: more than sockets and outbox hold."""
+    """3 MB in 2,000 deltas: more than sockets and outbox can hold."""
     with Client(place.target) as slow:
         slow.say(content="script long", deltas=True)
         with Client(place.target) as quick:
@@ -303,7 +303,7 @@ def test_a_server_that_goes_away_sends_all_elsewhere(leaving: Place) -> None:
         with Client(leaving.target) as late:
             assert late.socket.subprotocol == "responsa.v1"
             assert late.closed() == 1012
-    # It was not cancelled by that.
+    # That did not cancel the turn.
     with httpx2.Client(base_url=leaving.url) as http:
         assert http.get(f"/v1/{turn}").json()["terminalEvent"]["answer"]
 

@@ -1,4 +1,4 @@
-"""gRPC-Web frames by hand, and reading errors as each transport carries them."""
+"""gRPC-Web frames, hand-written, and the errors as each transport carries them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def of_grpc(error: grpc.aio.AioRpcError) -> Problem:
 
 @dataclass(frozen=True)
 class WebAnswer:
-    """What a gRPC-Web call brought: messages, and trailers wherever they stood."""
+    """The result of a gRPC-Web call: messages and trailers, wherever they stood."""
 
     messages: list[bytes]
     trailers: dict[str, str]
@@ -97,7 +97,7 @@ def grpc_web(
     assert response.headers["content-type"].startswith("application/grpc-web"), response.headers
     content = response.content
     if text:
-        # Each flush is padded by itself.
+        # Each flush has its own padding.
         content = b"".join(
             base64.b64decode(part + b"=" * (-len(part) % 4)) for part in _padded_parts(content)
         )

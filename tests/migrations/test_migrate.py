@@ -102,7 +102,7 @@ class Older:
 
 @pytest.fixture
 def older(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[Older]:
-    """Of the release whose last migration has the number that the test names."""
+    """The database of a release; the test names the number of its last migration."""
     name, last = "upgraded", int(request.param)
     with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} OWNER responsa_owner TEMPLATE template0".encode())
@@ -142,7 +142,7 @@ async def test_a_database_without_pgvector_is_told_who_has_to_do_what(postgres: 
 
 @pytest.mark.parametrize("older", [5, 6], indirect=True)
 async def test_turns_of_an_older_version_are_taken_over_after_the_migration(older: Older) -> None:
-    """One that ran while the server was exchanged; the one that had ended stays as it is."""
+    """One turn ran while the server was replaced; the ended turn stays unchanged."""
     async with await psycopg.AsyncConnection.connect(older.urls.superuser) as connection:
         present = len(await applied(connection))
     assert list(await migrate(older.urls.owner)) == [one.name for one in load()[present:]]
@@ -188,7 +188,7 @@ async def test_a_turn_goes_on_from_its_older_checkpoint_and_numbers_of_agents_ar
 
 @pytest.mark.parametrize("older", [5, 6], indirect=True)
 async def test_the_default_agents_first_number_is_taken_where_an_older_version_was(older: Older) -> None:
-    """Its servers may still be there, and write the first turn after the migration."""
+    """The old release's servers may still run, and write the first turn after the migration."""
     with psycopg.connect(older.urls.superuser) as connection:
         connection.execute("DELETE FROM responsa.turn")
     await migrate(older.urls.owner)

@@ -1,4 +1,6 @@
-"""Rights in the database: every table, policy, grant and function that runs with its owner's rights, against a list; and the rows that a tenant sees if only the policies separate tenants."""
+"""Rights in the database: every table, policy, grant and SECURITY DEFINER function, compared with a list; and
+the rows that a tenant sees if only the policies separate tenants.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,8 @@ TENANT_TABLES: Mapping[str, Table] = {
         policies=(LOG,),
     ),
 }
-# No tenant's data. Agents are the installation's. Jobs carry ids, never payloads, and the queue is the log role's.
+# No tenant's data. Agents are the installation's. Jobs contain ids, never payloads, and only the log role
+# uses the queue.
 OTHER_TABLES: Mapping[str, Table] = {
     "responsa.agent_version": Table(app="SELECT INSERT", log="SELECT"),
     "responsa.migration": Table(app="SELECT", log="SELECT"),
@@ -96,7 +99,7 @@ OTHER_TABLES: Mapping[str, Table] = {
     "procrastinate.procrastinate_periodic_defers": Table(log=ALL),
     "procrastinate.procrastinate_workers": Table(log=ALL),
 }
-# SECURITY DEFINER functions: owner, and who may call.
+# SECURITY DEFINER functions: the owner, and the roles that may call them.
 FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "find_api_key": ("responsa_search", "responsa_app"),
     "find_session": ("responsa_search", "responsa_app"),
@@ -138,7 +141,7 @@ def owner(database_urls: DatabaseUrls) -> Iterator[psycopg.Connection]:
 
 
 def grants(connection: psycopg.Connection, table: int) -> Table:
-    """What the three roles are granted, as `Table` writes it. Fails for grants to anybody else."""
+    """The grants of the three roles, in the form of `Table`. Fails for grants to any other role."""
     found: dict[str, set[str]] = {"responsa_app": set(), "responsa_log": set(), "responsa_search": set()}
     columns: dict[tuple[str, str], list[str]] = {}
     for role, privilege, column in connection.execute(_GRANTS, {"table": table}):
@@ -163,7 +166,7 @@ def test_every_table_has_the_policies_and_grants_that_are_listed(owner: psycopg.
     for schema, name, forced, partition, oid in owner.execute(_TABLES).fetchall():
         policies = owner.execute(_POLICIES, (schema, name)).fetchall()
         held = grants(owner, oid)
-        if partition:  # reached through its parent alone
+        if partition:  # only reachable through its parent
             assert forced, name
             assert (policies, held) == ([], Table()), name
             continue
@@ -206,7 +209,8 @@ def test_every_function_with_its_owners_rights_is_listed_and_not_everybodys(
         WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')"""
     ).fetchall()
     assert {name: (owner_, ",".join(callers)) for name, owner_, _, callers in rows} == FUNCTIONS
-    # The caller cannot change which objects such a function uses: its search path has only schemas where callers cannot create objects, and pg_temp last.
+    # The caller cannot change the objects that such a function uses: its search path has only schemas in
+    # which callers cannot create objects, and pg_temp last.
     for name, _, config, _ in rows:
         (path,) = [one.removeprefix("search_path=") for one in config or [] if one.startswith("search_path=")]
         first, *between, last = [one.strip() for one in path.split(",")]
@@ -299,7 +303,7 @@ _SAMPLES: Mapping[str, str] = {
 
 @pytest.fixture
 def two_tenants(owner: psycopg.Connection) -> list[str]:
-    """One row a tenant in every tenant table, filled with anything: rules other than the policies are taken away first."""
+    """One row for each tenant in every tenant table, with any values: constraints other than the policies are removed first."""
     constraints = owner.execute(
         """SELECT c.conname, c.conrelid::regclass::text FROM pg_constraint AS c JOIN pg_class AS t ON t.oid = c.conrelid
         WHERE c.connamespace = 'responsa'::regnamespace AND c.contype IN ('c', 'f') AND c.coninhcount = 0 AND c.conparentid = 0 AND NOT t.relispartition"""
@@ -375,7 +379,7 @@ def test_a_tenant_cannot_write_rows_of_another(
             assert columns is not None
             listed = sql.SQL(columns[0])
             key = "id" if table == "tenant" else "tenant_id"
-            # Its own row once more, as the other tenant's: columns as they are but for the tenant.
+            # A copy of the row for the other tenant: all other columns stay the same.
             taken = sql.SQL(
                 columns[0].replace(key, "'rival'")
                 if table == "tenant"

@@ -1,4 +1,6 @@
-"""A whole database of 8e1076a, left by a server that was killed, under today's code. `tools/record_dump.py` made it; it is never recorded again."""
+"""A whole database of 8e1076a, from a server that was killed, used by today's code. `tools/record_dump.py`
+made it; it is never recorded again.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ MANIFEST: dict[str, Any] = json.loads((HERE / "manifest.json").read_text(encodin
 TURNS: dict[str, Any] = MANIFEST["turns"]
 ENDED = ("answered", "refused", "failed", "cancelled")
 OPEN = ("unknown_tool", "running", "pending", "queued")
-# The server was away for a moment only: times that would have run out since the recording are as they were then.
+# The server was down only briefly: times that would have expired since the recording are reset.
 AGED = """
     UPDATE responsa.turn SET lease_until = now() - interval '1 s', begin_time = now() WHERE state = 'running';
     UPDATE responsa.session SET expire_time = now() + interval '1 h';
@@ -49,7 +51,7 @@ AGED = """
 
 @dataclass(frozen=True, slots=True)
 class Upgraded:
-    """A server of today on the restored database. applied: the migrations that it needed; log: what the server says."""
+    """Today's server on the restored database. applied: the migrations that ran; log: the server's output."""
 
     applied: Sequence[str]
     url: str
@@ -159,7 +161,7 @@ def test_a_turn_that_had_ended_is_read_with_the_same_bytes(upgraded: Upgraded, s
     got = upgraded.chat.GetTurn(chat.GetTurnRequest(name=recorded["turn"]), metadata=upgraded.metadata)
     stub: Any = AuthServiceStub(upgraded.channel)
     before = Turn.FromString(base64.b64decode(recorded["got"]))
-    # Turns had no owner then. All else is the same.
+    # Turns had no owner at that time. All other fields are the same.
     assert not before.owner
     before.owner = stub.GetMe(GetMeRequest(), metadata=upgraded.metadata).name
     assert got == before
@@ -168,12 +170,12 @@ def test_a_turn_that_had_ended_is_read_with_the_same_bytes(upgraded: Upgraded, s
 @pytest.mark.parametrize("client", ["of 8e1076a", "of today"])
 @pytest.mark.parametrize("name", [*ENDED, *OPEN])
 def test_the_same_request_sent_again_attaches(upgraded: Upgraded, name: str, client: str) -> None:
-    """A client of today sends the wishes for its stream in other fields, and its question in the same ones."""
+    """Today's client sends the options of its stream in other fields, and its question in the same ones."""
     recorded, request = TURNS[name], request_of(name)
     if client == "of today":
         request.include_deltas, request.cancel_on_disconnect = True, True
     else:
-        # options.include_deltas and options.cancel_on_disconnect, which today's messages do not know.
+        # options.include_deltas and options.cancel_on_disconnect, which today's messages no longer contain.
         request.MergeFromString(bytes.fromhex("220408012001"))
         assert request.SerializeToString() != request_of(name).SerializeToString()
     stream = upgraded.chat.Ask(request, metadata=upgraded.metadata, timeout=120)
@@ -188,7 +190,7 @@ def test_the_same_request_sent_again_attaches(upgraded: Upgraded, name: str, cli
 
 @pytest.mark.parametrize("name", OPEN)
 def test_a_turn_that_was_open_ends_as_its_script_says(upgraded: Upgraded, name: str) -> None:
-    """Those that ran are taken over, since their leases ran out; those that waited are begun."""
+    """Running turns are taken over, because their leases have expired; waiting turns begin."""
     recorded = TURNS[name]
     events = upgraded.events(recorded["turn"])
     assert events[-1].answer.text == golden_text(parse(recorded["script"])), upgraded.log.read_text()[-2000:]

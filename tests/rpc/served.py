@@ -67,7 +67,7 @@ from tests.contract.turn_house import NO_REDIS, Cast
 
 PIECES = ("The river ", "is seven ", "kilometres ", "long.")
 ANSWER = "".join(PIECES)
-SECRET_CAUSE = "password=hunter2 host=10.1.2.3"  # what a driver might say
+SECRET_CAUSE = "password=hunter2 host=10.1.2.3"  # the text of a driver's error
 
 
 class Lines:
@@ -91,7 +91,7 @@ class Lines:
         self._more.set()
 
     async def call(self, code: str = "") -> dict[str, Any]:
-        """The line of a call that ended (with this code), once there is one."""
+        """The log line of a call that ended (with this code), once it exists."""
         while True:
             self._more.clear()
             for one in self.of("call"):
@@ -104,7 +104,9 @@ class Lines:
 
 
 class ScriptedAgent:
-    """Answers by a script, so that a stream's frames are known: the river's length, a refusal, a failure, or nothing until the gate opens."""
+    """Answers by a script, so that a stream's frames are known: the river's length, a refusal, a failure, or
+    a wait until the gate opens.
+    """
 
     time_limit_seconds = 60.0
     history_messages = 10
@@ -149,7 +151,7 @@ class ScriptedAgent:
 
 
 class Cards:
-    """A catalogue without files: the two agents that this server's turns know, and what a test lets a reload tell."""
+    """A catalogue without files: the two agents of this server, and results of a reload that a test sets."""
 
     def __init__(self) -> None:
         self.known = {
@@ -263,7 +265,7 @@ class Served:
         return operations_pb2_grpc.OperationsStub(self.channel)
 
     async def raw(self, method: str, data: bytes, who: Caller | None = None, *, stream: bool = False) -> Any:
-        """Send bytes to a unary method, or to one that streams its response, as no stub would."""
+        """Send raw bytes to a unary method, or to one that streams its response, which stubs cannot do."""
         metadata = () if who is None else who.metadata
         if not stream:
             return await self.channel.unary_unary(method)(data, metadata=metadata)
@@ -286,7 +288,7 @@ async def serving(
     more_parts: Sequence[Part] = (),
     replica: str = "s",
 ) -> AsyncGenerator[Served, None]:
-    """A server that is ready, and drained afterwards. replica: names it among several on one database."""
+    """A ready server, drained afterwards. replica: its name among several on one database."""
     identity = Identity(PostgresIdentityStore(database), uuid7)
     codec = AskFrames()
     conversations = PostgresConversationStore(database)
@@ -301,7 +303,7 @@ async def serving(
     cards, counters = Cards(), MemoryCounters()
     lines = Lines()
     part = SwitchedPart("switched")
-    # Socket paths are short, a test's own folder may not be.
+    # Socket paths must be short, and a test's folder may have a long path.
     address = f"unix:{folder}/{replica}"
     calls = calls_of(
         Services(
@@ -343,7 +345,7 @@ async def serving(
 
 @dataclass(frozen=True)
 class Failure:
-    """How a call failed, in full."""
+    """The complete error of a failed call."""
 
     code: grpc.StatusCode
     message: str
@@ -381,7 +383,7 @@ def failure(error: grpc.aio.AioRpcError) -> Failure:
 
 
 async def failed(work: Any) -> Failure:
-    """How a call fails that must fail: a unary call, or a stream."""
+    """The error of a call that must fail: a unary call, or a stream."""
     try:
         if hasattr(work, "__aiter__"):
             async for _ in work:

@@ -1,4 +1,4 @@
-"""An HTTP/2 client that reads only the allowed number of bytes; gRPC's own clients always read everything."""
+"""An HTTP/2 client that reads only the allowed number of bytes; gRPC's clients always read everything."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class SlowReader:
         self._write(_WINDOW_UPDATE, 0, stream, struct.pack(">I", count))
 
     async def received(self, count: int) -> None:
-        """Wait for a number of bytes of messages, over all streams."""
+        """Wait for a number of bytes in messages, over all streams."""
         while count > 0:
             head = await self._reader.readexactly(9)
             size = int.from_bytes(head[:3])
@@ -77,7 +77,7 @@ class SlowReader:
 
 
 def _text(value: str) -> bytes:
-    """A literal of HPACK, not compressed; short ones only."""
+    """A literal of HPACK, not compressed; only for short strings."""
     data = value.encode()
     assert len(data) < 127
     return bytes([len(data)]) + data

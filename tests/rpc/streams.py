@@ -31,7 +31,9 @@ async def resumed(
 
 
 def events(found: Frames, after_seq: int = 0) -> list[turn_pb2.TurnEvent]:
-    """The log's events, after a look at the chain of frames. Leaves out events outside the log, which arrive in frames that do not advance."""
+    """The log's events, after checking that the frames are contiguous. Leaves out events outside the log,
+    which arrive in frames that do not advance.
+    """
     at = after_seq
     result: list[turn_pb2.TurnEvent] = []
     for frame in found:
@@ -46,5 +48,5 @@ def events(found: Frames, after_seq: int = 0) -> list[turn_pb2.TurnEvent]:
 
 
 def kinds(found: Frames, after_seq: int = 0) -> list[str | None]:
-    """What the events of the log are."""
+    """The kinds of the log's events."""
     return [event.WhichOneof("event") for event in events(found, after_seq)]

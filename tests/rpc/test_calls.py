@@ -1,4 +1,4 @@
-"""What every call passes through, seen from outside."""
+"""The steps of every call, observed from outside."""
 
 # The standard services' stubs are untyped, and requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -43,11 +43,11 @@ async def test_a_key_or_a_session_says_who_calls(served: Served) -> None:
         assert same == me
     two = (("cookie", "theme={dark"), ("cookie", f"responsa_session={token}"))
     assert await served.auth.GetMe(auth.GetMeRequest(), metadata=two) == me
-    # Another instance on the same machine has left its cookie too.
+    # Another instance on the same machine has also left a cookie.
     foreign = new_secret(SecretKind.SESSION)
     both = (("cookie", f"responsa_session={foreign}; responsa_session_8081={token}"),)
     assert await served.auth.GetMe(auth.GetMeRequest(), metadata=both) == me
-    # With any number of other transports, the test calls this server's own.
+    # However many transports exist, the test calls this server's gRPC.
     many = "; ".join(
         f"responsa_session_{port}={new_secret(SecretKind.SESSION)}" for port in range(8080, 8090)
     )
@@ -81,7 +81,7 @@ async def test_credentials_that_are_refused(served: Served) -> None:
     for metadata, reason in REFUSED:
         error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=metadata))
         assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, reason), metadata
-        # A stream is refused alike.
+        # A stream is refused in the same way.
         error = await failed(served.chat.Ask(chat.AskRequest(text="Why?"), metadata=metadata))
         assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, reason), metadata
 
@@ -99,7 +99,8 @@ async def test_every_method_but_health_and_reflection_asks_for_a_credential(serv
     for method, rule in RULES.items():
         if rule is Rule.PUBLIC:
             continue
-        # Not as a stream of requests: the server may refuse it before the first request, which grpc.aio reports as its own error.
+        # Not a stream of requests: the server may refuse it before the first request, which grpc.aio reports
+        # as its own error.
         error = await failed(served.channel.unary_stream(method)(b""))
         assert error.reason == "CREDENTIAL_MISSING", method
 
@@ -235,7 +236,7 @@ async def test_a_deadline_ends_the_call_and_says_so(served: Served) -> None:
     error = await failed(served.chat.Answer(request, metadata=served.bob.metadata, timeout=0.3))
     assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert error.reason == "DEADLINE_EXCEEDED"
-    # The turn goes on, and is found when it is over.
+    # The turn continues, and can be read after its end.
     served.agent.gate.set()
     page = await served.chat.ListTurns(chat.ListTurnsRequest(), metadata=served.bob.metadata)
     assert len(page.turns) == 1

@@ -1,4 +1,4 @@
-"""Event streams over HTTP on a real server: what a reader sees when it leaves, is sent away, waits, or comes back."""
+"""Event streams over HTTP on a real server: a reader that leaves, is sent away, waits, or comes back."""
 
 # The standard services' stubs are untyped, and requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -69,7 +69,7 @@ class Replica:
 
 @dataclass
 class Reading:
-    """A stream as it is read. last_event_id: as an EventSource would send it. retry: milliseconds, once the server has sent them."""
+    """A stream while it is read. last_event_id: the header of an EventSource. retry: milliseconds, once the server has sent them."""
 
     response: httpx2.Response
     _lines: AsyncIterator[str]
@@ -121,7 +121,7 @@ class Reading:
 
 @pytest.fixture
 def opening(house: House, database: Database, folder: Path) -> Opening:
-    """Starts a replica on the test's database, by name; the first one is called s."""
+    """Starts a replica on the test's database, by name; the first replica is called s."""
 
     @asynccontextmanager
     async def start(replica: str = "s", **options: Any) -> AsyncGenerator[Replica]:
@@ -144,7 +144,7 @@ def opening(house: House, database: Database, folder: Path) -> Opening:
 
 @pytest.fixture
 async def quick(opening: Opening) -> AsyncGenerator[Replica]:
-    """A server whose turns are looked after at short intervals."""
+    """A server that checks turns at short intervals."""
     async with opening() as made:
         yield made
 
@@ -156,7 +156,7 @@ async def started(on: Replica, text: str = "wait") -> str:
 
 
 def spied(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
-    """The turns that a client has left."""
+    """The turns whose clients have disconnected."""
     left: asyncio.Queue[str] = asyncio.Queue()
 
     def leave(_: Principal, turn_id: UUID) -> None:

@@ -45,7 +45,7 @@ def finish(size: int, sha256: bytes = b"") -> pb.UploadDocumentRequest:
 
 
 async def each(messages: Sequence[pb.UploadDocumentRequest]) -> AsyncIterator[pb.UploadDocumentRequest]:
-    """The messages of an upload; one that has no finish gets the right one."""
+    """The messages of an upload; a `finish` is added if none is given."""
     for one in messages:
         yield one
     if not any(one.HasField("finish") for one in messages):
@@ -111,7 +111,7 @@ async def test_from_upload_to_passage(served: Served) -> None:
         pb.ListDocumentsRequest(parent="collections/default", filter="state = READY"), metadata=who
     )
     assert [one.name for one in listed.documents] == [document.name]
-    # Another tenant sees none of it.
+    # Another tenant sees no part of it.
     for name, stub, kind in (
         (document.name, served.knowledge.GetDocument, pb.GetDocumentRequest),
         (document.name, served.knowledge.DeleteDocument, pb.DeleteDocumentRequest),
@@ -210,7 +210,7 @@ async def test_an_upload_is_whole_by_its_finish_alone(served: Served) -> None:
 async def test_an_upload_whose_sender_leaves_keeps_nothing(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its stream looks ended, and is not: no length was announced, so nothing but the cancellation tells."""
+    """The stream seems complete but is not: no length was announced, so only the cancellation shows it."""
     read = asyncio.Event()
     upload = served.house.library.upload
 

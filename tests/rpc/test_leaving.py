@@ -1,4 +1,6 @@
-"""The end of a stream through the gateway: the server distinguishes a client that disconnects from one whose time is up, on every transport."""
+"""The end of a stream through the gateway: on every transport the server distinguishes a client that
+disconnects from an expired deadline.
+"""
 
 # Requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportArgumentType=false
@@ -29,7 +31,7 @@ def ways(instance: Instance) -> Iterator[Ways]:
 
 
 def over_grpc(ways: Ways, headers: dict[str, str], seconds: float | None = None) -> str:
-    """Ask, read the first frame, and leave, or stay until the deadline has passed. Returns the turn."""
+    """Ask, read the first frame, and disconnect, or stay until the deadline has passed. Returns the turn."""
     call = stub_of(ways.channel, "ChatService").Ask(QUESTION, metadata=[*headers.items()], timeout=seconds)
     frames = iter(call)
     turn = next(frames).turn
@@ -43,7 +45,7 @@ def over_grpc(ways: Ways, headers: dict[str, str], seconds: float | None = None)
 
 
 def over_web(ways: Ways, headers: dict[str, str], *, text: bool) -> str:
-    """The same by gRPC-Web, whose only way to leave is to close the connection."""
+    """The same over gRPC-Web, where a client can leave only by closing the connection."""
     message = QUESTION.SerializeToString()
     body = struct.pack(">BI", 0, len(message)) + message
     kind = "application/grpc-web-text+proto" if text else "application/grpc-web+proto"

@@ -1,4 +1,4 @@
-"""Lists, names and keys: what callers may ask for by name, page, filter and order."""
+"""Lists, names and keys: the names, pages, filters and orders that callers may use."""
 
 # The standard services' stubs are untyped, and requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -38,7 +38,7 @@ NOUNS = {
 
 
 async def test_all_that_is_given_to_strangers_is_not_found(served: Served) -> None:
-    """Ids of another user, of another tenant and of nobody are answered alike by all methods that take a name."""
+    """All methods that take a name answer alike for ids of another user, of another tenant and for unknown ids."""
     made = await served.chat.StartTurn(chat.StartTurnRequest(text="Why?"), metadata=served.ann.metadata)
     name = made.name
     for who in (served.bob, served.eve):
@@ -57,7 +57,7 @@ async def test_all_that_is_given_to_strangers_is_not_found(served: Served) -> No
 
 
 async def test_unknown_and_malformed_names(served: Served) -> None:
-    """Every method that takes a name, with names of nothing and of no form."""
+    """Every method that takes a name, with names of missing resources and with malformed names."""
     asked = 0
     for method in RULES:
         descriptor = input_type(method)

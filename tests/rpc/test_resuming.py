@@ -1,4 +1,4 @@
-"""Streams that are taken up again, cancelled, left and sent elsewhere."""
+"""Streams that are resumed, cancelled, left and redirected."""
 
 # The standard services' stubs are untyped, and requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -26,14 +26,14 @@ from tests.contract.library_house import House
 from tests.rpc.served import ANSWER, Caller, Served, failed, serving
 from tests.rpc.streams import asked, events, kinds, resumed
 
-# Nothing here is asserted on times; the slower ones would only make the tests slower.
+# These tests assert no times; slower intervals would only slow the tests down.
 QUICK = TurnOptions(lease_seconds=2.0, sweep_seconds=0.05, poll_seconds=0.05, disconnect_seconds=0.05)
 Opening = Callable[..., Any]
 
 
 @pytest.fixture
 def opening(house: House, database: Database, folder: Path) -> Opening:
-    """Starts a replica on the test's database, by name; the first one is called s."""
+    """Starts a replica on the test's database, by name; the first replica is called s."""
 
     def start(replica: str = "s", **options: Any) -> Any:
         turn_options = replace(QUICK, **options)
@@ -46,7 +46,7 @@ def opening(house: House, database: Database, folder: Path) -> Opening:
 
 @pytest.fixture
 async def quick(opening: Opening) -> AsyncGenerator[Served]:
-    """A server whose turns are looked after at short intervals."""
+    """A server that checks turns at short intervals."""
     async with opening() as made:
         yield made
 
@@ -64,7 +64,7 @@ async def got(served: Served, who: Caller, turn: str) -> turn_pb2.Turn:
 
 
 def spied(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
-    """The turns whose client is said to have left, instead of what would be done about it."""
+    """The turns whose clients are reported as gone, instead of the server's reaction."""
     left: asyncio.Queue[str] = asyncio.Queue()
 
     def leave(_: Principal, turn_id: UUID) -> None:
@@ -123,7 +123,8 @@ async def test_what_cannot_be_resumed(served: Served) -> None:
         error = await failed(served.chat.ResumeTurn(request, metadata=served.bob.metadata))
         assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
         assert list(error.violations) == [field]
-    # A colleague's, an administrator's own tenant's, another tenant's, one that is not there: all the same.
+    # A colleague's turn, one of an administrator's tenant, one of another tenant, a missing turn: all get the
+    # same answer.
     hidden = [(served.ann, turn), (served.eve, turn), (served.bob, f"turns/{uuid4()}")]
     for who, name in hidden:
         error = await failed(resumed(served, who, name))
@@ -161,7 +162,7 @@ async def test_a_cancel_ends_the_turn_its_work_and_its_streams(quick: Served) ->
     assert done.terminal_event.cancelled.by == turn_pb2.CANCEL_CAUSE_OWNER
     assert events(await following)[-1] == done.terminal_event
     await quick.agent.ended.wait()
-    # Again, and by somebody else: what won stays.
+    # A repeated cancel, also by another caller, does not change the outcome.
     assert (await cancelled(quick, quick.bob, turn.name)).terminal_event == done.terminal_event
     assert (await cancelled(quick, quick.ann, turn.name)).terminal_event == done.terminal_event
     messages = pb.ListMessagesRequest(parent=turn.conversation)
@@ -271,7 +272,7 @@ async def test_it_is_known_whose_client_has_left(
         if method == "Ask"
         else pb.ResumeTurnRequest(turn=turn.name)
     )
-    # A deadline that is far away makes no difference.
+    # A long deadline makes no difference.
     for timeout in (None, 60.0):
         call = getattr(served.chat, method)(request, metadata=served.bob.metadata, timeout=timeout)
         await call.read()
@@ -280,7 +281,7 @@ async def test_it_is_known_whose_client_has_left(
         served.lines.kept.clear()
         assert await left.get() == turn.name
     served.agent.gate.set()
-    # Whoever reads to the end has not left.
+    # A caller that reads to the end has not left.
     async for _ in getattr(served.chat, method)(request, metadata=served.bob.metadata):
         pass
     assert left.empty()
@@ -310,7 +311,7 @@ async def test_a_client_that_leaves_before_its_turn_is_known_has_left_it(
     assert (await got(served, served.bob, name)).request_id == request.request_id
 
 
-# A server that goes away.
+# A server that shuts down.
 
 
 async def test_a_drain_sends_readers_to_another_replica(
@@ -335,12 +336,12 @@ async def test_a_drain_sends_readers_to_another_replica(
         draining = asyncio.gather(one.server.drain(3.0), one.turns.drain(1.5))
         for call, stream in zip(calls, streams, strict=True):
             rest = [frame async for frame in stream]
-            # Not an error: the stream says where it ends, and ends well.
+            # The stream reports its position and ends without an error.
             assert await call.code() is grpc.StatusCode.OK
             last = rest[-1]
             assert [event.WhichOneof("event") for event in last.events] == ["reconnect"]
             assert last.after_seq == last.through_seq
-            # Turns that did not end within the grace are taken up by whoever is left.
+            # Turns that did not end within the grace period are taken over by the remaining servers.
             found = await resumed(other, one.bob, last.turn, last.through_seq)
             assert kinds(found, last.through_seq)[-1] == "answer"
         error = await waiting

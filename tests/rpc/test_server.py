@@ -1,4 +1,4 @@
-"""How the server starts, how much it takes on, and how it goes away."""
+"""How the server starts, its limits, and how it shuts down."""
 
 # The standard services' stubs are untyped, and requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -108,7 +108,7 @@ async def test_a_drain_does_not_wait_for_ever(served: Served) -> None:
     await served.server.drain(0.1)
     for error in await asyncio.gather(*ending):
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
-    # The call was cut, the turn was not.
+    # The call was cut, but the turn continues.
     (turn,) = (await served.turns.store.list(served.bob.who, ListQuery(10, Order("create_time")))).items
     assert turn.state is TurnState.RUNNING
 
@@ -118,7 +118,7 @@ async def test_calls_that_arrive_while_the_server_stops_learn_the_reason(served:
         asyncio.create_task(failed(served.auth.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)))
         for _ in range(200)
     ]
-    # Nothing runs, so nothing holds the drain up. The calls are sent and not yet received.
+    # No turn runs, so the drain does not wait. The calls are sent and not yet received.
     await served.server.drain(5.0)
     assert {(one.code, one.reason) for one in await asyncio.gather(*calls)} == {
         (grpc.StatusCode.UNAVAILABLE, "DRAINING")
@@ -185,7 +185,7 @@ async def test_health_before_it_is_ready() -> None:
 
 async def test_health_of_an_unknown_service_is_refused_and_not_kept(served: Served) -> None:
     stub = health_pb2_grpc.HealthStub(served.channel)
-    # A longer name is refused by the size of its message, before it is read.
+    # A longer name is refused because of the message's size, before it is read.
     for name in ("nothing", "x" * 200_000):
         request = health_pb2.HealthCheckRequest(service=name)
         for call in (stub.Check(request), stub.Watch(request)):
@@ -203,7 +203,7 @@ async def test_calls_without_a_credential_have_a_cap_of_their_own(served: Served
     error = await failed(stub.Check(health_pb2.HealthCheckRequest()))
     assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
     assert error.metadata == {"limit": str(MAX_PUBLIC_CALLS)}
-    # Those with a credential are not held up by them, and a place that is left is free again.
+    # Calls with a credential do not wait for them, and a freed place can be used again.
     assert (await served.auth.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)).name
     served.lines.kept.clear()
     watches[0].cancel()

@@ -1,4 +1,4 @@
-"""Readers that take next to nothing: what waits for them is bounded, and they can be got rid of."""
+"""Readers that read almost nothing: their queues are limited, and the server can disconnect them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ASK = "/responsa.chat.v1.ChatService/Ask"
 
 @pytest.fixture
 def left(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[UUID]:
-    """The turns whose client is said to have left."""
+    """The turns whose clients are reported as gone."""
     found: asyncio.Queue[UUID] = asyncio.Queue()
 
     def leave(_: Principal, turn_id: UUID) -> None:
@@ -38,7 +38,7 @@ async def test_one_that_leaves_while_a_frame_waits_for_it_has_left(
         await reader.received(window)
     turn_id = await left.get()
     assert (await served.lines.call())["code"] == "CANCELLED"
-    # It missed everything, and nothing is lost.
+    # The reader missed all hints, but loses no event.
     assert events(await resumed(served, served.bob, f"turns/{turn_id}"))[-1].answer.text
     assert not served.lines.of("unexpected error")
 

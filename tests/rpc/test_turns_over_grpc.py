@@ -1,4 +1,4 @@
-"""Questions over gRPC: streams whose frames follow each other, attaching, and what a turn leaves behind."""
+"""Questions over gRPC: contiguous frames, attaching, and the stored result of a turn."""
 
 # The standard services' stubs are untyped, and requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -115,7 +115,7 @@ async def test_messages_and_citations_are_kept(served: Served) -> None:
     assert await served.chat.GetMessage(pb.GetMessageRequest(name=answer.name), metadata=who) == answer
     for name in (turn.name, answer.name):
         verified = await served.chat.VerifyCitations(pb.VerifyCitationsRequest(name=name), metadata=who)
-        assert [one.verdict for one in verified.checks] == [3]  # the script cites what is not there
+        assert [one.verdict for one in verified.checks] == [3]  # the script cites a missing passage
 
 
 async def test_conversations_are_changed_whole_or_not_at_all(served: Served) -> None:
@@ -132,7 +132,8 @@ async def test_conversations_are_changed_whole_or_not_at_all(served: Served) -> 
     changed = await served.chat.UpdateConversation(update, metadata=who)
     assert (changed.title, dict(changed.labels)) == ("Lakes", {"topic": "water"})
 
-    error = await failed(served.chat.UpdateConversation(update, metadata=who))  # the etag is old by now
+    # The etag is out of date by now.
+    error = await failed(served.chat.UpdateConversation(update, metadata=who))
     assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
     for paths in ([], ["name"]):
         odd = pb.UpdateConversationRequest(conversation=changed, update_mask=FieldMask(paths=paths))

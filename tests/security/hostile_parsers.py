@@ -1,6 +1,6 @@
-"""Parsers that do what a parser taken over by its document might do. The document's first word chooses the deed.
+"""Parsers that attack as a parser might if its document controlled it. The document's first word chooses the attack.
 
-Loaded by the zygote alone, from the table that a test names. A deed that succeeds returns a document titled "escaped".
+Loaded only by the zygote, from a table that a test names. If an attack succeeds, it returns a document titled "escaped".
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _socket_owner() -> None:
 
 
 def _unknown_call() -> None:
-    # Not a system call of any kernel: a kernel of tomorrow may have it.
+    # No kernel has this system call today, but a future one may.
     if ctypes.CDLL(None, use_errno=True).syscall(463, -1, 0, 0, 0, 0, 0) < 0:
         error = ctypes.get_errno()
         raise OSError(error, "syscall") if error == errno.ENOSYS else KeyError("syscall")
@@ -203,7 +203,7 @@ def _garbage() -> None:
 
 
 def _liar() -> None:
-    # The right beginning, impossible lengths.
+    # The correct header, with impossible lengths.
     os.write(4, b"RSP1\x00\x06" + b"\xff" * 48 + b"x" * 100)
     os._exit(0)
 
@@ -280,7 +280,7 @@ DEEDS: dict[str, Callable[[], None]] = {
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Do the attack that the first word names; without such a word, parse as plain text."""
+    """Run the attack that the first word names; without such a word, parse as plain text."""
     deed = DEEDS.get(original.text.split()[0])
     if deed is None:
         return parse_plain_text(original)

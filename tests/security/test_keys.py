@@ -1,4 +1,4 @@
-"""Keys of models' servers are in no log, error, event or picture of the settings, whatever the servers send back."""
+"""Keys of model servers appear in no log, error, event or dump of the settings, whatever the servers send back."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""What no log may hold."""
+"""The values that logs must not contain."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-# grpc._cython.cygrpc does this if a call's metadata are not text; Envoy lets such bytes through. In a separate process, because logging is global.
+# grpc._cython.cygrpc does this if a call's metadata is not text; Envoy forwards such bytes. In a separate
+# process, because logging is global.
 PROGRAM = """
 import logging
 from responsa_server.app import process

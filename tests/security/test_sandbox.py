@@ -72,7 +72,9 @@ SAME = (
     "keep_their_type",
     "capabilities_are_said",
 )
-"""Parts of names of tests that do not depend on the parsing user: limits for root apply to all users, and these tests refuse nothing."""
+"""Parts of the names of tests that do not depend on the parsing user: limits for root apply to all users, and
+these tests refuse nothing.
+"""
 
 needs_seccomp = pytest.mark.skipif(not capabilities().seccomp, reason="this kernel has no seccomp")
 needs_landlock = pytest.mark.skipif(not capabilities().landlock_abi, reason="this kernel has no Landlock")
@@ -123,12 +125,12 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def left_alone() -> bool:
-    """Neither deed that changes files was done."""
+    """Neither attack on files succeeded."""
     return (HERE / "hostile_parsers.py").exists() and not Path("/tmp/responsa-sandbox-escape").exists()
 
 
 async def rejected(pool: ParserPool, deed: str, limits: ParseLimits | None = None) -> DocumentRejected:
-    """The error a deed ends with; afterwards no process of it is left and a good document is parsed."""
+    """The error that an attack ends with; afterwards none of its processes is left, and a good document is parsed."""
     with pytest.raises(DocumentRejected) as caught:
         await pool.parse(deed.encode(), "deed.txt", limits=limits)
     (zygote,) = zygotes()
@@ -196,7 +198,7 @@ async def test_no_process_outlives_its_zygote(hostile: ParserPool) -> None:
     await until(lambda: bool(zygote.children()))
     orphans = zygote.children()
     zygote.send_signal(signal.SIGKILL)
-    # The document is tried again on a new zygote and ends there.
+    # A new zygote tries the document again and rejects it.
     with rejecting(Reason.DOCUMENT_PARSER_LIMIT):
         await parsing
     await until(lambda: not any(orphan.is_running() for orphan in orphans))
@@ -254,7 +256,7 @@ async def test_descriptors_do_not_leak(hostile: ParserPool) -> None:
 
 
 async def test_threads_are_refused(hostile: ParserPool) -> None:
-    # RLIMIT_NPROC counts them for every user but root, and no parser runs as root.
+    # RLIMIT_NPROC counts processes for every user but root, and no parser runs as root.
     with pytest.raises(DocumentRejected):
         await hostile.parse(b"threads", "a.txt")
 
@@ -285,7 +287,7 @@ async def test_rejections_keep_their_type_and_words(pool: ParserPool) -> None:
     small = ParseLimits(input_bytes=3)
     with rejecting(Reason.DOCUMENT_TOO_LARGE):
         await pool.parse(b"abcd", "a.md", limits=small)
-    # A name no packet could carry.
+    # A name that no packet could contain.
     assert (await pool.parse(b"x", "\udcff" * 3 + "a" * 5000 + ".md")).title == "x"
 
 
@@ -348,7 +350,7 @@ asyncio.run(main())
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process is alive; one that waits to be reaped by init is not."""
+    """Whether a process is alive; a process that waits for init to reap it is not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -407,7 +409,7 @@ async def test_every_format_parses_its_sample_confined(pool: ParserPool, row: Fo
 
 
 async def test_nothing_is_imported_in_a_confined_process() -> None:
-    # What the warm-up does not load, a confined process may not be able to read.
+    # A confined process may be unable to read modules that the warm-up does not load.
     pool = ParserPool(formats="watched_parsers:FORMATS", import_paths=[HERE])
     try:
         for row in FORMATS:
@@ -486,8 +488,8 @@ exec setpriv --reuid="$user" --regid="$user" --clear-groups -- "$@"
 def as_plain_user(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command as an unprivileged user.
 
-    An interpreter below a closed home (root's, say) is shown to that user in a separate mount namespace: nobody
-    else's view and no real folder's mode changes.
+    An interpreter below a closed home (root's, say) is shown to that user in a separate mount namespace;
+    other users' view and the modes of real folders stay unchanged.
     """
     needed = {Path(sys.base_prefix), Path(sys.prefix), *(Path(path) for path in sys.path if path)}
     hidden = [

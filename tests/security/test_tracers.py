@@ -1,4 +1,4 @@
-"""Other people's tracers stay silent, whatever the user's environment says."""
+"""Third-party tracers stay silent, whatever the user's environment contains."""
 
 from __future__ import annotations
 

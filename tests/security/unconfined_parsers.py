@@ -1,4 +1,4 @@
-"""Tables of formats that make their zygote assume a kernel with fewer features. Loaded by a zygote alone."""
+"""Tables of formats that make their zygote assume a kernel with fewer features. Loaded only by a zygote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The product's formats with test parsers, whose titles list the modules imported since the fork. Loaded by a zygote alone."""
+"""The product's formats with test parsers, whose titles list the modules imported since the fork. Loaded only by a zygote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instances and callers for tests of the whole."""
+"""Instances and callers for tests of the whole system."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.transports import Ways, stub_of
 from tests.wire.lab import Lab
 
 FERRY = "# A ferry\n\nThe ferry to Skye leaves from Mallaig at six in the morning.\n"
-"""What an instance of these tests has in the place of Responsa's own docs."""
+"""The documents of these instances, instead of Responsa's docs."""
 
 
 class Listener:
-    """A third party's trace collector, which counts calls."""
+    """A third-party trace collector that counts calls."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -63,7 +63,9 @@ def collector() -> Iterator[Listener]:
 
 @pytest.fixture(scope="session")
 def second(collector: Listener) -> Iterator[Instance]:
-    """Another instance, in addition to the shared one. Tests may kill its parts, and each test leaves it ready. Its user traces LangChain programs."""
+    """Another instance, in addition to the shared one. Tests may kill its parts, and each test leaves it
+    ready. Its user's environment traces LangChain programs.
+    """
     folder = Path(tempfile.mkdtemp(prefix="rss-"))
     docs = folder / "docs"
     docs.mkdir()
@@ -86,20 +88,20 @@ def second(collector: Listener) -> Iterator[Instance]:
 
 @pytest.fixture
 def ways(instance: Instance) -> Iterator[Ways]:
-    """All ways into the shared instance."""
+    """All transports of the shared instance."""
     with Ways(instance.target) as found:
         yield found
 
 
 @pytest.fixture
 def tenant(registry: Registry) -> Tenant:
-    """A tenant of the test's own in the shared instance."""
+    """A tenant of this test in the shared instance."""
     return registry.new_tenant()
 
 
 @dataclass
 class Bench:
-    """An instance whose user writes agents, and servers of language models: one that it asks as `lab:echo`, and three that can be unplugged."""
+    """An instance with a user's agents and servers of language models: one that it uses as `lab:echo`, and three that can be unplugged."""
 
     instance: Instance
     echo: Echo
@@ -111,8 +113,9 @@ class Bench:
         return self.instance.home / "agents"
 
     def copied(self, agent: str, name: str, changes: Mapping[str, str]) -> None:
-        """An agent that comes with the server under another name, other in these places of its agent.toml. The server has yet to notice it."""
-        # What makes the folder an agent comes last: else the server may take it as it was first.
+        """A copy of a shipped agent under another name, with these changes to its agent.toml. The server has not noticed it yet."""
+        # The file that makes the folder an agent is written last: otherwise the server may read the
+        # unfinished folder.
         shutil.copytree(SHIPPED / agent, self.agents / name, ignore=shutil.ignore_patterns("agent.toml"))
         text = (SHIPPED / agent / "agent.toml").read_text(encoding="utf-8")
         for old, new in changes.items():
@@ -127,7 +130,7 @@ class Bench:
             return rpc(request, metadata=[("authorization", f"Bearer {self.instance.key}")], timeout=60)
 
     def version(self, agent: str) -> str:
-        """The version that answers who asks this agent now, "" for no such agent."""
+        """The version that answers new questions to this agent, "" if the agent does not exist."""
         try:
             return str(
                 self.call("ChatService", "GetAgent", chat.GetAgentRequest(name=f"agents/{agent}")).version
@@ -165,18 +168,18 @@ def bench() -> Iterator[Bench]:
     echo, lab = Echo(), Lab()
     settings = {
         **lab.settings,
-        # Once more, and soon: tests wait for it.
+        # Reload again soon, because tests wait for it.
         "RESPONSA_MODELS__RETRIES": "1",
         "RESPONSA_DOCS": "none",
         "RESPONSA_MODELS__SCRIPTED": "true",
-        # Where it is installed: no default names it.
+        # If it is installed: no default uses it.
         "RESPONSA_MODELS__EMBEDDED__START": str(llama_missing() is None).lower(),
         "RESPONSA_MODELS__SERVERS__LAB__URL": echo.url,
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
     }
     try:
         with instance_in(folder, None, **settings) as one:
-            # Documents are read one by one: on a loaded machine that takes longer than other commands.
+            # Documents are read one by one, so on a loaded machine this takes longer than other commands.
             subprocess.run(
                 one.command("samples", "load"),
                 env=one.environment,

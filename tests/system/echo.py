@@ -1,4 +1,4 @@
-"""A server of language models that says what its instructions end with, once it is let."""
+"""A language model server that answers with the end of its instructions, once the test allows it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SAY = "Say: "
 
 
 class Echo:
-    """Speaks OpenAI's wire. What stands behind the last `Say: ` in the first message, to the end of the line, is its answer."""
+    """Speaks OpenAI's wire. Its answer is the text after the last `Say: ` in the first message, to the end of the line."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
         self.open.set()
         self.waiting = threading.Semaphore(0)
-        """One for each request that has come."""
+        """One event for each received request."""
         echo = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -43,11 +43,11 @@ class Echo:
 
     @property
     def url(self) -> str:
-        """As the setting `models.servers.NAME.url` wants it."""
+        """The value for the setting `models.servers.NAME.url`."""
         return f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def close(self) -> None:
-        """Let go who waits, and end."""
+        """Release all waiting requests, and end."""
         self.open.set()
         self._server.shutdown()
         self._server.server_close()

@@ -1,7 +1,8 @@
-"""The agents that come with the server, each with no model, with one that plays a strong model and with the embedded one, over their samples.
+"""The shipped agents over their samples, each with no model, with a scripted strong model and with the embedded one.
 
-With the embedded model nothing is said of its wording: it is small. What counts is that an answer about documents cites the right one, be it written or quoted,
-that messages are understood as without a model, that no mark of a prompt is left in a text, and that what no document holds is refused.
+The embedded model is small, so the tests do not check its wording. They check that an answer about documents
+cites the right one, written or quoted; that messages are classified as without a model; that no prompt mark
+is left in a text; and that questions without a matching document are refused.
 """
 
 from __future__ import annotations
@@ -79,13 +80,13 @@ def _small(answer: Any) -> None:
         assert not instead
     else:
         assert [kind for kind, _ in instead] == [turn_pb2.FALLBACK_KIND_EXTRACTIVE], instead
-        # On a loaded machine it may not come to its first word, and it may write nothing but marks.
+        # On a loaded machine it may not reach its first word, and it may write only marks.
         causes = [f"model_unavailable:{one}" for one in ("uncited", "timeout", "empty")]
         assert instead[0][1] in causes, instead
 
 
 def test_what_the_tutor_proposes_to_ask_is_answered_out_of_the_samples(bench: Bench, mode: str) -> None:
-    """A model's other words for a question must not make it look less supported than it is without one."""
+    """A model's rewording of a question must not make it look less supported than it is without one."""
     config = tomllib.loads((SHIPPED / "tutor" / "agent.toml").read_text(encoding="utf-8"))
     assert "Explain photosynthesis to me." in config["questions"]
     for question in config["questions"]:
@@ -131,7 +132,7 @@ def test_a_follow_up_is_understood(bench: Bench, mode: str, agent: str) -> None:
             conversation = started.conversation
             assert end.WhichOneof("event") == "answer", (dialogue["id"], end)
             citations = end.answer.citations
-            # Which sentence of a document is the best one is the scripted model's own affair.
+            # The scripted model alone decides which sentence of a document is the best one.
             assert any(one.uri.endswith(turn["source"]) for one in citations), (dialogue["id"], citations)
             if mode == "none":
                 assert any(turn["quote"] in one.quote for one in citations), (dialogue["id"], citations)

@@ -66,7 +66,7 @@ def test_a_file_over_the_limit(instance: Instance, registry: Registry, tenant: T
         )
     trailers: dict[str, Any] = dict(raised.value.trailing_metadata())  # pyright: ignore
     assert MessageToDict(Status.FromString(trailers["grpc-status-details-bin"])) == announced
-    # Over HTTP: announced by content-length, and in chunks of unknown number.
+    # Over HTTP: with a content-length, and in chunks of unknown total size.
     content = b"".join(pieces_of(LIMIT + 1))
     for body in (content, iter([content[:LIMIT], content[LIMIT:]])):
         response = ways.http.put(
@@ -128,7 +128,7 @@ def test_an_upload_that_ends_early_over_grpc(
 
 
 def until_no_upload_runs(instance: Instance) -> None:
-    """Until the server's log tells that the last upload that began has ended."""
+    """Wait until the server's log shows that the last started upload has ended."""
 
     def ended() -> bool:
         lines = [json.loads(line) for line in instance.log("server").splitlines() if line.startswith("{")]
@@ -172,7 +172,7 @@ def test_html_with_scripts_is_read_as_text(ways: Ways, tenant: Tenant) -> None:
         "onclick",
     ):
         assert hidden not in text, hidden
-    # What the author wrote as text stays text: it is for the reader of the answer to show it so.
+    # The author's text stays text: clients of the answer must display it as text.
     assert '<script>alert("shown as text")</script>' in text
     turn = answer(ways, headers, "How long does sourdough rest before it is baked?")
     assert "Sourdough rests eighteen hours before it is baked." in turn["terminalEvent"]["answer"]["text"]

@@ -1,4 +1,4 @@
-"""The command line against running instances: which one it talks to, its exit codes, and what it says when something is wrong."""
+"""The command line against running instances: the instance that it uses, its exit codes, and its error messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.system.conftest import FERRY
 
 QUESTION = "When does the ferry to Skye leave from Mallaig?"
 ASHDOWN = "62f746b4-84e6-4ceb-95bd-447e7184d454"
-"""A teacher of the samples."""
+"""A teacher from the samples."""
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_two_instances_side_by_side(instance: Instance, other: Instance, tmp_pat
     given: dict[str, Any]
     for given in ({"RESPONSA_API_KEY": other.key}, {"RESPONSA_API_KEY_FILE": str(key)}):
         assert "six in the morning" in instance.run("ask", QUESTION, RESPONSA_URL=other.url, **given).stdout
-    # The key of one opens nothing of the other.
+    # The key of one instance is not valid on the other.
     refused = instance.run("ask", QUESTION, RESPONSA_URL=other.url, check=False)
     assert refused.returncode == 3
     assert "key" in refused.stderr
@@ -73,9 +73,9 @@ def test_exit_codes_of_ask(instance: Instance, tenant: Tenant) -> None:
 def test_the_agents_that_come_along_answer_in_a_fresh_installation(
     instance: Instance, tenant: Tenant
 ) -> None:
-    """The commands of the README, without a key for any model. In a separate tenant, because samples change the search results."""
+    """The commands of the README, without an API key for any model. In a separate tenant, because samples change the search results."""
     key: dict[str, Any] = {"RESPONSA_API_KEY": tenant.key(Credential.ADMIN)}
-    # Documents are read one by one: on a loaded machine that takes longer than other commands.
+    # Documents are read one by one, so on a loaded machine this takes longer than other commands.
     loaded = subprocess.run(
         instance.command("samples", "load"),
         env={**instance.environment, **key},
@@ -115,7 +115,7 @@ def test_the_agents_that_come_along_answer_in_a_fresh_installation(
 
 
 def said(*arguments: str, **environment: str) -> str:
-    """What a command that must fail says: one sentence or two, and no stack."""
+    """The error of a command that must fail: one or two sentences, and no stack trace."""
 
     done = subprocess.run(
         [sys.executable, "-m", "responsa_server", *arguments],

@@ -1,6 +1,7 @@
-"""What becomes of a turn when what it needs is not there: models unplugged before and in the midst of an answer, and a search that fails.
+"""How a turn ends when a part that it needs is unavailable: models unplugged before and during an answer, and a search that fails.
 
-The models are servers that speak the vendors' wires; the database is the instance's own, in which a function is broken and mended again. Each turn ends, reports its fallbacks, and stores no partial answer.
+The models are servers that use the vendors' protocols; the database is the instance's own, in which the test
+breaks a function and repairs it. Each turn ends, reports its fallbacks, and stores no partial answer.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ COPIES = {
     "chat-cut": {_CHAIN: 'chain = ["scripted:broken-cut"]'},
     "chat-alone": {_CHAIN: 'chain = ["alpha:alone"]'},
 }
-"""Agents of these tests by what is other than in those that come with Responsa."""
+"""Agents of these tests, each with its differences from the shipped one."""
 CAUSES = {
     Plug.REFUSED: "unreachable",
     Plug.BUSY: "rate_limited",
@@ -46,12 +47,12 @@ CAUSES = {
 }
 LEAD = "I could not reach the documents, so this answer rests on none of them."
 BROKEN = "RAISE EXCEPTION 'no memory is left' USING ERRCODE = '53200';"
-"""In the place of a function's body: what the server says when a search takes more than it has."""
+"""Replaces a function's body: the error of a search that exceeds its time limit."""
 
 
 @pytest.fixture(scope="module")
 def house(bench: Bench) -> Iterator[House]:
-    """The bench with those that come with Responsa on models of these tests, one of which waits a second for the documents, and no longer."""
+    """The bench with the shipped agents on models of these tests; one of the agents waits at most a second for the documents."""
     for name, changes in COPIES.items():
         bench.copied(name.partition("-")[0], name, changes)
     eventually(lambda: all(map(bench.version, COPIES)), lambda: bench.instance.log("server")[-2000:])
@@ -116,7 +117,7 @@ def test_nothing_is_unplugged(house: House) -> None:
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("plug", [Plug.REFUSED, Plug.BUSY, Plug.SILENT])
 def test_each_is_unplugged_before_it_says_a_word(house: House, plug: Plug, place: int) -> None:
-    """One in this way, and those before it are not there at all."""
+    """One model fails in this way, and those before it are unavailable."""
     check_unplugged(house, house.chain(), [*[Plug.REFUSED] * place, plug])
 
 
@@ -239,13 +240,13 @@ def test_chat_without_its_one_model(house: House) -> None:
 
 
 def superuser(bench: Bench) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection to the instance's database that may do everything."""
+    """A connection to the instance's database with all rights."""
     return psycopg.connect(EmbeddedPostgres(Layout.of(bench.instance.home)).dsn("superuser"), autocommit=True)
 
 
 @contextmanager
 def broken(bench: Bench, *functions: str) -> Generator[None]:
-    """Searching by these functions fails during the block; all else in the database goes on."""
+    """Searching by these functions fails during the block; the rest of the database works."""
     with superuser(bench) as connection:
         whole: list[Any] = []
         for one in functions:

@@ -1,4 +1,4 @@
-"""What a newcomer does, over the command line and the wire."""
+"""A newcomer's first steps, over the command line and the transports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def answer(ways: Ways, headers: dict[str, str], text: str, **more: Any) -> Json:
 
 
 def test_a_newcomer_gets_a_cited_answer(instance: Instance, tmp_path: Path) -> None:
-    """The two commands of the README, then a question about a folder of one's own."""
+    """The two commands of the README, then a question about the user's folder."""
     asked = instance.run("ask", "How does a client go on after its connection was cut?")
     assert "request_id" in asked.stdout
     folder = tmp_path / "notes"
@@ -133,7 +133,7 @@ def test_two_tenants_never_see_each_other(instance: Instance, ways: Ways) -> Non
         assert document["name"] not in listed, (call, field)
         assert turn["name"] not in listed
     assert ways.call("KnowledgeService/Search", {"terms": ["Cuillin"]}, south).message.get("hits") is None
-    # The same request_id is another one in another tenant.
+    # The same request_id is independent in another tenant.
     request_id = "6e1a3f0e-6b1b-4a58-8d6d-9a3f7f0e2b11"
     mine = answer(ways, north, "Where is Skye?", requestId=request_id)
     theirs = answer(ways, south, "Something else?", requestId=request_id)
@@ -176,7 +176,7 @@ def test_the_same_request_id_is_the_same_turn_byte_for_byte(
     live = raw_events(instance, ways, request, headers)
     before = registry.rows(tenant.name)
     assert raw_events(instance, ways, request, headers) == live
-    # In another spelling, and followed in another way: the same question.
+    # In another spelling, and followed in another way: still the same question.
     request.request_id = request.request_id.upper()
     request.include_deltas = False
     without = raw_events(instance, ways, request, headers)
@@ -216,7 +216,7 @@ def test_what_was_deleted_answers_no_more(ways: Ways, tenant: Tenant) -> None:
         return {check["verdict"] for check in checks}
 
     assert verdicts() == {"CITATION_VERDICT_VALID"}
-    # Other words after the sentence leave its quote where it was, but the source is another version.
+    # Changed words after the sentence leave the quote at its place, but the source is another version.
     ingest(ways, headers, "islands.md", "This text no longer mentions mountains.")
     assert verdicts() == {"CITATION_VERDICT_SOURCE_CHANGED"}
     old = turn["terminalEvent"]["answer"]["citations"][0]

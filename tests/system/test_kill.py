@@ -1,4 +1,4 @@
-"""kill -9 of any one process during an answer: no committed event is lost, and the answer comes."""
+"""kill -9 of any one process during an answer: no committed event is lost, and the answer arrives."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Asking:
         return [("authorization", f"Bearer {self.instance.key}")]
 
     def let_go(self) -> None:
-        """Passages can be read again; ends with the stream's own end."""
+        """Makes passages readable again; ends with the end of the stream."""
         connection, self._connection = self._connection, None
         if connection is not None:
             # The server at the other end may have been killed.
@@ -68,7 +68,7 @@ class Asking:
         self._thread.join()
 
     def again(self) -> list[Event]:
-        """The whole turn, asked for with the same request_id."""
+        """The whole turn, requested with the same request_id."""
         with grpc.insecure_channel(self.instance.target) as channel:
             stub = stub_of(channel, "ChatService")
             frames = list(stub.Ask(self.request, metadata=self.metadata, timeout=60))
@@ -85,7 +85,7 @@ def asking(second: Instance) -> Iterator[Asking]:
 
 
 def answers(instance: Instance) -> bool:
-    """Whether a new question is answered."""
+    """Whether a new question gets an answer."""
     done = instance.run("ask", "--json", QUESTION, check=False)
     return done.returncode == 0 and "six in the morning" in done.stdout
 
@@ -154,7 +154,7 @@ def test_ctrl_c_leaves_no_process_and_the_next_start_finds_its_data(second: Inst
     assert second.interrupt() == 0
     assert not second.left()
     second.start().until_ready()
-    # What was answered is there, and the project's documents were not read again.
+    # The earlier answer is still there, and the project's documents were not read again.
     assert "Reading" not in second.said()
     assert "six in the morning" in asked
     assert answers(second)

@@ -1,4 +1,4 @@
-"""Nothing leaves the machine: the product runs without a network, and makes no attempt to connect."""
+"""No data leaves the machine: the product runs without a network, and never tries to connect."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WITHIN = (
 
 @pytest.fixture
 def alone() -> Iterator[Instance]:
-    """An instance in a network that has loopback and nothing else."""
+    """An instance in a network that has only loopback."""
     folder = Path(tempfile.mkdtemp(prefix="rsn-"))
     (folder / "docs").mkdir()
     (folder / "docs" / "ferry.md").write_text(FERRY)
@@ -60,7 +60,7 @@ def inside(instance: Instance, *command: str) -> str:
 
 
 def attempts(instance: Instance) -> list[int]:
-    """How often something in the instance's network wanted to go where no route leads, over IPv4 and IPv6."""
+    """How often a process in the instance's network tried to reach an address without a route, over IPv4 and IPv6."""
     heads, values = (
         line.split()
         for line in inside(instance, "cat", "/proc/net/snmp").splitlines()
@@ -81,9 +81,9 @@ def test_without_a_network(alone: Instance) -> None:
         alone, *alone.command("ingest", "--collection", "more", str(alone.home.parent / "docs"))
     )
     assert attempts(alone) == [0, 0]
-    # Libraries that report to their makers keep their identity in the user's home.
+    # Libraries that report to their makers store an identity in the user's home.
     assert [*(alone.home.parent / "user").rglob("*")] == []
-    # The count is a true one: this attempt shows.
+    # This attempt shows that the count works.
     probe = (
         "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect_ex(('192.0.2.1', 53))"
     )

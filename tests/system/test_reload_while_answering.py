@@ -1,4 +1,4 @@
-"""An agent's prompt is edited while it answers, and the server is killed: the answer is that of the version that the turn began with."""
+"""An agent's prompt is edited while it answers, and the server is killed: the answer comes from the version with which the turn began."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ write = { kind = "prompt", prompt = "say" }
 
 @pytest.fixture
 def echo(bench: Bench) -> Iterator[Bench]:
-    """The bench with an agent `echo`, which is gone afterwards."""
+    """The bench with an agent `echo`, which is removed afterwards."""
     folder = bench.agents / "echo"
     (folder / "prompts").mkdir(parents=True)
     (folder / "prompts" / "say.md").write_text("Say: FIRST\n")
@@ -84,4 +84,4 @@ def _asked(bench: Bench, request: chat.AskRequest) -> None:
     try:
         bench.asked(request)
     except grpc.RpcError:
-        return  # the server that it was asked of is killed
+        return  # the server that received the question is killed

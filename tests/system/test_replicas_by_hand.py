@@ -28,7 +28,7 @@ STREAMS = 4
 
 
 class Replica:
-    """A `responsa serve` of the instance's."""
+    """A `responsa serve` of this instance."""
 
     def __init__(self, instance: Instance, name: str, folder: Path, *arguments: str) -> None:
         self.name = name
@@ -63,7 +63,7 @@ class Replica:
 
 
 class Fleet:
-    """Two that take calls and two that work, the first two known to Envoy."""
+    """Two replicas that take calls and two that run turns; Envoy knows the first two."""
 
     def __init__(self, instance: Instance, folder: Path) -> None:
         self.instance = instance
@@ -81,13 +81,14 @@ class Fleet:
         return f"unix:{self.folder / name}.sock"
 
     def states(self) -> dict[str, str]:
-        """What `responsa replicas list` says of each."""
+        """The state of each replica in `responsa replicas list`."""
         lines = self.instance.run("replicas", "list", "--json").stdout.splitlines()
         return {one["name"]: one["state"] for one in map(json.loads, lines)}
 
     def until(self, **states: str) -> None:
         wanted = {name.replace("_", "-"): state for name, state in states.items()}
-        # Envoy is asked until it has changed its mind, and the command, which takes a second to start, then.
+        # Check Envoy first, because it is fast; run the command, which takes a second to start, only once
+        # Envoy agrees.
         eventually(
             lambda: (
                 {name: state == "serving" for name, state in wanted.items()}.items()
@@ -105,7 +106,7 @@ class Fleet:
         return {one.name: str(one.grpc) in serving for one in Replicas(layout.replicas).all()}
 
     def asks(self) -> list[str]:
-        """Slow questions, all at a time, each asked once by the command line; returns what each printed."""
+        """Slow questions, all at the same time, each asked once by the command line; returns the output of each."""
 
         def ask(number: int) -> str:
             return self.instance.run("ask", "--json", "--agent", "testing", f"{SLOW} seed={number}").stdout
@@ -115,7 +116,7 @@ class Fleet:
 
 
 def whole(printed: str) -> bool:
-    """Whether each event stands there once, in order, an answer at the end."""
+    """Whether each event appears once, in order, with an answer at the end."""
     events = [json.loads(line) for line in printed.splitlines()]
     return [int(one["seq"]) for one in events] == list(range(1, len(events) + 1)) and "answer" in events[-1]
 
@@ -146,7 +147,7 @@ def fleet(second: Instance) -> Iterator[Fleet]:
 
 def test_any_of_five_is_killed_and_replaced(fleet: Fleet) -> None:
     with ThreadPoolExecutor(1) as pool:
-        # Killed in the midst of all answers, and answers come in the midst of their replacement.
+        # Killed during all answers; answers continue while it is replaced.
         asked = pool.submit(fleet.asks)
         fleet.running["rpc-2"].kill()
         fleet.until(rpc_2="not serving")

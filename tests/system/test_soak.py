@@ -45,7 +45,7 @@ def test_whatever_is_killed_again_and_again(second: Instance) -> None:
 
 @pytest.mark.soak
 def test_a_server_without_envoy_bears_pings_every_ten_seconds(second: Instance) -> None:
-    """Its limit is one in ten seconds: three such pings come through a silence of half a minute."""
+    """gRPC's limit is one ping in ten seconds: three pings fit into a silence of half a minute."""
     options: Sequence[tuple[str, int | str]] = (
         ("grpc.keepalive_time_ms", 10_500),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -58,7 +58,7 @@ def test_a_server_without_envoy_bears_pings_every_ten_seconds(second: Instance) 
         with grpc.insecure_channel(target, options) as channel:
             call = stub_of(channel, "ChatService").Ask(asking.request, metadata=asking.metadata, timeout=45)
             frames: list[chat.AskResponse] = [next(call)]
-            # The heartbeats of every fifteen seconds.
+            # The stream's heartbeats come every fifteen seconds.
             frames += [next(call), next(call), next(call)]
     finally:
         asking.let_go()

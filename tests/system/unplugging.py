@@ -1,4 +1,6 @@
-"""An instance whose parts a test can take away: agents with a chain of models, each of which can be unplugged, and the reports about their turns."""
+"""An instance whose parts a test can disable: agents with a chain of models, each of which can be unplugged,
+and the reports about their turns.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ edges = [
 
 @dataclass(frozen=True)
 class Chain:
-    """An agent, and the models that it asks, one of each station."""
+    """An agent, and its models, one on each station."""
 
     agent: str
     models: Sequence[str]
@@ -45,7 +47,7 @@ class Chain:
 
 @dataclass
 class House:
-    """The bench with agents of these tests, and all ways into it."""
+    """The bench with agents of these tests, and all its transports."""
 
     bench: Bench
     ways: Ways
@@ -73,7 +75,7 @@ class House:
     def asked(
         self, agent: str, way: Way = Way.GRPC, question: str = QUESTION, **more: Any
     ) -> tuple[list[Json], Json]:
-        """The events of a turn, and the result of GetTurn afterwards, which has the same end."""
+        """The events of a turn, and the later result of GetTurn, which has the same end."""
         request = {"text": question, "agent": f"agents/{agent}", "includeDeltas": True, **more}
         frames = self.call("ChatService/Ask", request, way)
         events = events_of(frames)
@@ -89,7 +91,7 @@ class House:
         return found.get("messages", [])
 
     def counted(self, agent: str, kind: str) -> int:
-        """How often the server says that this fallback was taken."""
+        """How often the server reports this fallback."""
         (status,) = self.call("AdminService/GetSystemStatus", {})
         wanted = {"agent": agent, "kind": kind}
         return sum(
@@ -108,6 +110,6 @@ def text_of(events: Sequence[Json]) -> str:
 
 
 def detail(status: Json, kind: str) -> Json:
-    """The one detail of this kind in a google.rpc.Status."""
+    """The single detail of this type in a google.rpc.Status."""
     (found,) = [one for one in status["details"] if one["@type"].endswith(f"/google.rpc.{kind}")]
     return found

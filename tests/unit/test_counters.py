@@ -1,4 +1,4 @@
-"""Counts, from many threads, bounded."""
+"""Counters used by many threads, with a limit on their number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a process listens, by its settings."""
+"""The addresses on which a process listens, by its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where documents are parsed on a kernel that confines parsers too little, and how doctor reports it."""
+"""Where the server parses documents on a kernel that cannot confine parsers enough, and how doctor reports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Servers of language models for tests of a whole instance, one a wire, each of which can be unplugged and plugged in again while the instance runs."""
+"""Servers of language models for tests of a whole instance, one for each protocol; each can be unplugged and
+plugged in again while the instance runs.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,10 @@ LONG = 3600
 
 
 class Plug(StrEnum):
-    """How a station is connected. REFUSED: nobody listens. KEY: it does not take the key. BUSY: it asks for an hour's patience. SILENT: it takes the question and
-    says no word. CUT and STALLED: after some text, the server closes the socket or sends nothing more. STRONG: it plays a strong model, on OpenAI's wire alone."""
+    """How a station is connected. REFUSED: nobody listens. KEY: it rejects the key. BUSY: it asks callers to
+    wait an hour. SILENT: it accepts the question and sends nothing. CUT and STALLED: after some text, the
+    server closes the socket or sends nothing more. STRONG: it plays a strong model, only with OpenAI's protocol.
+    """
 
     IN = "in"
     REFUSED = "refused"
@@ -43,7 +47,7 @@ class Plug(StrEnum):
 
 
 class Station:
-    """One server. asked: the bodies of all that was asked of it."""
+    """One server. asked: the bodies of all requests that it received."""
 
     def __init__(self, name: str, wire: WireServer, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         self.name = name
@@ -52,7 +56,7 @@ class Station:
         self._run = run
         self._plug = Plug.REFUSED
         self._server: LoopbackServer | None = None
-        # Bound and not listening: the port stays this station's own, and who calls is refused.
+        # Bound but not listening: the port stays reserved for this station, and connections are refused.
         self._place = _bound(0)
         self.port = int(self._place.getsockname()[1])
         self.plug(Plug.IN)
@@ -111,7 +115,7 @@ class Station:
 
 
 class Lab:
-    """A station for each wire, in the order of a chain: alpha speaks OpenAI's, beta Anthropic's, gamma Gemini's."""
+    """A station for each protocol, in the order of a chain: alpha uses OpenAI's, beta Anthropic's, gamma Gemini's."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -122,7 +126,9 @@ class Lab:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Of an instance that knows the stations: `alpha:NAME`, and once more as `alpha-too:NAME`, for whoever takes its key away: that is remembered."""
+        """The settings of an instance that uses the stations: `alpha:NAME`, and again as `alpha-too:NAME` for
+        tests that reject its key, because the server remembers a rejected key.
+        """
         found: dict[str, str] = {}
         for one, wire in zip(self.stations, ("openai", "anthropic", "gemini"), strict=True):
             for name in (one.name, f"{one.name}-too"):
@@ -133,7 +139,7 @@ class Lab:
         return found
 
     def plug(self, *plugs: Plug) -> None:
-        """How each is connected from now on; those that are not named are as they should be, and what was asked is forgotten."""
+        """Set the connection of each station; stations that are not named work normally, and the recorded requests are deleted."""
         for place, one in enumerate(self.stations):
             one.plug(plugs[place] if place < len(plugs) else Plug.IN)
             one.asked.clear()
@@ -151,14 +157,16 @@ class Lab:
 
 
 def played(body: Json) -> str:
-    """What the scripted strong model says to a request on OpenAI's wire."""
+    """The response of the scripted strong model to a request in OpenAI's protocol."""
     messages = [_message(str(one["role"]), str(one["content"])) for one in body["messages"]]
     schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
     return Strong().says(Reading(ModelPrompt(messages, "", schema=schema, purpose=purpose(body))))
 
 
 def purpose(body: Json) -> str:
-    """Which of the prompts that come with the server a request on OpenAI's wire was made from, "" for none: the one all of whose fixed lines it holds."""
+    """The shipped prompt from which a request in OpenAI's protocol was made, "" if there is no such prompt:
+    the request contains all fixed lines of the prompt.
+    """
     instructions = str(body["messages"][0]["content"])
     found = [name for name, lines in _fixed().items() if all(line in instructions for line in lines)]
     assert len(found) <= 1, found
@@ -167,7 +175,7 @@ def purpose(body: Json) -> str:
 
 @cache
 def _fixed() -> Mapping[str, Sequence[str]]:
-    """The lines of each prompt's instructions that are the same whatever it is filled in with."""
+    """The lines of each prompt's instructions that do not depend on its variables."""
     found: dict[str, Sequence[str]] = {}
     for file in SHIPPED.glob("*/prompts/*.md"):
         instructions, mark, _ = file.read_text(encoding="utf-8").partition("=== user")

@@ -1,4 +1,6 @@
-"""OpenAI's chat completions, from the server's side (types of openai 3.52.0, read 2026-11-20). What compatible servers send differs in what is left out."""
+"""OpenAI's chat completions, from the server's side (types of openai 3.52.0, read 2026-11-20). Compatible
+servers differ in the fields that they leave out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answers of a model's server, independent of a vendor's protocol: every wire plays the same scenes, over real sockets.
+"""The responses of a model server, independent of a vendor's protocol: every protocol plays the same scenes, over real sockets.
 
 The wires were written from the types that the vendors' client libraries publish (openai 3.52.0, anthropic 2.11.0, google-genai 3.4.0; read 2026-11-20), not from
 the live services.
@@ -24,7 +24,7 @@ KEY = "sk-test-9f8e7d6c5b4a-secret"
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A whole answer. usage: read, read from the cache, written to it, said."""
+    """A whole response. usage: tokens read, read from the cache, written to it, generated."""
 
     texts: Sequence[str] = ()
     calls: Sequence[ToolRequest] = ()
@@ -34,7 +34,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """An error as a vendor puts it. reply: headers."""
+    """An error in a vendor's form. reply: headers."""
 
     status: int
     body: object
@@ -42,11 +42,11 @@ class Complaint:
 
 
 class WireServer(Protocol):
-    """A vendor's protocol, from the server's side."""
+    """A vendor's protocol, on the server's side."""
 
     @property
     def root(self) -> str:
-        """What stands behind the server's address in a provider's url."""
+        """The path after the server's address in a provider's url."""
         ...
 
     def model(self, server: CompatibleSettings, model: str = "m-1") -> Adapter:
@@ -54,19 +54,19 @@ class WireServer(Protocol):
         ...
 
     def events(self, scene: Scene) -> Sequence[bytes]:
-        """The scene as server-sent events, the finish in the last ones."""
+        """The scene as server-sent events; the last ones contain the finish."""
         ...
 
     def unfinished(self, *texts: str) -> Sequence[bytes]:
-        """Events of an answer that has not come to its finish."""
+        """Events of a response that has not finished."""
         ...
 
     def strange(self) -> Sequence[bytes]:
-        """Events of kinds that are to come."""
+        """Events of kinds that may exist in future."""
         ...
 
     def failing(self) -> bytes:
-        """The event that tells in the midst of a stream that the server has too much to do."""
+        """The event that reports an overloaded server in the middle of a stream."""
         ...
 
     def complaint(self, status: int, key: str = "") -> Complaint:
@@ -74,7 +74,7 @@ class WireServer(Protocol):
         ...
 
     def check(self, exchange: Exchange) -> Mapping[str, Any]:
-        """The request's body, once its path and headers were what the vendor demands."""
+        """The request's body, after a check that its path and headers are what the vendor requires."""
         ...
 
 
@@ -82,14 +82,14 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 def sse(data: object, event: str = "") -> bytes:
-    """An event with JSON, or with a word as it is."""
+    """An event with JSON, or with a plain word."""
     text = data.encode() if isinstance(data, str) else as_json(data)
     return (f"event: {event}\n".encode() if event else b"") + b"data: " + text + b"\n\n"
 
 
 @asynccontextmanager
 async def speaking(wire: WireServer, handler: Handler, **options: Any) -> AsyncGenerator[Adapter]:
-    """An adapter, and the server that it asks."""
+    """An adapter and its server."""
     server = LoopbackServer(handler)
     await server.start()
     # Not validated: tests wait for shorter times than a server's settings allow.
@@ -103,7 +103,9 @@ async def speaking(wire: WireServer, handler: Handler, **options: Any) -> AsyncG
 
 
 def telling(wire: WireServer, events: Sequence[bytes], *, cut: bool = False, by: int = 0) -> Handler:
-    """Answers with these events. cut: the socket is closed after them. by: how many bytes are sent at a time, 0 for an event each."""
+    """Responds with these events. cut: the socket is closed after them. by: the number of bytes sent at a
+    time, 0 for one event at a time.
+    """
 
     async def handle(exchange: Exchange) -> None:
         wire.check(exchange)
@@ -129,7 +131,7 @@ def complaining(complaint: Complaint) -> Handler:
 
 
 class Staying:
-    """Says something, and then no more; notices when its client leaves."""
+    """Sends a few events, and then no more; notices when its client leaves."""
 
     def __init__(self, events: Sequence[bytes]) -> None:
         self._events = events

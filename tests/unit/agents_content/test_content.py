@@ -1,4 +1,4 @@
-"""What stands in the files of the agents that come with the server: whole, sound, and true to itself."""
+"""The content of the shipped agents' files: complete, valid and consistent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PROMPTS: Final = {
     "chat": {"chitchat", "chitchat_reply", "post", "post_draft"},
 }
 TEMPLATES: Final = {"greeting", "chitchat_reply", "post_draft", "unreachable"}
-"""Filled in for people, not for models: they have one part."""
+"""Filled in for people, not for models: these templates have one part."""
 PARTS: Final = {"system", "citing", "language", "json", "examples"}
 WRITTEN_BY_OTHERS: Final = {"question", "history", "summary", "passages", "parameters", "query"}
 LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
@@ -46,7 +46,7 @@ LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "tutor/examples/categories.jsonl": ({"fact", "concept", "exercise", "comparison", "check"}, 120),
     "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "out_of_scope"}, 300),
 }
-"""Per file: its labels, and how many lines it has at least."""
+"""Per file: its labels, and the least number of its lines."""
 LEAST_PER_LABEL: Final = 20
 CORPUS_BYTES: Final = {"tutor": (2000, 5000), "chat": (2000, 4000)}
 FILLED: Final[Mapping[str, object]] = {
@@ -65,9 +65,10 @@ FILLED: Final[Mapping[str, object]] = {
     "examples": [{"text": "Hello!", "label": "chitchat"}],
     "quotes": [{"text": "It costs 59 euros.", "number": 1}],
 }
-"""A value for every variable that others have not written."""
+"""A value for every variable that does not contain other people's text."""
 
-# A home, a drive, or a folder of one machine, which shipped files must not contain. The device is an example in a manual.
+# A home, a drive, or a folder of one machine; shipped files must not contain them. The device name is an
+# example in a manual.
 _ABSOLUTE = re.compile(r"(?:/(?:home|root|work|tmp|mnt|opt|srv|Users)/|\b[A-Z]:\\)")
 _FOREIGN = re.compile(
     r"\b(?:chatgpt|gpt-?\d|openai|anthropic|claude|gemini|mistral|llama|copilot|langchain|langgraph|ollama|tavily|serper|cairo|starknet|scarb)\b",
@@ -227,7 +228,7 @@ def test_intents_hold_the_other_word_for_a_post_and_other_languages() -> None:
     examples = rows(AGENTS / "chat/examples/intents.jsonl")
     assert sum("linkedin" in one["text"].casefold() for one in examples if one["label"] == "linkedin") >= 20
     assert not any("linkedin" in one["text"].casefold() for one in examples if one["label"] == "post")
-    # The word alone must not decide.
+    # A single word must not decide.
     assert any("linkedin" in one["text"].casefold() for one in examples if one["label"] == "qa")
     for label in ("chitchat", "qa", "post", "out_of_scope"):
         texts = " ".join(one["text"] for one in examples if one["label"] == label)
@@ -303,7 +304,7 @@ def test_each_attack_stands_in_its_document_and_not_in_the_twin() -> None:
     for one in attacks:
         document, clean = documents[one["doc_id"]]["text"], documents[one["clean_doc_id"]]["text"]
         assert document.encode()[one["byte_start"] : one["byte_end"]].decode() == one["attack"]
-        # The twin is the document without the order and the empty line that sets it off.
+        # The twin is the document without the instruction and without the empty line before it.
         assert document.replace(f"{one['attack']}\n\n", "").replace(f"\n\n{one['attack']}", "") == clean
         assert one["sign"] not in clean
     assert len({one["sign"] for one in attacks}) == len(attacks)

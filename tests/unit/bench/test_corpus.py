@@ -8,7 +8,7 @@ from responsa_server.search.embedder import Vectors
 
 
 class Words:
-    """A model of no weights: one token a word."""
+    """A model without weights: one token for each word."""
 
     name = "words"
     dimensions = 4

@@ -1,4 +1,4 @@
-"""Words that say when they were sent, and who counts them."""
+"""Words with their sending times, and the readers that measure them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_a_loop_that_is_held_up_shows() -> None:
         _hold(0.05)
         while len(found) == before:
             await _turn()
-    # Held for fifty milliseconds: so late, and nine further looks were missed.
+    # The loop is blocked for fifty milliseconds: one check is late by that time, and nine more are missed.
     assert max(found[before:]) > 40
     assert len(found) - before >= 8
 

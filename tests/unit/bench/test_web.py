@@ -10,7 +10,7 @@ from bench.web import WebProblem, lines, web_messages
 
 
 class Body:
-    """Bytes that come in the given pieces."""
+    """Bytes that arrive in the given pieces."""
 
     def __init__(self, data: bytes, sizes: list[int]) -> None:
         self._pieces: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Parameters of questions: what fits, what does not and why, and teachers that are looked up."""
+"""Parameters of questions: valid values, invalid values with the reason, and the lookup of teachers."""
 
 from __future__ import annotations
 

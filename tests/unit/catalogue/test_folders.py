@@ -1,4 +1,4 @@
-"""Which folders are agents', and how a change of one is noticed."""
+"""Which folders are agents', and how the server notices changes in them."""
 
 from __future__ import annotations
 

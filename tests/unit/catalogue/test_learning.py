@@ -1,4 +1,4 @@
-"""Classifiers are trained once, by whoever needs them first."""
+"""Classifiers are trained once, by the first caller that needs them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Echo:
 
 
 class School:
-    """Trains when it is let, and remembers for what."""
+    """Trains when the test allows it, and records the examples."""
 
     def __init__(self) -> None:
         self.open = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What goes on while agents are trained, and after one could not be."""
+"""Reloads during the training of agents, and after a failed training."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Kept:
 
 
 class School:
-    """Trains when it is let; fails for what it cannot abide."""
+    """Trains when the test allows it; fails for one given input."""
 
     def __init__(self) -> None:
         self.open = asyncio.Event()

@@ -30,7 +30,7 @@ def price(read: int, said: int) -> Price:
 
 @dataclass
 class Known:
-    """Implements `Models`: all models are one that says nothing."""
+    """Implements `Models`: every name gives a model that sends no text."""
 
     prices: dict[str, Price] = field(default_factory=dict[str, Price])
 
@@ -131,7 +131,7 @@ def test_a_limit_that_a_model_without_a_price_does_not_meet_is_told(tmp_path: Pa
 
 
 class Lacking(Known):
-    """Has none of the models."""
+    """Offers none of the models."""
 
     def chain(self, names: Sequence[str]) -> Says:
         raise KeyError(self.problem(names[0]))

@@ -1,4 +1,4 @@
-"""Every key has its words, and every default is the one that is taken."""
+"""Every key has its description, and every documented default is the real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders that are watched, and such that cannot be."""
+"""Watched folders, and folders that cannot be watched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/cli.md names every command that there is."""
+"""docs/cli.md contains every command."""
 
 from __future__ import annotations
 

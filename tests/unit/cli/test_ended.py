@@ -20,7 +20,7 @@ def test_who_answered() -> None:
     assert told(model="extractive") == ["tutor answered by sentences of the documents."]
     assert told(model="template") == ["tutor answered by a template."]
     assert told("", model="openai:x\n") == ["answered by openai:x."]
-    # An older server tells nothing, and nothing is said.
+    # An older server reports nothing, so the client prints nothing.
     assert told() == []
     assert told(intent="post", model="a:b") == ["tutor answered by a:b; taken for post."]
 

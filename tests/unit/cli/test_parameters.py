@@ -1,4 +1,4 @@
-"""What a parameter on the command line means, by the agent's schema."""
+"""The meaning of a parameter on the command line, by the agent's schema."""
 
 from __future__ import annotations
 

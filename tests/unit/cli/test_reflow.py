@@ -1,4 +1,4 @@
-"""Text for people: joined where the source was merely wrapped, and nowhere else."""
+"""Text for people: lines are joined only where the source was wrapped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The work of `responsa up` in addition to starting parts."""
+"""The tasks of `responsa up` other than starting parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_own_documents_that_nobody_takes_do_not_hold_up_the_start(
     guide, key = tmp_path / "guide.md", tmp_path / "api-key"
     guide.write_text("# Guide\n\nIt begins here.\n")
     key.write_text("rsp_" + "k" * 43)
-    monkeypatch.setattr(up, "DOCS_SECONDS", 0.05)  # less than an interpreter needs to start
+    monkeypatch.setattr(up, "DOCS_SECONDS", 0.05)  # shorter than an interpreter's start
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         variables = {

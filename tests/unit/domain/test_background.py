@@ -1,4 +1,4 @@
-"""Work that outlives its caller, and its end."""
+"""Background work that outlives its caller, and its end."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_the_caller_gets_the_result_or_the_error(caplog: pytest.LogCapture
     assert await background.run(_returns(3)) == 3
     with pytest.raises(RuntimeError, match="seen"):
         await background.run(_raises(RuntimeError("seen")))
-    # Also of a task that was started elsewhere.
+    # This includes a task that was started elsewhere.
     assert await background.run(asyncio.create_task(_returns(4))) == 4
     assert caplog.records == []
 

@@ -1,4 +1,4 @@
-"""What a node asks a model with: the shipped prompts of the chat agent."""
+"""The prompts with which a node asks a model: the shipped prompts of the chat agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An agent's files that are right, for tests to make mistakes in, and a kind of node that only tests have."""
+"""Valid files of an agent, in which tests make mistakes, and a kind of node that only tests have."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class RouterOutput(NodeModel):
 
 
 class Router(Node[RouterInput, RouterOutput]):
-    """Small talk is what greets."""
+    """Small talk is a greeting."""
 
     name = "router"
     input_model = RouterInput
@@ -100,7 +100,7 @@ class TextOfGrades(NodeModel):
 
 
 class Spoiler(Node[RouterInput, TextOfGrades]):
-    """Writes a field that other nodes have, with another type."""
+    """Writes a field that other nodes also write, with another type."""
 
     name = "spoiler"
     input_model = RouterInput

@@ -1,4 +1,4 @@
-"""Evidence made by hand, and an agent's parts that give it."""
+"""Hand-made evidence, and the parts of an agent that return it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def quote(text: str, *, start: int = 100, score: float = 0.8) -> Quote:
 
 
 def retrieval(**said: object) -> RetrievalTable:
-    """An agent's table of that name."""
+    """An agent's table with this name."""
     return RetrievalTable.model_validate(said)
 
 

@@ -1,4 +1,4 @@
-"""The table of mistakes: changes to the files of `configured`, and all that must be said about them."""
+"""The table of mistakes: changes to the files of `configured`, and all their expected reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped agents with parts made by hand: a judge, teachers, classifiers and summaries that do as their test says."""
+"""The shipped agents with hand-made parts: a judge, teachers, classifiers and summaries that a test controls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _THEN = datetime(2026, 11, 20, tzinfo=UTC)
 
 @dataclass
 class Judge:
-    """A CitationJudge: bears out every claim by the passage's quote, as far as it has one."""
+    """A CitationJudge: supports every claim with the passage's quote, as far as it has one."""
 
     quotes: Sequence[Quote] = ()
     asked: list[Claim] = field(default_factory=list[Claim])
@@ -43,7 +43,7 @@ class Judge:
 
 @dataclass
 class Staff:
-    """Teachers of one tenant, that can only be read."""
+    """Teachers of one tenant, read-only."""
 
     teachers: Mapping[UUID, Teacher] = field(
         default_factory=lambda: {
@@ -118,7 +118,7 @@ CLASSIFIERS = {
 
 
 def shipped(agent: str, parts: NodeParts) -> PlannedAgent:
-    """An agent that comes with the server, made of these parts."""
+    """A shipped agent, made of these parts."""
     found = examine(SHIPPED / agent, Surroundings())
     assert found.problems == []
     assert found.config is not None

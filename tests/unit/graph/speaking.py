@@ -1,4 +1,4 @@
-"""A model and a tool that do as their test says, a turn's run, and a look at what an agent tells."""
+"""A scripted model and tool, a turn's run, and access to an agent's events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TURN = UUID(int=7)
 
 @dataclass
 class Says:
-    """A model: gives its pieces, waits at an asyncio.Event, raises an exception it meets among them."""
+    """A model: for each item it sends a piece, waits at an asyncio.Event, or raises an exception."""
 
     pieces: Sequence[ModelPiece | asyncio.Event | Exception] = (Ended(complete=True),)
     name: str = "m"
@@ -46,7 +46,7 @@ class Says:
 
 @dataclass
 class Does:
-    """A tool: remembers its calls and gives its result."""
+    """A tool: records its calls and returns its result."""
 
     effect: Effect = Effect.ONCE
     result: ToolResult = field(default_factory=lambda: ToolResult(ToolOutcome.OK, "done"))
@@ -63,7 +63,7 @@ class Does:
 
 @dataclass
 class Places:
-    """Faults: remembers the places that a turn came by."""
+    """Faults: records the places that a turn reaches."""
 
     passed: list[tuple[Fault, UUID | None]] = field(default_factory=list[tuple[Fault, UUID | None]])
 
@@ -84,7 +84,7 @@ class Turn:
     _more: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def has_told(self, events: int) -> None:
-        """Wait until the run has emitted that much text."""
+        """Wait until the run has emitted this text length."""
         while len(self.events) < events:
             self._more.clear()
             await self._more.wait()
@@ -104,7 +104,7 @@ class Turn:
 
 
 async def told_by(agent: Agent, task: AnswerTask, most: int = 10_000) -> list[AgentEvent]:
-    """What an agent tells, at most so much of it; then its events are closed, as when its worker is killed. Every barrier is passed as it comes."""
+    """An agent's events, at most this number; then its stream is closed, as when its worker is killed. Every barrier passes immediately."""
     told: list[AgentEvent] = []
     async with aclosing(stream(agent, task)) as events:
         async for one in events:
@@ -122,7 +122,7 @@ def deltas(told: Sequence[AgentEvent]) -> list[Delta]:
 
 
 def ledger(told: Sequence[AgentEvent]) -> dict[str, ToolRecord]:
-    """What a log with these events has in its ledger."""
+    """The ledger of a log with these events."""
     records: dict[str, ToolRecord] = {}
     for one in told:
         if isinstance(one, ToolCalled):

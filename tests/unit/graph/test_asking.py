@@ -1,4 +1,4 @@
-"""Asking a model for something that has a shape: what is taken, what is asked for again, and what is given up."""
+"""Asking a model for an object with a schema: which replies are accepted, which lead to a second request, and which end the attempt."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ END = Ended(complete=True)
 
 
 class Answers(Says):
-    """A model that gives one text after the other, one a call."""
+    """A model that returns the next text at each call."""
 
     def __init__(self, *texts: str) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ async def test_an_object_is_found_whatever_stands_round_it(text: str) -> None:
     assert await found(model) == FOUND
     (prompt,) = model.asked
     assert (prompt.purpose, prompt.label, prompt.schema) == ("kb_search_query", f"turns/{TURN}", SHAPE.schema)
-    # The prompt's own hints go before what the agent says.
+    # The prompt's own hints take precedence over the agent's.
     assert (prompt.max_tokens, prompt.temperature) == (120, 0.0)
     assert SHAPE.text in prompt.messages[0].text
 

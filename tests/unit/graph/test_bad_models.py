@@ -1,4 +1,4 @@
-"""Models that fail in every way there is: the turn always ends, typed, and says what was done instead."""
+"""Models that fail in every possible way: the turn always ends with a typed result, and reports the fallback."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CAUSES = {
 }
 AGENTS = ["chat", "tutor"]
 DECIDED = {"chat": "intent", "tutor": "need"}
-"""The first node of each that asks a model, and has a classifier where none answers."""
+"""The first node of each agent that asks a model, and that has a classifier as its fallback."""
 
 
 class Free:
@@ -113,7 +113,7 @@ async def test_a_model_that_cannot_write_json_still_writes_the_answer(agent: str
     assert (end.model, end.text) == ("broken-invalid-json", text(told))
     assert {one.cause for one in end.fallbacks} == {"structured_invalid"}
     kinds = {one.kind for one in end.fallbacks}
-    # Only the tutor uses other wordings; without a model there are none.
+    # Only the tutor uses rewordings; without a model it has none.
     assert kinds == {FallbackKind.CLASSIFIER} | ({FallbackKind.RULE} if agent == "tutor" else set())
 
 
@@ -125,7 +125,7 @@ async def test_endless_text_is_cut_and_says_so(agent: str) -> None:
     assert end.outcome is AnswerOutcome.OUTPUT_LIMIT
     assert 0 < len(end.text.encode()) <= MAX_ANSWER_BYTES
     assert end.text == text(told)
-    # As much as the turn may take, and no more.
+    # Exactly the turn's limit.
     assert one.meter.usage.input_tokens + one.meter.usage.output_tokens <= 12_001
 
 
@@ -250,7 +250,7 @@ async def test_a_turn_that_may_cost_next_to_nothing_is_answered_without_a_model(
     one = asked(agent)
     one = replace(one, question=replace(one.question, max_cost_micros=1))
     told, _ = await ended(agent, Strong(), one)
-    assert isinstance(told[-1], Answered)  # what has no price costs nothing
+    assert isinstance(told[-1], Answered)  # a call without a price costs nothing
     model, shelf = Strong(), Shelf(quotes=[QUOTE])
     dear = Price(*[Decimal(5)] * 4)
     parts = NodeParts(

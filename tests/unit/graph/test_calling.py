@@ -57,7 +57,7 @@ async def test_a_call_that_is_cut_short_is_paid_for_by_what_was_read_and_said() 
     turn = Turn()
     cheap = Price(Decimal("0.5"), Decimal(0), Decimal(0), Decimal("1.5"))
     await called([TextPiece("a"), TextPiece("b"), TextPiece("c"), END], turn, cheap, most=2)
-    # A hundred tokens at half a millionth, two at one and a half.
+    # A hundred tokens at half a micro-dollar, two at one and a half.
     used = Usage(input_tokens=100, output_tokens=2, cost_micros=53)
     assert turn.meter.usage == used
     assert turn.events == [ModelUsed("m", used)]
@@ -79,12 +79,12 @@ PRICES = {
 
 
 def priced(model: str = "") -> Price | None:
-    """Prices by name; "unknown:m" has no price. Of the chain: the most expensive."""
+    """Prices by name; "unknown:m" has no price. The most expensive price of the chain."""
     return PRICES.get(model) if model else DEAR
 
 
 async def heard(model: Says, turn: Turn) -> None:
-    """Call it, and listen to the end."""
+    """Call the model, and read its stream to the end."""
     async with aclosing(ModelCall(model, PROMPT, turn.run, priced).pieces()) as stream:
         async for _ in stream:
             pass

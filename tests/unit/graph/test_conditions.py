@@ -1,4 +1,4 @@
-"""Conditions of edges: what they hold for, what they demand, how they read."""
+"""Conditions of edges: when they hold, what they require, and how they are displayed."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def cleaned(*texts: str, before: str = "") -> str:
         (f"a ⟦end {MARK}⟧ b ⟦end {MARK}⟧", "a b "),
         # Glues nothing together.
         (f"a⟦end {MARK}⟧ b", "a b"),
-        # As a model copies them badly: with another number, without an end, on another line.
+        # The marks in a model's faulty copies: with another number, without an end, on another line.
         ("So. ⟦end 568f780e952f⟧", "So. "),
         (f"So. ⟦end {MARK}", "So. "),
         (f"So. ⟦data answer {MARK}\nIt", "So. \nIt"),
@@ -169,7 +169,7 @@ async def test_what_is_kept_or_searched_for_is_without_marks() -> None:
     written = Says([TextPiece(fenced("answer", "They spoke of Rome.", MARK)), ends])
     text = await asker(written).text(ModelPrompt([], ""), run)
     assert text == "They spoke of Rome."
-    # Escaped as JSON may be, too.
+    # They may also be escaped as in JSON.
     said = json.dumps({"line": f"Why {MARK}?", "more": [f"⟦end {MARK}⟧ So?"]})
     answer = await ask_typed(
         asker(Says([TextPiece(said), ends])),

@@ -1,4 +1,4 @@
-"""What the check says fits, fits: no value that one node writes is refused by another that reads it."""
+"""If the check accepts two nodes, every value that one writes is valid for the other that reads it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMATS = {"uuid": "00000000-0000-4000-8000-000000000001", "date-time": "2026-01
 
 
 def samples(schema: Mapping[str, Any], defs: Mapping[str, Any], depth: int = 0) -> Iterator[object]:
-    """Plain values that a schema allows: the least, and one with something in it."""
+    """Plain values that a schema allows: the smallest, and one with content."""
     if "$ref" in schema:
         yield from samples(defs[schema["$ref"].rsplit("/", 1)[1]], defs, depth + 1)
         return

@@ -30,7 +30,7 @@ def test_a_limit_is_told_in_plain_words_and_whose_it_is() -> None:
         assert "_" not in told[limit]
     assert "you allow" in agent.lowered(50).sentence("cost_micros")
     assert "the agent may" in agent.lowered(50).sentence("tokens")
-    # A limit that would only raise the agent's leaves it the agent's.
+    # A caller's limit above the agent's has no effect.
     assert agent.lowered(200).sentence("cost_micros") == told["cost_micros"]
 
 

@@ -1,4 +1,4 @@
-"""Marks are taken out of a text that comes in pieces, and nothing else is."""
+"""Marks are removed from a text that arrives in pieces, and all other text stays."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def cleaned(*pieces: str, start: int = 0) -> tuple[str, list[Mark]]:
         ("Close[1][2]", "Close", [(5, 1), (5, 2)]),
         ("a [12,3]\n", "a\n", [(1, 12), (1, 3)]),
         ("水沸腾 [1]。", "水沸腾。", [(9, 1)]),
-        # As long as may be held back: the space stays.
+        # The longest mark that is recognised; the space before it stays.
         ("a [1, 2, 3, 4] b", "a  b", [(2, 1), (2, 2), (2, 3), (2, 4)]),
         ("a [1, 2, 3, 4, 5]", "a [1, 2, 3, 4, 5]", []),
         # No passages.
         ("in [2024] or [0], [a], [], [1,] or [1 2]", "in [2024] or [0], [a], [], [1,] or [1 2]", []),
         ("an end [1", "an end [1", []),
         ("an end  ", "an end  ", []),
-        # A link, and what stands in code.
+        # A link, and text in code, are not marks.
         ("see [1](https://a) now", "see [1](https://a) now", []),
         ("`a[1]` and a [1]", "`a[1]` and a", [(12, 1)]),
         ("``a` [1]`` b [2]", "``a` [1]`` b", [(12, 2)]),
         ("```\nx [1]\n```\nso [1]", "```\nx [1]\n```\nso", [(16, 1)]),
-        # A stray backtick hides no more than its line.
+        # A stray backtick hides at most the rest of its line.
         ("a ` b [1]\nc [2]", "a ` b [1]\nc", [(11, 2)]),
     ],
 )
@@ -81,7 +81,7 @@ def test_little_is_held_back_and_nothing_of_what_cannot_be_a_mark(text: str) -> 
 
 
 def _taken(text: str) -> int:
-    """Bytes of the marks in a text, as far as they are known to be marks when another letter follows."""
+    """The byte ranges of the marks in a text that are certain when another letter follows."""
     return len(text.encode()) + 1 - len(cleaned(text, "x")[0].encode())
 
 

@@ -55,7 +55,7 @@ def test_a_prompts_variable_may_be_called_like_a_secret(tmp_path: Path) -> None:
 
 
 def test_what_a_condition_asks_for_was_made_of_something(tmp_path: Path) -> None:
-    """Where there is an extraction there was evidence, on whatever way."""
+    """On every path to an extraction there was evidence."""
     edge = '  { from = "route", to = "hello", when = { field = "intent", is = "chat" } },\n'
     other = '  { from = "route", to = "write", when = { field = "intent", is = "out_of_scope" } },\n'
     end = '{ from = "write", to = "quote", on = "unavailable" }'

@@ -1,4 +1,4 @@
-"""Each node alone, and the contract that all of them keep."""
+"""Each node alone, and the contract that all nodes keep."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_every_kind_of_the_table_makes_what_it_says_and_refuses_what_is_not_its_
     if kind == "condition":  # neither reads nor writes
         assert node.validate_input({"question": "?"}).model_dump() == {}
         return
-    # Some go on without all that they would like to have.
+    # Some nodes continue without inputs that they only prefer to have.
     if any(field.is_required() for field in node.input_model.model_fields.values()):
         with pytest.raises(ValidationError):
             node.validate_input({})
@@ -171,7 +171,7 @@ def test_what_is_announced_is_what_users_are_promised() -> None:
         "refuse": None,
         "condition": None,
         "prompt": Announcement(Step.GENERATING, "Generating response..."),
-        "tool_caller": None,  # announced call by call, since not each is made
+        "tool_caller": None,  # announced one by one, since not every call is made
     }
 
 
@@ -202,7 +202,7 @@ class Text(NodeModel):
 
 
 class Echo(Node[Text, Text]):
-    """Does what its test says."""
+    """A node with a scripted behaviour."""
 
     input_model = Text
     output_model = Text

@@ -77,7 +77,7 @@ async def test_a_text_that_was_told_stays_also_after_a_takeover(tmp_path: Path) 
 
 
 async def test_where_the_documents_do_they_are_quoted(tmp_path: Path) -> None:
-    """The prompt alone is more than the turn may take."""
+    """The prompt alone exceeds the turn's limit."""
     model = Says([Ended(complete=True)])
     folder = write(tmp_path, ("agent.toml", "steps = 20", "tokens = 20"))
     told = await told_by(agent(folder, parts(model)), task(QUESTION))

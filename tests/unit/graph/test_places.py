@@ -1,4 +1,4 @@
-"""Prompts: filled in strictly, with other people's text in a separate, marked place."""
+"""Prompts: strict filling in, with other people's text in a separate, marked place."""
 
 from __future__ import annotations
 

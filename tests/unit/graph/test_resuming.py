@@ -142,7 +142,7 @@ async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_
     assert (first.usage.embedding_tokens, second.usage.embedding_tokens) == (
         7,
         0,
-    )  # the worker's meter has the rest
+    )  # the worker's meter counts the rest
 
 
 async def test_a_milestone_at_the_end_is_the_end() -> None:

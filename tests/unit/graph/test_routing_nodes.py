@@ -1,4 +1,4 @@
-"""The nodes that decide where a message goes: intent, category, whether documents are needed."""
+"""The nodes that classify a message: intent, category, whether it needs documents."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_what_the_classifier_does_not_know_is_out_of_scope() -> None:
     node = IntentRouter("intent", OPTIONS, None, KNOWS)
     assert not node.calls_model
     assert (await node.process(IntentInput(question="Book a train"), Turn().run)).intent == "out_of_scope"
-    # Nor is what it knows and the agent has not.
+    # A label that the classifier knows and the agent lacks does not count, either.
     other = IntentRouter("intent", IntentOptions(examples="e", intents=("qa",)), None, KNOWS)
     assert (await other.process(IntentInput(question="Hello"), Turn().run)).intent == "out_of_scope"
 
@@ -133,7 +133,7 @@ async def test_the_classifier_tells_the_category_or_none() -> None:
     node = QuestionCategoriser("category", CategoryOptions(examples="e"), None, KNOWS)
     assert (await node.process(CategoryInput(question="Why?"), Turn().run)).category == "qa"
     assert (await node.process(CategoryInput(question="Thus?"), Turn().run)).category == ""
-    # What was rewritten is what counts.
+    # The rewritten question is the one that counts.
     asked = CategoryInput(question="Thus?", standalone_question="Why thus?")
     assert (await node.process(asked, Turn().run)).category == "qa"
     nothing = QuestionCategoriser("category", CategoryOptions(examples="e"))
@@ -150,7 +150,7 @@ async def test_a_model_tells_the_category_by_the_labels_of_the_examples() -> Non
     node = QuestionCategoriser("category", options, asker(says('{"category": "x"}')), KNOWS, EXAMPLES)
     assert (await node.process(CategoryInput(question="Why?"), run)).category == "qa"
     assert [one.kind for one in run.fallen] == [FallbackKind.CLASSIFIER]
-    # Without labels there is nothing to ask.
+    # Without labels the node asks no model.
     assert not QuestionCategoriser("category", options, asker(model)).calls_model
 
 

@@ -1,4 +1,4 @@
-"""Nodes that make a search of a question and judge what came of it, with a model, without one, and with one that fails."""
+"""Nodes that make search queries from a question and judge the results, with a model, without one, and with one that fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who the tutor speaks as."""
+"""The persona with which the tutor speaks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def chosen(given: object, options: TeacherOptions | None = None) -> Teache
 @pytest.mark.parametrize("form", ["{}", "teachers/{}"])
 async def test_the_teacher_speaks_with_what_administrators_have_said(form: str) -> None:
     found = await chosen(form.format(ASHDOWN))
-    # Texts and numbers alone: lists are for programs.
+    # Only texts and numbers: lists are for programs.
     assert found == TeacherOutput(teacher="Ms Ashdown", persona="You teach biology.\nsubject: biology")
     assert await chosen(str(ASHDOWN).upper()) == found
     assert await chosen(str(ASHDOWN), TeacherOptions(parameter="as")) == found

@@ -1,4 +1,4 @@
-"""The node that calls tools: the ledger decides what is called."""
+"""The node that calls tools: the ledger decides which calls are made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Twelve nodes, each of which fails once and has an edge for that: a run resumed at any node continues as without an interruption."""
+"""Twelve nodes, each of which fails once and has an edge for the failure: a run resumed at any node continues
+as without an interruption.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ class Path(NodeModel):
 
 
 class Walks(Node[Path, Path]):
-    """Adds its name to the path; unavailable for a given number of times."""
+    """Adds its name to the path; is unavailable a given number of times."""
 
     input_model = Path
     output_model = Path
@@ -54,7 +56,9 @@ class Walks(Node[Path, Path]):
 
 
 def twelve(failing: str = "", *, tells: bool = False) -> Plan:
-    """A chain, in which an unavailable node is gone round by the one after the next, and a limited edge goes back once from the seventh."""
+    """A chain in which an edge leads past each unavailable node to the one after the next, and a limited edge
+    leads back once from the seventh.
+    """
     nodes = {name: Walks(name, int(name == failing), tells=tells) for name in NAMES}
     routes = [Route(BEGIN, (NAMES[0],))]
     detours = dict[str, Detour]()
@@ -103,12 +107,12 @@ async def test_a_node_that_fails_is_gone_round_and_the_run_goes_on_from_every_mi
     assert (fallback.source, fallback.target) == (failing, NAMES[place + 2] if place < 10 else FINISH)
     assert fallback.cause == f"part_unavailable:{failing}"
     path = cast("list[str]", end["path"])
-    # A node that is come by twice has failed the first time alone.
+    # A node that runs twice failed only the first time.
     assert path.count(failing) == (1 if 3 <= place <= 4 else 0)
     for milestone in milestones:
         name, state = restored(milestone, plan.keys)
         state["question"] = "?"
-        # What has failed once before the break does not do so again; what has not, does.
+        # A node that failed before the interruption does not fail again; otherwise it fails after it.
         left = "" if fallbacks_of(cast("Any", state)) else failing
         again, _ = await walked(twelve(left), state, name)
         assert {**again, "question": "?"} == {**end, "question": "?"}
@@ -143,7 +147,7 @@ class Steps(NodeModel):
 
 
 class Cheats(Node[Path, Steps]):
-    """Writes what only the builder may."""
+    """Writes a field that only the builder may write."""
 
     name = "a"
     input_model = Path

@@ -37,7 +37,7 @@ def deltas(turn: Turn) -> list[Delta]:
 
 
 def whole(turn: Turn, start: int = 0) -> str:
-    """The text of the deltas, which must follow each other."""
+    """The text of the deltas, which must be contiguous."""
     end = start
     for one in deltas(turn):
         assert one.byte_offset == end
@@ -266,7 +266,7 @@ async def test_a_template_in_the_place_of_a_model_says_so() -> None:
     text, _, fallen = await filled("{{ without_model }}.", "without_model")
     assert text == "No language model is configured."
     assert fallen == [Fallback(FallbackKind.TEMPLATE, "model", "draft", "no_model")]
-    # What led here has told it.
+    # The edge to this node has already reported the fallback.
     text, _, fallen = await filled("{{ without_model }}.", "without_model", has_model=True)
     assert (text, fallen) == ("The language model is not available.", [])
     assert (await filled("Hello."))[2] == []

@@ -1,4 +1,4 @@
-"""Documents as parsers get them, and the rejections that they end in."""
+"""Documents in the form that parsers get, and their expected rejections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rejected(reason: Reason, match: str | None = None) -> Generator[pytest.Excep
 
 
 def original_of(text: str, kind: str = "MARKDOWN", name: str = "n") -> Original:
-    """An original that decodes to this text, blank texts included."""
+    """An original whose decoded text is this one, including blank texts."""
     original = sniff(text.encode(), name, known=kind)
     original.__dict__["text"] = text
     return original

@@ -1,4 +1,4 @@
-"""Whether a passage bears out what an answer claims: by words, numbers and, in doubt, the model's cosine."""
+"""Whether a passage supports an answer's claim: by words, numbers and, in doubt, the model's cosine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BOILING = "Water boils at 100 degrees at sea level. On a mountain of 3,000 metre
 
 
 class NoIndex:
-    """Both indexes; these tests search nothing."""
+    """Both indexes; these tests do not search."""
 
     def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
@@ -92,7 +92,7 @@ class Broken:
 
 
 def blocks(text: str) -> list[Block]:
-    """Paragraphs and headings, as Markdown has them."""
+    """Paragraphs and headings, as in Markdown."""
     found: list[Block] = []
     place = 0
     for part in text.split("\n\n"):

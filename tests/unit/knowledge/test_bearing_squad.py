@@ -1,4 +1,6 @@
-"""The judge of citations on public paragraphs: their own sentences, and claims made of questions and answers, against their paragraph and another one of the article."""
+"""The judge of citations on public paragraphs: sentences from them, and claims made from questions and
+answers, each against its paragraph and another paragraph of the article.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +34,13 @@ class Paragraph:
 
 
 def claimed(question: str, answer: str) -> str:
-    """The question with its answer in the place of what it asks for: a paraphrase, if no pretty one."""
+    """The question with the answer in place of its question word: a clumsy paraphrase."""
     asked = question.rstrip("? ")
     return _ASKED.sub(lambda _: answer, asked, count=1) if _ASKED.search(asked) else f"{asked} {answer}"
 
 
 def renumbered(texts: Sequence[str]) -> Sequence[str]:
-    """Those with a number, with another one in its place."""
+    """Claims with a number, with the number replaced by another."""
     return [
         re.sub(r"\d+", lambda found: str(int(found.group()) + 7), one, count=1)
         for one in texts
@@ -47,7 +49,7 @@ def renumbered(texts: Sequence[str]) -> Sequence[str]:
 
 
 def denied(texts: Sequence[str]) -> Sequence[str]:
-    """Those that deny nothing and can be denied by one word, with it."""
+    """Claims without a negation that one word can negate, with that word."""
     turned = [_VERB.sub(r"\1 not", one, count=1) for one in texts if negates(one, "en") is False]
     return [one for one in turned if negates(one, "en")]
 

@@ -1,4 +1,4 @@
-"""Other words for a question: they add passages, and never leave it less supported than it is alone."""
+"""Rewordings of a question: they add passages, and never make the question less supported than it is alone."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NEAR: Final[Mapping[str, Mapping[int, float]]] = {
 
 
 class Numbered:
-    """An embedder whose vector of a string of NEAR is its place there."""
+    """An embedder whose vector for a string is its index in NEAR."""
 
     name = "numbered"
     dimensions = 1
@@ -62,7 +62,7 @@ class Numbered:
 
 
 class Three:
-    """Both indexes, of LEAVES, ROOTS and TERM."""
+    """Both indexes over LEAVES, ROOTS and TERM."""
 
     def __init__(self) -> None:
         self.reads: list[tuple[UUID, bytes | None]] = []
@@ -145,7 +145,7 @@ async def test_expansions_take_no_more_than_half_of_the_places(rerank: bool) -> 
     assert sorted(numbers(one)) == [1, 3]
     assert numbers(replace(one, passages=one.alone)) == [1, 2]
     assert (one.expansions, one.terms, len(one.weights), len(one.languages)) == (1, (OTHER, ASKED), 2, 2)
-    # Even where every other passage fits some expansion better than the best one fits the question.
+    # This holds even if every other passage fits some rewording better than the best one fits the question.
     several = await searched([OTHER, "roots take up water"], rerank=rerank)
     assert 1 in numbers(several)
     assert numbers(await searched([OTHER], top_k=1, rerank=rerank)) == [1]
@@ -172,7 +172,7 @@ async def test_expansions_leave_the_support_and_the_answer_of_the_question(expan
     alone = Extractor().answer(ASKED, await searched())
     assert alone.supported()
     more = await searched(expansions)
-    # What the expansions find fits them better than anything fits the question.
+    # The passages found by rewordings fit these better than any passage fits the question.
     assert more.passages[0].term < more.expansions
     answer = Extractor().answer(ASKED, more)
     assert answer.support >= alone.support
@@ -184,7 +184,7 @@ async def test_what_only_an_expansion_finds_answers_where_it_is_near_the_questio
     asked, expansion = "light is put to work", OTHER
     alone = Extractor().answer(asked, await retriever.search("acme", [asked], top_k=2))
     both = await retriever.search("acme", [asked], top_k=2, expansions=[expansion])
-    # The expansion fits the passage better still, and the words of the question stand in it.
+    # The rewording fits the passage even better, and the passage contains the words of the question.
     assert both.passages[0].term == 0
     answer = Extractor().answer(asked, both)
     assert answer.support > alone.support

@@ -1,4 +1,4 @@
-"""Vectors of questions in a cache: one run of the model for a tenant's question, and nothing shared between tenants or models."""
+"""Cached vectors of questions: one run of the model for a tenant's question, and no sharing between tenants or models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUESTION = "How do plants make sugar?"
 
 
 class Kept:
-    """A cache that loses nothing."""
+    """A cache that never evicts."""
 
     def __init__(self) -> None:
         self.entries: dict[str, bytes] = {}
@@ -27,7 +27,7 @@ class Kept:
 
 
 class Counting:
-    """A model that counts the texts it embeds; a vector is the number of its text."""
+    """A model that counts the texts it embeds; each text's vector contains the text's number."""
 
     dimensions = 2
     max_tokens = 254

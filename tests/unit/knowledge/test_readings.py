@@ -1,4 +1,4 @@
-"""Passages are read once while they are remembered, and judged the same whether they were or not."""
+"""A passage is read once while it is cached, and the judgement is the same with and without the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of the passages found a prompt may show."""
+"""The parts of the passages found that a prompt may show."""
 
 from __future__ import annotations
 

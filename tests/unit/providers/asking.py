@@ -1,4 +1,4 @@
-"""The prompts that are shipped, filled in, and the scripted models that they are asked of."""
+"""The shipped prompts, filled in, and the scripted models that tests ask with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server on a real socket that answers as its test says, and the client that asks it."""
+"""An OpenAI-compatible server on a real socket with scripted responses, and its client."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def served(
 
 
 def telling(*data: str, done: bool = True, cut: bool = False) -> Callable[[Exchange], Awaitable[None]]:
-    """A server whose answer has these events; `cut` closes the socket after them."""
+    """A server whose response has these events; `cut` closes the socket after them."""
 
     async def handle(exchange: Exchange) -> None:
         await exchange.begin("text/event-stream")

@@ -34,7 +34,7 @@ WHOLE: Sequence[ModelPiece | ModelError] = [TextPiece("a"), Ended(complete=True)
 
 
 class Dear:
-    """A micro-dollar a token; `free:…` has no price."""
+    """One micro-dollar for each token; `free:…` has no price."""
 
     def price(self, model: str, at: date) -> Price | None:
         return None if model.startswith("free") else Price(*[Decimal(1)] * 4)
@@ -57,7 +57,7 @@ def chain(*models: ChatModel, barred: Barred | None = None, patience: float = 30
 
 
 async def given_up(fault: ModelFault, times: int, barred: Barred) -> Told:
-    """A model that always fails so, after so many prompts whose answers came from the next one."""
+    """A model that always fails in this way, after a number of prompts that the next model answered."""
     failed = Told([failing(fault)], name="a:m")
     for _ in range(times):
         pieces, _ = await gathered(chain(failed, Told(WHOLE, name="b:m"), barred=barred))
@@ -125,7 +125,7 @@ async def test_a_key_that_was_not_taken_is_left_alone_for_half_a_minute() -> Non
 
 
 class Hears:
-    """Fails, and notes how much patience each call had."""
+    """Fails, and records the patience of each call."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -179,7 +179,7 @@ async def test_a_prompts_patience_is_divided_among_the_members() -> None:
             with pytest.raises(ModelError):
                 await anext(pieces)
         found = (first.patience.pop(), second.patience.pop())
-        # What the first one has not used is there for the second.
+        # The time that the first model has not used remains for the second.
         assert found == pytest.approx(given, abs=0.5)
 
 
@@ -190,7 +190,7 @@ async def test_whoever_was_silent_twice_is_asked_no_more_for_half_a_minute() -> 
     assert silent.calls == 2
     other = Told(WHOLE, name="a:other")
     assert await gathered(chain(other, barred=barred)) == (WHOLE, None)
-    # Who had little time before may be given more.
+    # A call with little time may be repeated with more.
     await gathered(chain(silent, barred=barred, patience=600.0))
     assert silent.calls == 3
     await gathered(chain(silent, barred=barred, patience=600.0))
@@ -220,7 +220,7 @@ async def test_a_server_that_is_not_there_is_left_alone_if_that_takes_long() -> 
         assert barred.fault(member, 600.0) is found
         barred.answered(member)
         assert barred.fault(member, 30.0) is None
-    # One that says no at once is back as soon as it is back.
+    # A model that refuses at once is used again as soon as it recovers.
     one = Told([gone], [gone], [gone], WHOLE, name="a:m")
     shared = Barred(Clock())
     for _ in range(3):

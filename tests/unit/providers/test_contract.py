@@ -1,4 +1,4 @@
-"""What every adapter keeps to, against real sockets that speak its vendor's protocol."""
+"""The rules that every adapter keeps, against real sockets that use its vendor's protocol."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ async def test_errors_are_told_apart(wire: WireServer, status: int, fault: Model
     error = await failure(wire, complaining(wire.complaint(status)))
     assert (error.fault, error.passing, error.retry_after) == (fault, passing, None)
     assert f"HTTP {status}" in error.detail
-    # What is forbidden to one model may be allowed to another.
+    # A request that one model forbids may be allowed for another.
     assert error.own is (status == 403)
 
 

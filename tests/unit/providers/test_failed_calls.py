@@ -23,7 +23,7 @@ WIRES: dict[str, WireServer] = {"openai": OpenAi(), "anthropic": Anthropic(), "g
 
 
 async def lines(handler: Handler, wire: str = "openai", calls: int = 1) -> Sequence[dict[str, Any]]:
-    """Those of a server that answers so."""
+    """The log lines for a server with this response."""
     server = LoopbackServer(handler)
     await server.start()
     lab = {"url": f"{server.url}{WIRES[wire].root}", "api_key": KEY, "wire": wire}

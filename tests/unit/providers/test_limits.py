@@ -1,4 +1,4 @@
-"""The places of a key."""
+"""The concurrent slots of a key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.unit.providers.told import PROMPT, Told, gathered
 
 
 class Gated:
-    """Waits until the test lets it continue; counts concurrent calls."""
+    """Waits until the test releases it; counts concurrent calls."""
 
     name = "gated"
 
@@ -71,7 +71,7 @@ async def test_no_more_requests_a_minute_than_are_allowed() -> None:
     assert results[:2] == [None, None]
     assert isinstance(results[2], ModelError)
     assert (results[2].fault, results[2].passing, model.calls) == (ModelFault.RATE_LIMITED, False, 2)
-    # Who was sent away holds no place.
+    # A rejected call holds no slot.
     assert not limits.full
 
 

@@ -1,4 +1,4 @@
-"""What models cost, and since when."""
+"""The prices of models, and their start dates."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_list_that_is_shipped_is_dated_and_knows_the_vendors() -> None:
     assert table.price("openai:gpt-4o", DAY) == Price(*map(Decimal, ("2.5", "1.25", "2.5", "10")))
     assert table.price("gemini:gemini-2.5-pro", DAY) is not None
     assert table.price("anthropic:claude-sonnet-4-5-20250929", DAY) is not None
-    # A price may be known before it holds.
+    # A price may be known before it applies.
     now, later = (table.price("gemini:gemini-3.6-flash", day) for day in (DAY, date(2027, 1, 1)))
     assert now is not None
     assert later is not None

@@ -1,4 +1,4 @@
-"""When a model is asked again, and after how long."""
+"""When the client repeats a request to a model, and after how long."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUSY = failing(ModelFault.OVERLOADED, passing=True)
 
 
 class Clock:
-    """Notes pauses, and lets none pass."""
+    """Records pauses instead of waiting."""
 
     def __init__(self) -> None:
         self.pauses: list[float] = []

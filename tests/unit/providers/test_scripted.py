@@ -1,4 +1,4 @@
-"""The models that play models, asked with the prompts that are shipped."""
+"""The scripted models, asked with the shipped prompts."""
 
 from __future__ import annotations
 

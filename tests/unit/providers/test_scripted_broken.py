@@ -1,4 +1,4 @@
-"""The models that play models which fail."""
+"""The scripted models that fail."""
 
 from __future__ import annotations
 

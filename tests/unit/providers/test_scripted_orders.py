@@ -1,4 +1,4 @@
-"""Orders in texts: who heeds them, with the marks of our prompts and without."""
+"""Instructions in texts: which scripted models obey them, with the marks of our prompts and without."""
 
 from __future__ import annotations
 

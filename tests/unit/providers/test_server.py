@@ -1,4 +1,4 @@
-"""What all adapters share, apart from any wire."""
+"""The common parts of all adapters, independent of the protocol."""
 
 from __future__ import annotations
 

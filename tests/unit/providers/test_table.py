@@ -1,4 +1,4 @@
-"""Which models may be had, and why others may not."""
+"""The available models, and why others are unavailable."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def failing(fault: ModelFault, *, passing: bool = False, retry_after: float | No
 
 
 class Told:
-    """Each call plays the next take, the last one for ever: pieces, and an error where it fails."""
+    """Each call plays the next script, and the last one repeats: pieces, and an error where it fails."""
 
     def __init__(self, *takes: Sequence[ModelPiece | ModelError], name: str = "told") -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""The authorisation table against what is served."""
+"""The authorisation table against the served methods."""
 
 from __future__ import annotations
 

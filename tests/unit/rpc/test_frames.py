@@ -1,4 +1,4 @@
-"""Frames: valid bytes of the contract, cut together without being read."""
+"""Frames: valid bytes of the contract, joined without being parsed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _PLAIN = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-"""JSON values, whole numbers as such."""
+"""JSON values, with whole numbers as integers."""
 NOW = datetime(2026, 11, 20, 8, 0, 0, 123456, tzinfo=UTC)
 QUOTE = "The river is 7 km long."
 CITATION = Citation(
@@ -216,7 +216,7 @@ def test_parameters_in_another_order_are_the_same_question() -> None:
 
 
 def test_questions_that_were_kept_before_there_were_agents_and_policies() -> None:
-    # What the database holds and compares with is this: the bytes of a question must never change.
+    # The database stores and compares these bytes: the bytes of a question must never change.
     old = chat_service_pb2.StartTurnRequest(
         text="Why?",
         conversation=f"conversations/{UUID(int=5)}",
@@ -378,7 +378,7 @@ async def test_frames_follow_each_other_without_a_hole(
     rows: list[Followed] = []
     seq = 0
     for length, deltas, heartbeat in shape:
-        # What ends at after_seq or before is not read.
+        # Rows that end at or before after_seq are not read.
         if seq + length > after_seq:
             rows.append(row(seq + 1, seq + length, deltas=deltas))
         seq += length

@@ -324,7 +324,7 @@ def test_the_tables_are_what_the_contract_documents(message: str, rules: ListRul
     ],
 )
 def test_a_token_with_the_right_digest_and_a_wrong_cursor_is_refused(cursor: bytes) -> None:
-    """The digest has no key: whoever reads the source can make one."""
+    """The digest has no key: anyone who reads the source can make a token."""
     last = page(("v", "i"))
     right = Listing(lists.TURNS, ANN, Request())
     made = base64.urlsafe_b64decode(right.token(last) + "==")

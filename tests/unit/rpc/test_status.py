@@ -1,4 +1,4 @@
-"""The table of errors: complete, bounded, and all of an error in its details."""
+"""The table of errors: complete and bounded, with all parts of an error in its details."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROTO = Path(__file__).resolve().parents[3] / "protos" / "responsa" / "errors" /
 
 
 def documented() -> dict[str, str]:
-    """The code that each reason's comment begins with."""
+    """The code at the beginning of each reason's comment."""
     found = re.findall(
         r"// ([A-Z_]+)(?:[.,]| \()(?:(?!= )[\s\S])*?REASON_([A-Z_]+) = \d+;", PROTO.read_text()
     )

@@ -1,4 +1,4 @@
-"""Broken rules, described for people; malformed bytes; and what a hostile request may cost."""
+"""Broken rules, described for people; malformed bytes; and the cost of a hostile request."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_no_bytes_break_the_search_for_the_field(data: bytes) -> None:
 
 
 def calls_of(act: Callable[[], object]) -> int:
-    """How many functions the server calls for a piece of work, its own and C's."""
+    """The number of function calls in a piece of work, both the server's and C functions."""
     count = 0
 
     def on_event(frame: FrameType, event: str, argument: object) -> None:
@@ -259,7 +259,7 @@ def test_parameters_are_refused_by_their_size_before_anything_reads_them() -> No
         }
 
     refuse(10_000)
-    # Python's own list of values costs nothing by entry: the one difference would be work of ours.
+    # Python's own list of values has no cost per entry: any difference would be our code.
     assert calls_of(lambda: refuse(100_000)) == calls_of(lambda: refuse(10_000))
 
 
@@ -271,7 +271,7 @@ def test_every_list_with_rules_for_its_entries_has_a_limit() -> None:
 
 
 def _unbounded() -> type[Message]:
-    """A message whose list has a rule for each entry and none for how many."""
+    """A message whose list has a rule for each entry and no limit on their number."""
     file = descriptor_pb2.FileDescriptorProto(
         name="unbounded.proto", package="responsa.unbounded", dependency=["buf/validate/validate.proto"]
     )
@@ -289,7 +289,7 @@ def test_the_search_for_a_text_that_is_not_utf8_gives_up() -> None:
 
 
 def patterns(descriptor: Any, seen: set[str]) -> set[str]:
-    """All regular expressions in the rules of a message and of those inside it."""
+    """All regular expressions in the rules of a message and of the messages inside it."""
     if descriptor.full_name in seen:
         return set()
     seen.add(descriptor.full_name)

@@ -1,4 +1,4 @@
-"""What comes while a write is in flight is written together by the next."""
+"""Items that arrive during a write are written together by the next write."""
 
 from __future__ import annotations
 

@@ -9,11 +9,12 @@ import pytest
 
 from responsa_server.stores.postgres.turns import turn_queries
 
-# psycopg keeps the parsed form of statements shorter than this, with fewer parameters than this (psycopg/_queries.py).
+# psycopg caches the parsed form of statements shorter than this, with fewer parameters than this
+# (psycopg/_queries.py).
 _MOST_BYTES: Final = 4096
 _MOST_PARAMETERS: Final = 50
 
-# What `TurnStore.append` joins to one statement when a batch holds all of it.
+# The joined statement of `TurnStore.append` when a batch contains every kind of write.
 _APPEND = ("append_fence", "append_rows", "append_checkpoints", "append_tools")
 _QUERIES = turn_queries()
 _STATEMENTS = {

@@ -113,7 +113,8 @@ async def test_going_on_from_a_milestone_tells_exactly_what_came_after_it(house:
             again = replace(first, resume=one.state, tools=ledger(told[:place]), meter=Meter())
             after = await told_by(house.agent, again)
             assert [stateless(x) for x in after] == [stateless(x) for x in told[place + 1 :]]
-    # Once in the whole turn, and again after the milestone before the call, if the ledger does not have the call.
+    # The call is made once in the whole turn, and again after the milestone before it if the ledger does not
+    # have it.
     assert [one.calls for one in house.sink.calls.values()] == [2]
 
 
@@ -125,7 +126,7 @@ def stateless(told: AgentEvent) -> object:
 
 
 def shown(first: Sequence[AgentEvent], second: Sequence[AgentEvent], keep_bytes: int) -> str:
-    """The text that a reader has who saw both attempts, the first one's unfinished step withdrawn."""
+    """The text that a reader of both attempts has, with the first attempt's unfinished step withdrawn."""
     text = b"".join(one.text.encode() for one in first if isinstance(one, Delta))[:keep_bytes]
     for one in second:
         if isinstance(one, Delta):

@@ -17,7 +17,7 @@ from responsa_server.tools.http import LOST_CONTENT, UNREACHED_CONTENT, HttpEndp
 
 
 async def unnoticed() -> None:
-    """Nothing happens while a tool is called."""
+    """No event arrives during a tool call."""
 
 
 @asynccontextmanager
@@ -78,7 +78,7 @@ async def test_between_request_and_answer_the_tool_has_all_of_the_request() -> N
         await exchange.reply(HTTPStatus.OK, b"ok")
 
     async def inside() -> None:
-        await got.wait()  # the endpoint has it, while nothing of its answer was read
+        await got.wait()  # the endpoint has the request, and no part of its response was read
         gate.set()
 
     async with tool_on(handle) as tool:

@@ -1,4 +1,4 @@
-"""What a process says of its followers."""
+"""The reports of a process about its followers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANN = Principal("acme", UUID(int=1), Role.USER, "api_key")
 
 
 class Silent:
-    """A relay that tells nobody."""
+    """A relay that sends nothing."""
 
     away = False
 
@@ -39,7 +39,7 @@ class Silent:
 
 
 class Slow:
-    """A store that is long over writing down who follows what."""
+    """A store that takes long to record the followers."""
 
     def __init__(self) -> None:
         self.begun: list[list[UUID]] = []

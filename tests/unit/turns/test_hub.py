@@ -1,4 +1,4 @@
-"""The hub's deliveries. All tests are within one process, between the hub and its followers."""
+"""The hub's deliveries. All tests run in one process, between the hub and its followers."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_rows_that_follow_are_handed_over_and_a_hole_is_asked_about(hub: H
 async def test_an_answer_for_one_who_left_does_not_end_the_stream_of_one_who_came(hub: Hub) -> None:
     with hub.subscribe(TURN, ANN, 0):
         hub.read(TURN, 9, 0)
-    mine = hub.subscribe(TURN, ANN, 4)  # before the log has answered for the first
+    mine = hub.subscribe(TURN, ANN, 4)  # before the log has answered for the first one
     hub.receive(News(TURN, [], 9, 0), more=False)
     assert (mine.ended, mine.behind) == (False, True)
 
@@ -88,7 +88,7 @@ async def test_who_runs_here_is_known_by_its_owner_alone(hub: Hub) -> None:
     hub.open(TURN, ANN, 1, row(1), watched=False)
     assert not hub.subscribe(TURN, ANN, 0).behind
     assert hub.subscribe(TURN, BOB, 0).behind
-    assert hub.subscribe(TURN, ANN, 2).behind  # further than this process knows
+    assert hub.subscribe(TURN, ANN, 2).behind  # beyond the rows that this process knows
 
 
 async def test_a_turn_that_is_taken_away_is_asked_about_and_its_late_rows_are_not_shown(

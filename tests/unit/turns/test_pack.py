@@ -36,7 +36,7 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 def happened(kinds: list[bool]) -> list[Happened]:
-    """Deltas (True), which follow each other in the text, and statuses."""
+    """Deltas (True), which are contiguous in the text, and statuses."""
     offset = 0
     events: list[Happened] = []
     for delta in kinds:

@@ -19,7 +19,7 @@ WHO = Principal("acme", UUID(int=1), Role.USER, "api_key")
 
 
 class Shelf:
-    """Sources: each document's versions as their texts, with the one that is searched today; None for a document that is gone."""
+    """Sources: each document's versions as texts, with the one that is searched today; None for a deleted document."""
 
     def __init__(self, documents: Mapping[UUID, tuple[int, Mapping[int, bytes]] | None]) -> None:
         self.documents = documents

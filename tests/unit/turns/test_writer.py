@@ -1,4 +1,4 @@
-"""What turns gather, and the one writer that commits it."""
+"""Rows that turns collect, and the single writer that commits them."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class ScriptedLog:
 
 @dataclass
 class One:
-    """A turn's writer, the rows that it has published, and how it failed."""
+    """A turn's writer, the rows that it has published, and its error."""
 
     log: ScriptedLog
     meter: Meter
@@ -111,7 +111,7 @@ class One:
 
     def publish(self, rows: Sequence[LogRow], ended: bool) -> None:
         self.visible.extend(rows)
-        assert self.visible == self.log.rows[self.turn_id]  # committed before it is visible
+        assert self.visible == self.log.rows[self.turn_id]  # committed before followers can see it
         assert ended == bool(self.log.conclusions)
 
     def fail(self, reason: Exception) -> None:
@@ -205,7 +205,7 @@ async def test_a_checkpoint_is_committed_with_the_events_before_it_and_keeps_its
         one.put(Milestone(b"first"), Delta("b", 2), Milestone(b"second"), Delta("c", 3), Delta("d", 4))
         log.gate.set()
         await one.writer.flush()
-        one.put(Milestone(b"third"))  # nothing else: a checkpoint alone
+        one.put(Milestone(b"third"))  # only a checkpoint, no rows
         await one.writer.flush()
         booked = one.writer.booked
         events = await one.finish()
@@ -275,7 +275,7 @@ async def test_an_event_that_cannot_be_stored_fails_its_own_turn_alone_which_can
     async with writing(log) as begin:
         bad, good = begin(), begin()
         refused = ValueError("cannot be stored")
-        log.failures = [refused, refused]  # together, then the first of them alone
+        log.failures = [refused, refused]  # both together, then only the first of them
         bad.put(STATUS)
         good.put(STATUS)
         log.gate.set()

@@ -1,4 +1,4 @@
-"""The set of dialogues that routing is measured by."""
+"""The set of dialogues that routing is measured with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The classifiers that are shipped are those of the examples that are shipped."""
+"""The shipped classifiers match the shipped examples."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_each_is_what_training_comes_to(file: Path, tmp_path: Path) -> None:
 async def test_they_are_taken_where_nothing_was_kept(tmp_path: Path) -> None:
     embedder = load(tmp_path)
     try:
-        # Nothing could be learnt from no example.
+        # Nothing can be learnt without examples.
         found = await stored.KeptClassifiers(tmp_path / "none", embedder).trained(
             [], key=sha256(FILES[0].read_bytes()).digest()
         )
