@@ -21,12 +21,11 @@ from responsa_server.embedded import (
     EmbeddedPostgres,
     EmbeddedRedis,
     Layout,
+    Part,
     RestartPolicy,
     ServerProcess,
     Supervisor,
 )
-from responsa_server.embedded.llama import EmbeddedLlama
-from responsa_server.providers.settings import ModelSettings
 
 STAND_IN = Path(__file__).with_name("embedded_stand_in.py")
 
@@ -105,15 +104,21 @@ def main(home: Path, port: int, flags: set[str]) -> int:
             print(json.dumps({"hook": True}), flush=True)
             time.sleep(600)
 
-    llama = EmbeddedLlama(layout, os.environ, ModelSettings().embedded)
-
-    def tell() -> None:
-        pids = {part.name: part.pid for part in (postgres, redis, server, envoy, llama)}
-        print(json.dumps({"supervisor": os.getpid(), "pids": pids}), flush=True)
+    parts: list[Part] = [postgres, redis, server, envoy]
 
     children = [Child(postgres, migrate), Child(redis), Child(server), Child(envoy)]
     if "--llama" in flags:
-        children.insert(0, Child(llama))
+        # Here, since its settings need packages that a run as a plain user does not have.
+        from responsa_server.embedded.llama import EmbeddedLlama
+        from responsa_server.providers.settings import ModelSettings
+
+        parts.append(EmbeddedLlama(layout, os.environ, ModelSettings().embedded))
+        children.insert(0, Child(parts[-1]))
+
+    def tell() -> None:
+        pids = {part.name: part.pid for part in parts}
+        print(json.dumps({"supervisor": os.getpid(), "pids": pids}), flush=True)
+
     policy = RestartPolicy(longest_delay=0.2, most_failures=3)
     return Supervisor(layout, children, on_ready=tell, policy=policy).run()
 

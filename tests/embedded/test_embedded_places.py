@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.cli.local.instance import diagnose
 from responsa_server.embedded import (
     EmbeddedError,
     EmbeddedPostgres,
@@ -21,6 +20,7 @@ from responsa_server.embedded import (
     check_port,
     purge,
 )
+from responsa_server.embedded.doctor import diagnose
 from responsa_server.embedded.errors import file_errors
 from responsa_server.embedded.files import PlaceLock, write_private
 from responsa_server.embedded.purge import places

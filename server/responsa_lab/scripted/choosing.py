@@ -41,7 +41,6 @@ _ERRAND: Final = re.compile(
 # The first rule that fits gives the label; labels without a rule are chosen by their examples.
 _RULES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
     ("out_of_scope", _ERRAND),
-    ("linkedin", _LINKEDIN),
     ("post", _POST),
     ("chitchat", _GREETING),
     ("direct", _TALK),
@@ -136,6 +135,9 @@ class _Asked:
             if re.search(rf"\b{re.escape(label.lower())}\b", ordered):
                 return label
         question = self.reading.question
+        # Before the examples: those of other posts differ from it in one word.
+        if "linkedin" in labels and _LINKEDIN.search(question):
+            return "linkedin"
         if "post" in labels and self.reading.history and _REVISION.search(question):
             return "post"
         return label_of(question, labels, self.reading.examples)

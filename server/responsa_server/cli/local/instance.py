@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -12,12 +12,9 @@ import typer
 from responsa_server.app.settings import Settings, load
 from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.embedded import EmbeddedError, Layout, check_port, purge
-from responsa_server.embedded.envoy import envoy_binary
+from responsa_server.embedded.doctor import Finding, diagnose
 from responsa_server.embedded.files import PlaceLock
-from responsa_server.embedded.postgres import check_cluster, package_root
 from responsa_server.embedded.purge import places
-from responsa_server.embedded.redis import redis_binary
-from responsa_server.embedded.supervise import LEAST_FREE, check_disk
 from responsa_server.ingest.sandbox.confinement import SandboxCapabilities, capabilities
 
 
@@ -56,16 +53,6 @@ def remove(
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of `responsa doctor`. `remedy` is empty when `ok`."""
-
-    name: str
-    ok: bool
-    detail: str
-    remedy: str = ""
-
-
 def examine(settings: Settings) -> Sequence[Finding]:
     """All findings: folders and programs, the port, the sandbox for documents, the page."""
     layout = Layout.of(settings.home)
@@ -84,27 +71,6 @@ def examine(settings: Settings) -> Sequence[Finding]:
     return findings
 
 
-def diagnose(layout: Layout) -> list[Finding]:
-    """The findings about the instance's folders, database, passwords and packaged programs."""
-    findings = [
-        _finding("data folder", layout.check_home, str(layout.home)),
-        _finding("disk", lambda: check_disk(layout.home), f"{LEAST_FREE >> 20} MB or more are free"),
-        _finding("PostgreSQL", package_root),
-        _finding("Redis", redis_binary),
-        _finding("Envoy", envoy_binary),
-        _finding("database", lambda: check_cluster(layout), str(layout.cluster)),
-    ]
-    if layout.is_home():
-        findings.append(_finding("passwords", lambda: layout.passwords, str(layout.secrets)))
-    if layout.account is not None:
-        detail = f"PostgreSQL runs as {layout.account.name}"
-        if layout.account.name == "nobody":
-            detail += ", which other programs may use too; run `useradd --system responsa` before the first start to give PostgreSQL its own account"
-        findings.append(Finding("database account", True, detail))
-    findings.extend(Finding("outside the data folder", True, str(place)) for place in layout.outside)
-    return findings
-
-
 def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> Finding:
     """What the kernel offers to confine parsers with, and whether documents are read at all."""
     name = "document sandbox"
@@ -119,15 +85,6 @@ def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> 
         f"{sandbox.sentence} No documents are read without both.",
         "use a kernel with Landlock and seccomp, or set ingestion.allow_unconfined if you trust every document",
     )
-
-
-def _finding(name: str, check: Callable[[], object], detail: str = "") -> Finding:
-    """The finding of a check that raises EmbeddedError. `detail` describes what is good; by default it is the check's result."""
-    try:
-        result = check()
-    except EmbeddedError as error:
-        return Finding(name, False, error.message, error.remedy)
-    return Finding(name, True, detail or str(result))
 
 
 def _port(settings: Settings, layout: Layout) -> Finding:

@@ -139,7 +139,7 @@ def _start_of(request: Request) -> UploadStart:
     if size > LIMIT_BYTES:
         metadata = {"source_key": values["source_key"], "limit_bytes": str(LIMIT_BYTES)}
         # The same words as the RPC's error, which would come only after the bytes.
-        message = f"The document has more than {LIMIT_BYTES >> 20} MiB. Split it, and upload its parts."
+        message = f"The document has more than {LIMIT_BYTES >> 20} MiB. Split it and upload its parts."
         violation = FieldViolation("chunk", Reason.DOCUMENT_TOO_LARGE.lower(), message)
         raise DocumentRejected(Reason.DOCUMENT_TOO_LARGE, message, metadata, (violation,))
     request_id = values.pop("request_id")

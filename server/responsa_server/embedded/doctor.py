@@ -1,0 +1,53 @@
+"""What `responsa doctor` finds out about an instance's folders, database, passwords and packaged programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from responsa_server.embedded.envoy import envoy_binary
+from responsa_server.embedded.errors import EmbeddedError
+from responsa_server.embedded.layout import Layout
+from responsa_server.embedded.postgres import check_cluster, package_root
+from responsa_server.embedded.redis import redis_binary
+from responsa_server.embedded.supervise import LEAST_FREE, check_disk
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `responsa doctor`. `remedy` is empty when `ok`."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def diagnose(layout: Layout) -> list[Finding]:
+    """The findings about the instance's folders, database, passwords and packaged programs."""
+    findings = [
+        _finding("data folder", layout.check_home, str(layout.home)),
+        _finding("disk", lambda: check_disk(layout.home), f"{LEAST_FREE >> 20} MB or more are free"),
+        _finding("PostgreSQL", package_root),
+        _finding("Redis", redis_binary),
+        _finding("Envoy", envoy_binary),
+        _finding("database", lambda: check_cluster(layout), str(layout.cluster)),
+    ]
+    if layout.is_home():
+        findings.append(_finding("passwords", lambda: layout.passwords, str(layout.secrets)))
+    if layout.account is not None:
+        detail = f"PostgreSQL runs as {layout.account.name}"
+        if layout.account.name == "nobody":
+            detail += ", which other programs may use too; run `useradd --system responsa` before the first start to give PostgreSQL its own account"
+        findings.append(Finding("database account", True, detail))
+    findings.extend(Finding("outside the data folder", True, str(place)) for place in layout.outside)
+    return findings
+
+
+def _finding(name: str, check: Callable[[], object], detail: str = "") -> Finding:
+    """The finding of a check that raises EmbeddedError. `detail` describes what is good; by default it is the check's result."""
+    try:
+        result = check()
+    except EmbeddedError as error:
+        return Finding(name, False, error.message, error.remedy)
+    return Finding(name, True, detail or str(result))
