@@ -1,1 +1,1 @@
-"""What Responsa is about, in plain data: standard library only, imported by all, importing none."""
+"""The domain as plain data: it uses the standard library only; all other packages import it, and it imports none of them."""

@@ -75,7 +75,7 @@ LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 def hosts_of(port: int, allowed: Sequence[str]) -> Sequence[str]:
-    """What a Host header may say, in full and in lower case. allowed: host names without a port, which then is the one port, or with one.
+    """The allowed values of a Host header, in full and in lower case. allowed: host names with a port, or without (they then get the one port).
 
     Clients leave out :80 and :443, so a name with one of these ports also matches without it.
     """
@@ -90,7 +90,7 @@ def hosts_of(port: int, allowed: Sequence[str]) -> Sequence[str]:
 
 
 def origins_of(hosts: Sequence[str], allowed: Sequence[str]) -> Sequence[str]:
-    """What an Origin header may say: the pages of these hosts, then those of other origins that may call."""
+    """The allowed values of an Origin header: the pages of these hosts, then those of other origins that may call."""
     own = [f"http://{host}" for host in hosts]
     secure = [f"https://{host}" for host in hosts]
     return tuple(dict.fromkeys([*own, *secure, *allowed]))

@@ -1,4 +1,4 @@
-"""Agents: as users see them, their catalogue, their stored versions, and what a turn needs of one."""
+"""Agents: their public form, their catalogue, their stored versions, and the interface that a turn uses."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ class AgentProblem:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """The result of reloading one agent. version: the one that serves now, "" for none; problems: why the files could not be used."""
+    """The result of reloading one agent. version: the one that serves now, "" if there is none; problems: why
+    the files could not be used.
+    """
 
     agent: str
     version: str
@@ -81,7 +83,7 @@ class Catalogue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """All that shapes an agent's answers, as bytes, and their SHA-256 (32). engine: the number of the code that reads them."""
+    """All content that shapes an agent's answers, as bytes, and their SHA-256 (32). engine: the number of the code that reads them."""
 
     agent: str
     engine: int
@@ -91,9 +93,9 @@ class NewVersion:
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """A kept version. number: among those of its agent, from 1; ordinal: among all of the installation, rising in the order in which they can be seen.
+    """A stored version. number: among those of its agent, from 1; ordinal: among all versions of the installation, rising in the order in which they become visible.
 
-    content: empty for what was code, before there were configurations.
+    content: empty for versions that were code, before agents had configurations.
     """
 
     agent: str
@@ -167,7 +169,9 @@ class Milestone:
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """An agent emits it among its events: `passed` is set once all events before it are committed. A tool is called behind one."""
+    """An agent emits it among its events: `passed` is set once all events before it are committed. A tool is
+    called only after its barrier.
+    """
 
     passed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -176,12 +180,14 @@ AgentEvent = Event | Milestone | Barrier
 """What an agent emits while it works."""
 
 Emit = Callable[[AgentEvent], None]
-"""Takes an agent's next event. Never blocks and never raises: an event that cannot be stored ends the turn, and what follows is dropped."""
+"""Takes an agent's next event. Never blocks and never raises: an event that cannot be stored ends the turn,
+and later events are dropped.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerTask:
-    """A question and the user it is answered for.
+    """A question and its user.
 
     history: the conversation's last messages, the oldest first. meter: where costs are counted. resume: the state of an earlier attempt's last milestone, None
     to begin at the beginning. tools: what earlier attempts have called, by call_id. conversation_id: None outside a conversation. age_seconds: since a worker
@@ -200,7 +206,7 @@ class AnswerTask:
 
 
 class Agent(Protocol):
-    """Answers questions, one immutable version of it."""
+    """One immutable version of an agent, which answers questions."""
 
     @property
     def version(self) -> str:
@@ -235,10 +241,10 @@ class Agent(Protocol):
         ...
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
-        """Emit statuses, deltas, citations and tool events as they come, with milestones and barriers among them; return the terminal event.
+        """Emit statuses, deltas, citations and tool events as they arise, with milestones and barriers among them; return the terminal event.
 
-        Raises what its nodes raise: a ResponsaError becomes the turn's failure as it is. Cancelling it ends all work, a model's stream included; a
-        model's call that is cut off is still emitted with what it has cost.
+        Raises the errors of its nodes: a ResponsaError becomes the turn's failure unchanged. Cancelling it
+        ends all work, including a model's stream; for an interrupted model call it still emits the cost.
         """
         ...
 
@@ -251,7 +257,7 @@ class Agents(Protocol):
         ...
 
     async def version(self, identity: str, number: int) -> Agent:
-        """One version of the agent with this id, which must still serve. Raises NotFound, Unavailable."""
+        """One version of the agent with this id; the version must still be current. Raises NotFound, Unavailable."""
         ...
 
     def at(self, version: str) -> Agent:

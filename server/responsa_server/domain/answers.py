@@ -1,4 +1,4 @@
-"""What an answer is made of, and what the graph needs to find and check it: evidence, extraction, citations."""
+"""The parts of an answer, and what the graph needs to find and check it: evidence, extraction, citations."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from responsa_server.domain.people import Principal
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a search found for a question.
+    """The results of a search for a question.
 
-    passages: how many; embedding_tokens: what the embedding model read for it. content: plain values (texts, numbers, booleans, None, lists, mappings
-    of these) that only the extractor of the same knowledge reads. degraded: "text_only" where vectors could not be had, else "".
+    passages: how many; embedding_tokens: the tokens that the embedding model read. content: plain values
+    (texts, numbers, booleans, None, lists, mappings of these) that only the extractor of the same knowledge
+    reads. degraded: "text_only" if vectors were not available, else "".
     """
 
     passages: int
@@ -37,7 +38,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """The sentences that answer best, in the order to say them. supported: whether they do answer, by `support` (0 to 1)."""
+    """The best sentences for an answer, in the order of the answer. supported: whether they do answer, by `support` (0 to 1)."""
 
     quotes: Sequence[Quote]
     support: float
@@ -92,7 +93,7 @@ class EvidenceSource(Protocol):
     ) -> Evidence:
         """The best passages that the caller may read, for a question in one or more wordings; collections: empty means all.
 
-        Where vectors cannot be had, words alone decide, and Evidence.degraded says "text_only". Raises Unavailable.
+        Without vectors, words alone decide, and Evidence.degraded is "text_only". Raises Unavailable.
         """
         ...
 

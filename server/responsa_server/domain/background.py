@@ -21,8 +21,9 @@ Report = Callable[[BaseException], None]
 class Background:
     """Holds the tasks of one owner until they end, so that none is lost, cut off by its caller, or forgotten at shutdown.
 
-    An error reaches whoever waits for the work. When nobody waits, it is logged here, and nowhere else: an error of the domain (a
-    ResponsaError) by its reason at level INFO, any other with its traceback at level ERROR. The owner calls `drain` or `cancel` at its end.
+    A waiting caller receives the error. If nobody waits, the error is logged only here: an error of the
+    domain (a ResponsaError) by its reason at level INFO, any other with its traceback at level ERROR. The
+    owner calls `drain` or `cancel` at its end.
     """
 
     def __init__(self) -> None:

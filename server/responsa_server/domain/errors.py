@@ -121,7 +121,7 @@ class InvalidRequest(ResponsaError):
 
 
 class DocumentRejected(InvalidRequest):
-    """A document cannot be ingested, whatever is tried: the same bytes fail again. `reason` is one of `DOCUMENT_REASONS`."""
+    """A document cannot be ingested in any way: the same bytes fail again. `reason` is one of `DOCUMENT_REASONS`."""
 
 
 DOCUMENT_REASONS: Final = frozenset(reason for reason in Reason if reason.value.startswith("DOCUMENT_"))

@@ -1,4 +1,4 @@
-"""What a turn's log says: its events, from the first to the terminal one, and what they are made of."""
+"""A turn's log: its events, from the first to the terminal one, and their parts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RefusalReason(StrEnum):
 
 
 class FallbackKind(StrEnum):
-    """What an answer had to do without, or what stood in for what could not be had."""
+    """A part that an answer lacks, or a replacement for a part that was unavailable."""
 
     WITHOUT_RETRIEVAL = "without_retrieval"
     TEXT_ONLY = "text_only"
@@ -52,7 +52,7 @@ class FallbackKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """Something else was done than was meant. source, target: nodes or models; cause: short and typed, e.g. `part_unavailable:postgresql`."""
+    """A replacement for the intended step. source, target: nodes or models; cause: short and typed, e.g. `part_unavailable:postgresql`."""
 
     kind: FallbackKind
     source: str
@@ -61,11 +61,11 @@ class Fallback:
 
 
 MAX_FALLBACKS = 16
-"""That a turn tells of: the first ones."""
+"""The resource that the first events of a turn describe."""
 
 
 class AnswerOutcome(StrEnum):
-    """Whether an answer is all of it."""
+    """Whether an answer is complete."""
 
     COMPLETE = "complete"
     OUTPUT_LIMIT = "output_limit"
@@ -81,7 +81,7 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A part of an answer and the bytes that support it. sha256 is of the quote's bytes (32); score is 0 to 1."""
+    """A part of an answer and the bytes that support it. sha256: of the quote's bytes (32); score: 0 to 1."""
 
     passage_id: UUID
     document_id: UUID
@@ -119,7 +119,7 @@ class Usage:
         )
 
     def __sub__(self, other: Usage) -> Usage:
-        """What was spent since `other`."""
+        """The usage since `other`."""
         return Usage(
             self.embedding_tokens - other.embedding_tokens,
             self.input_tokens - other.input_tokens,
@@ -129,7 +129,7 @@ class Usage:
         )
 
 
-# Events. Their seq is given when they are appended: a log is the only one who counts.
+# Events. Their seq is assigned when they are appended: only the log counts.
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class Cited:
 
 
 class ToolOutcome(StrEnum):
-    """What is known of a tool's call. UNKNOWN: begun, and nobody can say whether it was done."""
+    """The known outcome of a tool call. UNKNOWN: the call began, and its outcome cannot be determined."""
 
     OK = "ok"
     ERROR = "error"
@@ -174,7 +174,7 @@ class ToolOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ToolCalled:
-    """A tool is about to be called; committed before it is. tool: its id. arguments: plain JSON values. Never withdrawn."""
+    """A tool call that will follow; it is committed before the call. tool: its id. arguments: plain JSON values. Never withdrawn."""
 
     call_id: str
     tool: str
@@ -183,7 +183,7 @@ class ToolCalled:
 
 @dataclass(frozen=True, slots=True)
 class ToolReturned:
-    """What became of a tool's call. content: at most 8 KiB. Never withdrawn."""
+    """The result of a tool call. content: at most 8 KiB. Never withdrawn."""
 
     call_id: str
     outcome: ToolOutcome
@@ -192,7 +192,7 @@ class ToolReturned:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRestarted:
-    """A later attempt begins: deltas and citations from discard_from_seq on are withdrawn, the first keep_bytes of the text stay."""
+    """A later attempt begins: deltas and citations from discard_from_seq on are withdrawn, and the first keep_bytes of the text stay."""
 
     discard_from_seq: int
     keep_bytes: int
@@ -200,7 +200,9 @@ class AttemptRestarted:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSwitched:
-    """A model gave nothing, and another one was asked. source, target: `provider:model`; cause: the model's fault, as in `rate_limited`."""
+    """A model failed before any output, and another one was asked. source, target: `provider:model`; cause:
+    the model's fault, as in `rate_limited`.
+    """
 
     source: str
     target: str
@@ -216,7 +218,7 @@ class ModelUsed:
 
 
 class CancelCause(StrEnum):
-    """Who ended a turn: its owner, an administrator, a newer question asked with INTERRUPT, or its caller by leaving."""
+    """The cause of a turn's cancel: its owner, an administrator, a newer question asked with INTERRUPT, or its disconnected caller."""
 
     OWNER = "owner"
     ADMINISTRATOR = "administrator"
@@ -226,9 +228,10 @@ class CancelCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Terminal: the answer, whole. standalone_question is "" when the question was not rewritten. support: 0 to 1, how far documents bear it out.
+    """Terminal: the complete answer. standalone_question is "" when the question was not rewritten. support: 0 to 1, how far documents support it.
 
-    intent: what the message asks for, category: the kind of question, both as the agent's file names them, "" for agents without them. model: who wrote the text: `provider:model`, `extractive` or `template`.
+    intent: the purpose of the message, category: the kind of question, both as the agent's file names them,
+    "" for agents without them. model: the author of the text: `provider:model`, `extractive` or `template`.
     """
 
     text: str
@@ -247,7 +250,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Terminal: no answer, and why."""
+    """Terminal: no answer, with the reason."""
 
     reason: RefusalReason
     message: str
@@ -269,7 +272,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Terminal: somebody ended it. What it cost until then is booked on the turn by whoever worked on it, once it has stopped."""
+    """Terminal: somebody ended it. The worker adds the turn's cost until then, once it has stopped."""
 
     by: CancelCause
 

@@ -1,4 +1,4 @@
-"""Telling what a message wants, from examples and without a language model."""
+"""Classifies messages from examples, without a language model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 OUT_OF_SCOPE: Final = frozenset({"oos", "out_of_scope"})
-"""Labels of examples that belong to no intent: they teach what to reject and are never answered with."""
+"""Labels of examples without an intent: they teach the classifier what to reject, and are never its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +40,17 @@ class IntentClassifier(Protocol):
         ...
 
     async def classify(self, text: str) -> Classified:
-        """Decide on one message, of any length and content; never fails for what the message says."""
+        """Classify one message, of any length and content; never fails because of the message."""
         ...
 
 
 class Trainer(Protocol):
-    """Makes classifiers, and keeps them."""
+    """Creates and stores classifiers."""
 
     async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
-        """The classifier of these examples: the kept one where the key is known, else trained now and kept.
+        """The classifier of these examples: the stored one if the key is known, otherwise it is trained now and stored.
 
-        key: SHA-256 (32 bytes) of all that the examples come from. Equal examples make equal classifiers.
+        key: SHA-256 (32 bytes) of everything that the examples are made from. Equal examples make equal classifiers.
         Raises ExamplesUnfit.
         """
         ...

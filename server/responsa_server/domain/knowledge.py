@@ -53,7 +53,7 @@ class DocumentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DocumentMetadata:
-    """What a caller states about the document it sends; an empty text means that it states nothing."""
+    """The caller's description of a document; an empty text means that the caller does not state the field."""
 
     collection_id: str
     source_key: str
@@ -173,7 +173,7 @@ class CanonicalPiece:
 
 @dataclass(frozen=True, slots=True)
 class SourceRef:
-    """What a citation points to: bytes of the canonical text of a document version."""
+    """The target of a citation: bytes of the canonical text of a document version."""
 
     document_id: UUID
     version: int
@@ -184,8 +184,8 @@ class SourceRef:
 class SourceSlice:
     """The state of a citation's source.
 
-    current_version: the version that is searched, 0 for none, None when the document is gone.
-    text: the bytes, None when that version is no longer stored.
+    current_version: the version that is searched, 0 for none, None for a deleted document. text: the bytes,
+    None when that version is no longer stored.
     """
 
     current_version: int | None
@@ -274,7 +274,7 @@ class Collections(Protocol):
     async def delete(self, tenant_id: str, collection_id: str, etag: str, *, force: bool) -> Sequence[UUID]:
         """Delete a collection with its documents in one transaction. Return the operations that this ended.
 
-        Raises Conflict ETAG_MISMATCH; Precondition COLLECTION_NOT_EMPTY when it holds documents and force is not set.
+        Look up the targets of citations, in their order.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Lists: what a list allows, what a list call asks for, and the page that it gets (AIP-132, 158, 160)."""
+"""Lists: the rules of a list, the query of a list call, and its page (AIP-132, 158, 160)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uuid import UUID
 Item = TypeVar("Item")
 Value: TypeAlias = str | datetime | UUID
 Position: TypeAlias = tuple[Value, str | UUID]
-"""Of an item in a list: the value of the field that the list is ordered by, and the id."""
+"""The position of an item in a list: the value of the field that orders the list, and the id."""
 
 
 class Operator(StrEnum):
@@ -28,13 +28,13 @@ class Operator(StrEnum):
 
 
 class FieldKind(StrEnum):
-    """What a field holds, which decides how its values are read and which operators it has.
+    """The kind of a field's values, which decides how they are read and which operators it has.
 
     TEXT: all operators; `:` means "contains" without regard to case, `:*` "is not empty".
     TIME: all but `:`; RFC 3339 with an offset.
     ENUM: `=`, `!=`, `:`; the names in `Field.values`.
     NAME: `=`, `!=`, `:`; a resource name, `{Field.prefix}/{uuid}`.
-    LABELS: texts by key, asked for as `labels.KEY`; `=`, `!=`, `:` (contains), `:*` (has the key).
+    LABELS: texts by key, written `labels.KEY`; `=`, `!=`, `:` (contains), `:*` (has the key).
     """
 
     TEXT = "text"
@@ -46,7 +46,7 @@ class FieldKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a list. values: of an ENUM, what is stored by the name on the wire; prefix: of a NAME."""
+    """A field of a list. values: of an ENUM, the stored value for each name in the contract; prefix: of a NAME."""
 
     name: str
     kind: FieldKind = FieldKind.TEXT
@@ -65,7 +65,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class ListRules:
-    """What one list allows. orders: the first one is the default. slug_ids: whether its items have ids of their maker's choice, not UUIDs."""
+    """The rules of one list. orders: the first one is the default. slug_ids: whether its items have ids that a caller chose, not UUIDs."""
 
     name: str
     fields: tuple[Field, ...]

@@ -1,4 +1,4 @@
-"""What each list of the contract may be filtered and ordered by."""
+"""The fields by which each list of the contract may be filtered and ordered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from responsa_server.domain.turns import TurnState
 
 
 def _enum(name: str, values: type[StrEnum], prefix: str) -> Field:
-    """A field whose values may be written with the prefix of the contract and without."""
+    """A field whose values may be written with or without the prefix of the contract."""
     return Field(
         name,
         FieldKind.ENUM,

@@ -1,4 +1,4 @@
-"""What the graph needs of language models: an answer, piece by piece; which there are; what they cost."""
+"""The interface to language models: an answer, piece by piece; the available models; their prices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from responsa_server.domain.tools import ToolCard
 
 
 class Role(StrEnum):
-    """Who speaks in a prompt."""
+    """The speaker of a message in a prompt."""
 
     SYSTEM = "system"
     USER = "user"
@@ -37,9 +37,9 @@ _PLACES: Final = {Role.SYSTEM: Place.INSTRUCTION, Role.ASSISTANT: Place.MODEL, R
 
 @dataclass(frozen=True, slots=True)
 class ToolRequest:
-    """A model wants a tool to be called. call_id: names the request within the prompt's messages; tool: the id on its card; arguments: plain JSON values.
+    """A model's request for a tool call. call_id: names the request within the prompt's messages; tool: the id on its card; arguments: plain JSON values.
 
-    signature: an opaque value that the provider requires back with the tool's outcome, or "".
+    signature: an opaque value that the provider requires back with the tool's result, or "".
     """
 
     call_id: str
@@ -50,9 +50,9 @@ class ToolRequest:
 
 @dataclass(frozen=True, slots=True)
 class PromptMessage:
-    """One message of a prompt. requests: what an ASSISTANT message asked for; answers: the call_id that a TOOL message answers.
+    """One message of a prompt. requests: the tool calls that an ASSISTANT message requests; answers: the call_id that a TOOL message answers.
 
-    place: of a USER message USER or RETRIEVED, which never share a message; the other roles have one place each, and take it whatever is said here.
+    place: for a USER message USER or RETRIEVED, which never share a message; the other roles have one place each, whatever this field says.
     """
 
     role: Role
@@ -68,12 +68,13 @@ class PromptMessage:
 
 @dataclass(frozen=True, slots=True)
 class ModelPrompt:
-    """A request to a model. label: names the request in the provider's own logs. tools: what it may ask for; none forbids it.
+    """A request to a model. label: names the request in the provider's own logs. tools: the tools that it may request; an empty list forbids requests.
 
-    schema: a JSON schema (an object's) that the text has to fit, asked of providers that can; whoever asks checks it all the same. max_tokens: of the answer.
-    temperature: 0 to 2, None for the provider's own. purpose: which prompt this is ("response_synthesis"), for scripted models and logs. cites: whether `[1]` in
-    the text marks a passage, and is not text itself. patience_seconds: how long is waited for the first word, of all models of a chain together; None: as
-    long as the chain does.
+    schema: a JSON schema (of an object) for the text, sent to providers that support it; the caller checks
+    the text in any case. max_tokens: of the answer. temperature: 0 to 2, None for the provider's default.
+    purpose: the prompt's role ("response_synthesis"), for scripted models and logs. cites: whether `[1]` in
+    the text marks a passage instead of being text. patience_seconds: how long all models of a chain together
+    may take until the first word; None: the chain's default.
     """
 
     messages: Sequence[PromptMessage]
@@ -89,16 +90,17 @@ class ModelPrompt:
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """The next of the text, never empty."""
+    """The next piece of the text, never empty."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What the call has cost so far, as the provider counts; a later one replaces it.
+    """The cost of the call so far, as the provider counts it; a later one replaces it.
 
-    model: `provider:name`, "" from an adapter, which does not know how it is called. Of usage.input_tokens, cached_input_tokens were read from the provider's
+    model: `provider:name`, "" from an adapter, which does not know its name. Of usage.input_tokens,
+    cached_input_tokens were read from the provider's
     cache and cache_write_tokens were written to it. usage.cost_micros is 0 until a chain has priced it.
     """
 
@@ -109,7 +111,7 @@ class Spent:
 
 
 class Stop(StrEnum):
-    """Why a model ended. LIMIT: its own limit, or the prompt's. UNSAFE: it, or its provider, will not say it (on)."""
+    """Why a model ended. LIMIT: its own limit, or the prompt's. UNSAFE: the model or its provider refuses to answer (further)."""
 
     END = "end"
     LIMIT = "limit"
@@ -118,7 +120,7 @@ class Stop(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last piece. complete: False when something cut it, by default the model's own limit."""
+    """The last piece. complete: False if the text was cut, by default by the model's own limit."""
 
     complete: bool
     stop: Stop = Stop.END
@@ -129,10 +131,11 @@ class Ended:
 
 
 class ModelFault(StrEnum):
-    """What went wrong with a model's server.
+    """The kind of failure of a model's server.
 
-    UNREACHABLE: no answer began. TIMEOUT: it fell silent. REFUSED: it will not have this request. MALFORMED: it answered something else than agreed. CUT: not to
-    the end. CREDENTIAL: it does not take the key, or the key's account may not spend. RATE_LIMITED, OVERLOADED: not now. EMPTY: neither text nor a request.
+    UNREACHABLE: no answer began. TIMEOUT: it fell silent. REFUSED: it rejects this request. MALFORMED: its
+    response does not follow the protocol. CUT: the response ended early. CREDENTIAL: it rejects the key, or
+    the key's account has no credit. RATE_LIMITED, OVERLOADED: not now. EMPTY: the response has neither text nor a tool request.
     """
 
     UNREACHABLE = "unreachable"
@@ -147,12 +150,13 @@ class ModelFault(StrEnum):
 
 
 class ModelError(Exception):
-    """A model's answer did not come, or not to its end.
+    """A model gave no answer, or only part of one.
 
-    detail: for the log alone, without keys. retry_after: seconds that the provider wants to be left alone, None where it did not say. model: `provider:name`, ""
-    from an adapter. passing: whether the same server can answer the same request later, when nothing of an answer has come. own: of a CREDENTIAL, whether
-    the key is good for other models. status: HTTP's, 0 where there was none, or where the error came within an answer. kind: the provider's own word for it,
-    "" where it has none that may be shown. tried: the how manieth try it was.
+    detail: for the log only, without keys. retry_after: seconds that the provider asks callers to wait, None
+    if it did not say. model: `provider:name`, "" from an adapter. passing: whether the same server can answer
+    the same request later, if no part of an answer has arrived. own: for a CREDENTIAL, whether the key is
+    valid for other models. status: HTTP's, 0 if there was none, or if the error came within an answer. kind:
+    the provider's own word for it, "" if it has none that may be shown. tried: the number of the try, from 1.
     """
 
     def __init__(
@@ -181,7 +185,7 @@ class ModelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """`source` failed before it said anything, and `target` is asked now. Both `provider:name`."""
+    """`source` failed before its first output, and `target` is asked now. Both `provider:name`."""
 
     source: str
     target: str
@@ -196,19 +200,17 @@ class ChatModel(Protocol):
 
     @property
     def name(self) -> str:
-        """As the provider calls it; of a chain, its first as `provider:name`."""
+        """The provider's name for the model; for a chain, `provider:name` of its first model."""
         ...
 
     def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """The answer as it comes, `Ended` last. Raises ModelError, also after pieces have come. Closing the iterator, or cancelling who reads it, closes the
-        connection, so that the provider stops its work.
-        """
+        """The answer piece by piece, with `Ended` last. Raises ModelError, possibly after some pieces. Closing the iterator, or cancelling its reader, closes the connection, so that the provider stops its work."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars for a million tokens: read, read from the provider's cache, written to it, said."""
+    """US dollars for a million tokens: read, read from the provider's cache, written to it, generated."""
 
     input: Decimal
     cached_input: Decimal
@@ -220,27 +222,29 @@ class PriceTable(Protocol):
     """What models cost."""
 
     def price(self, model: str, at: date) -> Price | None:
-        """Of `provider:name` on that day, None where none is known."""
+        """The price of `provider:name` on that day, None if it is not known."""
         ...
 
     def cost_micros(self, spent: Spent, at: date) -> int | None:
-        """Millionths of a US dollar, rounded up; None where no price is known for spent.model."""
+        """Millionths of a US dollar, rounded up; None if the price of spent.model is not known."""
         ...
 
 
 class Models(Protocol):
-    """The language models that may be had here. Names are `provider:name`; `extractive` stands for none."""
+    """The available language models. Names are `provider:name`; `extractive` means no model."""
 
     def chain(self, names: Sequence[str]) -> ChatModel | None:
-        """One model of several, asked in this order. None: there is nothing but `extractive`. Raises KeyError for what `problem` tells."""
+        """A chain of models, asked in this order. None: the chain has only `extractive`. Raises KeyError for
+        a model that `problem` reports.
+        """
         ...
 
     def problem(self, name: str) -> str | None:
-        """Why a model cannot be had here, as a sentence with the remedy; None where it can."""
+        """Why a model is not available, as a sentence with the remedy; None if it is available."""
         ...
 
     def price(self, model: str) -> Price | None:
-        """Today's, None where none is known."""
+        """Today's price, None if it is not known."""
         ...
 
     def small(self, names: Sequence[str]) -> frozenset[str]:
@@ -251,5 +255,7 @@ class Models(Protocol):
         ...
 
     def window(self, names: Sequence[str]) -> int | None:
-        """How many tokens a prompt and its answer may have together, with any model of this chain; None: nobody said. Raises KeyError as `chain` does."""
+        """The most tokens that a prompt and its answer may have together, with any model of this chain; None:
+        not configured. Raises KeyError as `chain` does.
+        """
         ...

@@ -16,15 +16,16 @@ from uuid import UUID
 from responsa_server.domain.events import ByteRange
 
 TEXT_PART: Final = "text index"
-"""The `part` of the Unavailable that a search raises when the words cannot be searched."""
+"""The `part` of the Unavailable that a search raises when the text index fails."""
 VECTORS_PART: Final = "vectors"
-"""The `part` of the Unavailable that a search raises when the vectors cannot be searched; a search by words alone may still work."""
+"""The `part` of the Unavailable that a search raises when the vector index fails; a search by words alone may still work."""
 
 
 class VectorKind(StrEnum):
-    """What a vector stands for.
+    """The text that a vector represents.
 
-    WINDOW: a stretch of text as long as the model reads at once. HEADING and TITLE are not quotable; all other kinds are pieces that an
+    WINDOW: a stretch of text of the length that the model reads at once. HEADING and TITLE are not quotable;
+    all other kinds are pieces that an
     answer may quote.
     """
 
@@ -143,7 +144,7 @@ class QuestionVector:
 
 @dataclass(frozen=True, slots=True)
 class LexicalCandidate:
-    """A live passage with what BM25 needs.
+    """A live passage with the values that BM25 needs.
 
     places: one number for every occurrence of a term: its index * 65536, + 32768 in title or headings, + its place in the passage (the
     first 255 a term).
@@ -262,7 +263,7 @@ class VectorStore(VectorIndex, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpenedVectors:
-    """A vector store that was opened. store: the same index when it commits by itself; None when the database's transactions write it."""
+    """An open vector store. store: the same index if it commits by itself; None if the database's transactions write it."""
 
     index: VectorIndex
     store: VectorStore | None

@@ -1,4 +1,6 @@
-"""Hints that processes send each other about turns and agents. A lost hint does no harm: the database has the facts, and is read for turns within half a second."""
+"""Hints about turns and agents between processes. A lost hint does no harm: the database has the facts, and
+is read for turns within half a second.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from responsa_server.domain.turns import LogRow
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Rows of a turn that are in the log. ended: the last of them holds the terminal event."""
+    """Committed rows of a turn. ended: the last of them holds the terminal event."""
 
     turn_id: UUID
     rows: Sequence[LogRow]
@@ -21,7 +23,9 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """A process follows these turns, which run elsewhere. For a few seconds from now, the process that runs them may send it what it commits."""
+    """A process follows these turns, which run elsewhere. For a few seconds from now, the process that runs
+    them may send it their committed rows.
+    """
 
     process: UUID
     turn_ids: Sequence[UUID]

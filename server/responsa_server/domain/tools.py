@@ -41,7 +41,7 @@ class ToolResult:
 
 
 Sent = Callable[[], Awaitable[None]]
-"""A tool awaits it during a call, once the request is sent and may take effect, before the answer is read."""
+"""A tool awaits this during a call, after the request is sent and may take effect, and before the response is read."""
 
 
 class Tool(Protocol):

@@ -1,7 +1,7 @@
-"""Turns: a question and everything that follows from it, and the store and the codec of turns. events.py has the events of a turn's log.
+"""Turns: a question and its complete processing, and the store and the codec of turns. events.py has the events of a turn's log.
 
-Every write may be repeated: a connection that breaks during a commit leaves the outcome unknown (Unavailable), and the same call
-again finds what the first one did, or does it.
+Every write may be repeated: a connection that breaks during a commit leaves the outcome unknown
+(Unavailable); the same call again then finds the result of the first one, or does the work.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question as meant: what two calls with one request_id are compared by. collections is sorted; empty means all. agent: its id, "" for the default;
-    agent_version: the number of the version, None for the current one.
+    """A question in normalised form: calls with one request_id are compared by it. collections is sorted; empty means all. agent: its id, "" for the default; agent_version: the number of the version, None for the current one.
 
-    parameters: for the agent, a JSON object with sorted keys, "" for none. max_cost_micros: the most it may cost, in millionths of a US dollar; 0: as the agent says.
+    parameters: for the agent, a JSON object with sorted keys, "" for none. max_cost_micros: the highest cost,
+    in millionths of a US dollar; 0: the agent's own limit.
     """
 
     text: str
@@ -94,14 +94,14 @@ class LogRow:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """No news. queue_place: how many turns come before this one in its conversation, 0 when it is not queued."""
+    """A heartbeat. queue_place: how many turns come before this one in its conversation, 0 when it is not queued."""
 
     queue_place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """To a reader, the last of its stream: this process goes away; follow through another one, after at least that many seconds."""
+    """The last item of a reader's stream: this process shuts down; follow through another one, after at least that many seconds."""
 
     after_seconds: float = 0.0
 
@@ -146,24 +146,24 @@ NewId = Callable[[], UUID]
 
 
 class FrameCodec(Protocol):
-    """Makes the bytes that the log keeps and the wire carries. The same input gives the same bytes."""
+    """Encodes the bytes in the log and on the wire. The same input gives the same bytes."""
 
     def encode(
         self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[NumberedEvent]
     ) -> bytes:
-        """A frame over (after_seq, through_seq], which holds these events."""
+        """A frame over (after_seq, through_seq] with these events."""
         ...
 
     def encode_terminal(self, event: NumberedEvent) -> bytes:
-        """The terminal event alone, as a turn's row keeps it."""
+        """The terminal event alone, as stored in a turn's row."""
         ...
 
     def encode_question(self, question: Question) -> bytes:
-        """The question as meant; equal questions give equal bytes."""
+        """The question in normalised form; equal questions give equal bytes."""
         ...
 
     def decode_question(self, data: bytes) -> Question:
-        """The question that `encode_question` was given."""
+        """The question from the bytes of `encode_question`."""
         ...
 
 
@@ -175,9 +175,10 @@ class TurnLost(Exception):
 class NewTurn:
     """A turn to be accepted.
 
-    conversation_id: the question's, or the id of the conversation to create if it names no conversation. frame: event 1. owner: the worker that claims it in the same
-    transaction; None leaves it pending, for any worker. A turn that has to queue is never claimed. cancel_on_disconnect: see `Backlog.watched`.
-    max_pending, max_queued: how many turns may wait for a worker at all, and in one conversation for each other.
+    conversation_id: the question's, or the id of the conversation to create if the question names none.
+    frame: event 1. owner: the worker that claims it in the same transaction; None leaves it pending, for any
+    worker. A turn that has to queue is never claimed. cancel_on_disconnect: see `Backlog.watched`.
+    max_pending, max_queued: how many turns may wait for a worker, over all, and how many in one conversation.
     """
 
     id: UUID
@@ -195,9 +196,9 @@ class NewTurn:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The turn that a question has: a new one, or with attached the one that its request_id had already.
+    """The turn of a question: a new one, or with `attached` the one that its request_id already had.
 
-    state: as it was when it was accepted (for an attached one: as it is). ended: turns that an INTERRUPT ended in the same transaction.
+    state: at the time of the accept (for an attached turn: now). ended: turns that an INTERRUPT ended in the same transaction.
     """
 
     turn_id: UUID
@@ -209,7 +210,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's hold on a running turn. What it writes is fenced by epoch."""
+    """A worker's claim to a running turn. Its writes are fenced by the epoch."""
 
     turn_id: UUID
     tenant_id: str
@@ -219,9 +220,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where a graph stood after a finished node: the seq of the last event before, the bytes of answer text sent until then, what it had cost, and the graph's
-    own state. Written in the same transaction as the events before it; scratch, gone with the turn's end, or after `prune_checkpoints`.
-    """
+    """The state of a graph after a finished node: the seq of the last event before, the bytes of answer text sent until then, the cost so far, and the graph's own state. It is written in the same transaction as the events before it, and deleted at the turn's end, or by `prune_checkpoints`."""
 
     last_seq: int
     text_bytes: int
@@ -239,10 +238,11 @@ class ToolRecord:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedTurn:
-    """A turn that a worker has just taken: a new one (pending until now), or one whose worker released or lost it.
+    """A turn that a worker has just claimed: a new one (pending until now), or one whose worker released or lost it.
 
-    attempt: the one that begins, from 1. losses: how often a worker was lost over it without a word. age_seconds: since it was first taken, 0 for a new one.
-    first_in_conversation: there is no history to read. tools: the ledger, by call_id.
+    attempt: the one that begins, from 1. losses: how many workers were lost during it without a release.
+    age_seconds: since it was first claimed, 0 for a new one. first_in_conversation: there is no history to
+    read. tools: the ledger, by call_id.
     """
 
     claim: Claim
@@ -261,9 +261,7 @@ class ClaimedTurn:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Rows that a worker adds to its turn's log, contiguous, right after the last committed one, with what is committed with them: the graph's checkpoint, and
-    the ledger's entries for tools called (the intent) and returned (the outcome) in these rows. No rows: the checkpoint alone.
-    """
+    """Rows that a worker appends to its turn's log, contiguous with the last committed one, and the data committed with them: the graph's checkpoint, and the ledger's entries for tools called (the intent) and returned (the outcome) in these rows. Without rows: only the checkpoint."""
 
     claim: Claim
     rows: Sequence[LogRow]
@@ -273,7 +271,7 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to be written at a turn's end, at most one a speaker; ids in the order of speaking."""
+    """A message to be written at a turn's end, at most one for each speaker; ids in the order of speaking."""
 
     id: UUID
     speaker: Speaker
@@ -284,7 +282,7 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """How a turn ends. title: for a conversation without a title; "" leaves it."""
+    """The result of a turn. title: for a conversation without a title; "" leaves it."""
 
     state: TurnState
     terminal: bytes
@@ -305,7 +303,7 @@ class OpenTurn:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The terminal event as a row of the log and as the turn keeps it."""
+    """The terminal event as a row of the log, and as stored in the turn's row."""
 
     row: LogRow
     terminal: bytes
@@ -370,13 +368,14 @@ class CancelledTurn:
 class TurnStore(Protocol):
     """Turns and their logs. All methods raise Unavailable when the store cannot be reached or an outcome is unknown.
 
-    Whatever ends a turn also promotes the oldest queued turn of its conversation to pending, in the same transaction.
+    Every method that ends a turn also promotes the oldest queued turn of its conversation to pending, in the same transaction.
     """
 
     async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
         """Write a turn with its first event, with a new conversation if it names no conversation: all or nothing.
 
-        A question whose request_id has a turn already attaches to that one. interrupt: how turns end whose place an INTERRUPT takes. Raises NotFound
+        If a question's request_id already has a turn, the question attaches to it. interrupt: how an
+        INTERRUPT ends the turns that it replaces. Raises NotFound
         (conversation, collection), AlreadyExists (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED).
         """
         ...
@@ -393,28 +392,29 @@ class TurnStore(Protocol):
         most: int,
         here: Sequence[UUID] = (),
     ) -> Sequence[ClaimedTurn]:
-        """Claim turns of these agent versions that have no worker: pending ones, released ones, and those whose lease ran out; the oldest first, under the next epoch.
+        """Claim turns of these agent versions that have no worker: pending ones, released ones, and those whose lease has expired; the oldest first, under the next epoch.
 
-        here: turns that run at owner and go on; as long as they are owner's they are not taken from it, even when it came too late to renew their leases.
-        Also promotes queued turns whose conversation has nothing at work. A repetition after a lost answer finds those of the first try by owner and takes them
-        again.
+        here: turns that run at this owner; as long as they belong to it they are not claimed again, even if
+        their leases expired before it could renew them.
+        Also promotes queued turns whose conversation has no running turn. After a lost response, a repetition
+        finds the turns of the first try by owner and claims them again.
         """
         ...
 
     async def release(self, claims: Sequence[Claim]) -> None:
-        """Give turns up, so that any worker can claim them at once; no loss is counted. Turns that are no longer held are skipped."""
+        """Release turns, so that any worker can claim them at once; this does not count as a loss. Turns that this worker no longer holds are skipped."""
         ...
 
     async def append(self, batch: Sequence[Append]) -> Mapping[UUID, TurnLost | Unavailable]:
-        """Add rows to many turns (each at most once) in one transaction and renew their leases; sent again it finds what is committed.
+        """Add rows to many turns (each at most once) in one transaction and renew their leases; a repeated call finds the committed rows.
 
-        Returns the turns that were left out, with why: TurnLost, or Unavailable for one that is worth sending again. Raises the store's own error when something
-        cannot be stored at all; then nothing is written.
+        Returns the turns that were left out, with the reason: TurnLost, or Unavailable if another try makes
+        sense. Raises the store's error if a value cannot be stored; then nothing is written.
         """
         ...
 
     async def renew(self, claims: Sequence[Claim]) -> Sequence[UUID]:
-        """Extend leases, in one transaction. Returns the turns that are lost."""
+        """Extend leases, in one transaction. Returns the lost turns."""
         ...
 
     async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
@@ -424,7 +424,9 @@ class TurnStore(Protocol):
         ...
 
     async def cancel(self, who: Principal, turn_id: UUID, owner_only: bool, end: End) -> CancelledTurn:
-        """End a turn that has not ended, under the next epoch. owner_only: False allows `who` to end any turn of the tenant. Raises NotFound."""
+        """End a turn that has not ended, under the next epoch. owner_only: False allows `who` to end any turn
+        of the tenant. Raises NotFound.
+        """
         ...
 
     async def cancel_unfollowed(self, who: Principal, turn_id: UUID, end: End) -> EndedTurn | None:
@@ -455,7 +457,7 @@ class TurnStore(Protocol):
         ...
 
     async def list(self, who: Principal, query: ListQuery) -> Page[Turn]:
-        """The caller's turns. Raises InvalidRequest for a field or a value that cannot be asked for."""
+        """The caller's turns. Raises InvalidRequest for an unknown field or a value that is not valid."""
         ...
 
     async def make_partitions(self, days_ahead: int) -> int:
@@ -463,15 +465,12 @@ class TurnStore(Protocol):
         ...
 
     async def prune(self, days: int) -> int:
-        """Drop the partitions of the log that contain only turns older than that many days, all ended; returns how many were dropped. The ledger of tools goes with them,
-        and the followers that are believed no more go at any age.
+        """Drop the partitions of the log that contain only turns older than that many days, all ended; returns how many were dropped. The ledger of tools is dropped with them, and expired records of followers are dropped at any age.
 
         Partitions that are in use are left for the next call; those of this week and of the week before always stay.
         """
         ...
 
     async def prune_checkpoints(self, hours: float) -> int:
-        """Drop the checkpoints that were written longer ago and whose turns nobody runs; returns how many. A worker that takes such a turn over starts it again; what it had
-        cost until then stays counted.
-        """
+        """Drop old checkpoints of turns without a worker; returns how many. A worker that takes such a turn over starts it again; its cost until then still counts."""
         ...

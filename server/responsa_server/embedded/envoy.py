@@ -117,7 +117,7 @@ def check_port(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # As a server would: a listener blocks the port, connections in TIME_WAIT do not.
+            # Binds as a server would: a listener blocks the port, connections in TIME_WAIT do not.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             probe.listen(1)

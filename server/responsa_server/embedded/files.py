@@ -1,4 +1,4 @@
-"""Files that one process or one user has to itself: the lock of a place, private files, free space."""
+"""Files for one process or one user: the lock of a folder, private files, free space."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLEARING_UP = 15.0
 
 
 class PlaceLock:
-    """An flock on a file that names its holder's process id. It lets one process at a time use a place.
+    """An flock on a file that names its holder's process id. It lets one process at a time use a folder.
 
     The kernel releases it when its holder ends. The descriptor is closed on exec, so no executed program keeps the lock. A forked
     copy of the holder keeps it until it ends.

@@ -46,7 +46,8 @@ class Account:
     def unprivileged(cls, preferred: str | None) -> Account:
         """`preferred` if it exists, else `responsa`, else `nobody`, else the first account that is not root.
 
-        Other daemons may also run as `nobody`, and could then reach the database's files. On a shared machine, add the account `responsa`.
+        Other daemons may also run as `nobody`, and could then reach the database's files. On a shared
+        machine, create the account `responsa`.
 
         Raises:
             EmbeddedError: the passwd table has no account but root.
@@ -114,7 +115,7 @@ class Passwords:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All places of one instance. Paths are absolute; nothing exists before `prepare`.
+    """All paths of one instance. Paths are absolute; nothing exists before `prepare`.
 
     `outside` holds the instance's folders outside RESPONSA_HOME. `state.json` records them, so that `purge` finds them
     even if TMPDIR has changed since.
@@ -135,7 +136,7 @@ class Layout:
 
     @classmethod
     def of(cls, home: Path, *, repair: bool = False) -> Layout:
-        """Computes the places and creates nothing. `repair`, for `purge`: computes them even if `state.json` is damaged.
+        """Computes the paths and creates nothing. `repair`, for `purge`: computes them even if `state.json` is damaged.
 
         Raises:
             EmbeddedError: `state.json` is damaged, was made by root and is now used by a plain user or the reverse, or was
@@ -251,7 +252,7 @@ class Layout:
 
     @property
     def disks(self) -> Sequence[Path]:
-        """The folders whose disks the instance fills."""
+        """The folders whose disks receive the instance's data."""
         return sorted({self.home, self.cluster.parent})
 
     @property
@@ -438,7 +439,7 @@ def _root_folder(place: Path, run: Path, account: Account) -> None:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         try:
-            # By descriptor: the account owns the folder above `run` and could put a link in its place.
+            # By descriptor: the account owns the folder above `run` and could replace it by a link.
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):

@@ -16,7 +16,7 @@ _VERBOSITY = 2
 
 
 def main(arguments: list[str]) -> None:
-    """Load the weights, and answer."""
+    """Load the weights, and answer requests."""
     weights, path, threads, window, concurrent = arguments
     # This thread waits for the signals; the library's threads inherit the mask and do not receive them.
     stops = {signal.SIGTERM, signal.SIGINT}

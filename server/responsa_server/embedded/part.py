@@ -87,7 +87,7 @@ class Part(abc.ABC):
 
     @abc.abstractmethod
     def spawn(self) -> None:
-        """Clears away what a killed predecessor left, starts the process and returns at once.
+        """Removes what a killed predecessor left, starts the process and returns at once.
 
         Raises:
             EmbeddedError: the process cannot be started.

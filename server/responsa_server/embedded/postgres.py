@@ -67,7 +67,8 @@ SETTINGS: Sequence[tuple[str, str]] = (
     ("log_timezone", "UTC"),
     ("password_encryption", "scram-sha-256"),
     ("jit", "off"),
-    # Logs report that a statement failed, never what a user asked: no statement, no parameter, no DETAIL with values.
+    # Logs report that a statement failed, but never a user's data: no statement, no parameter, no DETAIL with
+    # values.
     ("log_min_messages", "warning"),
     ("log_min_error_statement", "panic"),
     ("log_error_verbosity", "terse"),
@@ -123,7 +124,9 @@ class EmbeddedPostgres(Part):
         check_cluster(self.layout)
 
     def spawn(self) -> None:
-        """Ends what a killed predecessor left, creates the cluster if there is none, and starts PostgreSQL. See `Part.spawn`."""
+        """Ends the processes that a killed predecessor left, creates the cluster if it is missing, and starts
+        PostgreSQL. See `Part.spawn`.
+        """
         with file_errors(self.layout.cluster):
             end_postgres(self.layout)
             install = self._install()
@@ -184,7 +187,7 @@ class EmbeddedPostgres(Part):
         end_postgres(self.layout, gentle=0.0)
 
     def last_words(self) -> str:
-        """The last FATAL or PANIC line, which says more than the last line of the log."""
+        """The last FATAL or PANIC line, which is more helpful than the last line of the log."""
         try:
             lines = self.log.read_text(errors="replace").splitlines()[-50:]
         except OSError:
@@ -321,7 +324,7 @@ def check_cluster(layout: Layout) -> None:
 
 
 def _has_account() -> bool:
-    """Whether the effective user has a row in the passwd table, which initdb insists on."""
+    """Whether the effective user has a row in the passwd table, which initdb requires."""
     try:
         pwd.getpwuid(os.geteuid())
     except KeyError:
@@ -444,7 +447,7 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _remove_shared_memory(pid_file: Path) -> None:
-    """Removes the small System V segment that a killed postmaster leaves; line 7 of its pid file names it. No process
+    """No process is attached to it: the caller has just ended all of them. No process
     is attached to it: the caller has just ended them all."""
     try:
         key, segment = (int(number) for number in pid_file.read_text().splitlines()[6].split())

@@ -1,4 +1,4 @@
-"""Removes everything that an instance left on this machine; and instances that are removed at the end of a `with` block."""
+"""Removes all files of an instance from this machine; also provides instances that are removed at the end of a `with` block."""
 
 from __future__ import annotations
 

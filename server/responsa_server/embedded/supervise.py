@@ -1,6 +1,6 @@
 """Runs all parts of one instance in the foreground until a stop signal comes.
 
-Two processes share the work, because one alone cannot clear up after its own kill -9:
+Two processes share the work, because one alone cannot clean up after its own kill -9:
 
     guard        the process that the user started. Forwards signals, waits, and adopts the supervisor's orphans.
       supervisor   its fork. Spawns the parts in order, watches and restarts them, stops them in reverse order.
@@ -142,8 +142,8 @@ class _Watched:
 class Supervisor:
     """Starts `children` in order and runs them until SIGINT, SIGTERM or SIGHUP. A second signal stops them faster.
 
-    `on_ready` runs once when all are ready (print the URL there). `say` receives one line for each thing that the user
-    should know; by default it writes to stderr.
+    `on_ready` runs once when all are ready (print the URL there). `say` receives one line for each event that
+    the user should know; by default it writes to stderr.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class Supervisor:
             return 1
         return code
 
-    # From here on: the supervisor's side of the fork.
+    # From here on, the methods run on the supervisor's side of the fork.
 
     def _run_supervisor(self, guard: int) -> int:
         self._guard = guard
@@ -322,7 +322,7 @@ class Supervisor:
                 part.process.kill()
 
     def _bury(self, watched: _Watched) -> None:
-        """Reports the part's end, ends the processes that it left behind, and plans the restart."""
+        """Reports the part's end, ends its remaining processes, and plans the restart."""
         part = watched.part
         code = part.process.returncode if part.process is not None else None
         ran = time.monotonic() - watched.spawned_at

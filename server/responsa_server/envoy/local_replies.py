@@ -1,4 +1,4 @@
-"""The answers that Envoy gives itself (no such route, server gone, too large…), in the form that the server uses.
+"""Envoy's own responses (no such route, server unavailable, too large…), in the server's form.
 
 REST callers get the google.rpc.Status as JSON with the HTTP status that belongs to its code; gRPC and gRPC-Web callers get the code, the
 message and the same Status in `grpc-status-details-bin`.
@@ -29,7 +29,7 @@ from responsa_server.envoy.templates import Tree
 
 @dataclass(frozen=True, slots=True)
 class LocalReply:
-    """One kind of answer that Envoy gives without asking the server.
+    """One kind of response that Envoy gives without asking the server.
 
     first, last: the range of Envoy's HTTP statuses that it covers. error: the error sent to callers. flags: Envoy's response flags; if given, one must
     be set. path: if given, the prefix of the request's path. grpc_code: gRPC's code, if it differs from the error's.
@@ -105,7 +105,7 @@ def local_reply_config(replies: Sequence[LocalReply] = LOCAL_REPLIES) -> Tree:
     """Envoy's `local_reply_config` for a table of replies."""
     mappers: list[Tree] = []
     for reply in replies:
-        # A transcoded call bears gRPC's content type by the time something goes wrong, but its caller reads JSON.
+        # A transcoded call has gRPC's content type by the time an error occurs, but its caller reads JSON.
         mappers.append(
             _json_mapper(reply, [_header_filter("x-envoy-original-path", {"present_match": True})])
         )
@@ -126,7 +126,7 @@ def _json_mapper(reply: LocalReply, filters: Sequence[Tree]) -> Tree:
 
 
 def _grpc_mapper(reply: LocalReply, asked: str, answered: str) -> Tree:
-    """Puts the fields of gRPC's trailers into the headers of an empty answer."""
+    """Moves the fields of gRPC's trailers into the headers of an empty response."""
     found = Status()
     found.CopyFrom(status.of(reply.error))
     if reply.grpc_code is not None:

@@ -56,7 +56,7 @@ class Replicas:
         self.folder = folder
 
     def all(self) -> Sequence[Replica]:
-        """All of them, in the order in which they were added, the one of `responsa up` first.
+        """All replicas in the order in which they were added; the one of `responsa up` is first.
 
         Raises:
             ReplicaError: the list cannot be read.
@@ -89,7 +89,7 @@ class Replicas:
             replicas.append(replica)
 
     def put(self, replica: Replica) -> None:
-        """Put a replica first in the list. It replaces one of the same name."""
+        """Put a replica first in the list. It replaces a replica with the same name."""
         with self._edited() as replicas:
             replicas[:] = [replica, *(other for other in replicas if other.name != replica.name)]
 
@@ -107,7 +107,7 @@ class Replicas:
 
     @contextmanager
     def _edited(self) -> Generator[list[Replica]]:
-        """The list, for one process at a time to change within the block. It is written if the block raises no error."""
+        """The list, which one process at a time can change within the block. It is written if the block raises no error."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

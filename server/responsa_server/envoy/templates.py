@@ -33,8 +33,7 @@ class Templates:
     def render(self, name: str) -> Tree:
         """The file `name`, filled in.
 
-        Raises:
-            TemplateError: as described there, or no template uses one of the given values.
+        Raises: TemplateError: as described for the class, or no template uses one of the given values.
         """
         self._used.clear()
         tree = self._fill(self._load(name))

@@ -1,4 +1,4 @@
-"""Retrieval and extraction as the graph uses them: evidence in plain values, which checkpoints can store."""
+"""Retrieval and extraction in the form that the graph uses: evidence in plain values, which checkpoints can store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ TEXT_ONLY: Final = "text_only"
 
 _LOG: Final = logging.getLogger(__name__)
 _WIDER: Final = 4
-"""How many times more passages are read when some collections come last, so that theirs do not push the others out."""
+"""How many times more passages are read when some collections come last, so that the passages of those
+collections do not push the others out.
+"""
 _SPECIAL_TOKENS: Final = 2
 """The begin and end tokens that the model reads around every text."""
 
@@ -108,7 +110,7 @@ class LibraryEvidence:
 
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
         """See `Extractor.extract`."""
-        # On the thread that analysed these passages for the search.
+        # Runs on the thread that analysed these passages for the search.
         return await self._retriever.analyse(lambda analyses: self._extract(question, evidence, analyses))
 
     async def judge(
@@ -136,7 +138,7 @@ class LibraryEvidence:
     def _supports(
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int, analyses: PassageAnalyses
     ) -> Sequence[tuple[Excerpt | None, Sequence[ClaimSupport]]]:
-        """For each claim the excerpt that it names, None when no excerpt has its number, and the excerpt's best pieces."""
+        """For each claim the excerpt that it names, None if no excerpt has its number, and the excerpt's best pieces."""
         retrieval = self._plain.validate_python(evidence.content)
         passages = excerpts(retrieval.passages, most_bytes)
         language = self._language(claims)
@@ -151,7 +153,7 @@ class LibraryEvidence:
 
     @staticmethod
     def _language(claims: Sequence[Claim]) -> str:
-        # Of all claims together: the language of a single sentence is often unknown.
+        # The language of all claims together, because the language of a single sentence is often unknown.
         return language_of(" ".join(claim.text for claim in claims))
 
     async def _cosines(

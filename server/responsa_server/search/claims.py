@@ -1,8 +1,8 @@
 """The passages that a prompt shows, and whether one of their pieces supports a claim of the answer. Pure.
 
 A claim is usually a paraphrase, so its words count when they are in the piece, its headings or its neighbours, and the cosine of claim and piece counts too.
-A number of the claim that is nowhere near speaks against the piece, however alike the rest is, and so does a negation that is nowhere near: most wrong claims
-differ from right ones in one of these.
+A number of the claim that does not occur near the piece speaks against it, however similar the rest is, and
+so does a missing negation: most wrong claims differ from right ones in one of these.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ LEAST_BYTES: Final = 160
 THRESHOLD: Final = 0.45
 """A piece supports a claim from this score on."""
 CANDIDATES: Final = 3
-"""How many pieces of a passage are compared with a claim: those with most of its words."""
+"""How many pieces of a passage are compared with a claim: the pieces with most of its words."""
 
 _NUMBER_WEIGHT: Final = 1.5
 _NOT_NEAR: Final = 0.2
 _MAX_COUNTED: Final = 2
 _DECISIVE: Final = 0.6
-"""Outweighs all that a claim shares with a piece: the passage does not have its number, or contradicts its negation."""
-# Below it no cosine lifts (words + words around + cosine) / 3 to the threshold.
+"""Larger than the score of all shared words: the passage lacks the claim's number, or contradicts its negation."""
+# Below this value no cosine lifts (words + words around + cosine) / 3 to the threshold.
 _TOO_LOW: Final = 0.175
 _DIGITS: Final = re.compile(r"\d+(?:[.,'\u00a0\u2009\u202f ]\d{3}(?!\d))*(?:[.,]\d+)?")
 _NEGATIONS: Final[Mapping[str, re.Pattern[str]]] = {
@@ -60,8 +60,9 @@ class Excerpt:
 def excerpts(passages: Sequence[ScoredPassage], most_bytes: int) -> Sequence[Excerpt]:
     """The passages in their order, until titles and texts have taken `most_bytes` bytes of UTF-8. Equal passages give equal excerpts.
 
-    Of passages with the same text only the first is shown. A passage that does not fit whole is cut along its pieces (sentences, items, rows) and ends the
-    list; it is left out when less than LEAST_BYTES would remain and another passage is shown.
+    Of passages with the same text only the first is shown. A passage that does not fit is cut along its
+    pieces (sentences, items, rows) and ends the list; it is left out when less than LEAST_BYTES would remain
+    and another passage is shown.
     """
     kept: list[Excerpt] = []
     left = most_bytes
@@ -85,7 +86,9 @@ def excerpts(passages: Sequence[ScoredPassage], most_bytes: int) -> Sequence[Exc
 
 
 def _part(found: FoundPassage, room: int) -> Excerpt | None:
-    """As many neighbouring pieces around the best one as fit into `room` bytes, with the text between them; None when none fits."""
+    """As many neighbouring pieces around the best one as fit into `room` bytes, with the text between them;
+    None if even the best one does not fit.
+    """
     quotable = [piece for piece in found.pieces if piece.kind is not VectorKind.HEADING]
     if not quotable:
         return None
@@ -127,7 +130,7 @@ class ClaimSupport:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the words do not suffice, and a cosine may change the outcome."""
+        """Whether the words are not decisive, so that a cosine may change the outcome."""
         return _TOO_LOW < (self.words + self.around) / 2 - self.against < THRESHOLD
 
     def score(self, cosine: float | None) -> float:
@@ -144,7 +147,8 @@ def support_claim(
 ) -> Sequence[ClaimSupport]:
     """The pieces of an excerpt that have most of the claim's words, best first. language: of the claim, or UNKNOWN.
 
-    A claim in another language than the passage shares only names and numbers with it: then a single shared one counts as all words.
+    A claim in another language than the passage shares only names and numbers with it: then a single shared
+    one counts as if all words matched.
     """
     found = excerpt.found
     foreign = UNKNOWN not in (language, found.language) and language != found.language

@@ -1,4 +1,4 @@
-"""What retrieval needs of an embedding model, and the cache of question vectors. `providers/` has the models."""
+"""The interface to an embedding model, and the cache of question vectors. `providers/` has the models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Embedder(Protocol):
 
     @property
     def name(self) -> str:
-        """Identity of the vectors, weights included: equal names, equal vectors."""
+        """Identifies the vectors, including the weights: equal names mean equal vectors."""
         ...
 
     @property
@@ -55,7 +55,7 @@ class Embedder(Protocol):
 
 
 class EmbeddingPart:
-    """The model's health: whether it makes a vector, after the work that is queued before."""
+    """The model's health: whether it computes a vector, after the work that is already queued."""
 
     name = "embedding"
 
@@ -71,8 +71,8 @@ class EmbeddingPart:
 class QuestionEmbedder:
     """Embeds questions, with a cache in front of the model: the same question of the same tenant costs one run of the model.
 
-    Keys have the tenant and the model, so that a tenant can neither learn from a hit what another one asked, nor get its vectors. They have the hash of
-    a question, never its text. seconds: how long a vector is cached.
+    Keys contain the tenant and the model: a tenant can neither learn from a hit what another tenant asked,
+    nor get that tenant's vectors. They contain the hash of a question, never its text. seconds: how long a vector is cached.
     """
 
     def __init__(self, model: Embedder, cache: Cache | None = None, seconds: int = DAY) -> None:
@@ -81,7 +81,7 @@ class QuestionEmbedder:
         self._seconds = seconds
 
     async def embed(self, tenant_id: str, texts: Sequence[str]) -> Vectors:
-        """Vectors of the texts in their order; the model makes only those that the cache does not have."""
+        """Vectors of the texts in their order; the model computes only those that the cache lacks."""
         if self._cache is None:
             return await self._model.embed(texts)
         keys = [

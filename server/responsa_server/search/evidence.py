@@ -63,13 +63,13 @@ _QUESTION_PENALTY: Final = 1.75
 _SHORT_PENALTY: Final = 0.3
 _ANNOUNCEMENT_PENALTY: Final = 0.25
 _SHORT_WORDS: Final = 4
-# Some 2 KiB each: 10 MiB at most, some 600 passages.
+# About 2 KiB each: at most 10 MiB for about 600 passages.
 _CACHED_PIECES: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class PieceAnalysis:
-    """What is known of a piece before any question.
+    """The properties of a piece that do not depend on a question.
 
     quote: its exact text. plain: the text without markup. context: the plain text of the piece before it, '' after a heading. terms: in order.
     distinct: the same terms, once each. penalty: 0 or more, for pieces that answer little by themselves.
@@ -161,7 +161,7 @@ def _penalty(kind: VectorKind, words: str, terms: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ParsedQuestion:
-    """A question that was parsed once.
+    """A parsed question.
 
     tokens: of the whole text. weights: of its content terms; total: their sum. order: pairs of content terms that follow each other.
     searched: in how many passages it was searched.
@@ -322,13 +322,15 @@ def _evidence(
 
 
 def _order(question: ParsedQuestion, terms: Sequence[str]) -> float:
-    """The share of the question's pairs of neighbouring terms that follow each other in the piece, other words left out."""
+    """The share of the question's pairs of neighbouring terms that follow each other in the piece; other words are ignored."""
     matched = [term for term in terms if term in question.weights]
     return len(question.order.intersection(pairwise(matched))) / len(question.order)
 
 
 def _has_form(question: ParsedQuestion, words: str) -> float:
-    """1 when the piece has the form of the answer in words that the question does not contain, -1 when it has not, 0 when the form is not known."""
+    """1 when the piece has the form of the answer in words that the question does not contain, -1 when it
+    does not, 0 when the form is not known.
+    """
     match question.form:
         case AnswerForm.ANYTHING:
             return 0.0

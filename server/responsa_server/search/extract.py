@@ -1,6 +1,7 @@
 """Answers without a model: the pieces of the passages that answer best, quoted byte for byte, and whether they support an answer.
 
-Support is a number from 0 to 1. Off-topic questions fail on cosine and coverage alone. Near misses, questions on the topic that the text does not answer,
+Support is a number from 0 to 1. Off-topic questions fail on cosine and coverage alone. Near misses, questions
+on the topic that the text does not answer,
 share its words, so the checks are on what such questions change: a number that the passage does not have, a negation or an opposite that the sentence does
 not have, words that the passage has only far from the sentence. The weights are a logistic regression's; docs/retrieval.md has its data and its accuracy.
 """
@@ -27,12 +28,12 @@ from responsa_server.search.scoring import Score
 from responsa_server.text.lexical import Analyzer
 
 DEFAULT_SUPPORT: Final = 0.5
-"""With less support a question is refused: most off-topic questions are, most answerable ones are not."""
+"""Questions with less support are refused: this refuses most off-topic questions, and few answerable ones."""
 MAX_SENTENCES: Final = 3
 PASSAGES_READ: Final = 5
 _NEIGHBOURS: Final = 2
 _WORTH: Final = 0.8
-"""A further sentence must score at least this share of the best one: more sentences rarely help, and always cost reading time."""
+"""A further sentence must score at least this share of the best one: more sentences rarely help, and always take time to read."""
 
 _BASE: Final = -4.3
 _COSINE: Final = 4.3
@@ -40,7 +41,8 @@ _PASSAGE: Final = 3.3
 _TITLED: Final = 1.9
 _SCATTERED: Final = 3.2
 _NUMBERS: Final = 1.6
-# Less than the fitted value (3.0): in documentation "what if it does not start" is often answered without a negation.
+# Less than the fitted value (3.0): in documentation, questions such as "what if it does not start" are often
+# answered without a negation.
 _NEGATED: Final = 2.2
 _OPPOSED: Final = 1.8
 
@@ -58,10 +60,11 @@ _TEXT_TITLED: Final = 2.2
 class Signals:
     """The terms of the regression; shares are 0 to 1, the others are counts or booleans.
 
-    cosine: the best of all pieces, None without vectors. passage, lexical: the scores of the best piece's passage. titled: weight of the
-    question's terms in the best piece, headings and title. scattered: weight of those that are some pieces away and not near it.
-    numbers: how many of the question's are not around the piece. searched: the number of passages that were searched. negation, opposite: whether
-    the question has one that the piece does not have.
+    cosine: the best of all pieces, None without vectors. passage, lexical: the scores of the best piece's
+    passage. titled: weight of the question's terms in the best piece, headings and title. scattered: weight
+    of the terms that occur only some pieces away. numbers: how many of the question's are not around the
+    piece. searched: the number of passages that were searched. negation, opposite: whether the question has
+    one that the piece does not have.
     """
 
     cosine: float | None
@@ -172,7 +175,7 @@ def support(signals: Signals) -> float:
         value = (
             _BASE + _COSINE * max(signals.cosine, 0.0) + _PASSAGE * signals.passage + _TITLED * signals.titled
         )
-        # The nearest of many is nearer than the nearest of few, whether it answers or not.
+        # The nearest of many passages is nearer than the nearest of few, whether it answers or not.
         value += _FEW * math.log(_MANY / min(max(signals.searched, _LEAST), _MANY))
     return 1 / (1 + math.exp(-(value - against)))
 

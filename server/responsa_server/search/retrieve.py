@@ -1,4 +1,4 @@
-"""Retrieval: the passages of a tenant that fit a question, best first, with scores that are explained."""
+"""Retrieval: the passages of a tenant that fit a question, best first, with explained scores."""
 
 from __future__ import annotations
 
@@ -59,8 +59,9 @@ class ScoredPassage:
 class Retrieval:
     """The passages that a search found, best first, and how its strings were read.
 
-    terms: the searched strings, those of the question last; weights and languages: one for each of them. text_only: vectors should have been used, but
-    were not available. expansions: how many of the first strings are expansions; alone: the passages found without them, empty when there are none.
+    terms: the searched strings, those of the question last; weights and languages: one for each of them.
+    text_only: vectors should have been used, but were not available. expansions: how many of the first
+    strings are expansions; alone: the passages found without them, empty when there are none.
     Checkpoints store the fields under these names.
     """
 
@@ -82,7 +83,7 @@ class _Ranked:
 
 
 class Retriever:
-    """Searches full text and vectors, uses each where it can tell something, and ranks by both."""
+    """Searches full text and vectors, uses each where it is informative, and ranks by both."""
 
     def __init__(
         self, lexical: LexicalIndex, vectors: VectorIndex, embedder: Embedder, cache: Cache | None = None
@@ -351,7 +352,7 @@ def _best(ranked: Sequence[_Ranked]) -> Sequence[_Ranked]:
 def _joined(
     alone: Sequence[ScoredPassage], passages: Sequence[ScoredPassage], top_k: int
 ) -> Sequence[ScoredPassage]:
-    """The best `top_k` passages, best first. The better half of those that the question finds alone is always among them.
+    """The best `top_k` passages, best first. The better half of the passages that the question alone finds is always among them.
 
     passages: found by all strings, best first.
     """
@@ -388,7 +389,7 @@ def _reranked(
 
 
 def _cut(found: FoundPassage) -> FoundPassage:
-    """The passage with pieces that are cut from its text alone: the sentences of its paragraphs."""
+    """The passage with pieces from its text alone: the sentences of its paragraphs."""
     source, text = found.passage.source, found.passage.text
     paragraphs: list[Block] = []
     start = 0

@@ -1,1 +1,1 @@
-"""What is kept, and where: one package a kind of store. Stores import the domain and never each other."""
+"""The stores: one package for each kind of store. Stores import the domain and never each other."""

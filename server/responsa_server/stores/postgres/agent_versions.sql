@@ -1,11 +1,11 @@
 -- Versions of agents, of the installation: written as responsa_app, read as responsa_log, which sees the turns of all tenants.
 
 -- name: register_lock
--- One at a time, and so seen in the order of their ordinals. The lock's number is ours alone in this database.
+-- One process at a time, so that versions become visible in the order of their ordinals. No other lock in this database has this number.
 SELECT pg_advisory_xact_lock(7310033201);
 
 -- name: register
--- What another one has kept meanwhile keeps the number that it has.
+-- A version that another process has stored meanwhile keeps its number.
 WITH wanted AS (
     SELECT n.*, row_number() OVER (PARTITION BY n.agent ORDER BY n.place) AS next
     FROM unnest(%(agents)s::text[], %(engines)s::int[], %(hashes)s::bytea[], %(contents)b::bytea[]) WITH ORDINALITY AS n (agent, engine, sha256, content, place)
@@ -17,7 +17,7 @@ FROM wanted AS w ORDER BY place
 ON CONFLICT (agent_id, sha256) DO NOTHING;
 
 -- name: registered
--- In the order given.
+-- In the order of the call.
 SELECT v.agent_id, v.version, v.ordinal, v.sha256
 FROM unnest(%(agents)s::text[], %(hashes)s::bytea[]) WITH ORDINALITY AS n (agent, sha256, place)
 JOIN responsa.agent_version AS v ON v.agent_id = n.agent AND v.sha256 = n.sha256

@@ -89,7 +89,7 @@ class CollectionStore:
 
     @shielded
     async def require(self, tenant_id: str, collection_ids: Sequence[str]) -> None:
-        """Raises NotFound for the first that is not there."""
+        """Raises NotFound for the first collection that does not exist."""
         values = {"tenant": tenant_id, "ids": list(collection_ids)}
         async with self._database.tenant(tenant_id) as connection:
             found = await connection.execute(self._queries["present"], values)
@@ -109,7 +109,7 @@ class CollectionStore:
     async def update(
         self, tenant_id: str, collection_id: str, *, display_name: str | None, etag: str
     ) -> Collection:
-        """Change what is not None. Raises NotFound, Conflict ETAG_MISMATCH."""
+        """Change the fields that are not None. Raises NotFound, Conflict ETAG_MISMATCH."""
         async with self._database.tenant(tenant_id) as connection:
             await self._lock(connection, tenant_id, collection_id, etag)
             if display_name is not None:
@@ -119,13 +119,13 @@ class CollectionStore:
 
     @shielded
     async def delete(self, tenant_id: str, collection_id: str, etag: str, *, force: bool) -> Sequence[UUID]:
-        """Delete it with all that is in it; return the operations that this ended.
+        """Delete it with its content; return the operations that this ended.
 
         Raises NotFound, Conflict ETAG_MISMATCH, Precondition COLLECTION_NOT_EMPTY.
         """
         values: dict[str, object] = {"tenant": tenant_id, "id": collection_id}
         async with self._database.tenant(tenant_id) as connection:
-            # Locks in the order of every writer: collection, documents, operations, statistics.
+            # Locks in the order that every writer uses: collection, document, operations, statistics.
             await self._lock(connection, tenant_id, collection_id, etag)
             documents = await (await connection.execute(self._queries["lock_documents"], values)).fetchall()
             if documents and not force:

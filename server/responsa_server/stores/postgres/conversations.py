@@ -41,7 +41,7 @@ _CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(
 )
 _MESSAGES: Final[SqlList[Message]] = SqlList(MESSAGES, {"role": "speaker", "create_time": "create_time"})
 
-# Deleting a long conversation's log takes a while; this is the longest that a question in it waits meanwhile.
+# Deleting a long conversation's log takes a while; a question in that conversation waits at most this long.
 _DELETE_SECONDS: Final = 15
 
 
@@ -69,7 +69,7 @@ class PostgresConversationStore:
         async with self._database.tenant(who.tenant_id) as connection:
             await connection.execute(self._queries["create_conversation"], parameters)
             found = await self._row(connection, "created_conversation", parameters)
-            if found is None:  # deleted by another call since
+            if found is None:  # another call has deleted it meanwhile
                 raise unavailable()
             if found["id"] != identity:
                 for field in ("title", "labels"):

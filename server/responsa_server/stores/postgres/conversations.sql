@@ -40,7 +40,7 @@ SELECT revision FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s FOR UPDATE;
 
 -- name: active_turn
--- The turn at work, else one that waits.
+-- What this call (it may be a repetition) or this request_id has created, and the values of that request.
 SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('queued', 'pending', 'running')
 ORDER BY state = 'queued', create_time, id LIMIT 1;
 
@@ -49,7 +49,7 @@ DELETE FROM responsa.turn_event
 WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s);
 
 -- name: delete_turns
--- With the records that belong to them.
+-- The running turn, else a waiting one.
 WITH gone AS (
     DELETE FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s RETURNING id
 ), saved AS (
@@ -60,7 +60,7 @@ WITH gone AS (
 DELETE FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone);
 
 -- name: delete_conversation
--- Messages and citations go with it.
+-- With the records that belong to them.
 DELETE FROM responsa.conversation WHERE tenant_id = %(tenant)s AND id = %(conversation)s;
 
 -- name: list_messages
@@ -96,7 +96,7 @@ SELECT s.summary, s.through_message FROM responsa.conversation_summary AS s JOIN
 WHERE s.tenant_id = %(tenant)s AND c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND s.conversation_id = %(conversation)s;
 
 -- name: keep_summary
--- The conversation is held, so that it cannot be deleted before its summary is there to go with it.
+-- Messages and citations are deleted with it.
 INSERT INTO responsa.conversation_summary (conversation_id, tenant_id, through_message, summary)
 SELECT id, tenant_id, %(through)s, %(summary)s FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s

@@ -1,4 +1,6 @@
-"""Connections to PostgreSQL: a pool for the role that serves a tenant, one for the role that writes the log, and one connection for what workers append."""
+"""Connections to PostgreSQL: a pool for the role that serves a tenant, one for the role that writes the log,
+and one connection for the appends of workers.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ _RECONNECT_SECONDS: Final = 0.5
 _CLOSE_SECONDS: Final = 5.0
 
 SEARCH_SECONDS: Final = 4.0
-"""The default of how long one statement of a search may take."""
+"""The default time limit of one statement of a search."""
 # The errors of a statement that took too long, by itself or while it waited for a lock.
 _TOO_SLOW: Final = (errors.QueryCanceled, errors.LockNotAvailable)
 
@@ -49,16 +51,19 @@ Statement = tuple[LiteralString, Mapping[str, object]]
 
 # A tenant's plan must not be made from another tenant's statistics, so the app role plans each time (docs/architecture.md).
 _APP = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
-# Whoever looks after all turns plans each time as well: the tables grow and shrink. A process that is stopped in the middle of a transaction keeps the turns
-# that it has locked from being taken over: for so long and no longer.
+# Statements over all turns are planned each time as well, because the tables grow and shrink. If a process is
+# stopped in the middle of a transaction, other processes cannot claim the turns that it has locked; this
+# limits that time.
 _LOG = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c transaction_timeout=5000"
-# The writer's statements and those that are sent together go by keys however many rows there are. They are planned once, which must not be misled by tables
-# that were small then. The writer's take lists of ids: hashed, their cost grows with their length and not with its square.
+# The writer's statements and those of a batch use keys, whatever the number of rows. They are planned once,
+# and small tables at that time must not mislead the planner. The writer's statements take lists of ids: with
+# hashing, their cost grows with the length, not with its square.
 _WRITER = (
     "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_nestloop=off -c enable_mergejoin=off"
     " -c statement_timeout=30000 -c transaction_timeout=5000"
 )
-# The errors of a session that the server has ended for its slowness; psycopg does not count them as operational.
+# The errors of a session that the server has ended for being slow; psycopg does not count them as
+# operational.
 _ENDED: Final = (errors.TransactionTimeout, errors.IdleInTransactionSessionTimeout)
 # A server that vanished without a word (half-open connection) answers no statement_timeout: over TCP the kernel gives up a little after it.
 _TCP: Final[Mapping[str, str]] = {
@@ -72,7 +77,7 @@ _TCP: Final[Mapping[str, str]] = {
 
 _NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)[^\n]*$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--[^\n]*\n", re.MULTILINE)
-# In one message: the beginning of a transaction costs one way to the server and back, not two.
+# In one message: the beginning of a transaction costs one round trip, not two.
 _BEGIN_AS: Final = sql.SQL("BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true)")
 _NO_LONGER: Final = sql.SQL(", set_config('statement_timeout', {bound}, true)")
 _AS_TENANT_WITHIN: Final = "SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('statement_timeout', %(bound)s, true)"
@@ -100,7 +105,7 @@ def conninfo(url: str, options: str) -> str:
 class Queries:
     """The queries of files of this package: `Queries("turn_reads.sql")["get_turn"]`.
 
-    Raises KeyError for a name that the files have not, ValueError for one that they have twice.
+    Raises KeyError for a name that the files lack, ValueError for one that they have twice.
     """
 
     def __init__(self, *filenames: str) -> None:
@@ -112,7 +117,7 @@ class Queries:
         names = parts[::2]
         if len(set(names)) != len(names):
             raise ValueError(f"{', '.join(filenames)}: a query's name stands twice")
-        # The files are ours, part of the package, and hold no input: as good as literals.
+        # The files are part of the package and contain no input, so they are as safe as literals.
         self._queries: dict[str, LiteralString] = {
             name: cast("LiteralString", _COMMENT.sub("", body).strip())
             for name, body in zip(names, parts[1::2], strict=True)
@@ -142,7 +147,7 @@ def shielded(
 
     @functools.wraps(method)
     async def run(store: Store, *args: Args.args, **kwargs: Args.kwargs) -> Result:
-        # The decorator is a part of the store.
+        # The decorator belongs to the store.
         database = store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return await database.background.run(method(store, *args, **kwargs))
 
@@ -164,7 +169,7 @@ class Database:
     def __init__(self, app_url: str, log_url: str, *, size: int = 10) -> None:
         """Take the URLs of the roles responsa_app and responsa_log; size is the most connections a pool opens."""
         self.background = Background()
-        """The methods of stores that are running."""
+        """The running methods of stores."""
         self._knocking: dict[str, asyncio.Task[None]] = {}
         self._app = self._pool(app_url, _APP, size)
         self._log = self._pool(log_url, _LOG, size)
@@ -202,9 +207,7 @@ class Database:
         await asyncio.gather(self._app.close(), self._log.close(), self._writer.close())
 
     async def _lost(self, pool: AsyncConnectionPool[Connection]) -> None:
-        """A pool has given a connection up. Left to itself it would try again when somebody new asks, or, told to be patient, after pauses that grow
-        with the outage; so somebody asks until there is one: whoever waits has it within a second of the database's return.
-        """
+        """A pool has given up on a connection. Without help the pool would try again when a new caller asks, or after growing pauses; this task asks until there is a connection, so waiting callers get it within a second of the database's return."""
         task = self._knocking.get(pool.name)
         if task is None or task.done():
             self._knocking[pool.name] = asyncio.create_task(_knock(pool), name=f"knocking for {pool.name}")
@@ -213,7 +216,9 @@ class Database:
     async def tenant(
         self, tenant_id: str, *, statement_seconds: float | None = None
     ) -> AsyncGenerator[Connection]:
-        """A transaction of the app role that sees this tenant's rows alone. statement_seconds: for each statement, waiting for locks included; None: half a minute."""
+        """A transaction of the app role that sees only this tenant's rows. statement_seconds: for each
+        statement, waiting for locks included; None: half a minute.
+        """
         begin = _BEGIN_AS.format(tenant=sql.Literal(tenant_id))
         if statement_seconds is not None:
             begin += _NO_LONGER.format(bound=sql.Literal(f"{_milliseconds(statement_seconds)}ms"))
@@ -228,10 +233,10 @@ class Database:
         seconds: float,
         cursor: Callable[[Connection], psycopg.AsyncCursor[tuple[Any, ...]]] = psycopg.AsyncConnection.cursor,
     ) -> Sequence[Sequence[tuple[Any, ...]]]:
-        """The rows of each statement, all read as one tenant: in the transaction of the `search_session` around it, or in one message as a separate transaction. The caller's method is `shielded`.
+        """The rows of each statement, all read as one tenant: in the transaction of the surrounding `search_session`, or in one message as a separate transaction. The caller's method is `shielded`.
 
         seconds: for each statement. part: the index that is read. Raises Unavailable with this part when the database cannot search it, TooSlow when that
-        takes too long, and Unavailable with the part "postgresql" when the database cannot be reached. A request's own fault is raised as it is.
+        takes too long, and Unavailable with the part "postgresql" when the database cannot be reached. An error of the request itself is raised unchanged.
         """
         session = _SESSION.get()
         if session is not None and session.of == (self._app, tenant_id):
@@ -248,7 +253,7 @@ class Database:
                 await connection.execute(_AS_TENANT_WITHIN, values)
                 for one, (query, parameters) in zip(cursors, statements, strict=True):
                     await one.execute(query, parameters)
-            # After the pipeline: a fetch within it would be another way to the server and back.
+            # After the pipeline, because a fetch within it would cost another round trip.
             return [await one.fetchall() for one in cursors]
 
     @asynccontextmanager
@@ -262,12 +267,15 @@ class Database:
             yield
         finally:
             _SESSION.reset(token)
-            # Nobody waits for it: nothing was written. It waits for the search of a caller that was cancelled.
+            # No caller waits for it: nothing was written. It waits for the search of a caller that was
+            # cancelled.
             self.background.start(session.close())
 
     @asynccontextmanager
     async def locking(self, tenant_id: str, seconds: int = 5) -> AsyncGenerator[Connection]:
-        """As `tenant`, for transactions that hold locks others wait for: the server rolls it back after this many seconds."""
+        """Like `tenant`, for transactions with locks that others wait for: the server rolls the transaction
+        back after this many seconds.
+        """
         async with self.tenant(tenant_id) as connection:
             await connection.execute(
                 sql.SQL("SET LOCAL transaction_timeout = {}").format(sql.Literal(f"{seconds}s"))
@@ -282,7 +290,7 @@ class Database:
 
     @asynccontextmanager
     async def no_tenant_statements(self) -> AsyncGenerator[Connection]:
-        """As `no_tenant`, but each statement is its own transaction, with one round trip."""
+        """Like `no_tenant`, but each statement is its own transaction, with one round trip."""
         async with self._checked_out(self._app) as connection:
             yield connection
 
@@ -300,18 +308,20 @@ class Database:
 
     @asynccontextmanager
     async def writer(self) -> AsyncGenerator[Connection]:
-        """The one connection, of the log role, on which workers' grouped writes follow each other; each statement is its own transaction."""
+        """The one connection, of the log role, for the grouped writes of workers, one after another; each
+        statement is its own transaction.
+        """
         async with self._checked_out(self._writer) as connection:
             yield connection
 
     async def together(
         self, tenant_id: str, statements: Sequence[Statement]
     ) -> Sequence[Sequence[dict[str, Any]]]:
-        """Run statements as the app role in one transaction that sees this tenant's rows alone, sent in one message; returns the rows of each.
+        """Run statements as the app role in one transaction that sees only this tenant's rows, sent in one message; returns the rows of each.
 
-        An error of one takes all back.
+        An error in one of them rolls all back.
         """
-        # What a pipeline sends up to its end is one transaction to the server: no BEGIN, no COMMIT.
+        # To the server, the content of a pipeline up to its end is one transaction: no BEGIN, no COMMIT.
         async with self._checked_out(self._app) as connection:
             cursors = [connection.cursor(binary=True, row_factory=dict_row) for _ in statements]
             async with connection.pipeline():
@@ -330,7 +340,7 @@ class Database:
 
 
 class _SearchSession:
-    """The connection that the searches of one `Database.search_session` share. It is checked out by the first of them."""
+    """The connection that the searches of one `Database.search_session` share. The first search checks it out."""
 
     def __init__(
         self,
@@ -408,7 +418,7 @@ def _milliseconds(seconds: float) -> int:
 
 
 class Gathered(Generic[Key, Item, Result]):
-    """One write at a time for each key, of all that waits for it. An item does not wait for others: a single item is written at once.
+    """One write at a time for each key, with all items that wait for it. An item does not wait for others: a single item is written at once.
 
     A write that has begun goes on when its caller is cancelled.
     """
@@ -416,9 +426,7 @@ class Gathered(Generic[Key, Item, Result]):
     def __init__(
         self, write: Callable[[Key, Sequence[Item]], Awaitable[Sequence[Result]]], most: int
     ) -> None:
-        """write: writes items of one key in one transaction, and returns their results in order. It may be called again with an item alone, when it raised
-        an error other than a ResponsaError for several: then one of them cannot be stored, and the others can. most: items in one write.
-        """
+        """write: writes items of one key in one transaction, and returns their results in order. If it raises an error other than a ResponsaError for several items, it is called again for each item alone: then one of them cannot be stored, and the others can. most: items in one write."""
         self._write = write
         self._most = most
         self._waiting: dict[Key, list[tuple[Item, asyncio.Future[Result]]]] = {}
@@ -447,7 +455,7 @@ class Gathered(Generic[Key, Item, Result]):
         try:
             results = await self._write(key, [item for item, _ in batch])
             settled = list(zip(batch, results, strict=True))
-        except Exception as error:  # every waiting caller gets it, whatever it is
+        except Exception as error:  # every waiting caller gets the error, whatever it is
             if len(batch) > 1 and not isinstance(error, ResponsaError):
                 for one in batch:
                     await self._write_batch(key, [one])
@@ -477,13 +485,13 @@ async def _knock(pool: AsyncConnectionPool[Connection]) -> None:
 
 @asynccontextmanager
 async def _transaction(connection: Connection, begin: sql.Composed) -> AsyncGenerator[None]:
-    """A transaction that begins by these statements; commits at the end of the block, rolls back when it raises."""
+    """A transaction that begins with these statements; commits at the end of the block, rolls back if the block raises."""
     try:
         # Several statements cannot be prepared.
         await connection.execute(begin, prepare=False)
         yield
     except BaseException:
-        # When the connection is gone there is nothing to take back, and the first error is the one that tells.
+        # Without a connection there is nothing to roll back, and the first error is the useful one.
         with contextlib.suppress(psycopg.Error):
             await connection.execute("ROLLBACK")
         raise
@@ -493,7 +501,7 @@ async def _transaction(connection: Connection, begin: sql.Composed) -> AsyncGene
 async def _check(connection: Connection) -> None:
     """Raise OperationalError when the server has closed an idle connection.
 
-    A connection at rest has nothing to read unless it was closed or sent a notice: a look at its socket spares asking the server each time.
+    An idle connection has nothing to read unless it was closed or sent a notice, so checking its socket saves a round trip.
     """
     looking = select.poll()
     looking.register(connection.fileno(), select.POLLIN)
@@ -504,7 +512,7 @@ async def _check(connection: Connection) -> None:
 def _not_the_index(error: psycopg.Error) -> bool:
     """Whether the request is wrong (values or statements that are not valid), or the database as a whole fails."""
     ours = isinstance(error, (psycopg.DataError, psycopg.InterfaceError, errors.SyntaxError))
-    # Errors that the library itself finds have no SQLSTATE.
+    # Errors that the library itself detects have no SQLSTATE.
     return ours or isinstance(error, psycopg.OperationalError) or error.sqlstate is None
 
 
@@ -518,7 +526,7 @@ class PostgresPart:
 
     @shielded
     async def check(self) -> PartReport:
-        """Ask both roles for an answer, and the server for its version."""
+        """Query both roles, and ask the server for its version."""
         async with self._database.no_tenant() as connection:
             cursor = await connection.execute("SELECT current_setting('server_version')")
             row = await cursor.fetchone()

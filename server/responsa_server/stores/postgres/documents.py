@@ -1,4 +1,4 @@
-"""Documents in PostgreSQL: taking them in, reading and deleting them, and what citations point to."""
+"""Documents in PostgreSQL: accepting, reading and deleting them, and looking up the targets of citations."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ _LIST: Final[SqlList[Document]] = SqlList(
 
 @dataclass(frozen=True, slots=True)
 class _Newest:
-    """A document's newest version; content is None when that version failed and nothing of it was kept."""
+    """A document's newest version; content is None if that version failed and none of it was stored."""
 
     version: int
     state: DocumentState
     content: tuple[bytes, str, str, str] | None
 
     def is_of(self, new: NewDocument) -> bool:
-        """Whether these are its bytes, described alike as far as they are described at all."""
+        """Whether the bytes are equal, and the descriptions too, as far as they are given."""
         if self.content is None or self.state is DocumentState.FAILED:
             return False
         sha256, title, uri, media_type = self.content
@@ -93,7 +93,7 @@ class DocumentStore:
     async def accept(
         self, who: Principal, new: NewDocument, embedding: str, request_id: UUID | None
     ) -> Operation:
-        """Take in bytes, in one transaction with the job that indexes them; see the port."""
+        """Accept bytes, in one transaction with the job that indexes them; see the port."""
         stated = new.metadata
         body = {
             "collection": stated.collection_id,
@@ -144,7 +144,7 @@ class DocumentStore:
 
     @shielded
     async def find(self, tenant_id: str, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
-        """Read those that are there."""
+        """Read the documents that exist."""
         async with self._database.tenant(tenant_id) as connection:
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute(self._queries["find"], {"tenant": tenant_id, "ids": list(document_ids)})
@@ -152,7 +152,7 @@ class DocumentStore:
 
     @shielded
     async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
-        """A page of a collection's. Raises NotFound for the collection."""
+        """A page of a collection's documents. Raises NotFound for the collection."""
         values: dict[str, object] = {"tenant": tenant_id, "collection": collection_id}
         async with self._database.tenant(tenant_id) as connection:
             await self._require_collection(connection, values, "find_collection")
@@ -214,7 +214,7 @@ class DocumentStore:
 
     @shielded
     async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
-        """Look up what citations point to, in their order."""
+        """Look up the targets of citations, in their order."""
         values = {
             "tenant": tenant_id,
             "documents": [one.document_id for one in wanted],
@@ -240,7 +240,7 @@ class DocumentStore:
         """Remove versions and passages older than the one searched that no answer cites. Repeatable."""
         values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
         async with self._database.tenant(tenant_id) as connection:
-            # Under the document's lock, so that "older than the one searched" stays true until the end.
+            # Under the document's lock, so that "older than the searchable version" stays true until the end.
             found = await connection.execute(self._queries["lock_searched_version"], values)
             row = await found.fetchone()
             if row is None or row[0] <= 1:
@@ -254,15 +254,15 @@ class DocumentStore:
     async def _take_in(
         self, connection: Connection, who: Principal, new: NewDocument, values: dict[str, object]
     ) -> Operation:
-        """Find or make the document, and the operation that its bytes need."""
+        """Find or create the document, and the operation for its bytes."""
         values["id"] = self._new_id()
         inserted = await connection.execute(self._queries["insert"], values)
         if await inserted.fetchone() is not None:
             return await self._begin_version(connection, who, values, 1)
         locked = await (await connection.execute(self._queries["lock_by_key"], values)).fetchone()
         if locked is None:
-            # Deleted since the insert found it. Another conflict is very unlikely, but possible:
-            # each round needs another upload and another deletion of this very key.
+            # The document was deleted after the insert found it. Another conflict is very unlikely, but
+            # possible: each round needs another upload and another deletion of this very key.
             return await self._take_in(connection, who, new, values)
         values["id"] = locked[0]
         newest = await self._newest(connection, values)

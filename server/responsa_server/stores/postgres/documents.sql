@@ -7,7 +7,7 @@ VALUES (%(tenant)s, %(collection)s, %(user)s, '', %(max_tokens)s, %(overlap_toke
 ON CONFLICT (tenant_id, id) DO NOTHING;
 
 -- name: hold_collection
--- Not deleted until this transaction ends.
+-- The collection cannot be deleted until this transaction ends.
 SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(collection)s FOR KEY SHARE;
 
 -- name: find_collection
@@ -42,7 +42,7 @@ VALUES (
     %(tenant)s, %(id)s, %(version)s, %(declared_title)s, %(declared_type)s, %(title)s, %(uri)s, %(media_type)s, %(original)b, %(sha256)s, %(size)s);
 
 -- name: begin_version
--- What describes the document stays that of the version that is searched, while there is one.
+-- While a version is searchable, the document keeps that version's description.
 UPDATE responsa.document SET newest_version = %(version)s, state = 'indexing', error_reason = NULL, error_message = NULL, error_metadata = NULL,
     title = CASE version WHEN 0 THEN %(title)s ELSE title END,
     uri = CASE version WHEN 0 THEN %(uri)s ELSE uri END,
@@ -95,7 +95,7 @@ WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version < %(version)s;
 SELECT version FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
 
 -- name: prune_versions
--- Never the searched version or a newer one: those are about to be searched. Nor one that is cited or still being worked on.
+-- Never the searchable version or a newer one, because those will be searched. Cited versions and versions in progress stay, too.
 DELETE FROM responsa.document_version AS v
 WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND v.version < %(version)s
     AND NOT EXISTS (SELECT FROM responsa.citation AS c WHERE c.tenant_id = v.tenant_id AND c.document_id = v.document_id AND c.version = v.version)

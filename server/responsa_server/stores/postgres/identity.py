@@ -24,11 +24,11 @@ Row = tuple[Any, ...]
 
 
 class _EndsBefore(Exception):
-    """A key would end before it begins: nothing of its transaction stays."""
+    """A key would end before it begins: its transaction is rolled back."""
 
 
 class PostgresIdentityStore:
-    """Implements `IdentityStore`. Work that was begun is brought to its end even when the caller goes away."""
+    """Implements `IdentityStore`. A method that has begun runs to its end even if the caller is cancelled."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -64,7 +64,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def add_code(self, who: Principal, digest: bytes, seconds: float) -> datetime:
-        """Keep a session code for so long and drop the tenant's expired codes and sessions. Returns its end."""
+        """Store a session code for this many seconds and delete the tenant's expired codes and sessions. Returns its end."""
         values = {"tenant_id": who.tenant_id, "user_id": who.user_id, "digest": digest, "seconds": seconds}
         async with self._database.tenant(who.tenant_id) as connection:
             await connection.execute(self._queries["drop_expired_codes"], values)
@@ -81,7 +81,7 @@ class PostgresIdentityStore:
             if row is None or row[2]:
                 return None
             values = {"tenant_id": row[0], "user_id": row[1], "digest": token, "seconds": seconds}
-            # Only the code tells the tenant; from here on the transaction sees that tenant's rows alone.
+            # Only the code identifies the tenant; from here on the transaction sees only that tenant's rows.
             await connection.execute("SELECT set_config('responsa.tenant_id', %(tenant_id)s, true)", values)
             begun = await self._one(connection, "add_session", values)
         assert begun is not None
@@ -89,7 +89,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def end_session(self, digest: bytes) -> None:
-        """Drop a session, if it is there."""
+        """Delete a session, if it exists."""
         found = await self.find_session(digest)
         if found is None:
             return
@@ -101,7 +101,7 @@ class PostgresIdentityStore:
     async def add_key(
         self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None
     ) -> ApiKey | None:
-        """Keep a key, or find the one that the request_id made before. None when expire_time does not lie ahead.
+        """Store a key, or find the one that the request_id created before. None if expire_time is not in the future.
 
         Raises AlreadyExists REQUEST_ID_REUSED.
         """
@@ -133,7 +133,7 @@ class PostgresIdentityStore:
                 return _key(row)
             row = await self._one(connection, "add_key", values)
             if row is None:
-                raise _EndsBefore  # takes the claim back too
+                raise _EndsBefore  # this also rolls back the claim
             await self._audit(connection, audit)
             await self._requests.record(connection, key, request_id, names.api_key(key.id))
         return _key(row)
@@ -148,7 +148,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def revoke_key(self, who: Principal, key_id: UUID, audit: AuditEvent) -> ApiKey | None:
-        """Revoke a key of the user, once. None when the user has no such key."""
+        """Revoke a key of the user, once. None if the user has no such key."""
         values = {"tenant_id": who.tenant_id, "user_id": who.user_id, "id": key_id}
         async with self._database.tenant(who.tenant_id) as connection:
             row = await self._one(connection, "lock_key", values)
@@ -164,7 +164,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
-        """Keep a tenant. Returns False when the id is taken."""
+        """Keep a tenant. Returns False if the id is taken."""
         async with self._database.tenant(tenant_id) as connection:
             row = await self._one(
                 connection, "add_tenant", {"tenant_id": tenant_id, "display_name": display_name}
@@ -175,7 +175,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def add_user(self, user: User, audit: AuditEvent) -> User | None:
-        """Keep a user; create_time is the database's. None when the e-mail address is taken. Raises NotFound for an unknown tenant."""
+        """Store a user; create_time is the database's. None if the e-mail address is taken. Raises NotFound for an unknown tenant."""
         values = {
             "id": user.id,
             "tenant_id": user.tenant_id,

@@ -25,9 +25,9 @@ from responsa_server.stores.postgres.database import Connection, conninfo
 
 _QUEUE: Final = "knowledge"
 PRESENCE: Final = 0x7265_7372
-"""The advisory lock that every process that takes jobs holds, shared, for as long as it does. Nothing else in this database uses the number."""
+"""The advisory lock that every process with a job worker holds in shared mode. No other lock in this database has this number."""
 _OPTIONS: Final = "-c search_path=procrastinate -c statement_timeout=30000"
-# What procrastinate raises when the database cannot be reached, and what it lets through from psycopg.
+# The errors of procrastinate when the database cannot be reached, and the psycopg errors that it passes on.
 _LOST: Final = (exceptions.ConnectorException, psycopg.OperationalError, PoolTimeout, OSError)
 
 
@@ -43,7 +43,7 @@ class QueuePace:
 
 
 class _TryAgain(Exception):
-    """The work needs another attempt after that many seconds."""
+    """The job needs another attempt after that many seconds."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"try again in {seconds:g} s")
@@ -51,7 +51,7 @@ class _TryAgain(Exception):
 
 
 class _Retry(procrastinate.BaseRetryStrategy):
-    """Retries every job until its work is done: after the pause that it asks for, at once after a shutdown, else with growing pauses."""
+    """Retries every job until its work is done: after the requested pause, at once after a shutdown, else with growing pauses."""
 
     def get_retry_decision(self, *, exception: BaseException, job: jobs.Job) -> procrastinate.RetryDecision:
         match exception:
@@ -65,10 +65,10 @@ class _Retry(procrastinate.BaseRetryStrategy):
 
 
 class JobQueue:
-    """Puts jobs in and runs them; implements the port `JobRunner`."""
+    """Enqueues jobs and runs them; implements the port `JobRunner`."""
 
     def __init__(self, log_url: str, *, concurrency: int = 2, pace: QueuePace | None = None) -> None:
-        """Take the URL of the role responsa_log. concurrency: jobs at once."""
+        """Take the URL of the role responsa_log. concurrency: the number of concurrent jobs."""
         self._conninfo = conninfo(log_url, _OPTIONS)
         self._concurrency = concurrency
         self._pace = pace or QueuePace()
@@ -78,8 +78,9 @@ class JobQueue:
     async def defer(
         self, connection: Connection, kind: JobKind, tenant_id: str, identity: UUID, *, after: float = 0.0
     ) -> None:
-        """Put a job in, within the connection's transaction. after: seconds before it may begin."""
-        # procrastinate names nothing by schema. Added for this transaction alone, and last, so that it hides nothing.
+        """Enqueue a job within the connection's transaction. after: seconds before it may begin."""
+        # procrastinate's SQL uses names without a schema. The schema is added to the search path for this
+        # transaction only, and last, so that it hides no other name.
         await connection.execute(
             """SELECT set_config('search_path',
                 concat_ws(', ', nullif(current_setting('search_path'), ''), 'procrastinate'), true)"""
@@ -91,7 +92,7 @@ class JobQueue:
         await task.defer_async(tenant_id=tenant_id, id=str(identity))
 
     async def run(self, work: Mapping[JobKind, Work]) -> None:
-        """Take jobs and do them until cancelled; waits for a database that cannot be reached."""
+        """Run jobs until cancelled; waits for a database that cannot be reached."""
         while True:
             app = self._make_app()
             for kind, one in work.items():
@@ -102,7 +103,8 @@ class JobQueue:
                 self._log.warning("the job worker ended by itself and is started again")
             except _LOST as error:
                 self._log.warning("the job worker lost the database and tries again", cause=_cause(error))
-            # A worker that is stopped while the database is away raises that error instead of CancelledError.
+            # A worker that is stopped while the database is unavailable raises that error instead of
+            # CancelledError.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise asyncio.CancelledError
@@ -114,10 +116,10 @@ class JobQueue:
 
     @asynccontextmanager
     async def _present(self, app: procrastinate.App) -> AsyncGenerator[None]:
-        """Show for the time of the block that this process takes jobs.
+        """During the block, other processes can see that this process runs jobs.
 
-        When no other process takes any, the jobs under way were left by processes that have died. They are handed out again at once, before
-        their heartbeats are overdue.
+        If no other process runs jobs, the running jobs were left by processes that have died. They are
+        assigned again at once, before their heartbeats are overdue.
         """
         connection = await psycopg.AsyncConnection[tuple[bool]].connect(self._conninfo, autocommit=True)
         async with connection:
@@ -126,7 +128,7 @@ class JobQueue:
             alone = row is not None and row[0]
             if alone:
                 await app.job_manager.prune_stalled_workers(0)
-            # Waits for a process that is just finding out the same.
+            # Waits for a process that is making the same check.
             await connection.execute("SELECT pg_advisory_lock_shared(%s)", [PRESENCE])
             if alone:
                 await connection.execute("SELECT pg_advisory_unlock(%s)", [PRESENCE])
@@ -146,7 +148,7 @@ class JobQueue:
                 update_heartbeat_interval=self._pace.heartbeat,
                 stalled_worker_timeout=self._pace.stalled,
                 shutdown_graceful_timeout=self._pace.grace,
-                delete_jobs="always",  # the operation holds the outcome
+                delete_jobs="always",  # the operation stores the outcome
             )
         finally:
             sweep.cancel()
@@ -154,14 +156,15 @@ class JobQueue:
                 await sweep
 
     async def _sweep(self, app: procrastinate.App) -> None:
-        """Hand out again the jobs of lost workers."""
+        """Assign the jobs of lost workers again."""
         while True:
             try:
                 stalled = await app.job_manager.get_stalled_jobs(
                     queue=_QUEUE, seconds_since_heartbeat=self._pace.stalled
                 )
                 for job in stalled:
-                    # Another process may have been faster: then the job is no longer under way, and this is refused.
+                    # Another process may have been faster: then the job is no longer running, and this is
+                    # refused.
                     with suppress(exceptions.ConnectorException):
                         await app.job_manager.retry_job(job)
                         self._log.warning("a job of a lost worker is taken up again", job=job.id)
