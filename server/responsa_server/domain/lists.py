@@ -1,4 +1,4 @@
-"""The fields by which each list of the contract may be filtered and ordered."""
+"""The filter and order fields of each list of the contract."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ class TurnLost(Exception):
 class NewTurn:
     """A turn to be accepted.
 
-    conversation_id: the question's, or the id of the conversation to create if the question names none.
+    conversation_id: the question's, or the id of the conversation to create for a new conversation.
     frame: event 1. owner: the worker that claims it in the same transaction; None leaves it pending, for any
     worker. A turn that has to queue is never claimed. cancel_on_disconnect: see `Backlog.watched`.
     max_pending, max_queued: how many turns may wait for a worker, over all, and how many in one conversation.

@@ -1,4 +1,4 @@
-"""Redis as a cache. Nothing in it is needed: a miss, an error and a Redis that is away are one and the same."""
+"""Redis as a cache. The server works without it: a miss, an error and an unavailable Redis have the same result."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from redis.exceptions import RedisError
 from responsa_server.domain.parts import Health, PartReport
 
 PATIENCE = 0.25
-"""Seconds that a caller waits for Redis at most, or for a connection to it."""
+"""Seconds that a caller waits at most for Redis, or for a connection to it."""
 PAUSE = 2.0
-"""Seconds for which Redis is left alone after it failed, so that its absence costs one wait and not one a call."""
+"""Seconds without calls to Redis after a failure, so that its absence costs one wait and not one per call."""
 
 
 class RedisCache:
-    """Implements `domain.cache.Cache`. Keys are given a prefix; a Redis may be shared."""
+    """Implements `domain.cache.Cache`. Keys get a prefix, because a Redis may be shared."""
 
     def __init__(self, url: str, prefix: str = "responsa:") -> None:
         self._client = redis_client(url, PATIENCE)
@@ -57,7 +57,7 @@ class RedisCache:
 
 
 class RedisPart:
-    """Redis's health. Without it Responsa works, so it is never worse than degraded."""
+    """Redis's health. Responsa works without it, so the part is at worst degraded."""
 
     name = "redis"
 
@@ -80,7 +80,7 @@ class RedisPart:
 
 
 def redis_client(url: str, reply_seconds: float | None, connect_seconds: float = PATIENCE) -> Redis:
-    """A client that tries everything once. reply_seconds: how long an answer may take, None for as long as it likes."""
+    """A client that tries everything once. reply_seconds: the time limit of a reply, None for no limit."""
     return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # its extra arguments are those of a connection
         url,
         socket_timeout=reply_seconds,

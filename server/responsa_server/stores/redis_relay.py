@@ -1,4 +1,6 @@
-"""Hints between processes over Redis pub/sub. Redis keeps nothing of them; without it the log is asked instead, half a second later at most."""
+"""Hints between processes over Redis pub/sub. Redis stores none of them; without it the process reads the log
+instead, at most half a second later.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,16 @@ from responsa_server.stores.redis import PATIENCE, redis_client
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
-# What may wait to be sent. Beyond it hints are dropped, the oldest first: the newest are those that somebody still waits for.
+# The limit of waiting hints. Beyond it hints are dropped, the oldest first, because readers still wait for
+# the newest.
 _MOST_WAITING: Final = 2048
 _MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
 _A_ROUND: Final = 256
 # After this many seconds of silence, a ping checks the connection to Redis.
 _CHECK_SECONDS: Final = 2.0
 
-# A hint is a letter, who sent it, and its fields; rows are (first, last, deltas, length) and their frame's bytes. Numbers are big-endian.
+# A hint is a letter, the sender, and its fields; rows are (first, last, deltas, length) and their frame's
+# bytes. Numbers are big-endian.
 _HEAD: Final = struct.Struct(">c16s")
 _COMMITTED: Final = struct.Struct(">16s?H")
 _ROW: Final = struct.Struct(">qq?I")
@@ -39,7 +43,7 @@ _UUID_BYTES: Final = 16
 
 
 def encode(sender: UUID, hint: Hint) -> bytes:
-    """A hint as a message. It begins with a letter for its kind and the 16 bytes of who sends it."""
+    """A hint as a message. It begins with a letter for its kind and the 16 bytes of the sender."""
     match hint:
         case Committed(turn_id=turn_id, rows=rows, ended=ended):
             parts = [_HEAD.pack(b"c", sender.bytes), _COMMITTED.pack(turn_id.bytes, ended, len(rows))]
@@ -61,7 +65,7 @@ def encode(sender: UUID, hint: Hint) -> bytes:
 
 
 def decode(message: bytes) -> tuple[UUID, Hint] | None:
-    """Who sent a message, and its hint; None for one that this release does not know."""
+    """The sender of a message, and its hint; None for a hint that this release does not know."""
     try:
         kind, sender = _HEAD.unpack_from(message)
         hint = _decode(kind, message, _HEAD.size)
@@ -98,9 +102,10 @@ def _decode(kind: bytes, message: bytes, at: int) -> Hint | None:
 
 
 class RedisRelay:
-    """Implements `domain.relay.Relay`. One channel a process and one for all; names are given a prefix, a Redis may be shared.
+    """Implements `domain.relay.Relay`. One channel for each process and one for all; names get a prefix, because a Redis may be shared.
 
-    Redis may be absent, stopped, flushed or restarted at any time: what is sent meanwhile is dropped, and both directions come back by themselves.
+    Redis may be absent, stopped, flushed or restarted at any time: hints of that time are dropped, and both
+    directions recover by themselves.
     """
 
     def __init__(
@@ -124,7 +129,7 @@ class RedisRelay:
 
     @property
     def listening(self) -> asyncio.Event:
-        """Set while this process hears the others, as far as is known."""
+        """Set while this process receives hints, as far as it knows."""
         return self._listening
 
     @property
@@ -150,7 +155,7 @@ class RedisRelay:
         self._put(self._channel(None), hint)
 
     async def close(self) -> None:
-        """See `Relay.close`. What is waiting is sent first, if that is quick."""
+        """See `Relay.close`. Waiting hints are sent first, if that is quick."""
         if self._tasks:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE):
@@ -184,7 +189,7 @@ class RedisRelay:
                     async with asyncio.timeout(2 * PATIENCE):
                         await self._send_round(client)
                     pause = _FIRST_PAUSE
-                # Whatever it is: a hint is worth nothing against a sender that is gone for ever.
+                # Any error: losing a hint is better than losing the sender.
                 except Exception as error:
                     if not isinstance(error, (RedisError, OSError, TimeoutError)):
                         self._log.exception("relay_not_sent")
@@ -228,9 +233,7 @@ class RedisRelay:
                 if not self._told_away:
                     self._told_away = True
                     self._log.warning("relay_away")
-            except (
-                Exception
-            ):  # hints are worth nothing against a listener that is gone for ever; the log tells of it
+            except Exception:  # losing hints is better than losing the listener; followers read the log
                 self._listening.clear()
                 self._log.exception("relay_failed")
             finally:
@@ -243,7 +246,7 @@ class RedisRelay:
         message = cast("dict[str, object] | None", await pubsub.get_message(timeout=_CHECK_SECONDS))
         if message is None:
             if self._pinged:
-                raise TimeoutError("Redis has not answered since it was asked whether it is there")
+                raise TimeoutError("Redis has not answered the last ping")
             self._pinged = True
             async with asyncio.timeout(4 * PATIENCE):
                 await pubsub.ping()  # pyright: ignore[reportUnknownMemberType]  # untyped there

@@ -1,4 +1,4 @@
-"""Claims turns without a worker while there is room, and knows the turns that run in this process."""
+"""Claims turns without a worker while there is room, and records the turns that run in this process."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from responsa_server.turns.runtime import repeated
 from responsa_server.turns.worker import Outcome, Run, WorkerParts
 
 _MOST_AT_ONCE: Final = 32
-# The part of its grace that a drain keeps for stopping and releasing turns that have not ended.
+# The part of the grace period in which a drain stops and releases open turns.
 _MARGIN_SECONDS: Final = 2.0
 _MARGIN_SHARE: Final = 0.25
 _RELEASE_PATIENCE_SECONDS: Final = 2.0
 _RELEASE_SECONDS: Final = 3.0
-# What a claim in flight gets at least to come back.
+# The least time that a claim in flight gets to return.
 _CLAIM_SECONDS: Final = 2.0
-# What runs get to stop when they are given up: an agent's stop and a last write, both bounded themselves.
+# The time in which released runs stop: an agent's stop and a last write, which both have their own limits.
 _GIVE_UP_SECONDS: Final = 5.0
 
 
@@ -50,7 +50,7 @@ class Claiming:
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to claim, where this process works."""
+        """Begin to claim, if this process runs turns."""
         if self._options.works:
             self._loop = asyncio.create_task(self._claim_again_and_again(), name="turns-claims")
 
@@ -59,13 +59,13 @@ class Claiming:
         self._wake.set()
 
     async def reserve(self) -> bool:
-        """Keep a place for a turn that is about to be accepted; False when there is none. `unreserve` gives it back."""
+        """Reserve a place for a turn that is about to be accepted; False if there is none. `unreserve` gives it back."""
         if not self._options.works:
             return False
         if self._room() <= 0 and len(self._running) < self._options.max_running:
             await (
                 self._looked.wait()
-            )  # the last places are kept by a claim in flight, which mostly finds nothing
+            )  # the last places are reserved by a claim in flight, which usually finds nothing
         if self._draining or self._room() <= 0:
             return False
         self._reserved += 1
@@ -78,7 +78,7 @@ class Claiming:
     def begin(
         self, claimed: ClaimedTurn, first: LogRow | None = None, *, watched: bool | None = None
     ) -> None:
-        """Run a turn that is claimed. first: event 1, where it was accepted here. Raises KeyError for a version that is not here."""
+        """Run a claimed turn. first: event 1, if it was accepted here. Raises KeyError for a version that this process lacks."""
         turn_id = claimed.claim.turn_id
         agent = self._agents.at(claimed.agent_version)
         before = self._running.get(turn_id)
@@ -95,13 +95,13 @@ class Claiming:
         task.add_done_callback(lambda done: self._ended(turn_id, run, done))
 
     def taken(self, turn_id: UUID, epoch: int) -> None:
-        """A turn has this epoch now: where it runs here under an older one, it stops."""
+        """A turn now has this epoch: if it runs here under an older one, it stops."""
         running = self._running.get(turn_id)
         if running is not None and running[0].claim.epoch < epoch:
             running[0].lose()
 
     def stop(self, turn_id: UUID, epoch: int) -> None:
-        """A turn has this epoch now: a worker that runs it under an older one stops, here and elsewhere."""
+        """A turn now has this epoch: a worker that runs it under an older one stops, here and elsewhere."""
         self.taken(turn_id, epoch)
         self._relay.tell_all(Taken(turn_id, epoch))
 
@@ -111,9 +111,9 @@ class Claiming:
         self._relay.tell_all(Work())
 
     async def drain(self, deadline: float) -> None:
-        """Claim nothing more, let what runs end for most of the grace, and release the rest for others to go on with.
+        """Claim no more turns, let running turns end for most of the grace period, and release the rest for other workers.
 
-        deadline: the grace's end, by the loop's clock. Even where the store does not answer it takes at most some seconds longer.
+        deadline: the end of the grace period, by the loop's clock. If the store does not respond, it takes at most some seconds longer.
         """
         loop = asyncio.get_running_loop()
         grace = max(deadline - loop.time(), 0.0)
@@ -121,7 +121,8 @@ class Claiming:
         self._draining = True
         self.wake()
         if self._loop is not None:
-            # A claim in flight is awaited: what it brings is begun, and released below. One that does not come brings nothing, and its turns' leases run out.
+            # The drain waits for a claim in flight: its turns begin, and are released below. A claim that
+            # does not return brings no turns, and their leases expire.
             await asyncio.wait({self._loop}, timeout=max(stop_at - loop.time(), _CLAIM_SECONDS))
             self._loop.cancel()
             self._loop = None
@@ -132,7 +133,7 @@ class Claiming:
             run.give_up()
         if tasks := [task for _, task in self._running.values()]:
             _, hanging = await asyncio.wait(tasks, timeout=_GIVE_UP_SECONDS)
-            for task in hanging:  # the store is away: their leases run out
+            for task in hanging:  # the store is unavailable: their leases expire
                 task.cancel()
             if hanging:
                 await asyncio.wait(hanging, timeout=_GIVE_UP_SECONDS)
@@ -184,7 +185,7 @@ class Claiming:
                 await self._claim()
             except Unavailable as error:
                 self._log.warning("turns_not_claimed", reason=error.reason.value)
-            except Exception:  # claiming must go on: the next round may do better
+            except Exception:  # claiming must continue: the next round may succeed
                 self._log.exception("turns_not_claimed")
             often = self._options.sweep_seconds / 2 if self._relay.away else self._options.sweep_seconds
             pause = often * random.uniform(0.8, 1.0)  # noqa: S311 - spreads workers
@@ -200,12 +201,13 @@ class Claiming:
             self._was_full = room <= 0
             if self._was_full:
                 return
-            # Not all of the room: a question that is accepted meanwhile begins at once.
+            # Not all of the room, so that a question that is accepted meanwhile begins at once.
             most = min(_MOST_AT_ONCE, (room + 1) // 2)
             self._reserved += most
             self._looked.clear()
             try:
-                # What goes on here is renewed here, also when the store was away for longer than a lease.
+                # Turns that run here are renewed here, even if the store was unavailable for longer than a
+                # lease.
                 here = [turn_id for turn_id, (run, _) in self._running.items() if run.goes_on]
                 claimed = await self._parts.turns.claim(
                     self._parts.hub.process, self._agents.versions, self._options.lease_seconds, most, here
@@ -233,6 +235,6 @@ class Claiming:
             try:
                 self.begin(one)
             except KeyError:
-                # Its version was given up while the claim was on its way: another process may still have it.
+                # Its version was removed here during the claim: another process may still have it.
                 self._log.warning("turn_given_back", turn=names.turn(turn_id), agent=one.agent_version)
                 await self._parts.turns.release([one.claim])

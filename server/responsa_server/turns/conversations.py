@@ -1,4 +1,4 @@
-"""Conversations: made, listed, renamed, deleted, read, and their citations verified."""
+"""Conversations: created, listed, renamed, deleted, read, and their citations verified."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATIENCE_SECONDS: Final = 5.0
 
 
 class Conversations:
-    """What callers do with conversations; they see their own alone."""
+    """The callers' operations on conversations; each caller sees only their own."""
 
     def __init__(self, store: ConversationStore, sources: Sources, new_id: NewId) -> None:
         self.store = store
@@ -29,7 +29,9 @@ class Conversations:
     async def create(
         self, who: Principal, title: str, labels: Mapping[str, str], request_id: UUID | None
     ) -> Conversation:
-        """Make a conversation; with title "" it is called after its time. Raises InvalidRequest, AlreadyExists (REQUEST_ID_REUSED)."""
+        """Create a conversation; without a title its creation time is its title. Raises InvalidRequest,
+        AlreadyExists (REQUEST_ID_REUSED).
+        """
         identity = self._new_id()
         return await repeated(
             lambda: self.store.create(who, identity, title, labels, request_id), _PATIENCE_SECONDS
@@ -50,7 +52,7 @@ class Conversations:
     async def verify(
         self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
     ) -> Sequence[tuple[Citation, Verdict]]:
-        """Hold each citation of a turn's answer, or of a message, against the documents as they are now; in the answer's order.
+        """Check each citation of a turn's answer, or of a message, against the current documents; in the answer's order.
 
         None for a refusal, a failure or a turn that has not ended. Raises NotFound.
         """
@@ -66,7 +68,8 @@ class Conversations:
     async def _verdicts(self, who: Principal, citations: Sequence[Citation]) -> Sequence[Verdict]:
         cited = [SourceRef(one.document_id, one.version, one.source) for one in citations]
         slices = await self._sources.sources(who.tenant_id, cited)
-        # A quote is valid if the version that search uses now contains it; the version that was read may exist only because of the citation.
+        # A quote is valid if the current searchable version contains it; the version that was read may exist
+        # only because of the citation.
         today = [
             SourceRef(one.document_id, found.current_version, one.source)
             for one, found in zip(cited, slices, strict=True)

@@ -16,7 +16,7 @@ from responsa_server.turns.hub import Hub
 from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
 
 _BACKLOG_ROWS: Final = 32
-# A seq that no log comes to: asks how a turn stands, and for no rows.
+# A seq beyond the end of any log: the read returns a turn's state and no rows.
 _BEYOND_ALL: Final = 2**53
 _POLL_ROWS: Final = 16
 _POLL_TURNS: Final = 1000
@@ -27,7 +27,8 @@ _PATIENCE_SECONDS: Final = 5.0
 _BEATS_A_HEARTBEAT: Final = 15
 _FOLLOWS_SECONDS: Final = 5.0
 FOLLOWED_FOR_SECONDS: Final = 10.0
-# Followers that a process sends away come back over as many seconds as they are thousands, so that they do not all come at once.
+# Disconnected followers return over as many seconds as there are thousands of them, so that they do not all
+# return at once.
 _RECONNECT_SECONDS_A_FOLLOWER: Final = 0.001
 _LONGEST_RECONNECT_SECONDS: Final = 2.0
 
@@ -46,7 +47,7 @@ class Following:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to look after followers."""
+        """Begin to check followers."""
         loops = {"turns-poll": self._poll, "turns-heartbeats": self._beat, "turns-followers": self._register}
         pause = min(self._options.poll_seconds / 2, _AGAIN_SECONDS)
         self._tasks = [
@@ -62,7 +63,7 @@ class Following:
         self._tasks = []
 
     def drain(self) -> None:
-        """Send every follower to another process, those too that still come."""
+        """Send every follower to another process, including those that arrive later."""
         count = self._hub.drain()
         self._spread = min(count * _RECONNECT_SECONDS_A_FOLLOWER, _LONGEST_RECONNECT_SECONDS)
 
@@ -75,7 +76,8 @@ class Following:
                     yield self._reconnect()
                     return
                 if mine.behind:
-                    # From here on everything is delivered again, so that what is committed while the log is read is not missed.
+                    # From here on all rows are delivered again, so that rows committed while the log is read
+                    # are not missed.
                     mine.behind = False
                     backlog = await repeated(
                         lambda: self._store.backlog(who, turn_id, cursor, _BACKLOG_ROWS),  # noqa: B023 - awaited in this round
@@ -138,19 +140,19 @@ class Following:
                     )
                     if look.end_seq is not None:
                         return await repeated(lambda: self._store.get(who, turn_id), _PATIENCE_SECONDS)
-                    if look.watched:  # a caller that waits counts as a follower
+                    if look.watched:  # a waiting caller counts as a follower
                         self._hub.watch(mine)
                     self._hub.read(turn_id, look.last_seq, look.queue_place)
                 if mine.leaving and not self._hub.runs(turn_id):
                     raise draining()
                 mine.take()
                 mine.beat, mine.news_at = False, loop_time()
-                leaving, mine.leaving = mine.leaving, False  # what runs here may still end here
+                leaving, mine.leaving = mine.leaving, False  # turns that run here may still end here
                 await mine.wait()
                 mine.leaving = mine.leaving or leaving
 
     async def register(self) -> None:
-        """Tell the store which watched turns are followed here. Raises Unavailable."""
+        """Record in the store which watched turns are followed here. Raises Unavailable."""
         if self._hub.draining:  # followers that are sent to another process count until they arrive there
             return
         async with self._registering:  # an older list must not be written after a newer one
@@ -163,7 +165,7 @@ class Following:
         return Reconnect(round(random.uniform(0.0, self._spread), 3))  # noqa: S311 - spreads callers, hides nothing
 
     async def _poll(self) -> None:
-        """Ask the log for all turns at once that are followed here and run elsewhere: each interval, and soon where something is missing."""
+        """Read the log for all turns that are followed here and run elsewhere: at each interval, and soon after a gap."""
         interval_ends = loop_time() + self._hub.poll_seconds
         while True:
             left = interval_ends - loop_time()

@@ -13,13 +13,14 @@ from responsa_server.domain.people import Principal
 from responsa_server.domain.relay import Committed, Interest, Relay
 from responsa_server.domain.turns import Cursor, LogRow, News
 
-# What a reader may leave lying before it is sent to the log. The rows are shared by a turn's readers, but every turn may have a slow one.
+# The limit of rows that wait for a reader; beyond it the reader must read the log. A turn's readers share the
+# rows, but every turn may have a slow reader.
 MAX_WAITING_ROWS: Final = 32
 MAX_WAITING_BYTES: Final = 8 * 1024
 # A process that begins to follow gets the last rows at once, up to this number and weight.
 _GREETING_ROWS: Final = 16
 _GREETING_BYTES: Final = 16 * 1024
-# Whether a turn had news so lately, in shares of the polling interval, that the log need not be asked.
+# How recently a turn must have had news, as a share of the polling interval, for its log to be skipped.
 _LATELY: Final = 0.1
 _INTEREST_INTERVALS: Final = 3
 _INTEREST_IDS: Final = 1000
@@ -27,7 +28,7 @@ _INTEREST_IDS: Final = 1000
 
 @dataclass(eq=False, slots=True)
 class Live:
-    """A turn that runs here: whose it is, and its rows from the one after begin_seq on."""
+    """A turn that runs here: its owner, and its rows from the one after begin_seq on."""
 
     turn_id: UUID
     tenant_id: str
@@ -42,7 +43,9 @@ class Live:
 
 @dataclass(slots=True)
 class _Remote:
-    """A turn that is followed here and runs elsewhere, or nowhere. cursor: all rows up to it were delivered or read; None until the first reader has read."""
+    """A turn that is followed here and runs elsewhere, or nowhere. cursor: all rows up to it were delivered
+    or read; None until the first reader has read.
+    """
 
     cursor: int | None = None
     heard_at: float = 0.0
@@ -79,9 +82,9 @@ class Subscription:
     ) -> None:
         self.turn_id = turn_id
         self.behind = behind
-        """Rows were missed, or it is unknown whether there are more: the log must be read."""
+        """Rows were missed, or may have been: the follower must read the log."""
         self.ended = False
-        """The terminal event is among the rows that were delivered."""
+        """The terminal event is among the delivered rows."""
         self.leaving = False
         """This process goes away."""
         self.beat = False
@@ -89,7 +92,7 @@ class Subscription:
         self.place = 0
         self.watched = False
         self.news_at = now
-        """When the follower last got something, by the loop's clock."""
+        """When the follower last received an item, by the loop's clock."""
         self._leave = leave
         self._rows = deque(rows)
         self._bytes = 0
@@ -115,7 +118,7 @@ class Subscription:
         self.wake()
 
     def recheck(self) -> None:
-        """Say that the log may hold more than was delivered."""
+        """Mark that the log may contain more rows than were delivered."""
         self.behind = True
         self.wake()
 
@@ -134,7 +137,7 @@ class Subscription:
         return rows
 
     async def wait(self) -> None:
-        """Wait until there is something to look at."""
+        """Wait until there is a change."""
         if self._rows or self.behind or self.ended or self.leaving or self.beat:
             return
         self._waiter = asyncio.get_running_loop().create_future()
@@ -145,9 +148,9 @@ class Subscription:
 
 
 class Hub:
-    """Knows the followers of every turn, the rows of those that run in this process, and the other processes that follow them.
+    """Holds the followers of every turn, the rows of turns that run in this process, and the other processes that follow them.
 
-    `stale` is set when the log should be asked at once.
+    `stale` is set when the log should be read at once.
     """
 
     def __init__(self, process: UUID, relay: Relay, poll_seconds: float, clock: Callable[[], float]) -> None:
@@ -163,12 +166,12 @@ class Hub:
         self._followers: dict[UUID, set[Subscription]] = {}
         self._live: dict[UUID, Live] = {}
         self._remote: dict[UUID, _Remote] = {}
-        # Processes that follow turns which do not run here: one of those turns may be claimed here in a moment.
+        # Processes that follow turns which do not run here: this process may claim one of those turns soon.
         self._expected: dict[UUID, dict[UUID, float]] = {}
 
     @property
     def poll_seconds(self) -> float:
-        """How long a turn that runs elsewhere may be silent before the log is asked."""
+        """How long a turn that runs elsewhere may be silent before its log is read."""
         return self._poll_seconds / 2 if self._relay.away else self._poll_seconds
 
     # Turns that run here.
@@ -182,7 +185,7 @@ class Hub:
         *,
         watched: bool | None = None,
     ) -> Live:
-        """A turn begins to run here, its log standing at last_seq. first: event 1, where it was accepted here. watched: None for unknown."""
+        """A turn begins to run here, with its log at last_seq. first: event 1, if it was accepted here. watched: None for unknown."""
         rows = [] if first is None else [first]
         begin_seq = last_seq - len(rows)
         live = Live(turn_id, who.tenant_id, who.user_id, begin_seq, last_seq, watched, rows=rows)
@@ -201,9 +204,9 @@ class Hub:
         return live
 
     def publish(self, live: Live, rows: Sequence[LogRow], *, ended: bool) -> None:
-        """Hand over rows that are committed, to followers here and in other processes. ended: the last of them holds the terminal event."""
+        """Deliver committed rows to followers here and in other processes. ended: the last of them holds the terminal event."""
         live.last_seq = rows[-1].last_seq
-        if not live.open:  # another worker has the turn now, and informs its followers
+        if not live.open:  # another worker has the turn now, and sends hints to its followers
             return
         live.rows.extend(rows)
         if ended:
@@ -213,7 +216,7 @@ class Hub:
         self._tell_interested(live, rows, ended=ended)
 
     def end(self, turn_id: UUID, row: LogRow) -> None:
-        """A turn was ended from outside its worker: hand its last row to the followers here."""
+        """A turn was ended from outside its worker: deliver its last row to the followers here."""
         live = self._live.get(turn_id)
         if live is not None:
             self._forget(live)
@@ -223,7 +226,7 @@ class Hub:
             self.offer(turn_id, (row,), ended=True)
 
     def close(self, live: Live) -> None:
-        """The turn no longer runs here. If it did not end, its followers go on with the log and hints of other processes."""
+        """The turn no longer runs here. If it did not end, its followers continue with the log and hints of other processes."""
         if not live.open:
             return
         self._forget(live)
@@ -258,15 +261,15 @@ class Hub:
                 continue
             new = process not in live.interested
             live.interested[process] = until
-            if new and live.rows:  # rows that were committed before its interest arrived
+            if new and live.rows:  # rows that were committed before its announcement arrived
                 self._relay.tell(process, Committed(turn_id, _greeting(live.rows), ended=False))
 
     # Followers.
 
     def subscribe(self, turn_id: UUID, who: Principal, after_seq: int) -> Subscription:
-        """Begin to follow. If the turn belongs to the caller and runs here, its committed rows are there at once; otherwise the log must be read first.
+        """Begin to follow. If the turn belongs to the caller and runs here, its committed rows are available at once; otherwise the log must be read first.
 
-        Subscribing comes before reading, so that nothing falls between the two.
+        Subscribing comes before reading, so that no row is missed between the two.
         """
         live = self._live.get(turn_id)
         known = (
@@ -287,7 +290,7 @@ class Hub:
         return subscription
 
     def watch(self, subscription: Subscription) -> None:
-        """The turn ends when it has no follower left: this follower counts."""
+        """The turn is cancelled when it has no follower left; this subscription counts as one."""
         if not subscription.watched:
             subscription.watched = True
             self.watching.set()
@@ -302,11 +305,11 @@ class Hub:
                 self._remote.pop(subscription.turn_id, None)
 
     def followed(self, turn_id: UUID) -> bool:
-        """Whether anybody follows it here."""
+        """Whether it has a follower here."""
         return turn_id in self._followers
 
     def runs(self, turn_id: UUID) -> bool:
-        """Whether it runs here, so that its followers hear of everything."""
+        """Whether it runs here, so that its followers receive every row."""
         return turn_id in self._live
 
     def watched(self) -> Sequence[UUID]:
@@ -316,7 +319,8 @@ class Hub:
     def read(self, turn_id: UUID, through_seq: int, place: int | None) -> bool:
         """A reader has read the log up to here. place: the turn's in its queue, None for unknown.
 
-        Returns whether it lags behind the other readers here. Rows that they read before are not delivered again, so it has to read on.
+        Returns whether it lags behind the other readers here. Rows that they read before are not delivered
+        again, so it must continue to read the log.
         """
         remote = self._remote.get(turn_id)
         if remote is None:
@@ -325,7 +329,7 @@ class Hub:
             self._set_place(turn_id, place)
         if remote.cursor is None:
             remote.cursor = through_seq
-        elif through_seq > remote.cursor:  # the other readers have not: ask for all of them
+        elif through_seq > remote.cursor:  # the other readers have not: read the log for all of them
             remote.due = True
             self.stale.set()
         return through_seq < remote.cursor
@@ -333,9 +337,10 @@ class Hub:
     # Rows from other processes and from the log.
 
     def offer(self, turn_id: UUID, rows: Sequence[LogRow], *, ended: bool) -> None:
-        """Committed rows from another process: handed over if they continue what is here; if they leave a hole, the log is read.
+        """Committed rows from another process: delivered if they continue the rows here; if they leave a gap, the log is read.
 
-        ended: the last of them holds the terminal event. Without rows nothing happens, not even an end: the reader that asked may have left, and another one may have come.
+        ended: the last of them holds the terminal event. Without rows nothing happens, not even an end: the
+        reader that asked may have left, and another one may have arrived.
         """
         remote = self._remote.get(turn_id)
         if remote is None or not rows:
@@ -362,7 +367,7 @@ class Hub:
             self.offer(turn_id, rows, ended=True)
 
     def due(self, *, all_of_them: bool) -> Sequence[Cursor]:
-        """The turns to read from the log: those with a gap, and at the end of an interval all without new rows."""
+        """The turns to read from the log: those with a gap, and at the end of an interval all turns without new rows."""
         silent = self._now() - _LATELY * self._poll_seconds
         found: list[Cursor] = []
         for turn_id, remote in self._remote.items():
@@ -374,7 +379,7 @@ class Hub:
         return found
 
     def still_due(self, cursors: Iterable[Cursor]) -> None:
-        """The log could not be asked for these."""
+        """The log of these turns could not be read."""
         for one in cursors:
             remote = self._remote.get(one.turn_id)
             if remote is not None:
@@ -397,7 +402,7 @@ class Hub:
                 follower.recheck()
 
     def gone(self, turn_ids: Iterable[UUID]) -> None:
-        """These turns were deleted: each follower reads the log and finds out."""
+        """These turns were deleted: each follower reads the log and gets the error."""
         for turn_id in turn_ids:
             for follower in self._followers.get(turn_id, ()):
                 follower.recheck()
@@ -413,7 +418,7 @@ class Hub:
             self._relay.tell_all(Interest(self.process, ids[first : first + _INTEREST_IDS]))
 
     def beat(self, silent_seconds: float) -> None:
-        """Make a heartbeat due for every follower that has got nothing for this long."""
+        """Make a heartbeat due for every follower that has received nothing for this long."""
         due = self._now() - silent_seconds
         for followers in self._followers.values():
             for follower in followers:
@@ -441,7 +446,7 @@ class Hub:
 
 
 def _greeting(rows: Sequence[LogRow]) -> Sequence[LogRow]:
-    """The last rows that together weigh little; one at least."""
+    """The last rows up to a total weight; at least one."""
     weight = 0
     first = len(rows)
     while first > 0 and len(rows) - first < _GREETING_ROWS:

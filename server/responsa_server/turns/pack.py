@@ -1,4 +1,4 @@
-"""From gathered events to rows of the log, and the merging of deltas while a writer lags. Pure."""
+"""Turns collected events into rows of the log, and merges deltas while a writer lags. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.turns import Ending, FrameCodec, LogRow, OpenTurn
 
-# A frame on the wire is at most 256 KiB; a row's events weigh at most half of that, and so leave room for their envelopes.
+# A frame on the wire is at most 256 KiB; a row's events take at most half of that, and so leave room for
+# their envelopes.
 MAX_ROW_BYTES: Final = 128 * 1024
 MAX_ROW_EVENTS: Final = 256
 _ENVELOPE_BYTES: Final = 64
@@ -30,14 +31,14 @@ _ENVELOPE_BYTES: Final = 64
 
 @dataclass(slots=True)
 class Happened:
-    """An event and when it happened; deltas keep no time."""
+    """An event and its time; deltas have no time."""
 
     time: datetime | None
     event: Event
 
 
 def utf8_length(text: str) -> int:
-    """How many bytes a text has."""
+    """The length of a text in bytes."""
     return len(text) if text.isascii() else len(text.encode())
 
 
@@ -52,7 +53,7 @@ def merged(before: Event, after: Event, most_bytes: int = MAX_DELTA_BYTES) -> De
 
 
 def number(first_seq: int, attempt: int, events: Iterable[Happened]) -> Sequence[NumberedEvent]:
-    """Give events their places in the log, from first_seq on."""
+    """Number the events for the log, from first_seq on."""
     return [
         NumberedEvent(seq, attempt, None if isinstance(one.event, Delta) else one.time, one.event)
         for seq, one in enumerate(events, first_seq)
@@ -60,7 +61,7 @@ def number(first_seq: int, attempt: int, events: Iterable[Happened]) -> Sequence
 
 
 def pack(codec: FrameCodec, turn_id: UUID, events: Sequence[NumberedEvent]) -> Sequence[LogRow]:
-    """Rows over the events, contiguous: deltas only or no deltas each, none larger than a frame may be."""
+    """Contiguous rows over the events: each has only deltas or no deltas, and none is larger than a frame may be."""
     rows: list[LogRow] = []
     group: list[NumberedEvent] = []
     weight = 0
@@ -94,7 +95,7 @@ def ending(codec: FrameCodec, turn: OpenTurn, time: datetime, terminal: Terminal
 
 
 def _weight(event: Event) -> int:
-    """About how many bytes an event takes on the wire."""
+    """The approximate size of an event on the wire, in bytes."""
     match event:
         case Cited(citation=one):
             return 4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote).encode())

@@ -1,4 +1,4 @@
-"""What the parts of turns share: the process that they run in, and work that is repeated."""
+"""The shared parts of turns: the process in which they run, and repeated work."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _logger() -> FilteringBoundLogger:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What turns take from their process: ids, the codec of the log, options, the time, faults to inject, and the logger."""
+    """The process's objects that turns use: ids, the codec of the log, options, the time, faults to inject, and the logger."""
 
     new_id: NewId
     codec: FrameCodec
@@ -77,6 +77,6 @@ async def keep_going(
             await work()
         except Unavailable as error:
             log.warning(f"{loop}_unavailable", reason=error.reason.value)
-        except Exception:  # the next round may do better
+        except Exception:  # the next round may succeed
             log.exception(f"{loop}_failed")
         await asyncio.sleep(pause_seconds)

@@ -51,7 +51,9 @@ def _nothing() -> None:
 
 
 class Turns:
-    """The turns of this process: those that its callers ask for, and those that it runs. `start` before use, `drain` and `close` at the end."""
+    """The turns of this process: those that its callers ask for, and those that it runs. `start` before use,
+    `drain` and `close` at the end.
+    """
 
     def __init__(
         self,
@@ -90,7 +92,7 @@ class Turns:
         return self._process
 
     async def start(self) -> None:
-        """Make room in the log, and begin to listen, to write, to look after followers and to claim. Raises Unavailable."""
+        """Create partitions for the log, and begin to listen, to write, to check followers and to claim. Raises Unavailable."""
         await self.store.make_partitions(self._runtime.options.partition_days_ahead)
         await self._relay.start(self._process, self._heard)
         self._writer.start()
@@ -115,10 +117,11 @@ class Turns:
     ) -> Accepted:
         """Accept a question, or attach to the turn that this request_id has.
 
-        It runs here where there is room, else on whichever worker takes it; where its conversation is busy it does as question.on_busy says. Nothing is left
-        behind by an error. When the caller leaves, what was begun goes on. Raises InvalidRequest and NotFound (conversation, collection, agent, and what the
-        agent itself has against the question: see `Agent.admit`), AlreadyExists (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL,
-        OVERLOADED), Unavailable (DRAINING, PART_UNAVAILABLE).
+        It runs here if there is room, else on any worker; if its conversation is busy, question.on_busy
+        decides. An error leaves no rows. When the caller disconnects, work that has begun continues. Raises
+        InvalidRequest and NotFound (conversation, collection, agent, and the agent's own objections to the
+        question: see `Agent.admit`), AlreadyExists (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY),
+        Exhausted (QUEUE_FULL, OVERLOADED), Unavailable (DRAINING, PART_UNAVAILABLE).
         """
         _check(question)
         return await self._background.run(
@@ -128,31 +131,34 @@ class Turns:
     def follow(self, who: Principal, turn_id: UUID, after_seq: int = 0) -> AsyncGenerator[Followed, None]:
         """The rows of a turn's log that end after after_seq, each once, in order, as they are committed, with heartbeats between; the first may begin before it.
 
-        Ends after the row with the terminal event; after a `Snapshot` where the log was pruned; after a `Reconnect` when this process goes away. Raises NotFound,
-        InvalidRequest (AFTER_SEQ_BEYOND_END), Unavailable; following again after the last row's last_seq misses nothing.
+        Ends after the row with the terminal event; after a `Snapshot` if the log was pruned; after a
+        `Reconnect` when this process shuts down. Raises NotFound, InvalidRequest (AFTER_SEQ_BEYOND_END),
+        Unavailable; a follower that resumes after the last row's last_seq misses nothing.
         """
         return self._following.follow(who, turn_id, after_seq)
 
     def left(self, who: Principal, turn_id: UUID) -> None:
-        """A client left its stream of a turn. A watched turn that has no follower some seconds later is cancelled."""
+        """A client left its stream of a turn. A watched turn without a follower some seconds later is cancelled."""
         if not self._hub.draining:
             self._left.start(self._cancel_when_unfollowed(who, turn_id))
 
     async def cancel(self, who: Principal, turn_id: UUID) -> Turn:
-        """End a turn that has not ended, and stop what works on it. Its owner may, and administrators of the tenant.
+        """End a turn that has not ended, and stop its worker. Its owner may, and administrators of the tenant.
 
-        Returns the turn with the terminal event that won. When the caller leaves, the turn is cancelled all the same. Raises NotFound, Unavailable.
+        Returns the turn with the terminal event that won. When the caller disconnects, the turn is still
+        cancelled. Raises NotFound, Unavailable.
         """
         return await self._background.run(self._cancel(who, turn_id))
 
     async def wait(self, who: Principal, turn_id: UUID) -> Turn:
-        """The turn, once it has ended, wherever it runs. Raises NotFound, and Unavailable (DRAINING) when this process goes away before."""
+        """The turn, once it has ended, wherever it runs. Raises NotFound, and Unavailable (DRAINING) if this process shuts down before."""
         return await self._following.wait(who, turn_id)
 
     async def drain(self, grace_seconds: float) -> None:
-        """Take no new questions, send followers elsewhere, let what runs end within most of the grace, and release the rest for other workers.
+        """Refuse new questions, send followers elsewhere, let running turns end within most of the grace period, and release the rest for other workers.
 
-        Where the store does not answer it takes some seconds longer than the grace, and no more; what could not be released is taken when its lease has run out.
+        If the store does not respond, it takes some seconds longer than the grace period, and no more; turns
+        that could not be released are claimed when their leases have expired.
         """
         deadline = loop_time() + grace_seconds
         self._following.drain()
@@ -162,9 +168,9 @@ class Turns:
         await self._claiming.drain(deadline)
 
     async def close(self) -> None:
-        """Stop all that is left here. What still runs is released."""
+        """Stop everything that is left here. Running turns are released."""
         await self.drain(0.0)
-        # A server that goes away cancels nothing for having sent its followers away.
+        # A server that shuts down sends its followers away itself, so it cancels no turn because of that.
         await self._left.cancel()
         for loop in self._loops:
             loop.cancel()
@@ -186,7 +192,8 @@ class Turns:
                 agent = await repeated(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
             await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
         except (NotFound, InvalidRequest):
-            # An accepted turn stays valid, even if its agent or what its parameters name has gone since.
+            # An accepted turn stays valid, even if its agent or a record that its parameters name has been
+            # deleted since.
             known = None if request_id is None else await self.store.find(who, question, request_id)
             if known is None:
                 raise
@@ -243,7 +250,7 @@ class Turns:
         accepted = await repeated(work, _PATIENCE_SECONDS)
         for ended in accepted.ended:
             self._ended(ended)
-        # An earlier try, whose answer was lost, may have ended these; the last try cannot know.
+        # An earlier try, whose response was lost, may have ended these; the last try cannot know.
         for other in interrupted - {one.turn_id for one in accepted.ended}:
             self._background.start(self._stop_interrupted(who, other))
         if accepted.attached:
@@ -265,7 +272,8 @@ class Turns:
             )
             self._claiming.begin(claimed, row, watched=watched)
         elif accepted.state is TurnState.PENDING:
-            # The caller follows in a moment: the worker that claims the turn should know from the first event on.
+            # The caller follows in a moment: the worker that claims the turn should know it from the first
+            # event on.
             self._relay.tell_all(Interest(self._process, (turn_id,)))
             self._relay.tell_all(Work())
             self._claiming.wake()
@@ -274,7 +282,7 @@ class Turns:
     async def _stop_interrupted(self, who: Principal, turn_id: UUID) -> None:
         try:
             turn = await self.store.get(who, turn_id)
-        except (NotFound, Unavailable):  # its worker finds out when it renews the lease
+        except (NotFound, Unavailable):  # its worker notices when it renews the lease
             return
         if turn.state is TurnState.CANCELLED:
             self._claiming.stop(turn_id, turn.epoch)
@@ -291,7 +299,8 @@ class Turns:
             self._log.info("turn_cancelled", turn=names.turn(turn_id), tenant=who.tenant_id)
             self._ended(done.ended)
         elif done.turn.state is TurnState.CANCELLED:
-            # Cancelled by an earlier call, or by a try of this one whose answer was lost: its worker may not know yet.
+            # Cancelled by an earlier call, or by a try of this one whose response was lost: its worker may
+            # not know yet.
             self._claiming.stop(turn_id, done.turn.epoch)
         return done.turn
 
@@ -309,12 +318,13 @@ class Turns:
 
     async def _cancel_when_unfollowed(self, who: Principal, turn_id: UUID) -> None:
         await asyncio.sleep(self._runtime.options.disconnect_seconds)
-        # Those whom a process that goes away has sent on are not there yet: it cancels nothing.
+        # Followers that a draining process has sent away have not arrived elsewhere yet, so it cancels
+        # nothing.
         if self._hub.draining or self._hub.followed(turn_id):
             return
         end = self._ending(CancelCause.DISCONNECT)
         try:
-            # What this process said of itself before may be older than the caller's leaving.
+            # The earlier report of this process may be older than the caller's disconnect.
             await self._following.register()
             ended = await repeated(lambda: self.store.cancel_unfollowed(who, turn_id, end), _PATIENCE_SECONDS)
         except Unavailable as error:

@@ -1,4 +1,4 @@
-"""The settings of turns, `turns`: how long, how many, how they are kept alive."""
+"""The settings of turns, `turns`: time limits, numbers, and leases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from responsa_server.domain.events import MAX_DELTA_BYTES
 
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
-    """What an operator may set. The bounds hold where settings are read; tests make quicker ones directly."""
+    """The settings that an operator may change. The bounds apply where settings are read; tests create shorter times directly."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -126,10 +126,11 @@ class TurnSettings:
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions(TurnSettings):
-    """The settings, and what else the turns of one process need to know.
+    """The settings, and the other options for the turns of one process.
 
-    works: whether this process runs turns; otherwise it accepts and follows them only. poll_seconds: how often the log is asked for turns that run elsewhere and
-    were silent. merge_bytes: neighbouring deltas become one of at most this length while a commit is in flight; 0 leaves each as it was.
+    works: whether this process runs turns; otherwise it only accepts and follows them. poll_seconds: how
+    often the log is read for silent turns that run elsewhere. merge_bytes: neighbouring deltas become one of
+    at most this length while a commit is in flight; 0 disables merging.
     """
 
     works: bool = True

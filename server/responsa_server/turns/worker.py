@@ -1,4 +1,4 @@
-"""Runs one claimed turn: its agent, its time limit, its end, and what it leaves behind when it is taken away."""
+"""Runs one claimed turn: its agent, its time limit, its end, and its state when it is taken away."""
 
 from __future__ import annotations
 
@@ -45,37 +45,37 @@ from responsa_server.turns.hub import Hub, Live
 from responsa_server.turns.runtime import Runtime, repeated
 from responsa_server.turns.writer import LogWriter, Start, TurnWriter
 
-# Seconds that an agent has to stop. After them it is left behind, and can write nothing any more.
+# Seconds that an agent has to stop. After that it is left behind, and can write nothing.
 _STOP_SECONDS: Final = 2.0
-# What a turn that is given up gets to write down what it has gathered, so that less is done again.
+# The time in which a turn that is given up writes its collected events, so that less work is repeated.
 _LAST_WORDS_SECONDS: Final = 0.5
 _HISTORY_PATIENCE_SECONDS: Final = 60.0
 _BOOK_PATIENCE_SECONDS: Final = 10.0
 _TITLE_CHARACTERS: Final = 60
-_CUT_OFF_CONTENT: Final = "The turn ended while this tool was called, so nobody knows whether it was done."
+_CUT_OFF_CONTENT: Final = "The turn ended during this tool call, so its outcome is unknown."
 
 
 class Outcome(Enum):
-    """What became of a run."""
+    """The outcome of a run."""
 
     ENDED = auto()
     PROMOTED = auto()
-    """Ended, and a turn that waited for it must be claimed."""
+    """It ended, and a turn that waited for it must be claimed."""
     LOST = auto()
-    """Taken away: another epoch has it, or it was ended from outside."""
+    """It was taken away: another epoch has it, or it was ended from outside."""
     ABANDONED = auto()
-    """Nothing could be written any more; its lease runs out."""
+    """Writing was no longer possible; its lease expires."""
     GIVEN_UP = auto()
-    """Stopped by `give_up`, and still held: it must be released."""
+    """It was stopped by `give_up`, and still held: it must be released."""
 
 
 class _GivenUp(Exception):
-    """The turn is to go to another worker."""
+    """The turn must go to another worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """What all runs of a process share."""
+    """The objects that all runs of a process share."""
 
     turns: TurnStore
     conversations: ConversationStore
@@ -85,10 +85,10 @@ class WorkerParts:
 
 
 class Run:
-    """One turn under one epoch. `run` is the whole life of a task and belongs to no call, so the caller may leave."""
+    """One turn under one epoch. `run` is the whole life of a task and belongs to no call, so the caller may disconnect."""
 
     def __init__(self, parts: WorkerParts, agent: Agent, claimed: ClaimedTurn, live: Live) -> None:
-        """live: the turn as the hub knows it."""
+        """live: the turn in the hub."""
         self._parts = parts
         self._agent = agent
         self._claimed = claimed
@@ -100,7 +100,7 @@ class Run:
             self._meter.add(checkpoint.usage)
         self._open_calls = {call_id for call_id, tool in claimed.tools.items() if tool.outcome is None}
         self._stop: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-        # Set with the error of an event that could not be taken.
+        # Set with the error of an event that could not be stored.
         self._refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._stopping = False
         self._cut_off: list[ModelUsed] = []
@@ -112,7 +112,7 @@ class Run:
 
     @property
     def claim(self) -> Claim:
-        """The hold on the turn."""
+        """The claim on the turn."""
         return self._claimed.claim
 
     @property
@@ -146,7 +146,7 @@ class Run:
         """See `WriterOwner.fail`."""
         if not self._stop.done():
             self._stop.set_result(reason)
-        elif isinstance(reason, TurnLost):  # outweighs the earlier reason, as long as that was not read
+        elif isinstance(reason, TurnLost):  # replaces the earlier reason, as long as that was not read
             self._stop = asyncio.get_running_loop().create_future()
             self._stop.set_result(reason)
 
@@ -164,7 +164,7 @@ class Run:
         except TurnLost:
             outcome = Outcome.LOST
         except Unavailable as error:
-            # The lease runs out and a worker, here or elsewhere, takes it over.
+            # The lease expires and a worker, here or elsewhere, claims the turn.
             self._log.error("turn_abandoned", reason=error.reason.value)
         finally:
             self._writer.stop(hold=outcome is Outcome.GIVEN_UP)
@@ -175,11 +175,11 @@ class Run:
         return outcome
 
     def let_go(self) -> None:
-        """Keep the lease of a turn that was given up no longer."""
+        """Stop renewing the lease of a turn that was given up."""
         self._writer.stop()
 
     async def book(self) -> None:
-        """Record the usage that no checkpoint has."""
+        """Record the usage that no checkpoint contains."""
         spent = self.spent
         if spent == Usage():
             return
@@ -189,23 +189,23 @@ class Run:
             self._log.error("usage_not_booked", reason=error.reason.value)
 
     async def _last_words(self) -> Outcome:
-        """Write what was gathered, so that the next worker repeats less."""
+        """Write the collected events, so that the next worker repeats less."""
         try:
             async with asyncio.timeout(_LAST_WORDS_SECONDS):
                 await self._writer.flush()
         except TurnLost:
             return Outcome.LOST
-        except Exception as error:  # it is left to another worker in any case
+        except Exception as error:  # another worker continues the turn in any case
             self._log.warning("turn_given_up_unwritten", error=type(error).__name__)
         return Outcome.GIVEN_UP
 
     def _metered(self, failed: Failed) -> Failed:
-        """A failure with what the turn has cost and had to do without until then."""
+        """A failure with the turn's cost and fallbacks until then."""
         fallbacks = failed.fallbacks or self._meter.fallbacks
         return replace(failed, usage=self._meter.usage, fallbacks=fallbacks)
 
     def _report_open_calls(self) -> None:
-        """Report what the cut-off calls of models cost, and that the outcome of open tool calls is unknown. Raises TurnLost, Unavailable."""
+        """Report the cost of interrupted model calls, and that the outcome of open tool calls is unknown. Raises TurnLost, Unavailable."""
         tools = [
             ToolReturned(call_id, ToolOutcome.UNKNOWN, _CUT_OFF_CONTENT)
             for call_id in sorted(self._open_calls)
@@ -215,12 +215,12 @@ class Run:
                 self._writer.put(event)
             except (TurnLost, Unavailable):
                 raise
-            except Exception as error:  # an event could not be stored: only the end can be written any more
+            except Exception as error:  # an event could not be stored: only the end can still be written
                 self._log.warning("calls_not_reported", error=type(error).__name__)
                 return
 
     async def _answer(self) -> Terminal:
-        """The event that ends the turn. Raises TurnLost, _GivenUp, and Unavailable when nothing can be written any more."""
+        """The event that ends the turn. Raises TurnLost, _GivenUp, and Unavailable when writing is no longer possible."""
         claimed, turn_id = self._claimed, self.claim.turn_id
         if claimed.attempt > 1:
             kept = claimed.checkpoint
@@ -253,7 +253,7 @@ class Run:
         except ResponsaError as error:
             if (
                 self._stop.done() and self._stop.result() is error
-            ):  # not the agent's fault: nothing can be written
+            ):  # not the agent's fault: writing is not possible
                 raise
             return failed(error)
         except (TurnLost, _GivenUp):
@@ -272,7 +272,7 @@ class Run:
     async def _end_agent(self, agent: asyncio.Task[Terminal]) -> None:
         if agent.done():
             if not agent.cancelled():
-                agent.exception()  # what it raised is known, or does not matter any more
+                agent.exception()  # its error is known, or no longer matters
             return
         self._stopping = True
         agent.cancel()
@@ -307,7 +307,9 @@ class Run:
         return await self._agent.answer(task, self._emit)
 
     def _emit(self, event: AgentEvent) -> None:
-        """Hand an event of the agent's to the log. Once the agent is being stopped, only the cost of its models' calls is kept, for `_report_open_calls`."""
+        """Pass an event of the agent to the log. Once the agent is being stopped, only the cost of its
+        models' calls is kept, for `_report_open_calls`.
+        """
         if self._stopping:
             if isinstance(event, ModelUsed):
                 self._cut_off.append(event)
@@ -324,7 +326,7 @@ class Run:
             self._open_calls.discard(event.call_id)
 
     async def _finish(self, terminal: Terminal) -> bool:
-        # Ids are made once, so that a repetition writes the same messages.
+        # Ids are created once, so that a repetition writes the same messages.
         ids = [self._parts.runtime.new_id(), self._parts.runtime.new_id()]
 
         async def end(with_event: Terminal) -> bool:
@@ -360,7 +362,7 @@ class Run:
 
 
 def _log_late_end(agent: asyncio.Task[Terminal], log: FilteringBoundLogger) -> None:
-    """Log how an agent that was left behind ended; otherwise asyncio would log its error as never retrieved."""
+    """Log the error of an agent that was left behind; otherwise asyncio would log it as never retrieved."""
     error = None if agent.cancelled() else agent.exception()
     if error is None:
         log.info("agent_ended_late")
@@ -371,9 +373,9 @@ def _log_late_end(agent: asyncio.Task[Terminal], log: FilteringBoundLogger) -> N
 def conclude(
     terminal: Terminal, encoded: bytes, question: Question, new_id: NewId, *, titles: bool = True
 ) -> Conclusion:
-    """An answer and a refusal leave question and reply in the conversation; what failed or was cancelled leaves nothing there.
+    """An answer and a refusal add question and reply to the conversation; a failed or cancelled turn adds nothing.
 
-    titles: whether the question becomes the title of a conversation without one; otherwise the conversation keeps its time as its title.
+    titles: whether the question becomes the title of a conversation without one; otherwise its creation time stays its title.
     """
     match terminal:
         case Answered():
@@ -396,7 +398,7 @@ def conclude(
 
 
 def title_of(question: str) -> str:
-    """A title for a conversation that begins with this question: its beginning, of whole words where it has any, at most 200 bytes."""
+    """A title for a conversation that begins with this question: its first words, at most 200 bytes, and whole words if possible."""
     text = " ".join(question.split())
     if len(text) > _TITLE_CHARACTERS:
         cut = text[: _TITLE_CHARACTERS - 1]
@@ -408,12 +410,12 @@ def title_of(question: str) -> str:
 
 
 def failed(error: ResponsaError) -> Failed:
-    """A turn that an error ended. Asking again can help where the error lies in the moment and not in the question."""
+    """A turn that an error ended. Asking again can help if the error depends on the moment and not on the question."""
     return Failed(error, isinstance(error, (Unavailable, Exhausted, DeadlinePassed)))
 
 
 def worker_lost(turn_id: UUID, losses: int) -> Failed:
-    """So many workers were lost over the turn, one after the other, that it is given to no other."""
+    """The turn has lost its worker so often, in succession, that no other worker gets it."""
     message = (
         f"{losses} workers were lost while they answered; ask again, in other words if it happens again."
     )
@@ -431,7 +433,7 @@ def time_limit(turn_id: UUID, limit_seconds: float) -> Failed:
 
 
 def unexpected(turn_id: UUID) -> Failed:
-    """An error that no rule covers. The server's log has it under the turn's name."""
+    """An error without a specific rule. The server's log contains it under the turn's name."""
     message = "Something went wrong. Please try again."
     error = ResponsaError(Reason.INTERNAL, message, {"call_id": names.turn(turn_id)})
     return Failed(error, retriable=True)

@@ -1,4 +1,6 @@
-"""The way into the log: a running turn gathers what its agent emits; the one writer of the process commits what gathers over all turns, batch after batch."""
+"""The way into the log: a running turn collects its agent's events; the single writer of the process commits
+them for all turns, batch after batch.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ from responsa_server.domain.turns import (
 from responsa_server.turns.pack import Happened, merged, number, pack, utf8_length
 from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
 
-# Far above the size of any regular event. A larger one would make rows that no frame holds, and so a turn that cannot be read.
+# Far above the size of any regular event. A larger one would make rows that fit into no frame, and a turn
+# that cannot be read.
 MAX_EVENT_BYTES: Final = 64 * 1024
 # How long a write is repeated. Far beyond a lease: a worker that takes the turn over ends the repetition by its epoch.
 _PATIENCE_SECONDS: Final = 60.0
@@ -34,10 +37,11 @@ _PATIENCE_SECONDS: Final = 60.0
 _MOST_TURNS: Final = 512
 # Leases renewed in one statement.
 _MOST_LEASES: Final = 1000
-# How often a turn without news is looked after, so that its worker notices in time that it was taken or cancelled, without any hint.
+# How often the writer checks a turn without news, so that its worker notices without a hint that it was
+# claimed or cancelled.
 _LONGEST_SILENCE: Final = 1.0
 _RENEWALS_A_LEASE: Final = 3
-# From so many turns on, fewer and fuller commits spare the database more than they cost a reader.
+# From this number of turns on, fewer and larger commits save the database more than they cost a reader.
 _BUSY_TURNS: Final = 200
 _BUSIEST_TURNS: Final = 800
 _SHORTEST_WINDOW: Final = 0.005
@@ -48,7 +52,7 @@ _LONGEST_PAUSE: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a turn's writer begins: the seq of the last committed event, the attempt, the bytes of text that stand, the usage that is booked."""
+    """The start of a turn's writer: the seq of the last committed event, the attempt, the bytes of valid text, and the recorded usage."""
 
     last_seq: int
     attempt: int
@@ -61,7 +65,7 @@ class EventTooLarge(ValueError):
 
 
 class Finish(Protocol):
-    """Ends a turn in the store: `TurnStore.finish`, with whatever surrounds it."""
+    """Ends a turn in the store: `TurnStore.finish`, with the calls around it."""
 
     async def __call__(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
         """See `TurnStore.finish`."""
@@ -69,7 +73,7 @@ class Finish(Protocol):
 
 
 class WriterOwner(Protocol):
-    """The running turn that a `TurnWriter` writes for."""
+    """The running turn for which a `TurnWriter` writes."""
 
     @property
     def usage(self) -> Usage:
@@ -81,14 +85,12 @@ class WriterOwner(Protocol):
         ...
 
     def fail(self, reason: Exception) -> None:
-        """Called once, when nothing more can be written: with TurnLost, with Unavailable when the store stayed away too long, or with the error of an event
-        that cannot be stored.
-        """
+        """Called once, when writing is no longer possible: with TurnLost, with Unavailable when the store stayed away too long, or with the error of an event that cannot be stored."""
         ...
 
 
 class TurnWriter:
-    """Gathers one turn's events, from the one after `start` on. While a batch is in flight, neighbouring deltas become one of at most `merge_bytes`."""
+    """Collects one turn's events, from the one after `start` on. During a batch in flight, neighbouring deltas become one of at most `merge_bytes`."""
 
     __slots__ = (
         "_barriers",
@@ -127,7 +129,7 @@ class TurnWriter:
         self.last_seq = start.last_seq
         """The seq of the last event that is known to be committed."""
         self.booked = start.usage
-        """What the last checkpoint that is known to be committed has counted."""
+        """The usage in the last checkpoint that is known to be committed."""
         self.committed_at = loop_time()
         """When the lease was last renewed, by the loop's clock."""
         self.queued = False
@@ -150,12 +152,10 @@ class TurnWriter:
         self._failed: Exception | None = None
         self._outcome: asyncio.Future[None] | None = None
 
-    # What the agent's side calls.
+    # The methods that the agent's side calls.
 
     def put(self, event: AgentEvent) -> None:
-        """Take an event, milestone or barrier, to be written after all before it. Raises what nothing can be written for any more; EventTooLarge, or what the
-        codec has against a call's arguments, for an event that is then not taken.
-        """
+        """Take an event, milestone or barrier, to be written after all earlier ones. Raises the error that ended writing; EventTooLarge, or the codec's error about a call's arguments, for an event that is then not taken."""
         if self._failed is not None:
             raise self._failed
         if isinstance(event, Delta):
@@ -198,19 +198,20 @@ class TurnWriter:
             self._process_writer.ready(self)
 
     async def flush(self) -> None:
-        """Wait until all that was put is committed. Raises as `put` does."""
+        """Wait until all earlier events are committed. Raises as `put` does."""
         while self._in_flight is not None or self._pending or self._checkpoint is not None:
             await self._next_outcome()
 
     async def finish(
         self, terminal: Terminal, conclude: Callable[[bytes], Conclusion], write: Finish
     ) -> bool:
-        """End the turn: what is gathered, the terminal event and its conclusion, in one transaction, after the batch in flight. Returns what write does.
+        """End the turn: the collected events, the terminal event and its conclusion, in one transaction, after the batch in flight. Returns what write does.
 
-        conclude gets the terminal event's bytes. It may be called again, with another terminal event, when it raised anything but TurnLost or
-        Unavailable: what was gathered and could not be stored is left out then.
+        conclude gets the terminal event's bytes. If it raised an error other than TurnLost or Unavailable, it
+        may be called again with another terminal event: collected events that could not be stored are then
+        left out.
         """
-        if self._tools and self._failed is None:  # the ledger is written by appends alone
+        if self._tools and self._failed is None:  # only appends write the ledger
             await self.flush()
         self._closing = True
         while self._in_flight is not None and self._failed is None:
@@ -229,20 +230,22 @@ class TurnWriter:
         return promoted
 
     def stop(self, *, hold: bool = False) -> None:
-        """Gather nothing more. A commit in flight may still come through; the epoch decides. hold: the lease is kept, until this is called again without."""
+        """Gather nothing more. A commit in flight may still succeed; the epoch decides. hold: the lease is
+        renewed until a call without it.
+        """
         self._closing = True
         if not hold:
             self._process_writer.leave(self)
 
-    # What the process's writer calls.
+    # The methods that the process's writer calls.
 
     @property
     def silent(self) -> bool:
-        """Whether nothing is on its way that would put the lease off."""
+        """Whether no write is in flight that would extend the lease."""
         return self._in_flight is None
 
     def take(self) -> Append | None:
-        """The append to commit next: the one that failed before, otherwise all that was gathered; None if there is nothing."""
+        """The append to commit next: the one that failed before, otherwise all collected events; None if there are none."""
         self.queued = False
         if self._closing and self._in_flight is None:
             return None
@@ -275,7 +278,7 @@ class TurnWriter:
         self._wake()
 
     def fail(self, error: Exception) -> None:
-        """The append that was taken is not in the log, and nothing more will be."""
+        """The append that was taken is not in the log, and no later one will be."""
         if self._failed is not None:
             return
         self._failed = error
@@ -285,7 +288,7 @@ class TurnWriter:
         self._owner.fail(error)
 
     def _check_size(self, event: ToolCalled | ToolReturned) -> None:
-        """Only the size on the wire counts for data from outside: an argument may take many times the bytes there that it took in JSON."""
+        """For data from outside, only the size on the wire counts: an argument may take many times more bytes there than in JSON."""
         size = len(self._runtime.codec.encode(self.claim.turn_id, 0, 1, [NumberedEvent(1, 1, None, event)]))
         if size > MAX_EVENT_BYTES:
             raise EventTooLarge(f"an event of {size} bytes: {type(event).__name__}")
@@ -310,9 +313,9 @@ class TurnWriter:
 
 
 def window(open_turns: int) -> float:
-    """Seconds from one commit's start to the next one's, at least: none below 200 turns, then 5 ms, growing to 50 ms at 800.
+    """The least time in seconds from one commit's start to the next: none below 200 turns, then 5 ms, growing to 50 ms at 800.
 
-    A frame costs a reader's stream as much whether it holds one event or ten: what is saved here is saved there once more.
+    A frame costs a reader's stream the same with one event or ten, so fewer commits also save work there.
     """
     if open_turns < _BUSY_TURNS:
         return 0.0
@@ -321,13 +324,17 @@ def window(open_turns: int) -> float:
 
 
 def _silence(lease_seconds: float, open_turns: int) -> float:
-    """How long a turn may go without a commit before its lease is renewed. Very many silent turns would be a load themselves: then only the lease counts."""
+    """How long a turn may go without a commit before its lease is renewed. With very many silent turns,
+    frequent renewals would be a load themselves: then only the lease counts.
+    """
     of_lease = lease_seconds / _RENEWALS_A_LEASE
     return of_lease if open_turns > _MOST_LEASES else min(of_lease, _LONGEST_SILENCE)
 
 
 class LogWriter:
-    """Commits what running turns gather, one batch after the other, and keeps their leases alive. `start` before use, `close` at the end."""
+    """Commits the collected events of running turns, one batch after the other, and renews their leases.
+    `start` before use, `close` at the end.
+    """
 
     def __init__(self, store: TurnStore, runtime: Runtime) -> None:
         self._store = store
@@ -348,34 +355,34 @@ class LogWriter:
         ]
 
     async def close(self) -> None:
-        """Stop. A commit in flight may still come through."""
+        """Stop. A commit in flight may still succeed."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
     def join(self, writer: TurnWriter) -> None:
-        """A turn begins to run: its lease is kept."""
+        """A turn begins to run: its lease is renewed from now on."""
         self._members[writer.claim.turn_id] = writer
 
     def leave(self, writer: TurnWriter) -> None:
-        """A turn's lease is kept no more. What it has gathered may still be written."""
+        """A turn's lease is no longer renewed. Its collected events may still be written."""
         if self._members.get(writer.claim.turn_id) is writer:
             del self._members[writer.claim.turn_id]
 
     def ready(self, writer: TurnWriter) -> None:
-        """A turn has something to be written."""
+        """A turn has events to write."""
         writer.queued = True
         self._ready.append(writer)
         self._arrived.set()
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        # Without its loops no turn of this process could go on, nor be taken by another.
+        # Without its loops no turn of this process could continue, nor could another process claim it.
         going = keep_going(work, _FIRST_PAUSE, self._log, "turns_log_writer")
         return asyncio.create_task(going, name=name)
 
     async def _write(self) -> None:
-        # What an earlier round left unfinished is sent again, which does no harm where it is committed.
+        # The unfinished work of an earlier round is sent again, which is harmless if it is committed.
         for writer in tuple(self._members.values()):
             if not writer.silent and not writer.queued:
                 self.ready(writer)
@@ -392,7 +399,7 @@ class LogWriter:
                 writer = self._ready.popleft()
                 turn_id = writer.claim.turn_id.int
                 if turn_id in batch:
-                    # An older hold on the same turn, which is about to end. A batch has each turn once.
+                    # An older claim on the same turn, which is about to end. A batch contains each turn once.
                     writer.queued = True
                     self._ready.append(writer)
                 elif (append := self._taken(writer)) is not None:
@@ -408,7 +415,7 @@ class LogWriter:
             return None
 
     async def _commit(self, batch: Sequence[tuple[TurnWriter, Append]]) -> None:
-        """Write a batch, and again while its outcome is unknown. Every one of its turns has its outcome afterwards."""
+        """Write a batch, and repeat it while its outcome is unknown. Afterwards each of its turns has its outcome."""
         appends = [append for _, append in batch]
 
         async def work() -> Mapping[UUID, TurnLost | Unavailable]:
@@ -423,7 +430,7 @@ class LogWriter:
             for writer, _ in batch:
                 writer.fail(error)
             return
-        except Exception as error:  # something in the batch cannot be stored: the rest must be
+        except Exception as error:  # one item in the batch cannot be stored: the rest must be
             await self._each_alone(batch, error)
             return
         now = loop_time()
@@ -446,7 +453,7 @@ class LogWriter:
     def _show(self, writer: TurnWriter, now: float) -> None:
         try:
             writer.committed(now)
-        except Exception as error:  # one turn's followers must not stop the writer of all turns
+        except Exception as error:  # an error in one turn's followers must not stop the writer of all turns
             self._refuse(writer, error)
 
     def _refuse(self, writer: TurnWriter, error: Exception) -> None:
@@ -481,10 +488,10 @@ class LogWriter:
             return
         try:
             lost = frozenset(await self._store.renew(claims))
-        except Unavailable as error:  # the next round may come through; the fence holds in any case
+        except Unavailable as error:  # the next round may succeed; the fence holds in any case
             self._log.warning("leases_not_renewed", turns=len(claims), reason=error.reason.value)
             return
-        except Exception:  # the next round must come
+        except Exception:  # the next round must begin
             self._log.exception("leases_not_renewed", turns=len(claims))
             return
         now = loop_time()

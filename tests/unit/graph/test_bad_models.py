@@ -113,7 +113,7 @@ async def test_a_model_that_cannot_write_json_still_writes_the_answer(agent: str
     assert (end.model, end.text) == ("broken-invalid-json", text(told))
     assert {one.cause for one in end.fallbacks} == {"structured_invalid"}
     kinds = {one.kind for one in end.fallbacks}
-    # Only the tutor uses rewordings; without a model it has none.
+    # Only the tutor uses rewordings; without a model it uses the question alone.
     assert kinds == {FallbackKind.CLASSIFIER} | ({FallbackKind.RULE} if agent == "tutor" else set())
 
 

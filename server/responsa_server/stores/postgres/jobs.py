@@ -167,7 +167,7 @@ class JobQueue:
                     # refused.
                     with suppress(exceptions.ConnectorException):
                         await app.job_manager.retry_job(job)
-                        self._log.warning("a job of a lost worker is taken up again", job=job.id)
+                        self._log.warning("a job of a lost worker is assigned again", job=job.id)
             except _LOST as error:
                 self._log.warning("stalled jobs cannot be looked for at the moment", cause=_cause(error))
             await asyncio.sleep(self._pace.heartbeat)

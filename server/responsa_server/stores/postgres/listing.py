@@ -1,13 +1,14 @@
 """List calls in SQL: filters, order and keyset pagination, compiled here for all stores (AIP-132, 158, 160).
 
-A store says which column or expression each field of a list is; all values travel as parameters:
+A store gives the column or expression of each field of a list; all values are sent as parameters:
 
     LIST = SqlList(DOCUMENTS, {"source_key": "d.source_key", …}, identity="d.id")
 
     found = await LIST.rows(connection, QUERIES["list_documents"], query, {"collection": collection_id})
     return LIST.page([document(row) for row in found], query)
 
-The named query holds `WHERE … AND {where} ORDER BY {order} LIMIT %(limit)s`; the limit is one more than the page, which tells whether more follows.
+The named query contains `WHERE … AND {where} ORDER BY {order} LIMIT %(limit)s`; the limit is one more than
+the page, which shows whether more items follow.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class SqlList(Generic[Item]):
         return await cursor.fetchall()
 
     def page(self, items: Sequence[Item], query: ListQuery) -> Page[Item]:
-        """Cut what a query returned to its page."""
+        """Cut the rows of a query to its page."""
         if len(items) <= query.limit:
             return Page(items)
         shown = items[: query.limit]

@@ -16,7 +16,7 @@ from responsa_server.domain.parts import MigrationState
 from responsa_server.stores.postgres.database import Database, shielded
 
 _FILE = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
-# Two processes that start at once must not migrate at once; the number is ours alone in this database.
+# Two processes that start at once must not migrate at once; no other lock in this database has this number.
 _LOCK = 0x7265_7370
 
 
@@ -26,7 +26,7 @@ class MigrationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file. number: from 1, without a gap; name: the file's name without its ending."""
+    """One file. number: from 1, without a gap; name: the file's name without its suffix."""
 
     number: int
     name: str
@@ -34,18 +34,18 @@ class Migration:
 
     @property
     def sha256(self) -> bytes:
-        """What an applied migration must not differ from."""
+        """The comparable form of a migration; an applied one must not differ from it."""
         return hashlib.sha256(self.sql.encode()).digest()
 
 
 def folder() -> Path:
-    """Where the migrations are: in the checkout, or in the installed package."""
+    """The folder of the migrations: in the checkout, or in the installed package."""
     checkout = Path(__file__).resolve().parents[4] / "migrations"
     return checkout if checkout.is_dir() else Path(str(files("responsa_server"))) / "migrations"
 
 
 def load(source: Path | None = None) -> Sequence[Migration]:
-    """Read all migrations in order. Raises MigrationError for a stray file, a gap or a number that stands twice."""
+    """Read all migrations in order. Raises MigrationError for a stray file, a gap or a duplicate number."""
     found: list[Migration] = []
     for path in sorted((source or folder()).glob("*.sql")):
         match = _FILE.fullmatch(path.name)
@@ -70,9 +70,10 @@ async def applied(connection: psycopg.AsyncConnection) -> Sequence[tuple[str, by
 
 
 async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Sequence[str]:
-    """Apply what is missing and return the names of what was applied.
+    """Apply the missing migrations and return their names.
 
-    url: of a role that may create roles, or for which the roles were made. Raises MigrationError; what was applied before it stays applied.
+    url: of a role that may create roles, or of one whose roles already exist. Raises MigrationError;
+    migrations applied before the failing one stay applied.
     """
     wanted = load() if migrations is None else migrations
     done: list[str] = []
@@ -117,7 +118,7 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
 
 
 async def _has_vectors(connection: psycopg.AsyncConnection) -> bool:
-    """Whether pgvector was made known to this database."""
+    """Whether the extension pgvector exists in this database."""
     cursor = await connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'")
     return await cursor.fetchone() is not None
 
@@ -130,7 +131,7 @@ class PostgresMigrations:
 
     @shielded
     async def state(self) -> MigrationState:
-        """Compare what is applied with what this version has."""
+        """Compare the applied migrations with those of this version."""
         async with self._database.no_tenant() as connection:
             present = await applied(connection)
         return MigrationState(last=present[-1][0] if present else "", pending=len(present) < len(load()))

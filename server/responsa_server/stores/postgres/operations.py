@@ -1,7 +1,8 @@
-"""Operations in PostgreSQL: as callers see them, as the worker that takes in a document writes them, and the errors that rows keep.
+"""Operations in PostgreSQL: reads for callers, writes of the ingesting worker, and the errors stored in rows.
 
-Every write of a worker first takes the operation's row with the epoch that the worker began with: that row is the fence. A call that
-cancels or deletes, and a worker that takes over, raise the epoch under the same lock, so nothing can be written after it.
+Every write of a worker first locks the operation's row with the epoch that the worker began with: that row is
+the fence. A call that cancels or deletes, and a worker that takes over, raise the epoch under the same lock,
+so the old worker can write nothing after it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
 
 _LIST: Final[SqlList[Operation]] = SqlList(OPERATIONS, {"create_time": "create_time"})
-# An unfinished answer may still cite the version that was just replaced; longer than any turn may take.
+# An unfinished answer may still cite the version that was just replaced; this time is longer than any turn
+# may take.
 _PRUNE_AFTER = 600.0
 # Violations and waiting times belong to calls and are not stored.
 _ERRORS: Final[Mapping[Reason, type[ResponsaError]]] = {
@@ -71,7 +73,7 @@ class OperationStore:
     async def list(
         self, tenant_id: str, user_id: UUID | None, limit: int, after: Position | None
     ) -> Page[Operation]:
-        """A page, newest first; of one user, or of all (None)."""
+        """A page, newest first; of one user, or of all users (None)."""
         query = ListQuery(limit, OPERATIONS.orders[0], after)
         values = {"tenant": tenant_id, "user": user_id}
         async with self._database.tenant(tenant_id) as connection:
@@ -103,7 +105,7 @@ class OperationStore:
 
 
 class IngestionStore:
-    """Implements the port `Ingestions`. The role is responsa_app, the tenant that of the job."""
+    """Implements the port `Ingestions`. The role is responsa_app; the tenant is that of the job."""
 
     def __init__(
         self,
@@ -122,7 +124,7 @@ class IngestionStore:
 
     @shielded
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
-        """Claim an operation and remove what an earlier attempt left; None when there is nothing left to do."""
+        """Claim an operation and remove the rows of an earlier attempt; None if nothing is left to do."""
         values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
         async with self._database.tenant(tenant_id) as connection:
             begun = await (await connection.execute(self._queries["begin"], values)).fetchone()
@@ -161,7 +163,7 @@ class IngestionStore:
 
     @shielded
     async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
-        """Keep the canonical text; the stage becomes EMBEDDING. Raises OwnershipLost."""
+        """Store the canonical text; the stage becomes EMBEDDING. Raises OwnershipLost."""
         values = {
             **_values(claim),
             "text": text.text,
@@ -180,7 +182,7 @@ class IngestionStore:
 
     @shielded
     async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
-        """Store passages, not searched yet, and the progress when it is given. Raises OwnershipLost."""
+        """Store passages that are not searchable yet, and the progress if it is given. Raises OwnershipLost."""
         async with self._database.tenant(claim.tenant_id) as connection:
             await self._hold(connection, claim)
             await self._passages.write(connection, claim.tenant_id, passages)
@@ -192,19 +194,19 @@ class IngestionStore:
     async def cached_vectors(
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
-        """Vectors known for texts of these SHA-256 hashes."""
+        """Cached vectors for texts with these SHA-256 hashes."""
         async with self._database.tenant(tenant_id) as connection:
             return await self._passages.cached_vectors(connection, tenant_id, model, hashes)
 
     @shielded
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
-        """Keep vectors by the SHA-256 of their texts. No fence: a vector is right whichever worker made it."""
+        """Store vectors by the SHA-256 of their texts. No fence: a vector is correct whichever worker made it."""
         async with self._database.tenant(tenant_id) as connection:
             await self._passages.cache_vectors(connection, tenant_id, model, vectors)
 
     @shielded
     async def publish(self, claim: Claim) -> bool:
-        """Search this version in place of the former one, and end the operation. Raises OwnershipLost."""
+        """Make this version searchable in place of the former one, and end the operation. Raises OwnershipLost."""
         values = _values(claim)
         tenant_id, document_id, version = claim.tenant_id, claim.document_id, claim.version
         async with self._database.tenant(tenant_id) as connection:
@@ -215,7 +217,7 @@ class IngestionStore:
             done = await (await connection.execute(self._queries["done"], values)).fetchone()
             assert done is not None, "the row is held"
             if document[0] >= version:
-                # Overtaken: a newer version was ready first, and versions never go backwards.
+                # A newer version was ready first, and the searchable version never goes back.
                 await self._passages.discard(connection, tenant_id, document_id, version)
                 await connection.execute(self._queries["drop_version"], values)
                 return False
@@ -230,13 +232,13 @@ class IngestionStore:
 
     @shielded
     async def fail(self, claim: Claim, error: ResponsaError) -> None:
-        """End it with an error; nothing of the version is left. Raises OwnershipLost."""
+        """End it with an error; all rows of the version are deleted. Raises OwnershipLost."""
         if not await self._end(claim.tenant_id, claim.operation_id, error, claim.epoch):
             raise OwnershipLost
 
     @shielded
     async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """As `fail`, for an operation whose claim is not known; nothing when it has ended."""
+        """Like `fail`, for an operation without a known claim; does nothing if it has ended."""
         await self._end(tenant_id, operation_id, error, None)
 
     async def _end(self, tenant_id: str, operation_id: UUID, error: ResponsaError, epoch: int | None) -> bool:
@@ -270,9 +272,9 @@ async def _end(
     *,
     epoch: int | None,
 ) -> bool:
-    """End an operation with an error and remove all rows of its version; return whether it had not ended yet.
+    """End an operation with an error and remove all rows of its version; return whether it was still open.
 
-    epoch: only while it stands; None takes the operation from the worker that has it.
+    epoch: the operation must still have it; None takes the operation from its worker.
     """
     values: dict[str, object] = {
         "tenant": operation.tenant_id,
@@ -330,7 +332,7 @@ def _error_columns(error: ResponsaError) -> dict[str, object]:
 
 
 def error_from_row(row: Mapping[str, Any]) -> ResponsaError | None:
-    """The error in the columns error_reason, error_message and error_metadata; None when there is none."""
+    """The error from the columns error_reason, error_message and error_metadata; None if there is none."""
     if row["error_reason"] is None:
         return None
     reason = Reason(row["error_reason"])

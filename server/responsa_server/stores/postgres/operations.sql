@@ -20,7 +20,7 @@ WHERE tenant_id = %(tenant)s AND (%(user)s::uuid IS NULL OR user_id = %(user)s) 
 DELETE FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage = 'done' RETURNING true;
 
 -- name: forget
--- A few of those that ended long ago with every new one, so that the table does not grow for ever.
+-- Every new operation deletes a few that ended long ago, so that the table does not grow for ever.
 DELETE FROM responsa.operation AS o
 USING (
     SELECT id FROM responsa.operation
@@ -30,19 +30,19 @@ USING (
 WHERE o.tenant_id = %(tenant)s AND o.id = old.id;
 
 -- name: lock_document
--- Before the operation's row: the order of every writer.
+-- Locked before the operation's row, as in every writer.
 SELECT d.version, d.newest_version, d.collection_id FROM responsa.document AS d
 WHERE d.tenant_id = %(tenant)s AND d.id = %(document)s FOR UPDATE;
 
 -- name: end
--- Ends it and takes it from whoever works on it.
+-- Ends it and takes it from its worker.
 UPDATE responsa.operation SET epoch = epoch + 1, stage = 'done', update_time = clock_timestamp(),
     error_reason = %(error_reason)s, error_message = %(error_message)s, error_metadata = %(error_metadata)s
 WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done' AND (%(epoch)s::bigint IS NULL OR epoch = %(epoch)s)
 RETURNING document_id, version;
 
 -- name: fail_document
--- The document tells how its newest version fared.
+-- The document records the state of its newest version.
 UPDATE responsa.document SET state = 'failed', error_reason = %(error_reason)s, error_message = %(error_message)s,
     error_metadata = %(error_metadata)s, revision = revision + 1, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s;
@@ -63,7 +63,8 @@ JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collecti
 WHERE v.tenant_id = %(tenant)s AND v.document_id = %(document)s AND v.version = %(version)s;
 
 -- name: hold
--- The fence: as long as this transaction lasts the claim stands; whoever ends the operation waits, and deletes what is written here afterwards.
+-- The fence: while this transaction lasts, the claim is valid; a call that ends the operation waits, and then deletes what this transaction
+-- wrote.
 SELECT true FROM responsa.operation
 WHERE tenant_id = %(tenant)s AND id = %(id)s AND epoch = %(epoch)s AND stage <> 'done' FOR UPDATE;
 
@@ -90,7 +91,7 @@ UPDATE responsa.document_version SET state = 'ready', passage_count = %(passages
 WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s;
 
 -- name: document_published
--- state is the newest version's: another may be on its way already, or have failed.
+-- state belongs to the newest version: another one may be in progress already, or have failed.
 UPDATE responsa.document AS d SET version = v.version, title = v.title, uri = v.uri, media_type = v.media_type, size_bytes = v.size_bytes,
     sha256 = v.sha256, passage_count = v.passage_count, revision = d.revision + 1, update_time = clock_timestamp(),
     state = CASE WHEN d.newest_version = v.version THEN 'ready' ELSE d.state END,

@@ -1,7 +1,8 @@
 """Passages in PostgreSQL: rows that the stores write in their own transactions, and the index of their words.
 
-The writing methods of `PassageTable` take the connection of a transaction (role app, tenant set), so that passages become visible together
-with whatever else that transaction commits. Methods that touch all of a document raise the transaction's statement timeout to ten minutes.
+The writing methods of `PassageTable` take the connection of a transaction (role app, tenant set), so that
+passages become visible together with the other rows of that transaction. Methods that process a whole
+document raise the transaction's statement timeout to ten minutes.
 """
 
 from __future__ import annotations
@@ -35,16 +36,18 @@ from responsa_server.stores.postgres.database import (
 from responsa_server.stores.postgres.vectors import HalfVector, vector_cursor
 
 _HASHES_A_QUERY: Final = 1000
-# How many unused vectors are removed from the cache at once, besides as many as were added: the cache shrinks to what is in use, and no call waits for it.
+# How many unused vectors are removed from the cache at once, in addition to the number added: the cache
+# shrinks to the vectors in use, and no call waits for it.
 _REMOVED_AT_ONCE: Final = 256
-# A large document's passages are published or deleted in one statement, which may take longer than any call's.
+# A large document's passages are published or deleted in one statement, which may take longer than a call's
+# time limit.
 _BULK_TIMEOUT: Final = "10min"
 
 
 class PassageTable:
     """Passages, their statistics and the cache of vectors, as one tenant's transaction writes them.
 
-    vectors: whether the passages' vectors are stored here as well; False when another index has them.
+    vectors: whether the passages' vectors are stored here, too; False if another index has them.
     """
 
     def __init__(self, *, vectors: bool = True) -> None:
@@ -99,7 +102,7 @@ class PassageTable:
                 await cursor.executemany(self._queries["insert_vector"], vectors)
 
     async def discard(self, connection: Connection, tenant_id: str, document_id: UUID, version: int) -> None:
-        """Remove what an attempt has written of a version that is not live."""
+        """Remove the rows that an attempt has written for a version that is not live."""
         await self._take_time(connection)
         values = {"tenant": tenant_id, "document": document_id, "version": version}
         await connection.execute(self._queries["discard_version"], values)
@@ -148,7 +151,7 @@ class PassageTable:
             await connection.execute(self._queries[name], values)
 
     async def get(self, connection: Connection, tenant_id: str, ids: Sequence[UUID]) -> Sequence[Passage]:
-        """The passages of these ids, live or not, in the order of the ids; unknown ones are left out."""
+        """The passages with these ids, live or not, in the order of the ids; unknown ids are left out."""
         values = {"tenant": tenant_id, "ids": list(ids)}
         cursor = await connection.execute(self._queries["passages"], values)
         return [one.passage for one in _in_order(await cursor.fetchall(), ids)]
@@ -176,11 +179,12 @@ class PassageTable:
     async def cache_vectors(
         self, connection: Connection, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]
     ) -> None:
-        """Keep vectors by the SHA-256 of their texts, and remove as many and a few more that were not used for 30 days.
+        """Store vectors by the SHA-256 of their texts, and remove that number and a few more that were not used for 30 days.
 
-        Vectors that the cache already has stay as they are.
+        Vectors that are already in the cache stay unchanged.
         """
-        # In one order everywhere, so that two writers of the same texts wait for each other instead of deadlocking.
+        # In one order everywhere, so that two writers of the same texts wait for each other instead of
+        # deadlocking.
         hashes = sorted(vectors)
         halves = [np.frombuffer(vectors[digest], "<f4").astype("<f2").tobytes() for digest in hashes]
         values = {"tenant": tenant_id, "model": model, "hashes": hashes, "vectors": halves}
@@ -275,5 +279,5 @@ def _listed(collections: Sequence[str] | None) -> list[str] | None:
 
 
 def _quoted(term: str) -> str:
-    """A term as a tsquery of that one lexeme."""
+    """A term as a tsquery with this single lexeme."""
     return "'" + term.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -8,11 +8,11 @@ VALUES (
     %(text)s, %(language)s, %(tokens)s, %(length)s, %(terms)s::tsvector);
 
 -- name: discard_version
--- What an attempt that did not end left of a version that is not live.
+-- The rows that an unfinished attempt left for a version that is not live.
 DELETE FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND NOT live;
 
 -- name: lock_statistics
--- One writer of a collection's statistics at a time; also makes the row.
+-- One writer of a collection's statistics at a time; this statement also creates the row.
 INSERT INTO responsa.collection_stat AS s (tenant_id, collection_id) VALUES (%(tenant)s, %(collection)s)
 ON CONFLICT (tenant_id, collection_id) DO UPDATE SET passages = s.passages;
 
@@ -79,8 +79,8 @@ WHERE tenant_id = %(tenant)s AND term = ANY (%(terms)s::text[]) AND (%(collectio
 GROUP BY term;
 
 -- name: candidates
--- The live passages that the words select, and those of `nearest` that are live and in the collections, each with the places of the terms (index of the
--- term * 65536, + 32768 in title or headings, + place).
+-- The live passages that match the words, and the passages of `nearest` that are live and in the collections, each with the places of the
+-- terms (index of the term * 65536, + 32768 in title or headings, + place).
 SELECT p.id, p.document_id, p.language, p.length, matched.places
 FROM responsa.passage AS p
 CROSS JOIN LATERAL (
@@ -91,7 +91,7 @@ CROSS JOIN LATERAL (
 WHERE p.tenant_id = %(tenant)s
     AND p.live
     AND (%(collections)s::text[] IS NULL OR p.collection_id = ANY (%(collections)s))
-    -- As an array, so that the planner reads these rows by their key, whatever it thinks of how many there are.
+    -- As an array, so that the planner reads these rows by their key, however many rows it expects.
     AND p.id = ANY (ARRAY(
         SELECT passage_id FROM responsa.search_lexical(
             %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real,
@@ -111,7 +111,8 @@ SELECT text_sha256, vector FROM responsa.embedding_cache
 WHERE tenant_id = %(tenant)s AND model = %(model)s AND text_sha256 = ANY (%(hashes)s);
 
 -- name: touch_vectors
--- So that pruning spares what is in use, at one write a day. In one order, and never waiting: whoever has a row locked touches or forgets it.
+-- Marks vectors as used, at one write a day, so that pruning keeps them. In one order, and without waiting: another session that has a row
+-- locked touches or deletes it.
 WITH old AS (
     SELECT text_sha256 FROM responsa.embedding_cache
     WHERE tenant_id = %(tenant)s AND model = %(model)s AND text_sha256 = ANY (%(hashes)s) AND use_time < now() - interval '1 day'
@@ -126,7 +127,7 @@ SELECT %(tenant)s, %(model)s, u.text_sha256, u.vector FROM unnest(%(hashes)s::by
 ON CONFLICT (tenant_id, model, text_sha256) DO NOTHING;
 
 -- name: prune_cache
--- A few of those that nothing has asked for, oldest first, with every few that come, so that the table does not grow for ever.
+-- Removes a few unused vectors, oldest first, for every few that are added, so that the table does not grow for ever.
 DELETE FROM responsa.embedding_cache AS c
 USING (
     SELECT model, text_sha256 FROM responsa.embedding_cache
@@ -136,5 +137,5 @@ USING (
 WHERE c.tenant_id = %(tenant)s AND c.model = old.model AND c.text_sha256 = old.text_sha256;
 
 -- name: take_time
--- Until the end of the transaction.
+-- The timeout applies until the end of the transaction.
 SELECT set_config('statement_timeout', %(timeout)s, true);

@@ -1,6 +1,6 @@
-"""Request ids of creating calls (AIP-155): the same id and body give what the first call made, another body is an error. And etags (AIP-154).
+"""Request ids of creating calls (AIP-155): the same id and body return the result of the first call, another body is an error. And etags (AIP-154).
 
-Turns and conversations keep their request ids themselves. An id is remembered for 30 days at least.
+Turns and conversations store their request ids themselves. An id is stored for at least 30 days.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FILE: Final = "requests.sql"
 
 
 class Maker(Protocol):
-    """For whom something is made: a principal, or what names one user of a tenant."""
+    """The owner of a new resource: a principal, or the names of a user and its tenant."""
 
     @property
     def tenant_id(self) -> str:
@@ -53,13 +53,13 @@ def already_exists(resource_type: str, name: str) -> AlreadyExists:
 
 
 def check_etag(etag: str, current: str, name: str) -> None:
-    """Raise Conflict (ETAG_MISMATCH) when an etag is given that is not the resource's current one."""
+    """Raise Conflict (ETAG_MISMATCH) if the given etag is not the resource's current one."""
     if etag and etag != current:
         raise Conflict.of_etag(name)
 
 
 class CreationRequests:
-    """What creating calls were made with an id of the caller's; used within the transaction that creates."""
+    """The request ids of creating calls; used within the transaction that creates."""
 
     def __init__(self) -> None:
         self._queries = Queries(_FILE)
@@ -72,9 +72,10 @@ class CreationRequests:
         kind: str,
         body: Mapping[str, str],
     ) -> str | None:
-        """Take the id for this call: None to go on (then `record`), or the name of what an earlier call made.
+        """Claim the id for this call: None to continue (then `record`), or the name of the resource that an earlier call created.
 
-        body: the request as meant, contents by their hash. Raises AlreadyExists REQUEST_ID_REUSED for another body or kind.
+        body: the request in normalised form, with hashes in place of contents. Raises AlreadyExists
+        REQUEST_ID_REUSED for another body or kind.
         """
         if request_id is None:
             return None
@@ -88,7 +89,7 @@ class CreationRequests:
             await connection.execute(self._queries["forget"], values)
             return None
         row = await (await connection.execute(self._queries["find"], values)).fetchone()
-        if row is None:  # forgotten in between: as good as never used
+        if row is None:  # deleted in between: treated as never used
             return None
         earlier_kind, earlier_body, earlier_digest, resource_name = row
         if bytes(earlier_digest) != digest:
@@ -101,7 +102,7 @@ class CreationRequests:
     async def record(
         self, connection: Connection, who: Maker, request_id: UUID | None, resource_name: str
     ) -> None:
-        """Remember what the claimed call made."""
+        """Record the resource that the claimed call created."""
         if request_id is not None:
             values = {**self._values(who, request_id), "resource": resource_name}
             await connection.execute(self._queries["record"], values)

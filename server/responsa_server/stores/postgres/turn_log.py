@@ -1,4 +1,6 @@
-"""How workers hold, write and end turns: claims, rows, checkpoints and tool calls over all tenants, behind the fence of their epochs; and cancels from outside."""
+"""How workers hold, write and end turns: claims, rows, checkpoints and tool calls over all tenants, fenced by
+their epochs; and cancels from outside.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,7 @@ from responsa_server.stores.postgres.database import (
 )
 
 USAGE: Final = ("embedding_tokens", "input_tokens", "output_tokens", "cost_micros", "unpriced_tokens")
-"""What a usage counts; the columns are called as its fields are."""
+"""The counters of a usage; the columns have the names of its fields."""
 
 
 class NamedQueries(Protocol):
@@ -56,7 +58,7 @@ class NamedQueries(Protocol):
     def __getitem__(self, name: str, /) -> LiteralString: ...
 
 
-# Turns in one transaction. Joins of so few cost nothing, whichever way they go.
+# Turns in one transaction. Joins with this few rows are cheap under every plan.
 _MOST_TURNS: Final = 32
 
 
@@ -70,7 +72,7 @@ class _End:
 
 
 class TurnLog:
-    """What workers do with turns: `claim`, `release`, `append`, `renew`, `follows`, `finish` and `book` of a `TurnStore`; and its cancels."""
+    """The worker methods of a `TurnStore`: `claim`, `release`, `append`, `renew`, `follows`, `finish` and `book`; and its cancels."""
 
     FILE: Final = "turn_log.sql"
 
@@ -79,7 +81,8 @@ class TurnLog:
         self._codec = codec
         self._queries = queries
         self._finishing: Gathered[str, _End, bool | None] = Gathered(self._finish_together, _MOST_TURNS)
-        # What a claim took whose commit was not heard of, by owner: the next claim looks whether it has them.
+        # Claims whose commit was not confirmed, by owner: the next claim checks whether this process has
+        # them.
         self._unsure: dict[UUID, Sequence[ClaimedTurn]] = {}
 
     @shielded
@@ -118,14 +121,14 @@ class TurnLog:
     async def _again(
         self, connection: Connection, unsure: Sequence[ClaimedTurn], parameters: Mapping[str, object]
     ) -> set[UUID]:
-        """Those that are ours after all."""
+        """The turns that still belong to this worker."""
         claims = [one.claim for one in unsure]
         rows = await self._all(connection, "claim_again", {**parameters, **held(claims)})
         return {row["id"] for row in rows}
 
     async def _promote_orphans(self) -> None:
         async with self._database.log_statements() as connection:
-            # Another question took the place meanwhile, and promotes at its end.
+            # Another question took the place meanwhile, and promotes the next one at its end.
             with contextlib.suppress(errors.UniqueViolation):
                 await connection.execute(self._queries["promote_orphans"])
 
@@ -134,7 +137,7 @@ class TurnLog:
     ) -> Sequence[ClaimedTurn]:
         checkpoints: dict[UUID, Checkpoint] = {}
         tools: dict[UUID, dict[str, ToolRecord]] = {}
-        # A first attempt has nothing to go on from.
+        # A first attempt has no checkpoint.
         if turns := [row["id"] for row in rows if row["attempt"] > 1]:
             for row in await self._all(connection, "checkpoints", {"turns": turns}):
                 checkpoints[row["turn_id"]] = Checkpoint(
@@ -205,7 +208,7 @@ class TurnLog:
         if any(one.tools for one in batch):
             parts.append("append_tools")
             parameters |= _tools(batch)
-        # One statement, so one transaction: what is written with a turn's rows is written if and only if they are.
+        # One statement and one transaction: the other rows are written if and only if the turn's rows are.
         statement = ",\n".join(self._queries[part] for part in parts)
         cursor = connection.cursor(binary=True)
         await cursor.execute(f"WITH {statement}\nSELECT id FROM fenced", parameters)
@@ -219,7 +222,7 @@ class TurnLog:
 
     @shielded
     async def renew(self, claims: Sequence[Claim]) -> Sequence[UUID]:
-        """See `TurnStore.renew`. A lease whose row somebody has locked at the moment keeps its end."""
+        """See `TurnStore.renew`. If another session has locked its row, a lease keeps its end."""
         if not claims:
             return []
         parameters = {**held(claims), "leases": [one.lease_seconds for one in claims]}
@@ -236,7 +239,7 @@ class TurnLog:
     async def _positions(
         self, connection: Connection, claims: Sequence[Claim]
     ) -> Mapping[UUID, Mapping[str, Any]]:
-        """Where turns stand, by id; without those that are gone."""
+        """The positions of turns, by id, without deleted ones."""
         cursor = connection.cursor(binary=True, row_factory=dict_row)
         await cursor.execute(self._queries["positions"], {"turns": [one.turn_id for one in claims]})
         return {row["id"]: row for row in await cursor.fetchall()}
@@ -249,7 +252,7 @@ class TurnLog:
         return await self._finish_alone(end) if promoted is None else promoted
 
     async def _finish_together(self, tenant_id: str, ends: Sequence[_End]) -> Sequence[bool | None]:
-        """Whether each has promoted a queued turn; None for one that was passed over."""
+        """Whether each has promoted a queued turn; None for a turn that was skipped."""
         parameters = _ends(tenant_id, ends)
         finished, promoted = await self._database.together(
             tenant_id,
@@ -260,7 +263,7 @@ class TurnLog:
         return [outcomes.get(place) for place, _ in enumerate(ends, start=1)]
 
     async def _finish_alone(self, end: _End) -> bool:
-        """End a turn that was passed over: wait for the locks on its conversation and row, then try again."""
+        """End a turn that was skipped: wait for the locks on its conversation and row, then try again."""
         claim = end.claim
         place = {"tenant": claim.tenant_id, "turn": claim.turn_id}
         parameters = _ends(claim.tenant_id, [end])
@@ -322,7 +325,7 @@ class TurnLog:
         await self._database.together(claim.tenant_id, [(self._queries["book_spent"], parameters)])
 
     async def _end(self, connection: Connection, row: Mapping[str, Any], end: End) -> EndedTurn:
-        """End a turn whose conversation and row are locked and which has not ended."""
+        """End an open turn whose conversation and row are locked."""
         ending = end(OpenTurn(row["id"], row["tenant_id"], row["last_seq"], row["attempt"]))
         parameters = {
             "tenant": row["tenant_id"],
@@ -344,7 +347,7 @@ class TurnLog:
 
 
 def caller(who: Principal) -> dict[str, object]:
-    """Parameters that keep a query to its caller."""
+    """Parameters that restrict a query to its caller."""
     return {"tenant": who.tenant_id, "user": who.user_id}
 
 
@@ -403,14 +406,14 @@ def _lost(position: Mapping[str, Any] | None, claim: Claim) -> bool:
 
 
 def _gone(position: Mapping[str, Any] | None, claim: Claim) -> bool:
-    """Lost, or released: anybody may take it."""
+    """Lost, or released: any worker may claim it."""
     return position is None or position["released"] or _lost(position, claim)
 
 
 def _outcome(position: Mapping[str, Any] | None, append: Append) -> TurnLost | Unavailable | None:
-    """Tell why an append found no row; None when an earlier try of the same append was committed after all.
+    """Determine why an append found no row; None if an earlier try of the same append was committed after all.
 
-    Only who holds the epoch writes under it, one write after the other, so the last seq tells.
+    Only the holder of the epoch writes under it, one write after the other, so the last seq is sufficient.
     """
     turn = names.turn(append.claim.turn_id)
     if position is None or _lost(position, append.claim):
@@ -419,12 +422,12 @@ def _outcome(position: Mapping[str, Any] | None, append: Append) -> TurnLost | U
         return None
     if position["released"] or (append.rows and position["last_seq"] != append.rows[0].first_seq - 1):
         return TurnLost(turn)
-    # Somebody had the row locked: it is worth another try, which tells whether they took the turn.
+    # Another session had locked the row: another try shows whether it claimed the turn.
     return unavailable()
 
 
 def _fence(batch: Sequence[Append]) -> dict[str, object]:
-    """What each turn must stand at, and which of the rows and checkpoints are its own, counted from 1."""
+    """The expected position of each turn, and the indexes of its rows and checkpoint in the arrays, counted from 1."""
     ends = list(accumulate(len(one.rows) for one in batch))
     saves = accumulate(int(one.checkpoint is not None) for one in batch)
     return {
@@ -448,7 +451,9 @@ def _checkpoints(batch: Sequence[Append]) -> dict[str, object]:
 
 
 def _tools(batch: Sequence[Append]) -> dict[str, object]:
-    """Intents, each with its outcome when that is in the same append: a statement cannot change a row that it inserts. Outcomes of earlier intents apart."""
+    """Intents, each with its outcome if that is in the same append: a statement cannot change a row that it
+    inserts. Outcomes of earlier intents are separate.
+    """
     called: list[tuple[UUID, ToolCalled, ToolReturned | None]] = []
     returned: list[tuple[UUID, ToolReturned]] = []
     for one in batch:
@@ -504,9 +509,9 @@ def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
 
 
 def _finished_before(position: Mapping[str, Any] | None, claim: Claim, rows: Sequence[LogRow]) -> bool:
-    """Tell why a finish found no row. Returns (whether a turn was promoted) when an earlier try of the same finish was committed after all.
+    """Determine why a finish found no row. Returns whether a turn was promoted, if an earlier try of the same finish was committed after all.
 
-    Only who holds the epoch writes under it, one write after the other, so the last seq tells.
+    Only the holder of the epoch writes under it, one write after the other, so the last seq is sufficient.
     """
     if position is None or position["epoch"] != claim.epoch:
         raise TurnLost(names.turn(claim.turn_id))
@@ -515,7 +520,7 @@ def _finished_before(position: Mapping[str, Any] | None, claim: Claim, rows: Seq
         return bool(position["promoted"])
     if terminal or position["last_seq"] != rows[0].first_seq - 1:
         raise TurnLost(names.turn(claim.turn_id))
-    # What stood in the way was taken back meanwhile: sending it again will do.
+    # The conflicting row was rolled back meanwhile, so another try will succeed.
     raise unavailable()
 
 

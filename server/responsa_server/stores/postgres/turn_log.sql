@@ -1,12 +1,11 @@
--- What workers do with turns, as responsa_log over all tenants: first how they come by them and give them up, then what they write while they hold them.
--- `id = ANY` and `state || ''` keep the planner on the primary key: driven from an index over turns at work, or from all turns while they are few, the cost of a
--- plan that is kept would grow with what there is and not with what is asked for.
--- Rows that somebody else has locked are passed over, never waited for: so one turn that is being cancelled stops no other, and no two batches can wait for
--- each other.
+-- The worker's statements on turns, as responsa_log over all tenants: first claims and releases, then the writes during a claim. `id = ANY`
+-- and `state || ''` keep the planner on the primary key: with an index over open turns, or a scan of all turns while they are few, the cost
+-- of a cached plan would grow with the table and not with the request. Rows that another session has locked are skipped, never waited for:
+-- a turn that is being cancelled delays no other, and no two batches can wait for each other.
 
 -- name: promote_orphans (log)
--- Whoever ends a turn promotes the next one; this is for what fell through. Another question may take the place meanwhile (unique_violation): then it ends, and
--- promotes in its turn.
+-- Each end of a turn promotes the next one; this statement finds turns that were missed. Another question may take the place meanwhile
+-- (unique_violation): then that one promotes at its end.
 UPDATE responsa.turn SET state = 'pending'
 WHERE id IN (
     SELECT DISTINCT ON (q.conversation_id) q.id FROM responsa.turn AS q
@@ -16,8 +15,8 @@ WHERE id IN (
     AND state || '' = 'queued';
 
 -- name: claim_turns (log)
--- Ordered by a time that no index is led by: ordered by id the planner might walk all turns there ever were to find the few at work.
--- A worker takes nothing from itself: what it still runs (here) it renews as soon as it reaches the database again.
+-- Ordered by a time that is not the first column of an index: if it were ordered by id, the planner might scan all turns to find the few
+-- open ones. A worker does not claim its own turns (here): it renews their leases as soon as it reaches the database again.
 WITH free AS MATERIALIZED (
     SELECT id, state, lease_until FROM responsa.turn
     WHERE state IN ('pending', 'running') AND (state = 'pending' OR lease_until < now()) AND agent_version = ANY (%(versions)s::text[])
@@ -39,14 +38,15 @@ SELECT id, tenant_id, user_id, role, conversation_id, request, agent_version, ep
 FROM claimed AS c ORDER BY create_time, id;
 
 -- name: claim_again (log)
--- Of a claim whose commit nobody heard of: what it did take, unless it was taken on.
+-- For a claim whose commit was not confirmed: the turns that it did claim, unless another worker has claimed them since.
 UPDATE responsa.turn AS t SET lease_until = now() + %(lease)s::interval
 FROM unnest(%(turns)s::uuid[], %(epochs)s::bigint[]) AS c (id, epoch)
 WHERE t.id = c.id AND t.epoch = c.epoch AND t.owner = %(owner)s::uuid AND t.state || '' = 'running'
 RETURNING t.id;
 
 -- name: checkpoints (log)
--- A separate statement after the claim, like `tools`: both must see everything that the last worker committed before the claim took its row.
+-- A separate statement after the claim, like `tools`: both must see everything that the last worker committed before the claim locked its
+-- row.
 SELECT turn_id, last_seq, text_bytes, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, state FROM responsa.turn_checkpoint
 WHERE turn_id = ANY (%(turns)s::uuid[]);
 
@@ -54,7 +54,8 @@ WHERE turn_id = ANY (%(turns)s::uuid[]);
 SELECT turn_id, call_id, outcome, content FROM responsa.turn_tool WHERE turn_id = ANY (%(turns)s::uuid[]);
 
 -- name: release_turns (log)
--- A lease that ended before all time: whoever takes such a turn over counts no loss. In the order of ids, as all that wait for several turns.
+-- A lease that ended before all time marks a release: the next claim does not count it as a loss. In the order of ids, as in all statements
+-- that wait for several turns.
 WITH held AS MATERIALIZED (
     SELECT t.id FROM unnest(%(turns)s::uuid[], %(epochs)s::bigint[]) AS c (id, epoch) JOIN responsa.turn AS t ON t.id = c.id
     WHERE t.epoch = c.epoch AND t.state || '' = 'running'
@@ -63,7 +64,7 @@ WITH held AS MATERIALIZED (
 UPDATE responsa.turn AS t SET lease_until = '-infinity' FROM held WHERE t.id = held.id;
 
 -- name: follow_turns (log)
--- What this process follows, of the watched ones; what it follows no more, and what nobody renewed, goes.
+-- Records the watched turns that this process follows; deletes those that it no longer follows, and records that were not renewed.
 WITH gone AS (
     DELETE FROM responsa.turn_follower
     WHERE (turn_id, process) IN (
@@ -79,9 +80,10 @@ ORDER BY id
 ON CONFLICT (turn_id, process) DO UPDATE SET until = excluded.until;
 
 -- name: append_fence (log)
--- The parts of an append become one statement, this one first. Only the current epoch writes (epoch), and only right after what is committed (last_seq), so
--- that an append sent again writes nothing twice; and nothing after a release (lease_until), which a write that comes late must not undo. first is 0 where there
--- are no rows. row_from to row_to are a turn's rows in the arrays of append_rows, saved is its checkpoint's place, 0 for none: no part joins two long lists.
+-- The parts of an append become one statement; this part is the first. Only the current epoch may write (epoch), and only directly after
+-- the last committed event (last_seq), so that a repeated append writes nothing twice; and nothing after a release (lease_until), which a
+-- late write must not undo. first is 0 if there are no rows. row_from to row_to are a turn's rows in the arrays of append_rows; saved is
+-- its checkpoint's index, 0 for none: no part joins two long lists.
 fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(leases)b::float8[], %(froms)b::int[],
         %(tos)b::int[], %(saves)b::int[]) AS f (id, epoch, first, last, lease, row_from, row_to, saved)
@@ -117,7 +119,7 @@ saved AS (
 )
 
 -- name: append_tools (log)
--- The ledger: what is called, with its outcome where that is known already.
+-- The ledger: tool calls, with their outcomes if these are already known.
 called AS (
     INSERT INTO responsa.turn_tool (turn_id, call_id, tenant_id, epoch, tool, arguments, outcome, content, end_time)
     SELECT fenced.id, c.call, fenced.tenant_id, fenced.epoch, c.tool, c.arguments::json, nullif(c.outcome, ''), c.content,
@@ -147,14 +149,14 @@ WITH held AS MATERIALIZED (
 UPDATE responsa.turn AS t SET lease_until = now() + held.lease * interval '1 s' FROM held WHERE t.id = held.id AND t.id = ANY (%(turns)b::uuid[])
 RETURNING t.id;
 
--- How turns end, as responsa_app with the tenant set: by their worker, many of one tenant together, or from outside. First the conversations' rows are locked,
--- then the turns' (turns.sql).
--- `state || ''` and `= ANY` keep the planner on the primary keys, as do single values in place of joins: these plans are kept, and one that was made while there
--- was little would walk all that there is later.
+-- The ends of turns, as responsa_app with the tenant set: by their worker, many of one tenant together, or from outside. First the
+-- conversations' rows are locked, then the turns' (turns.sql). `state || ''` and `= ANY` keep the planner on the primary keys, as single
+-- values in place of joins do: these plans are cached, and a plan made for a small table would later scan a large one.
 
 -- name: finish_turns
--- A turn whose conversation or row somebody else has locked is passed over, so that one that has to wait keeps no other from its end. place is a finish's own,
--- from 1: a turn may stand here under several epochs, of which the fence lets one through. row_from to row_to are its rows in the arrays of rows.
+-- A turn whose conversation or row another session has locked is skipped, so that one waiting turn does not delay the others. place is the
+-- index of a finish, from 1: a turn may occur under several epochs, of which the fence accepts one. row_from to row_to are its rows in the
+-- arrays of rows.
 WITH fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(states)b::text[], %(terminals)b::bytea[],
         %(embedding_tokens)b::bigint[], %(input_tokens)b::bigint[], %(output_tokens)b::bigint[], %(cost_micros)b::bigint[], %(unpriced_tokens)b::bigint[],
@@ -201,13 +203,13 @@ WITH fence AS MATERIALIZED (
 SELECT place, conversation_id FROM fenced;
 
 -- name: hold_turn
--- Before `finish_turns`, for a turn that it has passed over.
+-- Runs before `finish_turns`, for a turn that it has skipped.
 SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s
 FOR NO KEY UPDATE;
 
 -- name: promote_after
--- After turns were ended, in the same transaction (now() tells which it ended): the next turn of each one's conversation. A separate statement, because it must see a
--- question that queued until the conversation was locked.
+-- Runs after turns were ended, in the same transaction (now() identifies the turns that it ended): promotes the next turn of each
+-- conversation. A separate statement, because it must see a question that queued until the conversation was locked.
 UPDATE responsa.turn SET state = 'pending'
 WHERE tenant_id = %(tenant)s AND id IN (
     SELECT n.id FROM responsa.turn AS f, LATERAL (
@@ -219,13 +221,13 @@ WHERE tenant_id = %(tenant)s AND id IN (
 RETURNING conversation_id;
 
 -- name: position
--- Where a turn stands whose finish found no row; promoted: a turn of its conversation waits for a worker.
+-- The position of a turn whose finish found no row; promoted: a turn of its conversation waits for a worker.
 SELECT t.epoch, t.last_seq, t.state,
     EXISTS (SELECT FROM responsa.turn AS p WHERE p.tenant_id = %(tenant)s AND p.conversation_id = t.conversation_id AND p.state = 'pending') AS promoted
 FROM responsa.turn AS t WHERE t.tenant_id = %(tenant)s AND t.id = %(turn)s;
 
 -- name: hold_conversation
--- Before a turn is ended, by its id alone.
+-- Runs before a turn is ended; needs only its id.
 SELECT id FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND id = (SELECT conversation_id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s)
 FOR NO KEY UPDATE;
@@ -239,7 +241,8 @@ SELECT id, tenant_id, state, last_seq, attempt FROM responsa.turn WHERE tenant_i
 FOR NO KEY UPDATE;
 
 -- name: hold_watched
--- As `hold_conversation`, where there may be something to end: a stream that was refused, since the turn is somebody else's, has ended like any other.
+-- Like `hold_conversation`, for a turn that may have to be ended: a stream that was refused, because the turn belongs to another user, has
+-- ended like any other.
 SELECT id FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND id = (
     SELECT conversation_id FROM responsa.turn
@@ -247,14 +250,15 @@ WHERE tenant_id = %(tenant)s AND id = (
 FOR NO KEY UPDATE;
 
 -- name: lock_unfollowed
--- A watched turn of the caller's at work that no process says to be followed.
+-- An open watched turn of the caller that no process reports as followed.
 SELECT t.id, t.tenant_id, t.state, t.last_seq, t.attempt FROM responsa.turn AS t
 WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s) IS TRUE AND t.id = %(turn)s AND t.watched AND t.terminal IS NULL
     AND NOT EXISTS (SELECT FROM responsa.turn_follower AS f WHERE f.tenant_id = %(tenant)s AND f.turn_id = t.id AND f.until > now())
 FOR NO KEY UPDATE OF t;
 
 -- name: end_turn
--- By somebody who does not run it: the next epoch stops who does. The cost up to its last checkpoint; the previous worker records the cost after it.
+-- By a process that does not run it: the next epoch stops the worker. The cost up to its last checkpoint; the previous worker records the
+-- cost after it.
 WITH kept AS (
     SELECT embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens FROM responsa.turn_checkpoint
     WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s

@@ -1,4 +1,7 @@
-"""Turns in PostgreSQL: the `TurnStore`. Questions become turns, turns are read and listed, and their logs are pruned; turn_log.py has what workers do."""
+"""Questions become turns, turns are read and listed, and their logs are pruned; turn_log.py has the methods
+of workers. Questions become turns, turns are read and listed, and their logs are pruned; turn_log.py has
+what workers do.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +39,13 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import request_id_reused
 from responsa_server.stores.postgres.turn_log import NamedQueries, TurnLog, caller, turn_of
 
-# How often an accept looks again when what stood in its way was gone before it could be named.
+# How often an accept tries again when the conflicting row was gone before the accept could read it.
 _LOOKS: Final = 8
 _LIST: Final[SqlList[Turn]] = SqlList(
     TURNS, {"conversation": "conversation_id", "state": "state", "create_time": "create_time"}
 )
 
-# Calls of tools, or checkpoints, that are deleted in one statement, which has its bounds.
+# The number of tool calls or checkpoints that one statement deletes, so that it stays short.
 _MOST_PRUNED: Final = 5000
 
 
@@ -61,7 +64,7 @@ class PostgresTurnStore(TurnLog):
     async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
         """See `TurnStore.accept`."""
         parameters = self._parameters(who, new)
-        # Nearly always nothing stands in the way: one statement, one way there and back.
+        # Usually there is no conflict: one statement, one round trip.
         [written] = await self._database.together(who.tenant_id, [(self._queries["accept_turn"], parameters)])
         if written:
             return Accepted(new.id, new.conversation_id, attached=False, state=_state(new))
@@ -71,13 +74,12 @@ class PostgresTurnStore(TurnLog):
     async def _accept_after_a_look(
         self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
     ) -> Accepted:
-        """Something stands in the way: an earlier try of this very call, the request_id's turn, a collection that is not there, the conversation's turns, or too many
-        that wait.
-        """
+        """A conflict: an earlier try of this very call, the request_id's turn, a missing collection, the conversation's turns, or too many waiting turns."""
         queues = new.question.conversation_id is not None and new.question.on_busy is not OnBusy.REJECT
         ended: list[EndedTurn] = []
         for _ in range(_LOOKS):
-            # Locked before anything is looked at: who ends a turn of this conversation, or queues behind one, waits.
+            # Locked before anything is read: other calls that end a turn of this conversation, or queue
+            # behind one, wait.
             place = await self._row(connection, "lock_place" if queues else "find_place", parameters)
             found = await self._row(connection, "find_accepted", parameters)
             if found is not None:
@@ -99,7 +101,7 @@ class PostgresTurnStore(TurnLog):
     async def _make_room(
         self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
     ) -> tuple[TurnState, list[EndedTurn]]:
-        """What the question says of a busy conversation: the state in which its turn begins, and turns ended for it."""
+        """The question's choice for a busy conversation: the state in which its turn begins, and the turns ended for it."""
         cursor = await connection.execute(self._queries["open_turns"], parameters)
         present = await cursor.fetchall()
         if not present:
@@ -164,11 +166,12 @@ class PostgresTurnStore(TurnLog):
     def _attach(
         self, row: Mapping[str, Any], question: Question, request_id: UUID | None, own: UUID | None
     ) -> Accepted:
-        """The turn that was found, if it is of the same question. own: the id under which this call tried to write it."""
+        """The turn that was found, if it has the same question. own: the id under which this call tried to write it."""
         difference = _difference(self._codec.decode_question(row["request"]), question)
         if difference is not None:
             raise request_id_reused(request_id, names.turn(row["id"]), difference)
-        # What an earlier try of this call has written, and somebody has claimed since, is theirs to run.
+        # If an earlier try of this call has written the turn and a worker has claimed it since, that worker
+        # runs it.
         attached = row["id"] != own or row["epoch"] > 1
         return Accepted(row["id"], row["conversation_id"], attached, TurnState(row["state"]))
 
@@ -236,11 +239,11 @@ class PostgresTurnStore(TurnLog):
 
     @shielded
     async def prune(self, days: int) -> int:
-        """See `TurnStore.prune`. A log that is in use at the moment is left for the next time."""
+        """See `TurnStore.prune`. A log partition that is in use is left for the next call."""
         dropped = 0
         try:
-            # Each in its own transaction, so that the log is never locked for longer than one partition takes. First what an earlier
-            # call has taken out and not come to drop.
+            # Each in its own transaction, so that the log is locked only for the time of one partition. First
+            # the partitions that an earlier call has detached but not dropped.
             dropped += int(await self._value("drop_partitions", {}) or 0)
             while await self._value("detach_partition", {"days": days}) is not None:
                 dropped += int(await self._value("drop_partitions", {}) or 0)
@@ -269,7 +272,7 @@ class PostgresTurnStore(TurnLog):
         return dropped
 
     async def _value(self, query: str, parameters: Mapping[str, object]) -> Any:
-        """The one value that a function gives back. Raises _InUse where it gave up waiting for a lock."""
+        """The single value that a function returns. Raises _InUse if it gave up waiting for a lock."""
         async with self._database.log_statements() as connection:
             cursor = connection.cursor()
             try:
@@ -283,7 +286,7 @@ class PostgresTurnStore(TurnLog):
 
 
 class _InUse(Exception):
-    """A lock could not be taken in time."""
+    """The lock was not available in time."""
 
 
 def _log_row(row: Mapping[str, Any]) -> LogRow:

@@ -68,8 +68,8 @@ def vector_cursor(connection: Connection) -> psycopg.AsyncCursor[tuple[Any, ...]
 class PostgresVectorIndex:
     """Implements the port `VectorIndex`.
 
-    search_seconds: how long one statement may take, including the wait for locks. breadth: HNSW's ef_search, 1 to 1,000: a greater one finds more
-    and takes longer.
+    search_seconds: how long one statement may take, including the wait for locks. breadth: HNSW's ef_search,
+    1 to 1,000: a larger value finds more and takes longer.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class PostgresVectorIndex:
 async def fit_index(url: str, *, m: int, ef_construction: int) -> bool:
     """Rebuild the HNSW graph if it was built with other parameters; returns whether it was rebuilt. Searches meanwhile use the old graph.
 
-    url: of the tables' owner. m: links a node, 2 to 100; ef_construction: breadth while building, at least 2 * m (pgvector's limits). An
+    url: of the tables' owner. m: links per node, 2 to 100; ef_construction: breadth while building, at least 2 * m (pgvector's limits). An
     interrupted build starts over with the next call.
     """
     wanted = {"m": str(m), "ef_construction": str(ef_construction)}

@@ -15,13 +15,13 @@ SELECT passage_id FROM responsa.search_nearest(
     %(vector)b::halfvec, %(limit)s::int, %(breadth)s::int);
 
 -- name: cosines
--- The best cosines of named passages, but for those in collections whose vectors are of another model.
+-- The best cosines of named passages, except passages in collections whose vectors come from another model.
 SELECT passage_id,
     max(1 - (embedding <=> %(vector)b::halfvec)) FILTER (WHERE kind = 'window'),
     max(1 - (embedding <=> %(vector)b::halfvec)) FILTER (WHERE kind <> 'window')
 FROM responsa.passage_vector
 WHERE tenant_id = %(tenant)s
-    -- As a subquery, so that the planner does not look at each of these hundred ids.
+    -- As a subquery, so that the planner does not process each of these hundred ids.
     AND passage_id = ANY (ARRAY(SELECT unnest(%(ids)s::uuid[])))
     AND collection_id <> ALL (ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s))
 GROUP BY passage_id;
