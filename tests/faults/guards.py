@@ -190,7 +190,7 @@ def _shown_before_commit(self: TurnWriter) -> Append | None:
     """Publishes rows before their commit."""
     append = _take(self)
     if append is not None and append.rows:
-        cast("Any", self)._publish(append.rows, False)
+        cast("Any", self)._owner.publish(append.rows, False)
     return append
 
 

@@ -36,11 +36,11 @@ def test_addresses_are_read(text: str, address: UnixAddress | TcpAddress) -> Non
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "no address"),
-        ("9001", "no address"),
-        ("10.0.0.5", "no address"),
-        ("::1:9001", "no address"),
-        ("http://10.0.0.5:9001", "no address"),
+        ("", "is not an address"),
+        ("9001", "is not an address"),
+        ("10.0.0.5", "is not an address"),
+        ("::1:9001", "is not an address"),
+        ("http://10.0.0.5:9001", "is not an address"),
         ("10.0.0.5:0", "between 1 and 65535"),
         ("10.0.0.5:70000", "between 1 and 65535"),
         ("replica.example:9001", "not an IP address"),

@@ -200,7 +200,7 @@ def test_what_the_gateway_says_itself_is_what_the_contract_tells(error: Responsa
     told = {key.group(): part for part in parts if (key := re.match(r"[a-z_]+", part))}
     assert set(error.metadata) <= set(told)
     for key in set(told) - set(error.metadata):
-        assert "absent when the gateway refused" in told[key], (error.reason, key)
+        assert "absent when the gateway refuses" in told[key], (error.reason, key)
 
 
 @pytest.mark.parametrize("open_to_all", [True, False])
