@@ -1,4 +1,4 @@
-"""Where things are: the paths and defaults that the server and the command line share."""
+"""The paths and defaults that the server and the command line share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The HTTP side behind Envoy, put together: browser sessions, uploads, event streams, WebSockets, the page. Envoy transcodes all other HTTP calls."""
+"""The complete HTTP side behind Envoy: browser sessions, uploads, event streams, WebSockets, the page. Envoy
+transcodes all other HTTP calls.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,10 @@ MAX_SOCKET_MESSAGE_BYTES = 2_097_152
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """web_root: the folder with the built page; it may be missing. allowed: the hosts and origins that are served. cookie_name: the name of the session's
-    cookie, which the chain of calls reads. secure_cookie: whether browsers send it over TLS alone."""
+    """web_root: the folder with the built page; it may be missing. allowed: the hosts and origins that are
+    served. cookie_name: the name of the session's cookie, which the chain of calls reads. secure_cookie:
+    whether browsers send it only over TLS.
+    """
 
     web_root: Path
     allowed: Allowed
@@ -115,7 +119,7 @@ class _Server(uvicorn.Server):
 
 
 class GatewayServer:
-    """Serves `app` at `address` (a unix socket is 0600, and one left by a killed process is replaced). Used once: start, then stop."""
+    """Serves `app` at `address` (a unix socket has mode 0600 and replaces the socket of a killed process). Used once: start, then stop."""
 
     def __init__(self, app: ASGIApp, address: Address) -> None:
         self._app = app

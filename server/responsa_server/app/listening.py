@@ -62,7 +62,7 @@ def _locked(lock: Path, address: UnixAddress) -> int:
 
 
 def listen(address: Address) -> socket.socket:
-    """A listening socket that does not block; one in the file system is private (0600) and replaces what a killed process left.
+    """A listening socket that does not block; one in the file system is private (0600) and replaces the socket of a killed process.
 
     Raises:
         AddressTaken: a TCP address that another process listens on.

@@ -1,4 +1,4 @@
-"""What each serving process has once: a tuned event loop and garbage collector, structured logs, and counters."""
+"""The parts that each serving process has once: a tuned event loop and garbage collector, structured logs, and counters."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from responsa_server.domain.counters import Count
 
 Result = TypeVar("Result")
 
-# A turn makes thousands of objects that live for a few milliseconds, hardly any of them in cycles. At Python's default of 700 the collector walks them again
-# and again and finds nothing; with these numbers it runs a few times a second under load.
+# A turn creates thousands of objects that live for a few milliseconds, hardly any of them in cycles. At
+# Python's default of 700 the collector checks them again and again and finds nothing; with these numbers it
+# runs a few times a second under load.
 _YOUNG_OBJECTS: Final = 20_000
 _YOUNG_ROUNDS: Final = 20
 _MIDDLE_ROUNDS: Final = 50
@@ -39,7 +40,9 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
 
 
 def freeze() -> None:
-    """Exempt everything loaded so far from garbage collection, and collect less often. Call it once the process has loaded what it keeps."""
+    """Exempt everything loaded so far from garbage collection, and collect less often. Call it once the
+    process has loaded its long-lived objects.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, _YOUNG_ROUNDS, _MIDDLE_ROUNDS)

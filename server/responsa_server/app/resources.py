@@ -147,7 +147,8 @@ async def ensure_administrator(identity: Identity, key_file: Path) -> Principal:
     The file is written atomically with mode 0600 and holds nothing but the secret.
     """
     secret = await asyncio.to_thread(_read_key, key_file)
-    # The key does not work for another database, or once it was revoked: the administrator of the machine gets a new one.
+    # The key does not work for another database, or after its revocation: the administrator of the machine
+    # gets a new one.
     with contextlib.suppress(Unauthenticated):
         return await identity.authenticate(Credential("api_key", secret))
     with contextlib.suppress(AlreadyExists):

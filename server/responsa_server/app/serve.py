@@ -28,7 +28,7 @@ _LAST_WORDS_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that runs. listens: its addresses. front: what callers reach; retiring it early gives Envoy time to notice."""
+    """A running server. listens: its addresses. front: the interface to callers; retiring it early gives Envoy time to notice."""
 
     listens: Addresses
     front: Front
@@ -44,7 +44,7 @@ async def running(
 ) -> AsyncGenerator[Running]:
     """Run a whole server in this process, in the role of the settings. It is ready within the block and drained at its end.
 
-    faults, turn_queries: put in by tests. Raises EmbeddedError (an address is taken, the database lacks migrations), Unavailable.
+    faults, turn_queries: replacements for tests. Raises EmbeddedError (an address is taken, the database lacks migrations), Unavailable.
     """
     drop_foreign_tracers(environment())
     # Imported here: they load grpc, LangGraph and the model's runtime, which other commands do without.
@@ -90,7 +90,8 @@ async def running(
         try:
             yield Running(listens, front)
         finally:
-            # Nothing new begins and followers are sent to other replicas. Running turns get the drain time, then other workers take them over.
+            # No new work begins, and followers are sent to other replicas. Running turns get the drain time,
+            # then other workers take them over.
             await asyncio.gather(
                 front.drain(settings.drain_seconds + _LAST_WORDS_SECONDS),
                 turns.drain(settings.drain_seconds),
@@ -98,14 +99,14 @@ async def running(
 
 
 class Front(Protocol):
-    """What callers reach of a process. Call `start` once, then optionally `retire`, then `drain`, then `close`."""
+    """A process's interface to callers. Call `start` once, then optionally `retire`, then `drain`, then `close`."""
 
     async def start(self) -> None:
         """Serve. Raises AddressTaken, OSError."""
         ...
 
     async def retire(self) -> None:
-        """Report by health checks that the process is going away."""
+        """Report by health checks that the process is shutting down."""
         ...
 
     async def drain(self, grace_seconds: float) -> None:
@@ -145,7 +146,7 @@ async def serve(
     configure_logs(settings.log_level.value)
     log = structlog.get_logger("server")
     layout = Layout.of(settings.home)
-    # A folder that is not a data folder holds no passwords to connect with.
+    # A folder that is not a data folder has no passwords for a connection.
     absent = settings.database_url is None and not layout.is_home()
     if absent or not reachable(database_urls(settings, layout).app):
         raise EmbeddedError(
@@ -164,7 +165,7 @@ async def serve(
         if await stop.get() is signal.SIGTERM and server.listens.grpc is not None:
             log.info("leaving")
             await server.front.retire()
-            with contextlib.suppress(TimeoutError):  # a second signal ends the notice
+            with contextlib.suppress(TimeoutError):  # a second signal ends the waiting time for Envoy
                 await asyncio.wait_for(stop.get(), settings.notice_seconds)
         log.info("draining")
     with contextlib.suppress(NotImplementedError):

@@ -59,7 +59,7 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class SettingsError(Exception):
-    """A setting is wrong; the message names each one, what is wrong with it and where it may be set."""
+    """A setting is wrong; the message names each one, the mistake, and where it may be set."""
 
 
 class Environment(StrEnum):

@@ -22,7 +22,9 @@ def _postgres(database: Database, settings: RetrievalSettings) -> OpenedVectors:
 VECTOR_STORES: Final[Mapping[str, Callable[[Database, RetrievalSettings], OpenedVectors]]] = {
     "postgres": _postgres,
 }
-"""The functions that open a vector store, by the scheme of the setting `retrieval.vector_store`. A store reads its own settings from what follows the scheme."""
+"""The functions that open a vector store, by the scheme of the setting `retrieval.vector_store`. A store
+reads its own settings from the text after the scheme.
+"""
 
 
 def open_vectors(database: Database, settings: RetrievalSettings) -> OpenedVectors:

@@ -164,7 +164,7 @@ class Calls:
                     begun.append((interceptor, await interceptor.on_start(call)))
                 # A stream may last for minutes. Release the metadata that the interceptors have read.
                 call.metadata = {}
-                assert method is not None, "an interceptor refuses what is not served"
+                assert method is not None, "an interceptor refuses methods that are not served"
                 await self._run(call, method, read, send)
             except BaseException as caught:
                 error = caught
@@ -190,7 +190,7 @@ class Calls:
         return response
 
     async def drain(self, grace_seconds: float) -> None:
-        """Refuse new calls (DRAINING); let running calls end, and work whose caller is gone. Then end the rest with an error that gives the reason.
+        """Refuse new calls (DRAINING); let running calls end, and also work whose caller has disconnected. Then end the rest with an error that gives the reason.
 
         It takes at most `grace_seconds`, or half a second where that is more. Streams of turns end when `Turns.drain`, which runs at the same time, sends their
         readers to another server. The turn itself continues: its readers find it on another server, or here after a restart.
@@ -238,7 +238,8 @@ class Calls:
             self._leave(call, task)
             raise
         except ResponsaError as error:
-            # An invalid message in mid-stream: the work ends with the same error, and has cleaned up before the caller gets the error.
+            # An invalid message in the middle of a stream: the work ends with the same error, and has cleaned
+            # up before the caller gets the error.
             feed.end(error)
             await asyncio.wait((task,))
             _retrieve(task)

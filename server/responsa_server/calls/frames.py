@@ -149,7 +149,8 @@ async def stream(
                 if row.last_seq <= read:
                     continue
                 if row.first_seq > read + 1:
-                    # A frame that covered the gap would hide it. The reader should see the stream break off and resume.
+                    # A frame that covered the gap would hide it. The reader should see a broken stream and
+                    # resume.
                     raise RuntimeError(f"{names.turn(turn_id)} goes on at {row.first_seq} after {read}")
                 if row.deltas and not include_deltas:
                     read = row.last_seq

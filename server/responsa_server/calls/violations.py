@@ -17,7 +17,7 @@ _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _EXAMPLE = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
 _SLUG_FORM = "1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen"
 _MAX_KEY_CHARS = 64
-# 0 breaks only the rules of fields that have a default: absent, not 0, stands for it.
+# 0 breaks only the rules of fields that have a default: to get the default, the field is left out instead.
 _OMIT = "; leave it out for the default"
 
 # What each regular expression of the contract requires, in words. A test checks that every expression has an entry.

@@ -1,4 +1,4 @@
-"""Secrets: how they are made, their form, the digest that is stored, and a cache of recently checked ones."""
+"""Secrets: how they are made, their form, the stored digest, and a cache of recently checked ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from responsa_server.domain.people import Principal
 # 32 random bytes in URL-safe base64 without padding.
 _BODY = re.compile(r"[A-Za-z0-9_-]{43}")
 PREFIX_LENGTH = 8
-# A key revoked on another replica must not be honoured after one second: an entry's age counts from before the database was asked.
+# An entry's age counts from before the database query, so that a key revoked on another replica is refused
+# after at most one second.
 LIFETIME_SECONDS = 0.8
 CAPACITY = 4096
 
@@ -39,7 +40,7 @@ def well_formed(kind: SecretKind, secret: str) -> bool:
 
 
 def digest(secret: str) -> bytes:
-    """SHA-256 of the secret, the only form that is kept and looked up.
+    """SHA-256 of the secret, the only form that is stored and looked up.
 
     The lookup compares digests of secrets with 256 random bits, so its duration reveals nothing that helps to guess a secret.
     """
@@ -54,8 +55,8 @@ def shown(secret: str) -> str:
 class CredentialCache:
     """Principals by the digest of their credential, for at most 0.8 s.
 
-    A revocation in this process forgets at once; one in another process takes effect when the entry's time is up, hence within a second.
-    Refusals are not kept. Not for use from several threads.
+    A revocation in this process removes entries at once; one in another process takes effect when the entry expires, hence within a second.
+    Refusals are not kept. Not thread-safe.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,7 +66,7 @@ class CredentialCache:
         self._forgotten = 0
 
     def find(self, digest: bytes) -> Principal | None:
-        """The principal, unless its time is up."""
+        """The principal, unless its entry has expired."""
         entry = self._entries.get(digest)
         if entry is None:
             return None
@@ -79,7 +80,7 @@ class CredentialCache:
         return self._clock(), self._forgotten
 
     def keep(self, digest: bytes, principal: Principal, subject: object, mark: tuple[float, int]) -> None:
-        """Keep an answer. subject: the value that `forget` will get, e.g. the key's id."""
+        """Store an answer. subject: the value that `forget` will get, e.g. the key's id."""
         asked, forgotten = mark
         if forgotten != self._forgotten:
             return

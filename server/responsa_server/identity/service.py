@@ -37,7 +37,7 @@ MAX_DISPLAY_NAME_BYTES = 200
 MAX_EMAIL_BYTES = 254
 
 _TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-# The database gives the time when it keeps a row; until then there is none.
+# The database sets the time when it stores a row; until then there is none.
 _NOT_YET = datetime.min.replace(tzinfo=UTC)
 
 
@@ -64,7 +64,7 @@ class Identity:
         session_seconds: float = 43_200,
         cache: CredentialCache | None = None,
     ) -> None:
-        """Build it. new_id: makes UUIDv7; code_seconds, session_seconds: how long session codes and sessions are good."""
+        """Build it. new_id: makes UUIDv7; code_seconds, session_seconds: how long session codes and sessions are valid."""
         self._store = store
         self._new_id = new_id
         self._code_seconds = code_seconds
@@ -93,12 +93,12 @@ class Identity:
         return user
 
     async def create_session_code(self, who: Principal) -> tuple[str, datetime]:
-        """Make a code, good once, that `exchange_code` turns into a session of the caller. Returns it and its end."""
+        """Create a single-use code that `exchange_code` turns into a session of the caller. Returns the code and its expiry."""
         code = new_secret(SecretKind.SESSION_CODE)
         return code, await self._store.add_code(who, digest(code), self._code_seconds)
 
     async def exchange_code(self, code: str) -> tuple[str, datetime]:
-        """Use up a code and begin a session. Returns the session's token and end. Raises Unauthenticated (SESSION_CODE_INVALID)."""
+        """Use up a code and begin a session. Returns the session's token and expiry. Raises Unauthenticated (SESSION_CODE_INVALID)."""
         token = new_secret(SecretKind.SESSION)
         expire_time = None
         if well_formed(SecretKind.SESSION_CODE, code):
@@ -124,7 +124,7 @@ class Identity:
         expire_time: datetime | None,
         request_id: UUID | None = None,
     ) -> tuple[ApiKey, str]:
-        """Make a key for the caller. Returns it with its secret, which is returned only this once.
+        """Create a key for the caller. Returns it with its secret, which is returned only this once.
 
         A request_id used before returns the key that it made, and "" for the secret: the server keeps no copy of the secret.
         Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED.
@@ -148,7 +148,7 @@ class Identity:
         return key
 
     async def create_tenant(self, tenant_id: str, display_name: str) -> None:
-        """Make a tenant, from the machine itself. Raises InvalidRequest, AlreadyExists."""
+        """Create a tenant, from the machine itself. Raises InvalidRequest, AlreadyExists."""
         if _TENANT_ID.fullmatch(tenant_id) is None:
             raise InvalidRequest.of_field(
                 "tenant",
@@ -165,7 +165,7 @@ class Identity:
             )
 
     async def create_user(self, tenant_id: str, display_name: str, email: str, role: Role) -> User:
-        """Make a user of a tenant, from the machine itself. Raises InvalidRequest, NotFound (tenant), AlreadyExists (e-mail address)."""
+        """Create a user of a tenant, from the machine itself. Raises InvalidRequest, NotFound (tenant), AlreadyExists (e-mail address)."""
         user = User(self._new_id(), tenant_id, _display_name(display_name), fold_email(email), role, _NOT_YET)
         audit = AuditEvent(self._new_id(), tenant_id, LOCAL, "user.create", names.user(user.id))
         kept = await self._store.add_user(user, audit)
@@ -178,7 +178,7 @@ class Identity:
         return kept
 
     async def create_key(self, tenant_id: str, user_id: UUID, display_name: str) -> tuple[ApiKey, str]:
-        """Make a key for any user, from the machine itself. Raises InvalidRequest, NotFound (user)."""
+        """Create a key for any user, from the machine itself. Raises InvalidRequest, NotFound (user)."""
         if await self._store.user(tenant_id, user_id) is None:
             raise NotFound.of("user", names.user(user_id))
         return await self._add_key(LOCAL, tenant_id, user_id, display_name, None, None)

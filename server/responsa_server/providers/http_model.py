@@ -288,8 +288,9 @@ def shown(text: str, key: str = "") -> str:
 class Connections(httpx2.AsyncBaseTransport):
     """HTTP connections for many long answers at a time.
 
-    httpx2's own pool looks at all its connections, with a system call for each idle one, whenever a request begins or ends: with hundreds of streams that is most
-    of what they cost. Here every connection is a pool of one, and idle connections are on a stack. The transport opens as many HTTP/1.1 connections as there are
+    httpx2's own pool checks all its connections, with a system call for each idle one, whenever a request
+    begins or ends: with hundreds of streams that is most of their cost. Here every connection is a pool of
+    one, and idle connections are on a stack. The transport opens as many HTTP/1.1 connections as there are
     requests, and keeps at most `most_idle` of them for later requests.
     """
 

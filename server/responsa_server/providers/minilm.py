@@ -23,7 +23,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 if TYPE_CHECKING:
-    # At run time it is imported by `_silent_onnxruntime` alone.
+    # At run time only `_silent_onnxruntime` imports it.
     import onnxruntime as ort
 
 Float = npt.NDArray[np.float32]
@@ -105,7 +105,7 @@ class MiniLmEmbedder:
         return self._whole.encode(text, add_special_tokens=False).offsets
 
     def close(self) -> None:
-        """End the thread after its running call."""
+        """End the thread after its current call."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, encodings: Sequence[Encoding]) -> Float:

@@ -2,9 +2,9 @@
 
 The published model is BERT with six post-norm layers of 384 dimensions, 12 heads and exact (erf) GELU; a text's vector is
 the mean of its tokens' last states, scaled to length one (Reimers and Gurevych 2019, arXiv:1908.10084; Wang et al. 2020,
-arXiv:2002.10957). The graph uses onnxruntime's fused operators and keeps the linear layers as 8-bit integers in blocks
-of 32 (`MatMulNBits`): every block has its own scale, so that a text's vector does not depend on the texts that
-share its batch, which quantisation by whole tensors does not give.
+arXiv:2002.10957). The graph uses onnxruntime's fused operators and keeps the linear layers as 8-bit integers
+in blocks of 32 (`MatMulNBits`): every block has its own scale, so a text's vector does not depend on the
+other texts in its batch; quantisation by whole tensors lacks this property.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CONTRIB: Final = "com.microsoft"
 
 @dataclass(slots=True)
 class _Graph:
-    """Nodes and weights gathered so far; every method returns the name of the value it adds."""
+    """Nodes and weights collected so far; every method returns the name of the value it adds."""
 
     weights: Weights
     precision: Precision

@@ -92,7 +92,9 @@ class OpenAiChat(HttpModel):
         return self._events("/chat/completions", self._body(prompt), label)
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
-        """The pieces in the chunks. An answer ends with a finish reason and then `[DONE]`, the usage before it, or the end of the body: servers differ."""
+        """The pieces in the chunks. An answer ends with a finish reason and then `[DONE]`, the usage before
+        it, or the end of the body: servers differ.
+        """
         requested, finish, said, refused = RequestParts(), "", False, False
         async for event in events:
             if not event.data:

@@ -1,4 +1,4 @@
-"""The classifier: the meaning and the wording of a message, weighed for each intent.
+"""The classifier: the meaning and the wording of a message, weighted for each intent.
 
 The embedding of a message shows its topic. Its wording separates intents that share a topic: hashed words, pairs of words and runs of characters,
 weighted by how rare they are.
@@ -28,7 +28,7 @@ DIMENSIONS: Final = 4096
 """The dimensions of the hashed space. Twice as many change the accuracy by less than its error."""
 
 MOST_CHARACTERS: Final = 2000
-"""Characters of a message that are read: more would only take time, since the intent shows early."""
+"""The number of characters of a message that are read: more would only take time, because the intent shows early."""
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _RUNS: Final = (3, 4, 5)
@@ -134,7 +134,7 @@ class TrainedClassifier:
         )
 
     def scores_sync(self, texts: Sequence[str]) -> Float:
-        """Logits of many messages, [n, k]: all near zero for a message that is like no example. Blocks the caller."""
+        """Logits of many messages, [n, k]: all near zero for a message that resembles no example. Blocks the caller."""
         cut = [text[:MOST_CHARACTERS] for text in texts]
         return self._scores(self._embedder.embed_sync(cut), [counted(text) for text in cut])
 
@@ -147,6 +147,6 @@ class TrainedClassifier:
 
 
 def probabilities(logits: Float) -> Float:
-    """The distributions that logits [n, k] stand for."""
+    """The probability distributions of the logits [n, k]."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)

@@ -1,7 +1,7 @@
-"""Classifiers that are trained once and stored as files: archives of plain arrays (`.npz`) that are checked whole before they are used.
+"""Classifiers that are trained once and stored as files: archives of plain arrays (`.npz`) that are fully checked before use.
 
-Nothing in a file is code or a pickle: only arrays of four named number types are read, and every array's type, shape and size, and every number's
-finiteness, is compared with what the others demand.
+A file contains no code and no pickle: only arrays of four number types are read, and every array's type,
+shape and size must match the others, and every number must be finite.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FORMAT: Final = 1
 """Part of a file's name: raise it whenever the file, the features or the training change."""
 
 MOST_BYTES: Final = 64 << 20
-"""Of a file, and of what it unpacks to."""
+"""The limit for a file, and for its unpacked content."""
 
 _MOST_LABELS: Final = 1000
 _MOST_DIMENSIONS: Final = 8192
@@ -123,7 +123,7 @@ def loaded(data: bytes) -> Parameters:
 
 
 def keep(folder: Path, parameters: Parameters) -> Path:
-    """Write the file, named after its examples, by rename: a reader finds all of it or nothing. Makes the folder."""
+    """Write the file, named after its examples, by rename: a reader finds all of it or no file. Makes the folder."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = place(folder, parameters.examples)
     handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
@@ -140,7 +140,7 @@ def keep(folder: Path, parameters: Parameters) -> Path:
 
 
 def read(folder: Path, examples: bytes) -> Parameters:
-    """The kept classifier of these examples (32 bytes of SHA-256). Raises FileNotFoundError, ClassifierBroken."""
+    """The stored classifier of these examples (32 bytes of SHA-256). Raises FileNotFoundError, ClassifierBroken."""
     path = place(folder, examples)
     with path.open("rb") as file:
         data = file.read(MOST_BYTES + 1)
@@ -151,7 +151,7 @@ def read(folder: Path, examples: bytes) -> Parameters:
 
 
 def place(folder: Path, examples: bytes) -> Path:
-    """Where the classifier of these examples is kept."""
+    """The path of the classifier of these examples."""
     return folder / f"{examples.hex()}.{FORMAT}.npz"
 
 
@@ -180,7 +180,7 @@ def _array(name: str, member: bytes) -> npt.NDArray[np.generic]:
     shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.str != _TYPES[name] or by_columns or len(shape) != (1 if name in ("idf", "meta") else 2):
         raise ClassifierBroken(f"{name} is {dtype.str} in {len(shape)} dimensions.")
-    # Before anything of that size is made.
+    # Checked before memory of that size is allocated.
     if math.prod(shape) * dtype.itemsize != len(member) - file.tell() or min(shape) < 0:
         raise ClassifierBroken(f"{name} is not as large as it claims to be.")
     return np.frombuffer(member, dtype, offset=file.tell()).reshape(shape)

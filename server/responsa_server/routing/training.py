@@ -1,6 +1,6 @@
-"""Training: from examples to parameters, the same from the same examples.
+"""Training: from examples to parameters; equal examples give equal parameters.
 
-It is a softmax regression with a quadratic penalty, minimised by L-BFGS (Liu and Nocedal 1989), in 32-bit floats on numpy alone.
+It is a softmax regression with a quadratic penalty, minimised by L-BFGS (Liu and Nocedal 1989), in 32-bit floats with numpy only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KEPT: Final = 0.95
 MOST_EXAMPLES: Final = 20_000
 """Training holds a matrix of examples × 4,480 numbers: 360 MB at most."""
 
-# Chosen on clinc150; docs/routing.md has what else was tried.
+# Chosen on clinc150; docs/routing.md lists the other values that were tried.
 _WORDING: Final = 0.8
 _PENALTY: Final = 0.075
 
@@ -59,12 +59,13 @@ def digest(examples: Sequence[Example]) -> bytes:
 def train(
     examples: Sequence[Example], embedder: Embedder, *, held_out: Sequence[Example] = (), key: bytes = b""
 ) -> Parameters:
-    """Parameters that decide as the examples do; blocks the caller (docs/routing.md says for how long).
+    """Parameters trained on the examples; blocks the caller (docs/routing.md says for how long).
 
-    The threshold keeps 95 % of the in-scope messages of `held_out`, scored by what was learnt from the examples; where none is held
-    out, of the examples themselves, each half scored by what was learnt from the other. Then all are learnt from, the held-out
-    ones too. Examples with a label of OUT_OF_SCOPE teach that no intent is near.
-    key: 32 bytes that name the examples, by default their own digest.
+    The threshold accepts 95 % of the in-scope messages of `held_out`, scored by weights trained on the
+    examples; without `held_out` it uses the examples, each half scored by weights trained on the other half.
+    Then the final weights are trained on all of them, including the held-out ones. Examples with a label of
+    OUT_OF_SCOPE teach that no intent is near. key: 32 bytes that name the examples, by default their own
+    digest.
     Raises ExamplesUnfit: no examples, one without text or label, no intent, or too many.
     """
     every = [*examples, *held_out]
@@ -101,7 +102,9 @@ def train(
 def _left_out(
     inputs: Float, targets: Float, shares: Float, judged: npt.NDArray[np.int64], folds: int
 ) -> tuple[Float, Float | None]:
-    """The score of each judged row's nearest intent by weights that have not seen the row, and weights to go on from."""
+    """The score of each judged row's nearest intent by weights that were not trained on the row, and weights
+    from which training can continue.
+    """
     scores = np.zeros(len(judged), np.float32)
     weights: Float | None = None
     for fold in range(folds):
@@ -110,16 +113,16 @@ def _left_out(
         learnt[judged[asked]] = False
         if not learnt.any():
             continue
-        # Rows that count nothing are as good as not there, and no second matrix is made.
+        # Rows with zero weight have no effect, and this avoids a second matrix.
         counting = np.where(learnt, shares, np.float32(0))
-        # From zero: weights of the other fold have seen this one.
+        # Starts at zero, because the weights of the other fold were trained on these rows.
         weights = fit(inputs, targets, counting / counting.sum(), _PENALTY / int(learnt.sum()))
         scores[asked] = (inputs[judged[asked]] @ weights).max(axis=1)
     return scores, weights
 
 
 def _shares(examples: Sequence[Example]) -> Float:
-    """All intents count the same, however many examples each has; in the mean an example counts 1."""
+    """All intents count the same, however many examples each has; on average an example counts 1."""
     counts = Counter(example.label for example in examples)
     each = len(examples) / len(counts)
     return np.array([each / counts[example.label] for example in examples], np.float32)
@@ -144,7 +147,7 @@ def _half(values: Float) -> Half:
 def fit(inputs: Float, targets: Float, shares: Float, penalty: float, start: Float | None = None) -> Float:
     """Weights [d, k], without intercept, that give `inputs` [n, d] the distributions `targets` [n, k].
 
-    shares: how much each row counts, [n], in sum 1. start: weights to begin at, by default zero. The same arguments give the
+    shares: the weight of each row, [n], with the sum 1. start: the first weights, by default zero. The same arguments give the
     same weights on the same machine.
     """
     shape = inputs.shape[1], targets.shape[1]
@@ -191,7 +194,7 @@ def _minimised(loss: Loss, point: Float) -> Float:
 
 
 def _scaled(slope: Float, pairs: deque[tuple[Float, Float]]) -> Float:
-    """The slope times an approximation of the inverse curvature, by the two loops over what was seen."""
+    """The slope times an approximation of the inverse curvature, by L-BFGS's two loops over the recent steps."""
     made = slope.copy()
     passed: list[tuple[Float, Float, float, float]] = []
     for moved, bent in reversed(pairs):

@@ -1,1 +1,1 @@
-"""Text as every part sees it: canonical text, languages, sentences, terms."""
+"""Text processing for all parts: canonical text, languages, sentences, terms."""

@@ -22,7 +22,9 @@ LOST_CONTENT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class HttpEndpoint:
-    """Where a tool is called: by POST, arguments as a JSON object, the call's key as `Idempotency-Key`. answer_seconds: the longest silence of the endpoint."""
+    """The endpoint of a tool: called by POST, with the arguments as a JSON object and the call's key as
+    `Idempotency-Key`. answer_seconds: the longest silence of the endpoint.
+    """
 
     url: str
     effect: Effect
@@ -57,7 +59,7 @@ class HttpTool:
             await asyncio.wait(self._closing)
 
     async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
-        """See `Tool.call`. An effect that may happen twice is tried up to three times before its outcome is unknown."""
+        """See `Tool.call`. A call whose effect may happen twice is tried up to three times before its outcome is unknown."""
         body = json.dumps(dict(arguments)).encode()
         unknown = ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT)
         for place in range(1 if self._endpoint.effect is Effect.ONCE else _TRIES):
@@ -65,9 +67,7 @@ class HttpTool:
                 return await self._once(key, body, sent)
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 return unknown if place else ToolResult(ToolOutcome.ERROR, UNREACHED_CONTENT)
-            except (
-                httpx2.RequestError
-            ):  # broken off, or an answer that nobody can read: it may have been done
+            except httpx2.RequestError:  # broken off, or an unreadable answer: the effect may have happened
                 continue
         return unknown
 

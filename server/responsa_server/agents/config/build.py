@@ -45,9 +45,9 @@ class BuildFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BuildContext:
-    """What this server builds agents with.
+    """The parts from which this server builds agents.
 
-    parts: without a model, prompts and classifiers, which differ from agent to agent; trainer: None where no classifier can be trained.
+    parts: without a model, prompts and classifiers, which differ from agent to agent; trainer: None if no classifier can be trained.
     """
 
     parts: NodeParts
@@ -95,13 +95,13 @@ class LazyClassifier:
 
 
 def classifiers(examples: Mapping[str, str], trainer: Trainer | None) -> Mapping[str, LazyClassifier]:
-    """A classifier for each file of examples, by its path; none without a trainer. Raises ExamplesUnfit."""
+    """A classifier for each file of examples, by its path; empty without a trainer. Raises ExamplesUnfit."""
     return {} if trainer is None else {path: LazyClassifier(text, trainer) for path, text in examples.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A version that can run, before it has its number.
+    """A runnable version that has no number yet.
 
     classifiers: by the path of their examples; unpriced: models without a known price, if a limit on costs needs it.
     """
@@ -114,7 +114,7 @@ class Built:
 
 
 class ConfiguredAgent(PlannedAgent):
-    """One version of an agent that files configure. Its graph is compiled for its first question, or by `compile`."""
+    """One version of an agent that is configured by files. Its graph is compiled for its first question, or by `compile`."""
 
     def __init__(self, built: Built, version: str, digest: bytes, context: BuildContext) -> None:
         """version: `agents/{id}/versions/{n}`; digest: the version's SHA-256."""
@@ -203,7 +203,7 @@ def _missing_models(content: Content, models: Models) -> Iterator[Problem]:
 
 
 def dearest(models: Models, chain: Sequence[str]) -> Price | None:
-    """The highest known price of a chain's models today, for each kind of token; None where no price is known."""
+    """The highest known price of a chain's models today, for each kind of token; None if no price is known."""
     known = [price for name in chain if (price := models.price(name)) is not None]
     if not known:
         return None
@@ -216,7 +216,7 @@ def dearest(models: Models, chain: Sequence[str]) -> Price | None:
 
 
 def _fitted(config: AgentConfig, window: int | None) -> AgentConfig:
-    """The configuration with limits that fit a model's window. window: tokens read and written together, None for no bound."""
+    """The configuration with limits that fit a model's window. window: tokens read and written together, None for no limit."""
     if window is None:
         return config
     model, history, retrieval = config.model, config.history, config.retrieval

@@ -1,4 +1,6 @@
-"""A version of an agent as bytes: everything that shapes its answers and nothing else. The same files give the same bytes on every machine."""
+"""A version of an agent as bytes: all data that shapes its answers, and no other data. The same files give
+the same bytes on every machine.
+"""
 
 from __future__ import annotations
 

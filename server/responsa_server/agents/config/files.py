@@ -1,4 +1,4 @@
-"""The files of agents: reads and checks them, knows which have changed, and watches their folders."""
+"""The files of agents: reads and checks them, detects changes, and watches their folders."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class AgentFolder:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A folder that was read and checked. config: None with any problem."""
+    """A folder that was read and checked. config: None if there is a problem."""
 
     config: AgentConfig | None
     prompts: PromptSet
@@ -251,7 +251,7 @@ class Folders:
 
     @property
     def roots(self) -> Sequence[Path]:
-        """Those of the folders that exist."""
+        """The existing folders."""
         return [one for one in (self.shipped, self.users) if one is not None and one.is_dir()]
 
     def locations(self) -> Mapping[str, AgentLocation]:
@@ -297,7 +297,7 @@ class AgentScanner:
         for identity, location in self._folders.locations().items():
             scan = self._scans.get(identity)
             try:
-                # Taken before the files are read, so that a change in between is found by the next scan.
+                # Taken before the files are read, so that the next scan finds a change in between.
                 now = fingerprint(location.folder)
                 unchanged = scan is not None and (scan.location, scan.fingerprint) == (location, now)
                 if scan is None or changed or now is None or not unchanged:
@@ -310,7 +310,7 @@ class AgentScanner:
         return [one.agent for one in found.values()]
 
     def shipped(self, identity: str) -> Content | None:
-        """The content of a shipped agent, even if a user's agent replaces it; None if there is none without problems. Raises OSError."""
+        """The content of a shipped agent, even if a user's agent replaces it; None if it does not exist or has problems. Raises OSError."""
         location = AgentLocation(identity, self._folders.shipped / identity, True)
         if not location.folder.is_dir():
             return None
@@ -405,19 +405,20 @@ class Watch:
         try:
             changes = watchfiles.awatch(  # pyright: ignore[reportUnknownMemberType]  # an event of trio, which is not installed
                 *self._folders,
-                # Whatever it is: looking costs little, and links into other folders change under other names.
+                # For every kind of event: a scan is cheap, and files behind links into other folders change
+                # under other names.
                 watch_filter=None,
                 debounce=_DEBOUNCE_MS,
                 step=_STEP_MS,
                 stop_event=self._stop,
                 recursive=True,
             )
-            # What has changed before the watching began.
+            # The changes from before the watching began.
             self._changed()
             async for _ in changes:
                 self._changed()
         except (OSError, RuntimeError) as error:
-            # E.g. no more inotify watches: agents are still reloaded when asked to.
+            # For example without free inotify watches: agents are still reloaded on request.
             self._log.warning(
                 "agents_not_watched",
                 error=str(error),

@@ -55,8 +55,8 @@ class AgentsBroken(Exception):
 class AgentSnapshot:
     """The agents at one moment.
 
-    current: by id; configured: those of them that files configure; versions: by version, those that no longer serve among them; problems: by the id of the agent
-    whose files have them.
+    current: by id; configured: the current agents with files; versions: by version, including those that are
+    no longer current; problems: by the id of the agent whose files have them.
     """
 
     current: Mapping[str, Agent]
@@ -90,9 +90,10 @@ class AgentSnapshot:
 class LiveOptions:
     """How the agents of a process are kept up to date.
 
-    default: the id of the agent for questions without an agent. coded: agents without files, by id. notify: asks the other processes to reload. strict: whether a
-    broken shipped agent stops the start. runs_turns: whether turns run in this process. poll_seconds: how often the database is read for new versions and open
-    turns. keep_seconds: how long a version that serves no longer, and that no turn needs, stays in memory.
+    default: the id of the agent for questions without an agent. coded: agents without files, by id. notify:
+    asks the other processes to reload. strict: whether a broken shipped agent stops the start. runs_turns:
+    whether turns run in this process. poll_seconds: how often the database is read for new versions and open
+    turns. keep_seconds: how long a version stays in memory that is no longer current and that no turn needs.
     """
 
     default: str = DEFAULT
@@ -335,7 +336,7 @@ class LiveAgents:
             self._tasks = [*(one for one in self._tasks if not one.done()), task]
 
     async def _restored(self, stored: StoredVersion) -> ConfiguredAgent | None:
-        """The agent of a registered version; None where it cannot run here, which is logged once."""
+        """The agent of a registered version; None if it cannot run here, which is logged once."""
         try:
             content = await self._content(stored)
             if content is None:
@@ -468,7 +469,7 @@ async def _train(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -
             await agent.train()
         except ExamplesUnfit as error:  # the first question reports it too
             log.error("agent_not_trained", agent=agent.version, error=str(error))
-        except Exception:  # the other agents must be trained; this one's first question tries again
+        except Exception:  # the other agents must be trained; the first question to this one tries again
             log.exception("agent_not_trained", agent=agent.version)
 
 

@@ -121,7 +121,7 @@ class PlannedAgent:
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         """See `Agent.answer`. Raises StateError for a milestone from which it cannot continue."""
         begin_at, state = ("", GraphState()) if task.resume is None else restored(task.resume, self._keys)
-        earlier = fallbacks_of(state)  # which earlier attempts have counted
+        earlier = fallbacks_of(state)  # counted by earlier attempts
         for fallback in earlier:
             task.meter.fell_back(fallback)
         options = self._options
@@ -162,7 +162,8 @@ class PlannedAgent:
             message = _UNSAFE_MIDWAY if declined.begun else _UNSAFE
             end = Refused(RefusalReason.UNSAFE, message, task.meter.usage)
         finally:
-            # Here, and not at the turn's end, which a turn that is cut short by its time limit or a cancellation never reaches.
+            # Counted here, because a turn that is stopped by its time limit or a cancellation never reaches
+            # its end.
             if self._counted is not None:
                 for fallback in task.meter.fallbacks:
                     if fallback not in earlier:

@@ -33,7 +33,8 @@ class AnswerWriter:
         self._held = list[str]()
         self._read = 0
         self._lead = f"{lead}\n\n" if lead and not before else ""
-        # First, because the marks of citations are recorded by their place in the text without marks of data.
+        # Marks of data are removed first, because the marks of citations are recorded by their place in the
+        # text without them.
         self._fences = FenceFilter(run.nonce, before) if run.nonce else None
         self._filter = MarkFilter(self.end + len(self._lead.encode())) if cites else None
 
@@ -48,7 +49,7 @@ class AnswerWriter:
         return () if self._filter is None else tuple(one for one in self._filter.marks if one[0] <= self.end)
 
     def add(self, text: str) -> bool:
-        """Add the next piece. False if it no longer fits and was cut; nothing can follow then."""
+        """Add the next piece. False if the text no longer fits and was cut; no further text can follow then."""
         # U+0000 cannot be stored.
         text = text.replace("\x00", "\ufffd")
         self._read += len(text)

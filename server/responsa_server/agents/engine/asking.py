@@ -48,7 +48,7 @@ from responsa_server.domain.models import (
 from responsa_server.domain.tools import ToolCard
 
 BYTES_A_TOKEN: Final = 4
-# A share of the remaining time, so that each of several calls leaves time for the next one or for a detour.
+# A share of the remaining time, so that each of several calls leaves time for the next one or for a fallback.
 _SHARE: Final = 0.5
 FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 _PIECE: Final = Usage(output_tokens=1)
@@ -74,9 +74,9 @@ def read_tokens(messages: Sequence[PromptMessage]) -> int:
 
 
 def may_write(run: Run, configured: int, messages: Sequence[PromptMessage], price: Price | None) -> int:
-    """The most tokens that a call may write now. price: of the model, the dearest of several; None where none is known.
+    """The most tokens that a call may write now. price: of the model, or the highest of several; None if none is known.
 
-    Raises OverBudget where the turn has nothing left for it.
+    Raises OverBudget if the turn has no budget left for it.
     """
     limits, spent, cost = run.limits, run.spent(), price or FREE
     tokens_left, micros_left = limits.tokens_left(spent), limits.micros_left(spent)
@@ -181,7 +181,8 @@ class _Spending:
         # What providers have reported, and an estimate of what was read and written since.
         self._known = Usage()
         self._read = self._pieces = 0
-        # Whether the model's prompt is counted; whether the next piece is; how much was written at the provider's last report.
+        # Whether the model's prompt is counted; whether the next piece is; the text written at the provider's
+        # last report.
         self._begun = self._covered = False
         self._reported_output = 0
 
@@ -201,7 +202,7 @@ class _Spending:
             self._covered = False
             return
         price = self._price
-        # Nearly all pieces: without a price there is no cost to compute.
+        # The case of nearly all pieces: without a price there is no cost to compute.
         if self._begun and (price is None or not price.output):
             self._pieces += 1
             self._run.spend(_UNPRICED_PIECE if price is None else _PIECE)
@@ -223,7 +224,7 @@ class _Spending:
         self._known, self._read, self._pieces = usage, 0, 0
 
     def switched(self, price: Price | None) -> None:
-        """Another model goes on. price: of that model."""
+        """Another model continues. price: of that model."""
         self._known, self._read, self._pieces = self.counted, 0, 0
         self._begun = self._covered = False
         self._reported_output = self._known.output_tokens
@@ -258,7 +259,7 @@ class StructuredInvalid(Exception):
 
 
 FAILURES: Final = (ModelError, StructuredInvalid, OverBudget)
-"""The errors of `ask_typed` after which a node uses its own rule. A turn whose budget is spent can still do that."""
+"""The errors of `ask_typed` after which a node uses its own rule. A turn without remaining budget can still do that."""
 
 
 def cause(error: Exception) -> str:
@@ -362,7 +363,7 @@ class Asker:
                         size += len(piece.text.encode())
                         if size > _MAX_BYTES:
                             raise ModelError(
-                                ModelFault.MALFORMED, "more than was asked for", model=self.model.name
+                                ModelFault.MALFORMED, "more than the prompt requested", model=self.model.name
                             )
                     elif isinstance(piece, Ended) and piece.stop is Stop.UNSAFE:
                         raise ModelError(ModelFault.REFUSED, "it will not say it", model=self.model.name)
@@ -384,7 +385,7 @@ async def ask_typed(
     trusted: Mapping[str, object],
     untrusted: Untrusted,
 ) -> Answer:
-    """Ask for an answer of a shape with the prompt `name`; if the answer has another shape, ask once more and say what is wrong.
+    """Ask for an answer of a shape with the prompt `name`; if the answer has another shape, ask once more and report the mistake.
 
     Raises StructuredInvalid, ModelError, OverBudget (the node then uses its own rule), PromptError.
     """

@@ -60,13 +60,13 @@ def compose(quotes: Sequence[Quote]) -> Composition:
             outcome = AnswerOutcome.OUTPUT_LIMIT
             if text:
                 break
-            # The first quote is too long: its beginning is better than nothing.
+            # The first quote is too long: its beginning is better than an empty answer.
             pieces = pieces[: min(MAX_CITATIONS, MAX_ANSWER_BYTES // MAX_QUOTE_BYTES)]
         source = quote.source.start
         for piece in pieces:
             start = len((text + lead).encode())
             size = len(piece.encode())
-            if lead and len(lead.encode()) + size > MAX_QUOTE_BYTES:  # as long as a delta may be
+            if lead and len(lead.encode()) + size > MAX_QUOTE_BYTES:  # the limit of a delta
                 events.append(Delta(lead, start - len(lead.encode())))
                 events.append(Delta(piece, start))
             else:
@@ -163,7 +163,7 @@ class MarkFilter:
         self._line_begins = True
 
     def feed(self, text: str) -> str:
-        """The next of the text; returns what can be passed on by now, which may be nothing."""
+        """Process the next piece; returns the text that can be passed on by now, which may be empty."""
         if self._plain(text):
             return self._pass_on(text)
         out: list[str] = []

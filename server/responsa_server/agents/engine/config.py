@@ -1,6 +1,7 @@
 """An agent's configuration: one model for each table of `agent.toml`, with every default.
 
-Unknown keys are errors. The options of a node are checked against its kind (`config/check`). Values are not converted: a text is not taken for a number.
+Unknown keys are errors. The options of a node are checked against its kind (`config/check`). Values are not
+converted: a text is not taken for a number.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ EXTRACTIVE: Final = "extractive"
 """In a chain: no model. The turn takes the edge `on = "unavailable"` of the node that asked."""
 
 TEMPLATE: Final = "template"
-"""The model of an answer that was made from a template."""
+"""The model name of an answer that was made from a template."""
 WITHOUT_RETRIEVAL: Final = "I could not reach the documents, so this answer rests on none of them."
 RESOURCE: Final = "x-resource"
 """The keyword of a parameter's schema for the kind of record that its values name."""

@@ -17,7 +17,7 @@ REFERS_BACK: Final = "refers_back"
 
 
 def compiled(when: WhenTable | None, *, model: bool) -> Test | None:
-    """The condition as a function of the state; None where it holds for every state. model: whether the agent has a model."""
+    """The condition as a function of the state; None if it holds for every state. model: whether the agent has a model."""
     certain = fixed(when, model=model)
     if certain is not None:
         return None if certain else _never

@@ -101,7 +101,7 @@ def visit(source: str, target: str) -> str:
 
 
 class _Watched:
-    """Forwards the events of a run, and remembers the last piece of the answer's text that the current node has sent."""
+    """Forwards the events of a run, and records the last piece of the answer's text that the current node has sent."""
 
     __slots__ = ("_emit", "_last")
 
@@ -308,7 +308,7 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
         if diverted:
             limits = detour.limits if detour is not None else dict[str, int]()
         elif limits:
-            # The edge is chosen here, so that this visit does not count yet.
+            # The edge is chosen here, so this visit does not count yet.
             diverted = _next(route, cast("GraphState", {**state, **output, "diverted": ""}))
         if diverted in limits:
             visits, edge = state.get("visits", {}), visit(name, diverted)

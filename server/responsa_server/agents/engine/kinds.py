@@ -1,4 +1,4 @@
-"""Kinds of nodes: how a node is made and from which parts, and what the check and the plan must know of it."""
+"""Kinds of nodes: how a node is made and from which parts, and their properties for the check and the plan."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ class Run:
     until: float = inf
 
     def fell_back(self, fallback: Fallback) -> None:
-        """Report that a node did something other than it was meant to do."""
+        """Report that a node took a fallback."""
         self.fallen.append(fallback)
         if self.noted is not None:
             self.noted(fallback)
@@ -270,7 +270,9 @@ PromptName = Annotated[str, Names.PROMPT]
 TemplateName = Annotated[str, Names.TEMPLATE]
 ExamplesName = Annotated[str, Names.EXAMPLES]
 PromptChoice = Annotated[str | Annotated[dict[str, str], Field(min_length=2)], Names.PROMPT]
-"""A prompt's name; or a table: `by` names a field of the state, `default` a prompt, and each other key, a value of that field, its prompt."""
+"""A prompt's name; or a table: `by` names a field of the state, `default` a prompt, and each other key is a
+value of that field with its prompt.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,8 @@ def entities(text: str) -> Sequence[str]:
         for place, match in enumerate([*_WORD.finditer(sentence), None]):
             word = match.group() if match else ""
             begins = word[:1].isupper() and word.casefold() not in _LANGUAGES[0].pronouns
-            # A capital at the beginning of a sentence says nothing, unless the next word has one too.
+            # A capital at the beginning of a sentence is not a sign of a name, unless the next word has one
+            # too.
             if begins and not (place == 0 and word in _OPENERS) and not _broken(sentence, run, match):
                 run.append(word)
                 continue
@@ -151,7 +152,7 @@ def entities(text: str) -> Sequence[str]:
 
 
 def _broken(sentence: str, run: Sequence[str], match: re.Match[str] | None) -> bool:
-    """Whether anything but a space separates the run's last word from this one."""
+    """Whether the run's last word and this one are separated by more than a space."""
     return bool(run) and match is not None and sentence[: match.start()][-1:] not in (" ", "\u00a0")
 
 
@@ -162,7 +163,9 @@ def _close(run: Sequence[str], found: Counter[str], sentence: str) -> None:
 
 
 def _subjects(question: str, history: Sequence[Said]) -> Sequence[str]:
-    """The subjects of the last answer that the question does not name: its document's title, then names in the answer and in its question."""
+    """The subjects of the last answer that the question does not name: its document's title, then names in
+    the answer and in its question.
+    """
     for place in range(len(history) - 1, -1, -1):
         answer = history[place]
         if answer.speaker is not Speaker.ASSISTANT or answer.refused:

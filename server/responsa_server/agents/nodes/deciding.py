@@ -31,7 +31,7 @@ from responsa_server.domain.intents import OUT_OF_SCOPE as NO_INTENT
 from responsa_server.domain.intents import Example, IntentClassifier
 
 OUT_OF_SCOPE: Final = "out_of_scope"
-"""The intent, and the category, of a message that has none of the others."""
+"""The intent, and the category, of a message that has none of the other labels."""
 OFFERED: Final = offered("categories", "examples")
 """The variables for the prompts of these nodes."""
 _LAST: Final = 4
@@ -127,10 +127,10 @@ def from_examples(node: Callable[..., AnyNode]) -> Callable[[NodeParts, Any, str
 
 
 QA: Final = "qa"
-"""What a message without a classifier is taken for, if the agent has this intent."""
+"""The intent of a message without a classifier, if the agent has this intent."""
 POST: Final = "post"
 LINKEDIN: Final = "linkedin"
-"""In the parameter also another name for `post`, for agents without an intent of this name."""
+"""Also an alias for `post` in the parameter, for agents without an intent of that name."""
 
 
 class IntentOptions(DecidingOptions):
@@ -350,7 +350,7 @@ RETRIEVAL_NEED: Final = NodeKind(
 
 
 class ConditionModel(NodeModel):
-    """No fields: the conditions are in the edges."""
+    """It has no fields, because the conditions are in the edges."""
 
 
 class Condition(Node[ConditionModel, ConditionModel]):

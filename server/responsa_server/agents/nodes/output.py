@@ -19,7 +19,7 @@ from responsa_server.domain.events import MAX_ANSWER_BYTES, FallbackKind
 
 
 class OutputModel(NodeModel):
-    """The answer's text, and whether it is all of it."""
+    """The answer's text, and whether it is complete."""
 
     text: str
     complete: bool

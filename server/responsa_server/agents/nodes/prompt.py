@@ -64,7 +64,8 @@ OFFERED: Final = offered(
     untrusted=("question", "history", "summary", "passages", "parameters"),
 )
 """The variables for this node's prompts."""
-# The turn has its own limit, the model's client one for silence, and each tool its own, so long work must not be stopped here.
+# The turn, the model's client (for silence) and each tool have their own limits, so long work must not be
+# stopped here.
 _LONGEST_SECONDS: Final = 3600.0
 _FAULTS: Final[Mapping[ModelFault, str]] = {
     ModelFault.UNREACHABLE: "could not be reached",
@@ -226,7 +227,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
     async def _written(
         self, call: ModelCall, run: Run, text: AnswerWriter, calls: list[CallModel], holding: frozenset[str]
     ) -> Ended:
-        """Read the stream, and return how it ended. Raises ModelError.
+        """Read the stream, and return its last piece. Raises ModelError.
 
         holding: models whose text is held back, for at most 15 seconds or half of the turn's remaining time, whichever is less.
         """
@@ -238,7 +239,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
                 async for piece in pieces:
                     match piece:
                         case TextPiece():
-                            # The model is known by now: a chain switches only before the first word.
+                            # The model is known at this point: a chain switches only before the first word.
                             if holding and limit.when() is None and call.model in holding:
                                 text.sends = False
                                 seconds = patience(run, HELD_SECONDS) or 0.0

@@ -63,14 +63,14 @@ class Graded(NodeModel):
 
 
 class Grade(Node[GradeInput, GradeOutput]):
-    """Chooses sentences and measures their support. A model's verdict decides where there is one, else the support."""
+    """Chooses sentences and measures their support. If a model gave a verdict, it decides; otherwise the support does."""
 
     name = "grade"
     input_model = GradeInput
     output_model = GradeOutput
     has_rule = True
     announcement = Announcement(Step.GRADING, "Analyzing results...")
-    # As with the evidence (see Retrieve): repeating it is faster than keeping it.
+    # As with the evidence (see Retrieve): repeating the step is faster than storing its result.
     policy = Policy(keep_after_seconds=1.0)
 
     def __init__(
@@ -125,7 +125,7 @@ GRADER: Final = NodeKind(
 
 
 class AnswerInput(NodeModel):
-    """The sentences of the answer, and the evidence they come from."""
+    """The sentences of the answer, and the evidence from which they come."""
 
     extraction: Extraction
     evidence: Evidence

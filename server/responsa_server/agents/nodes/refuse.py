@@ -18,7 +18,7 @@ _DEFAULT_TRAITS: Final = Traits()
 
 
 class RefuseOptions(NodeOptions):
-    """out_of_scope: whether every question that comes here is out of the agent's scope; otherwise the intent decides."""
+    """out_of_scope: whether every question that reaches this node is out of the agent's scope; otherwise the intent decides."""
 
     out_of_scope: bool = False
 
@@ -51,7 +51,7 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         self._out_of_scope = out_of_scope
 
     async def process(self, given: RefuseInput, run: Run) -> RefuseOutput:
-        """Write the refusal: what was searched and what helps, or what the agent is for."""
+        """Write the refusal: the searched documents and a remedy, or the agent's purpose."""
         asked = _shown(given.standalone_question or given.question)
         if self._out_of_scope or given.intent == OUT_OF_SCOPE:
             reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shown(given.question))

@@ -49,7 +49,7 @@ class RewriteOutput(NodeModel):
 
 
 class Rewritten(NodeModel):
-    """What a model answers: the question as it can be understood alone."""
+    """The model's answer: the question in a form that can be understood alone."""
 
     query: str = Field(min_length=1, max_length=MAX_QUESTION_BYTES)
 
@@ -236,7 +236,7 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
 
 
 def wordings(given: RetrieveInput) -> tuple[str, ...]:
-    """The wordings of the question to search for, without expansions. Passages that other words find must resemble the last one.
+    """The wordings of the question to search for, without expansions. Passages that other wordings find must resemble the last one.
 
     A short question without a pronoun may be a new one rather than a follow-up, so it is searched for as it was asked, too.
     """

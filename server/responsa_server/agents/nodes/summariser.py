@@ -97,7 +97,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             return None
         try:
             return await self._summaries.find(run.who, run.conversation_id)
-        except Unavailable:  # then it is made again
+        except Unavailable:  # then it is created again
             return None
 
     async def _keep(self, run: Run, text: str, last: Said) -> None:
@@ -105,7 +105,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             return
         try:
             await self._summaries.keep(run.who, run.conversation_id, Summary(text, UUID(last.id)))
-        except Unavailable:  # the next turn makes it again
+        except Unavailable:  # the next turn creates it again
             return
 
 

@@ -42,7 +42,7 @@ Asking = chat_service_pb2.AskRequest | chat_service_pb2.StartTurnRequest | chat_
 
 
 def question(request: Asking) -> Question:
-    """Return the question without the wishes for its stream. Two calls with the same request_id are compared by it."""
+    """Return the question without the options for its stream. Two calls with the same request_id are compared by it."""
     agent, version = _agent(request.agent) if request.agent else ("", None)
     return Question(
         text=request.text,

@@ -17,7 +17,8 @@ MAX_BYTES: Final = 4096
 # A Value's number is a double: beyond this whole numbers are not exact, so they stay doubles.
 _WHOLE: Final = 2.0**53
 _MAX_DEPTH: Final = 16
-# A number of one digit takes 2 bytes of JSON and 11 of protobuf; nothing takes more for a byte of JSON.
+# A number of one digit takes 2 bytes of JSON and 11 of protobuf; no value takes more protobuf bytes for each
+# byte of JSON.
 _MAX_ENCODED_BYTES: Final = 6 * MAX_BYTES
 _SIZE_RULE: Final = "struct.max_bytes"
 
@@ -72,7 +73,7 @@ def _encoded(value: Mapping[str, Json]) -> str:
 
 
 class _Reader:
-    """Turns a Struct into plain values. Keeps the way to the current value as keys and indexes; only an error joins them to a path."""
+    """Turns a Struct into plain values. Keeps the path to the current value as keys and indexes; only an error joins them to a text."""
 
     def __init__(self, field: str) -> None:
         self._field = field

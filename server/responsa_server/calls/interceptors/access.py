@@ -80,7 +80,8 @@ def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> S
         pair.strip().partition("=") for cookies in metadata.get("cookie", ()) for pair in cookies.split(";")
     )
     found = [(name, value.strip('"')) for name, _, value in pairs if is_session_cookie(name)]
-    # This server's own cookie comes first, so it is tried no matter how many other instances left a cookie on this host.
+    # This server's own cookie comes first, so it is tried however many other instances left a cookie on this
+    # host.
     found.sort(key=lambda one: one[0] != cookie_name)
     return [Credential("session", token) for _, token in found[:MAX_SESSIONS]]
 

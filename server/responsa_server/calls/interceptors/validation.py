@@ -65,7 +65,7 @@ class Validation(Interceptor[None]):
             return error
         if found := self._validator.collect_violations(message):
             return violations.broken_rules(found)
-        # Numbers and chunks hold zero bytes too; without a zero byte there is nothing to search for.
+        # Numbers and chunks contain zero bytes too; without a zero byte the search is not needed.
         return violations.nul_characters(message) if b"\x00" in data else None
 
 

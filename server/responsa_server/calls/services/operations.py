@@ -50,8 +50,10 @@ class _ListRequest:
 class OperationsService:
     """Ingestion operations. The messages are Google's and carry none of our rules, so their content is checked here.
 
-    Members of the tenant may get any of its operations and wait for them. A list holds the caller's operations; for an administrator, the tenant's. Those who
-    may cancel and delete an operation: whoever started it, uploaded its document or owns the collection, and administrators (others: ROLE_REQUIRED).
+    Members of the tenant may get any of its operations and wait for them. A list holds the caller's
+    operations; for an administrator, the tenant's. The callers that may cancel and delete an operation: the
+    user who started it, uploaded its document or owns the collection, and administrators (others:
+    ROLE_REQUIRED).
     Another tenant's operations are RESOURCE_NOT_FOUND.
     """
 

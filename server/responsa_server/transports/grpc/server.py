@@ -1,4 +1,4 @@
-"""The gRPC server: how it starts, what it serves in addition to the contract (health, reflection), and how it stops."""
+"""The gRPC server: its start, the services in addition to the contract (health, reflection), and its stop."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class RpcServer:
 
     async def drain(self, grace_seconds: float) -> None:
         """Stop: report NOT_SERVING, refuse new calls (DRAINING) on every transport, let running ones end, then stop. All this takes at most `grace_seconds`, or one
-        second where that is more. Returns once nothing is served any more."""
+        second where that is more. Returns when it serves no more calls."""
         end = time.monotonic() + grace_seconds
         self._health.drain()
         await self._calls.drain(grace_seconds - FAREWELL_SECONDS)

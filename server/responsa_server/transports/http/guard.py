@@ -33,7 +33,7 @@ class Allowed:
 
 
 class Guard:
-    """ASGI middleware. `/health` is open to everyone: it reveals nothing about anybody, and health checks name no host."""
+    """ASGI middleware. `/health` is open to everyone: it reveals no user data, and health checks name no host."""
 
     def __init__(self, app: ASGIApp, allowed: Allowed) -> None:
         self._app = app

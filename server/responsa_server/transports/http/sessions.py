@@ -19,7 +19,7 @@ class SessionExchange(Protocol):
     """The part of the identity service that the gateway needs."""
 
     async def exchange_code(self, code: str) -> tuple[str, datetime]:
-        """Use up a code; returns the new session's token and its end. Raises Unauthenticated (SESSION_CODE_INVALID)."""
+        """Use up a code; returns the new session's token and its expiry. Raises Unauthenticated (SESSION_CODE_INVALID)."""
         ...
 
     async def end_session(self, token: str) -> None:

@@ -109,7 +109,7 @@ async def _drain(body: AsyncIterator[bytes]) -> None:
                 if left < 0:
                     return
     except (ClientDisconnect, TimeoutError):
-        pass  # the answer is sent in any case
+        pass  # the response is sent in any case
 
 
 async def _chunks(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

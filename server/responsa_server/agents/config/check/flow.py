@@ -1,4 +1,4 @@
-"""Checks what flows through the graph: the fields that nodes and conditions read, the answer's text, and the turn's end. Pure."""
+"""Checks the data flow of the graph: the fields that nodes and conditions read, the answer's text, and the turn's end. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from responsa_server.agents.engine.state import ENGINE_KEYS, TASK_KEYS
 CHOICE: Final = "choice"
 """The input of a node whose value chooses among its prompts."""
 _ANY: Final = types.MappingProxyType(dict.fromkeys((*TASK_KEYS, REFERS_BACK), Any))
-"""The fields that conditions may test and no node writes."""
+"""The fields that conditions may test although no node writes them."""
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -41,7 +41,7 @@ class InputField:
 
 @dataclass(frozen=True, slots=True)
 class NodeFields:
-    """What a node reads and writes.
+    """The inputs and outputs of a node.
 
     outputs: types by name in the state; values: the possible values of an output; streams: whether the node sends the answer's text to the reader.
     """
@@ -63,7 +63,7 @@ def options_of(kind: NodeKind, table: NodeTable) -> NodeOptions | None:
 
 
 def fields_of(name: str, table: NodeTable, kind: NodeKind) -> NodeFields:
-    """What a node reads and writes."""
+    """The inputs and outputs of a node."""
     options = options_of(kind, table)
     values: Mapping[str, Sequence[str]] = {}
     if kind.values is not None and options is not None:
@@ -140,7 +140,7 @@ class Flow:
         if not isinstance(by, str):
             return
         if by not in self._written:
-            # A node of another kind may write the field that was meant.
+            # A node of another kind may write the intended field.
             fields = {field for kind in self._kinds.values() for field in kind.output_model.model_fields}
             yield in_config((*key, BY), f"no node writes a field “{by}”", closest(by, self._written | fields))
             return
@@ -301,7 +301,7 @@ class Flow:
                 reads = any(one.key == "text" for one in second.inputs)
                 if reads and "text" in first.outputs and not second.kind.repeats_text:
                     continue
-                # By its fallback edge the first one has sent nothing.
+                # On its fallback edge the first one has sent nothing.
                 taken = path(
                     self._edges,
                     first.name,
@@ -315,7 +315,7 @@ class Flow:
                     )
 
     def _streamed_and_refused(self) -> Iterator[Problem]:
-        """Refusals of an answer that was sent. After a later node's failure a refusal is better than nothing."""
+        """Refusals after an answer was sent. After a later node's failure a refusal is better than nothing."""
         for first in self._nodes.values():
             for second in self._nodes.values() if first.streams else ():
                 taken = path(self._edges, first.name, {second.name}, lambda edge: edge.on is not None)
@@ -327,7 +327,7 @@ class Flow:
                     )
 
     def _never_streamed(self) -> Iterator[Problem]:
-        """Text that is kept for a later node to send, on a path where no node does."""
+        """Text that is held back for a later node to send, on a path where no node sends it."""
         senders = {name for name, node in self._nodes.items() if node.streams and node.kind.repeats_text}
         refusing = {name for name, node in self._nodes.items() if "refusal" in node.outputs}
         ends = {FINISH} | {name for name in self._nodes if self._is_end(name)}
@@ -347,7 +347,7 @@ class Flow:
                 )
 
     def _is_end(self, name: str) -> bool:
-        """Whether a turn ends behind the node when the node has done its work."""
+        """Whether a turn ends after this node when the node has succeeded."""
         return not any(edge.on is None for edge in self._edges[name])
 
     def _endless(self) -> Iterator[Problem]:
@@ -366,14 +366,14 @@ class Flow:
                     "the turn would end here before any node has written an answer or a refusal",
                 )
         for name, node in self._nodes.items():
-            # By a fallback edge the node itself has written nothing.
+            # On a fallback edge the node itself has written nothing.
             bare = any(edge.target == FINISH and not provides(edge) for edge in self._edges[name])
             if not bare and (_ended(node.outputs) or not self._is_end(name)):
                 continue
             if (taken := path(self._edges, BEGIN, {name}, provides)) is None:
                 continue
             before = [one for one in self._nodes.values() if name in beyond(self._edges, one.name)]
-            # A path says more than “no node” where another path does end well.
+            # A path says more than “no node” if another path does end correctly.
             which = (
                 f"the path {' → '.join(taken)}" if any(_ended(one.outputs) for one in before) else "the way"
             )

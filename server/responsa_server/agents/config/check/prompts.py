@@ -214,7 +214,7 @@ def filled(prompts: PromptSet, name: str, questions: Sequence[str], *, template:
 
 
 def _examples(path: str, key: Key, examples: Mapping[str, bytes], labels: Sequence[str]) -> Iterator[Problem]:
-    """Problems of a file of examples. labels: those that its lines may have, and each of which needs a line; none: any."""
+    """Problems of a file of examples. labels: the allowed labels, each of which needs a line; empty: any label."""
     data = examples.get(path)
     if data is None:
         stems = {PurePosixPath(one).stem: one for one in examples}
@@ -231,7 +231,7 @@ def _examples(path: str, key: Key, examples: Mapping[str, bytes], labels: Sequen
         )
 
 
-# Most reloads change no examples, and a file may have thousands of lines.
+# Most reloads do not change examples, and a file may have thousands of lines.
 @lru_cache(maxsize=256)
 def _lines(path: str, data: bytes, labels: Sequence[str]) -> tuple[Sequence[Problem], Sequence[str]]:
     """The problems of a file of examples, and, if there are no problems, the labels without a line."""

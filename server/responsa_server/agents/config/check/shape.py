@@ -28,7 +28,7 @@ def shape(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
     if not wrong:
         untaken = [*_untaken_start(config), *_order(config)]
         yield from untaken
-        # Behind an edge that no turn takes, every node would be reported for the same reason.
+        # After an edge that no turn takes, every node would be reported for the same reason.
         yield from _unreachable(config, strict=not untaken)
     yield from _cycles(config)
 
@@ -131,7 +131,7 @@ def _untaken_start(config: AgentConfig) -> Iterator[Problem]:
 
 
 def _order(config: AgentConfig) -> Iterator[Problem]:
-    """A node's last edge must always fit, and no other may."""
+    """A node's last edge must always be taken if it is reached, and no earlier edge may always be taken."""
     for name in config.nodes:
         edges = _numbered(config, name)
         for number, (place, edge) in enumerate(edges, 1):
