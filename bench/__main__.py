@@ -48,7 +48,7 @@ SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {
     "held": holding.measure_held,
     "idle": holding.measure_idle,
 }
-"""The sections that share one instance, in this order: turns need a small index, and the open streams leave thousands of turns behind."""
+"""The sections share one instance, in this order: turns need a small index, and the open streams leave thousands of turns behind."""
 
 
 def main(given: Sequence[str] | None = None) -> int:

@@ -105,7 +105,7 @@ def _agent(evidence: MemoryEvidence, model: Speaking) -> PlannedAgent:
 
 
 async def _checked(ours: Awaitable[object], theirs: Awaitable[object]) -> None:
-    """Check that both sides give the same answer; otherwise there is nothing to compare."""
+    """Check that both sides give the same answer; otherwise a comparison makes no sense."""
     end = await ours
     found = await theirs
     if not isinstance(end, Answered) or not isinstance(found, dict):

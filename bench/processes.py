@@ -1,4 +1,4 @@
-"""The processes of the bench: its own instance, peers, and the calling process. Whoever starts a process also ends it."""
+"""The processes of the bench: its own instance, peers, and the calling process. The code that starts a process also ends it."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Usage: python tools/blocking_client.py [--check]   (--check only compares, and fails if a file is out of date)
 
-The script removes `async` and `await` and replaces asynchronous names; ruff sorts the imports and formats. All other differences are
-in transport.py, which each client has for itself.
+The script removes `async` and `await` and replaces asynchronous names; ruff sorts the imports and formats.
+All other differences are in transport.py, which each client has separately.
 """
 
 from __future__ import annotations

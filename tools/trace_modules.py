@@ -1,4 +1,4 @@
-"""Count the server's modules on the way of a question and of an upload: `python tools/trace_modules.py [--steps]`.
+"""Count the server's modules that a question and an upload use: `python tools/trace_modules.py [--steps]`.
 
 Starts an instance of the installed `responsa_server` in a separate folder, with a profiler in
 every server process, including the sandbox's zygote and its children. To measure another checkout, run this with its interpreter. Then it traces, each in its own window: (a) one Ask over gRPC until the terminal event, and

@@ -16,7 +16,7 @@ _PIECE: Final = "token "
 
 
 class Pace(NodeModel):
-    """The question: `SECONDS PER_SECOND`, e.g. `10 50`; 0 a second is silence."""
+    """The question: `SECONDS PER_SECOND`, e.g. `10 50`; 0 pieces a second means silence."""
 
     question: str
 

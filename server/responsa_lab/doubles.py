@@ -1,4 +1,4 @@
-"""The stand-ins that a server can run with instead of real models and agents: scripted models and the testing agent."""
+"""Scripted models and the testing agent, with which a server can run instead of real models and agents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TESTING: Final = "testing"
 
 
 async def testing_agent(model_url: str, tool_url: str, faults: Faults, stack: AsyncExitStack) -> Agent:
-    """The testing agent; `stack` closes its model and its tool. The URLs are as of `responsa_lab.testing.agent.scripted_agent`."""
+    """The testing agent; `stack` closes its model and its tool. For the URLs see `responsa_lab.testing.agent.scripted_agent`."""
     # Imported late: a server that runs without the testing agent does not load its HTTP servers.
     from responsa_lab.testing.agent import scripted_agent
 

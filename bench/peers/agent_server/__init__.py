@@ -1,1 +1,1 @@
-"""What LangGraph Agent Server's in-memory development server is given to run."""
+"""The graph that LangGraph Agent Server's in-memory development server runs."""

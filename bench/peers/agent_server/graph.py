@@ -9,7 +9,7 @@ PIECES = tuple(f"word{number:02d} and " for number in range(64))
 
 
 class State(TypedDict, total=False):
-    """What travels through the graph."""
+    """The state of the graph."""
 
     question: str
     text: str
@@ -28,7 +28,7 @@ async def grade(state: State) -> State:
 
 
 async def answer(state: State) -> State:
-    """Announce itself and tell the pieces."""
+    """Announce the node and emit the pieces."""
     write = get_stream_writer()
     write({"status": "Generating response..."})
     for piece in PIECES:

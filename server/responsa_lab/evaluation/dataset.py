@@ -1,7 +1,8 @@
-"""The folders that are measured on: docs.jsonl {id, title, text} and questions.jsonl; and the reader for all files with one JSON object per line.
+"""The format of data sets: docs.jsonl {id, title, text} and questions.jsonl; and the reader for all files with one JSON object per line.
 
-A question is {id, question, doc_ids, answerable, answers: [{text, doc_id, byte_start, byte_end}]}; doc_ids are the documents
-that hold its answer, byte ranges are UTF-8 bytes of the document's text. `answerable` is true when it is missing.
+A question is {id, question, doc_ids, answerable, answers: [{text, doc_id, byte_start, byte_end}]}; doc_ids
+are the documents that contain its answer, byte ranges are UTF-8 bytes of the document's text. `answerable` is
+true when it is missing.
 """
 
 from __future__ import annotations

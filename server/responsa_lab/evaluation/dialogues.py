@@ -1,7 +1,9 @@
-"""`responsa eval dialogues`: whether agents search when they should, and whether rewriting a follow-up finds what it asks for.
+"""`responsa eval dialogues`: whether agents search when they should, and whether rewriting a follow-up helps the search.
 
 A file holds one JSON object a line: {id, agent, turns: [{speaker: user | assistant, text}], question, needs_retrieval, follow_up, source_key}.
-`turns` came before the question, may be empty, and end with the assistant. `needs_retrieval`: the answer is in documents, and not in the conversation or plain courtesy. `follow_up`: without the turns the question is not understood. `source_key` names the document in
+`turns` came before the question, may be empty, and end with the assistant. `needs_retrieval`: the answer is
+in documents, and not in the conversation or a plain courtesy. `follow_up`: the question cannot be understood
+without the turns. `source_key` names the document in
 the agent's samples that holds the answer, if there is one.
 """
 
@@ -90,7 +92,8 @@ WORDS = {"followUps": "follow-ups", "standAlone": "stand alone"}
 OURS = CHECKOUT / "evals" / "dialogues.jsonl"
 
 File = Annotated[
-    Path, typer.Argument(help="One dialogue a line, as evals/dialogues.jsonl has them.", show_default=False)
+    Path,
+    typer.Argument(help="One dialogue per line, in the form of evals/dialogues.jsonl.", show_default=False),
 ]
 Search = Annotated[
     bool,
@@ -193,7 +196,7 @@ class Shelf:
     @classmethod
     async def of(cls, client: AsyncResponsa, agent: str) -> Shelf:
         """The documents of an agent. Raises CommandFailed if there are none."""
-        # As `responsa samples load` chooses the collection of an agent's samples.
+        # The collection of an agent's samples, chosen as in `responsa samples load`.
         collections = list((await client.agent(agent)).collections) or [f"collections/{agent}"]
         keys: dict[str, str] = {}
         for one in collections:
@@ -263,7 +266,7 @@ def _shares(part: Sequence[Measured]) -> dict[str, Json]:
 
 
 def _searched_parts(found: Sequence[Measured]) -> Mapping[str, Sequence[Measured]]:
-    """The dialogues that were searched for, in two parts: follow-ups and the others. Empty parts are left out."""
+    """The dialogues with a search, in two parts: follow-ups and the others. Empty parts are left out."""
     searched = [one for one in found if one.as_asked is not None]
     parts = {
         "followUps": [one for one in searched if one.dialogue.follow_up],

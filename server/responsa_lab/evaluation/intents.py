@@ -83,8 +83,7 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
 def utterances(folder: Path, split: Split, *, least: int = 1) -> Sequence[Example]:
     """The utterances of one part, in their order.
 
-    Raises:
-        CommandFailed: the file is missing, has fewer than `least` of them, or a line cannot be read; it is named.
+    Raises: CommandFailed: the file is missing, has fewer than `least` of them, or a line cannot be read; the message names it.
     """
     path = folder / UTTERANCES
     found = [

@@ -47,7 +47,7 @@ def load_embedder(stack: ExitStack) -> Embedder:
     """
     models = Layout.of(load().home).data / "models"
     if not models.is_dir():
-        # Without an instance a measurement leaves nothing behind.
+        # Without an instance a measurement leaves no files behind.
         models = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     try:
         embedder = minilm.load(models)
@@ -75,7 +75,7 @@ class Decided:
 
 @dataclass(slots=True)
 class Deciders:
-    """The nodes of agents that decide, each made on first use. A context manager, since it holds the embedding model."""
+    """The nodes of agents that decide, each made on first use. A context manager, because it holds the embedding model."""
 
     _stack: ExitStack = field(default_factory=ExitStack)
     _nodes: dict[str, AnyNode] = field(default_factory=dict[str, AnyNode])
@@ -152,7 +152,7 @@ class Deciders:
         return node
 
     def _trained_here(self) -> KeptClassifiers:
-        """A trainer that keeps nothing between runs, so that a measurement shows what the files say now."""
+        """A trainer that stores nothing between runs, so that a measurement always uses the current files."""
         if self._trainer is None:
             folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
             self._trainer = KeptClassifiers(folder, load_embedder(self._stack))
@@ -167,7 +167,7 @@ def _needed(found: Any) -> bool:
 
 
 def _run() -> Run:
-    """A run without a caller; its events and costs go nowhere."""
+    """A run without a caller; its events and costs are discarded."""
     nobody = Principal("", UUID(int=0), Role.USER, "api_key")
     return Run(nobody, lambda _: None, lambda _: None)
 
@@ -183,11 +183,11 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierScores:
-    """How good a classifier is, as fractions from 0 to 1; None where no message counts.
+    """The quality of a classifier, as fractions from 0 to 1; None if no message counts.
 
-    accuracy: in-scope messages with the right intent, when none is rejected. oos_recall: out-of-scope messages that score below the
-    threshold. kept: in-scope messages that score at or above it. confusions: the most frequent first; of out-of-scope messages only those that
-    passed the threshold, under their own label.
+    accuracy: in-scope messages with the right intent, before rejection. oos_recall: out-of-scope messages
+    that score below the threshold. kept: in-scope messages that score at or above it. confusions: the most
+    frequent first; of out-of-scope messages only those that passed the threshold, under their own label.
     """
 
     in_scope: int
@@ -201,7 +201,9 @@ class ClassifierScores:
 def score_classifier(
     scores: Float, labels: Sequence[str], right: Sequence[str], threshold: float
 ) -> ClassifierScores:
-    """Compare the scores [n, k] of n messages for k labels with the n right labels. A right label that is not among the k counts as a mistake."""
+    """Compare the scores [n, k] of n messages for k labels with the n right labels. A right label that is not
+    among the k counts as a mistake.
+    """
     inside = np.array([label not in OUT_OF_SCOPE for label in right], bool)
     best = scores.argmax(axis=1)
     passed = scores.max(axis=1) >= np.float32(threshold)

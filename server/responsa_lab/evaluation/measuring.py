@@ -32,7 +32,7 @@ from responsa_server.cli.sources import Entry
 IN_FLIGHT = 8
 DEPTH = 10
 _PASSAGES = 50
-"""Passages to ask for: a ranking may hold several of one document, and this many nearly always give ten documents."""
+"""The number of passages to request: a ranking may contain several of one document, and this number nearly always gives ten documents."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class RetrievalScores:
-    """How well documents were found; fractions, means over the questions that have a document."""
+    """The quality of a search; fractions, means over the questions that have a document."""
 
     questions: int
     recall_at_1: float | None
@@ -52,13 +52,13 @@ class RetrievalScores:
 
 @dataclass(frozen=True, slots=True)
 class AnswerScores:
-    """How good answers were; fractions of the questions of their kind.
+    """The quality of answers; fractions of the questions of their kind.
 
-    gold_in_answer: a gold text stands in the answer, of all answerable questions. gold_in_given: of those answered.
-    gold_cited: a citation covers a gold span whole, of all answerable questions. refused_*: of their kind.
-    refused_at_90: unanswerable questions refused if the best citation's score had to pass the threshold that lets 90 %
-    of the answerable ones be answered; None where fewer were answered at all (start the server with refusal switched
-    off, RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0, to see it).
+    gold_in_answer: a gold text is in the answer, of all answerable questions. gold_in_given: of the answered
+    ones. gold_cited: a citation covers a whole gold span, of all answerable questions. refused_*: of their
+    kind. refused_at_90: unanswerable questions refused if the best citation's score had to pass the threshold
+    that lets 90 % of the answerable ones be answered; None if fewer were answered at all (to see it, start
+    the server without refusals: RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0).
     """
 
     questions: int
@@ -117,7 +117,7 @@ async def measure_retrieval(
     keys: Mapping[str, str],
     advance: Callable[[], None],
 ) -> RetrievalScores:
-    """Search for each question that has a document, and compare the ranking of documents with what is right."""
+    """Search for each question that has a document, and compare the ranking of documents with the right documents."""
     asked = [question for question in questions if question.doc_ids and question.answerable]
 
     async def ranking(question: Question) -> list[str]:
@@ -153,7 +153,7 @@ async def measure_answers(
     keys: Mapping[str, str],
     advance: Callable[[], None],
 ) -> AnswerScores:
-    """Ask each question of the collection, and compare the answers with what is right. Conversations are deleted again."""
+    """Ask each question of the collection, and compare the answers with the gold answers. Conversations are deleted again."""
 
     async def ask(question: Question) -> _Answered:
         turn = await client.answer(question.question, collections=[collection])

@@ -1,4 +1,4 @@
-"""Measures of rankings and answers. Pure; a ranking is a sequence of ids, best first, each once.
+"""Measures of rankings and answers. Pure functions; a ranking is a sequence of ids, best first, each once.
 
 Recall, reciprocal rank: Voorhees and Harman, TREC (2005). nDCG with binary gain and log2 discount: Järvelin and
 Kekäläinen, ACM TOIS 20(4), 2002.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 
 def recall(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
-    """The share of the relevant ids that stand among the first k; `relevant` is not empty."""
+    """The share of the relevant ids that are among the first k; `relevant` is not empty."""
     return sum(1 for one in ranking[:k] if one in relevant) / len(relevant)
 
 
@@ -58,21 +58,21 @@ class Span:
 
 
 def gold_in_text(answer: str, gold: Iterable[str]) -> bool:
-    """Whether one of the gold texts stands in the answer; case and white space do not count."""
+    """Whether one of the gold texts is in the answer, ignoring case and white space."""
     found = plain(answer)
     return any(plain(text) in found for text in gold if text.strip())
 
 
 def gold_cited(cited: Iterable[Span], gold: Collection[Span]) -> bool:
-    """Whether a cited span covers a gold span whole."""
+    """Whether a cited span covers a whole gold span."""
     return any(span.covers(one) for span in cited for one in gold)
 
 
 def refused_at(scores: Sequence[float], answerable: Sequence[bool], answered: float) -> float | None:
-    """The share of unanswerable questions that score below the threshold which answers a given share of the others.
+    """The share of unanswerable questions that score below the threshold which lets a given share of the others be answered.
 
-    scores: how well each question's answer is supported, -inf where there was none. answered: e.g. 0.9.
-    None when there are not both kinds, or when fewer answerable questions than that have an answer at all.
+    scores: how well each question's answer is supported, -inf without an answer. answered: e.g. 0.9.
+    None if one kind is missing, or if fewer answerable questions than that have an answer at all.
     """
     positive = sorted((score for score, yes in zip(scores, answerable, strict=True) if yes), reverse=True)
     negative = [score for score, yes in zip(scores, answerable, strict=True) if not yes]
@@ -116,5 +116,5 @@ def agreement(decisions: Iterable[tuple[bool, bool]]) -> Agreement:
 
 
 def plain(text: str) -> str:
-    """The text for comparisons: case and white space do not count."""
+    """The text for comparisons: without case and white space."""
     return " ".join(text.split()).casefold()

@@ -17,7 +17,7 @@ PRICES = {"input": "2", "cached_input": "0.2", "cache_write": "2.5", "output": "
 
 
 def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:
-    """All scripted models, by `scripted:name`. idle_seconds: how long a silent one is waited for, as an adapter would."""
+    """All scripted models, by `scripted:name`. idle_seconds: the time after which a silent one fails, as with an adapter."""
     found: list[ChatModel] = [
         Strong(),
         Strong(PRICED),

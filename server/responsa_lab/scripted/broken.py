@@ -1,4 +1,4 @@
-"""Plays models that fail, each in one way, so that what then happens can be seen without a server."""
+"""Models that fail, each in one way, to show the consequences without a server."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from responsa_server.domain.models import (
 
 
 class Kind(StrEnum):
-    """How. INVALID_JSON: what has to fit a schema does not, all else is the strong model's. EMPTY: nothing is said. ENDLESS: it never ends, whatever its limit.
+    """How. INVALID_JSON: replies for a schema do not fit it; all other replies are the strong model's. EMPTY: nothing is said. ENDLESS: it never ends, whatever its limit.
 
-    CUT: it breaks off after some words. STALL: it never says a word; HANG: it says some, and no more. UNSAFE: it will not say it. UNREACHABLE, 401, 429, 500: no
+    CUT: it breaks off after some words. STALL: it never sends a word; HANG: it sends some words, and then no
+    more. UNSAFE: it refuses to answer. UNREACHABLE, 401, 429, 500: no
     answer begins. UNREACHABLE, 429 and 500 are passing.
     """
 

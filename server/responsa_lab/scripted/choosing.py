@@ -16,7 +16,7 @@ _GREETING: Final = re.compile(
     r"^\W*(?:hi|hello|hey|good (?:morning|afternoon|evening|night|day)|thanks?|thank you|bye|goodbye|see you|how are you|who are you|nice|great|well done|cheers)\b",
     re.IGNORECASE,
 )
-# About the talk itself; a greeting together with a question is a question.
+# About the conversation itself; a greeting together with a question is a question.
 _TALK: Final = re.compile(
     rf"(?:{_GREETING.pattern})(?!.*\b(?:what (?:is|are)|what's|whats|why|explain|tell me|how (?:do|does|is|many|much|long)|help with|help me with)\b)"
     r"|\b(?:your|the) last (?:answer|sentence|message)\b|\b(?:again|once more)\W*(?:please\W*)?$|\b(?:simpler|other|fewer) words\b"
@@ -76,7 +76,7 @@ _FEW: Final = 4
 
 
 def filled(schema: Mapping[str, object], reading: Reading, *, orders: Sequence[str] = ()) -> object:
-    """A value that fits the schema. orders: the orders to carry out in place of the rules, where the schema has room for them."""
+    """A value that fits the schema. orders: the orders to carry out instead of the rules, if the schema has room for them."""
     return _value("", cast("Mapping[str, Any]", schema), _Asked(reading, schema, orders))
 
 
@@ -100,7 +100,7 @@ def label_of(text: str, labels: Sequence[str], examples: Sequence[tuple[str, str
 
 
 def standalone(reading: Reading) -> str:
-    """The question, understood without the talk before it."""
+    """The question in a form that can be understood without the conversation."""
     question = reading.question
     earlier = [one.text for one in reading.history if one.user and one.text.strip() != question]
     if not earlier or not (points_back(question) or len(content(question)) < _FEW):
@@ -115,7 +115,7 @@ def standalone(reading: Reading) -> str:
 
 
 def other_ways(question: str, most: int = 3) -> list[str]:
-    """Up to so many search queries for the same answer."""
+    """At most this number of search queries for the same answer."""
     meant = " ".join(content(question))
     first = words(question)[:1]
     turned = {"why": f"cause of {meant}", "how": f"{meant} step by step", "when": f"date of {meant}"}
@@ -187,12 +187,12 @@ def _whether(name: str, asked: _Asked) -> bool:
         meant = stems(question)
         texts = [stems(sentence) for one in asked.reading.passages for sentence in sentences(one.text)]
         return any(len(meant & one) >= len(meant) * _COVERED for one in texts)
-    # "relevant", "in_scope": it believes the best.
+    # "relevant", "in_scope": by default it answers yes.
     return True
 
 
 def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Without a reference, or several kinds to choose from: the first that is not null."""
+    """Without a reference, or with several kinds to choose from: the first that is not null."""
     if isinstance(reference := schema.get("$ref"), str):
         return _resolved(definitions[reference.rpartition("/")[2]], definitions)
     for key in ("anyOf", "oneOf", "allOf"):
@@ -203,7 +203,7 @@ def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapp
 
 
 def _subject(question: str) -> str:
-    """What a question is about: a name in it, else its meaning words."""
+    """The subject of a question: a name in it, else its meaningful words."""
     if names := _NAME.findall(question):
         return names[-1]
     return " ".join(content(question)[-3:])

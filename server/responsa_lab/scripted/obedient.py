@@ -1,7 +1,8 @@
-"""Plays a model that is easily led: it carries out every order that it finds outside of data marks, from any source.
+"""A model that is easily led: it carries out every order that it finds outside of data marks, from any source.
 
-Its answer to clean texts is the strong model's; other answers contain the orders that it carried out. A prompt that keeps data between valid marks
-is safe from it, and one that does not is found out. With `inside=True` it ignores all marks: the control, which proves that orders would be found.
+Its answer to clean texts is the strong model's; other answers contain the orders that it carried out. A
+prompt that keeps data between valid marks is safe from it, and its answers reveal a prompt that does not.
+With `inside=True` it ignores all marks: the control, which proves that orders would be found.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _ASKED_FOR: Final = frozenset({"question", "message", "history", "summary", "par
 
 
 class Obedient(Strong):
-    """A `ChatModel`. inside: whether it carries out orders between data marks too."""
+    """A `ChatModel`. inside: whether it also carries out orders between data marks."""
 
     def __init__(self, name: str = "obedient", *, inside: bool = False) -> None:
         super().__init__(name)
@@ -39,10 +40,12 @@ class Obedient(Strong):
         return "\n\n".join(f"{OBEYED} {one}" for one in found)
 
     def found(self, reading: Reading) -> Sequence[str]:
-        """The orders that it carries out, each once. Instructions and users' messages are full of wishes, so only attempts to take over count there."""
+        """The orders that it carries out, each once. Instructions and users' messages contain many wishes, so
+        only attempts to take over count there.
+        """
         found: list[str] = []
         for message in reading.prompt.messages:
-            # The model's own messages may quote what it was shown.
+            # The model's own messages may quote its earlier prompts.
             foreign = message.place in (Place.RETRIEVED, Place.TOOL, Place.MODEL)
             found += orders(reading.outside(message), any_wish=foreign)
         if self._inside:

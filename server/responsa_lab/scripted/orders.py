@@ -44,7 +44,7 @@ def usurping(text: str) -> bool:
 def orders(text: str, *, any_wish: bool) -> Sequence[str]:
     """The orders in a text, with encoded ones decoded: each line from its first sentence that tries to take over.
 
-    any_wish: whether plain requests and questions count too.
+    any_wish: whether plain requests and questions count, too.
     """
     found: list[str] = []
     for line in text.splitlines():

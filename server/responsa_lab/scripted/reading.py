@@ -1,6 +1,6 @@
-"""A scripted model's understanding of its prompt: words and sentences (English), the fences by the nonce that the instructions name, and the text outside of them.
+"""A scripted model's parser of its prompt: words and sentences (English), the fences by the nonce that the instructions name, and the text outside of them.
 
-The marks are read as any model would have to read them: from the messages alone. A test holds them against those that the engine writes."""
+The marks are read as any model would have to read them: from the messages alone. A test compares them with those that the engine writes."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def words(text: str) -> list[str]:
 
 
 def content(text: str) -> list[str]:
-    """The words that carry meaning, each once, as they are written."""
+    """The meaningful words, each once, as they are written."""
     found = {one.lower(): one for one in reversed(_WORD.findall(text)) if one.lower() not in _SMALL}
     return list(reversed(found.values()))
 
 
 def stems(text: str) -> frozenset[str]:
-    """The meaning words without their endings."""
+    """The meaningful words without their endings."""
     return frozenset(_stem(one.lower()) for one in content(text))
 
 
@@ -97,7 +97,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message of the talk so far. user: whether it is the user's, else the model's."""
+    """One message of the conversation so far. user: whether it is the user's, else the model's."""
 
     user: bool
     text: str
@@ -148,7 +148,7 @@ class Reading:
 
     @cached_property
     def history(self) -> Sequence[Said]:
-        """The talk before the question, the oldest first."""
+        """The conversation before the question, the oldest message first."""
         if fenced := self.fenced("history"):
             parts = _SPEAKER.split(fenced)[1:]
             return [

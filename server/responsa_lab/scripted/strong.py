@@ -22,9 +22,9 @@ _BYTES_A_TOKEN: Final = 4
 
 
 class Strong:
-    """A `ChatModel`. Words are its tokens, and a piece each; what it reads counts a token for four bytes. It asks for no tools.
+    """A `ChatModel`. Each word is a token and a piece; for its input it counts a token for every four bytes. It requests no tools.
 
-    asked: how often for each `purpose`, since it was made.
+    asked: the number of calls for each `purpose`, since it was created.
     """
 
     def __init__(self, name: str = "strong") -> None:
@@ -43,7 +43,7 @@ class Strong:
         yield Spent(Usage(input_tokens=read))
         pieces = _PIECE.findall(self.says(Reading(prompt)))
         for piece in pieces[: prompt.max_tokens]:
-            # Others get their turn, as they do while a socket is read.
+            # Yields to other tasks, as reading a socket does.
             await asyncio.sleep(0)
             yield TextPiece(piece)
         whole = len(pieces) <= prompt.max_tokens
@@ -96,7 +96,7 @@ _SMALL_TALK: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Of a passage, by whose number it is cited."""
+    """A sentence of a passage, with the number of that passage for its citation."""
 
     text: str
     number: int
@@ -114,7 +114,9 @@ def written(reading: Reading) -> str:
 
 
 def ranked(reading: Reading, question: str = "") -> Sequence[Sentence]:
-    """The sentences of all passages that share a word with the question, the best first; none that gives orders to its reader."""
+    """The sentences of all passages that share a word with the question, the best first; without sentences
+    that give orders to their reader.
+    """
     asked = stems(question or reading.question)
     wants_figure = _ASKS_FIGURE.search(question or reading.question) is not None
     candidates = [

@@ -1,7 +1,8 @@
 """python -m responsa_lab.testing [--model-port N] [--tool-port N] [--until-eof]
 
 Serves the scripted model and the counting tool on the loopback interface until SIGTERM, SIGINT or, with --until-eof, the end of its input (so that it ends
-with the process that started it). First it prints two lines of JSON: {"part":"model","url":…,"stats_url":…} and {"part":"tool","url":…,"stats_url":…}.
+with the process that started it). First it prints two lines of JSON: {"part":"model","url":…,"stats_url":…}
+and {"part":"tool","url":…,"stats_url":…}.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ async def serve(model_port: int, tool_port: int, *, until_eof: bool) -> None:
                 pass
             loop.call_soon_threadsafe(stop.set)
 
-        # A thread that ends with the process: whatever stdin is, reading it cannot hold the exit up.
+        # A thread that ends with the process: whatever stdin is, reading it cannot delay the exit.
         threading.Thread(target=wait, daemon=True).start()
     for line in (
         {"part": "model", "url": model.url, "stats_url": f"{model.root}/stats"},

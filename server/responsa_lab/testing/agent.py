@@ -1,4 +1,4 @@
-"""The agent `agents/testing`: a model decides, a tool is called where the script says so, a model writes the answer."""
+"""The agent `agents/testing`: a model decides, a tool is called if the script says so, and a model writes the answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from responsa_server.tools.http import HttpEndpoint, HttpTool
 
 
 class ScriptedModel:
-    """A `ChatModel` that says what `ModelServer` says, chunk by chunk, over no socket."""
+    """A `ChatModel` that sends the replies of `ModelServer`, chunk by chunk, without a socket."""
 
     name = "scripted"
 
@@ -71,12 +71,13 @@ class ScriptedModel:
 
 VERSION: Final = "agents/testing/versions/1"
 NO_SOCKET: Final = "in-process"
-"""In place of a model's URL: the scripted model without a server."""
+"""Instead of a model's URL: the scripted model without a server."""
 
 
 def plan(model: ChatModel, tools: Sequence[Tool]) -> Plan:
-    """decide → tool, when the model asks for one → write."""
-    # The turn's end holds the cost of its calls: usage events would come between the deltas that campaigns compare.
+    """decide → tool, if the model requests one → write."""
+    # Only the turn's end contains the cost of its calls: usage events would come between the deltas that
+    # campaigns compare.
     parts = NodeParts(model=model, tools=tools)
     decide = Prompt(parts, "decide", PromptOptions(tools=True), announcement=None, reports_usage=False)
     write = Prompt(parts, "write", reports_usage=False)
@@ -96,7 +97,7 @@ def _decided(state: GraphState) -> str:
 
 
 class ScriptedAgent:
-    """An `Agent` that does what the question's script says. A question that is not a script fails with InvalidRequest before anything is done."""
+    """An `Agent` that follows the question's script. A question that is not a script fails with InvalidRequest before any step runs."""
 
     history_messages = 0
     older_messages = 0
@@ -133,7 +134,7 @@ class ScriptedAgent:
 
 
 def tool_cards() -> dict[Effect, ToolCard]:
-    """The testing agent's two tools, which differ in what calling one twice comes to."""
+    """The testing agent's two tools, which differ in the effect of a repeated call."""
     parameters = {
         "type": "object",
         "properties": {
@@ -159,8 +160,8 @@ async def scripted_agent(
 ) -> AsyncGenerator[ScriptedAgent]:
     """The agent with its model and its tools.
 
-    model_url: of a scripted server, with `/v1`; tool_url: of a sink. "" starts one in this process, on the loopback interface; NO_SOCKET for model_url asks no
-    server at all.
+    model_url: of a scripted server, with `/v1`; tool_url: of a sink. "" starts one in this process, on the
+    loopback interface; with NO_SOCKET as model_url no server is called.
     """
     async with AsyncExitStack() as stack:
         if not tool_url:

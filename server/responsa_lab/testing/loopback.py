@@ -1,6 +1,6 @@
-"""A small HTTP/1.1 server on the loopback interface whose handlers hold the socket: they pace, stall and cut it, and see at once that the client is gone.
+"""A small HTTP/1.1 server on the loopback interface whose handlers control the socket: they pace, stall and cut it, and notice at once when the client disconnects.
 
-Servers for the web hide just that. It takes what an HTTP client sends one request at a time, with a Content-Length, and nothing else.
+Ordinary web servers hide exactly this. It accepts one request at a time on a connection, with a Content-Length, and nothing else.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ class Request:
 
 
 class Exchange:
-    """One request and its answer: either `reply`, or `begin`, pieces and `end`; or `cut`."""
+    """One request and its response: either `reply`, or `begin`, pieces and `end`; or `cut`."""
 
     def __init__(self, request: Request, writer: asyncio.StreamWriter) -> None:
         self.request = request
         self.left_at: float | None = None
-        """When the client closed its socket before the answer's end, in seconds since the epoch. The handler is cancelled then."""
+        """The time at which the client closed its socket before the response's end, in seconds since the
+        epoch. The handler is cancelled then.
+        """
         self.ended = False
         self._writer = writer
 
@@ -44,13 +46,13 @@ class Exchange:
         return self._writer.get_extra_info("peername")
 
     async def reply(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-        """Answer whole, with JSON unless the headers say otherwise."""
+        """Send the whole response, with JSON unless the headers say otherwise."""
         sent = {"content-type": "application/json", **(headers or {}), "content-length": str(len(body))}
         await self._write(_head(status, "\r\n".join(f"{name}: {one}" for name, one in sent.items())) + body)
         self.ended = True
 
     async def begin(self, content_type: str) -> None:
-        """Begin an answer that comes in pieces."""
+        """Begin a response in pieces."""
         await self._write(
             _head(
                 HTTPStatus.OK,
@@ -63,23 +65,23 @@ class Exchange:
         await self._write(b"%x\r\n%b\r\n" % (len(data), data))
 
     async def end(self) -> None:
-        """End an answer that came in pieces."""
+        """End a response in pieces."""
         await self._write(b"0\r\n\r\n")
         self.ended = True
 
     async def raw(self, data: bytes) -> None:
-        """Send these bytes, whatever they are."""
+        """Send these bytes unchanged."""
         await self._write(data)
 
     def cut(self) -> None:
-        """Close the socket before the answer's end; the bytes sent so far arrive."""
+        """Close the socket before the response's end; the bytes sent so far arrive."""
         self._writer.close()
 
     async def _write(self, data: bytes) -> None:
         self._writer.write(data)
         try:
             await self._writer.drain()
-        except ConnectionError:  # it can be noticed here before reading ends
+        except ConnectionError:  # this server can notice it before reading ends
             self.left_at = self.left_at or time.time()
             raise
 
@@ -97,7 +99,7 @@ class LoopbackServer:
 
     @property
     def open_sockets(self) -> int:
-        """How many clients are connected, idle ones included."""
+        """The number of connected clients, including idle ones."""
         return len(self._connections)
 
     @property
@@ -108,7 +110,7 @@ class LoopbackServer:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def start(self, port: int = 0) -> None:
-        """Listen; port 0 takes any that is free."""
+        """Listen; port 0 takes any free port."""
         self._server = await asyncio.start_server(
             self._connected, "127.0.0.1", port, limit=_MOST_HEAD_BYTES, backlog=1024
         )
@@ -137,16 +139,16 @@ class LoopbackServer:
                 if not exchange.ended or exchange.request.headers.get("connection", "").lower() == "close":
                     return
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, ValueError):
-            return  # the client is gone, or does not speak HTTP
+            return  # the client disconnected, or does not speak HTTP
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
     async def _exchange(self, exchange: Exchange, reader: asyncio.StreamReader) -> bytes:
-        """Answer a request. Returns the first byte of the next one, where it came before the answer's end was noticed here."""
+        """Answer a request. Returns the first byte of the next request, if it arrived before this server noticed the response's end."""
         handling = asyncio.ensure_future(self._handler(exchange))
-        # A client sends nothing before it has its answer, so anything that can be read means that it left.
+        # A client sends nothing before it has its response, so readable data means that it disconnected.
         watching = asyncio.create_task(reader.read(1))
         try:
             await asyncio.wait({handling, watching}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""The testing agent's script, and what must come of it: everything here is a pure function of the question's text.
+"""The testing agent's script and its results: everything here is a pure function of the question's text.
 
 A question is words `key=value`, e.g. `tokens=64 pace_ms=20 tool=once tool_ms=200 seed=1`; all keys have defaults (see `Script`)."""
 
@@ -42,18 +42,18 @@ WORDS: Final = tuple(_TEXT.split())
 
 
 TOOLS: Final[Mapping[Effect, str]] = {Effect.ONCE: "record-once", Effect.IDEMPOTENT: "record-idempotent"}
-"""The testing agent's tools by what calling one twice comes to."""
+"""The testing agent's tools by the effect of a repeated call."""
 TOOL_CALL_TOKENS: Final = 8
-"""The tokens counted for a model's request for a tool."""
+"""The token count of a model's request for a tool."""
 MODEL: Final = "scripted"
-"""As the model is called, with a server and without one."""
+"""The model's names, with a server and without one."""
 CALL_ID: Final = "tool-1"
-"""The only call's id in a turn's events and ledger."""
+"""The id of the single call in a turn's events and ledger."""
 _WORDS_A_SENTENCE: Final = 12
 
 
 class ToolFailure(StrEnum):
-    """How a tool's call goes wrong, after it had its effect: ERROR answers 500, CUT closes the connection without an answer."""
+    """How a tool call fails, after it had its effect: ERROR answers 500, CUT closes the connection without a response."""
 
     NONE = "none"
     ERROR = "error"
@@ -62,11 +62,12 @@ class ToolFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What the testing agent does. Times are in milliseconds; -1 for fail_after or stall_after means never.
+    """The instructions for the testing agent. Times are in milliseconds; -1 for fail_after or stall_after means never.
 
-    tokens: words of the answer (1 to 2000), one a chunk, one every pace_ms, the first after first_ms. opening: words said before the tool is called. tool: which of
-    two is called, for tool_ms, and tool_fail how that goes wrong. seed: chooses the words. fail_after, stall_after: words of the answer after which the model's server
-    cuts the connection, or falls silent. note: anything without a blank, to tell questions apart.
+    tokens: words of the answer (1 to 2000), one per chunk, one every pace_ms, the first after first_ms.
+    opening: words before the tool call. tool: which of the two is called, for tool_ms; tool_fail: how that
+    call fails. seed: chooses the words. fail_after, stall_after: words of the answer after which the model's
+    server cuts the connection, or falls silent. note: any text without a blank, to distinguish questions.
     """
 
     tokens: int = 64
@@ -83,7 +84,7 @@ class Script:
 
     @property
     def question(self) -> str:
-        """The shortest text that means this script."""
+        """The shortest text for this script."""
         plain = Script()
         words = [
             f"{one.name}={getattr(self, one.name)}"
@@ -107,7 +108,7 @@ _CHOICES: Final[Mapping[str, type[StrEnum]]] = {"tool": Effect, "tool_fail": Too
 
 
 def parse(question: str) -> Script:
-    """What a question's text says. Raises InvalidRequest for anything else than known keys with values in range, each once."""
+    """The script in a question's text. Raises InvalidRequest unless the text has only known keys with values in range, each once."""
     found: dict[str, object] = {}
     for word in question.split():
         key, equals, value = word.partition("=")
@@ -143,7 +144,7 @@ def _nonsense(what: str) -> InvalidRequest:
 
 
 def token(seed: int, place: int) -> str:
-    """The word at this place (from 0) of a seed's endless text, with the blank or the paragraph break before it."""
+    """The word at this index (from 0) of a seed's endless text, with the blank or the paragraph break before it."""
     digest = hashlib.blake2b(f"{seed}/{place}".encode(), digest_size=4).digest()
     word = WORDS[int.from_bytes(digest, "big") % len(WORDS)]
     within = place % _WORDS_A_SENTENCE
@@ -155,12 +156,12 @@ def token(seed: int, place: int) -> str:
 
 
 def opening_tokens(script: Script) -> Sequence[str]:
-    """What the model says before the tool is called, chunk by chunk."""
+    """The model's text before the tool call, chunk by chunk."""
     return [token(script.seed, place) for place in range(script.opening)]
 
 
 def answer_tokens(script: Script) -> Sequence[str]:
-    """What the model says in the end, chunk by chunk."""
+    """The model's text at the end, chunk by chunk."""
     return [token(script.seed, place) for place in range(script.opening, script.opening + script.tokens)]
 
 
@@ -169,9 +170,9 @@ class ScriptedCut(Exception):
 
 
 async def spoken(script: Script, *, decides: bool) -> AsyncGenerator[str]:
-    """The model's words, each at its time: the opening if it decides, else the answer. Stalls for ever where the script says so.
+    """The model's words, each at its time: the opening if it decides, else the answer. Stalls for ever if the script says so.
 
-    Raises ScriptedCut where the script cuts the answer.
+    Raises ScriptedCut if the script cuts the answer.
     """
     due = monotonic() + script.first_ms / 1000
     for place, text in enumerate(opening_tokens(script) if decides else answer_tokens(script)):
@@ -191,17 +192,17 @@ def golden_text(script: Script) -> str:
 
 
 def tool_arguments(script: Script) -> Mapping[str, object]:
-    """What the model wants the tool called with."""
+    """The arguments of the model's tool request."""
     return {"note": f"seed-{script.seed}", "pause_ms": script.tool_ms, "fail": script.tool_fail.value}
 
 
 def tool_body(arguments: Mapping[str, object]) -> bytes:
-    """What the sink answers to a call with these arguments, 500s included."""
+    """The sink's response to a call with these arguments, 500s included."""
     return json.dumps({"recorded": arguments.get("note")}, separators=(",", ":")).encode()
 
 
 def golden_result(script: Script) -> ToolResult:
-    """What becomes of the tool's call when nobody is killed."""
+    """The tool call's outcome if no process is killed."""
     body = tool_body(tool_arguments(script)).decode()
     match script.tool_fail:
         case ToolFailure.NONE:
@@ -218,7 +219,7 @@ def read_tokens(messages: Sequence[PromptMessage]) -> int:
 
 
 def golden_usage(script: Script, question: str = "") -> Usage:
-    """What a turn costs whose script is followed to its end in one attempt. question: its text where that is not `script.question`."""
+    """The cost of a turn whose script runs to its end in one attempt. question: its text if that is not `script.question`."""
     asked = question or script.question
     opening = "".join(opening_tokens(script))
     results: tuple[ResultModel, ...] = ()
@@ -237,7 +238,7 @@ def golden_usage(script: Script, question: str = "") -> Usage:
 
 
 def golden_events(script: Script, question: str = "") -> Sequence[Event]:
-    """The events of a first attempt that nothing interrupts, one delta a chunk; a log may join several deltas (see `collapsed`).
+    """The events of a first attempt without an interruption, one delta for each chunk; a log may join several deltas (see `collapsed`).
 
     A script whose model fails or stalls has no terminal event here: the worker reports the turn's failure.
     """
@@ -278,7 +279,7 @@ def golden_events(script: Script, question: str = "") -> Sequence[Event]:
 
 
 def collapsed(events: Sequence[Event]) -> Sequence[Event]:
-    """The same events with deltas that follow each other as one, however long: what two logs of one turn have in common."""
+    """The same events with consecutive deltas joined, however long: two logs of one turn are equal in this form."""
     result: list[Event] = []
     for event in events:
         before = result[-1] if result else None

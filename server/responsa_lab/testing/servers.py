@@ -33,7 +33,9 @@ _MOST_DISCONNECTS: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """A client that left before its answer's end. label: as its request was labelled (the turn's name); at: seconds since the epoch; pieces: sent until then."""
+    """A client that disconnected before its response's end. label: the label of its request (the turn's
+    name); at: seconds since the epoch; pieces: sent until then.
+    """
 
     label: str
     at: float
@@ -53,20 +55,21 @@ class _Asked:
 
 
 class ModelServer:
-    """POST /v1/chat/completions, GET /v1/models, GET /stats, GET /requests (how many were started, by label). Used once: start, then close.
+    """POST /v1/chat/completions, GET /v1/models, GET /stats, GET /requests (the number of started requests, by label). Used once: start, then close.
 
-    A request that offers tools is a decision: the model says its opening and asks for the script's tool. One that offers none is answered with the text.
+    A request that offers tools is a decision: the model sends its opening and requests the script's tool. A
+    request without tools is answered with the text.
     """
 
     def __init__(self) -> None:
         self._server = LoopbackServer(self._handle)
         self.requests: Counter[str] = Counter()
-        """Completions that were begun, by label."""
+        """Started completions, by label."""
         self.disconnects: deque[Disconnect] = deque(maxlen=_MOST_DISCONNECTS)
         self.streaming = 0
         """Completions being sent now."""
         self.finished = 0
-        """Completions that were sent to their end."""
+        """Completed completions."""
         self._left = asyncio.Event()
 
     @property
@@ -76,11 +79,11 @@ class ModelServer:
 
     @property
     def url(self) -> str:
-        """What an OpenAI client takes for its base: with `/v1`."""
+        """The base URL for an OpenAI client, with `/v1`."""
         return f"{self.root}/v1"
 
     async def start(self, port: int = 0) -> None:
-        """Listen; port 0 takes any that is free."""
+        """Listen; port 0 takes any free port."""
         await self._server.start(port)
 
     async def close(self) -> None:
@@ -88,7 +91,7 @@ class ModelServer:
         await self._server.close()
 
     async def left(self, times: int = 1) -> Sequence[Disconnect]:
-        """Wait until so many clients have left early, and return them all."""
+        """Wait until this number of clients has disconnected early, and return them all."""
         while len(self.disconnects) < times:
             self._left.clear()
             await self._left.wait()
@@ -160,7 +163,7 @@ class ModelServer:
 
 
 class _Sent:
-    """Makes the chunks of one completion and counts what they cost."""
+    """Makes the chunks of one completion and counts their cost."""
 
     def __init__(self, exchange: Exchange, asked: _Asked) -> None:
         self.pieces = 0
@@ -220,7 +223,9 @@ def _error(message: str) -> bytes:
 
 @dataclass(slots=True)
 class Calls:
-    """The calls with one key. effects: how many had an effect. finished: how many were answered. at: their times, in seconds since the epoch."""
+    """The calls with one key. effects: how many had an effect. finished: how many got a response. at: their
+    times, in seconds since the epoch.
+    """
 
     calls: int = 0
     effects: int = 0
@@ -231,7 +236,8 @@ class Calls:
 class ToolSink:
     """POST /once and POST /idempotent, with an `Idempotency-Key`; GET /calls. Used once: start, then close.
 
-    The effect comes first, then the pause, then the answer: a client that is killed during a call has had the effect. The counts outlive every client.
+    The effect comes first, then the pause, then the response: if a client is killed during a call, the call
+    still had its effect. The counts outlive every client.
     """
 
     def __init__(self) -> None:
@@ -250,7 +256,7 @@ class ToolSink:
         return endpoint(self.url, effect)
 
     async def start(self, port: int = 0) -> None:
-        """Listen; port 0 takes any that is free."""
+        """Listen; port 0 takes any free port."""
         await self._server.start(port)
 
     async def close(self) -> None:
@@ -258,7 +264,7 @@ class ToolSink:
         await self._server.close()
 
     async def called(self, times: int = 1) -> None:
-        """Wait until so many calls have come."""
+        """Wait for this number of calls."""
         while sum(one.calls for one in self.calls.values()) < times:
             self._called.clear()
             await self._called.wait()

@@ -29,7 +29,7 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def list_agents(json: _AsJson = False) -> None:
-    """List the agents that the server has."""
+    """List the server's agents."""
     with reporting(json=json), open_client() as client:
         for agent in client.agents():
             if json:

@@ -1,6 +1,6 @@
-"""What commands print: lines of proto-JSON for programs, text without control characters for people, failures as sentences.
+"""The output of commands: lines of proto-JSON for programs, text without control characters for people, failures as sentences.
 
-A failure is one sentence with its remedy on stderr and an exit code that means something, without a stack. With --json the error
+A failure is one sentence with its remedy on stderr and a documented exit code, without a stack trace. With --json the error
 is also the last line on stdout, `{"error": …}`, a google.rpc.Status in proto-JSON, so that a program which reads the lines needs
 nothing else.
 """
@@ -74,7 +74,7 @@ def print_text(text: str) -> None:
 def shown(text: str) -> str:
     """Text that is safe for a terminal: control characters, with which a document could control the terminal, become �.
 
-    Line feeds and tabs stay, carriage returns before line feeds go.
+    Line feeds and tabs stay; carriage returns before line feeds are removed.
     """
     return "".join(
         character if character.isprintable() or character in "\n\t" else _harmless(character)

@@ -1,4 +1,4 @@
-"""An agent's parameters on the command line: `name=value` typed by the agent's schema, and what there is to choose from. Pure."""
+"""An agent's parameters on the command line: `name=value` typed by the agent's schema, and the permitted choices. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `ingest` loads: paths become documents, each with a source_key that stays the same from run to run.
+"""The documents that `ingest` loads: paths become documents, each with a source_key that stays the same from run to run.
 
 - The key of a file is its folder's name and its own, `guide/intro.md`, wherever the command is run.
 - The key of a file that is found below a named folder, or by a glob, is that folder's name and the path below it,
@@ -102,7 +102,7 @@ def find(arguments: Sequence[str], suffixes: Sequence[str]) -> list[Target]:
 
 
 def entries(targets: Sequence[Target]) -> Iterator[Entry]:
-    """The documents of the targets, read as they are asked for. Two of the same key are one document and a problem."""
+    """The documents of the targets, read as they are asked for. Two documents with the same key become one document and a problem."""
     seen: dict[str, str] = {}
     for target in targets:
         for entry in _entries_of(target):
@@ -116,7 +116,7 @@ def entries(targets: Sequence[Target]) -> Iterator[Entry]:
 
 
 def count(targets: Sequence[Target]) -> int:
-    """About how many entries there are: one a file, one a line. Reads .jsonl files once."""
+    """The approximate number of entries: one per file, one per line. Reads .jsonl files once."""
     return sum(
         _count_lines(target.path) if target.is_lines and not target.problem else 1 for target in targets
     )

@@ -46,7 +46,8 @@ class OnBusy(StrEnum):
 
 
 _ON_BUSY = {
-    # Unset means REJECT. It must stay unset, since a question sent again is compared with the first one as bytes.
+    # Unset means REJECT. It must stay unset, because a repeated question is compared with the first one as
+    # bytes.
     OnBusy.REJECT: chat_service_pb2.ON_BUSY_UNSPECIFIED,
     OnBusy.QUEUE: chat_service_pb2.ON_BUSY_QUEUE,
     OnBusy.INTERRUPT: chat_service_pb2.ON_BUSY_INTERRUPT,
@@ -198,8 +199,7 @@ def cancel(
 def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
     """The agent that answers a question, also where a version of it is named; "" is the server's default.
 
-    Raises:
-        NotFound: there is no such agent; the known ones are in its metadata.
+    Raises: NotFound: the agent does not exist; the metadata has the known ones.
         CommandFailed: the server names no default.
     """
     if agent:
@@ -277,7 +277,8 @@ class TurnPrinter:
         Raises:
             typer.Exit: it failed, was cancelled, or Ctrl-C was pressed.
         """
-        # Counts only events that were printed whole: one that Ctrl-C interrupts comes again when the turn is resumed.
+        # Counts only events that were printed completely: an event that Ctrl-C interrupts is printed again
+        # when the turn is resumed.
         printed = stream.last_seq
         agent_version = ""
         try:

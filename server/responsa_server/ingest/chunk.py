@@ -54,7 +54,7 @@ class Chunk:
 
 
 class _Border(IntEnum):
-    """How well a passage can end before an atom: a greater value is a better border."""
+    """The quality of the border before an atom as a passage's end: a greater value is better."""
 
     INSIDE_WORD = 0
     WORD = 1

@@ -144,7 +144,7 @@ class Ingest:
             known_format="" if decided is None else decided.name,
         )
         found = self._formats.named(parsed.format)
-        if found is None:  # the parser may return anything once a document has taken it over
+        if found is None:  # the parser may return any value once a document controls it
             raise rejections.malformed("The parser gave no usable result for this document.")
         cut = await self._indexer.cut(parsed, task.chunking)
         if not cut.chunks:
@@ -311,8 +311,9 @@ class KnowledgeJobs:
         try:
             await self._ingest.run(tenant_id, operation_id)
         except OwnershipLost:
-            # Either it has ended, or another worker has this very job. That worker may be lost too, and the queue deletes a job that any
-            # worker reports as done. So check again at growing intervals, and do not take the job away from the worker.
+            # It has ended, or another worker has this very job. That worker may be lost too, and the queue
+            # deletes a job that any worker reports as done. So check again at growing intervals, and do not
+            # take the job away from the worker.
             return None if await self._has_ended(tenant_id, operation_id) else _LONGEST_PAUSE * (attempts + 1)
         except Unavailable as error:
             self._log.warning(
@@ -335,7 +336,7 @@ class KnowledgeJobs:
         try:
             await self._documents.prune(tenant_id, document_id)
             if self._vectors is not None:
-                # The versions older than the one that is searched; all versions of a deleted document.
+                # The versions older than the searchable one; all versions of a deleted document.
                 document = (await self._documents.find(tenant_id, [document_id])).get(document_id)
                 version = None if document is None else document.version
                 await self._vectors.drop_versions(tenant_id, document_id, version)

@@ -1,4 +1,4 @@
-"""`responsa migrate` brings the database up to this version; `responsa admin` makes tenants, users and keys, and audits each act."""
+"""`responsa migrate` updates the database to this version; `responsa admin` creates tenants, users and keys, and audits each act."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def graph(named: str) -> None:
 
 
 def _surroundings() -> Surroundings:
-    """What files can be checked against without a server: the names of all models, available or not."""
+    """The names of all models, available or not, for a check of files without a server."""
     known = known_models(load().language_models)
     return Surroundings(
         models=NamedModels(known),

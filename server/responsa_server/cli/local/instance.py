@@ -72,7 +72,7 @@ def examine(settings: Settings) -> Sequence[Finding]:
 
 
 def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> Finding:
-    """What the kernel offers to confine parsers with, and whether documents are read at all."""
+    """The kernel's support for confining parsers, and whether documents are read at all."""
     name = "document sandbox"
     if sandbox.complete:
         return Finding(name, True, sandbox.sentence)

@@ -86,7 +86,8 @@ def run(settings: Settings) -> int:
 
         if (llama := llama_part(settings.models, layout, environment())) is not None:
             children.append(Child(llama))
-    # Written under the supervisor's lock: a second start on the same folder must not change what the first one runs on.
+    # Written under the supervisor's lock: a second start on the same folder must not change the files that
+    # the first one uses.
     children.append(Child(server, on_ready=lambda: _configure_envoy(settings, layout)))
     children.append(Child(envoy))
     layout.prepare()
@@ -146,7 +147,7 @@ def _configure_envoy(settings: Settings, layout: Layout) -> None:
 
 
 def _answers(path: Path) -> bool:
-    """Whether the gateway's socket accepts connections: the server opens it last."""
+    """Whether the gateway's socket accepts connections, because the server opens it last."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(0.5)
@@ -163,7 +164,7 @@ def _url(settings: Settings) -> str:
 
 
 def _docs(folder: Path) -> Sequence[Path]:
-    """The pages of docs/, which newcomers ask about first. The README is left out, since its sample output would be found as an answer."""
+    """The pages of docs/, because newcomers first ask about them. The README is left out, because its sample output would be found as an answer."""
     return sorted((folder / "docs").glob("*.md"))
 
 

@@ -128,8 +128,8 @@ class ParserPool:
                     try:
                         return await self._parse(zygote, descriptor, job, bounds)
                     except _ZygoteLost:
-                        # Parsing processes cannot reach their zygote, so it was stopped from outside. Nothing of the
-                        # attempt was kept, so parse the document again.
+                        # Parsing processes cannot reach their zygote, so it was stopped from outside. No
+                        # result of the attempt was stored, so parse the document again.
                         continue
             finally:
                 os.close(descriptor)
