@@ -1,4 +1,4 @@
-"""The commonest oblique forms stay out of docs, comments, messages and the page; CONTRIBUTING says how we write."""
+"""The commonest oblique forms stay out of docs, comments, messages and the page; CONTRIBUTING has the rules."""
 
 from __future__ import annotations
 
