@@ -274,7 +274,7 @@ class Collections(Protocol):
     async def delete(self, tenant_id: str, collection_id: str, etag: str, *, force: bool) -> Sequence[UUID]:
         """Delete a collection with its documents in one transaction. Return the operations that this ended.
 
-        Look up the targets of citations, in their order.
+        Raises Conflict ETAG_MISMATCH; Precondition COLLECTION_NOT_EMPTY when it holds documents and force is not set.
         """
         ...
 
@@ -283,7 +283,7 @@ class Sources(Protocol):
     """The texts that citations are verified against."""
 
     async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
-        """Look up what citations point to, in their order."""
+        """Look up the targets of citations, in their order."""
         ...
 
 

@@ -447,8 +447,8 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _remove_shared_memory(pid_file: Path) -> None:
-    """No process is attached to it: the caller has just ended all of them. No process
-    is attached to it: the caller has just ended them all."""
+    """Removes the small System V segment that a killed postmaster leaves; line 7 of its pid file names it. No process
+    is attached to it: the caller has just ended all of them."""
     try:
         key, segment = (int(number) for number in pid_file.read_text().splitlines()[6].split())
         rows = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]

@@ -8,7 +8,7 @@ VALUES (%(id)s, %(tenant)s, %(user)s,
 ON CONFLICT DO NOTHING;
 
 -- name: created_conversation
--- What this call (it may be a repetition) or this request_id has made, and what was asked for then.
+-- What this call (it may be a repetition) or this request_id has created, and the values of that request.
 SELECT id, request FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND (id = %(id)s OR request_id = %(request_id)s)
 ORDER BY id = %(id)s DESC LIMIT 1;
@@ -40,7 +40,7 @@ SELECT revision FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s FOR UPDATE;
 
 -- name: active_turn
--- What this call (it may be a repetition) or this request_id has created, and the values of that request.
+-- The running turn, else a waiting one.
 SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('queued', 'pending', 'running')
 ORDER BY state = 'queued', create_time, id LIMIT 1;
 
@@ -49,7 +49,7 @@ DELETE FROM responsa.turn_event
 WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s);
 
 -- name: delete_turns
--- The running turn, else a waiting one.
+-- With the records that belong to them.
 WITH gone AS (
     DELETE FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s RETURNING id
 ), saved AS (
@@ -60,7 +60,7 @@ WITH gone AS (
 DELETE FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone);
 
 -- name: delete_conversation
--- With the records that belong to them.
+-- Messages and citations are deleted with it.
 DELETE FROM responsa.conversation WHERE tenant_id = %(tenant)s AND id = %(conversation)s;
 
 -- name: list_messages
@@ -96,7 +96,7 @@ SELECT s.summary, s.through_message FROM responsa.conversation_summary AS s JOIN
 WHERE s.tenant_id = %(tenant)s AND c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND s.conversation_id = %(conversation)s;
 
 -- name: keep_summary
--- Messages and citations are deleted with it.
+-- The conversation is locked, so that it cannot be deleted before its summary is stored and can be deleted with it.
 INSERT INTO responsa.conversation_summary (conversation_id, tenant_id, through_message, summary)
 SELECT id, tenant_id, %(through)s, %(summary)s FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s

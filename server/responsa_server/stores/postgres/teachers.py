@@ -33,7 +33,7 @@ _LIST: Final[SqlList[Teacher]] = SqlList(
 
 
 class PostgresTeachers:
-    """An update without fields changes nothing."""
+    """Teachers of all tenants, one tenant a call; implements the port `Teachers`. new_id: makes the ids that callers do not choose."""
 
     def __init__(self, database: Database, new_id: Callable[[], UUID]) -> None:
         self._database = database
@@ -84,7 +84,7 @@ class PostgresTeachers:
 
     @shielded
     async def update(self, who: Principal, identity: UUID, change: TeacherChange, etag: str) -> Teacher:
-        """See `Teachers.update`. A change that names nothing changes nothing."""
+        """See `Teachers.update`. An update without fields changes nothing."""
         async with self._database.locking(who.tenant_id) as connection:
             locked = await self._locked(connection, who, identity, etag)
             if change == TeacherChange():

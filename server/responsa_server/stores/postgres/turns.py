@@ -1,6 +1,5 @@
-"""Questions become turns, turns are read and listed, and their logs are pruned; turn_log.py has the methods
-of workers. Questions become turns, turns are read and listed, and their logs are pruned; turn_log.py has
-what workers do.
+"""Turns in PostgreSQL: the `TurnStore`. Questions become turns, turns are read and listed, and their logs are
+pruned; turn_log.py has the methods of workers.
 """
 
 from __future__ import annotations

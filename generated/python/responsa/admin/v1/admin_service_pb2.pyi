@@ -310,7 +310,7 @@ class AgentProblem(_message.Message):
     message: _builtins.str
     """The mistake and its remedy."""
     suggestion: _builtins.str
-    """What the author probably meant; empty for no suggestion."""
+    """The probable correction; empty for no suggestion."""
     def __init__(
         self,
         *,

@@ -133,7 +133,7 @@ Global___SystemStatus: _TypeAlias = SystemStatus  # noqa: Y015
 
 @_typing.final
 class Counter(_message.Message):
-    """Counter is how often something has happened."""
+    """Counter is the number of occurrences of an event."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -161,12 +161,12 @@ class Counter(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """What is counted, e.g. "fallbacks"."""
+    """The counted event, e.g. "fallbacks"."""
     value: _builtins.int
     """The count."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Which of them, e.g. agent: "tutor", kind: "without_retrieval"."""
+        """The kind of occurrence, e.g. agent: "tutor", kind: "without_retrieval"."""
 
     def __init__(
         self,

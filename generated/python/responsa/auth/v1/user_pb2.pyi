@@ -34,7 +34,7 @@ class _UserRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UserRole.Val
     """A program."""
 
 class UserRole(_UserRole, metaclass=_UserRoleEnumTypeWrapper):
-    """UserRole is what a user may do."""
+    """UserRole is the set of rights of a user."""
 
 USER_ROLE_UNSPECIFIED: UserRole.ValueType  # 0
 """Never sent."""

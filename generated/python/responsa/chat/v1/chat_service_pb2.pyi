@@ -38,26 +38,26 @@ class _OnBusyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnBusy.ValueTy
     ON_BUSY_REJECT: _OnBusy.ValueType  # 1
     """The question is refused: CONVERSATION_BUSY."""
     ON_BUSY_QUEUE: _OnBusy.ValueType  # 2
-    """The question waits behind earlier ones. Heartbeats report its place. A queue that is full: QUEUE_FULL."""
+    """The question waits behind earlier ones. Heartbeats report its place. Too many waiting questions: QUEUE_FULL."""
     ON_BUSY_INTERRUPT: _OnBusy.ValueType  # 3
     """The turn in progress and the turns that wait are cancelled, and the question starts at once."""
 
 class OnBusy(_OnBusy, metaclass=_OnBusyEnumTypeWrapper):
-    """OnBusy is what happens to a question whose conversation has a turn in progress."""
+    """OnBusy decides about a question whose conversation has a turn in progress."""
 
 ON_BUSY_UNSPECIFIED: OnBusy.ValueType  # 0
 """The same as REJECT."""
 ON_BUSY_REJECT: OnBusy.ValueType  # 1
 """The question is refused: CONVERSATION_BUSY."""
 ON_BUSY_QUEUE: OnBusy.ValueType  # 2
-"""The question waits behind earlier ones. Heartbeats report its place. A queue that is full: QUEUE_FULL."""
+"""The question waits behind earlier ones. Heartbeats report its place. Too many waiting questions: QUEUE_FULL."""
 ON_BUSY_INTERRUPT: OnBusy.ValueType  # 3
 """The turn in progress and the turns that wait are cancelled, and the question starts at once."""
 Global___OnBusy: _TypeAlias = OnBusy  # noqa: Y015
 
 @_typing.final
 class AskOptions(_message.Message):
-    """AskOptions says how to answer a question. Ask, StartTurn and Answer share it."""
+    """AskOptions are the options of a question. Ask, StartTurn and Answer share it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -66,12 +66,12 @@ class AskOptions(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     MAX_COST_USD_MICROS_FIELD_NUMBER: _builtins.int
     on_busy: Global___OnBusy.ValueType
-    """What happens when the conversation has a turn in progress."""
+    """The rule for a conversation with a turn in progress."""
     max_cost_usd_micros: _builtins.int
     """The most that the turn's models may cost, in millionths of a US dollar, 1 or more. It can only lower the agent's own limit. Unset: the agent's limit."""
     @_builtins.property
     def scope(self) -> _scope_pb2.Scope:
-        """What may be read for the answer. Unset: every document that the caller may read."""
+        """The documents that the answer may use. Unset: every document that the caller may read."""
 
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
@@ -123,9 +123,9 @@ class AskRequest(_message.Message):
     include_deltas: _builtins.bool
     """Whether the stream carries pieces of the answer while it is written. The terminal event has the complete answer in any case."""
     cancel_on_disconnect: _builtins.bool
-    """Whether the turn is cancelled when its clients have disconnected: ten seconds after the last stream of it ended, unless it is followed again by then. The
-    turn keeps this wish, whichever stream follows it later; a call that attaches to a turn does not change it. A deadline, a server that shuts down and a server
-    that fails never cancel a turn.
+    """Whether the turn is cancelled when its clients have disconnected: ten seconds after the last stream of it ended, unless it is followed
+    again by then. The turn keeps this option, whichever stream follows it later; a call that attaches to a turn does not change it. A
+    deadline, a server that shuts down and a server that fails never cancel a turn.
     """
     @_builtins.property
     def options(self) -> Global___AskOptions:

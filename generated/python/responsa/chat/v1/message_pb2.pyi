@@ -71,7 +71,7 @@ class Message(_message.Message):
     text: _builtins.str
     """The text: a question, an answer, or the message of a refusal."""
     refusal_reason: _turn_pb2.RefusalReason.ValueType
-    """Why there is no answer; set only on refusals."""
+    """The reason for the absence of an answer; set only on refusals."""
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:
         """The citations of an answer, in the order of its text."""

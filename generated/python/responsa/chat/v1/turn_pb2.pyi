@@ -87,7 +87,7 @@ class _StepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Step.ValueType],
     STEP_CALLING_TOOL: _Step.ValueType  # 5
     """Calling a tool."""
     STEP_ROUTING: _Step.ValueType  # 6
-    """Finding out what the message asks for."""
+    """Classifying the message."""
     STEP_VERIFYING: _Step.ValueType  # 7
     """Checking the answer against its sources."""
 
@@ -107,7 +107,7 @@ STEP_GENERATING: Step.ValueType  # 4
 STEP_CALLING_TOOL: Step.ValueType  # 5
 """Calling a tool."""
 STEP_ROUTING: Step.ValueType  # 6
-"""Finding out what the message asks for."""
+"""Classifying the message."""
 STEP_VERIFYING: Step.ValueType  # 7
 """Checking the answer against its sources."""
 Global___Step: _TypeAlias = Step  # noqa: Y015
@@ -130,7 +130,7 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     """The answer would take more tokens, money or steps than the agent or the request allows."""
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
-    """RefusalReason is why there is no answer. A refusal is a result, not an error."""
+    """RefusalReason is the reason for the absence of an answer. A refusal is a result, not an error."""
 
 REFUSAL_REASON_UNSPECIFIED: RefusalReason.ValueType  # 0
 """Never sent."""
@@ -170,7 +170,7 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     """The conversation's older messages could not be summarised and were left out."""
 
 class FallbackKind(_FallbackKind, metaclass=_FallbackKindEnumTypeWrapper):
-    """FallbackKind is what the server did when it could not do what it meant to do."""
+    """FallbackKind is the kind of replacement for a step that the server could not do as intended."""
 
 FALLBACK_KIND_UNSPECIFIED: FallbackKind.ValueType  # 0
 """Never sent."""
@@ -262,7 +262,7 @@ class _CancelCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelCau
     """No client followed the turn any more, and it was asked with cancel_on_disconnect."""
 
 class CancelCause(_CancelCause, metaclass=_CancelCauseEnumTypeWrapper):
-    """CancelCause is who or what cancelled a turn."""
+    """CancelCause is the person or event that cancelled a turn."""
 
 CANCEL_CAUSE_UNSPECIFIED: CancelCause.ValueType  # 0
 """Never sent."""
@@ -278,7 +278,7 @@ Global___CancelCause: _TypeAlias = CancelCause  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):
-    """Usage is what a turn, or one call of a model, has cost."""
+    """Usage is the cost of a turn, or of one call of a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -316,7 +316,7 @@ Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
 class Fallback(_message.Message):
-    """Fallback records that the server did something else than it meant to do."""
+    """Fallback records a replacement for a step that the server could not do as intended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -327,7 +327,7 @@ class Fallback(_message.Message):
     kind: Global___FallbackKind.ValueType
     """What it did instead."""
     source: _builtins.str
-    """Where it happened or what was not available: a node of the agent's graph, or a model as `provider:model`."""
+    """The place, or the part that was not available: a node of the agent's graph, or a model as `provider:model`."""
     target: _builtins.str
     """The replacement: a node or a model."""
     cause: _builtins.str
@@ -390,7 +390,7 @@ class Turn(_message.Message):
 
     @_builtins.property
     def usage(self) -> Global___Usage:
-        """What the turn has cost."""
+        """The cost of the turn."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -505,7 +505,7 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def attempt_restarted(self) -> Global___TurnAttemptRestarted:
-        """Another worker took over the turn and withdrew a part of what was sent."""
+        """Another worker took over the turn and withdrew a part of the sent text."""
 
     @_builtins.property
     def cancelled(self) -> Global___TurnCancelled:
@@ -677,7 +677,9 @@ class TurnAnswer(_message.Message):
     support: _builtins.float
     """How well the documents support an answer to the question, 0 to 1. Comparable between turns of one agent version."""
     intent: _builtins.str
-    """What the message asks for, as the agent's file names it, e.g. "chitchat", "qa" or "out_of_scope"; empty for agents that do not tell intents apart."""
+    """The intent of the message, as the agent's file names it, e.g. "chitchat", "qa" or "out_of_scope"; empty for agents that do not classify
+    messages.
+    """
     category: _builtins.str
     """The category of the question, as the agent's file names it; empty for agents without categories."""
     model: _builtins.str
@@ -737,7 +739,7 @@ class TurnRefused(_message.Message):
     support: _builtins.float
     """How well the documents support an answer, 0 to 1. See TurnAnswer.support."""
     intent: _builtins.str
-    """What the message asks for. See TurnAnswer.intent."""
+    """The intent of the message. See TurnAnswer.intent."""
     @_builtins.property
     def usage(self) -> Global___Usage:
         """What the turn cost."""
@@ -926,8 +928,8 @@ Global___TurnToolResult: _TypeAlias = TurnToolResult  # noqa: Y015
 
 @_typing.final
 class TurnAttemptRestarted(_message.Message):
-    """TurnAttemptRestarted withdraws what an earlier attempt sent but did not finish: deltas and citations from discard_from_seq on. Statuses and tool events are
-    never withdrawn. Readers keep the first keep_bytes of the answer's text; the next delta begins there.
+    """TurnAttemptRestarted withdraws the unfinished output of an earlier attempt: deltas and citations from discard_from_seq on. Statuses and
+    tool events are never withdrawn. Readers keep the first keep_bytes of the answer's text; the next delta begins there.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1011,7 +1013,7 @@ class TurnReconnect(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def after(self) -> _duration_pb2.Duration:
-        """How long to wait before that, at least."""
+        """The shortest wait before that."""
 
     def __init__(
         self,

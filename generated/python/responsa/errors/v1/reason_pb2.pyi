@@ -71,7 +71,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_DOCUMENT_TYPE_UNSUPPORTED: _Reason.ValueType  # 20
     """INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted."""
     REASON_DOCUMENT_TYPE_MISMATCH: _Reason.ValueType  # 21
-    """INVALID_ARGUMENT. The document's bytes do not have the type that its name or its declared type says. Metadata: source_key; media_type; accepted."""
+    """INVALID_ARGUMENT. The document's bytes do not have the type that its name or its declared type names. Metadata: source_key; media_type;
+    accepted.
+    """
     REASON_DOCUMENT_TOO_LARGE: _Reason.ValueType  # 22
     """INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, which it does not
     read); limit_bytes, e.g. "67108864".
@@ -132,8 +134,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names each with a remedy (16 at most). Metadata: agent; violations, e.g. "1"."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
-    """Reason is why a call, a turn or an operation failed. It is sent without the prefix `REASON_`, as `reason` of a google.rpc.ErrorInfo with the domain "responsa".
-    Reasons are stable: programs may depend on them. Each comment gives the gRPC code and the metadata keys.
+    """Reason is the reason for the failure of a call, a turn or an operation. It is sent without the prefix `REASON_`, as `reason` of a
+    google.rpc.ErrorInfo with the domain "responsa". Reasons are stable: programs may depend on them. Each comment gives the gRPC code and
+    the metadata keys.
     """
 
 REASON_UNSPECIFIED: Reason.ValueType  # 0
@@ -185,7 +188,9 @@ REASON_DOCUMENT_EMPTY: Reason.ValueType  # 19
 REASON_DOCUMENT_TYPE_UNSUPPORTED: Reason.ValueType  # 20
 """INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted."""
 REASON_DOCUMENT_TYPE_MISMATCH: Reason.ValueType  # 21
-"""INVALID_ARGUMENT. The document's bytes do not have the type that its name or its declared type says. Metadata: source_key; media_type; accepted."""
+"""INVALID_ARGUMENT. The document's bytes do not have the type that its name or its declared type names. Metadata: source_key; media_type;
+accepted.
+"""
 REASON_DOCUMENT_TOO_LARGE: Reason.ValueType  # 22
 """INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, which it does not
 read); limit_bytes, e.g. "67108864".

@@ -131,7 +131,7 @@ class Document(_message.Message):
     """Changes with every version and state. A delete with an old etag is refused: ETAG_MISMATCH."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Why the newest version could not be indexed; unset otherwise."""
+        """The error of indexing the newest version; unset otherwise."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

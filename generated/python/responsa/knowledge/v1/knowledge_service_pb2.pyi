@@ -40,7 +40,7 @@ class _SearchModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SearchMode
     """By words only."""
 
 class SearchMode(_SearchMode, metaclass=_SearchModeEnumTypeWrapper):
-    """SearchMode is how passages are found and scored."""
+    """SearchMode is the way in which passages are found and scored."""
 
 SEARCH_MODE_UNSPECIFIED: SearchMode.ValueType  # 0
 """The same as HYBRID."""
@@ -593,7 +593,7 @@ Global___ListFormatsResponse: _TypeAlias = ListFormatsResponse  # noqa: Y015
 
 @_typing.final
 class SearchRequest(_message.Message):
-    """SearchRequest says what to search for."""
+    """SearchRequest describes a search."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -607,7 +607,7 @@ class SearchRequest(_message.Message):
     threshold: _builtins.float
     """The lowest score of a passage that is returned, 0 to 1."""
     mode: Global___SearchMode.ValueType
-    """How passages are found and scored."""
+    """The way in which passages are found and scored."""
     @_builtins.property
     def terms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1 to 8 terms, each 1 byte to 16 KiB. A passage's score is that of the term that it matches best."""

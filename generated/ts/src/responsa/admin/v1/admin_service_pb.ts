@@ -333,7 +333,7 @@ export type AgentProblem = Message<"responsa.admin.v1.AgentProblem"> & {
   message: string;
 
   /**
-   * What the author probably meant; empty for no suggestion.
+   * The probable correction; empty for no suggestion.
    *
    * @generated from field: string suggestion = 5;
    */

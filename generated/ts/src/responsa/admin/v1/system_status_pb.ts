@@ -118,20 +118,20 @@ export const SystemStatusSchema: GenMessage<SystemStatus> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_system_status, 1);
 
 /**
- * Counter is how often something has happened.
+ * Counter is the number of occurrences of an event.
  *
  * @generated from message responsa.admin.v1.Counter
  */
 export type Counter = Message<"responsa.admin.v1.Counter"> & {
   /**
-   * What is counted, e.g. "fallbacks".
+   * The counted event, e.g. "fallbacks".
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * Which of them, e.g. agent: "tutor", kind: "without_retrieval".
+   * The kind of occurrence, e.g. agent: "tutor", kind: "without_retrieval".
    *
    * @generated from field: map<string, string> labels = 2;
    */

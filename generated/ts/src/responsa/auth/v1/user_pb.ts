@@ -73,7 +73,7 @@ export const UserSchema: GenMessage<User> = /*@__PURE__*/
   messageDesc(file_responsa_auth_v1_user, 0);
 
 /**
- * UserRole is what a user may do.
+ * UserRole is the set of rights of a user.
  *
  * @generated from enum responsa.auth.v1.UserRole
  */

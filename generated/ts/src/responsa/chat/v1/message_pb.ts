@@ -69,7 +69,7 @@ export type Message = Message$1<"responsa.chat.v1.Message"> & {
   citations: Citation[];
 
   /**
-   * Why there is no answer; set only on refusals.
+   * The reason for the absence of an answer; set only on refusals.
    *
    * @generated from field: responsa.chat.v1.RefusalReason refusal_reason = 7;
    */

@@ -22,7 +22,7 @@ export const file_responsa_chat_v1_turn: GenFile = /*@__PURE__*/
   fileDesc("ChtyZXNwb25zYS9jaGF0L3YxL3R1cm4ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEigAEKBVVzYWdlEhgKEGVtYmVkZGluZ190b2tlbnMYASABKAMSFAoMaW5wdXRfdG9rZW5zGAIgASgDEhUKDW91dHB1dF90b2tlbnMYAyABKAMSFwoPY29zdF91c2RfbWljcm9zGAQgASgDEhcKD3VucHJpY2VkX3Rva2VucxgFIAEoAyJnCghGYWxsYmFjaxIsCgRraW5kGAEgASgOMh4ucmVzcG9uc2EuY2hhdC52MS5GYWxsYmFja0tpbmQSDgoGc291cmNlGAIgASgJEg4KBnRhcmdldBgDIAEoCRINCgVjYXVzZRgEIAEoCSKRBQoEVHVybhISCgRuYW1lGAEgASgJQgTiQQEIEjQKDGNvbnZlcnNhdGlvbhgCIAEoCUIe4kEBA/pBFwoVcmVzcG9uc2EvQ29udmVyc2F0aW9uEhIKBHRleHQYAyABKAlCBOJBAQMSGAoKcmVxdWVzdF9pZBgEIAEoCUIE4kEBAxI1Cg1hZ2VudF92ZXJzaW9uGAUgASgJQh7iQQED+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SMAoFc3RhdGUYBiABKA4yGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5TdGF0ZUIE4kEBAxIWCghsYXN0X3NlcRgHIAEoA0IE4kEBAxI5Cg50ZXJtaW5hbF9ldmVudBgIIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50QgTiQQEDEiwKBXVzYWdlGAkgASgLMhcucmVzcG9uc2EuY2hhdC52MS5Vc2FnZUIE4kEBAxI1CgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSMgoIZW5kX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjMKCWZhbGxiYWNrcxgMIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuRmFsbGJhY2tCBOJBAQMSMQoKcGFyYW1ldGVycxgNIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBOJBAQMSJQoFb3duZXIYDiABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXI6LepBKgoNcmVzcG9uc2EvVHVybhIMdHVybnMve3R1cm59KgV0dXJuczIEdHVybiK6BwoJVHVybkV2ZW50EhQKA3NlcRgBIAEoA0IHukgEIgIoABIPCgdhdHRlbXB0GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgdzdGFydGVkGAQgASgLMh0ucmVzcG9uc2EuY2hhdC52MS5UdXJuU3RhcnRlZEgAEi4KBnN0YXR1cxgFIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVyblN0YXR1c0gAEiwKBWRlbHRhGAYgASgLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuRGVsdGFIABIuCghjaXRhdGlvbhgHIAEoCzIaLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb25IABIuCgZhbnN3ZXIYCCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLlR1cm5BbnN3ZXJIABIwCgdyZWZ1c2VkGAkgASgLMh0ucmVzcG9uc2EuY2hhdC52MS5UdXJuUmVmdXNlZEgAEi4KBmZhaWxlZBgKIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVybkZhaWxlZEgAEjMKCXRvb2xfY2FsbBgLIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuVHVyblRvb2xDYWxsSAASNwoLdG9vbF9yZXN1bHQYDCABKAsyIC5yZXNwb25zYS5jaGF0LnYxLlR1cm5Ub29sUmVzdWx0SAASQwoRYXR0ZW1wdF9yZXN0YXJ0ZWQYDSABKAsyJi5yZXNwb25zYS5jaGF0LnYxLlR1cm5BdHRlbXB0UmVzdGFydGVkSAASNAoJY2FuY2VsbGVkGA4gASgLMh8ucmVzcG9uc2EuY2hhdC52MS5UdXJuQ2FuY2VsbGVkSAASMgoIc25hcHNob3QYDyABKAsyHi5yZXNwb25zYS5jaGF0LnYxLlR1cm5TbmFwc2hvdEgAEjQKCXJlY29ubmVjdBgQIAEoCzIfLnJlc3BvbnNhLmNoYXQudjEuVHVyblJlY29ubmVjdEgAEjQKCWhlYXJ0YmVhdBgRIAEoCzIfLnJlc3BvbnNhLmNoYXQudjEuVHVybkhlYXJ0YmVhdEgAEkMKEXByb3ZpZGVyX3N3aXRjaGVkGBIgASgLMiYucmVzcG9uc2EuY2hhdC52MS5UdXJuUHJvdmlkZXJTd2l0Y2hlZEgAEiwKBXVzYWdlGBMgASgLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuVXNhZ2VIAEIHCgVldmVudCKQAQoLVHVyblN0YXJ0ZWQSMAoMY29udmVyc2F0aW9uGAEgASgJQhr6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbhIxCg1hZ2VudF92ZXJzaW9uGAIgASgJQhr6QRcKFXJlc3BvbnNhL0FnZW50VmVyc2lvbhIcChRjcmVhdGVkX2NvbnZlcnNhdGlvbhgDIAEoCCJDCgpUdXJuU3RhdHVzEiQKBHN0ZXAYASABKA4yFi5yZXNwb25zYS5jaGF0LnYxLlN0ZXASDwoHbWVzc2FnZRgCIAEoCSIuCglUdXJuRGVsdGESDAoEdGV4dBgBIAEoCRITCgtieXRlX29mZnNldBgCIAEoAyLeAgoKVHVybkFuc3dlchIMCgR0ZXh0GAEgASgJEg4KBnNoYTI1NhgCIAEoDBItCgljaXRhdGlvbnMYAyADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uEjAKB291dGNvbWUYBCABKA4yHy5yZXNwb25zYS5jaGF0LnYxLkFuc3dlck91dGNvbWUSFQoNcGFzc2FnZXNfdXNlZBgFIAEoBRImCgV1c2FnZRgGIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuVXNhZ2USGwoTc3RhbmRhbG9uZV9xdWVzdGlvbhgHIAEoCRIPCgdzdXBwb3J0GAggASgBEg4KBmludGVudBgNIAEoCRItCglmYWxsYmFja3MYCiADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkZhbGxiYWNrEhAKCGNhdGVnb3J5GAsgASgJEg0KBW1vZGVsGAwgASgJSgQICRAKIs0BCgtUdXJuUmVmdXNlZBIvCgZyZWFzb24YASABKA4yHy5yZXNwb25zYS5jaGF0LnYxLlJlZnVzYWxSZWFzb24SDwoHbWVzc2FnZRgCIAEoCRImCgV1c2FnZRgDIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuVXNhZ2USDwoHc3VwcG9ydBgEIAEoARIOCgZpbnRlbnQYByABKAkSLQoJZmFsbGJhY2tzGAYgAygLMhoucmVzcG9uc2EuY2hhdC52MS5GYWxsYmFja0oECAUQBiKaAQoKVHVybkZhaWxlZBIiCgZzdGF0dXMYASABKAsyEi5nb29nbGUucnBjLlN0YXR1cxIRCglyZXRyaWFibGUYAiABKAgSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEi0KCWZhbGxiYWNrcxgEIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuRmFsbGJhY2siRQoUVHVyblByb3ZpZGVyU3dpdGNoZWQSDgoGc291cmNlGAEgASgJEg4KBnRhcmdldBgCIAEoCRINCgVjYXVzZRgDIAEoCSJCCglUdXJuVXNhZ2USDQoFbW9kZWwYASABKAkSJgoFdXNhZ2UYAiABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlIm0KDFR1cm5Ub29sQ2FsbBIPCgdjYWxsX2lkGAEgASgJEiAKBHRvb2wYAiABKAlCEvpBDwoNcmVzcG9uc2EvVG9vbBIqCglhcmd1bWVudHMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0ImIKDlR1cm5Ub29sUmVzdWx0Eg8KB2NhbGxfaWQYASABKAkSLgoHb3V0Y29tZRgCIAEoDjIdLnJlc3BvbnNhLmNoYXQudjEuVG9vbE91dGNvbWUSDwoHY29udGVudBgDIAEoCSJEChRUdXJuQXR0ZW1wdFJlc3RhcnRlZBIYChBkaXNjYXJkX2Zyb21fc2VxGAEgASgDEhIKCmtlZXBfYnl0ZXMYAiABKAMiOgoNVHVybkNhbmNlbGxlZBIpCgJieRgBIAEoDjIdLnJlc3BvbnNhLmNoYXQudjEuQ2FuY2VsQ2F1c2UiWAoMVHVyblNuYXBzaG90EhMKC3Rocm91Z2hfc2VxGAEgASgDEjMKDnRlcm1pbmFsX2V2ZW50GAIgASgLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuRXZlbnQiOQoNVHVyblJlY29ubmVjdBIoCgVhZnRlchgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIkCg1UdXJuSGVhcnRiZWF0EhMKC3F1ZXVlX3BsYWNlGAEgASgFKtABCglUdXJuU3RhdGUSGgoWVFVSTl9TVEFURV9VTlNQRUNJRklFRBAAEhYKElRVUk5fU1RBVEVfUEVORElORxABEhYKElRVUk5fU1RBVEVfUlVOTklORxACEhcKE1RVUk5fU1RBVEVfQU5TV0VSRUQQAxIWChJUVVJOX1NUQVRFX1JFRlVTRUQQBBIVChFUVVJOX1NUQVRFX0ZBSUxFRBAFEhUKEVRVUk5fU1RBVEVfUVVFVUVEEAYSGAoUVFVSTl9TVEFURV9DQU5DRUxMRUQQByqpAQoEU3RlcBIUChBTVEVQX1VOU1BFQ0lGSUVEEAASEgoOU1RFUF9SRVdSSVRJTkcQARITCg9TVEVQX1JFVFJJRVZJTkcQAhIQCgxTVEVQX0dSQURJTkcQAxITCg9TVEVQX0dFTkVSQVRJTkcQBBIVChFTVEVQX0NBTExJTkdfVE9PTBAFEhAKDFNURVBfUk9VVElORxAGEhIKDlNURVBfVkVSSUZZSU5HEAcqpQEKDVJlZnVzYWxSZWFzb24SHgoaUkVGVVNBTF9SRUFTT05fVU5TUEVDSUZJRUQQABIdChlSRUZVU0FMX1JFQVNPTl9OT19TVVBQT1JUEAESHwobUkVGVVNBTF9SRUFTT05fT1VUX09GX1NDT1BFEAISGQoVUkVGVVNBTF9SRUFTT05fVU5TQUZFEAMSGQoVUkVGVVNBTF9SRUFTT05fQlVER0VUEAQqngIKDEZhbGxiYWNrS2luZBIdChlGQUxMQkFDS19LSU5EX1VOU1BFQ0lGSUVEEAASIwofRkFMTEJBQ0tfS0lORF9XSVRIT1VUX1JFVFJJRVZBTBABEhsKF0ZBTExCQUNLX0tJTkRfVEVYVF9PTkxZEAISGgoWRkFMTEJBQ0tfS0lORF9QUk9WSURFUhADEhwKGEZBTExCQUNLX0tJTkRfRVhUUkFDVElWRRAEEhoKFkZBTExCQUNLX0tJTkRfVEVNUExBVEUQBRIcChhGQUxMQkFDS19LSU5EX0NMQVNTSUZJRVIQBhIWChJGQUxMQkFDS19LSU5EX1JVTEUQBxIhCh1GQUxMQkFDS19LSU5EX1dJVEhPVVRfU1VNTUFSWRAIKm0KDUFuc3dlck91dGNvbWUSHgoaQU5TV0VSX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdBTlNXRVJfT1VUQ09NRV9DT01QTEVURRABEh8KG0FOU1dFUl9PVVRDT01FX09VVFBVVF9MSU1JVBACKnIKC1Rvb2xPdXRjb21lEhwKGFRPT0xfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhMKD1RPT0xfT1VUQ09NRV9PSxABEhYKElRPT0xfT1VUQ09NRV9FUlJPUhACEhgKFFRPT0xfT1VUQ09NRV9VTktOT1dOEAMqnAEKC0NhbmNlbENhdXNlEhwKGENBTkNFTF9DQVVTRV9VTlNQRUNJRklFRBAAEhYKEkNBTkNFTF9DQVVTRV9PV05FUhABEh4KGkNBTkNFTF9DQVVTRV9BRE1JTklTVFJBVE9SEAISGgoWQ0FOQ0VMX0NBVVNFX0lOVEVSUlVQVBADEhsKF0NBTkNFTF9DQVVTRV9ESVNDT05ORUNUEARCIOpBHQoNcmVzcG9uc2EvVG9vbBIMdG9vbHMve3Rvb2x9YgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_chat_v1_citation]);
 
 /**
- * Usage is what a turn, or one call of a model, has cost.
+ * Usage is the cost of a turn, or of one call of a model.
  *
  * @generated from message responsa.chat.v1.Usage
  */
@@ -71,7 +71,7 @@ export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 0);
 
 /**
- * Fallback records that the server did something else than it meant to do.
+ * Fallback records a replacement for a step that the server could not do as intended.
  *
  * @generated from message responsa.chat.v1.Fallback
  */
@@ -84,7 +84,7 @@ export type Fallback = Message<"responsa.chat.v1.Fallback"> & {
   kind: FallbackKind;
 
   /**
-   * Where it happened or what was not available: a node of the agent's graph, or a model as `provider:model`.
+   * The place, or the part that was not available: a node of the agent's graph, or a model as `provider:model`.
    *
    * @generated from field: string source = 2;
    */
@@ -175,7 +175,7 @@ export type Turn = Message<"responsa.chat.v1.Turn"> & {
   terminalEvent?: TurnEvent | undefined;
 
   /**
-   * What the turn has cost.
+   * The cost of the turn.
    *
    * @generated from field: responsa.chat.v1.Usage usage = 9;
    */
@@ -330,7 +330,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "toolResult";
   } | {
     /**
-     * Another worker took over the turn and withdrew a part of what was sent.
+     * Another worker took over the turn and withdrew a part of the sent text.
      *
      * @generated from field: responsa.chat.v1.TurnAttemptRestarted attempt_restarted = 13;
      */
@@ -548,7 +548,8 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   support: number;
 
   /**
-   * What the message asks for, as the agent's file names it, e.g. "chitchat", "qa" or "out_of_scope"; empty for agents that do not tell intents apart.
+   * The intent of the message, as the agent's file names it, e.g. "chitchat", "qa" or "out_of_scope"; empty for agents that do not classify
+   * messages.
    *
    * @generated from field: string intent = 13;
    */
@@ -618,7 +619,7 @@ export type TurnRefused = Message<"responsa.chat.v1.TurnRefused"> & {
   support: number;
 
   /**
-   * What the message asks for. See TurnAnswer.intent.
+   * The intent of the message. See TurnAnswer.intent.
    *
    * @generated from field: string intent = 7;
    */
@@ -815,8 +816,8 @@ export const TurnToolResultSchema: GenMessage<TurnToolResult> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 13);
 
 /**
- * TurnAttemptRestarted withdraws what an earlier attempt sent but did not finish: deltas and citations from discard_from_seq on. Statuses and tool events are
- * never withdrawn. Readers keep the first keep_bytes of the answer's text; the next delta begins there.
+ * TurnAttemptRestarted withdraws the unfinished output of an earlier attempt: deltas and citations from discard_from_seq on. Statuses and
+ * tool events are never withdrawn. Readers keep the first keep_bytes of the answer's text; the next delta begins there.
  *
  * @generated from message responsa.chat.v1.TurnAttemptRestarted
  */
@@ -899,7 +900,7 @@ export const TurnSnapshotSchema: GenMessage<TurnSnapshot> = /*@__PURE__*/
  */
 export type TurnReconnect = Message<"responsa.chat.v1.TurnReconnect"> & {
   /**
-   * How long to wait before that, at least.
+   * The shortest wait before that.
    *
    * @generated from field: google.protobuf.Duration after = 1;
    */
@@ -1052,7 +1053,7 @@ export enum Step {
   CALLING_TOOL = 5,
 
   /**
-   * Finding out what the message asks for.
+   * Classifying the message.
    *
    * @generated from enum value: STEP_ROUTING = 6;
    */
@@ -1073,7 +1074,7 @@ export const StepSchema: GenEnum<Step> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_turn, 1);
 
 /**
- * RefusalReason is why there is no answer. A refusal is a result, not an error.
+ * RefusalReason is the reason for the absence of an answer. A refusal is a result, not an error.
  *
  * @generated from enum responsa.chat.v1.RefusalReason
  */
@@ -1121,7 +1122,7 @@ export const RefusalReasonSchema: GenEnum<RefusalReason> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_turn, 2);
 
 /**
- * FallbackKind is what the server did when it could not do what it meant to do.
+ * FallbackKind is the kind of replacement for a step that the server could not do as intended.
  *
  * @generated from enum responsa.chat.v1.FallbackKind
  */
@@ -1272,7 +1273,7 @@ export const ToolOutcomeSchema: GenEnum<ToolOutcome> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_turn, 5);
 
 /**
- * CancelCause is who or what cancelled a turn.
+ * CancelCause is the person or event that cancelled a turn.
  *
  * @generated from enum responsa.chat.v1.CancelCause
  */

@@ -85,7 +85,7 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   state: DocumentState;
 
   /**
-   * Why the newest version could not be indexed; unset otherwise.
+   * The error of indexing the newest version; unset otherwise.
    *
    * @generated from field: google.rpc.Status error = 9;
    */

@@ -596,7 +596,7 @@ export const ListFormatsResponseSchema: GenMessage<ListFormatsResponse> = /*@__P
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 18);
 
 /**
- * SearchRequest says what to search for.
+ * SearchRequest describes a search.
  *
  * @generated from message responsa.knowledge.v1.SearchRequest
  */
@@ -623,7 +623,7 @@ export type SearchRequest = Message<"responsa.knowledge.v1.SearchRequest"> & {
   threshold: number;
 
   /**
-   * How passages are found and scored.
+   * The way in which passages are found and scored.
    *
    * @generated from field: responsa.knowledge.v1.SearchMode mode = 5;
    */
@@ -736,7 +736,7 @@ export const ScorePartsSchema: GenMessage<ScoreParts> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 22);
 
 /**
- * SearchMode is how passages are found and scored.
+ * SearchMode is the way in which passages are found and scored.
  *
  * @generated from enum responsa.knowledge.v1.SearchMode
  */
