@@ -51,7 +51,7 @@ def test_an_agent_that_is_wrong_is_told_line_by_line(
 def test_a_folder_without_agents_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = ran(capsys, "check", str(tmp_path))
     assert (code, out) == (2, "")
-    assert "There is no agent.toml" in err
+    assert "no agent.toml" in err
 
 
 def test_names_of_models_are_held_against_those_that_there_can_be(

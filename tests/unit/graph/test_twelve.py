@@ -158,7 +158,7 @@ class Cheats(Node[Path, Steps]):
 
 
 def test_a_node_that_writes_the_builders_own_keys_is_refused() -> None:
-    with pytest.raises(PlanError, match="only the builder may: steps"):
+    with pytest.raises(PlanError, match="only the engine may write: steps"):
         Graph(Plan({"a": Cheats()}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]))
 
 
