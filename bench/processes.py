@@ -34,7 +34,7 @@ class BenchError(Exception):
 
 
 def leave_in_order() -> None:
-    """From now on, SIGINT and SIGTERM end this process with an exception, so that it stops and purges what it started.
+    """From now on, SIGINT and SIGTERM end this process with an exception, so that it stops and purges everything that it started.
 
     A shell's background job inherits SIGINT as ignored, and SIGTERM would end it at once.
     """

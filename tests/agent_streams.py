@@ -11,9 +11,7 @@ from responsa_server.domain.events import Answered, Cancelled, Failed, Refused, 
 
 
 async def stream(agent: Agent, task: AnswerTask) -> AsyncGenerator[AgentEvent, None]:
-    """The events of an agent as they arrive; the terminal event is the last. Raises what the agent raises;
-    closing the stream cancels the agent.
-    """
+    """The events of an agent as they arrive; the terminal event is the last. Raises the agent's errors; closing the stream cancels the agent."""
     events: asyncio.Queue[AgentEvent | None] = asyncio.Queue()
 
     async def work() -> None:

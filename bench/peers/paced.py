@@ -1,4 +1,4 @@
-"""An agent that emits pieces of text at a fixed pace, or none, for the time that its question names, to measure open turns."""
+"""An agent that emits pieces of text at a fixed pace, or silence, for the time in its question, to measure open turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model of a case: typed data, read from YAML. An unknown key is an error; `case.schema.json` tells editors the same."""
+"""The model of a case: typed data, read from YAML. An unknown key is an error; `case.schema.json` has the same rules for editors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`responsa teachers` and `responsa samples`: what they create, what they leave unchanged, and their exit codes."""
+"""`responsa teachers` and `responsa samples`: the objects that they create or leave unchanged, and their exit codes."""
 
 from __future__ import annotations
 

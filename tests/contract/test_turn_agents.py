@@ -136,7 +136,7 @@ async def test_an_agent_that_names_no_conversation_leaves_it_its_time(house: Hou
             await turns.wait(people.ann, accepted.turn_id)
             titles[identity] = (await house.conversations.get(people.ann, accepted.conversation_id)).title
             if identity == "chat":
-                # The next question goes to an agent that does name them.
+                # The next question goes to an agent that does name the conversations.
                 other = await turns.accept(
                     people.ann, replace(TAUGHT, text="Why?", conversation_id=accepted.conversation_id), None
                 )

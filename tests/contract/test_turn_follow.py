@@ -271,7 +271,7 @@ async def test_of_two_readers_the_one_with_the_older_picture_reads_on(house: Hou
             assert [(await row_of(near)).last_seq for _ in range(2)] == [1, 2]
             hold = link.held = asyncio.Event()
             begun = asyncio.create_task(row_of(old))
-            await link.reading.wait()  # its snapshot ends at 2, and it does not have it yet
+            await link.reading.wait()  # its snapshot ends at 2, and it has not received it yet
             link.held = None
             gate.set()
             assert (await row_of(near)).last_seq == 3

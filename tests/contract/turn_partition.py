@@ -67,7 +67,7 @@ class Link:
 
 
 class LinkedStore(PostgresTurnStore):
-    """A turn store behind a link, which reports each message over it."""
+    """A turn store behind a link that reports each message."""
 
     def __init__(self, store: PostgresTurnStore, link: Link) -> None:
         self.__dict__.update(store.__dict__)

@@ -1,4 +1,4 @@
-"""Starting `embedded_instance.py` as a user would start `responsa up`, and looking at what it leaves."""
+"""Starts `embedded_instance.py` as a user would start `responsa up`, and examines the files and processes that it leaves."""
 
 from __future__ import annotations
 

@@ -219,8 +219,8 @@ def _relaxed() -> None:
 
 
 _CHANGES: Final[Mapping[Guard, Callable[[], None]]] = {
-    # The same guard exists twice, where rows come from the hub and where they go to the wire: each catches
-    # errors that pass the other.
+    # The same guard exists in two places, at the exit of the hub and at the wire: each catches errors that
+    # pass the other.
     Guard.SUBSCRIBE_BEFORE_READ: _change(
         (Following, "follow", _read_then_subscribe), (frames, "stream", _as_they_come)
     ),

@@ -131,7 +131,7 @@ def start_place(
 
 @pytest.fixture(scope="session")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a build of the page looks like."""
+    """The files of a built page."""
     root = tmp_path_factory.mktemp("page") / "web"
     (root / "assets").mkdir(parents=True)
     (root / "index.html").write_text("<!doctype html><title>Responsa</title>")

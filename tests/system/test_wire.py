@@ -1,4 +1,4 @@
-"""What gRPC tools find at the single port: reflection, health, keepalive; and values that logs never contain."""
+"""The services that gRPC tools find at the single port: reflection, health, keepalive; and values that logs never contain."""
 
 from __future__ import annotations
 

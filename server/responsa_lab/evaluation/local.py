@@ -63,7 +63,7 @@ DECIDERS: Final = ("retrieval_need", "intent_router")
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What an agent decided about a question.
+    """An agent's decision about a question.
 
     needs_retrieval: whether documents are searched. query: the search query: the question, rewritten to stand alone if it is a follow-up.
     """
@@ -95,8 +95,7 @@ class Deciders:
         Args:
             titles: the titles of the documents that earlier answers cited, by the answer's place among the turns.
 
-        Raises:
-            CommandFailed: this machine has no such agent, its files are wrong, or none of its nodes decides this.
+        Raises: CommandFailed: this machine has no such agent, its files are wrong, or none of its nodes decides this.
         """
         history = [
             Said(

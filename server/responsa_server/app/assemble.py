@@ -202,7 +202,7 @@ async def build_agents(
 
 
 def surroundings(models: Models, settings: Settings) -> Surroundings:
-    """What the files of agents are checked against on this server."""
+    """The server's offers, against which the files of agents are checked."""
     known = known_models(settings.language_models)
     return Surroundings(
         models=models,

@@ -71,7 +71,7 @@ class Environment(StrEnum):
 
 
 class ServeRole(StrEnum):
-    """What a server process does."""
+    """The tasks of a server process."""
 
     ALL = "all"
     RPC = "rpc"

@@ -7,7 +7,9 @@ from enum import StrEnum
 
 
 class Rule(StrEnum):
-    """Who may make a call. PUBLIC: anyone, without a credential. MEMBER: anyone with a valid credential. ADMIN: callers with the role admin."""
+    """The callers that may make a call. PUBLIC: anyone, without a credential. MEMBER: anyone with a valid
+    credential. ADMIN: callers with the role admin.
+    """
 
     PUBLIC = "public"
     MEMBER = "member"

@@ -151,7 +151,7 @@ class Calls:
 
         Raises:
             ResponsaError: the call failed. Unforeseen errors have been logged and are raised as INTERNAL.
-            CancelledError: the task was cancelled because the client disconnected; what the call registered with `when_left` has run.
+            CancelledError: the task was cancelled because the client disconnected; the action registered with `when_left` has run.
         """
         method = self._methods.get(call.method)
         call.served = method is not None
@@ -192,7 +192,8 @@ class Calls:
     async def drain(self, grace_seconds: float) -> None:
         """Refuse new calls (DRAINING); let running calls end, and also work whose caller has disconnected. Then end the rest with an error that gives the reason.
 
-        It takes at most `grace_seconds`, or half a second where that is more. Streams of turns end when `Turns.drain`, which runs at the same time, sends their
+        It takes at most `grace_seconds`, but at least half a second. Streams of turns end when `Turns.drain`,
+        which runs at the same time, sends their
         readers to another server. The turn itself continues: its readers find it on another server, or here after a restart.
         """
         self._admission.drain()

@@ -57,7 +57,7 @@ _WAITING: Final = ("Answer", "WaitOperation")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the services of the contract depend on."""
+    """The parts that the services of the contract depend on."""
 
     identity: Identity
     turns: Turns

@@ -62,7 +62,8 @@ class Listing:
     """One list call: its query, and the token of the next page.
 
     A token holds the position of the last item, and a digest of this position and of everything that must stay the same between pages: list, caller, parent,
-    filter and order. The digest makes the token of another list invalid. A token grants no access: each page checks again what the caller may see.
+    filter and order. The digest makes the token of another list invalid. A token grants no access: each page
+    checks again whether the caller may see the items.
     """
 
     def __init__(self, rules: ListRules, who: Principal, request: ListRequest, parent: str = "") -> None:

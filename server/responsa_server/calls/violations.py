@@ -20,7 +20,8 @@ _MAX_KEY_CHARS = 64
 # 0 breaks only the rules of fields that have a default: to get the default, the field is left out instead.
 _OMIT = "; leave it out for the default"
 
-# What each regular expression of the contract requires, in words. A test checks that every expression has an entry.
+# The requirement of each regular expression of the contract, in words. A test checks that every expression
+# has an entry.
 PATTERNS: Mapping[str, str] = {
     r"[^\s]": "must hold at least one character that is not white space",
     r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
@@ -58,7 +59,8 @@ def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> I
 def broken_rules(found: Sequence[Violation]) -> InvalidRequest:
     """The error for the violations that the validator found; only the first broken rule of each field counts.
 
-    It describes no more violations than a status carries, and counts the others: describing a violation costs far more than finding it.
+    It describes at most as many violations as a status can contain, and counts the others: describing a
+    violation costs far more than finding it.
     """
     by_path: dict[str, Violation] = {}
     for one in found:

@@ -147,7 +147,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome for one document. document: as the server has it. error or why: the reason for a failure."""
+    """The outcome for one document. document: the server's document. error or why: the reason for a failure."""
 
     where: str
     source_key: str

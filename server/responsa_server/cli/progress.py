@@ -1,4 +1,6 @@
-"""What a terminal shows on stderr while a command works: a bar that counts, or a turn's step with the end of its text. It is redrawn in place and erased at the end."""
+"""The display on stderr of a terminal while a command works: a bar that counts, or a turn's step with the end
+of its text. It is redrawn in place and erased at the end.
+"""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def load(
 ) -> None:
     """Load agents' sample documents, each into the collection that its agent answers from, and create their sample teachers.
 
-    A second load skips what has not changed. Without the role ADMIN, the command skips the teachers and says so.
+    A second load skips unchanged documents and teachers. Without the role ADMIN, the command skips the teachers and says so.
 
     Exit codes: 0 all loaded, 1 a document failed, 2 the samples or the agent do not exist, 3 cannot connect or sign in.
     """

@@ -49,7 +49,7 @@ Entry = Document | Problem
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A file that was found, and its key; or what is wrong with it."""
+    """A file that was found, and its key; or the problem with it."""
 
     path: Path
     key: str

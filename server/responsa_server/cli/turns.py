@@ -197,7 +197,7 @@ def cancel(
 
 
 def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
-    """The agent that answers a question, also where a version of it is named; "" is the server's default.
+    """The agent that answers a question, also if a version of it is named; "" is the server's default.
 
     Raises: NotFound: the agent does not exist; the metadata has the known ones.
         CommandFailed: the server names no default.

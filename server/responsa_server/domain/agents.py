@@ -18,8 +18,9 @@ from responsa_server.domain.turns import Question, ToolRecord
 class AgentCard:
     """An agent that users can ask.
 
-    version: `agents/{id}/versions/{n}`. schema: the JSON Schema of its parameters, one flat object. examples: questions to try. collections: where it
-    searches if a question names no collection (empty: all that the caller may read). models: `provider:model` in the order of use, empty if it needs no model.
+    version: `agents/{id}/versions/{n}`. schema: the JSON Schema of its parameters, one flat object. examples:
+    questions to try. collections: the collections that it searches if a question names no collection (empty:
+    all that the caller may read). models: `provider:model` in the order of use, empty if it needs no model.
     """
 
     id: str
@@ -177,7 +178,7 @@ class Barrier:
 
 
 AgentEvent = Event | Milestone | Barrier
-"""What an agent emits while it works."""
+"""The events of a working agent."""
 
 Emit = Callable[[AgentEvent], None]
 """Takes an agent's next event. Never blocks and never raises: an event that cannot be stored ends the turn,

@@ -1,4 +1,4 @@
-"""The parts of an answer, and what the graph needs to find and check it: evidence, extraction, citations."""
+"""The parts of an answer, and the interfaces with which the graph finds and checks it: evidence, extraction, citations."""
 
 from __future__ import annotations
 
@@ -49,9 +49,10 @@ class Extraction:
 class SearchOptions:
     """How to search.
 
-    top_k: 1 to 50 passages, None for the source's own number; threshold: 0 to 1, the lowest score; rerank: whether candidates are read once more with the
-    question. expansions: further words to search for; they add passages and never lower the question's support. last: collections whose passages are used
-    only when no other passage supports an answer, by `support` (0 to 1; None for the source's own).
+    top_k: 1 to 50 passages, None for the source's own number; threshold: 0 to 1, the lowest score; rerank:
+    whether candidates are compared with the question again. expansions: further words to search for; they add
+    passages and never lower the question's support. last: collections whose passages are used only when no
+    other passage supports an answer, by `support` (0 to 1; None for the source's own).
     """
 
     top_k: int | None = None
@@ -111,7 +112,7 @@ class Extractor(Protocol):
 
 
 class CitationJudge(Protocol):
-    """Decides whether a passage supports what an answer cites it for."""
+    """Decides whether a passage supports the claim that cites it."""
 
     async def judge(
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int

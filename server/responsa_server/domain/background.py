@@ -15,7 +15,7 @@ _STOP_SECONDS: Final = 1.0
 
 Result = TypeVar("Result")
 Report = Callable[[BaseException], None]
-"""Receives the error of work that nobody waits for any more."""
+"""Receives the error of work that has no waiting caller any more."""
 
 
 class Background:
@@ -40,7 +40,7 @@ class Background:
     ) -> Result:
         """Run work to its end even when the caller is cancelled, and return its result. A cancelled caller is released at once.
 
-        report: receives the error in place of the log, when the caller is gone. Raises what the work raises.
+        report: receives the error in place of the log, when the caller is gone. Raises the errors of the work.
         """
         task = asyncio.ensure_future(work)
         self._hold(task)
@@ -57,13 +57,13 @@ class Background:
     def start(
         self, work: Coroutine[Any, Any, Result], *, name: str | None = None, report: Report | None = None
     ) -> asyncio.Task[Result]:
-        """Start work that nobody needs to wait for; its error is logged, or given to report."""
+        """Start work without a waiting caller; its error is logged, or passed to report."""
         task = asyncio.create_task(work, name=name)
         self.hold(task, report=report)
         return task
 
     def hold(self, task: asyncio.Future[Any], *, report: Report | None = None) -> None:
-        """Hold a task that was started elsewhere and that nobody waits for any more; its error is logged, or given to report."""
+        """Hold a task that was started elsewhere and has no waiting caller; its error is logged, or passed to report."""
         self._hold(task)
         task.add_done_callback(partial(_report, report or log_error))
 
@@ -93,7 +93,7 @@ class Background:
 
 
 def log_error(error: BaseException) -> None:
-    """Log the error of work that nobody waits for."""
+    """Log the error of work without a waiting caller."""
     if isinstance(error, ResponsaError):
         _LOGGER.info("background work ended with %s", error.reason.value)
     else:

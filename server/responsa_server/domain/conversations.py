@@ -18,7 +18,9 @@ MAX_TITLE_BYTES = 200
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """An exchange between one user and Responsa. title: at most 200 bytes; active_turn: the turn at work, if any; etag: changes with every update."""
+    """An exchange between one user and Responsa. title: at most 200 bytes; active_turn: the running turn, if
+    any; etag: changes with every update.
+    """
 
     id: UUID
     tenant_id: str

@@ -17,7 +17,7 @@ MAX_QUOTE_BYTES = 1024
 
 
 class Step(StrEnum):
-    """What a worker does for a turn."""
+    """The steps of a worker for a turn."""
 
     REWRITING = "rewriting"
     RETRIEVING = "retrieving"
@@ -97,7 +97,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a turn has cost, in tokens: read by the embedding model, read and written by language models.
+    """The cost of a turn, in tokens: read by the embedding model, read and written by language models.
 
     cost_micros: in millionths of a US dollar, of the tokens whose price is known; unpriced_tokens: those whose price is not.
     """
@@ -262,7 +262,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Terminal: an error. usage: what the turn cost until then."""
+    """Terminal: an error. usage: the cost of the turn until then."""
 
     error: ResponsaError
     retriable: bool

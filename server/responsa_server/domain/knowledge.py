@@ -409,7 +409,7 @@ Work = Callable[[str, UUID, int], Awaitable[float | None]]
 
 
 class JobRunner(Protocol):
-    """Runs jobs until it is cancelled. A job may run more than once, so its work checks what is left to do."""
+    """Runs jobs until it is cancelled. A job may run more than once, so its work first checks which steps are left."""
 
     async def run(self, work: Mapping[JobKind, Work]) -> None:
         """Run jobs, also those whose worker was lost. Ends only by cancellation."""

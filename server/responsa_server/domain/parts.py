@@ -17,7 +17,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PartReport:
-    """The report of one part. detail: what is wrong and what helps, "" when nothing is wrong. Administrators see both texts."""
+    """The report of one part. detail: the problem and its remedy, "" without a problem. Administrators see both texts."""
 
     health: Health
     version: str = ""

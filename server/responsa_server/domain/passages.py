@@ -159,7 +159,7 @@ class LexicalCandidate:
 
 @dataclass(frozen=True, slots=True)
 class PassageCosines:
-    """The best cosines of a passage's windows and of its other vectors to a question, -1 to 1; None where it has no such vector."""
+    """The best cosines of a passage's windows and of its other vectors to a question, -1 to 1; None if it has no such vector."""
 
     window: float | None
     piece: float | None

@@ -12,7 +12,7 @@ from responsa_server.domain.listing import ListQuery, Page
 
 
 class Role(StrEnum):
-    """What a user may do."""
+    """The rights of a user."""
 
     USER = "user"
     ADMIN = "admin"

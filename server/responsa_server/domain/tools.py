@@ -31,7 +31,7 @@ class ToolCard:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """The result of a call. content: what the tool returned, or a sentence that says what failed; at most 8 KiB.
+    """The result of a call. content: the tool's output, or a sentence about the failure; at most 8 KiB.
 
     ERROR: the tool reports a failure, or could not be reached. UNKNOWN: the call began, and its answer was lost.
     """

@@ -48,7 +48,7 @@ class TurnState(StrEnum):
 
 
 class OnBusy(StrEnum):
-    """What to do with a question whose conversation has an active turn."""
+    """The rule for a question whose conversation has an active turn."""
 
     REJECT = "reject"
     QUEUE = "queue"

@@ -1,4 +1,4 @@
-"""What `responsa doctor` finds out about an instance's folders, database, passwords and packaged programs."""
+"""The findings of `responsa doctor` about an instance's folders, database, passwords and packaged programs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def diagnose(layout: Layout) -> list[Finding]:
 
 
 def _finding(name: str, check: Callable[[], object], detail: str = "") -> Finding:
-    """The finding of a check that raises EmbeddedError. `detail` describes what is good; by default it is the check's result."""
+    """The finding of a check that raises EmbeddedError. `detail` describes the good state; by default it is the check's result."""
     try:
         result = check()
     except EmbeddedError as error:

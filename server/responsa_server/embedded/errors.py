@@ -11,7 +11,7 @@ EMPTY_FOLDER = "set RESPONSA_HOME to a folder that is empty or does not exist ye
 
 
 class EmbeddedError(Exception):
-    """A problem that a person can fix: what is wrong, and what to do about it.
+    """A problem that a person can fix: the problem, and its remedy.
 
     `str()` is one line, "<message>; <remedy>.", ready to print on a terminal.
     """

@@ -273,7 +273,7 @@ class Layout:
         return not os.path.lexists(self.home) or (self.home.is_dir() and not any(self.home.iterdir()))
 
     def prepare(self) -> Layout:
-        """Creates what is missing (home 0700, folders, passwords, `state.json`) and returns itself. Repeatable.
+        """Creates the missing parts (home 0700, folders, passwords, `state.json`) and returns itself. Repeatable.
 
         Leaves an existing parent as it is. Refuses a folder with foreign content rather than taking it over.
 
@@ -416,7 +416,7 @@ def _check_writable(folder: Path, access: int) -> None:
 
 
 def _private_folder(folder: Path) -> None:
-    """Makes `folder` with mode 0700. Refuses one that another user put there, as anybody can in a shared temp folder."""
+    """Makes `folder` with mode 0700. Refuses a folder that another user has created, as any user can in a shared temp folder."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:

@@ -87,7 +87,7 @@ class Part(abc.ABC):
 
     @abc.abstractmethod
     def spawn(self) -> None:
-        """Removes what a killed predecessor left, starts the process and returns at once.
+        """Removes the files that a killed predecessor left, starts the process and returns at once.
 
         Raises:
             EmbeddedError: the process cannot be started.

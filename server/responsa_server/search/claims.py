@@ -60,7 +60,7 @@ class Excerpt:
 def excerpts(passages: Sequence[ScoredPassage], most_bytes: int) -> Sequence[Excerpt]:
     """The passages in their order, until titles and texts have taken `most_bytes` bytes of UTF-8. Equal passages give equal excerpts.
 
-    Of passages with the same text only the first is shown. A passage that does not fit is cut along its
+    If passages have the same text, only the first is shown. A passage that does not fit is cut along its
     pieces (sentences, items, rows) and ends the list; it is left out when less than LEAST_BYTES would remain
     and another passage is shown.
     """

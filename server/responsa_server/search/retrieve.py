@@ -41,7 +41,7 @@ Result = TypeVar("Result")
 _LOG: Final = logging.getLogger(__name__)
 
 RERANKED: Final = 10
-"""How many of the first passages are ranked once more, by their pieces."""
+"""How many of the first passages are ranked again, by their pieces."""
 NEAREST_VECTORS: Final = 100
 """How many vectors a search takes from the index of vectors. A passage has several."""
 
@@ -118,10 +118,11 @@ class Retriever:
         """The best passages for one or more strings. Each passage is returned once, for the string that it fits best.
 
         collections: None searches all collections of the tenant. threshold: passages with a lower score are left out (0 to 1).
-        Vectors are not used for a question or a passage in a language that the model does not know, unless the mode is VECTOR.
-        rerank: whether the first passages are ranked once more, by their pieces.
-        text_will_do: whether words alone decide when vectors are not available (`Retrieval.text_only` says so); otherwise that is an error.
-        expansions: further strings. Their passages may replace the worse half of the passages that the other strings find.
+        Vectors are not used for a question or a passage in a language that the model does not know, unless
+        the mode is VECTOR. rerank: whether the first passages are ranked again, by their pieces.
+        text_will_do: whether words alone decide when vectors are not available (`Retrieval.text_only` reports
+        it); otherwise that is an error. expansions: further strings. Their passages may replace the worse
+        half of the passages that the other strings find.
         Raises Unavailable, TooSlow.
         """
         scope = SearchScope(tenant_id, collections)

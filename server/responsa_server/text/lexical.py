@@ -4,8 +4,8 @@ Passages and questions go through the same `Analyzer`, so PostgreSQL stores and 
 and needs neither a dictionary nor a word breaker.
 
 The language is guessed from the script and the commonest words, in microseconds and without a model: well
-enough to choose a stemmer, and to know when an English embedding model must not be used. It does not tell
-related languages apart in a few words. Codes are ISO 639-1.
+enough to choose a stemmer, and to know when an English embedding model must not be used. A few words are not
+enough to distinguish related languages. Codes are ISO 639-1.
 """
 
 from __future__ import annotations

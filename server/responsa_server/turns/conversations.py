@@ -46,7 +46,9 @@ class Conversations:
         labels: Mapping[str, str] | None,
         etag: str,
     ) -> Conversation:
-        """Change the fields that are not None, all or none; title "" removes the title. Raises InvalidRequest, NotFound, Conflict (ETAG_MISMATCH)."""
+        """Change the fields that are not None, all or none; title "" removes the title. Raises
+        InvalidRequest, NotFound, Conflict (ETAG_MISMATCH).
+        """
         return await self.store.update(who, identity, title=title, labels=labels, etag=etag)
 
     async def verify(

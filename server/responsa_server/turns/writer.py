@@ -77,7 +77,7 @@ class WriterOwner(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """What the turn has cost so far."""
+        """The cost of the turn so far."""
         ...
 
     def publish(self, rows: Sequence[LogRow], ended: bool) -> None:

@@ -1,4 +1,4 @@
-"""Mistakes in the fields that nodes read and write, and in what they emit and how they end. A part of the table of mistakes."""
+"""Mistakes in the fields that nodes read and write, in the text that they emit, and in their ends. A part of the table of mistakes."""
 
 from __future__ import annotations
 

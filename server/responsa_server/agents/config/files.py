@@ -264,7 +264,7 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class ScannedAgent:
-    """What an agent's files contain: content and version, or problems."""
+    """The content of an agent's files: content and version, or problems."""
 
     identity: str
     shipped: bool

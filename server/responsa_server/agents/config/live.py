@@ -409,7 +409,7 @@ def problem_lines(one: Reloaded) -> Iterator[str]:
 
 
 def _changes(before: AgentSnapshot, after: AgentSnapshot) -> Sequence[Reloaded]:
-    """What a reload did to each agent, by id, removed agents included."""
+    """The effect of a reload on each agent, by id, including removed agents."""
     found: list[Reloaded] = []
     for name in sorted({*before.configured, *after.configured, *after.problems}):
         if name in after.problems:

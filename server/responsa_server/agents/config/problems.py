@@ -1,4 +1,4 @@
-"""What is wrong in an agent's files, and where: messages, suggestions, lines and columns. Pure."""
+"""The problems in an agent's files, and their places: messages, suggestions, lines and columns. Pure."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def from_validation(
 ) -> Iterator[Problem]:
     """The errors of Pydantic as problems, one for each path.
 
-    prefix: the path of the validated table. known: the table's keys, where it may have more than the model's fields. unknown: the message about an
-    unknown key.
+    prefix: the path of the validated table. known: the table's keys, if it may have more than the model's
+    fields. unknown: the message about an unknown key.
     """
     reported = set[Key]()
     for one in error.errors(include_url=False):

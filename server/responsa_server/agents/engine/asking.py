@@ -178,7 +178,7 @@ class _Spending:
         self._messages = messages
         self._price = price
         self._reported = False
-        # What providers have reported, and an estimate of what was read and written since.
+        # The counts that providers have reported, and an estimate of the tokens since.
         self._known = Usage()
         self._read = self._pieces = 0
         # Whether the model's prompt is counted; whether the next piece is; the text written at the provider's
@@ -193,7 +193,7 @@ class _Spending:
 
     @property
     def counted(self) -> Usage:
-        """What the call has cost so far."""
+        """The cost of the call so far."""
         return self._known + self._guess() if self._read or self._pieces else self._known
 
     def piece(self) -> None:
@@ -215,7 +215,7 @@ class _Spending:
         self._run.spend(self._guess() - before)
 
     def exactly(self, usage: Usage) -> None:
-        """The provider reports what the call has cost so far."""
+        """The provider reports the cost of the call so far."""
         self._run.spend(usage - self.counted)
         self._begun = self._reported = True
         # Some report it together with text that it includes, others before there is any text.

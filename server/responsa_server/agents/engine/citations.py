@@ -202,7 +202,7 @@ class MarkFilter:
         return text
 
     def end(self) -> str:
-        """The text has ended; returns what was held back of it."""
+        """The text has ended; returns the withheld rest."""
         out: list[str] = []
         if self._state is _Held.CLOSED:
             self._mark()
@@ -292,7 +292,7 @@ class MarkFilter:
         return len(self._held) - len(self._held.rstrip("0123456789"))
 
     def _mark(self) -> None:
-        """Record what is held back as a mark."""
+        """Record the withheld text as a mark."""
         if (left := MOST_MARKS - len(self.marks)) > 0:
             self.marks += [(self._end, int(number)) for number in re.findall(r"\d+", self._held)[:left]]
         self._held, self._state = "", _Held.NOTHING

@@ -168,7 +168,7 @@ def _empty(value: object) -> bool:
 
 
 def edges_from(config: AgentConfig, name: str) -> Sequence[EdgeTable]:
-    """A node's edges in order. Those from BEGIN end with one to `start`."""
+    """A node's edges in order. The edges from BEGIN end with one to `start`."""
     given = [edge for edge in config.graph.edges if edge.source == name]
     if name == BEGIN:
         given.append(EdgeTable.model_validate({"from": BEGIN, "to": config.start}))

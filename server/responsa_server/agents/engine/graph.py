@@ -1,4 +1,4 @@
-"""From a configuration to a LangGraph graph: a plan of nodes and routes, and what the engine does around every node."""
+"""From a configuration to a LangGraph graph: a plan of nodes and routes, and the engine's work around every node."""
 
 from __future__ import annotations
 

@@ -29,9 +29,10 @@ class PartMissing(Exception):
 class NodeParts:
     """The parts that nodes are made of; None for a part that the server does not have.
 
-    classifiers, examples: trained classifiers and their examples, by the path of the examples in the agent's folder. price: of the models, at the time of a
-    call. traits: what the agent's tables say, filled in by `plan`. small: the small models of the chain (`Models.small`); larger: the chain without them, None
-    if no model is left.
+    classifiers, examples: trained classifiers and their examples, by the path of the examples in the agent's
+    folder. price: of the models, at the time of a call. traits: values from the agent's tables, filled in by
+    `plan`. small: the small models of the chain (`Models.small`); larger: the chain without them, None if no
+    model is left.
     """
 
     source: EvidenceSource | None = None

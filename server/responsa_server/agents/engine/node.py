@@ -152,7 +152,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What users see when the node begins."""
+    """The status that users see when the node begins."""
 
     step: Step
     message: str

@@ -54,7 +54,7 @@ def neutral(text: str) -> str:
 
 
 def fenced(kind: str, text: str, mark: str) -> str:
-    """Untrusted text between marks. kind: what it is, in one word."""
+    """Untrusted text between marks. kind: a one-word description of the text."""
     return f"⟦data {kind} {mark}⟧\n{neutral(text)}\n⟦end {mark}⟧"
 
 
@@ -95,7 +95,7 @@ class FenceFilter:
         return text
 
     def end(self) -> str:
-        """The text has ended; returns what was held back of it."""
+        """The text has ended; returns the withheld rest."""
         return self._cleaned(self._held, ended=True)
 
     def _plain(self, text: str) -> bool:
@@ -337,7 +337,7 @@ class PromptSet:
         return self._uses[name]
 
     def where(self, name: str, variable: str, *, system: bool) -> tuple[str, int | None]:
-        """The file and the line where a part of a prompt, or what it includes, first uses a variable. Raises KeyError, PromptError."""
+        """The file and the line where a part of a prompt, or an included partial, first uses a variable. Raises KeyError, PromptError."""
         parts = self._sound(name)
         part = parts[0] if system else parts[1] or parts[0]
         tag = re.compile(r"\{[{%][^}]*\b" + re.escape(variable) + r"\b")

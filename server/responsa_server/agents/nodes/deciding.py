@@ -159,7 +159,7 @@ class IntentOutput(NodeModel):
 
 
 class RouteShape(NodeModel):
-    """What a model answers; `intent` has its values from the options."""
+    """The model's reply; `intent` has its values from the options."""
 
     intent: str
     follow_up: bool
@@ -237,7 +237,7 @@ class CategoryOutput(NodeModel):
 
 
 class CategoryShape(NodeModel):
-    """What a model answers; `category` has its values from the examples."""
+    """The model's reply; `category` has its values from the examples."""
 
     category: str
 

@@ -1,4 +1,4 @@
-"""The nodes that work with the evidence: they grade it, quote it, and check what a model cites."""
+"""The nodes that work with the evidence: they grade it, quote it, and check a model's citations."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class GradeOutput(NodeModel):
 
 
 class Graded(NodeModel):
-    """What a model answers: whether the passages hold what the question asks for."""
+    """The model's reply: whether the passages contain the answer to the question."""
 
     answered: bool
 

@@ -59,7 +59,7 @@ class SandboxCapabilities:
 
 
 def capabilities() -> SandboxCapabilities:
-    """Detect what the kernel supports. Changes nothing."""
+    """Detect the kernel's support for confinement. Changes nothing."""
     return SandboxCapabilities(landlock_abi(), _seccomp_available())
 
 
@@ -175,7 +175,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def landlock_abi() -> int:
-    """The kernel's Landlock interface version; 0 where it is missing or disabled."""
+    """The kernel's Landlock interface version; 0 if it is missing or disabled."""
     version = int(
         _libc().syscall(
             _SYS_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_CREATE_RULESET_VERSION)

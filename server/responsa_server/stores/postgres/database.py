@@ -141,8 +141,7 @@ def shielded(
 ) -> Callable[Concatenate[Store, Args], CoroutineType[Any, Any, Result]]:
     """Run a store's method to its end even when the caller's task is cancelled: every public method of a store carries this decorator.
 
-    A cancel in the middle of a query can be lost or leave a connection in doubt (psycopg#1345, #1371). The caller is released at once all the
-    same; the database holds the task and `Database.close` awaits it.
+    A cancel in the middle of a query can be lost or leave a connection in doubt (psycopg#1345, #1371). The caller is still released at once; the database holds the task and `Database.close` awaits it.
     """
 
     @functools.wraps(method)
@@ -433,7 +432,7 @@ class Gathered(Generic[Key, Item, Result]):
         self._writers: set[asyncio.Task[None]] = set()
 
     async def put(self, key: Key, item: Item) -> Result:
-        """Write an item with those that come at the same time. Raises what the write raises."""
+        """Write an item with those that come at the same time. Raises the errors of the write."""
         outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.get(key)
         if waiting is not None:

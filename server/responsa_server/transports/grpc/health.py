@@ -13,7 +13,7 @@ from responsa_server.domain.errors import NotFound
 
 HEALTH: Final = "grpc.health.v1.Health"
 _MAX_NAME_SHOWN: Final = 64
-# A value of HealthCheckResponse.ServingStatus, as the stubs have it.
+# A value of HealthCheckResponse.ServingStatus, typed as in the stubs.
 Status: TypeAlias = int
 
 NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -70,8 +70,10 @@ class RpcServer:
         self._health.not_serving()
 
     async def drain(self, grace_seconds: float) -> None:
-        """Stop: report NOT_SERVING, refuse new calls (DRAINING) on every transport, let running ones end, then stop. All this takes at most `grace_seconds`, or one
-        second where that is more. Returns when it serves no more calls."""
+        """Stop: report NOT_SERVING, refuse new calls (DRAINING) on every transport, let running ones end,
+        then stop. All this takes at most `grace_seconds`, but at least one second. Returns when it serves
+        no more calls.
+        """
         end = time.monotonic() + grace_seconds
         self._health.drain()
         await self._calls.drain(grace_seconds - FAREWELL_SECONDS)

@@ -156,7 +156,7 @@ async def _question(request: Request) -> AskRequest:
             if len(body) > MAX_BODY:
                 raise _malformed(f"its body is larger than {MAX_BODY >> 10} KiB")
     except ClientDisconnect:
-        # The client is gone, so nobody receives this error.
+        # The client is gone, so no client receives this error.
         raise _malformed("its body ended early") from None
     if request.query_params:
         raise _unknown(next(iter(request.query_params)), "none")

@@ -53,7 +53,7 @@ _FIRST_MESSAGES: Final = 128
 _MOST_NAME: Final = 64
 """Characters of a turn name from a client that are sent back to it; valid names are shorter."""
 _LAST_WORDS_SECONDS: Final = 5.0
-"""How long a client may take to read what was waiting when its socket closes."""
+"""The time in which a client must read the waiting frames when its socket closes."""
 
 
 @dataclass(frozen=True, slots=True)

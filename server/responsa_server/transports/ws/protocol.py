@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol, with limits on what a client can make it store."""
+"""uvicorn's WebSocket protocol, with limits on the memory that a client can make it use."""
 
 from __future__ import annotations
 

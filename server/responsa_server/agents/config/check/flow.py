@@ -55,7 +55,7 @@ class NodeFields:
 
 
 def options_of(kind: NodeKind, table: NodeTable) -> NodeOptions | None:
-    """A node's options as their model, None where they are wrong."""
+    """A node's options as their model, None if they are wrong."""
     try:
         return kind.options.model_validate(table.options)
     except ValidationError:
@@ -446,7 +446,7 @@ def _members(kind: Any) -> Mapping[str, Any] | None:
 
 
 def _values(kind: Any) -> Sequence[object] | None:
-    """All values of a type, None where they are not listed."""
+    """All values of a type, None if they are not listed."""
     kind = _plain(kind)
     if get_origin(kind) is Literal:
         return list(get_args(kind))

@@ -1,4 +1,4 @@
-"""The inputs of a check: an agent's files, and what the server offers them."""
+"""The inputs of a check: an agent's files, and the offers of the server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ModelNames(Protocol):
     """Tells which models are available."""
 
     def problem(self, name: str) -> str | None:
-        """Why `provider:model` is not available, as a sentence with the remedy; None where it is."""
+        """Why `provider:model` is not available, as a sentence with the remedy; None if it is available."""
         ...
 
 
@@ -60,7 +60,9 @@ class NamedModels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surroundings:
-    """What this server offers agents: kinds of nodes, models, and the names of models and providers for suggestions. Compared by identity."""
+    """The server's offers for agents: kinds of nodes, models, and the names of models and providers for
+    suggestions. Compared by identity.
+    """
 
     kinds: Mapping[str, NodeKind] = field(default_factory=lambda: KINDS)
     models: ModelNames = field(default_factory=NamedModels)

@@ -45,7 +45,7 @@ def known_edges(config: AgentConfig) -> Edges:
 def path(
     edges: Edges, start: str, goals: set[str], closed: Callable[[EdgeTable], bool] = lambda _: False
 ) -> Sequence[str] | None:
-    """A shortest path of at least one edge that avoids closed edges, None where there is none."""
+    """A shortest path of at least one edge that avoids closed edges, None if there is none."""
     left: list[list[str]] = [[start]]
     visited = set[str]()
     while left:

@@ -38,7 +38,7 @@ _SECRET_KEY: Final = re.compile(r"(?:^|[_-])(?:key|token|secret|password)$")
 def tables(config: Mapping[str, object]) -> tuple[AgentConfig | None, Sequence[Problem]]:
     """The configuration as its model and the problems of its values.
 
-    Wrong values that have a default are left out of the model, so that the other checks can run; None where that is not possible.
+    Wrong values that have a default are left out of the model, so that the other checks can run; None if that is not possible.
     """
     try:
         return AgentConfig.model_validate(config), []
