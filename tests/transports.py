@@ -91,7 +91,7 @@ class Way(StrEnum):
 
 @dataclass(frozen=True)
 class Call:
-    """A call to make. Either messages (one, or several where the client streams) or raw, the bytes of one message."""
+    """A call to make. Either messages (one, or several if the client streams) or raw, the bytes of one message."""
 
     method: MethodDescriptor
     messages: Sequence[Message] = ()

@@ -1,4 +1,4 @@
-"""Generate all code from protos/ with packages alone: Python, TypeScript and the descriptor set.
+"""Generate all code from protos/ with installed packages only: Python, TypeScript and the descriptor set.
 
 Usage: python tools/generate.py [--out DIR]   (DIR defaults to generated/; the freshness test uses another folder)
 """

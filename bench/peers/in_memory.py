@@ -34,7 +34,7 @@ class InMemoryChat:
     """Implements only `Ask`. It keeps the events of the last turns in memory."""
 
     def __init__(self, agent: Agent, *, alone: bool = False) -> None:
-        """alone: every event has its own message; otherwise events that are ready together share one, as from the durable server."""
+        """alone: every event has its own message; otherwise events that are ready together share one message, as in the durable server."""
         self._agent = agent
         self._alone = alone
         self._who = Principal("default", uuid.UUID(int=1), Role.USER, "")

@@ -2,8 +2,9 @@
 
 python -m bench.peers.provider --listen IGNORED --port PORT
 
-The last message of a prompt sets number and pace: `WORDS PACE_MS`. Times are nanoseconds of the monotonic clock, which all processes of a machine share. The first word's
-time is that of the answer's first byte.
+The last message of a prompt sets number and pace: `WORDS PACE_MS`. Times are nanoseconds of the monotonic
+clock, which all processes of a machine share. The first word's time is the sending time of the answer's first
+byte.
 """
 
 from __future__ import annotations

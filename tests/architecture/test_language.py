@@ -31,7 +31,7 @@ BETTER = {
     r"\bwhat (is|was|were|are) meant\b": "name the thing",
     r"(^|[.:;] )(Not|Nor|Never|Only then) \w+ (is|are|was|were)\b": "begin with the subject",
 }
-"""Each form, and the better form for a native reader. A space also stands for a line's end."""
+"""Each form, and the better form for a native reader. A space also matches the end of a line."""
 
 ALLOWED = re.compile(r"(#|//|--|<!--) language: \S")
 """This mark stands on the line of an allowed form, with the reason."""

@@ -61,9 +61,7 @@ def written(folder: Path) -> Path:
 
 
 class Led:
-    """Answers from a document of the named collection, by the model that obeys instructions. marked: whether
-    texts stand between marks, as in every prompt of ours.
-    """
+    """Answers from a document of the named collection, by the model that obeys instructions. marked: whether texts stand between marks, as in every prompt of the product."""
 
     def __init__(self, library: ScriptedLibrary, server: Scripted, *, marked: bool) -> None:
         self.marked = marked

@@ -60,7 +60,7 @@ def methods(files: FileDescriptorSet) -> Iterator[tuple[str, MethodDescriptorPro
 
 
 def fields_of(message: DescriptorProto) -> Iterator[FieldDescriptorProto]:
-    """The fields but those of a oneof, of which exactly one is given."""
+    """All fields except those of a oneof, of which exactly one is given."""
     return (one for one in message.field if one.proto3_optional or not one.HasField("oneof_index"))
 
 

@@ -253,7 +253,7 @@ async def test_an_agents_options_say_how_to_search(
     assert (await knowledge.search(people.ann, both, (), SearchOptions(top_k=1))).passages == 1
     assert (await knowledge.search(people.ann, both, (), SearchOptions(threshold=1.0))).passages == 0
     assert (await knowledge.search(people.ann, both, ("elsewhere",))).passages == 0
-    # Ranked by passages alone, or by their pieces.
+    # Ranked only by passages, or by their pieces.
     for rerank in (True, False):
         found = await knowledge.search(people.ann, (QUESTION,), (), SearchOptions(rerank=rerank))
         ranked = TypeAdapter(Retrieval).validate_python(found.content)

@@ -220,7 +220,7 @@ def random_vectors(seed: int, count: int) -> np.ndarray[tuple[int, int], np.dtyp
 async def nearest(
     shelf: Shelf, wanted: np.ndarray[tuple[int], np.dtype[np.float32]], *, limit: int, breadth: int
 ) -> set[UUID]:
-    """The results of the vector index alone for acme."""
+    """The results of the vector index only, for tenant acme."""
     index = PostgresVectorIndex(shelf.database, breadth=breadth)
     question = QuestionVector("", wanted.astype("<f4").tobytes())
     return set(await index.nearest(SearchScope("acme"), question, limit))

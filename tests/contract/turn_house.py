@@ -40,7 +40,7 @@ from tests.agent_streams import play
 from tests.plain_codec import PlainCodec
 
 SEARCHING = Status(Step.RETRIEVING, "Searching knowledge base...")
-# Short polling intervals; leases are long, so that a slow machine loses none: tests let them expire
+# Short polling intervals; leases are long, so that a slow machine loses no lease: tests let them expire
 # explicitly.
 QUICK = TurnOptions(lease_seconds=30.0, sweep_seconds=0.05, poll_seconds=0.05)
 NO_REDIS = "unix:///nonexistent/redis.sock"

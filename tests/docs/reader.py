@@ -13,7 +13,7 @@ A fenced block says in its info string what it is:
 | `json`, `jsonl`, `toml` | checks that it parses, JSON line by line if not as a whole |
 | `mermaid`, `tree` | leaves it alone: a drawing |
 
-In expected output, `…` matches any text in its line, and alone on a line any number of lines. Loopback ports
+In expected output, `…` matches any text in its line; a line with only `…` matches any number of lines. Loopback ports
 and files below `/srv` are replaced by free ports and by files of the reader.
 """
 

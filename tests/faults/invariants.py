@@ -1,6 +1,6 @@
 """The promises of docs/durability.md, each checked by its name in a campaign's database.
 
-The checks do not use the product's code: they read rows directly, and frames by the contract alone.
+The checks do not use the product's code: they read rows directly, and frames only by the contract.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Listener:
             connection.close()
 
     def close(self) -> None:
-        # Wakes the thread from `accept`, which closing alone does not.
+        # Wakes the thread from `accept`, because closing alone does not.
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._thread.join()

@@ -132,7 +132,7 @@ def test_a_follow_up_is_understood(bench: Bench, mode: str, agent: str) -> None:
             conversation = started.conversation
             assert end.WhichOneof("event") == "answer", (dialogue["id"], end)
             citations = end.answer.citations
-            # The scripted model alone decides which sentence of a document is the best one.
+            # Only the scripted model decides which sentence of a document is the best one.
             assert any(one.uri.endswith(turn["source"]) for one in citations), (dialogue["id"], citations)
             if mode == "none":
                 assert any(turn["quote"] in one.quote for one in citations), (dialogue["id"], citations)

@@ -57,7 +57,7 @@ class Doc(_Line):
 
 
 class Attack(_Line):
-    """An order in a document; byte_start and byte_end give its place in the document's UTF-8."""
+    """An order in a document; byte_start and byte_end give its position in the document's UTF-8."""
 
     doc_id: _Text
     clean_doc_id: _Text

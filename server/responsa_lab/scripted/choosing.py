@@ -135,7 +135,7 @@ class _Asked:
             if re.search(rf"\b{re.escape(label.lower())}\b", ordered):
                 return label
         question = self.reading.question
-        # Before the examples: those of other posts differ from it in one word.
+        # Before the examples, because examples of other kinds of posts differ from it in one word.
         if "linkedin" in labels and _LINKEDIN.search(question):
             return "linkedin"
         if "post" in labels and self.reading.history and _REVISION.search(question):

@@ -1,4 +1,4 @@
-"""The interfaces that a process serves: RPCs and the gateway's HTTP, or health alone."""
+"""The interfaces that a process serves: RPCs and the gateway's HTTP, or only health."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Callers:
 
 
 class Silent:
-    """Serves health alone, if it has an address. A `Front`."""
+    """Serves only health, if it has an address. A `Front`."""
 
     def __init__(self, listens: Addresses) -> None:
         self._grpc = listens.grpc

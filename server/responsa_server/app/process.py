@@ -31,7 +31,9 @@ LOG_LEVELS: Final = {
 }
 
 MAX_COUNTERS: Final = 2000
-"""Combinations of a name and labels. Further combinations are counted together under the name alone, so that unbounded labels cannot exhaust the memory."""
+"""Combinations of a name and labels. Further combinations are counted together under the name without labels,
+so that unbounded labels cannot exhaust the memory.
+"""
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:

@@ -130,7 +130,7 @@ class Calls:
     def __init__(
         self, interceptors: Sequence[Interceptor[Any]], admission: Admission, logger: Logger
     ) -> None:
-        """interceptors: in order; the first one begins first and ends last. admission: the one of them that counts calls."""
+        """interceptors: in order; the first one begins first and ends last. admission: the interceptor that counts calls."""
         self._interceptors = interceptors
         self._admission = admission
         self.work = Background()
@@ -138,7 +138,7 @@ class Calls:
         self._methods: dict[str, Method] = {}
 
     def add(self, found: Iterable[Method]) -> None:
-        """Add methods to those that are served."""
+        """Add methods to the served ones."""
         for one in found:
             self._methods[one.name] = one
 

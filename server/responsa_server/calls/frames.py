@@ -139,8 +139,9 @@ async def stream(
 ) -> AsyncIterator[bytes]:
     """The frames of a stream. The first begins at after_seq and each other one where the previous frame ended, whether or not deltas were left out.
 
-    The next frame also covers a row of deltas that is left out, so leaving deltas out costs no frame. A frame that is not part of the log does not advance
-    past the last frame sent, so a client that resumes from it with deltas misses none. Raises RuntimeError when seqs are missing between two rows.
+    The next frame also covers a row of deltas that is left out, so leaving deltas out costs no frame. A frame
+    that is not part of the log does not advance past the last frame sent, so a client that resumes from it
+    with deltas misses no delta. Raises RuntimeError when seqs are missing between two rows.
     """
     sent = read = after_seq
     async for row in rows:

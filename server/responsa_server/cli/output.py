@@ -89,7 +89,7 @@ def one_line(text: str, width: int) -> str:
 
 
 def messages_console() -> Console:
-    """The console for progress and statuses: stderr, so that stdout holds results alone."""
+    """The console for progress and statuses: stderr, so that stdout contains only results."""
     return Console(stderr=True, highlight=False, markup=False)
 
 
@@ -121,7 +121,7 @@ def exit_code_of(error: ResponsaError) -> int:
 
 
 def sentence_of(error: ResponsaError) -> str:
-    """The error for people: its message, the fields at fault, and what helps. One paragraph."""
+    """The error for people: its message, the wrong fields, and the remedy. One paragraph."""
     message = error.message
     soon = "" if error.retry_after is None else f"again in {_seconds(error.retry_after)}."
     # A message that ends with this remedy gets the time added to it, in place of the same remedy again.

@@ -162,7 +162,7 @@ _WRITERS = {"extractive": "sentences of the documents", "template": "a template"
 
 
 def remarks(outcome: Outcome, agent_version: str) -> Sequence[str]:
-    """Sentences for stderr: the agent and model, the cost, and each fallback. Empty where the server reports nothing.
+    """Sentences for stderr: the agent and model, the cost, and each fallback. Empty if the server reports nothing.
 
     agent_version: `agents/{id}/versions/{n}`, or "" if it is not known.
     """

@@ -18,7 +18,7 @@ _MAX_KEY_BYTES = 4096
 
 
 class ClientSettings(BaseSettings):
-    """Settings of the commands that ask a server, from the environment alone."""
+    """Settings of the commands that call a server, read only from the environment."""
 
     model_config = SettingsConfigDict(
         env_prefix="RESPONSA_", extra="ignore", env_ignore_empty=True, frozen=True

@@ -211,7 +211,7 @@ def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
 
 
 def _explain(client: Responsa, agent: str, error: ResponsaError) -> None:
-    """If the parameters were refused, add a note with those that may be given. The refusal stands even if that fails."""
+    """If the parameters were refused, add a note with those that may be given. The refusal is still reported if that fails."""
     if error.reason not in REASONS:
         return
     with contextlib.suppress(ResponsaError, CommandFailed):

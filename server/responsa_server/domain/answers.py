@@ -117,7 +117,7 @@ class CitationJudge(Protocol):
     async def judge(
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
     ) -> Sequence[Quote | None]:
-        """Return the best piece of the passage for each claim, or None where no such passage exists or it does not support the claim.
+        """Return the best piece of the passage for each claim, or None if no such passage exists or it does not support the claim.
 
         most_bytes: the same as for `passages`, so that the numbers mean the same passages.
         """

@@ -19,7 +19,7 @@ Report = Callable[[BaseException], None]
 
 
 class Background:
-    """Holds the tasks of one owner until they end, so that none is lost, cut off by its caller, or forgotten at shutdown.
+    """Holds the tasks of one owner until they end, so that no task is lost, interrupted by its caller, or forgotten at shutdown.
 
     A waiting caller receives the error. If nobody waits, the error is logged only here: an error of the
     domain (a ResponsaError) by its reason at level INFO, any other with its traceback at level ERROR. The

@@ -26,7 +26,7 @@ class Fault(StrEnum):
 
 
 class Faults(Protocol):
-    """Kills, stops or delays the process at a place. turn_id: None where several turns are written together."""
+    """Kills, stops or delays the process at a place. turn_id: None if several turns are written together."""
 
     async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
         """A turn passes this place. BEFORE_*: nothing of the next step is committed. AFTER_*: the whole step

@@ -20,7 +20,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """A decision. label: the nearest intent, also where the message is out of scope; confidence: 0 to 1, not a probability."""
+    """A decision. label: the nearest intent, even if the message is out of scope; confidence: 0 to 1, not a probability."""
 
     label: str
     confidence: float

@@ -201,7 +201,9 @@ class LexicalIndex(Protocol):
     async def candidates(
         self, scope: SearchScope, query: LexicalQuery, nearest: Sequence[UUID] = ()
     ) -> Sequence[LexicalCandidate]:
-        """The live passages in the scope that match the query, and those of `nearest` that are live and in the scope; each once, in no order."""
+        """The live passages in the scope that match the query, and the passages of `nearest` that are live
+        and in the scope; each once, in no order.
+        """
         ...
 
     async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
@@ -236,7 +238,7 @@ class VectorIndex(Protocol):
 class VectorStore(VectorIndex, Protocol):
     """An index of vectors that commits by itself. The job that ingests a version writes to it (`VectorPublishing` in ingest/jobs.py).
 
-    Each method can be repeated: the outcome is that of one call.
+    Each method can be repeated with the result of one call.
     """
 
     async def put(self, attempt: IndexingAttempt, passages: Sequence[PassageVectors]) -> None:

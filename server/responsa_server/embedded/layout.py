@@ -1,4 +1,4 @@
-"""The paths of one instance, computed from RESPONSA_HOME alone, with the passwords and the account that belong to it."""
+"""The paths of one instance, computed only from RESPONSA_HOME, with the passwords and the account that belong to it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def running_as_root() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Passwords:
-    """The content of `secrets.json`: URL-safe passwords of 256 random bits each. `repr` shows none of them."""
+    """The content of `secrets.json`: URL-safe passwords of 256 random bits each. `repr` shows no password."""
 
     postgres_superuser: str
     postgres_owner: str

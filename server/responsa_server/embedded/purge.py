@@ -18,7 +18,7 @@ from responsa_server.embedded.postgres import EmbeddedPostgres, end_postgres, po
 def places(layout: Layout) -> list[Path]:
     """The folders that `purge` will remove, so that the user can confirm: folders outside the home first, the home last.
 
-    A home that was deleted by hand may have left folders outside it. They are found by the home's path alone.
+    A home that was deleted by hand may have left folders outside it. They are found only by the home's path.
 
     Raises:
         EmbeddedError: the folder holds other files and is not a Responsa home.

@@ -40,8 +40,9 @@ _SENTENCE_END = re.compile(r"[.!?…。！？।؟]['\"”’»)\]]*\Z")
 class Chunk:
     """Bytes [byte_start, byte_end) of the canonical text, which decode to `text` exactly.
 
-    `ordinal` counts from 0. `tokens` is the tokenizer's count for the text, or more where one token covers a very
-    long stretch. `heading_path` holds the titles of the headings in force, outermost first, where the passage's own (not
+    `ordinal` counts from 0. `tokens` is the tokenizer's count for the text, or more if one token covers a
+    very long stretch. `heading_path` holds the titles of the headings in force, outermost first, where the
+    passage's own (not
     shared) text begins.
     """
 
@@ -232,7 +233,9 @@ def _may_cut(text: str, place: int) -> bool:
 
 
 def _mark_blocks(text: str, atoms: _Atoms, blocks: Sequence[Block], spans: Sequence[tuple[int, int]]) -> None:
-    """Raise the borders at block starts. Remove the border after a heading, because a heading belongs to the following text."""
+    """Blocks begin at better borders: raise the border before each block. Remove the border after a heading,
+    because a heading belongs to the following text.
+    """
     after_heading = False
     previous_end = 0
     for block, (start, end) in zip(blocks, spans, strict=True):
@@ -313,7 +316,7 @@ def _shared_from(atoms: _Atoms, totals: array[int], last: int, chunking: Chunkin
 
 
 class _HeadingPaths:
-    """The headings in force at each character offset."""
+    """The current headings at each character offset."""
 
     def __init__(self, blocks: Sequence[Block], spans: Sequence[tuple[int, int]]) -> None:
         self._starts: list[int] = []

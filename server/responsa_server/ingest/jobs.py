@@ -105,7 +105,7 @@ class Ingest:
         self._formats = formats
 
     async def run(self, tenant_id: str, operation_id: UUID) -> None:
-        """Ingest the version, or end its operation with the fault of the document or of its collection.
+        """Ingest the version, or end its operation with the error of the document or of its collection.
 
         Raises OwnershipLost when another call ended the operation or another worker took it, and any error of the server itself; after those
         the operation can be tried again.

@@ -313,7 +313,8 @@ def _detect(data: bytes, error: UnicodeDecodeError) -> str:
     """Decode an undeclared legacy encoding, detected from the bytes around the first one that is not UTF-8."""
     start = max(0, error.start - _DETECT_BYTES // 16)
     best = from_bytes(data[start : start + _DETECT_BYTES]).best()
-    # A sample that is cut inside a multi-byte character may fail where the whole document would not, so try the whole too.
+    # A sample that is cut inside a multi-byte character may fail although the whole document would not, so
+    # try the whole document, too.
     if best is None and len(data) <= _DETECT_BYTES * 8:
         best = from_bytes(data).best()
     if best is None:

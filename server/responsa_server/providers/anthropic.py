@@ -169,7 +169,7 @@ class AnthropicMessages(HttpModel):
 
 
 def messages(given: Sequence[PromptMessage]) -> list[dict[str, Any]]:
-    """A prompt's messages without the system message, those of one role in one; tool results first in each."""
+    """A prompt's messages without the system message; messages of one role are joined, with tool results first in each."""
     made = alternating(given, _blocks, assistant="assistant", field="content")
     for one in made:
         one["content"].sort(key=_late)

@@ -43,7 +43,9 @@ _MOST_HELD: Final = 1024
 
 
 class KeyLimits:
-    """Limits for the requests of one key: calls wait here, first come, first served, where the provider would refuse them. All models behind the key share it."""
+    """Limits for the requests of one key: calls wait here in order of arrival, because the provider would
+    refuse them. All models behind the key share it.
+    """
 
     def __init__(self, concurrent: int = 64, a_minute: int = 0, wait_seconds: float = 10.0) -> None:
         """concurrent: answers at a time; a_minute: requests per minute, 0 for no limit; wait_seconds: the longest that a request waits."""

@@ -183,7 +183,7 @@ def body_of(prompt: ModelPrompt) -> dict[str, Any]:
 
 
 def contents(given: Sequence[PromptMessage]) -> list[dict[str, Any]]:
-    """A prompt's messages without the system message, those of one role in one."""
+    """A prompt's messages without the system message; messages of one role are joined."""
     tools = {request.call_id: request.tool for one in given for request in one.requests}
     return alternating(given, lambda one: _parts(one, tools), assistant="model", field="parts")
 

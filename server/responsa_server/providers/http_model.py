@@ -93,7 +93,7 @@ class HttpModel(abc.ABC):
         complaint: ReadComplaint,
         faults: Mapping[str, ModelFault],
     ) -> None:
-        """headers: those that hold the key. faults: by the vendor's own name for an error, if that says more than the status."""
+        """headers: the headers with the key. faults: by the vendor's own name for an error, if that says more than the status."""
         self._server = server
         self._model = model
         self._complaint = complaint
@@ -174,7 +174,7 @@ class HttpModel(abc.ABC):
 
     @staticmethod
     async def _rest(events: Events) -> None:
-        """Read the bytes after the end of an answer, if they end soon. The answer is complete whatever the rest holds."""
+        """Read the bytes after the end of an answer, if they end soon. The answer is complete, whatever the remaining bytes are."""
         with contextlib.suppress(TimeoutError, httpx2.RequestError):
             async with asyncio.timeout(_REST_SECONDS):
                 async for _ in events:
@@ -237,7 +237,9 @@ class HttpModel(abc.ABC):
 
 
 def _refinements(status: int) -> Container[ModelFault]:
-    """The faults to which the vendor's own name for an error may refine its status. The status decides whether the same request can succeed later."""
+    """The faults that the vendor's own name for an error may give instead of the status's fault. The status
+    decides whether the same request can succeed later.
+    """
     match status:
         case 429:  # also of a quota that is used up
             return {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED, ModelFault.CREDENTIAL}

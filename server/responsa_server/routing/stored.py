@@ -99,7 +99,7 @@ def loaded(data: bytes) -> Parameters:
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
         raise ClassifierBroken(f"It cannot be read: {error}") from None
     if sorted(set(meta.labels)) != meta.labels:
-        raise ClassifierBroken("Its labels are not sorted, or one stands twice.")
+        raise ClassifierBroken("Its labels are not sorted, or one occurs twice.")
     dimensions = arrays["meaning"].shape[0]
     if not 1 <= dimensions <= _MOST_DIMENSIONS:
         raise ClassifierBroken(f"meaning has {dimensions} rows.")

@@ -197,7 +197,7 @@ def _quote(
     pieces: Sequence[ClaimSupport],
     cosines: Mapping[tuple[str, str], float],
 ) -> Quote | None:
-    """The piece that supports the claim best, None when none does."""
+    """The piece that supports the claim best, None if no piece does."""
     if passage is None or not pieces:
         return None
     scores = [one.score(cosines.get((claim.text, one.analysis.plain))) for one in pieces]

@@ -38,7 +38,7 @@ class Embedder(Protocol):
 
     @property
     def languages(self) -> frozenset[str] | None:
-        """ISO 639-1 codes of the languages that the vectors are good for; None: all."""
+        """ISO 639-1 codes of the languages that the vectors suit; None: all."""
         ...
 
     def embed_sync(self, texts: Sequence[str]) -> Vectors:

@@ -1,6 +1,6 @@
 """Answers without a model: the pieces of the passages that answer best, quoted byte for byte, and whether they support an answer.
 
-Support is a number from 0 to 1. Off-topic questions fail on cosine and coverage alone. Near misses, questions
+Support is a number from 0 to 1. Off-topic questions already fail because of cosine and coverage. Near misses, questions
 on the topic that the text does not answer,
 share its words, so the checks are on what such questions change: a number that the passage does not have, a negation or an opposite that the sentence does
 not have, words that the passage has only far from the sentence. The weights are a logistic regression's; docs/retrieval.md has its data and its accuracy.
@@ -198,7 +198,7 @@ class ExtractedAnswer:
     support: float
 
     def supported(self, threshold: float = DEFAULT_SUPPORT) -> bool:
-        """Whether the support suffices to answer; otherwise the question is refused."""
+        """Whether the support is enough for an answer; otherwise the question is refused."""
         return bool(self.sentences) and self.support >= threshold
 
 

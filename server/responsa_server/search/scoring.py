@@ -52,9 +52,10 @@ class Weights:
 class Score:
     """A passage's score and its parts.
 
-    total: the score that ranks the passage. bm25: unscaled, 0 or more. lexical: bm25 over the greatest possible value. vector: the weighted
-    cosine, None where vectors are not used. first: the score by words and vectors, before the pieces were read. evidence: the score of the best
-    piece, None where no piece was read. All but bm25 are 0 to 1.
+    total: the score that ranks the passage. bm25: unscaled, 0 or more. lexical: bm25 over the greatest
+    possible value. vector: the weighted cosine, None if vectors are not used. first: the score by words and
+    vectors, before the pieces were read. evidence: the score of the best piece, None if no piece was read.
+    All but bm25 are 0 to 1.
     """
 
     total: float

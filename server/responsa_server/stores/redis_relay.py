@@ -1,6 +1,4 @@
-"""Hints between processes over Redis pub/sub. Redis stores none of them; without it the process reads the log
-instead, at most half a second later.
-"""
+"""Hints between processes over Redis pub/sub. Redis does not store hints; without it the process reads the log instead, at most half a second later."""
 
 from __future__ import annotations
 

@@ -299,8 +299,8 @@ class Turns:
             self._log.info("turn_cancelled", turn=names.turn(turn_id), tenant=who.tenant_id)
             self._ended(done.ended)
         elif done.turn.state is TurnState.CANCELLED:
-            # Cancelled by an earlier call, or by a try of this one whose response was lost: its worker may
-            # not know yet.
+            # Cancelled by an earlier call, or by an earlier try of this call whose response was lost: its
+            # worker may not know yet.
             self._claiming.stop(turn_id, done.turn.epoch)
         return done.turn
 

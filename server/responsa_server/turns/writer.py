@@ -313,7 +313,7 @@ class TurnWriter:
 
 
 def window(open_turns: int) -> float:
-    """The least time in seconds from one commit's start to the next: none below 200 turns, then 5 ms, growing to 50 ms at 800.
+    """The least time in seconds from one commit's start to the next: no limit below 200 turns, then 5 ms, growing to 50 ms at 800.
 
     A frame costs a reader's stream the same with one event or ten, so fewer commits also save work there.
     """

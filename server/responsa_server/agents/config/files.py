@@ -91,7 +91,7 @@ def checked(folder: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfi
 def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str = "") -> AgentFolder:
     """Read an agent's folder. Files that cannot be decoded or parsed are problems; only OSError is raised.
 
-    identity: the agent's id, "" for the folder's name. The name of a symbolic link is taken as it is, not that of its target.
+    identity: the agent's id, "" for the folder's name. The name of a symbolic link itself is used, not that of its target.
     """
     if not isinstance(shared, PromptFiles):
         shared = read_shared(shared or SHIPPED / SHARED)

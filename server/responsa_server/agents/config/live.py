@@ -351,11 +351,12 @@ class LiveAgents:
     async def _content(self, stored: StoredVersion) -> Content | None:
         if stored.content:
             return unpacked(stored.content)
-        # The default agent of releases without configurations did the same as the one that is shipped now.
+        # The default agent of releases without configurations behaved like the shipped default agent of
+        # today.
         return await asyncio.to_thread(self._scanner.shipped, DEFAULT) if stored.agent == DEFAULT else None
 
     def _kept(self, versions: Mapping[str, Agent], needed: Collection[str]) -> Mapping[str, Agent]:
-        """The versions without those that have not been needed for `keep_seconds`."""
+        """The versions, except those that have not been needed for `keep_seconds`."""
         now = time.monotonic()
         serving = {one.version for one in self._snapshot.current.values()}
         kept: dict[str, Agent] = {}

@@ -81,7 +81,7 @@ class Plan:
 
     @property
     def keys(self) -> frozenset[str]:
-        """The keys of the state: those of every graph, and those that the nodes read and write."""
+        """The keys of the state: the keys of every graph, and those that the nodes read and write."""
         return KNOWN_KEYS | {key for node in self.nodes.values() for key in (*inputs(node), *outputs(node))}
 
 

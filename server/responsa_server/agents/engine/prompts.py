@@ -142,7 +142,7 @@ class FenceFilter:
         return (number, True) if number >= 0 else (opened, False)
 
     def _end(self, text: str, start: int, *, ended: bool) -> int:
-        """Where the mark ends that a bracket opens: `start` if it opens none, -1 while that is not known."""
+        """The end of the mark that a bracket opens: `start` if it opens none, -1 while that is not known."""
         body = _BODY.match(text, start + 1)
         end = start + 1 if body is None else body.end()
         inside = text[start + 1 : end]

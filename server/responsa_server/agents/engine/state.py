@@ -27,8 +27,8 @@ class GraphState(TypedDict, total=False):
 
     text: the part of the answer that finished nodes have written; complete: whether the model finished its text. calls: tools to call; results: of the calls so
     far. The engine's own keys: steps, the number of nodes that ran; visits, how often each limited edge was
-    taken; told, how many bytes of the text were sent; fallbacks; diverted, the next node whatever the routes
-    say, "" for none.
+    taken; told, how many bytes of the text were sent; fallbacks; diverted, a next node that overrides the
+    routes, "" for none.
 
     A graph's own state has these keys and those of its nodes.
     """

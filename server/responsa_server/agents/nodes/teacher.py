@@ -19,7 +19,7 @@ _NAMED: Final = re.compile(r"(?:teachers/)?([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}
 
 
 class TeacherOptions(NodeOptions):
-    """parameter: the one that names the teacher."""
+    """parameter: the parameter that names the teacher."""
 
     parameter: Annotated[str, Field(min_length=1, max_length=100)] = TEACHER_ID
 

@@ -62,7 +62,7 @@ class CredentialCheck(Interceptor[None]):
 
 
 def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> Sequence[Credential]:
-    """The credentials of a call: the header's alone, or else at most four session cookies, those called `cookie_name` first.
+    """The credentials of a call: only the header's, or else at most four session cookies, first those called `cookie_name`.
 
     Browsers send a host's cookies to all its ports, so a request may carry the sessions of several instances on one machine: `responsa_session`, and
     `responsa_session_` followed by anything. Raises Unauthenticated (CREDENTIAL_MALFORMED).

@@ -48,7 +48,7 @@ class _ListRequest:
 
 
 class OperationsService:
-    """Ingestion operations. The messages are Google's and carry none of our rules, so their content is checked here.
+    """Ingestion operations. The messages are Google's and have no validation rules of ours, so their content is checked here.
 
     Members of the tenant may get any of its operations and wait for them. A list holds the caller's
     operations; for an administrator, the tenant's. The callers that may cancel and delete an operation: the

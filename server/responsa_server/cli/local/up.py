@@ -81,7 +81,7 @@ def run(settings: Settings) -> int:
     if settings.redis_url is None:
         children.append(Child(EmbeddedRedis(layout)))
     if settings.models.wants_embedded:
-        # Imported late: it loads the clients of models, which this process needs for this alone.
+        # Imported late: it loads the clients of models, which this process needs only here.
         from responsa_server.app.models import llama_part
 
         if (llama := llama_part(settings.models, layout, environment())) is not None:
@@ -119,7 +119,7 @@ async def _session_code(settings: Settings, layout: Layout) -> str:
 
 
 def _arguments(layout: Layout) -> Sequence[str]:
-    """Arguments that set the role and the addresses of this process's own server, whatever the settings say for other processes."""
+    """Arguments that set the role and the addresses of this process's own server; the settings may differ, for other processes."""
     listens = f"unix:{layout.server_socket}", f"unix:{layout.gateway_socket}"
     return "--role", "all", "--listen", listens[0], "--http-listen", listens[1]
 
@@ -158,7 +158,7 @@ def _answers(path: Path) -> bool:
 
 
 def _url(settings: Settings) -> str:
-    """The URL for this machine: loopback also where the port listens on all addresses."""
+    """The URL for this machine: it uses loopback, even if the port listens on all addresses."""
     host = "127.0.0.1" if settings.listen in EVERYWHERE else settings.listen
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 

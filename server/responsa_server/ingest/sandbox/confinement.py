@@ -1,6 +1,6 @@
 """Confines a parsing process: resource limits, another user, Landlock and a seccomp filter.
 
-Every function here acts on the calling process permanently, and uses ctypes where the standard library lacks the call. Numbers are
+Every function here acts on the calling process permanently, and uses ctypes if the standard library lacks the call. Numbers are
 Linux's: prctl(2), capset(2), landlock(7), seccomp(2); the system call numbers of x86_64 and aarch64 are at the end of this file.
 """
 

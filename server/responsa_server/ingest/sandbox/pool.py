@@ -344,7 +344,7 @@ class _ZygoteClient:
                 self._control.send(pack_message(KillJob(job)))
             except OSError as error:
                 self._lose(str(error))
-        # This waits without raising, and leaves the future alone when the waiter is cancelled.
+        # This waits without raising, and does not affect the future when the waiter is cancelled.
         await asyncio.wait([ended])
         self._running.pop(job, None)
         if not ended.cancelled():
@@ -401,7 +401,7 @@ class _ZygoteClient:
 
 
 def _spawn(table: str, control: socket.socket, import_paths: Sequence[Path]) -> subprocess.Popen[bytes]:
-    """Start the interpreter, in a few milliseconds: no shell, and none of our code between fork and exec. Raises OSError."""
+    """Start the interpreter, in a few milliseconds: without a shell, and without running our code between fork and exec. Raises OSError."""
     return subprocess.Popen(
         [
             sys.executable,

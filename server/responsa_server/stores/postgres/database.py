@@ -96,7 +96,9 @@ def unavailable() -> Unavailable:
 
 
 def conninfo(url: str, options: str) -> str:
-    """The connection parameters: those of the URL, with our options added (such as a role), and time limits for a silent network unless the URL sets them."""
+    """The connection parameters: the URL's, with our options added (such as a role), and time limits for a
+    silent network unless the URL sets them.
+    """
     parameters = conninfo_to_dict(url)
     merged = f"{parameters.get('options') or ''} {options}".strip()
     return make_conninfo("", **{**_TCP, **parameters, "options": merged})
@@ -116,7 +118,7 @@ class Queries:
         ]
         names = parts[::2]
         if len(set(names)) != len(names):
-            raise ValueError(f"{', '.join(filenames)}: a query's name stands twice")
+            raise ValueError(f"{', '.join(filenames)}: a query's name occurs twice")
         # The files are part of the package and contain no input, so they are as safe as literals.
         self._queries: dict[str, LiteralString] = {
             name: cast("LiteralString", _COMMENT.sub("", body).strip())
@@ -425,14 +427,17 @@ class Gathered(Generic[Key, Item, Result]):
     def __init__(
         self, write: Callable[[Key, Sequence[Item]], Awaitable[Sequence[Result]]], most: int
     ) -> None:
-        """write: writes items of one key in one transaction, and returns their results in order. If it raises an error other than a ResponsaError for several items, it is called again for each item alone: then one of them cannot be stored, and the others can. most: items in one write."""
+        """write: writes items of one key in one transaction, and returns their results in order. If it raises
+        an error other than a ResponsaError for several items, it is called again with each item
+        separately: then one of them cannot be stored, and the others can. most: items in one write.
+        """
         self._write = write
         self._most = most
         self._waiting: dict[Key, list[tuple[Item, asyncio.Future[Result]]]] = {}
         self._writers: set[asyncio.Task[None]] = set()
 
     async def put(self, key: Key, item: Item) -> Result:
-        """Write an item with those that come at the same time. Raises the errors of the write."""
+        """Write an item together with items that arrive at the same time. Raises the errors of the write."""
         outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.get(key)
         if waiting is not None:

@@ -55,7 +55,7 @@ def load(source: Path | None = None) -> Sequence[Migration]:
             )
         found.append(Migration(int(match[1]), path.stem, path.read_text(encoding="utf-8")))
     if [one.number for one in found] != list(range(1, len(found) + 1)):
-        raise MigrationError("the migrations' numbers have a gap or stand twice; they must run 0001, 0002, …")
+        raise MigrationError("the migrations' numbers have a gap or occur twice; they must run 0001, 0002, …")
     return found
 
 

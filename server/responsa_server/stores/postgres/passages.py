@@ -124,7 +124,7 @@ class PassageTable:
     async def retire(
         self, connection: Connection, tenant_id: str, document_id: UUID, version: int, keep: Sequence[UUID]
     ) -> None:
-        """Delete passages of versions before this one, except those that are still cited."""
+        """Delete passages of versions before this one, except cited ones."""
         await self._take_time(connection)
         values = {"tenant": tenant_id, "document": document_id, "version": version, "keep": list(keep)}
         await connection.execute(self._queries["delete_retired_passages"], values)

@@ -47,7 +47,7 @@ class HalfVector(bytes):
 class _HalfVectorDumper(Dumper):
     """The binary form: the number of dimensions and a zero, 16 bits each, then 16-bit floats, all big-endian.
 
-    The type's id differs from database to database, so none is sent: the cast in the query names the parameter's type.
+    The type's id differs from database to database, so the driver sends no id: the cast in the query names the parameter's type.
     """
 
     format = Format.BINARY

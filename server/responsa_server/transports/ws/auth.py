@@ -43,7 +43,7 @@ def handshake_of(socket: WebSocket) -> Handshake:
     token = next((one for one in others if one), queried)
     found = metadata_of_headers(socket.headers.items())
     credentials = {name: found[name] for name in ("authorization", "cookie") if name in found}
-    # Browsers abort a handshake when the response names none of the subprotocols that they offered.
+    # Browsers abort a handshake when the response contains none of the subprotocols that they offered.
     answered = next((one for one in (PROTOCOL, "bearer") if one in offered), next(iter(offered), None))
     # The call id is the one that Envoy set, as for any other call.
     return Handshake(

@@ -93,7 +93,7 @@ class Bridge:
         await Session(socket, self).run()
 
     def leave(self) -> None:
-        """Ask the clients of all sockets, and of those that still open, to reconnect elsewhere."""
+        """Ask the clients of all sockets, including sockets that are still opening, to reconnect elsewhere."""
         self.leaving = True
         for sockets in [*self._sockets.values()]:
             for session in [*sockets]:

@@ -142,7 +142,7 @@ _PROBLEMS: Final = {
 
 
 def parse(text: str | None, most_bytes: int) -> Incoming:
-    """Read a message of at most `most_bytes` bytes. None stands for a binary message. A null counts as left out.
+    """Read a message of at most `most_bytes` bytes. None means a binary message. A null counts as left out.
 
     Raises:
         InvalidRequest: it is not one of the above (MALFORMED_MESSAGE), or has fields that do not belong to it (INVALID_FIELD).

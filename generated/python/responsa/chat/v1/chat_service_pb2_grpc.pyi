@@ -44,9 +44,10 @@ class ChatServiceStub:
     caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. Other errors: those of Ask before acceptance.
     """
     ResumeTurn: _aio.UnaryStreamMultiCallable[_chat_service_pb2.ResumeTurnRequest, _chat_service_pb2.ResumeTurnResponse]
-    """ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events are byte for byte those of Ask; the number of
-    events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with `after_seq` at the turn's last seq it sends nothing. If
-    the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+    """ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events have the same bytes as
+    those of Ask; the number of events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with
+    `after_seq` at the turn's last seq it sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's
+    stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
     """
     CancelTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.CancelTurnRequest, _turn_pb2.Turn]
     """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. It returns the turn with its terminal event:
@@ -133,9 +134,10 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.ResumeTurnRequest,
         context: _aio.ServicerContext[_chat_service_pb2.ResumeTurnRequest, _abc.AsyncIterator[_chat_service_pb2.ResumeTurnResponse]],
     ) -> _abc.AsyncIterator[_chat_service_pb2.ResumeTurnResponse]:
-        """ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events are byte for byte those of Ask; the number of
-        events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with `after_seq` at the turn's last seq it sends nothing. If
-        the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+        """ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events have the same bytes as
+        those of Ask; the number of events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with
+        `after_seq` at the turn's last seq it sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's
+        stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
         """
 
     @_abc_1.abstractmethod

@@ -30,7 +30,7 @@ _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class InputField:
-    """An input of a node. field: its own name; key: its name in the state; place: where the file says so."""
+    """An input of a node. field: its own name; key: its name in the state; place: its position in the file."""
 
     field: str
     key: str
@@ -389,7 +389,7 @@ def _ended(fields: Container[str]) -> bool:
 
 
 def _value(leaf: WhenTable, key: Key, allowed: Sequence[object] | None) -> Iterator[Problem]:
-    """A test for a value that the field never has. allowed: the field's values, None where any value is possible."""
+    """A test for a value that the field never has. allowed: the field's values, None if any value is possible."""
     ((test, wanted),) = leaf.tests.items()
     if allowed is None or test not in ("is", "in"):
         return

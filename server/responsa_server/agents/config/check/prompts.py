@@ -186,7 +186,7 @@ def _offered(
 
 
 def filled(prompts: PromptSet, name: str, questions: Sequence[str], *, template: bool) -> Iterator[Problem]:
-    """Whether a prompt can be filled in with values like those of a turn: with all, without those that may be empty, and without each of these alone.
+    """Whether a prompt can be filled in with values like those of a turn: with all, without all that may be empty, and without each of these.
 
     questions: of the agent; template: whether people read the text, which then must not be empty.
     """

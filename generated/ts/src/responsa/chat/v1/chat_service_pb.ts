@@ -996,9 +996,10 @@ export const ChatService: GenService<{
     output: typeof TurnSchema;
   },
   /**
-   * ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events are byte for byte those of Ask; the number of
-   * events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with `after_seq` at the turn's last seq it sends nothing. If
-   * the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+   * ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events have the same bytes as
+   * those of Ask; the number of events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with
+   * `after_seq` at the turn's last seq it sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's
+   * stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ResumeTurn
    */
