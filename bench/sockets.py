@@ -19,8 +19,8 @@ Sides: TypeAlias = "Sequence[Sequence[Outcome]]"
 def measure(run: Run) -> list[Line]:
     """The time of one question, and the rate of turns and frames over many connections.
 
-    gRPC-Web begins with `started`, for which a socket has no frame. So the socket's first frame is compared with that message, and with the message of
-    the same event.
+    gRPC-Web begins with `started`, for which a socket has no frame. Therefore the socket's first frame is
+    compared with that message, and with the message of the same event.
     """
     socket, web, shown = _sides(run, streams=1, number=run.pick(60, 15))
     many = _sides(run, streams=_STREAMS, seconds=run.pick(20, 5) / 10)[:2]

@@ -191,7 +191,7 @@ class Instance:
         return found
 
     def left(self) -> list[str]:
-        """The processes that still run, of all that were ever seen or that name this home."""
+        """The processes of this home, or seen earlier, that still run."""
         remains: list[str] = []
         for process in self._seen:
             try:

@@ -71,7 +71,7 @@ HTTP = {
     16: 401,
 }
 TERMINAL = ("answer", "refused", "failed", "cancelled")
-"""The events of which a turn has exactly one, at its end."""
+"""The kinds of terminal events: a turn has exactly one of them, at its end."""
 
 assert error_details_pb2.DESCRIPTOR.name, "imported so that the details of errors can be read"
 
@@ -219,7 +219,8 @@ class Grpc:
     def _answer(self, call: Call) -> Iterable[Message | bytes]:
         method = call.method
         metadata = [*call.headers.items()]
-        # Neither a stub whose class is found by name nor a channel's generic calls have types.
+        # Type information is missing for a stub whose class is found by name, and for a channel's generic
+        # calls.
         make: Any
         if call.raw is None:
             make = getattr(SERVICES[method.containing_service.name][1](self._channel), method.name)

@@ -4,8 +4,9 @@ Starts an instance of the installed `responsa_server` in a separate folder, with
 every server process, including the sandbox's zygote and its children. To measure another checkout, run this with its interpreter. Then it traces, each in its own window: (a) one Ask over gRPC until the terminal event, and
 (b) one upload over gRPC until search finds its passages. It does both once before, so that one-time loading and compiling do not count.
 
-A module counts if the window calls one of its functions that an idle window of the same length does not call. So loops that run anyway do not
-count. Module bodies do not count either. `--steps` prints the functions in the order of their first call, with the process that called them.
+A module counts if the window calls one of its functions that an idle window of the same length does not call.
+Loops that run anyway therefore do not count. Module bodies do not count either. `--steps` prints the
+functions in the order of their first call, with the process that called them.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ CURRENT = ROOT / "generated" / "descriptor.binpb"
 # Its stub is untyped.
 HTTP: Any = annotations_pb2.http
 
-# Rules whose number may only grow, and rules whose number may only shrink, so that accepted requests stay
-# accepted. All other rules must not change.
+# Rules with a number that may only grow, or only shrink: any other change would refuse requests that are
+# accepted now. All other rules must not change.
 UPPER = frozenset({"max_len", "max_bytes", "max_items", "max_pairs", "lt", "lte"})
 LOWER = frozenset({"min_len", "min_bytes", "min_items", "min_pairs", "gt", "gte"})
 

@@ -1,4 +1,4 @@
-"""Passages in a real PostgreSQL: which are live, which tenants see them, and that both indexes find them."""
+"""Passages in a real PostgreSQL: the live ones, the tenants that see them, and the search by both indexes."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class Running:
         raise LookupError(name)
 
     def left(self) -> list[str]:
-        """The processes that still run, of all that were ever seen or that name this home."""
+        """The processes of this home, or seen earlier, that still run."""
         remains: list[str] = []
         for process in self._seen:
             try:

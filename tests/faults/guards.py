@@ -1,4 +1,4 @@
-"""The guards of the product, each of which a replica can run without: by other SQL, or by a part without the guard.
+"""The guards of the product; a replica can run without each of them, by other SQL, or by a part without the guard.
 
 With them each campaign shows that it would find the faults that it looks for. The product itself cannot load this module.
 """

@@ -99,8 +99,8 @@ async def test_every_method_but_health_and_reflection_asks_for_a_credential(serv
     for method, rule in RULES.items():
         if rule is Rule.PUBLIC:
             continue
-        # Not a stream of requests: the server may refuse it before the first request, which grpc.aio reports
-        # as its own error.
+        # Not a stream of requests: the server may refuse it before the first request, and grpc.aio reports
+        # that as its own error.
         error = await failed(served.channel.unary_stream(method)(b""))
         assert error.reason == "CREDENTIAL_MISSING", method
 

@@ -79,7 +79,8 @@ def test_who_leaves_ends_the_turn_and_whose_time_is_up_does_not(registry: Regist
     tenant = registry.new_tenant()
     headers = tenant.headers(Credential.USER)
     with registry.holding("passage"):
-        # The turn that must continue begins first, so that its time would be up before that of the others.
+        # The turn that must continue begins first; its limit would therefore pass before the limits of the
+        # others.
         goes_on = over_grpc(ways, headers, seconds=5.0)
         left = [
             over_grpc(ways, headers),

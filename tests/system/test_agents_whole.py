@@ -1,8 +1,8 @@
 """The shipped agents over their samples, each with no model, with a scripted strong model and with the embedded one.
 
-The embedded model is small, so the tests do not check its wording. They check that an answer about documents
-cites the right one, written or quoted; that messages are classified as without a model; that no prompt mark
-is left in a text; and that questions without a matching document are refused.
+The embedded model is small, so the tests do not check its wording. They check four things: an answer about
+documents cites the right one, written or quoted; messages are classified as without a model; no prompt mark
+is left in a text; questions without a matching document are refused.
 """
 
 from __future__ import annotations

@@ -164,9 +164,7 @@ def played(body: Json) -> str:
 
 
 def purpose(body: Json) -> str:
-    """The shipped prompt from which a request in OpenAI's protocol was made, "" if there is no such prompt:
-    the request contains all fixed lines of the prompt.
-    """
+    """The shipped prompt of a request in OpenAI's protocol, "" if there is no such prompt: the request contains all fixed lines of the prompt."""
     instructions = str(body["messages"][0]["content"])
     found = [name for name, lines in _fixed().items() if all(line in instructions for line in lines)]
     assert len(found) <= 1, found

@@ -202,7 +202,7 @@ async def build_agents(
 
 
 def surroundings(models: Models, settings: Settings) -> Surroundings:
-    """The server's offers, against which the files of agents are checked."""
+    """The server's kinds, models and names, which the check of agents' files needs."""
     known = known_models(settings.language_models)
     return Surroundings(
         models=models,

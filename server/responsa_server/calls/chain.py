@@ -123,7 +123,8 @@ class Calls:
     """Serves calls: runs the method of a call inside the interceptors.
 
     Everything in a call, sending its responses included, happens in the task that serves it: the task passes responses to a function and does not yield
-    them. So it notices a cancellation or a deadline at any point; a generator that is suspended at a `yield` would not. Work with one response runs
+    them. It therefore notices a cancellation or a deadline at any point; a generator that is suspended at a
+    `yield` would not. Work with one response runs
     in a separate task: when its caller disconnects, the work runs to its end and its response is dropped, so no database call is interrupted.
     """
 

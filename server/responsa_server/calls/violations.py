@@ -84,7 +84,7 @@ def too_many(path: str, rule: str, limit: int) -> FieldViolation:
 
 
 def nul_characters(message: Message) -> InvalidRequest | None:
-    """The error for texts that contain U+0000, which is valid UTF-8 but which the database cannot store; None when there are none."""
+    """The error for texts with U+0000, which is valid UTF-8 but cannot be stored in the database; None if there are none."""
     search = _NulSearch()
     search.message(message)
     return invalid(search.described, search.count) if search.count else None

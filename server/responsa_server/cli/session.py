@@ -1,4 +1,4 @@
-"""The server that commands call, the key that they sign in with, and the clients that they open."""
+"""The server for commands, their sign-in key, and their clients."""
 
 from __future__ import annotations
 

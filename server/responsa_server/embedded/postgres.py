@@ -53,8 +53,8 @@ SETTINGS: Sequence[tuple[str, str]] = (
     ("shared_buffers", "128MB"),
     ("maintenance_work_mem", "128MB"),
     ("huge_pages", "off"),
-    # Dynamic shared memory comes from the main segment first, then from files in the cluster. So a killed PostgreSQL
-    # leaves nothing in /dev/shm, and a container's small /dev/shm is not a limit.
+    # Dynamic shared memory comes from the main segment first, then from files in the cluster. A killed
+    # PostgreSQL thus leaves nothing in /dev/shm, and a container's small /dev/shm is not a limit.
     ("dynamic_shared_memory_type", "mmap"),
     ("min_dynamic_shared_memory", "16MB"),
     ("fsync", "on"),

@@ -282,7 +282,7 @@ def _ranges(atoms: _Atoms, chunking: Chunking) -> Iterator[tuple[int, int, int]]
 
 
 def _cut(atoms: _Atoms, totals: array[int], first: int, own: int, limit: int, chunking: Chunking) -> int:
-    """The atom before which a passage from `first` ends: the latest border of the best kind within reach."""
+    """The end of a passage from `first`, as the atom after it: the latest border of the best kind within reach."""
     for kind, share in _FILLED:
         lowest = max(own + 1, bisect_left(totals, totals[first] + int(share * chunking.max_tokens)))
         found = _latest(atoms.borders, kind, lowest, limit)

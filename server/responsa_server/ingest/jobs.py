@@ -312,8 +312,8 @@ class KnowledgeJobs:
             await self._ingest.run(tenant_id, operation_id)
         except OwnershipLost:
             # It has ended, or another worker has this very job. That worker may be lost too, and the queue
-            # deletes a job that any worker reports as done. So check again at growing intervals, and do not
-            # take the job away from the worker.
+            # deletes a job that any worker reports as done. Therefore check again at growing intervals, and
+            # do not take the job away from the worker.
             return None if await self._has_ended(tenant_id, operation_id) else _LONGEST_PAUSE * (attempts + 1)
         except Unavailable as error:
             self._log.warning(

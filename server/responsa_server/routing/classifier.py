@@ -43,7 +43,7 @@ class Wording:
 
 
 def counted(text: str) -> Wording:
-    """How often the message has each hashed feature, damped: 1 + ln(count). Not yet weighted, nor of length one."""
+    """How often the message has each hashed feature, damped: 1 + ln(count). The counts are neither weighted nor of length one."""
     counts = Counter(crc32(feature.encode()) % DIMENSIONS for feature in _features(text))
     places = np.fromiter(sorted(counts), np.int64, len(counts))
     values = np.array([counts[int(place)] for place in places], np.float32)

@@ -102,9 +102,7 @@ def train(
 def _left_out(
     inputs: Float, targets: Float, shares: Float, judged: npt.NDArray[np.int64], folds: int
 ) -> tuple[Float, Float | None]:
-    """The score of each judged row's nearest intent by weights that were not trained on the row, and weights
-    from which training can continue.
-    """
+    """The score of each judged row's nearest intent by weights that were not trained on the row, and initial weights for further training."""
     scores = np.zeros(len(judged), np.float32)
     weights: Float | None = None
     for fold in range(folds):

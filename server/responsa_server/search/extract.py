@@ -1,9 +1,10 @@
 """Answers without a model: the pieces of the passages that answer best, quoted byte for byte, and whether they support an answer.
 
-Support is a number from 0 to 1. Off-topic questions already fail because of cosine and coverage. Near misses, questions
-on the topic that the text does not answer,
-share its words, so the checks are on what such questions change: a number that the passage does not have, a negation or an opposite that the sentence does
-not have, words that the passage has only far from the sentence. The weights are a logistic regression's; docs/retrieval.md has its data and its accuracy.
+Support is a number from 0 to 1. Off-topic questions already fail because of cosine and coverage. Near misses
+are questions on the topic that the text does not answer; they share its words. The checks look for their
+typical changes: a number that the passage does not have, a negation or an opposite that the sentence does not
+have, words that the passage has only far from the sentence. The weights are a logistic regression's;
+docs/retrieval.md has its data and its accuracy.
 """
 
 from __future__ import annotations

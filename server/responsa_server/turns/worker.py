@@ -47,7 +47,7 @@ from responsa_server.turns.writer import LogWriter, Start, TurnWriter
 
 # Seconds that an agent has to stop. After that it is left behind, and can write nothing.
 _STOP_SECONDS: Final = 2.0
-# The time in which a turn that is given up writes its collected events, so that less work is repeated.
+# The time for a turn that is given up to write its collected events, so that less work is repeated.
 _LAST_WORDS_SECONDS: Final = 0.5
 _HISTORY_PATIENCE_SECONDS: Final = 60.0
 _BOOK_PATIENCE_SECONDS: Final = 10.0

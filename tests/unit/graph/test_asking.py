@@ -1,4 +1,4 @@
-"""Asking a model for an object with a schema: which replies are accepted, which lead to a second request, and which end the attempt."""
+"""Asking a model for an object with a schema: accepted replies, replies that lead to a second request, and replies that end the attempt."""
 
 from __future__ import annotations
 

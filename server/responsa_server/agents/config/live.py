@@ -254,7 +254,7 @@ class LiveAgents:
         return PartReport(Health.DEGRADED, detail=detail)
 
     async def poll(self) -> None:
-        """Load versions that other servers registered or that open turns need, and drop those that are no longer needed. Raises Unavailable."""
+        """Load versions that other servers registered or that open turns need, and drop unneeded ones. Raises Unavailable."""
         async with self._lock:
             news = await self._versions.since(self._ordinal, ENGINE)
             needed = await self._versions.open()

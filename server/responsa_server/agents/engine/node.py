@@ -160,7 +160,7 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a graph: the user, the receiver of events, and the count of costs. Never part of the state.
+    """One run of a graph: the user, the receiver of events, and the count of costs. It is never part of the state.
 
     turn_id: None outside a turn. begin_at: the node that a milestone of an earlier attempt names, "" for the first one. tools: the tool calls of earlier
     attempts, by call_id. limits, spent: the turn's budget and its use. fallen: the current node's fallbacks, which the engine moves into the state; noted: called

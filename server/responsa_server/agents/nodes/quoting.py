@@ -37,7 +37,7 @@ from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, Cited, F
 
 
 class GraderOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`, with which a model judges whether the passages answer; "" judges by their support alone."""
+    """prompt: the file `prompts/NAME.md` for a model's verdict on whether the passages answer; "" judges by their support alone."""
 
     prompt: PromptName = ""
 
@@ -125,7 +125,7 @@ GRADER: Final = NodeKind(
 
 
 class AnswerInput(NodeModel):
-    """The sentences of the answer, and the evidence from which they come."""
+    """The sentences of the answer, and the evidence for them."""
 
     extraction: Extraction
     evidence: Evidence
@@ -163,7 +163,7 @@ class Answer(Node[AnswerInput, AnswerOutput]):
         checked = super().validate_output(output)
         text = output.answer.text.encode()
         if not output.answer.citations:
-            raise ValueError("an answer of quotes alone cites each of them")
+            raise ValueError("an answer that contains only quotes cites each of them")
         for one in output.answer.citations:
             if text[one.answer.start : one.answer.end] != one.quote.encode():
                 raise ValueError("a citation's range is not its quote's place in the answer")

@@ -41,7 +41,8 @@ class Handlers(grpc.GenericRpcHandler):
         known = next((one for one in self._calls.methods() if one.name == method), None)
         # One message and a stream look the same on the wire. For a call with one message, grpc.aio never
         # answers if the stream ends without a message, and does not start the handler before the message
-        # arrives. So requests are always read as streams here, and a missing message is an ordinary error.
+        # arrives. Therefore requests are always read as streams here, and a missing message is an ordinary
+        # error.
         if known is None or known.server_streaming:
             handler: Handler = grpc.stream_stream_rpc_method_handler(cast("Any", self._serve_stream(method)))
         else:
