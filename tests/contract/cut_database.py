@@ -36,10 +36,8 @@ class CutDatabase(Database):
         self._maybe_cut()
 
     @asynccontextmanager
-    async def tenant(
-        self, tenant_id: str, *, statement_seconds: float | None = None
-    ) -> AsyncGenerator[Connection]:
-        async with super().tenant(tenant_id, statement_seconds=statement_seconds) as connection:
+    async def tenant(self, tenant_id: str) -> AsyncGenerator[Connection]:
+        async with super().tenant(tenant_id) as connection:
             yield connection
         self._maybe_cut()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -67,7 +67,9 @@ class MemoryVectors:
             ):
                 del self._attempts[_key(attempt)]
 
-    async def nearest(self, scope: SearchScope, question: QuestionVector, limit: int) -> Sequence[UUID]:
+    async def nearest(
+        self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
+    ) -> Mapping[UUID, PassageCosines]:
         found = [
             (_cosine(vector.vector, question), one.passage_id)
             for stored, one in self._published(scope.tenant_id)
@@ -76,19 +78,16 @@ class MemoryVectors:
             for vector in one.vectors
         ]
         found.sort(key=lambda row: -row[0])
-        return list(dict.fromkeys(id_ for _, id_ in found[:limit]))
-
-    async def cosines(
-        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector
-    ) -> Mapping[UUID, PassageCosines]:
-        wanted = set(ids)
-        found: dict[UUID, PassageCosines] = {}
-        for stored, one in self._published(tenant_id):
+        wanted = {*named, *(id_ for _, id_ in found[:limit])}
+        cosines: dict[UUID, PassageCosines] = {}
+        for stored, one in self._published(scope.tenant_id):
             if one.passage_id in wanted and stored.model == question.model:
                 windows = [_cosine(v.vector, question) for v in one.vectors if v.kind is VectorKind.WINDOW]
                 others = [_cosine(v.vector, question) for v in one.vectors if v.kind is not VectorKind.WINDOW]
-                found[one.passage_id] = PassageCosines(max(windows, default=None), max(others, default=None))
-        return found
+                cosines[one.passage_id] = PassageCosines(
+                    max(windows, default=None), max(others, default=None)
+                )
+        return cosines
 
     async def pieces(
         self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None

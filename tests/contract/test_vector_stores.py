@@ -15,7 +15,6 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import CanonicalText, Chunking, Claim, Ingestions, OwnershipLost
 from responsa_server.domain.passages import (
     IndexingAttempt,
-    LexicalQuery,
     NewPassage,
     Passage,
     PassageVector,
@@ -107,7 +106,7 @@ class Store:
         """The candidates of a search by this vector only: the nearest passages, confirmed by the lexical index."""
         scope = SearchScope(tenant, collections)
         nearest = await self.index.nearest(scope, self.question(vector), limit)
-        found = await self.lexical.candidates(scope, LexicalQuery((), (), 0, 1.0), nearest)
+        found = await self.lexical.candidates(scope, (), nearest)
         return {one.id for one in found}
 
 
@@ -234,11 +233,10 @@ async def test_tenants_and_collections_are_kept_apart(store: Store, people: Peop
     assert await store.candidates("nobody", same[0]) == set()
     question = store.question(same[0])
     every = [*ours, *other, *theirs]
-    assert set(await store.index.cosines("acme", every, question)) == {*ours, *other}
+    assert set(await store.index.nearest(SearchScope("acme"), question, 1, every)) == {*ours, *other}
     assert set(await store.index.pieces("rival", every, None)) == set(theirs)
     # Whatever an index returns, the lexical one confirms only passages that the caller may read.
-    query = LexicalQuery((), (), 0, 1.0)
-    confirmed = await store.lexical.candidates(SearchScope("acme", ["default"]), query, every)
+    confirmed = await store.lexical.candidates(SearchScope("acme", ["default"]), (), every)
     assert {one.id for one in confirmed} == set(ours)
 
 
@@ -246,8 +244,11 @@ async def test_the_cosines_of_named_passages_are_exact(store: Store, people: Peo
     own = vectors(1, 4)
     _, ids = await store.put(people.ann, "a.md", own)
     wanted = vectors(2, 1)[0]
-    found = await store.index.cosines("acme", [ids[2], uuid7(), ids[0]], store.question(wanted))
-    assert set(found) == {ids[0], ids[2]}
+    near = store.question(own[1])
+    assert set(await store.index.nearest(SearchScope("acme"), near, 1)) == {ids[1]}
+    assert set(await store.index.nearest(SearchScope("acme"), near, 1, [ids[2], uuid7()])) == {ids[1], ids[2]}
+    found = await store.index.nearest(SearchScope("acme"), store.question(wanted), 100, [ids[2], ids[0]])
+    assert set(found) == set(ids)
     for place in (0, 2):
         cosine = float(own[place] @ wanted)
         assert found[ids[place]].window == pytest.approx(cosine, abs=2e-3)
@@ -262,8 +263,7 @@ async def test_the_cosines_of_named_passages_are_exact(store: Store, people: Peo
 async def test_vectors_of_another_model_are_neither_found_nor_compared(store: Store, people: People) -> None:
     _, ids = await store.put(people.ann, "a.md", vectors(1, 2))
     other = QuestionVector("another/1", vectors(1, 1)[0].astype("<f4").tobytes())
-    assert list(await store.index.nearest(SearchScope("acme"), other, 10)) == []
-    assert await store.index.cosines("acme", ids, other) == {}
+    assert await store.index.nearest(SearchScope("acme"), other, 10, ids) == {}
     pieces = await store.index.pieces("acme", ids, other)
     assert {one.cosine for found in pieces.values() for one in found} == {None}
 

@@ -31,7 +31,7 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.search.embedder import Embedder, QuestionEmbedder
 from responsa_server.search.evidence import PassageAnalyses, judge, read_question
-from responsa_server.search.scoring import Score, Weights, gate, score, weigh
+from responsa_server.search.scoring import Score, Weights, gate, greatest_bm25, score, weigh
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, language_of
 from responsa_server.text.sentences import pieces
@@ -72,6 +72,15 @@ class Retrieval:
     text_only: bool = False
     expansions: int = 0
     alone: Sequence[ScoredPassage] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A searched string's weighted terms, the language in which they were taken, and the passages that they select."""
+
+    weights: Weights
+    language: str
+    passages: Sequence[UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +139,10 @@ class Retriever:
         terms = (*expansions, *terms)
         languages = [language_of(term) for term in terms]
         try:
-            # The statistics need no vectors, so they are read while the model embeds.
-            weighed, vectors = await asyncio.gather(
-                self._weigh_all(scope, terms, languages),
-                self._embed(tenant_id, terms, languages, mode, text_will_do=text_will_do),
-            )
+            vectors = await self._embed(tenant_id, terms, languages, mode, text_will_do=text_will_do)
             if vectors is not None:
                 return await self._search(
-                    scope, terms, weighed, vectors, mode, top_k, threshold, rerank=rerank, own=own
+                    scope, terms, languages, vectors, mode, top_k, threshold, rerank=rerank, own=own
                 )
         except Unavailable as error:
             # A search may have taken too long only because it waited for the vectors.
@@ -145,11 +150,10 @@ class Retriever:
             if not text_will_do or not (slow or error.metadata.get("part") == VECTORS_PART):
                 raise
             _LOG.warning("vectors could not be searched; words alone decide", exc_info=True)
-        weighed = await self._weigh_all(scope, terms, languages)
         found = await self._search(
             scope,
             terms,
-            weighed,
+            languages,
             [None] * len(terms),
             SearchMode.TEXT,
             top_k,
@@ -163,7 +167,7 @@ class Retriever:
         self,
         scope: SearchScope,
         terms: Sequence[str],
-        weighed: Sequence[tuple[Weights, str]],
+        languages: Sequence[str],
         vectors: Sequence[bytes | None],
         mode: SearchMode,
         top_k: int,
@@ -172,18 +176,21 @@ class Retriever:
         rerank: bool,
         own: int,
     ) -> Retrieval:
-        """weighed: each string's weights and language. own: the index of the first string that is not an expansion."""
+        """own: the index of the first string that is not an expansion."""
         limit = max(top_k, RERANKED)
-        weights = [one for one, _ in weighed]
-        languages = [language for _, language in weighed]
+        matches: list[_Match] = []
         ranked: list[_Ranked] = []
         async with self._lexical.session(scope.tenant_id):
-            for place, (weight, vector) in enumerate(zip(weights, vectors, strict=True)):
-                ranked += await self._rank(scope, place, weight, vector, mode)
+            for place, (term, language, vector) in enumerate(zip(terms, languages, vectors, strict=True)):
+                match = await self._match(scope, term, language, mode)
+                ranked += await self._rank(scope, place, match, vector, mode)
+                matches.append(match)
             from_question = [one for one in ranked if one.term >= own] if own else []
             passages, alone = await self._read(
                 scope.tenant_id, _best(ranked)[:limit], _best(from_question)[:limit]
             )
+        weights = [one.weights for one in matches]
+        languages = [one.language for one in matches]
         if passages and rerank and mode is not SearchMode.VECTOR:
             passages, alone = await self.analyse(
                 lambda analyses: (
@@ -202,12 +209,13 @@ class Retriever:
             alone=[one for one in alone if one.score.total >= threshold],
         )
 
-    async def _weigh_all(
-        self, scope: SearchScope, terms: Sequence[str], languages: Sequence[str]
-    ) -> Sequence[tuple[Weights, str]]:
-        return [
-            await self._weigh(scope, term, language) for term, language in zip(terms, languages, strict=True)
-        ]
+    async def _match(self, scope: SearchScope, term: str, language: str, mode: SearchMode) -> _Match:
+        weights, language = await self._weigh(scope, term, language)
+        selecting = 0 if mode is SearchMode.VECTOR else gate(weights.frequencies)
+        if not selecting:
+            return _Match(weights, language, ())
+        query = LexicalQuery(weights.terms, weights.weights, selecting, weights.mean_length)
+        return _Match(weights, language, await self._lexical.matching(scope, query))
 
     async def _weigh(self, scope: SearchScope, term: str, language: str) -> tuple[Weights, str]:
         """The weighted terms of a string, and the language that they were taken in.
@@ -252,33 +260,26 @@ class Retriever:
         return [next(made).tobytes() if vote else None for vote in votes]
 
     async def _rank(
-        self, scope: SearchScope, place: int, weights: Weights, vector: bytes | None, mode: SearchMode
+        self, scope: SearchScope, place: int, match: _Match, vector: bytes | None, mode: SearchMode
     ) -> Sequence[_Ranked]:
         """The candidates of one string, with their scores. place: the string's index."""
         text_votes = mode is not SearchMode.VECTOR
         question = self._question(vector)
-        nearest: Sequence[UUID] = ()
-        if question is not None:
-            nearest = await self._vectors.nearest(scope, question, NEAREST_VECTORS)
-        query = LexicalQuery(
-            weights.terms,
-            weights.weights,
-            gate(weights.frequencies) if text_votes else 0,
-            weights.mean_length,
-        )
-        if not nearest and not query.gate:
-            return []
-        found = await self._lexical.candidates(scope, query, nearest)
-        ids = [one.id for one in found]
         cosines: Mapping[UUID, PassageCosines] = {}
         if question is not None:
-            cosines = await self._vectors.cosines(scope.tenant_id, ids, question)
+            cosines = await self._vectors.nearest(scope, question, NEAREST_VECTORS, match.passages)
+        ids = cosines.keys() | set(match.passages)
+        if not ids:
+            return []
+        weights = match.weights
+        greatest = greatest_bm25(weights)
         return [
             _Ranked(
                 one.id,
                 score(
                     one,
                     weights,
+                    greatest,
                     cosines.get(one.id),
                     vector_votes=question is not None and (not text_votes or self._knows(one.language)),
                     text_votes=text_votes,
@@ -286,7 +287,7 @@ class Retriever:
                 place,
                 vector,
             )
-            for one in found
+            for one in await self._lexical.candidates(scope, weights.terms, ids)
         ]
 
     async def _read(self, tenant_id: str, *lists: Sequence[_Ranked]) -> Sequence[Sequence[ScoredPassage]]:

@@ -19,8 +19,6 @@ K1: Final = 1.2
 B: Final = 0.75
 VECTOR_WEIGHT: Final = 1.4
 WINDOW_WEIGHT: Final = 0.5
-_TITLE_BIT: Final = 32_768
-_TERM_STEP: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,26 +102,30 @@ def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> in
 
 def bm25(candidate: LexicalCandidate, weights: Weights) -> float:
     """BM25 of the passage; title and headings count like text."""
-    counts: dict[int, int] = {}
-    for place in candidate.places:
-        term = place // _TERM_STEP
-        counts[term] = counts.get(term, 0) + 1
     norm = K1 * (1 - B + B * candidate.length / max(weights.mean_length, 1.0))
-    return sum(weights.weights[term] * count * (K1 + 1) / (count + norm) for term, count in counts.items())
+    return sum(
+        weights.weights[term] * count * (K1 + 1) / (count + norm)
+        for term, count in zip(candidate.terms, candidate.counts, strict=True)
+    )
+
+
+def greatest_bm25(weights: Weights) -> float:
+    """The limit that BM25 of a passage approaches when it contains all terms, the missing ones too."""
+    return weights.total * (K1 + 1)
 
 
 def score(
     candidate: LexicalCandidate,
     weights: Weights,
+    greatest: float,
     cosines: PassageCosines | None,
     *,
     vector_votes: bool,
     text_votes: bool = True,
 ) -> Score:
-    """The passage's score by full text, by vectors or by both. cosines: None for a passage without vectors to compare."""
+    """The passage's score by full text, by vectors or by both. greatest: `greatest_bm25` of the weights; cosines: None for a passage without vectors to compare."""
     lexical_sum = bm25(candidate, weights)
-    possible = weights.total * (K1 + 1)
-    lexical = min(lexical_sum / possible, 1.0) if possible > 0 else 0.0
+    lexical = min(lexical_sum / greatest, 1.0) if greatest > 0 else 0.0
     vector = cosine(cosines) if vector_votes and cosines is not None else None
     if vector is None:
         total = lexical if text_votes else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from uuid import UUID
@@ -51,19 +51,19 @@ class NoIndex:
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
         raise NotImplementedError
 
+    async def matching(self, scope: SearchScope, query: LexicalQuery) -> Sequence[UUID]:
+        raise NotImplementedError
+
     async def candidates(
-        self, scope: SearchScope, query: LexicalQuery, nearest: Sequence[UUID] = ()
+        self, scope: SearchScope, terms: Sequence[str], ids: Collection[UUID]
     ) -> Sequence[LexicalCandidate]:
         raise NotImplementedError
 
     async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         raise NotImplementedError
 
-    async def nearest(self, scope: SearchScope, question: QuestionVector, limit: int) -> Sequence[UUID]:
-        raise NotImplementedError
-
-    async def cosines(
-        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector
+    async def nearest(
+        self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
     ) -> Mapping[UUID, PassageCosines]:
         raise NotImplementedError
 

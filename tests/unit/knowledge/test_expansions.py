@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Final
@@ -79,28 +79,25 @@ class Three:
         counts = {term: sum(term in one for one in self._terms.values()) for term in terms}
         return TermStatistics(3, sum(map(len, self._terms.values())), counts)
 
-    async def candidates(
-        self, scope: SearchScope, query: LexicalQuery, nearest: Sequence[UUID] = ()
-    ) -> Sequence[LexicalCandidate]:
-        return [
-            LexicalCandidate(
-                UUID(int=number),
-                UUID(int=number),
-                "en",
-                len(terms),
-                [place * 65_536 for place, term in enumerate(query.terms) if term in terms],
-            )
-            for number, terms in self._terms.items()
-        ]
-
-    async def nearest(self, scope: SearchScope, question: QuestionVector, limit: int) -> Sequence[UUID]:
+    async def matching(self, scope: SearchScope, query: LexicalQuery) -> Sequence[UUID]:
         return [UUID(int=number) for number in self._passages]
 
-    async def cosines(
-        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector
+    async def candidates(
+        self, scope: SearchScope, terms: Sequence[str], ids: Collection[UUID]
+    ) -> Sequence[LexicalCandidate]:
+        held = {
+            id_: [place for place, term in enumerate(terms) if term in self._terms[id_.int]] for id_ in ids
+        }
+        return [
+            LexicalCandidate(id_, "en", len(self._terms[id_.int]), places, [1] * len(places))
+            for id_, places in held.items()
+        ]
+
+    async def nearest(
+        self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
     ) -> Mapping[UUID, PassageCosines]:
         near = self._near(question.data)
-        return {id_: PassageCosines(near[id_.int], near[id_.int]) for id_ in ids}
+        return {UUID(int=number): PassageCosines(near[number], near[number]) for number in self._passages}
 
     async def pieces(
         self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None

@@ -1,23 +1,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from uuid import UUID
 
 import pytest
 
 from responsa_server.domain.passages import LexicalCandidate, PassageCosines, TermStatistics
-from responsa_server.search.scoring import bm25, gate, score, weigh
+from responsa_server.search.scoring import Score, Weights, bm25, gate, greatest_bm25, weigh
+from responsa_server.search.scoring import score as score_with
 
 STATISTICS = TermStatistics(100, 10_000, {"turn": 40, "lease": 2})
 
 
-def candidate(places: Sequence[int], *, length: int = 100) -> LexicalCandidate:
-    return LexicalCandidate(UUID(int=1), UUID(int=2), "en", length, places)
+def candidate(counts: Mapping[int, int], *, length: int = 100) -> LexicalCandidate:
+    """counts: by the index of the term."""
+    return LexicalCandidate(UUID(int=1), "en", length, list(counts), list(counts.values()))
 
 
-def at(term: int, *positions: int) -> list[int]:
-    return [term * 65_536 + position for position in positions]
+def score(
+    one: LexicalCandidate,
+    weights: Weights,
+    cosines: PassageCosines | None,
+    *,
+    vector_votes: bool,
+    text_votes: bool = True,
+) -> Score:
+    greatest = greatest_bm25(weights)
+    return score_with(one, weights, greatest, cosines, vector_votes=vector_votes, text_votes=text_votes)
 
 
 def test_rare_terms_weigh_more_and_absent_ones_count_as_missing() -> None:
@@ -35,13 +45,13 @@ def test_bm25_is_the_published_formula() -> None:
     weights = weigh(["lease", "turn"], STATISTICS)
     idf = math.log(1 + (100 - 2 + 0.5) / (2 + 0.5))
     expected = idf * 3 * 2.2 / (3 + 1.2 * (0.25 + 0.75 * 50 / 100))
-    assert bm25(candidate(at(0, 1, 7, 32_768 + 2), length=50), weights) == pytest.approx(expected)
-    assert bm25(candidate([]), weights) == 0
+    assert bm25(candidate({0: 3}, length=50), weights) == pytest.approx(expected)
+    assert bm25(candidate({}), weights) == 0
 
 
 def test_scores_are_absolute_and_each_index_has_its_vote() -> None:
     weights = weigh(["lease", "turn"], STATISTICS)
-    one, cosines = candidate([*at(0, 1), *at(1, 2)]), PassageCosines(window=0.5, piece=0.8)
+    one, cosines = candidate({0: 1, 1: 1}), PassageCosines(window=0.5, piece=0.8)
     both = score(one, weights, cosines, vector_votes=True)
     assert both.vector == pytest.approx((0.8 + 0.5 * 0.5) / 1.5)
     assert both.total == pytest.approx((both.lexical + 1.4 * (both.vector or 0)) / 2.4)
@@ -49,10 +59,10 @@ def test_scores_are_absolute_and_each_index_has_its_vote() -> None:
     assert (text.total, text.vector) == (text.lexical, None)
     vector = score(one, weights, cosines, vector_votes=True, text_votes=False)
     assert vector.total == vector.vector
-    huge = candidate(at(0, *range(1, 256)) + at(1, *range(1, 256)), length=1)
+    huge = candidate({0: 255, 1: 255}, length=1)
     assert 0.99 < score(huge, weights, PassageCosines(1.0, 1.0), vector_votes=True).total <= 1.0
-    assert score(candidate([]), weights, PassageCosines(-0.2, -0.1), vector_votes=True).total == 0.0
-    assert score(candidate([]), weigh([], STATISTICS), None, vector_votes=True).total == 0.0
+    assert score(candidate({}), weights, PassageCosines(-0.2, -0.1), vector_votes=True).total == 0.0
+    assert score(candidate({}), weigh([], STATISTICS), None, vector_votes=True).total == 0.0
     assert score(one, weights, PassageCosines(None, None), vector_votes=True).vector is None
 
 

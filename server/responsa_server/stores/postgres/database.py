@@ -10,12 +10,13 @@ import functools
 import logging
 import re
 import select
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from importlib.resources import files
 from types import CoroutineType
 from typing import Any, Concatenate, Final, Generic, LiteralString, ParamSpec, Protocol, TypeVar, cast
+from uuid import UUID
 
 import psycopg
 from psycopg import errors, sql
@@ -79,7 +80,6 @@ _NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)[^\n]*$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--[^\n]*\n", re.MULTILINE)
 # In one message: the beginning of a transaction costs one round trip, not two.
 _BEGIN_AS: Final = sql.SQL("BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true)")
-_NO_LONGER: Final = sql.SQL(", set_config('statement_timeout', {bound}, true)")
 _AS_TENANT_WITHIN: Final = "SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('statement_timeout', %(bound)s, true)"
 _SET_TOGETHER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('plan_cache_mode', 'force_generic_plan', true),
     set_config('enable_seqscan', 'off', true), set_config('transaction_timeout', '5s', true)"""
@@ -164,6 +164,11 @@ async def one_row(
     return await cursor.fetchone()
 
 
+def uuid_array(ids: Iterable[UUID]) -> str:
+    """Ids as the text of a PostgreSQL array, for a parameter with the cast `::uuid[]`. psycopg takes ten times as long for a list."""
+    return "{" + ",".join([one.hex for one in ids]) + "}"
+
+
 class Database:
     """All connections. `tenant()` and `log()` each give one in a transaction that commits at the end of the block."""
 
@@ -214,15 +219,9 @@ class Database:
             self._knocking[pool.name] = asyncio.create_task(_knock(pool), name=f"knocking for {pool.name}")
 
     @asynccontextmanager
-    async def tenant(
-        self, tenant_id: str, *, statement_seconds: float | None = None
-    ) -> AsyncGenerator[Connection]:
-        """A transaction of the app role that sees only this tenant's rows. statement_seconds: for each
-        statement, waiting for locks included; None: half a minute.
-        """
+    async def tenant(self, tenant_id: str) -> AsyncGenerator[Connection]:
+        """A transaction of the app role that sees only this tenant's rows."""
         begin = _BEGIN_AS.format(tenant=sql.Literal(tenant_id))
-        if statement_seconds is not None:
-            begin += _NO_LONGER.format(bound=sql.Literal(f"{_milliseconds(statement_seconds)}ms"))
         async with self._checked_out(self._app) as connection, _transaction(connection, begin):
             yield connection
 
@@ -239,23 +238,19 @@ class Database:
         seconds: for each statement. part: the index that is read. Raises Unavailable with this part when the database cannot search it, TooSlow when that
         takes too long, and Unavailable with the part "postgresql" when the database cannot be reached. An error of the request itself is raised unchanged.
         """
+        as_tenant: Statement = (
+            _AS_TENANT_WITHIN,
+            {"tenant": tenant_id, "bound": f"{_milliseconds(seconds)}ms"},
+        )
         session = _SESSION.get()
-        if session is not None and session.of == (self._app, tenant_id):
-            async with session.begun(seconds) as connection, _search_errors(connection, part):
-                found: list[Sequence[tuple[Any, ...]]] = []
-                for query, parameters in statements:
-                    one = await cursor(connection).execute(query, parameters)
-                    found.append(await one.fetchall())
-                return found
-        async with self._checked_out(self._app) as connection, _search_errors(connection, part):
-            cursors = [cursor(connection) for _ in statements]
-            async with connection.pipeline():
-                values = {"tenant": tenant_id, "bound": f"{_milliseconds(seconds)}ms"}
-                await connection.execute(_AS_TENANT_WITHIN, values)
-                for one, (query, parameters) in zip(cursors, statements, strict=True):
-                    await one.execute(query, parameters)
-            # After the pipeline, because a fetch within it would cost another round trip.
-            return [await one.fetchall() for one in cursors]
+        if session is None or session.of != (self._app, tenant_id):
+            async with self._checked_out(self._app) as connection, _search_errors(connection, part):
+                return await _rows(connection, [as_tenant], statements, cursor)
+        async with session.connection() as connection, _search_errors(connection, part):
+            first: Sequence[Statement] = () if session.begun else (("BEGIN", {}), as_tenant)
+            rows = await _rows(connection, first, statements, cursor)
+            session.begun = True
+            return rows
 
     @asynccontextmanager
     async def search_session(self, tenant_id: str) -> AsyncGenerator[None]:
@@ -351,31 +346,24 @@ class _SearchSession:
     ) -> None:
         self.of = (pool, tenant_id)
         """The pool and the tenant whose searches may share it."""
-        self._tenant_id = tenant_id
         self._check_out = check_out
         self._stack = AsyncExitStack()
         self._one_at_a_time = asyncio.Lock()
         self._connection: Connection | None = None
-        self._begun = False
+        self.begun = False
+        """Whether the connection is in the transaction. The first search begins it."""
 
     @asynccontextmanager
-    async def begun(self, statement_seconds: float) -> AsyncGenerator[Connection]:
-        """The connection, in the transaction."""
+    async def connection(self) -> AsyncGenerator[Connection]:
+        """The connection, for one search at a time. An error ends the transaction."""
         async with self._one_at_a_time:
             if self._connection is None:
                 self._connection = await self._stack.enter_async_context(self._check_out())
             connection = self._connection
             try:
-                if not self._begun:
-                    bound = sql.Literal(f"{_milliseconds(statement_seconds)}ms")
-                    begin = _BEGIN_AS.format(tenant=sql.Literal(self._tenant_id)) + _NO_LONGER.format(
-                        bound=bound
-                    )
-                    await connection.execute(begin, prepare=False)
-                    self._begun = True
                 yield connection
             except BaseException as error:
-                self._begun = False
+                self.begun = False
                 with contextlib.suppress(psycopg.Error):
                     await connection.execute("ROLLBACK")
                 if connection.broken:
@@ -388,7 +376,7 @@ class _SearchSession:
     async def close(self) -> None:
         """End the transaction and give the connection back."""
         async with self._one_at_a_time:
-            if self._connection is not None and self._begun:
+            if self._connection is not None and self.begun:
                 with contextlib.suppress(psycopg.Error):
                     await self._connection.execute("COMMIT")
             await self._stack.aclose()
@@ -412,6 +400,24 @@ async def _search_errors(connection: Connection, part: str) -> AsyncGenerator[No
             {"part": part},
             retry_after=1.0,
         ) from error
+
+
+async def _rows(
+    connection: Connection,
+    first: Sequence[Statement],
+    statements: Sequence[Statement],
+    cursor: Callable[[Connection], psycopg.AsyncCursor[tuple[Any, ...]]],
+) -> Sequence[Sequence[tuple[Any, ...]]]:
+    """Run statements, after the first ones and in one message with them; returns the rows of each."""
+    cursors = [cursor(connection) for _ in statements]
+    alone = not first and len(statements) == 1
+    async with contextlib.nullcontext() if alone else connection.pipeline():
+        for query, parameters in first:
+            await connection.execute(query, parameters)
+        for one, (query, parameters) in zip(cursors, statements, strict=True):
+            await one.execute(query, parameters)
+    # After the pipeline, because a fetch within it would cost another round trip.
+    return [await one.fetchall() for one in cursors]
 
 
 def _milliseconds(seconds: float) -> int:

@@ -7,7 +7,7 @@ document raise the transaction's statement timeout to ten minutes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 from uuid import UUID
@@ -32,6 +32,7 @@ from responsa_server.stores.postgres.database import (
     Queries,
     Statement,
     shielded,
+    uuid_array,
 )
 from responsa_server.stores.postgres.vectors import HalfVector, vector_cursor
 
@@ -152,7 +153,7 @@ class PassageTable:
 
     async def get(self, connection: Connection, tenant_id: str, ids: Sequence[UUID]) -> Sequence[Passage]:
         """The passages with these ids, live or not, in the order of the ids; unknown ids are left out."""
-        values = {"tenant": tenant_id, "ids": list(ids)}
+        values = {"tenant": tenant_id, "ids": uuid_array(ids)}
         cursor = await connection.execute(self._queries["passages"], values)
         return [one.passage for one in _in_order(await cursor.fetchall(), ids)]
 
@@ -224,31 +225,37 @@ class PostgresLexicalIndex:
         return TermStatistics(passages, length, dict(frequencies))
 
     @shielded
-    async def candidates(
-        self, scope: SearchScope, query: LexicalQuery, nearest: Sequence[UUID] = ()
-    ) -> Sequence[LexicalCandidate]:
-        """See `LexicalIndex.candidates`."""
+    async def matching(self, scope: SearchScope, query: LexicalQuery) -> Sequence[UUID]:
+        """See `LexicalIndex.matching`."""
         quoted = [_quoted(term) for term in query.terms]
         values = {
             "collections": _listed(scope.collections),
-            "wanted": " | ".join(quoted[: query.gate]) or None,
+            "wanted": " | ".join(quoted[: query.gate]),
             "queries": quoted,
-            "terms": list(query.terms),
             "weights": list(query.weights),
             "mean_length": max(query.mean_length, 1.0),
             "limit": query.limit,
-            "nearest": list(nearest),
+        }
+        [rows] = await self._search(scope.tenant_id, values, "matching")
+        return [id_ for (id_,) in rows]
+
+    @shielded
+    async def candidates(
+        self, scope: SearchScope, terms: Sequence[str], ids: Collection[UUID]
+    ) -> Sequence[LexicalCandidate]:
+        """See `LexicalIndex.candidates`."""
+        values = {
+            "collections": _listed(scope.collections),
+            "terms": list(terms),
+            "ids": uuid_array(ids),
         }
         [rows] = await self._search(scope.tenant_id, values, "candidates")
-        return [
-            LexicalCandidate(id_, document_id, language, length, places or ())
-            for id_, document_id, language, length, places in rows
-        ]
+        return [LexicalCandidate(*row) for row in rows]
 
     @shielded
     async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         """See `LexicalIndex.passages`."""
-        [rows] = await self._search(tenant_id, {"ids": list(ids)}, "passages")
+        [rows] = await self._search(tenant_id, {"ids": uuid_array(ids)}, "passages")
         return _in_order(rows, ids)
 
     async def _search(

@@ -78,33 +78,30 @@ FROM responsa.term_stat
 WHERE tenant_id = %(tenant)s AND term = ANY (%(terms)s::text[]) AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s))
 GROUP BY term;
 
+-- name: matching
+SELECT passage_id FROM responsa.search_lexical(
+    %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real, %(limit)s::int);
+
 -- name: candidates
--- The live passages that match the words, and the passages of `nearest` that are live and in the collections, each with the places of the
--- terms (index of the term * 65536, + 32768 in title or headings, + place).
-SELECT p.id, p.document_id, p.language, p.length, matched.places
+-- Those of the named passages that are live and in the collections, each with the indexes of the terms that it contains, and how often.
+SELECT p.id, p.language, p.length, coalesce(matched.terms, '{}'), coalesce(matched.counts, '{}')
 FROM responsa.passage AS p
 CROSS JOIN LATERAL (
-    SELECT array_agg((array_position(%(terms)s::text[], u.lexeme) - 1) * 65536 + CASE place.label WHEN 'A' THEN 32768 ELSE 0 END + place.position) AS places
-    FROM unnest(p.terms) AS u, unnest(u.positions, u.weights) AS place (position, label)
-    WHERE u.lexeme = ANY (%(terms)s::text[])
+    SELECT array_agg(array_position(%(terms)s::text[], u.lexeme) - 1) AS terms, array_agg(cardinality(u.positions)) AS counts
+    FROM unnest(p.terms) AS u
+    -- A term has no positions if all of them are beyond the last one that a tsvector keeps.
+    WHERE u.lexeme = ANY (%(terms)s::text[]) AND u.positions IS NOT NULL
 ) AS matched
 WHERE p.tenant_id = %(tenant)s
     AND p.live
     AND (%(collections)s::text[] IS NULL OR p.collection_id = ANY (%(collections)s))
-    -- As an array, so that the planner reads these rows by their key, however many rows it expects.
-    AND p.id = ANY (ARRAY(
-        SELECT passage_id FROM responsa.search_lexical(
-            %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real,
-            %(limit)s::int)
-        WHERE %(wanted)s::tsquery IS NOT NULL
-        UNION
-        SELECT unnest(%(nearest)s::uuid[])
-    ));
+    -- As a subquery, so that the planner does not process each of these hundred ids.
+    AND p.id = ANY (ARRAY(SELECT unnest(%(ids)s::uuid[])));
 
 -- name: passages
 SELECT id, collection_id, document_id, version, title, uri, byte_start, byte_end, text, headings, language
 FROM responsa.passage
-WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
+WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s::uuid[]);
 
 -- name: cached_vectors
 SELECT text_sha256, vector FROM responsa.embedding_cache

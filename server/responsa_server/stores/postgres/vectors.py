@@ -5,7 +5,7 @@ They are written in the transactions that write the passages (`PassageTable`), s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,6 +32,7 @@ from responsa_server.stores.postgres.database import (
     Queries,
     Statement,
     shielded,
+    uuid_array,
 )
 
 _INDEX: Final = "passage_vector_embedding"
@@ -81,19 +82,17 @@ class PostgresVectorIndex:
         self._queries = Queries("vectors.sql")
 
     @shielded
-    async def nearest(self, scope: SearchScope, question: QuestionVector, limit: int) -> Sequence[UUID]:
-        """See `VectorIndex.nearest`."""
-        collections = None if scope.collections is None else list(scope.collections)
-        values = {"collections": collections, "limit": limit, "breadth": self._breadth}
-        rows = await self._search(scope.tenant_id, "nearest", values, question)
-        return [id_ for (id_,) in rows]
-
-    @shielded
-    async def cosines(
-        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector
+    async def nearest(
+        self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
     ) -> Mapping[UUID, PassageCosines]:
-        """See `VectorIndex.cosines`."""
-        rows = await self._search(tenant_id, "cosines", {"ids": list(ids)}, question)
+        """See `VectorIndex.nearest`."""
+        values = {
+            "collections": None if scope.collections is None else list(scope.collections),
+            "limit": limit,
+            "breadth": self._breadth,
+            "named": uuid_array(named),
+        }
+        rows = await self._search(scope.tenant_id, "nearest", values, question)
         return {id_: PassageCosines(window, piece) for id_, window, piece in rows}
 
     @shielded
@@ -103,7 +102,7 @@ class PostgresVectorIndex:
         """See `VectorIndex.pieces`."""
         found: dict[UUID, list[PassagePiece]] = {}
         for id_, kind, start, end, cosine in await self._search(
-            tenant_id, "pieces", {"ids": list(ids)}, question
+            tenant_id, "pieces", {"ids": uuid_array(ids)}, question
         ):
             found.setdefault(id_, []).append(PassagePiece(VectorKind(kind), ByteRange(start, end), cosine))
         return found

@@ -9,20 +9,21 @@ DELETE FROM responsa.passage_vector AS v USING responsa.passage AS p
 WHERE p.tenant_id = %(tenant)s AND p.document_id = %(document)s AND NOT p.live AND p.version < %(version)s AND v.passage_id = p.id;
 
 -- name: nearest
-SELECT passage_id FROM responsa.search_nearest(
-    %(tenant)s::text, %(collections)s::text[],
-    ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s),
-    %(vector)b::halfvec, %(limit)s::int, %(breadth)s::int);
-
--- name: cosines
--- The best cosines of named passages, except passages in collections whose vectors come from another model.
+-- The best cosines of the nearest and of the named passages, except passages in collections whose vectors come from another model.
 SELECT passage_id,
     max(1 - (embedding <=> %(vector)b::halfvec)) FILTER (WHERE kind = 'window'),
     max(1 - (embedding <=> %(vector)b::halfvec)) FILTER (WHERE kind <> 'window')
 FROM responsa.passage_vector
 WHERE tenant_id = %(tenant)s
-    -- As a subquery, so that the planner does not process each of these hundred ids.
-    AND passage_id = ANY (ARRAY(SELECT unnest(%(ids)s::uuid[])))
+    -- As an array, so that the planner reads these rows by their key, however many rows it expects.
+    AND passage_id = ANY (ARRAY(
+        SELECT passage_id FROM responsa.search_nearest(
+            %(tenant)s::text, %(collections)s::text[],
+            ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s),
+            %(vector)b::halfvec, %(limit)s::int, %(breadth)s::int)
+        UNION
+        SELECT unnest(%(named)s::uuid[])
+    ))
     AND collection_id <> ALL (ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s))
 GROUP BY passage_id;
 
@@ -31,5 +32,5 @@ SELECT passage_id, kind, byte_start, byte_end,
     CASE WHEN collection_id <> ALL (ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s))
         THEN 1 - (embedding <=> %(vector)b::halfvec) END
 FROM responsa.passage_vector
-WHERE tenant_id = %(tenant)s AND passage_id = ANY (%(ids)s) AND kind NOT IN ('window', 'title')
+WHERE tenant_id = %(tenant)s AND passage_id = ANY (%(ids)s::uuid[]) AND kind NOT IN ('window', 'title')
 ORDER BY passage_id, ordinal;
