@@ -17,7 +17,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share (0 to 1) of all values do not exceed. Raises ValueError without values."""
+    """The smallest value v such that at least this share (0 to 1) of all values is v or less. Raises ValueError without values."""
     if not values or not 0 <= share <= 1:
         raise ValueError("a percentile needs values, and a share from 0 to 1")
     ordered = sorted(values)

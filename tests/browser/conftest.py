@@ -114,7 +114,7 @@ async def colleague(instance: Instance, browser: Browser, registry: Registry) ->
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def asker(instance: Instance, browser: Browser, client: Responsa) -> AsyncIterator[Person]:
-    """As `person`, but asks the scripted agent."""
+    """Like `person`, but asks the scripted agent."""
     async for one in at_browser(instance, browser, client):
         one.agent = "testing"
         yield one

@@ -16,7 +16,7 @@ ASK = f"{CHAT}Ask"
 RESUME = f"{CHAT}ResumeTurn"
 PATIENCE = 60_000
 """Milliseconds a condition may take on a loaded machine before its test fails."""
-# The browser's own messages about failures that tests cause: refused uploads, lost connections.
+# The browser's messages about failures that tests cause: refused uploads, lost connections.
 EXPECTED = ("Failed to load resource",)
 
 
@@ -192,7 +192,7 @@ class Person:
         return made
 
     async def sign_in(self, context: BrowserContext | None = None, **options: Any) -> Tab:
-        """A tab that a sign-in link was opened in, ready for a question."""
+        """A tab in which a sign-in link was opened, ready for a question."""
         tab = await self.open(context or await self.profile(**options), self.link())
         await tab.question.wait_for()
         return tab

@@ -1,4 +1,4 @@
-"""Puts texts on the shelf: passages with their vectors, in a real PostgreSQL."""
+"""Puts texts into the index: passages with their vectors, in a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def retriever_of(
 
 
 class Shelf:
-    """Puts documents of one tenant on the shelf."""
+    """Puts documents of one tenant into the index."""
 
     def __init__(self, database: Database, embedder: MiniLmEmbedder, tenant: str = "acme") -> None:
         self.database, self.table, self.embedder, self.tenant = database, PassageTable(), embedder, tenant

@@ -83,8 +83,8 @@ _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
         ("find_request", "AND request_id = %(request_id)s", "AND false AND request_id = %(request_id)s"),
     ),
     Guard.POLL: (
-        # No new rows and no end: if the turn were left out, it would count as deleted, and readers would
-        # check that.
+        # No new rows and no end. If the turn were missing from the result, readers would take it for deleted
+        # and check.
         ("poll", "CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END", "NULL::bigint"),
         ("poll", "WHERE t.last_seq > c.after AND", "WHERE false AND"),
     ),

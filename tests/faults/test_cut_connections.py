@@ -109,8 +109,8 @@ class Readers:
                         one.events.append(event)
                     one.turn = stream.turn
             except CannotConnect:
-                # The very first connection was cut before it had reached the server: a user gets this error
-                # and tries again.
+                # The very first connection was cut before it reached the server: a user gets this error and
+                # tries again.
                 continue
             self.seen.append(one)
             self.report.count("turns by the public client")

@@ -109,7 +109,7 @@ def test_without_a_credential(http: httpx2.Client) -> None:
 
 
 def test_a_refusal_that_crosses_bytes_on_their_way_is_never_lost(http: httpx2.Client) -> None:
-    """grpc.aio's `write` loses one in twenty."""
+    """With grpc.aio's own `write`, one refusal in twenty is lost."""
     for _ in range(100):
         answer = http.put("/v1/uploads?source_key=a.md", content=b"x" * 1_000_000)
         assert of_rest(answer).reason == "CREDENTIAL_MISSING"

@@ -2,7 +2,7 @@
 
 A file holds one JSON object a line: {id, agent, turns: [{speaker: user | assistant, text}], question, needs_retrieval, follow_up, source_key}.
 `turns` came before the question, may be empty, and end with the assistant. `needs_retrieval`: the answer is
-in documents, and not in the conversation or a plain courtesy. `follow_up`: the question cannot be understood
+in documents; it is neither in the conversation nor a courtesy. `follow_up`: the question cannot be understood
 without the turns. `source_key` names the document in
 the agent's samples that holds the answer, if there is one.
 """
@@ -99,7 +99,7 @@ Search = Annotated[
     bool,
     typer.Option(
         "--search/--no-search",
-        help="Also search the server's samples. Without, the command needs no server, and agents do not know the titles of answers.",
+        help="Also search the server's samples. Without this option, the command needs no server, and agents do not know the titles of answers.",
     ),
 ]
 Mistakes = Annotated[int, typer.Option(min=0, help="The number of wrong decisions to show.")]
@@ -112,7 +112,8 @@ AsJson = Annotated[
 class Measured:
     """One dialogue with the agent's decision.
 
-    as_asked, as_rewritten: the rank, from 1, of the first passage of its source among the first five; 0 if it is not among them, None if the dialogue names no source.
+    as_asked, as_rewritten: the rank, from 1, of the first passage of its source among the first five; 0 if
+    none of the five is from it, None if the dialogue names no source.
     """
 
     dialogue: Dialogue
@@ -126,9 +127,7 @@ def eval_dialogues(
 ) -> None:
     """Let agents decide about dialogues, and search for their questions with and without rewriting.
 
-    need: whether the agent searches documents. followUp: whether the question needs the earlier turns. Each with its accuracy and the F1 of "yes". The
-    agents' own nodes decide this on this machine, as they do on a server without a model. rewriting: how often a passage of the document with the answer
-    is found first, or among the first five, by the question as asked and as the agent rewrites it. The server searches the collections of the agents'
+    need: whether the agent searches documents. followUp: whether the question needs the earlier turns. Each with its accuracy and the F1 of "yes". The agents' nodes make these decisions on this machine, as on a server without a model. rewriting: how often a passage of the document with the answer is found first, or among the first five, by the original question and by the rewritten one. The server searches the collections of the agents'
     samples (`responsa samples load`).
     """
     # Imported late: the embedded parts, which the other measurements do not need.

@@ -92,8 +92,7 @@ class Deciders:
     ) -> Decided:
         """Decide as the agent would, without a model.
 
-        Args:
-            titles: the titles of the documents that earlier answers cited, by the answer's place among the turns.
+        Args: titles: the titles of the documents that earlier answers cited, by the answer's index among the turns.
 
         Raises: CommandFailed: this machine has no such agent, its files are wrong, or none of its nodes decides this.
         """

@@ -69,10 +69,10 @@ def gold_cited(cited: Iterable[Span], gold: Collection[Span]) -> bool:
 
 
 def refused_at(scores: Sequence[float], answerable: Sequence[bool], answered: float) -> float | None:
-    """The share of unanswerable questions that score below the threshold which lets a given share of the others be answered.
+    """The share of unanswerable questions below a score threshold; the threshold is the one that a given share of the answerable questions reach.
 
     scores: how well each question's answer is supported, -inf without an answer. answered: e.g. 0.9.
-    None if one kind is missing, or if fewer answerable questions than that have an answer at all.
+    None if one kind is missing, or if fewer answerable questions than this share have an answer.
     """
     positive = sorted((score for score, yes in zip(scores, answerable, strict=True) if yes), reverse=True)
     negative = [score for score, yes in zip(scores, answerable, strict=True) if not yes]
@@ -88,8 +88,8 @@ def refused_at(scores: Sequence[float], answerable: Sequence[bool], answered: fl
 class Agreement:
     """The agreement of yes-or-no decisions with the right ones, as shares from 0 to 1; None if the divisor is 0.
 
-    precision: the share of the right ones among the decisions for yes. recall: the share of the right ones among all that should be yes. f1: their harmonic mean. always: the accuracy of
-    deciding yes every time.
+    precision: the share of right decisions among those for yes. recall: the share of decisions for yes among
+    all cases that should be yes. f1: their harmonic mean. always: the accuracy of deciding yes every time.
     """
 
     n: int

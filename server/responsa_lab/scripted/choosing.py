@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from responsa_lab.scripted.reading import Reading, content, points_back, sentences, stems, words
 
-# The share of a text's words that an example must share for its label to be taken.
+# An example's label is used if the example shares at least this share of the text's words.
 _ALIKE: Final = 0.6
 # The share of a question's meaningful words that a sentence must contain to count as an answer.
 _COVERED: Final = 0.5
@@ -76,12 +76,12 @@ _FEW: Final = 4
 
 
 def filled(schema: Mapping[str, object], reading: Reading, *, orders: Sequence[str] = ()) -> object:
-    """A value that fits the schema. orders: the orders to carry out instead of the rules, if the schema has room for them."""
+    """A value that fits the schema. orders: the orders to carry out instead of the rules, if the schema has a text field for them."""
     return _value("", cast("Mapping[str, Any]", schema), _Asked(reading, schema, orders))
 
 
 def label_of(text: str, labels: Sequence[str], examples: Sequence[tuple[str, str]] = ()) -> str:
-    """One of the labels: by an example that is nearly the same, else by rule, else by the nearest example, else the usual one."""
+    """One of the labels: by an example that is nearly the same, else by rule, else by the nearest example, else the default one."""
     asked = stems(text) or frozenset(words(text))
     scored = [
         (_alike(asked, stems(one) or frozenset(words(one))), label)
@@ -192,7 +192,7 @@ def _whether(name: str, asked: _Asked) -> bool:
 
 
 def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Without a reference, or with several kinds to choose from: the first that is not null."""
+    """The schema without references; if it allows several types, the first that is not null."""
     if isinstance(reference := schema.get("$ref"), str):
         return _resolved(definitions[reference.rpartition("/")[2]], definitions)
     for key in ("anyOf", "oneOf", "allOf"):

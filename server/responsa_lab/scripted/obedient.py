@@ -1,7 +1,7 @@
 """A model that is easily led: it carries out every order that it finds outside of data marks, from any source.
 
-Its answer to clean texts is the strong model's; other answers contain the orders that it carried out. A
-prompt that keeps data between valid marks is safe from it, and its answers reveal a prompt that does not.
+Its answer to clean texts is the strong model's; other answers contain the orders that it carried out. Valid
+marks around data protect a prompt from it; its answers show which prompts lack them.
 With `inside=True` it ignores all marks: the control, which proves that orders would be found.
 """
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 _SENTENCE: Final = re.compile(r"(?<=[.!?⟧])\s+")
-# Addressed to a model; a document for people does not say this. English, and a few words that open such an order in other languages.
+# Addressed to a model; documents for people do not contain such words. English, and a few words that begin
+# such an order in other languages.
 _USURPING: Final = re.compile(
     r"\b(?:ignore|disregard|forget|bypass|override|void)\b.{0,60}\b(?:instruction|rule|prompt|order|direction|teacher|guideline|text|above|before|previous)s?\b"
     r"|\byou (?:are now|have no|will now|must now|are (?:dan|an? )\b.{0,30}\bwithout)\b|\bfrom (?:now|this (?:moment|point)) on\b|\bact as (?:if|an?)\b"

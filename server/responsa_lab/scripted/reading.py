@@ -1,6 +1,6 @@
 """A scripted model's parser of its prompt: words and sentences (English), the fences by the nonce that the instructions name, and the text outside of them.
 
-The marks are read as any model would have to read them: from the messages alone. A test compares them with those that the engine writes."""
+The parser reads the marks as any model must: from the messages alone. A test compares them with those that the engine writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scripted model that plays a strong one: it does what its prompts ask, as far as rules can, and ignores orders in the data it reads."""
+"""A scripted model that plays a strong one: it does what its prompts ask, as far as rules can, and ignores orders in its data."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def tokens_read(prompt: ModelPrompt) -> int:
 
 _MOST_SENTENCES: Final = 3
 _MOST_IN_POST: Final = 4
-# A further sentence is used if it fits at least this share as well as the best one.
+# A further sentence is used if its score is at least this share of the best one's.
 _WORTH_SAYING: Final = 0.5
 _MOST_NOTE_WORDS: Final = 150
 _ENDED: Final = re.compile(r"[.!?:…][\"”’)\]]*$")

@@ -53,7 +53,7 @@ _WORDS_A_SENTENCE: Final = 12
 
 
 class ToolFailure(StrEnum):
-    """How a tool call fails, after it had its effect: ERROR answers 500, CUT closes the connection without a response."""
+    """How a tool call fails after it has had its effect: ERROR answers 500, CUT closes the connection without a response."""
 
     NONE = "none"
     ERROR = "error"
@@ -180,7 +180,8 @@ async def spoken(script: Script, *, decides: bool) -> AsyncGenerator[str]:
             raise ScriptedCut
         if not decides and place == script.stall_after:
             await asyncio.Event().wait()
-        # Each word has its own time, so that the delay of one does not add to the next. Without a pause, other tasks still get their turn.
+        # Each word has a separate time, so that the delay of one does not add to the next. Without a pause,
+        # other tasks still get their turn.
         await asyncio.sleep(max(0.0, due - monotonic()))
         due += script.pace_ms / 1000
         yield text

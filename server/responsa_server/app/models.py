@@ -62,7 +62,7 @@ def known_models(settings: ModelSettings) -> Mapping[str, frozenset[str]]:
 
 
 def by_name(known: Mapping[str, Collection[str]]) -> Sequence[str]:
-    """The models of providers whose models are known, under the names that chains use."""
+    """The models of providers with a known list of models, under the names that chains use."""
     return [f"{provider}:{model}" for provider, models in known.items() for model in sorted(models)]
 
 

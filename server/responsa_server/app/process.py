@@ -96,7 +96,7 @@ def configure_logs(level: str) -> None:
     for name in ("calls", "turns", "server", "responsa_server"):
         logging.getLogger(name).setLevel(LOG_LEVELS[level])
     structlog.configure(
-        # Straight to the stream: going through a standard library record would double the cost of a line.
+        # Written directly to the stream, because a standard library record would double the cost of a line.
         processors=[*shared, structlog.processors.JSONRenderer()],
         logger_factory=_Lines,
         wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVELS[level]),

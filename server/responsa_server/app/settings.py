@@ -55,7 +55,7 @@ def _or_none(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-"""In the environment: separated by commas. In TOML: an array."""
+"""In environment variables: separated by commas. In TOML: an array."""
 
 
 class SettingsError(Exception):
@@ -239,7 +239,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources as the module says."""
+        """Order the sources as the module's docstring says."""
         del dotenv_settings, file_secret_settings
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         if folder := os.environ.get("RESPONSA_SECRETS_DIR"):
@@ -316,7 +316,8 @@ def _got(place: Sequence[int | str], value: object) -> str:
     return f" (got {value!r})" if shown and not holds else ""
 
 
-# The client of LangChain and LangSmith may read these at any time, and any of them may enable sending.
+# The client of LangChain and LangSmith may read these variables at any time, and any of them may enable
+# sending.
 _TRACER_PREFIXES: Final = ("LANGCHAIN_", "LANGSMITH_")
 
 

@@ -27,7 +27,8 @@ RULES: Mapping[str, Rule] = {
     _CHAT + "StartTurn": Rule.MEMBER,
     _CHAT + "Answer": Rule.MEMBER,
     _CHAT + "ResumeTurn": Rule.MEMBER,
-    # Its owner or an administrator. The lookup of the turn checks this, so that others get the error for a turn that does not exist.
+    # Its owner or an administrator. The lookup of the turn checks this, so that other callers get the error
+    # for a turn that does not exist.
     _CHAT + "CancelTurn": Rule.MEMBER,
     _CHAT + "GetTurn": Rule.MEMBER,
     _CHAT + "ListTurns": Rule.MEMBER,

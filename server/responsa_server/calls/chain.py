@@ -95,7 +95,7 @@ class Feed(Generic[Item]):
         self._changed.set()
 
     def abandon(self, reader: object = None) -> None:
-        """Note that the reader has left. Also a callback of the reader's task."""
+        """Note that the reader has left. It is also a callback of the reader's task."""
         del reader
         self._abandoned = True
         self._changed.set()

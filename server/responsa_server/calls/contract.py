@@ -51,7 +51,7 @@ _DESCRIPTORS: Final[Mapping[str, ServiceDescriptor]] = {
 }
 SERVICES: Final = tuple(_DESCRIPTORS)
 """The full names of the services of the contract."""
-# These methods wait for others and write nothing while they wait. They shield the work that they do before.
+# These methods wait for others and write nothing while they wait. They shield the work before the wait.
 _WAITING: Final = ("Answer", "WaitOperation")
 
 

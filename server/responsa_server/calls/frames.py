@@ -48,7 +48,7 @@ class AskFrames:
         return convert_event(event).SerializeToString(deterministic=True)
 
     def encode_question(self, question: Question) -> bytes:
-        """The question as a `StartTurnRequest`. Equal questions give equal bytes; a field that has its default gives no bytes."""
+        """The question as a `StartTurnRequest`. Equal questions give equal bytes; a field with its default value adds no bytes."""
         return chat_service_pb2.StartTurnRequest(
             conversation=""
             if question.conversation_id is None
@@ -63,7 +63,7 @@ class AskFrames:
                     None if question.on_busy is OnBusy.REJECT else question.on_busy
                 ),
                 parameters=structs.of_text(question.parameters) if question.parameters else None,
-                # Absent for the agent's limit, for the same reason.
+                # The agent's own limit is also encoded as an absent field, for the same reason.
                 max_cost_usd_micros=question.max_cost_micros or None,
             ),
             agent=_agent(question),
@@ -137,7 +137,7 @@ def snapshot(turn_id: UUID, after_seq: int, through_seq: int, terminal: bytes) -
 async def stream(
     turn_id: UUID, rows: AsyncIterator[Followed], *, include_deltas: bool, after_seq: int = 0
 ) -> AsyncIterator[bytes]:
-    """The frames of a stream. The first begins at after_seq and each other one where the previous frame ended, whether or not deltas were left out.
+    """The frames of a stream. The first begins at after_seq, and each later one where the previous frame ended, whether or not deltas were left out.
 
     The next frame also covers a row of deltas that is left out, so leaving deltas out costs no frame. A frame
     that is not part of the log does not advance past the last frame sent, so a client that resumes from it
@@ -150,7 +150,7 @@ async def stream(
                 if row.last_seq <= read:
                     continue
                 if row.first_seq > read + 1:
-                    # A frame that covered the gap would hide it. The reader should see a broken stream and
+                    # A frame over the gap would hide it. The reader should see a broken stream and
                     # resume.
                     raise RuntimeError(f"{names.turn(turn_id)} goes on at {row.first_seq} after {read}")
                 if row.deltas and not include_deltas:
@@ -179,7 +179,7 @@ async def stream(
 
 
 def _field_end(frame: bytes, position: int, tag: int, *, length: bool = False) -> int:
-    """The end of the field at this position; the position itself when a field with another tag is there."""
+    """The end of the field at this position; the position itself if the field there has another tag."""
     if position >= len(frame) or frame[position] != tag:
         return position
     value, position = _read_varint(frame, position + 1)

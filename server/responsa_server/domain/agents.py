@@ -156,7 +156,7 @@ class Meter:
         self._unpriced += usage.unpriced_tokens
 
     def fell_back(self, fallback: Fallback) -> None:
-        """Note a fallback, to be reported with the turn's failure if it fails. Each counts once, up to MAX_FALLBACKS."""
+        """Note a fallback, to be reported with the turn's failure if it fails. Equal fallbacks count once, up to MAX_FALLBACKS."""
         if fallback not in self.fallbacks and len(self.fallbacks) < MAX_FALLBACKS:
             self.fallbacks = (*self.fallbacks, fallback)
 
@@ -216,7 +216,7 @@ class Agent(Protocol):
 
     @property
     def time_limit_seconds(self) -> float:
-        """The longest a turn may take, from when a worker first took it."""
+        """The longest time that a turn may take, counted from its first claim."""
         ...
 
     @property

@@ -230,8 +230,8 @@ class CancelCause(StrEnum):
 class Answered:
     """Terminal: the complete answer. standalone_question is "" when the question was not rewritten. support: 0 to 1, how far documents support it.
 
-    intent: the purpose of the message, category: the kind of question, both as the agent's file names them,
-    "" for agents without them. model: the author of the text: `provider:model`, `extractive` or `template`.
+    intent: the purpose of the message; category: the kind of question; both are named in the agent's file, ""
+    for agents without them. model: the author of the text: `provider:model`, `extractive` or `template`.
     """
 
     text: str

@@ -194,7 +194,7 @@ class SourceSlice:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to write for an operation, as long as its epoch stands."""
+    """The right to write for an operation, as long as its epoch is current."""
 
     tenant_id: str
     operation_id: UUID
@@ -383,7 +383,7 @@ class Ingestions(Protocol):
         ...
 
     async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """As `fail`, for an operation without a known claim. Does nothing if it has ended."""
+        """Like `fail`, for an operation without a known claim. Does nothing if it has ended."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Passages as they are written and as a search ranks them, and the two indexes that a search reads. Vectors are bytes: 32-bit floats, little-endian.
+"""Passages in written form and in ranked form, and the two indexes that a search reads. Vectors are bytes: 32-bit floats, little-endian.
 
 The lexical index is the authority: it knows which passages are live. A vector index may lag behind it, so its results become candidates only
 when the lexical index confirms them (`LexicalIndex.candidates`).

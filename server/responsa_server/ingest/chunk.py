@@ -197,7 +197,7 @@ def _append(atoms: _Atoms, text: str, start: int, end: int) -> None:
 
 def _border(text: str, previous_end: int, start: int) -> _Border:
     if start == previous_end:
-        # Scripts without spaces have sentence ends too.
+        # Scripts without spaces also have sentence ends.
         return _Border.SENTENCE if start and text[start - 1] in "。！？" else _Border.INSIDE_WORD
     gap = text[previous_end : min(start, previous_end + _MAX_GAP_CHARS)]
     if "\n" in gap or "\r" in gap:

@@ -28,7 +28,7 @@ WINDOW_OVERLAP: Final = 32
 
 _TITLE_CHARS: Final = 120
 _PASSAGES_A_BATCH: Final = 16
-# A question's vector waits until the model has finished such a run, so a run has few texts.
+# A question's vector waits until the model has finished such a run, so runs have few texts.
 _TEXTS_A_RUN: Final = 16
 # HNSW links nearest neighbours. Several hundred equal vectors link only to each other, and a search that
 # reaches them finds no way out to other vectors (2,000 equal ones among 2,500 others hid a quarter of those).
@@ -203,7 +203,9 @@ class Indexer:
 
 
 def _apart(vector: bytes, seen: Counter[bytes]) -> bytes:
-    """The vector. From its fifth occurrence on it is moved slightly: differently each time, but the same in every run."""
+    """The vector. From its fifth occurrence on, an equal vector is moved slightly: differently each time, but
+    in the same way in every run.
+    """
     values = np.frombuffer(vector, "<f4")
     # Hash the vector as the index rounds it, not its text: texts that differ only beyond the model's window share a vector.
     digest = hashlib.sha256(values.astype("<f2").tobytes()).digest()[:16]

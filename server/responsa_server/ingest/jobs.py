@@ -61,7 +61,9 @@ class Parser(Protocol):
 
 
 class EndedOperations:
-    """Notifies waiting callers that an operation has ended. Only a hint: another process may end it, so callers must also poll."""
+    """Notifies waiting callers that an operation has ended. It is only a hint: another process may end the
+    operation, so callers must also poll.
+    """
 
     def __init__(self) -> None:
         self._events: dict[UUID, set[asyncio.Event]] = {}
@@ -265,9 +267,7 @@ class KnowledgeJobs:
         max_attempts: int = 6,
         vectors: VectorStore | None = None,
     ) -> None:
-        """vectors: given when they are stored outside the database. max_attempts: a document is given up after this many. An unreachable database never
-        ends one.
-        """
+        """vectors: given when they are stored outside the database. max_attempts: a document is given up after this many. An unreachable database never ends an operation."""
         self._runner = runner
         self._ingest = ingest
         self._documents = documents

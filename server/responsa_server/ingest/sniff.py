@@ -1,6 +1,7 @@
 """Decides the format of a document: first from its bytes, then from what its sender declared.
 
-Content that is not text is recognised by how its format begins, or is refused with the name of its type (magic numbers by the `filetype` library).
+Content that is not text is recognised by its first bytes, or is refused with the name of its type (magic
+numbers by the `filetype` library).
 Text has the format that its name declares, or else its media type. A declaration is never overridden by a guess; without
 a declaration, text is plain text unless it begins like another format.
 """
@@ -37,8 +38,8 @@ _BINARY_NAMES: dict[str, str] = {
     "application/vnd.openxmlformats-officedocument.presentationml.presentation": "a PowerPoint presentation",
     "application/vnd.oasis.opendocument.text": "an OpenDocument text",
 }
-# Formats whose files are often plain ASCII. Only these magic numbers count when the bytes also read as text, because
-# short magic numbers ("BM", "MZ", "GIF") begin ordinary sentences too.
+# Formats whose files are often plain ASCII. If the bytes can also be read as text, only these magic numbers
+# count, because short magic numbers ("BM", "MZ", "GIF") also begin ordinary sentences.
 _TEXTUAL_MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"%PDF-", "application/pdf"),
     (b"{\\rtf", "application/rtf"),

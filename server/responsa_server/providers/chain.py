@@ -36,7 +36,8 @@ from responsa_server.domain.models import (
 _BARRED_SECONDS: Final = 30.0
 _LONG_SECONDS: Final = 5.0
 _MOST_STRIKES: Final = 2
-# Whitespace and citation marks that no word has followed yet. An answer may begin with at most _MOST_HELD characters of them.
+# Whitespace and citation marks that no word has followed yet. An answer may begin with at most _MOST_HELD
+# such characters.
 _BLANK: Final = re.compile(r"\s*")
 _MARKS: Final = re.compile(r"\s*(?:\[[\d,\s]*\]\s*)*(?:\[[\d,\s]*)?")
 _MOST_HELD: Final = 1024
@@ -126,7 +127,9 @@ class RetryPolicy:
 
 
 class Retrying:
-    """A `ChatModel` that calls another one up to 1 + retries times. Once text or a request was sent, an error is raised. Errors that lead to a retry are logged here."""
+    """A `ChatModel` that calls another one up to 1 + retries times. After text or a request was sent, an
+    error is raised. Errors that lead to a retry are logged here.
+    """
 
     def __init__(
         self,
@@ -221,7 +224,7 @@ class _Bar:
 
 
 class Barred:
-    """Models that failed recently in a way that the next call would repeat. They are not called for 30 seconds. All chains share this object.
+    """Models whose last failure would happen again at the next call. They are not called for 30 seconds. All chains share this object.
 
     A rejected key bars all models that share it at once; if only the model was forbidden, it bars only that model. A timeout, or a server that cannot be
     reached after a long wait, bars the model from the second failure in a row. After timeouts, a call with at least twice the patience is still allowed.
@@ -272,7 +275,8 @@ def _today() -> date:
 class ModelChain:
     """A `ChatModel` that calls several models in order until one answers.
 
-    `Switched` comes before the pieces of each next model. Once text or a request was sent, an error is raised: another model would begin again. If all fail, the
+    `Switched` comes before the pieces of each next model. After text or a request was sent, an error is
+    raised, because another model would begin again. If all fail, the
     last one's error is raised. Each failure is logged. patience_seconds: how long each model, including the last, may take to its first word with all its tries;
     the agent can go on without a model. A prompt's own patience is divided among the members.
     """

@@ -142,7 +142,9 @@ class HttpModel(abc.ABC):
     async def _events(
         self, path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[Events, None]:
-        """Send a request and yield the events of its answer. Errors while they are read become ModelError. On leaving, the connection is closed or kept."""
+        """Send a request and yield the events of its answer. Errors while they are read become ModelError. At
+        the end, the connection is closed or kept.
+        """
         begun = False
         try:
             async with self._http.stream(
@@ -203,7 +205,7 @@ class HttpModel(abc.ABC):
 
     async def _refused(self, response: httpx2.Response) -> ModelError:
         received = bytearray()
-        # If the body breaks off, the status says enough.
+        # If the body breaks off, the status is informative enough.
         with contextlib.suppress(httpx2.RequestError):
             async for part in response.aiter_bytes():
                 received += part
@@ -247,7 +249,7 @@ def _refinements(status: int) -> Container[ModelFault]:
             return _PASSING
         case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return _PASSING
-        case _:  # Gemini's of a key that is not valid is 400
+        case _:  # Gemini reports a key that is not valid with 400
             return {ModelFault.CREDENTIAL} if status >= HTTPStatus.BAD_REQUEST else ()
 
 
@@ -324,7 +326,7 @@ class Connections(httpx2.AsyncBaseTransport):
         )
 
     async def give_back(self, single: httpx2.AsyncHTTPTransport, *, usable: bool) -> None:
-        """Take back a connection after its request."""
+        """Return a connection after its request."""
         if usable and len(self._idle) < self._most_idle:
             self._idle.append(single)
             return
@@ -335,7 +337,7 @@ class Connections(httpx2.AsyncBaseTransport):
         await asyncio.shield(closing)
 
     async def aclose(self) -> None:
-        """Close the idle connections; those in use close when their answers do."""
+        """Close the idle connections; busy ones close when their answers end."""
         self._most_idle = 0
         while self._idle:
             await self._idle.pop().aclose()

@@ -50,8 +50,8 @@ class EmbeddingModelUnavailable(Exception):
 class MiniLmEmbedder:
     """The embedded English model (an `Embedder` of `knowledge/embedder.py`).
 
-    It has one session and its own thread: concurrent callers of `embed` queue, which on few cores is faster than
-    competing. A text is cut after 254 tokens; for longer texts, make windows with `token_offsets`.
+    It has one session and one thread: concurrent callers of `embed` queue, which is faster on few cores than
+    competing for them. A text is cut after 254 tokens; for longer texts, make windows with `token_offsets`.
     """
 
     def __init__(self, session: ort.InferenceSession, tokenizer_json: str, name: str) -> None:

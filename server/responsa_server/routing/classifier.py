@@ -25,7 +25,7 @@ Float = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
 DIMENSIONS: Final = 4096
-"""The dimensions of the hashed space. Twice as many change the accuracy by less than its error."""
+"""The dimensions of the hashed space. Twice as many dimensions change the accuracy by less than its error."""
 
 MOST_CHARACTERS: Final = 2000
 """The number of characters of a message that are read: more would only take time, because the intent shows early."""

@@ -162,7 +162,7 @@ def _arrays(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         infos = archive.infolist()
         if sorted(info.filename for info in infos) != sorted(f"{name}.npy" for name in _NAMES):
-            raise ClassifierBroken("Its arrays are others than a classifier's.")
+            raise ClassifierBroken("Its arrays are not those of a classifier.")
         # Written uncompressed, so its unpacked size is at most the file's size.
         if any(info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data) for info in infos):
             raise ClassifierBroken("It is compressed, or claims to be larger than it is.")

@@ -167,7 +167,7 @@ class LibraryEvidence:
         try:
             vectors = dict(zip(texts, np.asarray(await self._embedder.embed(texts)), strict=True))
         except Exception:
-            # The words decide nearly as well, so the kind of failure does not matter.
+            # The words decide nearly as well as the vectors, so the kind of failure does not matter.
             _LOG.warning("claims could not be embedded; words alone decide", exc_info=True)
             return {}
         return {(one, other): float(vectors[one] @ vectors[other]) for one, other in pairs}

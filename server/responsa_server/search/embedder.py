@@ -46,7 +46,7 @@ class Embedder(Protocol):
         ...
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        """As `embed_sync`, off the event loop."""
+        """Like `embed_sync`, off the event loop."""
         ...
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:

@@ -30,7 +30,7 @@ FORM_WEIGHT: Final = 0.15
 
 
 class AnswerForm(StrEnum):
-    """The form that an answer must have, as far as the question's words show."""
+    """The form that an answer must have, if the question's words show it."""
 
     NUMBER = "number"
     DATE = "date"
@@ -181,7 +181,7 @@ class ParsedQuestion:
     _shares: dict[int, float] = field(default_factory=dict[int, float])
 
     def mask(self, terms: frozenset[str]) -> int:
-        """The content terms among these, one bit each."""
+        """A mask of the content terms among these, with one bit for each."""
         found = 0
         for term in self._content & terms:
             found |= self._bits[term]

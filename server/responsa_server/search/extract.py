@@ -225,8 +225,8 @@ class Extractor:
         """At most `most` sentences of the best passages that answer the question.
 
         retrieval: of the question, or of rewritings of it; each passage is judged by the string that found it. The last string is the question as it
-        was asked: when an answer comes from a rewriting, words of the question must be near it too. When there were expansions, the answer is the one
-        without them, unless the one with them has more support.
+        was asked: when an answer comes from a rewriting, words of the question must be near it too. If there
+        were expansions, the answer without them is used, unless the answer with them has more support.
         """
         questions = [
             read_question(text, weights, language, self._analyzer)

@@ -57,7 +57,7 @@ class ScoredPassage:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """The passages that a search found, best first, and how its strings were read.
+    """The passages that a search found, best first, and the analysis of its strings.
 
     terms: the searched strings, those of the question last; weights and languages: one for each of them.
     text_only: vectors should have been used, but were not available. expansions: how many of the first

@@ -1,7 +1,8 @@
 """How well a passage fits a question, from 0 to 1: pure functions.
 
 Lexical: BM25 (Robertson and Zaragoza 2009, doi:10.1561/1500000019) over the greatest value that the question's terms could
-reach. Vector: the best cosine of a piece or title, and half as much the best of a window, over their sum. Both are absolute,
+reach. Vector: the best cosine of a piece or title, plus half the best cosine of a window, divided by the sum
+of the weights. Both are absolute,
 not scaled by the other passages found, so that a score means the same in every search and a threshold makes sense; ranking
 by their sum was also better than by min-max or reciprocal ranks wherever it was measured (docs/retrieval.md).
 """
@@ -90,7 +91,7 @@ def weigh(terms: Sequence[str], statistics: TermStatistics) -> Weights:
 def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> int:
     """How many of the terms, rarest first, select passages: as many as match at most `most` passages, or until they match `enough`.
 
-    Common terms match much of a large collection and decide little, so they only rank the passages that rare terms select.
+    Common terms match a large part of a collection and are not decisive, so they only rank the passages that rare terms select.
     """
     seen = 0
     for place, frequency in enumerate(frequencies):

@@ -27,8 +27,8 @@ _PATIENCE_SECONDS: Final = 5.0
 _BEATS_A_HEARTBEAT: Final = 15
 _FOLLOWS_SECONDS: Final = 5.0
 FOLLOWED_FOR_SECONDS: Final = 10.0
-# Disconnected followers return over as many seconds as there are thousands of them, so that they do not all
-# return at once.
+# Disconnected followers return over one second for each thousand of them, so that they do not all return at
+# once.
 _RECONNECT_SECONDS_A_FOLLOWER: Final = 0.001
 _LONGEST_RECONNECT_SECONDS: Final = 2.0
 

@@ -177,7 +177,7 @@ def build(content: Content, context: BuildContext) -> Built:
         unpriced = [name for name in content.chain if models.price(name) is None]
         made = plan(config, parts, prompts, context.kinds)
         return Built(content, config, made, trained, unpriced if config.limits.cost_micros else ())
-    except KeyError as error:  # a model, or a kind of another release
+    except KeyError as error:  # a model, or a kind of node, of another release
         problem = Problem(AGENT_FILE, f"cannot run on this server: {str(error.args[0]).rstrip('.')}")
         raise BuildFailed(list(_missing_models(content, models)) or [problem]) from error
     except ValidationError as error:

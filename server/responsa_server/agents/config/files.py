@@ -225,7 +225,7 @@ def agents_in(folder: Path) -> Iterator[Path]:
 _STILL_NS: Final = 100_000_000
 
 Fingerprint = Sequence[tuple[str, int, int, int, int]]
-"""For each file that counts: its path in the folder, mtime and ctime in nanoseconds, size in bytes, and inode."""
+"""For each relevant file: its path in the folder, mtime and ctime in nanoseconds, size in bytes, and inode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +281,7 @@ class _Scan:
 
 
 class AgentScanner:
-    """Reads the agents whose files have changed. Its methods block. One for a process, used by one thread at a time."""
+    """Reads the agents whose files have changed. Its methods block. Each process has one, for one thread at a time."""
 
     def __init__(self, folders: Folders, surroundings: Surroundings, defaults: Defaults) -> None:
         self._folders = folders

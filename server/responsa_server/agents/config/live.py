@@ -44,7 +44,7 @@ _MOST_SHOWN: Final = 3
 
 
 class AgentsBroken(Exception):
-    """The server cannot start without the agents that `problems` are about."""
+    """The server cannot start without agents that `problems` reports."""
 
     def __init__(self, problems: Sequence[Reloaded]) -> None:
         self.problems = problems
@@ -178,7 +178,9 @@ class LiveAgents:
         return found
 
     async def version(self, identity: str, number: int) -> Agent:
-        """One version of an agent that serves; an older one is loaded from the database and stays in memory like any other. Raises NotFound, Unavailable."""
+        """One version of an agent in service; an older one is loaded from the database and stays in memory
+        like any other. Raises NotFound, Unavailable.
+        """
         self.named(identity)
         name = names.agent_version(identity, number)
         if name not in self._snapshot.versions:

@@ -20,7 +20,7 @@ from responsa_server.domain.teachers import Teachers
 from responsa_server.domain.turns import Question
 
 MOST_CHOICES: Final = 200
-"""The most records that a schema lists. A caller with more names one by its id."""
+"""The most records that a schema lists. A caller with more records names one by its id."""
 _PATH: Final = "options.parameters"
 _MOST_VIOLATIONS: Final = 16
 _MOST_SHOWN: Final = 64

@@ -10,7 +10,7 @@ from responsa_server.agents.engine.prompts import FenceFilter
 from responsa_server.domain.events import MAX_ANSWER_BYTES, MAX_DELTA_BYTES, Delta
 
 _MOST_READ: Final = 4 * MAX_ANSWER_BYTES
-"""The most characters to read from a model. Marks and white space count here, but not towards the size of the answer."""
+"""The most characters to read from a model. Marks and white space count here, but not in the size of the answer."""
 
 
 class AnswerWriter:
@@ -90,7 +90,7 @@ class AnswerWriter:
 
 
 def _fitting(text: str, most_bytes: int) -> str:
-    """The longest prefix of whole characters that fits into the number of bytes."""
+    """The longest prefix with whole characters that fits into the number of bytes."""
     data = text.encode()
     return text if len(data) <= most_bytes else data[:most_bytes].decode(errors="ignore")
 

@@ -218,7 +218,7 @@ class _Spending:
         """The provider reports the cost of the call so far."""
         self._run.spend(usage - self.counted)
         self._begun = self._reported = True
-        # Some report it together with text that it includes, others before there is any text.
+        # Some report it together with text that it includes, others before any text.
         self._covered = usage.output_tokens > self._reported_output
         self._reported_output = usage.output_tokens
         self._known, self._read, self._pieces = usage, 0, 0
@@ -425,7 +425,7 @@ def _object(text: str) -> Any:
 
 
 def _unfenced(value: object, mark: str) -> object:
-    """A JSON value without marks in its texts. Marks may have been escaped in the JSON."""
+    """A JSON value without marks in its texts. Marks may be escaped in the JSON."""
     if isinstance(value, str):
         return unfenced(value, mark)
     if isinstance(value, dict):

@@ -278,7 +278,7 @@ class MarkFilter:
 
     def _hold(self, one: str, state: _Held, out: list[str]) -> None:
         if len(self._held) == MOST_HELD:
-            # The space is passed on, so that the mark can be held.
+            # The space is passed on; then the mark can be held back.
             if not self._held.startswith(" "):
                 self._release(out)
                 self._begin(one, out)
@@ -311,7 +311,7 @@ class MarkFilter:
 
 
 _MOST_LINES_BACK: Final = 8
-"""How many sentences without words may stand between a mark and the sentence that it is for."""
+"""How many sentences without words may stand between a mark and its sentence."""
 _LEAD: Final = re.compile(r"(?:[\s,;:.)|–—]|>|#{1,6}\s|[-*+•]\s|\d{1,3}[.)]\s)*")
 """The characters before a claim's first word: white space, the signs of lists and headings, the end of the previous clause."""
 
@@ -359,8 +359,8 @@ class Claimed:
 def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
     """The claims of the marks in the order of the text, each pair of sentence and passage once.
 
-    A mark is for the sentence that ends at it or contains it, up to the mark. If a sentence has several marks, each is for the text since the previous one;
-    adjacent marks are for the same text.
+    A mark belongs to the sentence that ends at it or contains it, up to the mark. If a sentence has several
+    marks, each belongs to the text since the previous one; adjacent marks belong to the same text.
     """
     data = text.encode()
     found = dict[tuple[int, int, int], Claimed]()
@@ -381,7 +381,9 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
 
 
 def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int) -> ByteRange | None:
-    """The part of the last sentence with a word that a mark at `offset` is for: from the previous mark, if that is in the sentence. None without a word."""
+    """The part of the last sentence with a word that belongs to a mark at `offset`: it begins at the previous
+    mark, if that is in the sentence. None without a word.
+    """
     for sentence in reversed(sentences):
         end = min(sentence.end, offset)
         start = before if sentence.start < before < end else sentence.start

@@ -47,7 +47,7 @@ def fixed(when: WhenTable | None, *, model: bool) -> bool | None:
 
 
 def demanded(when: WhenTable | None) -> frozenset[str]:
-    """The fields, up to their first dot, that exist wherever the condition holds."""
+    """The fields, up to their first dot, that must exist if the condition holds."""
     if when is None or when.model is not None:
         return frozenset()
     if when.field is not None:

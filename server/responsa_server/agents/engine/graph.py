@@ -143,7 +143,8 @@ _Compiled = CompiledStateGraph[GraphState, _Walk, GraphState, GraphState]
 class Graph:
     """A plan, compiled once for all runs. Raises PlanError.
 
-    The state is a single value for LangGraph, and each node returns a new one. Kept key by key, it would be split and joined around every node and edge.
+    The state is a single value for LangGraph, and each node returns a new one. With one LangGraph channel per
+    key, it would be split and joined around every node and edge.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -406,7 +407,7 @@ def plan(
             targets = _targets(ways)
             replacing = {target: kinds[config.nodes[target].kind].replaces_model for target in targets}
             named = {target: one for target, one in replacing.items() if one is not None}
-            # The kind of a node that replaces the model says more than “extractive”.
+            # The kind of a node that replaces the model is more precise than “extractive”.
             named = named if kind is FallbackKind.EXTRACTIVE else {}
             detours[name] = Detour(kind, targets, _choice(ways, model=model), _limits(ways), named)
     routes = [
@@ -452,7 +453,7 @@ def _route(name: str, edges: Sequence[EdgeTable], *, model: bool) -> Route:
     targets = _targets(edges)
     if len(targets) == 1 and not limits:
         return Route(name, targets)
-    # The check makes sure that the last edge always fits, so there always is a choice.
+    # The check makes sure that the last edge always matches, so some edge is always chosen.
     return Route(name, targets, cast("Callable[[GraphState], str]", _choice(edges, model=model)), limits)
 
 

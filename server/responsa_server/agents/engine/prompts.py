@@ -25,7 +25,7 @@ from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.models import Place, PromptMessage, Role
 
 MOST_FENCE: Final = 64
-"""The most characters of a mark without its brackets, and so the most that are held back while they may still become a mark."""
+"""The most characters of a mark without its brackets; at most this many are held back while they may still become a mark."""
 
 _OPEN: Final = "⟦"
 _BODY: Final = re.compile(rf"[^⟦⟧\n]{{0,{MOST_FENCE}}}")
@@ -99,7 +99,7 @@ class FenceFilter:
         return self._cleaned(self._held, ended=True)
 
     def _plain(self, text: str) -> bool:
-        """Whether no mark and no number begins in a piece, as in nearly all."""
+        """Whether the piece begins no mark and no number, which is the usual case."""
         return _OPEN not in text and self._second not in text and text[-1] != self._first
 
     def _cleaned(self, text: str, *, ended: bool) -> str:
@@ -129,7 +129,9 @@ class FenceFilter:
         return "".join(out)
 
     def _next(self, text: str, place: int) -> tuple[int, bool]:
-        """Where the next mark or number may begin, the text's end without one; and whether it is a number, or the beginning of one."""
+        """The position where the next mark or number may begin, the text's end without one; and whether it is
+        a number, or the beginning of one.
+        """
         opened = text.find(_OPEN, place)
         opened = len(text) if opened < 0 else opened
         number = text.find(self._mark, place, opened)
@@ -445,7 +447,7 @@ class PromptSet:
 
 
 def _unfit(part: _Part, text: str, partials: Mapping[str, Partial]) -> PromptError | None:
-    """An error that the engine would report only when it renders the template."""
+    """An error that the engine would otherwise report only when it renders the template."""
     at = partial(_line, part, text)
     if foreign := _FOREIGN.search(text):
         return PromptError(

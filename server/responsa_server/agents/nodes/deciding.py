@@ -106,7 +106,7 @@ def choice(shape: type[Answer], field: str, labels: Sequence[str]) -> Shape[Answ
 
 
 def few(examples: Sequence[Example]) -> Sequence[Mapping[str, str]]:
-    """The first examples of each label, for a prompt. They are trusted, as a part of the agent."""
+    """The first examples of each label, for a prompt. The examples are trusted, because they are part of the agent."""
     shown: dict[str, list[str]] = {}
     for one in examples:
         texts = shown.setdefault(OUT_OF_SCOPE if one.label in NO_INTENT else one.label, [])
@@ -331,7 +331,7 @@ class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
 async def need(
     question: str, history: Sequence[Said], classifier: IntentClassifier | None = None
 ) -> NeedOutput:
-    """The decision without a model. A message unlike all examples is searched for, since a document may be about it."""
+    """The decision without a model. For a message unlike all examples, the documents are searched, because one of them may be about it."""
     follow_up = refers_back(question, history)
     if classifier is None:
         return NeedOutput(needs_retrieval=follow_up or content_words(question) > 0, follow_up=follow_up)
@@ -354,7 +354,7 @@ class ConditionModel(NodeModel):
 
 
 class Condition(Node[ConditionModel, ConditionModel]):
-    """Does nothing. It stands where edges meet, or where one of them is chosen."""
+    """Does nothing. The node connects several edges, or chooses one of them."""
 
     name = "condition"
     input_model = ConditionModel

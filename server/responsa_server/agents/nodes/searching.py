@@ -127,7 +127,7 @@ class Expanded(NodeModel):
 
 
 class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
-    """Asks a model for other wordings. Without one, or after its failure, only the question is searched for."""
+    """Asks a model for other wordings. Without a model, or after its failure, only the question itself is searched."""
 
     name = "expand"
     input_model = QueryExpanderInput
@@ -141,7 +141,7 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
         self.calls_model = asker is not None
 
     async def process(self, given: QueryExpanderInput, run: Run) -> QueryExpanderOutput:
-        """Expand. Wordings beyond the number, or too long, are dropped."""
+        """Expand. Wordings that are too long, or exceed the number, are dropped."""
         if self._asker is None:
             return QueryExpanderOutput(expansions=())
         question = given.standalone_question or given.question
@@ -236,9 +236,9 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
 
 
 def wordings(given: RetrieveInput) -> tuple[str, ...]:
-    """The wordings of the question to search for, without expansions. Passages that other wordings find must resemble the last one.
+    """The wordings of the question to search for, without expansions. Passages found by other wordings must resemble the last wording.
 
-    A short question without a pronoun may be a new one rather than a follow-up, so it is searched for as it was asked, too.
+    A short question without a pronoun may be a new question and not a follow-up, so the original wording is searched, too.
     """
     if given.standalone_question and not points_back(given.question):
         return (given.standalone_question, given.question)

@@ -119,7 +119,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
             WITHOUT_MODEL: MODEL_AWAY if self._has_model else NO_MODEL,
             "question": given.standalone_question or given.question,
             "title": titles[0] if titles else "",
-            # Exactly as in their documents, since they are cited.
+            # The quotes are exactly as in their documents, because they are cited.
             "quotes": tuple({"text": one.text, "number": number} for number, one in enumerate(quotes, 1)),
             "tags": tuple(tag for one in titles[:_MOST_TAGS] if (tag := _tag(one))),
         }

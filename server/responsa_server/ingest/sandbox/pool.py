@@ -182,7 +182,7 @@ class ParserPool:
                     f"Parsing this document takes longer than {limits.wall_seconds:g} seconds."
                 ) from None
             finally:
-                # On cancellation too: no process outlives its call.
+                # This also runs on cancellation: no process outlives its call.
                 await zygote.finish(job.job, ended)
         finally:
             os.close(reading)
@@ -257,7 +257,8 @@ def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnava
             f"Parsing this document takes more than {limits.cpu_seconds} seconds of processor time."
         )
     if code in (EXIT_OUT_OF_MEMORY, -signal.SIGKILL):
-        # The server did not send this signal: it was the hard processor limit, or the kernel was short of memory.
+        # The server did not send this signal: the cause is the hard processor limit, or a lack of memory in
+        # the kernel.
         return rejections.parser_limit("Parsing this document takes more time or memory than is allowed.")
     if code == -signal.SIGSYS:
         return rejections.access_refused()

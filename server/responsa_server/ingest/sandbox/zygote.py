@@ -169,7 +169,7 @@ def _confine(job: ParseJob, source: int, target: int, bounds: Confinement) -> No
     confinement.drop_privileges()
     confinement.prctl(confinement.PR_SET_NO_NEW_PRIVS, 1)
     confinement.prctl(confinement.PR_SET_DUMPABLE, 0)
-    # After any change of user, which clears this setting.
+    # It runs after any change of user, because that clears this setting.
     confinement.prctl(confinement.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != bounds.zygote_pid:
         os._exit(EXIT_UNCONFINED)

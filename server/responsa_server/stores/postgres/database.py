@@ -66,7 +66,8 @@ _WRITER = (
 # The errors of a session that the server has ended for being slow; psycopg does not count them as
 # operational.
 _ENDED: Final = (errors.TransactionTimeout, errors.IdleInTransactionSessionTimeout)
-# A server that vanished without a word (half-open connection) answers no statement_timeout: over TCP the kernel gives up a little after it.
+# A server that vanishes silently (half-open connection) does not answer a statement_timeout: over TCP the
+# kernel gives up a little after that time.
 _TCP: Final[Mapping[str, str]] = {
     "connect_timeout": "5",
     "keepalives_idle": "15",
@@ -427,7 +428,7 @@ def _milliseconds(seconds: float) -> int:
 class Gathered(Generic[Key, Item, Result]):
     """One write at a time for each key, with all items that wait for it. An item does not wait for others: a single item is written at once.
 
-    A write that has begun goes on when its caller is cancelled.
+    A write that has begun continues when its caller is cancelled.
     """
 
     def __init__(

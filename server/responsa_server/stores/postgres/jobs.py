@@ -1,7 +1,8 @@
 """The job queue: procrastinate in the schema `procrastinate`. responsa_app puts jobs in, responsa_log runs them.
 
-A job is a kind, a tenant's id and one other id. procrastinate has no fencing and does not retry stalled jobs by itself: the work checks by
-its own epoch that it still owns the operation, and `run` hands out again the jobs that a lost worker left.
+A job is a kind, a tenant's id and one other id. procrastinate has no fencing and does not retry stalled jobs
+by itself: the work checks by its own epoch that it still owns the operation, and `run` assigns the jobs of
+lost workers again.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from responsa_server.agents.engine.node import BY, DEFAULT, Names, NodeOptions
 from responsa_server.agents.engine.state import ENGINE_KEYS, TASK_KEYS
 
 CHOICE: Final = "choice"
-"""The input of a node whose value chooses among its prompts."""
+"""The input of a node that chooses among its prompts."""
 _ANY: Final = types.MappingProxyType(dict.fromkeys((*TASK_KEYS, REFERS_BACK), Any))
 """The fields that conditions may test although no node writes them."""
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -245,7 +245,9 @@ class Flow:
                 )
 
     def _implied(self, field: str, above: frozenset[str] = frozenset()) -> frozenset[str]:
-        """The fields that exist wherever a field does: what each of its writers writes and had to read. Fields are never removed from the state."""
+        """The fields that exist wherever a given field exists: the fields that each of its writers writes and
+        requires. Fields are never removed from the state.
+        """
         each: list[frozenset[str]] = []
         for node in self._nodes.values():
             if field in node.outputs and node.name not in above:
@@ -297,11 +299,12 @@ class Flow:
         streaming = [node for node in self._nodes.values() if node.streams]
         for first in streaming:
             for second in streaming:
-                # A node that reads the text continues it, unless it repeats the text, or the text is elsewhere.
+                # A node that reads the text continues it, unless it repeats the text, or the text is in
+                # another field.
                 reads = any(one.key == "text" for one in second.inputs)
                 if reads and "text" in first.outputs and not second.kind.repeats_text:
                     continue
-                # On its fallback edge the first one has sent nothing.
+                # If the turn took its fallback edge, the first one has sent nothing.
                 taken = path(
                     self._edges,
                     first.name,
@@ -315,7 +318,7 @@ class Flow:
                     )
 
     def _streamed_and_refused(self) -> Iterator[Problem]:
-        """Refusals after an answer was sent. After a later node's failure a refusal is better than nothing."""
+        """Refusals after an answer was sent. After a later node's failure, a refusal is better than no answer."""
         for first in self._nodes.values():
             for second in self._nodes.values() if first.streams else ():
                 taken = path(self._edges, first.name, {second.name}, lambda edge: edge.on is not None)
@@ -366,14 +369,14 @@ class Flow:
                     "the turn would end here before any node has written an answer or a refusal",
                 )
         for name, node in self._nodes.items():
-            # On a fallback edge the node itself has written nothing.
+            # If the turn took a fallback edge, the node itself has written nothing.
             bare = any(edge.target == FINISH and not provides(edge) for edge in self._edges[name])
             if not bare and (_ended(node.outputs) or not self._is_end(name)):
                 continue
             if (taken := path(self._edges, BEGIN, {name}, provides)) is None:
                 continue
             before = [one for one in self._nodes.values() if name in beyond(self._edges, one.name)]
-            # A path says more than “no node” if another path does end correctly.
+            # The path is more informative than “no node” if another path does end correctly.
             which = (
                 f"the path {' → '.join(taken)}" if any(_ended(one.outputs) for one in before) else "the way"
             )

@@ -21,14 +21,14 @@ Edges = Mapping[str, Sequence[EdgeTable]]
 
 
 def shape(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
-    """Problems of the edges, and, if each leads somewhere, of the graph that they make."""
+    """Problems of the edges, and, if each edge leads to an existing node, of the graph that they make."""
     wrong = [*_names(config), *_start(config)]
     yield from wrong
     yield from _detours(config, surroundings)
     if not wrong:
         untaken = [*_untaken_start(config), *_order(config)]
         yield from untaken
-        # After an edge that no turn takes, every node would be reported for the same reason.
+        # Not strict after other findings: else every node after an edge that no turn takes would be reported, too.
         yield from _unreachable(config, strict=not untaken)
     yield from _cycles(config)
 
@@ -131,7 +131,7 @@ def _untaken_start(config: AgentConfig) -> Iterator[Problem]:
 
 
 def _order(config: AgentConfig) -> Iterator[Problem]:
-    """A node's last edge must always be taken if it is reached, and no earlier edge may always be taken."""
+    """A node's last edge must always match, and no other edge of the node may always match."""
     for name in config.nodes:
         edges = _numbered(config, name)
         for number, (place, edge) in enumerate(edges, 1):

@@ -112,7 +112,7 @@ def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]
 
 
 def _suggested_model(name: str, surroundings: Surroundings) -> str:
-    """The same model of a provider with a similar name, or a model with a similar name."""
+    """The same model of a provider with a similar name, or a similarly named model of the same provider."""
     provider, _, model = name.partition(":")
     close = closest(provider, surroundings.providers) if provider not in surroundings.providers else ""
     return f"{close}:{model}" if close and model else closest(name, surroundings.suggested_models)
