@@ -84,7 +84,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     """The scheduler of `--dist loadfile`, with these groups instead of files, in this order."""
     if config.getoption("dist") != "loadfile":
         return None
-    # Sorted by the number of tests, a file with one test that takes minutes would be last.
+    # If groups were sorted by the number of tests, a file with one test that takes minutes would be last.
     config.option.loadscopereorder = False
     return _Groups(config, log)
 

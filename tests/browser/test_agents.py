@@ -50,7 +50,7 @@ async def test_the_tutor_is_asked_as_a_teacher_and_answers_with_citations(person
     await expect(tab.page.get_by_label("Level")).to_have_value("1")  # the default: intermediate
     await expect(tab.page.get_by_text("Asking tutor")).to_be_visible()
 
-    # Without a teacher, the page shows an error and sends nothing.
+    # Without a teacher, the page shows an error and does not send the question.
     await tab.send(WHO_BUILT)
     await expect(teachers).to_be_focused()
     await expect(teachers).to_have_attribute("aria-invalid", "true")
@@ -78,7 +78,7 @@ async def test_a_conversation_goes_on_with_the_agent_and_parameters_it_was_asked
     await first.page.get_by_label("Level").select_option(label="advanced")
     await first.ask(WHO_BUILT)
 
-    # Another tab does not have this tab's choice.
+    # This tab's choice does not affect another tab.
     tab = await person.open(first.page.context, person.url)
     await expect(tab.agent.locator("option:checked")).to_have_text("Responsa")
     await tab.page.get_by_role("navigation", name="Conversations").get_by_role("link").nth(1).click()

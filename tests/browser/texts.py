@@ -22,7 +22,7 @@ RYE_BREAD = "How long does the rye bread of the Brunmåla bakery rest?"
 
 UNANSWERABLE = "Which football club won the championship of Patagonia in 1998?"
 
-# Every piece of it would have an effect if it became markup.
+# Every piece of this text would have an effect if the page treated it as markup.
 HOSTILE = """# Notes on <img src=x onerror=alert(1)>
 
 The Vexholm ferry <script>globalThis.pwned = true</script> costs 12 crowns, <img src="https://tracker.invalid/p.png" onerror="globalThis.pwned = true"> and

@@ -1,4 +1,6 @@
-"""Runs every case over every transport: the responses are as expected and the same everywhere, and failures leave nothing behind."""
+"""Runs every case over every transport: the responses are as expected and the same everywhere, and failed
+calls leave no rows or files behind.
+"""
 
 from __future__ import annotations
 

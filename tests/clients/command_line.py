@@ -34,7 +34,7 @@ class CommandLine:
     folder: Path
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The environment of a command; "" takes a variable away."""
+        """The environment of a command; the value "" removes a variable."""
         passed = {name: value for name, value in os.environ.items() if not name.startswith("RESPONSA_")}
         passed |= {"RESPONSA_HOME": str(self.folder / "home"), "RESPONSA_PORT": str(self.server.port)}
         passed |= {"RESPONSA_API_KEY": KEY, "PYTHONPATH": os.pathsep.join(sys.path), **more}

@@ -52,8 +52,8 @@ async def test_parameters_and_limits_travel_with_every_way_to_ask(server: Script
         asked, plain = server.requests[path]
         assert json_format.MessageToDict(asked.options.parameters) == PARAMETERS
         assert (asked.agent, asked.options.max_cost_usd_micros) == ("agents/tutor", 2_100)
-        # Parameters that are not given are not sent, so the question equals one from before there were
-        # parameters.
+        # Parameters that are not given are not sent, so the question equals a question from before parameters
+        # existed.
         assert not plain.options.HasField("parameters")
 
 
@@ -160,7 +160,7 @@ def test_an_end_tells_who_answered_and_what_it_cost() -> None:
     event.failed.fallbacks.append(fell)
     assert (outcome(event).text, outcome(event).cost_usd_micros) == ("The worker was lost.", 2_100)
     assert list(outcome(event).fallbacks) == [fell]
-    # The turn itself has the cost of a cancelled turn; a running turn has no outcome.
+    # Only the turn itself contains the cost of a cancelled turn; a running turn has no outcome.
     ended = turn_pb2.Turn(
         terminal_event=turn_pb2.TurnEvent(seq=3, cancelled=turn_pb2.TurnCancelled()), usage=usage
     )

@@ -63,7 +63,7 @@ async def test_samples_are_loaded_once_however_often(
     assert done.out == (
         "mine: 2 documents: 2 new, 0 changed, 0 unchanged, 0 failed, in collection theirs; 2 teachers: 2 new, 0 existing\n"
     )
-    # The agent names the collection, and keys are paths relative to the corpus folder.
+    # The agent names the collection, and the keys are paths relative to the corpus folder.
     assert library.keys("collections/theirs") == ["one.md", "parts/two.txt"]
     first = served.teachers["teachers/11111111-1111-4111-8111-111111111111"]
     assert (first.display_name, first.persona) == ("Ms One", "You are the first.")
@@ -109,7 +109,7 @@ async def test_all_samples_are_those_of_agents_that_the_server_has(
     shipped = read(SHIPPED_AGENTS / "tutor")
     assert library.keys("collections/tutor") == [one.key for one in shipped.documents]
     assert len(served.teachers) == len(shipped.teachers) + 2
-    # If the option names it, it is an error.
+    # If the option names such an agent, the command fails.
     done = await responsa("samples", "load", "chat")
     assert done.code == 2
     assert "Known: default, tutor, mine." in done.err

@@ -32,14 +32,12 @@ class Terminal:
     def __init__(self, responsa: CommandLine, *arguments: str) -> None:
         self._screen, terminal = os.openpty()
         os.set_blocking(self._screen, False)
-        self._process = (
-            subprocess.Popen(  # the loop watches the screen; the process is waited for in a thread
-                [sys.executable, "-c", _LISTENING, *arguments],
-                env={**responsa.environment(), "TERM": "xterm", "COLUMNS": "100"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=terminal,
-            )
+        self._process = subprocess.Popen(  # the loop watches the screen; a thread waits for the process
+            [sys.executable, "-c", _LISTENING, *arguments],
+            env={**responsa.environment(), "TERM": "xterm", "COLUMNS": "100"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=terminal,
         )
         os.close(terminal)
         self.text = ""

@@ -1,7 +1,6 @@
 """The annotations for OpenAPI documents and generated clients: all are present, and each agrees with the contract.
 
-The test finds the places that need an annotation without the annotations: by the methods, by the rules, and
-by the forms of names in comments.
+The test does not use the annotations to find the places that need one: it uses the methods, the rules, and the forms of names in comments.
 """
 
 from __future__ import annotations
@@ -92,7 +91,7 @@ def comments(file: FileDescriptorProto) -> dict[tuple[int, ...], str]:
 
 
 def forms(files: FileDescriptorSet) -> Iterator[tuple[str, FieldDescriptorProto, set[tuple[str, bool]]]]:
-    """The fields that hold names, with the forms in their comments: the plural, and whether the name is a version's."""
+    """The fields that hold names, with the forms in their comments: the plural, and whether it is a version's name."""
     for file in ours(files):
         found = comments(file)
         for number, message in enumerate(file.message_type):

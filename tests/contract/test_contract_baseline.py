@@ -102,7 +102,9 @@ def rules(files: FileDescriptorSet) -> dict[str, dict[str, object]]:
 
 
 def broken(before: FileDescriptorSet, after: FileDescriptorSet) -> list[str]:
-    """Bindings and valid requests of the first contract that the second lacks; and removed rules, because clients may rely on those too."""
+    """Bindings and valid requests of the first contract that the second lacks; also removed rules, because
+    clients may rely on them, too.
+    """
     found: list[str] = []
     new_bindings, new_rules = bindings(after), rules(after)
     for method, bound in bindings(before).items():

@@ -42,7 +42,7 @@ def identity(database: Database) -> Identity:
 
 
 async def person(identity: Identity, tenant: str = "acme", role: Role = Role.USER) -> tuple[Principal, str]:
-    """A user of the tenant, which is made when it is missing, and the secret of a key."""
+    """A user of the tenant, which is created if it is missing, and the secret of a key."""
     with contextlib.suppress(AlreadyExists):
         await identity.create_tenant(tenant, tenant)
     user = await identity.create_user(tenant, "Ann", "", role)

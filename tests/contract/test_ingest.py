@@ -195,7 +195,8 @@ async def test_whoever_holds_a_stale_epoch_writes_nothing(house: House, people: 
     with pytest.raises(OwnershipLost):
         await house.ingestions.fail(stale.claim, error)
     assert house.ask("SELECT epoch, stage, passages_total FROM responsa.operation") == before
-    # A third worker takes it over; the second one, awake again, finds that it has lost it.
+    # A third worker takes it over; the second worker continues later and finds that it has lost the
+    # operation.
     await house.ingest().run("acme", operation.id)
     gate.opened.set()
     with pytest.raises(OwnershipLost):

@@ -456,7 +456,7 @@ async def test_a_hint_has_the_others_read_their_files(town: Town, folder: Folder
             await heard.wait()
         async with asyncio.timeout(20):
             while there.snapshot is before:
-                await asyncio.to_thread(lambda: None)  # the other one's reload runs on this loop
+                await asyncio.to_thread(lambda: None)  # the other process's reload runs on this loop
         assert await said(there.named("own")) == "One."
 
 

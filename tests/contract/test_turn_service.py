@@ -66,7 +66,8 @@ async def test_a_question_is_answered_and_followed_to_its_end(house: House, peop
         assert events[0]["created"] is True
         turn = await turns.wait(people.ann, accepted.turn_id)
         assert (turn.state, turn.usage, turn.question) == (TurnState.ANSWERED, Usage(5), RIVER)
-        # A late follower gets the same events; at the end the stream is empty, and beyond it resuming fails.
+        # A late follower gets the same events; after the last seq the stream is empty, and resuming beyond it
+        # fails.
         assert events_of(await followed(turns, people.ann, accepted.turn_id)) == events
         assert await followed(turns, people.ann, accepted.turn_id, 6) == []
         with pytest.raises(InvalidRequest) as caught:

@@ -1,4 +1,4 @@
-"""The query plans of the statements that run all the time: they read few rows however many turns there are.
+"""The query plans of the most frequent statements: they read few rows however many turns there are.
 
 The tests examine stored plans, those of prepared statements: made on empty tables, and made again under load.
 """
@@ -93,7 +93,9 @@ async def kept(connection: Connection) -> Mapping[str, str]:
 
 
 async def use(store: PostgresTurnStore, people: People) -> None:
-    """Run every statement that keeps its plan, often enough for it to be prepared. Statements with several steps, or seldom used, are planned each time."""
+    """Run every statement that keeps its plan, often enough for it to be prepared. Statements that have
+    several steps, or run seldom, are planned each time.
+    """
     for _ in range(7):
         new, other = new_turn(request_id=uuid7()), new_turn()
         for turn in (new, other):
@@ -132,11 +134,11 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
             for index, table in _INDEX.findall(plan):
                 assert index in _NARROW[table], f"{statement}\n{plan}"
             assert not re.search(r"Seq Scan", plan), f"{statement}\n{plan}"
-            # Statements that look for work read small indexes on open turns.
+            # Statements that search for work read small indexes on open turns.
             assert not _WHOLE.search(plan) or "turn_active" in plan or "turn_queued" in plan, (
                 f"{statement}\n{plan}"
             )
-            # By a key, not by a column that all rows of a tenant share.
+            # The access uses a key, not a column that all rows of a tenant share.
             assert not re.search(r"Index Cond: \(tenant_id = [^A]*$", plan, re.MULTILINE), (
                 f"{statement}\n{plan}"
             )

@@ -192,7 +192,7 @@ async def test_a_log_that_is_being_read_is_left_for_the_next_time(
     with psycopg.connect(database_urls.superuser) as reader:
         reader.execute("SELECT count(*) FROM responsa.turn_event")
         assert await turn_store.prune(30) == 0
-        # No other session had to wait then, and none waits now.
+        # No other session had to wait then, and no session waits now.
         await turn_store.accept(people.ann, new_turn(), cancelled)
     assert name in weeks(database_urls)
     assert await turn_store.prune(30) == 1

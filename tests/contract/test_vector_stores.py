@@ -330,7 +330,9 @@ async def searched(store: Store, question: str) -> list[str]:
 async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
     house: House, people: People, place: str
 ) -> None:
-    """Until the version is committed, searches use the whole former one, and then the new one; the retry publishes the missing vectors."""
+    """Until the version is committed, searches use the complete former version, and then the new one; the
+    retry publishes the missing vectors.
+    """
     vectors_ = CutVectors()
     store = in_memory(house, vectors_)
     await house.library.create_collection(people.ann, "default", "", Chunking(64, 0))

@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 class Link:
-    """Whether a worker reaches its store. A commit that is sent while it is cut is lost."""
+    """Whether a worker reaches its store. A commit that is sent while the link is cut is lost."""
 
     def __init__(self) -> None:
         self.cut = False

@@ -189,7 +189,7 @@ class Reader:
     def _here(self, text: str) -> str:
         for address in _PORT.findall(text):
             self.places.setdefault(address, f"127.0.0.1:{free_port()}")
-        # The longest first, because one text may begin with another.
+        # The longest text first, because one text may begin with another.
         for shown in sorted(self.places, key=len, reverse=True):
             text = text.replace(shown, self.places[shown])
         return text.replace("/srv/", f"{self.folder}/")

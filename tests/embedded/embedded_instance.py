@@ -108,7 +108,7 @@ def main(home: Path, port: int, flags: set[str]) -> int:
 
     children = [Child(postgres, migrate), Child(redis), Child(server), Child(envoy)]
     if "--llama" in flags:
-        # Here, since its settings need packages that a run as a plain user does not have.
+        # The import is here, because its settings need packages that a run as a plain user does not have.
         from responsa_server.embedded.llama import EmbeddedLlama
         from responsa_server.providers.settings import ModelSettings
 

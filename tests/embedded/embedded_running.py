@@ -137,4 +137,4 @@ class Running:
 
 
 Start = Callable[..., Running]
-"""The type of the fixture `start`: from flags and a port to a Running."""
+"""The type of the fixture `start`: a function from flags and a port to a Running."""

@@ -114,7 +114,7 @@ async def test_it_keeps_to_a_schema(part: EmbeddedLlama) -> None:
 async def test_two_are_answered_at_a_time_and_whoever_leaves_makes_room(part: EmbeddedLlama) -> None:
     async with model_of(part.layout) as model, aclosing(model.stream(ENDLESS)) as first:
         assert isinstance(await anext(first), TextPiece)
-        # While the first answer is being written.
+        # This request is made while the first answer is being written.
         assert isinstance((await answer(model, asking()))[-1], Ended)
         async with aclosing(model.stream(ENDLESS)) as second:
             assert isinstance(await anext(second), TextPiece)

@@ -1,4 +1,4 @@
-"""Run by root, these tests run a second time as a plain user, in a process that gave up root for good; tests whose result cannot differ are left out.
+"""If root runs these tests, they run a second time as a plain user, in a process that gave up root for good; tests whose result cannot differ are left out.
 
 The plain user must reach an interpreter, the packages and this checkout. If one of them lies in a folder that
 only root may enter (an interpreter under /root, a checkout under a 0700 folder), the needed files are linked,

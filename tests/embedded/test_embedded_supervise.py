@@ -130,7 +130,8 @@ def test_kill_9_of_the_supervisor_leaves_no_process(start: Start, home: Path, vi
         running.kill(running.process.pid)
     running.process.wait(60)
     if victims == "both":
-        # The stand-in's worker does not request a signal at its parent's death; a real one does. The kernel signals all other parts.
+        # The stand-in's worker does not request a signal at its parent's death; a real worker does. The
+        # kernel signals all other parts.
         worker.kill()
     running.until_nothing_left()
     busy.close()

@@ -127,10 +127,10 @@ class Replica:
 
 
 class Cluster:
-    """Everything but replicas runs from `start` to `close`. Blocking; its main thread starts everything."""
+    """Everything but replicas runs from `start` to `close`. `start` blocks; its main thread starts everything."""
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
-        """folder: for its home; short, because socket paths are limited. durable: PostgreSQL flushes to the disk."""
+        """folder: for its home; its path must be short, because socket paths are limited. durable: PostgreSQL flushes to the disk."""
         self.layout = Layout.of(folder / "home").prepare()
         self.port = free_port()
         self.front_port = free_port()
@@ -162,7 +162,7 @@ class Cluster:
 
     @property
     def front(self) -> str:
-        """The proxy in front of Envoy, where a campaign runs one."""
+        """The proxy in front of Envoy, if a campaign runs one."""
         return f"127.0.0.1:{self.front_port}"
 
     @property
@@ -361,7 +361,7 @@ class Cluster:
             self.until_healthy(len(self.endpoints.all()))
 
     def dismiss(self, *replicas: Replica) -> None:
-        """Take these out of Envoy's rotation."""
+        """Remove these replicas from Envoy's rotation."""
         for one in replicas:
             self.endpoints.remove(one.name)
 

@@ -1,7 +1,7 @@
 """Runs a campaign's PostgreSQL, Redis and Envoy in a separate process: `python -m tests.faults.parts HOME PORT DURABLE`.
 
 A campaign's process uses gRPC, and such a process must not fork. Orders come as lines `{"part", "do"}` on
-stdin: start, stop, kill (all of its processes at once).
+stdin: start, stop, kill (of all its processes at once).
 Each is answered by a line `{"pid", "error"}`. All parts end with this process, and it ends when its stdin closes.
 """
 

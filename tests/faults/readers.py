@@ -235,7 +235,7 @@ class WebWay:
     """gRPC-Web (binary), hand-written: one HTTP/1.1 connection for each stream."""
 
     def __init__(self, target: str, key: str, http: httpx2.AsyncClient) -> None:
-        """http: any client; who made it closes it."""
+        """http: any client; its creator closes it."""
         self._url = f"http://{target}/responsa.chat.v1.ChatService"
         self._headers = {
             "content-type": "application/grpc-web+proto",

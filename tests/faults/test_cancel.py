@@ -56,7 +56,7 @@ async def cancel_once(
     if cancelling is None:
         cancelling = asyncio.create_task(cancel())
     turn = await cancelling
-    # The cancel's response has the terminal event that won, and every reader saw the same event.
+    # The cancel's response has the winning terminal event, and every reader received the same event.
     assert turn.terminal_event == one.terminal, (turn.terminal_event, one.terminal)
     report.count(one.outcome)
     if one.outcome == "cancelled":

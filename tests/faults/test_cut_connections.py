@@ -33,7 +33,7 @@ class Cutting:
     front: CuttingProxy
     back: CuttingProxy
     gateway: CuttingProxy
-    """In front of the same replica's event streams and WebSockets."""
+    """The proxy in front of the same replica's event streams and WebSockets."""
     dice: random.Random
     whole: str
     """The gRPC target of a replica without cuts."""

@@ -159,7 +159,7 @@ async def test_without_taking_over_the_campaign_finds_turns_that_never_end(clust
         await follow(way, one, until=lambda seen: seen.through > 5)
         await asyncio.to_thread(worker.kill)
         await cluster.soon("worker", guards_out=[Guard.TAKEOVER])
-        # Longer than a lease: a later turn is answered, the poison turn is not.
+        # The pause is longer than a lease: a later turn is answered, the poison turn is not.
         await asyncio.to_thread(
             eventually, lambda: caller.ledger.leases_ran_out() == 1, "the end of the lease"
         )

@@ -74,7 +74,7 @@ async def test_without_the_epoch_check_the_campaign_finds_rows_by_an_old_epoch(c
     """The moment that the check needs: another worker has claimed the turn and has not written yet."""
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))
-    # Without Redis, so that no hint can reach it in time.
+    # The campaign runs without Redis, so that no hint can reach the worker in time.
     stopped = await cluster.soon("worker", guards_out=[Guard.EPOCH_CHECK], REDIS_URL=ABSENT)
     async with GrpcWay(cluster.target, caller.key) as way:
         one = Seen(asking(question(tokens=1000, pace_ms=5)(random.Random(1))))

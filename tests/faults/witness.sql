@@ -2,8 +2,8 @@
 -- Only campaigns install it in their databases.
 CREATE SCHEMA witness;
 CREATE SEQUENCE witness.moment;
--- Each epoch of a turn, with the worker that raised it. Both this statement and a write lock the turn's row, so that the moments follow the
--- real order.
+-- Each epoch of a turn, with the worker that raised it. Both this statement and a write lock the turn's row, so that the recorded moments
+-- follow the real order.
 CREATE TABLE witness.held (
     moment bigint NOT NULL DEFAULT nextval('witness.moment'),
     turn_id uuid NOT NULL,

@@ -48,7 +48,7 @@ class ByWebsocketClient:
     """websocket-client."""
 
     def __init__(self, url: str, protocols: Sequence[str], headers: Mapping[str, str]) -> None:
-        # It ships types for some of its names only.
+        # The library has type information for only some of its names.
         self._socket: Any = cast("Any", websocket).create_connection(
             url,
             timeout=SECONDS,

@@ -14,7 +14,7 @@ from responsa_server.domain.addresses import AddressError, TcpAddress, UnixAddre
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Short enough for a socket's path."""
+    """The path is short enough for a socket."""
     with tempfile.TemporaryDirectory(prefix="rga") as name:
         yield Path(name)
 

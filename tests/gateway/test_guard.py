@@ -76,5 +76,5 @@ async def test_sockets(app: ASGIApp, origin: str) -> None:
     await app(
         {"type": "websocket", "path": "/ws/chat", "query_string": b"", "headers": headers}, receive, send
     )
-    # Closed before it was accepted, which is a 403.
+    # A socket that is closed before it is accepted gets a 403.
     assert [one["type"] for one in sent] == ["websocket.close"]

@@ -247,7 +247,7 @@ def test_the_same_answer_over_a_socket(server: Server, http: httpx2.Client, libr
         sources = end["metadata"]["sources"]
         assert [one["quote"] for one in sources] == [one["quote"] for one in answer["citations"]]
         assert end["metadata"]["source_chunks"] == [*dict.fromkeys(one["passage"] for one in sources)]
-        # Cut after each seq, the rest is the same.
+        # If a stream is cut after a seq, the rest is the same.
         for place, frame in enumerate(frames[:-1]):
             client.say(type="resume", turn=turn["name"], after_seq=frame["seq"], deltas=True)
             assert client.turn()[-1] == end, place

@@ -1,6 +1,6 @@
 """The list of replicas, and a real Envoy that reads its changes while it runs."""
 
-# Calls without stubs carry no types.
+# Calls without stubs have no type information.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
 # pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false
 

@@ -20,7 +20,7 @@ from tests.gateway.in_process import calls_of
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Short enough for a socket's path."""
+    """The path is short enough for a socket."""
     with tempfile.TemporaryDirectory(prefix="rgv") as name:
         yield Path(name)
 

@@ -99,7 +99,7 @@ async def test_too_much_waits_for_the_reader(kind: str) -> None:
             await asyncio.sleep(0)
         assert most <= outbox.size <= most + 70_000
         assert not filling.done()
-        # Taking a frame frees its space only.
+        # Taking a frame frees only the space of that frame.
         await outbox.next()
     outbox.close()
     filling.cancel()

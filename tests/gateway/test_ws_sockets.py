@@ -21,7 +21,7 @@ COOKIE = {"cookie": "other=1; responsa_session_8080=rss_good; responsa_session=r
 
 
 def whose(client: Client) -> Json:
-    """The end of a turn over this socket shows that it was accepted."""
+    """The end of a turn over this socket shows that the server accepted the socket."""
     return client.say(content="script limit").turn()[-1]
 
 

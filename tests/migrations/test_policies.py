@@ -33,7 +33,7 @@ class Table:
 
 READS = ("responsa_search", "SELECT", "true", None)
 LOG = ("responsa_log", "ALL", "true", "true")
-# Two functions look at all tenants' open turns: one counts them, one keeps their logs from being pruned.
+# Two functions read all tenants' open turns: one counts them, one keeps their logs from being pruned.
 OPEN = (
     "responsa_owner",
     "SELECT",

@@ -38,7 +38,7 @@ NOUNS = {
 
 
 async def test_all_that_is_given_to_strangers_is_not_found(served: Served) -> None:
-    """All methods that take a name answer alike for ids of another user, of another tenant and for unknown ids."""
+    """All methods that take a name give the same error for ids of another user, of another tenant and for unknown ids."""
     made = await served.chat.StartTurn(chat.StartTurnRequest(text="Why?"), metadata=served.ann.metadata)
     name = made.name
     for who in (served.bob, served.eve):

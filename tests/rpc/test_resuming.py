@@ -26,7 +26,7 @@ from tests.contract.library_house import House
 from tests.rpc.served import ANSWER, Caller, Served, failed, serving
 from tests.rpc.streams import asked, events, kinds, resumed
 
-# These tests assert no times; slower intervals would only slow the tests down.
+# These tests check no times; slower intervals would only slow the tests down.
 QUICK = TurnOptions(lease_seconds=2.0, sweep_seconds=0.05, poll_seconds=0.05, disconnect_seconds=0.05)
 Opening = Callable[..., Any]
 

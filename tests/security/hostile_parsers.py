@@ -1,4 +1,4 @@
-"""Parsers that attack as a parser might if its document controlled it. The document's first word chooses the attack.
+"""Parsers that attack, as a parser might if its document controlled it. The document's first word chooses the attack.
 
 Loaded only by the zygote, from a table that a test names. If an attack succeeds, it returns a document titled "escaped".
 """

@@ -72,8 +72,7 @@ SAME = (
     "keep_their_type",
     "capabilities_are_said",
 )
-"""Parts of the names of tests that do not depend on the parsing user: limits for root apply to all users, and
-these tests refuse nothing.
+"""Parts of the names of tests that do not depend on the parsing user: resource limits apply to all users, and these tests refuse nothing.
 """
 
 needs_seccomp = pytest.mark.skipif(not capabilities().seccomp, reason="this kernel has no seccomp")

@@ -172,7 +172,7 @@ def bench() -> Iterator[Bench]:
         "RESPONSA_MODELS__RETRIES": "1",
         "RESPONSA_DOCS": "none",
         "RESPONSA_MODELS__SCRIPTED": "true",
-        # If it is installed: no default uses it.
+        # The embedded model is used only if it is installed: no default names it.
         "RESPONSA_MODELS__EMBEDDED__START": str(llama_missing() is None).lower(),
         "RESPONSA_MODELS__SERVERS__LAB__URL": echo.url,
         "RESPONSA_TURNS__LEASE_SECONDS": "2",

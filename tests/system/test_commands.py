@@ -73,7 +73,9 @@ def test_exit_codes_of_ask(instance: Instance, tenant: Tenant) -> None:
 def test_the_agents_that_come_along_answer_in_a_fresh_installation(
     instance: Instance, tenant: Tenant
 ) -> None:
-    """The commands of the README, without an API key for any model. In a separate tenant, because samples change the search results."""
+    """The commands of the README, without an API key for any model. The test uses a separate tenant, because
+    samples change the search results.
+    """
     key: dict[str, Any] = {"RESPONSA_API_KEY": tenant.key(Credential.ADMIN)}
     # Documents are read one by one, so on a loaded machine this takes longer than other commands.
     loaded = subprocess.run(

@@ -95,7 +95,7 @@ def kill(instance: Instance, role: str) -> None:
 
 
 def nothing_was_lost(asking: Asking) -> Event:
-    """Compare the turn's current stream with the events seen before; returns its terminal event."""
+    """Compare the turn's current stream with the earlier events; returns its terminal event."""
     now = asking.again()
     assert now[: len(asking.seen)] == asking.seen
     assert [event.seq for event in now] == list(range(1, len(now) + 1))
@@ -145,7 +145,8 @@ def test_a_server_that_drains_sends_its_followers_elsewhere(second: Instance, as
     asking.let_go()
     eventually(lambda: second.processes().get("server", server) != server, "another server")
     eventually(lambda: answers(second), "an answer")
-    # It ended within the grace period, or was released and taken over: a new follower sees an answer.
+    # Within the grace period the turn ended, or it was released and taken over: a new follower sees an
+    # answer.
     assert "six in the morning" in nothing_was_lost(asking).answer.text
 
 

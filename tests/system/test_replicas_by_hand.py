@@ -147,7 +147,7 @@ def fleet(second: Instance) -> Iterator[Fleet]:
 
 def test_any_of_five_is_killed_and_replaced(fleet: Fleet) -> None:
     with ThreadPoolExecutor(1) as pool:
-        # Killed during all answers; answers continue while it is replaced.
+        # It is killed during all answers; answers continue while it is replaced.
         asked = pool.submit(fleet.asks)
         fleet.running["rpc-2"].kill()
         fleet.until(rpc_2="not serving")

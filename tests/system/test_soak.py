@@ -1,4 +1,6 @@
-"""Long campaigns, not part of a common run: `pytest -m soak tests/system`. RESPONSA_SOAK_ROUNDS says how many rounds (20 by default)."""
+"""Long campaigns that a normal test run leaves out: `pytest -m soak tests/system`. RESPONSA_SOAK_ROUNDS says
+how many rounds (20 by default).
+"""
 
 from __future__ import annotations
 

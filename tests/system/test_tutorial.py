@@ -1,4 +1,4 @@
-"""docs/tutorial-agent.md, followed as a reader would: its files written, its commands run, its output compared."""
+"""The tutorial docs/tutorial-agent.md, followed as a reader would: its files written, its commands run, its output compared."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ PROMPTS: Final = {
     "chat": {"chitchat", "chitchat_reply", "post", "post_draft"},
 }
 TEMPLATES: Final = {"greeting", "chitchat_reply", "post_draft", "unreachable"}
-"""Filled in for people, not for models: these templates have one part."""
+"""These templates are filled in for people, not for models, and have one part."""
 PARTS: Final = {"system", "citing", "language", "json", "examples"}
 WRITTEN_BY_OTHERS: Final = {"question", "history", "summary", "passages", "parameters", "query"}
 LABELS: Final[Mapping[str, tuple[set[str], int]]] = {

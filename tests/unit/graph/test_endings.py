@@ -144,7 +144,8 @@ async def test_what_was_done_without_is_counted_once_also_of_a_turn_that_is_cut_
     told = await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), question)
     assert [one.target for one in counted] == ["intent", "quote"]
     counted.clear()
-    # Up to the first milestone, after the router; then its time is over, or a caller cancels it.
+    # The turn runs up to the first milestone, after the router; then its time is over, or a caller cancels
+    # it.
     first = next(place for place, one in enumerate(told) if isinstance(one, Milestone))
     cut = replace(question, meter=Meter())
     await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), cut, first + 1)
@@ -164,7 +165,7 @@ class Nothing(NodeModel):
 
 
 class FallsOften(Node[Nothing, Nothing]):
-    """Has more fallbacks than an event can list."""
+    """An agent with more fallbacks than an event can list."""
 
     name = "a"
     input_model = Nothing

@@ -137,7 +137,7 @@ def test_every_kind_of_the_table_makes_what_it_says_and_refuses_what_is_not_its_
     if kind == "condition":  # neither reads nor writes
         assert node.validate_input({"question": "?"}).model_dump() == {}
         return
-    # Some nodes continue without inputs that they only prefer to have.
+    # Some nodes can also run without inputs that they would prefer to have.
     if any(field.is_required() for field in node.input_model.model_fields.values()):
         with pytest.raises(ValidationError):
             node.validate_input({})

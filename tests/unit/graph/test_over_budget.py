@@ -30,7 +30,7 @@ QUESTION = "How long is the Nile?"
 
 
 def drafting(folder: Path, *, limits: str, quoted: bool = False, stream: bool = False) -> Path:
-    """An agent whose draft is emitted by a node after a second node that calls a model."""
+    """An agent whose draft is emitted only by a third node, after a second node has called a model."""
     nodes = (
         f'write = {{ kind = "prompt", prompt = "write", stream = {str(stream).lower()} }}\n'
         f'check = {{ kind = "{"rewriter" if stream else "prompt"}", prompt = "write"{"" if stream else ", stream = false"} }}\n'

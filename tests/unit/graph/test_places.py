@@ -1,4 +1,4 @@
-"""Prompts: strict filling in, with other people's text in a separate, marked place."""
+"""Prompts: all variables must be filled in, and other people's text has a separate, marked place."""
 
 from __future__ import annotations
 

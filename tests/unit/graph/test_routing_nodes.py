@@ -133,7 +133,7 @@ async def test_the_classifier_tells_the_category_or_none() -> None:
     node = QuestionCategoriser("category", CategoryOptions(examples="e"), None, KNOWS)
     assert (await node.process(CategoryInput(question="Why?"), Turn().run)).category == "qa"
     assert (await node.process(CategoryInput(question="Thus?"), Turn().run)).category == ""
-    # The rewritten question is the one that counts.
+    # The node uses the rewritten question.
     asked = CategoryInput(question="Thus?", standalone_question="Why thus?")
     assert (await node.process(asked, Turn().run)).category == "qa"
     nothing = QuestionCategoriser("category", CategoryOptions(examples="e"))
