@@ -26,7 +26,7 @@ _TRIES: Final = 2
 _OPENING_A_SECOND: Final = 20
 """The smallest number of turns to begin per second while the machine is busy with open ones."""
 _ROOM: Final = {"RESPONSA_TURNS__MAX_RUNNING": "10000", "RESPONSA_MAX_CALLS": "20000"}
-# The room under the largest setting, without the places that a worker reserves while it looks for turns to claim.
+# Slightly fewer than the largest setting allows: a worker reserves some places while it looks for turns to claim.
 _IDLE_STREAMS: Final = 9_900
 _IDLE_HOLD_SECONDS: Final = 10.0
 _STREAMS_A_CHANNEL: Final = 50

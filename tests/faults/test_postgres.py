@@ -21,7 +21,7 @@ PAUSE = 10.0
 
 
 def kill_all(cluster: Cluster) -> None:
-    """kill -9 of all its processes at once, then a start."""
+    """Kill all processes of PostgreSQL at once with SIGKILL, then start it again."""
     cluster.postgres.kill()
     cluster.postgres.start()
 

@@ -18,7 +18,7 @@ export interface Calls {
 export interface Notices {
   /** The place in the queue has changed; 0: it no longer waits. */
   readonly place?: (place: number) => void;
-  /** Nothing arrives at the moment, with the reason. Called before each wait for the next try. `tries` counts the tries without a new event, from 1. */
+  /** Nothing arrives at the moment; `failure` is the reason. Called before each wait for the next try. `tries` counts the tries without a new event, from 1. */
   readonly paused?: (failure: Failure, tries: number) => void;
   /** Frames arrive again. */
   readonly resumed?: () => void;

@@ -38,7 +38,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """The best sentences for an answer, in the order of the answer. supported: whether they do answer, by `support` (0 to 1)."""
+    """The best sentences for an answer, in the order of the answer. supported: whether they answer the question, by `support` (0 to 1)."""
 
     quotes: Sequence[Quote]
     support: float

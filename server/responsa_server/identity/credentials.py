@@ -90,7 +90,7 @@ class CredentialCache:
             self._entries.popitem(last=False)
 
     def forget(self, subject: object) -> None:
-        """Drop the subject's entries, and prevent keeping answers that are under way."""
+        """Drop the subject's entries; an answer that is being looked up at this moment is not kept."""
         self._forgotten += 1
         for digest in [digest for digest, entry in self._entries.items() if entry[2] == subject]:
             del self._entries[digest]

@@ -353,7 +353,7 @@ class KnowledgeJobs:
     def _report_end(self, task: asyncio.Task[None]) -> None:
         """Log any end except a stop of the server: nobody awaits the task."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.error("the taking of jobs ended", exc_info=error)
+            self._log.error("the task that takes jobs ended", exc_info=error)
 
 
 def _public(error: Exception, operation_id: UUID) -> ResponsaError:

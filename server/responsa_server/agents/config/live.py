@@ -353,8 +353,7 @@ class LiveAgents:
     async def _content(self, stored: StoredVersion) -> Content | None:
         if stored.content:
             return unpacked(stored.content)
-        # The default agent of releases without configurations behaved like the shipped default agent of
-        # today.
+        # Older releases stored the default agent without content; it behaved like the one shipped today.
         return await asyncio.to_thread(self._scanner.shipped, DEFAULT) if stored.agent == DEFAULT else None
 
     def _kept(self, versions: Mapping[str, Agent], needed: Collection[str]) -> Mapping[str, Agent]:

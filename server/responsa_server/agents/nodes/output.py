@@ -169,7 +169,7 @@ def left_out(text: str, marks: Sequence[Mark], cuts: Sequence[Cut]) -> tuple[str
 
 def _gaps(text: str) -> Iterator[Cut]:
     found, start = list[Cut](), 0
-    # By lines: a regular expression would be slow on long runs of spaces.
+    # This reads line by line, because a regular expression would be slow on long runs of spaces.
     for line in text.split("\n"):
         end = start + len(line)
         if (words := len(line.rstrip(" \t"))) < len(line):

@@ -123,7 +123,7 @@ def newest(messages: Sequence[Said]) -> Sequence[Said]:
 
 
 def first_sentences(messages: Sequence[Said]) -> str:
-    """The first sentence of each message, of the newest that fit into 1 KiB."""
+    """The first sentence of each of the newest messages, as many as fit into 1 KiB."""
     found: list[str] = []
     left = _RULED_BYTES
     for one in reversed(messages):
