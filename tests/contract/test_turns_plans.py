@@ -127,7 +127,8 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
         async with alone.writer() as connection:
             plans |= await kept(connection)
         async with alone.tenant("acme") as connection:
-            await connection.execute("SET LOCAL enable_seqscan = off")  # as for a batch of statements
+            # A batch of statements runs with this setting.
+            await connection.execute("SET LOCAL enable_seqscan = off")
             plans |= await kept(connection)
         assert len(plans) >= 11
         for statement, plan in plans.items():

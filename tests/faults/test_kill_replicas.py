@@ -1,4 +1,4 @@
-"""Replicas killed under their followers: every follower continues through another replica within a second."""
+"""Replicas are killed while clients follow turns through them: every follower continues through another replica within a second."""
 
 from __future__ import annotations
 

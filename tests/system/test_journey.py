@@ -176,7 +176,7 @@ def test_the_same_request_id_is_the_same_turn_byte_for_byte(
     live = raw_events(instance, ways, request, headers)
     before = registry.rows(tenant.name)
     assert raw_events(instance, ways, request, headers) == live
-    # In another spelling, and followed in another way, it is still the same question.
+    # The same request_id in capitals, with other events requested, is still the same question.
     request.request_id = request.request_id.upper()
     request.include_deltas = False
     without = raw_events(instance, ways, request, headers)

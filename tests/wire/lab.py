@@ -126,7 +126,7 @@ class Lab:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The settings of an instance that uses the stations: `alpha:NAME`, and again as `alpha-too:NAME` for
+        """The settings of an instance whose models are the stations: `alpha:NAME`, and again as `alpha-too:NAME` for
         tests that reject its key, because the server remembers a rejected key.
         """
         found: dict[str, str] = {}

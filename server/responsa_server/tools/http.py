@@ -82,7 +82,7 @@ class HttpTool:
             "accept-encoding": "identity",
             "idempotency-key": key,
         }
-        # A new connection for each call: a kept one that the endpoint has closed would make a call's outcome unknown needlessly.
+        # Each call opens a new connection. If the endpoint had closed a kept connection, the call's outcome would be unknown.
         client = httpx2.AsyncClient(
             transport=httpx2.AsyncHTTPTransport(verify=self._trust, trust_env=False),
             timeout=self._timeout,

@@ -342,7 +342,7 @@ class LiveAgents:
         try:
             content = await self._content(stored)
             if content is None:
-                raise ContentBroken("it was code, of a release that had no configurations")
+                raise ContentBroken("it was written in code, in a release without configurations")
             built = await asyncio.to_thread(build, content, self._context)
         except (ContentBroken, BuildFailed) as error:
             self._unfit.add(stored.name)

@@ -218,7 +218,7 @@ class _Spending:
         """The provider reports the cost of the call so far."""
         self._run.spend(usage - self.counted)
         self._begun = self._reported = True
-        # Some report it together with text that it includes, others before any text.
+        # Some providers report the cost with text that it already includes, others before any text.
         self._covered = usage.output_tokens > self._reported_output
         self._reported_output = usage.output_tokens
         self._known, self._read, self._pieces = usage, 0, 0
