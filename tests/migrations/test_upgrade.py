@@ -1,5 +1,5 @@
-"""A whole database of 8e1076a, from a server that was killed, used by today's code. `tools/record_dump.py`
-made it; it is never recorded again.
+"""Today's code uses a whole database of 8e1076a, whose server was killed. `tools/record_dump.py` recorded it;
+it is never recorded again.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ class LoopbackServer:
                 await writer.wait_closed()
 
     async def _exchange(self, exchange: Exchange, reader: asyncio.StreamReader) -> bytes:
-        """Answer a request. Returns the first byte of the next request, if it arrived before this server noticed the response's end."""
+        """Answer a request. Returns the first byte of the next request if that byte has already been read, else b""."""
         handling = asyncio.ensure_future(self._handler(exchange))
         # A client sends nothing before it has its response, so readable data means that it disconnected.
         watching = asyncio.create_task(reader.read(1))

@@ -47,7 +47,7 @@ class SummaryOutput(NodeModel):
 
 
 class Summarise(Node[SummaryInput, SummaryOutput]):
-    """The stored summary while it covers nearly all messages, else a model's; without a model, the messages' first sentences."""
+    """Returns the stored summary if it covers nearly all messages. Otherwise a model writes one; without a model, the first sentences of the messages are the summary."""
 
     input_model = SummaryInput
     output_model = SummaryOutput

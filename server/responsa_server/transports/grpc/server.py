@@ -81,9 +81,8 @@ class RpcServer:
 
 
 def _reflection(names: Sequence[str]) -> Method:
-    servicer: Any = reflection.aio.ReflectionServicer(
-        names
-    )  # its stubs take the stream of responses for a coroutine
+    # Any, because its stubs declare the stream of responses as a coroutine.
+    servicer: Any = reflection.aio.ReflectionServicer(names)
     return Method(
         _REFLECTION_INFO,
         reflection_pb2.ServerReflectionRequest,

@@ -188,7 +188,7 @@ def _offered(
 def filled(prompts: PromptSet, name: str, questions: Sequence[str], *, template: bool) -> Iterator[Problem]:
     """Whether a prompt can be filled in with values like those of a turn: with all, without all that may be empty, and without each of these.
 
-    questions: of the agent; template: whether people read the text, which then must not be empty.
+    questions: the agent's example questions. template: whether people read the text; if so, it must not be empty.
     """
     variables = prompts.variables(name).all
     full = {one: questions if one == "questions" else SAMPLES.get(one, _TEXT) for one in variables}
