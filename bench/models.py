@@ -101,7 +101,7 @@ def provider(run: Run) -> Generator[str]:
 
 @contextmanager
 def serving(run: Run, url: str) -> Generator[tuple[str, list[float]]]:
-    """Run a durable server with an agent that asks that model. Yields its gRPC target and the list of its loop's lags, which is filled when the server has ended."""
+    """Run a durable server with an agent that asks that model. Yields its gRPC target, and a list that receives the lags of its event loop when the server has ended."""
     settings = {
         **_MOST_RUNNING,
         "RESPONSA_MODELS__SERVERS__BENCH__URL": url,

@@ -12,7 +12,7 @@ _EVERY_SECONDS: Final = 0.005
 
 @asynccontextmanager
 async def lagging() -> AsyncGenerator[Sequence[float]]:
-    """Within the block: the loop's lag in milliseconds, one value per sample, in a growing list.
+    """Yields a list that grows within the block: the loop's lag in milliseconds, one value per sample.
 
     Samples that a blocked loop missed count too, each with its lag; otherwise a long block would be one value among many.
     """

@@ -124,7 +124,7 @@ def sentence_of(error: ResponsaError) -> str:
     """The error for people: its message, the wrong fields, and the remedy. One paragraph."""
     message = error.message
     soon = "" if error.retry_after is None else f"again in {_seconds(error.retry_after)}."
-    # A message that ends with this remedy gets the time added to it, in place of the same remedy again.
+    # If the message already ends with this remedy, the time is inserted there; the remedy is not repeated.
     said = message.removesuffix("again.") + soon if soon and message.endswith("; ask again.") else message
     parts = [said if said.endswith((".", "?", "!")) else f"{said}."]
     parts += [

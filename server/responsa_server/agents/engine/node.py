@@ -41,7 +41,7 @@ _MORE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that a turn may take: nodes, tokens of language models, millionths of a US dollar. 0: no limit. asked: whether the cost is the request's own limit."""
+    """The most that a turn may take: nodes, tokens of language models, millionths of a US dollar. 0: no limit. asked: whether the request itself set the limit on the cost."""
 
     steps: int = 0
     tokens: int = 0
