@@ -58,10 +58,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """seconds: from the begin of the first call to the end of the last. totals, firsts: milliseconds of each call, to its end and to its first message.
+    """seconds: from the beginning of the first call to the end of the last. totals, firsts: milliseconds of each call, to its end and to its first message.
 
-    messages: their total number. odd: turns that ended without an answer. gaps: milliseconds between two messages of a stream, for streams
-    with `hold`, while all were open; for these, totals are firsts.
+    messages: their total number. odd: turns that ended without an answer. gaps: only for streams with `hold`: milliseconds
+    between two messages of a stream while all streams were open. For such streams, `totals` has the same values as `firsts`.
     """
 
     seconds: float

@@ -77,7 +77,7 @@ class Backoff:
 
     def pause(self, retry_after: float | None = None) -> float:
         """Seconds to wait before the next try, without a limit on their number."""
-        # This exponent is far above the cap. With infinite patience, an unlimited one would overflow.
+        # The limit of 32 gives far more than the cap. Without it, endless retries would overflow the power.
         longest = min(self.cap, self.base * 2 ** min(self._used, 32))
         self._used += 1
         return max(longest * self.jitter(), retry_after or 0.0)

@@ -50,7 +50,7 @@ CAUSES = {
 }
 AGENTS = ["chat", "tutor"]
 DECIDED = {"chat": "intent", "tutor": "need"}
-"""The first node of each agent that asks a model, and that has a classifier as its fallback."""
+"""For each agent, its first node that asks a model and has a classifier as its fallback."""
 
 
 class Free:

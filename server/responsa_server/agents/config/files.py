@@ -405,8 +405,8 @@ class Watch:
         try:
             changes = watchfiles.awatch(  # pyright: ignore[reportUnknownMemberType]  # an event of trio, which is not installed
                 *self._folders,
-                # For every kind of event: a scan is cheap, and files behind links into other folders change
-                # under other names.
+                # Every kind of event starts a scan: a scan is cheap, and files behind links into other folders
+                # change under other names.
                 watch_filter=None,
                 debounce=_DEBOUNCE_MS,
                 step=_STEP_MS,

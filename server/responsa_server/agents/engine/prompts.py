@@ -129,8 +129,8 @@ class FenceFilter:
         return "".join(out)
 
     def _next(self, text: str, place: int) -> tuple[int, bool]:
-        """The position where the next mark or number may begin, the text's end without one; and whether it is
-        a number, or the beginning of one.
+        """The position where the next mark or number may begin, or the text's end if there is none. The second
+        value says whether it is a number or the beginning of one.
         """
         opened = text.find(_OPEN, place)
         opened = len(text) if opened < 0 else opened
