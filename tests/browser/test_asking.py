@@ -163,7 +163,7 @@ async def test_a_question_to_a_busy_conversation_waits_for_its_turn(
     tab = await person.sign_in()
     await tab.page.get_by_role("link", name="Shared").click()
     await expect(tab.page.get_by_role("heading", name="Shared")).to_be_visible()
-    with registry.holding("passage"):
+    with registry.holding("collection_stat"):
         person.client.start_turn(RYE_BREAD, conversation=conversation)
         await tab.send(WHO_BUILT)
         await expect(tab.asked).to_have_text(

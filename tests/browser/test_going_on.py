@@ -31,7 +31,7 @@ async def test_a_reload_keeps_the_conversation(person: Person) -> None:
 async def test_a_reload_in_mid_answer_goes_on_with_the_same_turn(person: Person, registry: Registry) -> None:
     person.add(BAKERY, "bakery.md")
     tab = await person.sign_in()
-    with registry.holding("passage"):
+    with registry.holding("collection_stat"):
         await tab.question.fill(RYE_BREAD)
         await tab.question.press("Enter")
         await expect(tab.page.locator(".steps")).to_contain_text("Searching knowledge base...")
@@ -129,7 +129,7 @@ async def test_an_answer_goes_on_while_another_conversation_is_shown(
     person.add(BAKERY, "bakery.md")
     other = person.client.create_conversation(title="Other").name
     tab = await person.sign_in()
-    with registry.holding("passage"):
+    with registry.holding("collection_stat"):
         await tab.question.fill(RYE_BREAD)
         await tab.question.press("Enter")
         await expect(tab.page).to_have_url(re.compile("#/conversations/"))
@@ -150,7 +150,7 @@ async def test_two_tabs_show_the_same_conversation_and_one_turn(person: Person, 
     person.add(BAKERY, "bakery.md")
     context = await person.profile()
     one = await person.sign_in(context)
-    with registry.holding("passage"):
+    with registry.holding("collection_stat"):
         await one.question.fill(RYE_BREAD)
         await one.question.press("Enter")
         await expect(one.page).to_have_url(re.compile("#/conversations/"))

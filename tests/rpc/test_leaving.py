@@ -78,7 +78,7 @@ def turn_of(ways: Ways, tenant: Tenant, name: str) -> Json:
 def test_who_leaves_ends_the_turn_and_whose_time_is_up_does_not(registry: Registry, ways: Ways) -> None:
     tenant = registry.new_tenant()
     headers = tenant.headers(Credential.USER)
-    with registry.holding("passage"):
+    with registry.holding("collection_stat"):
         # The turn that must continue begins first; its limit would therefore pass before the limits of the
         # others.
         goes_on = over_grpc(ways, headers, seconds=5.0)
