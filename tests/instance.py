@@ -235,13 +235,16 @@ def instance_in(folder: Path, port: int | None = None, **settings: str) -> Gener
 
 @pytest.fixture(scope="session")
 def instance() -> Iterator[Instance]:
-    """The instance that all tests of a run share; with Responsa's docs as its first collection, and with scripted models."""
+    """The instance that all tests of a run share, with scripted models and without documents."""
     # Not in pytest's folder: the paths of sockets must stay short, also on a machine with a long TMPDIR.
     folder = Path(tempfile.mkdtemp(prefix="rsp-"))
     try:
         # Tests lock tables that searches wait for.
         with instance_in(
-            folder, RESPONSA_MODELS__SCRIPTED="true", RESPONSA_RETRIEVAL__SEARCH_SECONDS="30"
+            folder,
+            RESPONSA_DOCS="none",
+            RESPONSA_MODELS__SCRIPTED="true",
+            RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",
         ) as one:
             yield one
     finally:

@@ -48,7 +48,7 @@ class AgentProblem:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """The result of reloading one agent. version: the one that serves now, "" if there is none; problems: why
+    """The result of reloading one agent. version: the version that serves now, "" if no version serves; problems: why
     the files could not be used.
     """
 

@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+_MIB: Final = 1024 * 1024
+
 
 class Reason(StrEnum):
     """The reasons of `responsa.errors.v1.Reason`, without its prefix. A test keeps the two equal."""
@@ -122,6 +124,16 @@ class InvalidRequest(ResponsaError):
 
 class DocumentRejected(InvalidRequest):
     """A document cannot be ingested in any way: the same bytes fail again. `reason` is one of `DOCUMENT_REASONS`."""
+
+    @classmethod
+    def too_large(cls, limit_bytes: int) -> DocumentRejected:
+        """The document has more bytes than the limit in force."""
+        limit = f"{limit_bytes:,} bytes" if limit_bytes % _MIB else f"{limit_bytes // _MIB} MiB"
+        return cls(
+            Reason.DOCUMENT_TOO_LARGE,
+            f"The document has more than {limit}. Split it and upload its parts.",
+            {"limit_bytes": str(limit_bytes)},
+        )
 
 
 DOCUMENT_REASONS: Final = frozenset(reason for reason in Reason if reason.value.startswith("DOCUMENT_"))

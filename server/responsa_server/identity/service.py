@@ -37,7 +37,7 @@ MAX_DISPLAY_NAME_BYTES = 200
 MAX_EMAIL_BYTES = 254
 
 _TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-# The database sets the time when it stores a row; until then there is none.
+# The creation time before the row is stored: the database sets it.
 _NOT_YET = datetime.min.replace(tzinfo=UTC)
 
 

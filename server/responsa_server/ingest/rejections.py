@@ -10,14 +10,11 @@ from dataclasses import replace
 from typing import Final
 
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.domain.knowledge import MAX_DOCUMENT_BYTES
 from responsa_server.ingest.formats.table import Formats
 
 CHECK_FILE: Final = "Check the file, or save it again, and upload it again."
 SAVE_AS_UTF8: Final = "Save the file as UTF-8 and upload it again."
 SPLIT: Final = "Split the document into smaller files."
-
-_MIB: Final = 1024 * 1024
 
 
 class ParserUnavailable(Exception):
@@ -67,16 +64,6 @@ def access_refused() -> DocumentRejected:
     return parser_limit(
         "While parsing this document, the parser tried to access something that it may not access, and was stopped.",
         "Upload the document in another format if you trust it.",
-    )
-
-
-def too_large(limit_bytes: int = MAX_DOCUMENT_BYTES) -> DocumentRejected:
-    """The document has more bytes than the limit in force."""
-    limit = f"{limit_bytes:,} bytes" if limit_bytes % _MIB else f"{limit_bytes // _MIB} MiB"
-    return DocumentRejected(
-        Reason.DOCUMENT_TOO_LARGE,
-        f"The document has more than {limit}. Split it and upload its parts.",
-        {"limit_bytes": str(limit_bytes)},
     )
 
 

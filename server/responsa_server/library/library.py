@@ -279,7 +279,7 @@ async def _receive(
     DOCUMENT_EMPTY.
     """
     if size is not None and size > MAX_DOCUMENT_BYTES:
-        raise _rejected(rejections.too_large(), metadata)
+        raise _rejected(DocumentRejected.too_large(MAX_DOCUMENT_BYTES), metadata)
     digest = hashlib.sha256()
     received = 0
     with tempfile.SpooledTemporaryFile(
@@ -291,7 +291,7 @@ async def _receive(
                 raise InvalidRequest.of_field("chunk", "bytes.max_len", limit)
             received += len(chunk)
             if received > MAX_DOCUMENT_BYTES:
-                raise _rejected(rejections.too_large(), metadata)
+                raise _rejected(DocumentRejected.too_large(MAX_DOCUMENT_BYTES), metadata)
             if size is not None and received > size:
                 raise _incomplete(size, received)
             digest.update(chunk)

@@ -89,7 +89,7 @@ class BlockCollector:
         self._end = end
 
     def first_heading(self) -> str:
-        """The plain text of the first level 1 heading; '' if there is none."""
+        """The plain text of the first level 1 heading; '' if the document has no such heading."""
         return next(
             (title for kind, _, _, level, title in self._rows if kind is BlockKind.HEADING and level == 1), ""
         )
@@ -139,7 +139,7 @@ def title_from_name(name: str) -> str:
 
 
 def _first_line(text: str, start: int) -> str:
-    """The first line with visible text, as a title; '' if there is none."""
+    """The first line with visible text, as a title; '' if no line has visible text."""
     for match in _LINE.finditer(text, start):
         # A line of white space as long as the document must not be copied whole.
         line = one_line(text[match.start() : min(match.end(), match.start() + MAX_TITLE_CHARS * 8)])

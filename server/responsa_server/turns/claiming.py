@@ -59,7 +59,7 @@ class Claiming:
         self._wake.set()
 
     async def reserve(self) -> bool:
-        """Reserve a place for a turn that is about to be accepted; False if there is none. `unreserve` gives it back."""
+        """Reserve a place for a turn that is about to be accepted; False if no place is free. `unreserve` gives it back."""
         if not self._options.works:
             return False
         if self._room() <= 0 and len(self._running) < self._options.max_running:

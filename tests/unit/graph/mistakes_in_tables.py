@@ -80,7 +80,7 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ),
         ],
         [
-            "agent.toml:15:1: nodes.write: asks a model, but model.chain names only “extractive”, so there is none; name a model there, or let only edges with when = { model = true } lead here.",
+            "agent.toml:15:1: nodes.write: asks a model, but model.chain names only “extractive”, which is not a model; name a model there, or let only edges with when = { model = true } lead here.",
             'agent.toml:16:1: nodes.quote: answers with what “grade” found, but no edge on the path grade → write → quote tests whether it found anything; add when = { field = "extraction.supported", is = true } to one of them.',
         ],
     ),

@@ -63,7 +63,7 @@ class AgentFolder:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A folder that was read and checked. config: None if there is a problem."""
+    """A folder that was read and checked. config: None if `problems` is not empty."""
 
     config: AgentConfig | None
     prompts: PromptSet

@@ -129,8 +129,8 @@ class FenceFilter:
         return "".join(out)
 
     def _next(self, text: str, place: int) -> tuple[int, bool]:
-        """The position where the next mark or number may begin, or the text's end if there is none. The second
-        value says whether it is a number or the beginning of one.
+        """Return the position where the next mark or number may begin, and whether it is a number or the beginning of one.
+        Without a mark or number the position is the end of the text.
         """
         opened = text.find(_OPEN, place)
         opened = len(text) if opened < 0 else opened

@@ -75,15 +75,15 @@ class Formats:
         return iter(self._rows)
 
     def named(self, name: str) -> Format | None:
-        """The format with this name; None if there is none."""
+        """The format with this name; None if no format has it."""
         return self._names.get(name)
 
     def with_suffix(self, suffix: str) -> Format | None:
-        """The format with this file suffix, in lower case and without the dot; None if there is none."""
+        """The format with this file suffix, in lower case and without the dot; None if no format has it."""
         return self._suffixes.get(suffix)
 
     def with_media_type(self, media_type: str) -> Format | None:
-        """The format with this media type, in lower case and without parameters; None if there is none."""
+        """The format with this media type, in lower case and without parameters; None if no format has it."""
         return self._media_types.get(media_type)
 
     @property

@@ -105,7 +105,7 @@ class ParserPool:
         """
         bounds = limits or self._limits
         if len(source) > bounds.input_bytes:
-            raise rejections.too_large(bounds.input_bytes)
+            raise DocumentRejected.too_large(bounds.input_bytes)
         async with self._slots:
             if len(source) <= _IN_THREAD_BYTES:
                 descriptor = _memory_file(source)

@@ -332,7 +332,7 @@ def _error_columns(error: ResponsaError) -> dict[str, object]:
 
 
 def error_from_row(row: Mapping[str, Any]) -> ResponsaError | None:
-    """The error from the columns error_reason, error_message and error_metadata; None if there is none."""
+    """The error from the columns error_reason, error_message and error_metadata; None if they hold no error."""
     if row["error_reason"] is None:
         return None
     reason = Reason(row["error_reason"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from google.longrunning.operations_pb2 import Operation
 from google.protobuf.json_format import MessageToJson
@@ -20,12 +21,11 @@ from responsa_server.domain.errors import (
     DocumentRejected,
     FieldViolation,
     InvalidRequest,
-    Reason,
     ResponsaError,
 )
+from responsa_server.domain.knowledge import MAX_DOCUMENT_BYTES
 
 CHUNK_BYTES = 262_144
-LIMIT_BYTES = 67_108_864
 CLIENT_CLOSED_REQUEST = 499
 DRAIN_SECONDS = 60
 
@@ -101,7 +101,7 @@ class _Body:
 async def _drain(body: AsyncIterator[bytes]) -> None:
     """Read and drop the rest of a refused body (64 MiB at most): browsers that are still sending when the response arrives report a broken
     connection instead of the response."""
-    left = LIMIT_BYTES
+    left = MAX_DOCUMENT_BYTES
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
             async for piece in body:
@@ -136,12 +136,14 @@ def _start_of(request: Request) -> UploadStart:
             raise InvalidRequest.of_field(name, "given_twice", "give it once")
         values[name] = value
     size = _announced_size(request)
-    if size > LIMIT_BYTES:
-        metadata = {"source_key": values["source_key"], "limit_bytes": str(LIMIT_BYTES)}
-        # The same words as the RPC's error, which would come only after the bytes.
-        message = f"The document has more than {LIMIT_BYTES >> 20} MiB. Split it and upload its parts."
-        violation = FieldViolation("chunk", Reason.DOCUMENT_TOO_LARGE.lower(), message)
-        raise DocumentRejected(Reason.DOCUMENT_TOO_LARGE, message, metadata, (violation,))
+    if size > MAX_DOCUMENT_BYTES:
+        # The RPC's error would come only after the bytes.
+        error = DocumentRejected.too_large(MAX_DOCUMENT_BYTES)
+        raise replace(
+            error,
+            metadata={"source_key": values["source_key"], **error.metadata},
+            violations=(FieldViolation("chunk", error.reason.lower(), error.message),),
+        )
     request_id = values.pop("request_id")
     return UploadStart(metadata=DocumentMetadata(**values), size_bytes=size or None, request_id=request_id)
 

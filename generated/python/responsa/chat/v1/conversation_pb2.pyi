@@ -58,7 +58,7 @@ class Conversation(_message.Message):
     title: _builtins.str
     """At most 200 bytes. Until the caller sets a title, or the server makes one from the first answer, it reads `Chat YYYY-MM-DD HH:MM` (UTC)."""
     active_turn: _builtins.str
-    """The turn in progress, `turns/{uuid}`; empty when there is none."""
+    """The turn in progress, `turns/{uuid}`; empty when no turn is in progress."""
     etag: _builtins.str
     """Changes with every change of the conversation. An update or a delete with an old etag is refused: ETAG_MISMATCH."""
     owner: _builtins.str

@@ -45,7 +45,7 @@ def known_edges(config: AgentConfig) -> Edges:
 def path(
     edges: Edges, start: str, goals: set[str], closed: Callable[[EdgeTable], bool] = lambda _: False
 ) -> Sequence[str] | None:
-    """A shortest path of at least one edge that avoids closed edges, None if there is none."""
+    """A shortest path of at least one edge that avoids closed edges; None if no path exists."""
     left: list[list[str]] = [[start]]
     visited = set[str]()
     while left:
@@ -75,7 +75,7 @@ def without_model(config: AgentConfig, surroundings: Surroundings) -> Iterator[P
             continue
         if name in without:
             why = (
-                "model.chain names only “extractive”, so there is none; name a model there, or let only"
+                "model.chain names only “extractive”, which is not a model; name a model there, or let only"
                 if alone
                 else "“default” in model.chain may stand for no model; let only"
             )

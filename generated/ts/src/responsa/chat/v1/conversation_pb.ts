@@ -45,7 +45,7 @@ export type Conversation = Message<"responsa.chat.v1.Conversation"> & {
   labels: { [key: string]: string };
 
   /**
-   * The turn in progress, `turns/{uuid}`; empty when there is none.
+   * The turn in progress, `turns/{uuid}`; empty when no turn is in progress.
    *
    * @generated from field: string active_turn = 4;
    */
