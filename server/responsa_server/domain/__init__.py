@@ -1,1 +1,3 @@
-"""The domain as plain data: it uses the standard library only; all other packages import it, and it imports none of them."""
+"""The domain as plain data. It uses only the standard library and imports no other package of the project; all of them
+import it.
+"""

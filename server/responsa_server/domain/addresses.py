@@ -1,4 +1,6 @@
-"""Addresses to listen on (a unix socket, or an IP address with a port), and the hosts and origins that the one port serves."""
+"""Addresses to listen on (a unix socket, or an IP address with a port), and the hosts and origins that the server
+accepts.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +12,17 @@ from pathlib import Path
 from typing import Final
 
 MAX_SOCKET_PATH = 107
-"""The longest path of a unix socket that the kernel takes, in bytes."""
+"""The maximum length, in bytes, of a unix socket's path that the kernel accepts."""
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+)):([0-9]{1,5})")
 
 
 class AddressError(ValueError):
-    """A text is not an address. The message is for people."""
+    """The text is not a valid address. Users read the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnixAddress:
-    """A unix socket by its absolute path, of at most 107 bytes."""
+    """A unix socket. path: an absolute path of at most 107 bytes."""
 
     path: Path
 
@@ -43,10 +45,13 @@ Address = UnixAddress | TcpAddress
 
 
 def parse(text: str) -> Address:
-    """Read `unix:PATH` or `HOST:PORT`. HOST is an IP address, an IPv6 one in brackets, or `localhost`: Envoy asks no name server for replicas.
+    """Parse `unix:PATH` or `HOST:PORT`.
+
+    HOST is an IPv4 address, an IPv6 address in brackets, or `localhost`. Other host names are not allowed, because
+    Envoy does not look up the names of replicas.
 
     Raises:
-        AddressError: it is neither.
+        AddressError: the text has neither form.
     """
     if text.startswith("unix:"):
         path = Path(text.removeprefix("unix:"))
@@ -75,9 +80,10 @@ LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 def hosts_of(port: int, allowed: Sequence[str]) -> Sequence[str]:
-    """The allowed values of a Host header, in full and in lower case. allowed: host names with a port, or without (they then get the one port).
+    """Return the allowed values of a Host header, in lower case and with their ports.
 
-    Clients leave out :80 and :443, so a name with one of these ports also matches without it.
+    port: the port of a name that has no port. allowed: host names with or without a port. Clients leave out the ports
+    80 and 443, so a name with one of these ports is also returned without the port.
     """
     found: dict[str, None] = {}
     for host in allowed:
@@ -90,7 +96,7 @@ def hosts_of(port: int, allowed: Sequence[str]) -> Sequence[str]:
 
 
 def origins_of(hosts: Sequence[str], allowed: Sequence[str]) -> Sequence[str]:
-    """The allowed values of an Origin header: the pages of these hosts, then those of other origins that may call."""
+    """Return the allowed values of an Origin header: the origins of these hosts, then the other allowed origins."""
     own = [f"http://{host}" for host in hosts]
     secure = [f"https://{host}" for host in hosts]
     return tuple(dict.fromkeys([*own, *secure, *allowed]))

@@ -18,9 +18,10 @@ from responsa_server.domain.turns import Question, ToolRecord
 class AgentCard:
     """An agent that users can ask.
 
-    version: `agents/{id}/versions/{n}`. schema: the JSON Schema of its parameters, one flat object. examples:
-    questions to try. collections: the collections that it searches if a question names no collection (empty:
-    all that the caller may read). models: `provider:model` in the order of use, empty if it needs no model.
+    version: the version's name, `agents/{id}/versions/{n}`. schema: the JSON Schema of the agent's parameters, one flat
+    object. examples: sample questions. collections: the collections that the agent searches if a question names no
+    collection; if empty, all collections that the caller may read. models: the models as `provider:model`, in the order
+    of use; empty if the agent needs no model. history_messages: the number of earlier messages that the agent reads.
     """
 
     id: str
@@ -37,7 +38,11 @@ class AgentCard:
 
 @dataclass(frozen=True, slots=True)
 class AgentProblem:
-    """A mistake in an agent's files. file: relative to the agent's folder; line: from 1, or 0 when unknown; suggestion: a correction, "" for none."""
+    """A mistake in an agent's files.
+
+    file: the path relative to the agent's folder. line: the line number from 1, or 0 if unknown.
+    suggestion: a possible correction, or "".
+    """
 
     file: str
     line: int
@@ -48,8 +53,10 @@ class AgentProblem:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """The result of reloading one agent. version: the version that serves now, "" if no version serves; problems: why
-    the files could not be used.
+    """The result of reloading one agent.
+
+    version: the version that serves now, or "" if no version serves. problems: the mistakes that make the files
+    unusable.
     """
 
     agent: str
@@ -66,25 +73,34 @@ class Catalogue(Protocol):
         ...
 
     def card(self, identity: str) -> AgentCard:
-        """Return the agent with this id, "" for the default. Raises NotFound, whose message lists the agents."""
+        """Return the agent with this id; "" means the default agent. Raises NotFound; its message lists the agents."""
         ...
 
     async def schema(self, who: Principal, card: AgentCard) -> Mapping[str, object]:
-        """Return the schema of an agent's parameters. A parameter that names a resource (`x-resource`) lists those that the caller may choose. Raises Unavailable."""
+        """Return the schema of an agent's parameters. A parameter that refers to a kind of resource (`x-resource`)
+        lists the resources that the caller may choose. Raises Unavailable.
+        """
         ...
 
     def problems(self) -> Sequence[Reloaded]:
-        """Return the agents whose files have mistakes now, whether or not an older version still serves."""
+        """Return the agents whose files have mistakes now, even if an older version still serves."""
         ...
 
     async def reload(self) -> Sequence[Reloaded]:
-        """Reload all files and replace the valid agents in one step; results are ordered by agent id. Raises Unavailable when versions cannot be stored: then nothing has changed."""
+        """Reload all files and replace all valid agents in one step. The results are ordered by agent id.
+
+        Raises Unavailable if the versions cannot be stored; in that case, no agent changes.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """All content that shapes an agent's answers, as bytes, and their SHA-256 (32). engine: the number of the code that reads them."""
+    """A version of an agent to store.
+
+    content: everything that affects the agent's answers, as bytes. sha256: the SHA-256 of the content, 32 bytes.
+    engine: the number of the engine, the code that reads the content.
+    """
 
     agent: str
     engine: int
@@ -94,9 +110,11 @@ class NewVersion:
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """A stored version. number: among those of its agent, from 1; ordinal: among all versions of the installation, rising in the order in which they become visible.
+    """A stored version.
 
-    content: empty for versions that were code, before agents had configurations.
+    number: the version's number within its agent, from 1. ordinal: the version's number within the installation;
+    ordinals increase in the order in which versions become visible. content: the bytes of `NewVersion`; empty for old
+    versions, from before agents had configurations, which were code.
     """
 
     agent: str
@@ -114,37 +132,43 @@ class AgentVersions(Protocol):
     """The versions of all agents. They belong to the installation, not to a tenant."""
 
     async def register(self, versions: Sequence[NewVersion]) -> Sequence[StoredVersion]:
-        """Store versions in one transaction and return each with its number, in the order given. The same bytes keep their number. Raises Unavailable."""
+        """Store versions in one transaction and return each with its number, in the given order. Content that is
+        already stored keeps its number. Raises Unavailable.
+        """
         ...
 
     async def newest(self) -> int:
-        """Return the highest ordinal, 0 before the first version. Raises Unavailable."""
+        """Return the highest ordinal, or 0 if there are no versions. Raises Unavailable."""
         ...
 
     async def since(self, ordinal: int, engine: int) -> Sequence[StoredVersion]:
-        """Return the versions after `ordinal` that an engine with this number can run, by ordinal. Raises Unavailable."""
+        """Return the versions after `ordinal` that an engine with this number can run, ordered by ordinal. Raises
+        Unavailable.
+        """
         ...
 
     async def open(self) -> Collection[str]:
-        """Return the names of the versions of all turns that have not ended, over all tenants. Raises Unavailable."""
+        """Return the names of all agent versions that unfinished turns use, across all tenants. Raises Unavailable."""
         ...
 
     async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
-        """Return the versions with these names that an engine with this number can run, and those from before agents had configurations. Raises Unavailable."""
+        """Return the versions with these names that an engine with this number can run. The result also contains named
+        versions from before agents had configurations. Raises Unavailable.
+        """
         ...
 
 
 class Meter:
-    """A turn's cost so far, and its fallbacks. It is read after every end of a turn."""
+    """A turn's cost so far, and its fallbacks. The worker reads the meter when the turn ends, however it ends."""
 
     def __init__(self) -> None:
-        # Plain numbers, since usage is added for each word from a model and read far less often.
+        # Plain numbers, because usage is added for each word from a model and read far less often.
         self._embedding = self._input = self._output = self._micros = self._unpriced = 0
         self.fallbacks: Sequence[Fallback] = ()
 
     @property
     def usage(self) -> Usage:
-        """The sum so far."""
+        """The total usage so far."""
         return Usage(self._embedding, self._input, self._output, self._micros, self._unpriced)
 
     def add(self, usage: Usage) -> None:
@@ -156,32 +180,37 @@ class Meter:
         self._unpriced += usage.unpriced_tokens
 
     def fell_back(self, fallback: Fallback) -> None:
-        """Note a fallback, to be reported with the turn's failure if it fails. Equal fallbacks count once, up to MAX_FALLBACKS."""
+        """Record a fallback; if the turn fails, its failure reports the fallback.
+
+        Equal fallbacks are recorded once. At most MAX_FALLBACKS fallbacks are recorded.
+        """
         if fallback not in self.fallbacks and len(self.fallbacks) < MAX_FALLBACKS:
             self.fallbacks = (*self.fallbacks, fallback)
 
 
 @dataclass(frozen=True, slots=True)
 class Milestone:
-    """A graph's state after a node that must not run again, to be written with the events before it. An agent emits it among its events."""
+    """A graph's state after a node that must not run again. An agent emits a milestone among its events, and the state
+    is committed together with the events before it.
+    """
 
     state: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """An agent emits it among its events: `passed` is set once all events before it are committed. A tool is
-    called only after its barrier.
+    """A barrier among an agent's events: `passed` is set once all earlier events are committed. Before the
+    agent calls a tool, it emits a barrier after the tool's ToolCalled event and waits for `passed`.
     """
 
     passed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 AgentEvent = Event | Milestone | Barrier
-"""The events of a working agent."""
+"""What a running agent emits."""
 
 Emit = Callable[[AgentEvent], None]
-"""Takes an agent's next event. Never blocks and never raises: an event that cannot be stored ends the turn,
+"""Takes an agent's next event. The call never blocks and never raises. If an event cannot be stored, the turn ends,
 and later events are dropped.
 """
 
@@ -190,9 +219,10 @@ and later events are dropped.
 class AnswerTask:
     """A question and its user.
 
-    history: the conversation's last messages, the oldest first. meter: where costs are counted. resume: the state of an earlier attempt's last milestone, None
-    to begin at the beginning. tools: what earlier attempts have called, by call_id. conversation_id: None outside a conversation. age_seconds: since a worker
-    first took it.
+    history: the conversation's last messages, the oldest first. meter: the counter of the turn's costs. resume: the
+    state at the last milestone of an earlier attempt, or None to start at the first node. tools: the tool calls of
+    earlier attempts, by call_id. conversation_id: the conversation, or None if the task has no conversation.
+    age_seconds: the time since a worker first claimed the turn.
     """
 
     turn_id: UUID
@@ -221,31 +251,34 @@ class Agent(Protocol):
 
     @property
     def history_messages(self) -> int:
-        """How many of the conversation's last messages it reads; 0 for none."""
+        """The number of the conversation's last messages that the agent reads."""
         ...
 
     @property
     def older_messages(self) -> int:
-        """How many older messages it reads as well, to summarise them; 0 for none."""
+        """The number of older messages that the agent reads in addition, to summarise them."""
         ...
 
     @property
     def titles(self) -> bool:
-        """Whether the first question becomes the conversation's title; otherwise the title stays the time of its creation."""
+        """Whether the first question becomes the conversation's title; if not, the title remains the conversation's
+        creation time.
+        """
         ...
 
     async def admit(self, who: Principal, question: Question) -> None:
-        """Check a question's parameters, and that the records that they name exist, before the question is accepted.
+        """Check a question's parameters before the question is accepted, and check that the records they name exist.
 
         Raises InvalidRequest (PARAMETERS_INVALID, TEACHER_ID_MALFORMED), NotFound (TEACHER_NOT_FOUND).
         """
         ...
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
-        """Emit statuses, deltas, citations and tool events as they arise, with milestones and barriers among them; return the terminal event.
+        """Answer a question. Emit statuses, deltas, citations and tool events as they occur, with milestones and
+        barriers among them, and return the terminal event.
 
-        Raises the errors of its nodes: a ResponsaError becomes the turn's failure unchanged. Cancelling it
-        ends all work, including a model's stream; for an interrupted model call it still emits the cost.
+        Raises the errors of the agent's nodes; a ResponsaError becomes the turn's failure unchanged. Cancelling this
+        call stops all work, including a model's stream. The cost of an interrupted model call is still emitted.
         """
         ...
 
@@ -254,18 +287,20 @@ class Agents(Protocol):
     """The agents that this process runs."""
 
     def named(self, identity: str) -> Agent:
-        """The agent of this id, "" for the default. Raises NotFound."""
+        """Return the agent with this id; "" means the default agent. Raises NotFound."""
         ...
 
     async def version(self, identity: str, number: int) -> Agent:
-        """One version of the agent with this id; the version must still be current. Raises NotFound, Unavailable."""
+        """Return one version of the agent with this id, which must be in service. An older version is loaded from the
+        database. Raises NotFound, Unavailable.
+        """
         ...
 
     def at(self, version: str) -> Agent:
-        """The agent of this version, one of `versions`. Raises KeyError."""
+        """Return the agent with this version name, which must be one of `versions`. Raises KeyError."""
         ...
 
     @property
     def versions(self) -> Sequence[str]:
-        """All versions, `agents/{id}/versions/{n}`: the turns that may be taken here."""
+        """The names of all versions (`agents/{id}/versions/{n}`) whose turns this process may claim."""
         ...

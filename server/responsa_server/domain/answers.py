@@ -1,4 +1,6 @@
-"""The parts of an answer, and the interfaces with which the graph finds and checks it: evidence, extraction, citations."""
+"""The parts of an answer, and the interfaces that the graph uses to find and check them: evidence, extraction,
+citations.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,10 @@ from responsa_server.domain.people import Principal
 class Evidence:
     """The results of a search for a question.
 
-    passages: how many; embedding_tokens: the tokens that the embedding model read. content: plain values
-    (texts, numbers, booleans, None, lists, mappings of these) that only the extractor of the same knowledge
-    reads. degraded: "text_only" if vectors were not available, else "".
+    passages: the number of passages found. embedding_tokens: the number of tokens that the embedding model read.
+    content: plain values (texts, numbers, booleans, None, and lists and mappings of these). Only the extractor and the
+    judge that belong to the same source read the content. degraded: "text_only" if vectors were not available,
+    otherwise "".
     """
 
     passages: int
@@ -28,7 +31,11 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A sentence of a passage: text is the canonical text's bytes in `source`; score 0 to 1, how well it supports an answer."""
+    """A sentence of a passage.
+
+    source: the sentence's byte range in the canonical text. text: those bytes, decoded. score: how well the sentence
+    supports an answer, from 0 to 1.
+    """
 
     passage: Passage
     source: ByteRange
@@ -38,7 +45,11 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """The best sentences for an answer, in the order of the answer. supported: whether they answer the question, by `support` (0 to 1)."""
+    """The best sentences for an answer, in the order of the answer.
+
+    support: how well the sentences support an answer, from 0 to 1. supported: whether `support` is high enough for the
+    sentences to answer the question.
+    """
 
     quotes: Sequence[Quote]
     support: float
@@ -49,10 +60,11 @@ class Extraction:
 class SearchOptions:
     """How to search.
 
-    top_k: 1 to 50 passages, None for the source's own number; threshold: 0 to 1, the lowest score; rerank:
-    whether candidates are compared with the question again. expansions: further words to search for; they add
-    passages and never lower the question's support. last: collections whose passages are used only when no
-    other passage supports an answer, by `support` (0 to 1; None for the source's own).
+    top_k: the maximum number of passages, from 1 to 50; None means the source's default. threshold: the lowest score of
+    a passage, from 0 to 1. rerank: whether the candidates are compared with the question a second time. expansions:
+    additional words to search for; they can add passages, and they never lower the question's support. support: the
+    support that an answer needs, from 0 to 1; None means the source's default. last: the collections whose passages are
+    used only if no other passage gives enough support.
     """
 
     top_k: int | None = None
@@ -68,7 +80,9 @@ DEFAULT_SEARCH: Final = SearchOptions()
 
 @dataclass(frozen=True, slots=True)
 class ShownPassage:
-    """A passage as a prompt may show it. title: of its document; text: whole, or cut at a sentence."""
+    """A passage as a prompt may show it. title: the document's title. text: the passage's text, whole or cut after a
+    sentence.
+    """
 
     title: str
     text: str
@@ -76,7 +90,9 @@ class ShownPassage:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A sentence of an answer and the passage that it names: its number among those that `passages` gave, from 1."""
+    """A sentence of an answer with its citation. passage: the number of the cited passage in the result of `passages`,
+    from 1.
+    """
 
     text: str
     passage: int
@@ -92,14 +108,17 @@ class EvidenceSource(Protocol):
         collections: tuple[str, ...],
         options: SearchOptions = DEFAULT_SEARCH,
     ) -> Evidence:
-        """The best passages that the caller may read, for a question in one or more wordings; collections: empty means all.
+        """Find the best passages that the caller may read.
 
-        Without vectors, words alone decide, and Evidence.degraded is "text_only". Raises Unavailable.
+        questions: one question, in one or more phrasings. collections: the collections to search; empty means all. If
+        vectors are not available, the search uses words only, and Evidence.degraded is "text_only". Raises Unavailable.
         """
         ...
 
     def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
-        """The passages for a prompt, the best first, with at most that many bytes of UTF-8 in total. Equal evidence gives equal passages."""
+        """Return the passages for a prompt, the best first, with at most `most_bytes` of UTF-8 in total. Equal evidence
+        gives equal passages.
+        """
         ...
 
 
@@ -107,7 +126,9 @@ class Extractor(Protocol):
     """Chooses the sentences that answer a question."""
 
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
-        """The sentences of the evidence that answer the question best. question: one of the wordings that were searched for."""
+        """Return the sentences of the evidence that answer the question best. question: one of the phrasings of the
+        search.
+        """
         ...
 
 
@@ -117,8 +138,9 @@ class CitationJudge(Protocol):
     async def judge(
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
     ) -> Sequence[Quote | None]:
-        """Return the best piece of the passage for each claim, or None if no such passage exists or it does not support the claim.
+        """For each claim, return the piece of the cited passage that supports the claim best. The result is None for a
+        claim whose passage does not exist or does not support it.
 
-        most_bytes: the same as for `passages`, so that the numbers mean the same passages.
+        most_bytes: the value that was passed to `passages`, so that the claims' numbers refer to the same passages.
         """
         ...

@@ -1,4 +1,4 @@
-"""Work that outlives the task that waits for it."""
+"""Work that continues after the task that waits for it was cancelled."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ _STOP_SECONDS: Final = 1.0
 
 Result = TypeVar("Result")
 Report = Callable[[BaseException], None]
-"""Receives the error of work that has no waiting caller any more."""
+"""Receives the error of work if no caller waits for the work."""
 
 
 class Background:
-    """Holds the tasks of one owner until they end, so that no task is lost, interrupted by its caller, or forgotten at shutdown.
+    """Holds the tasks of one owner until they end, so that no task is lost, interrupted by its caller, or forgotten at
+    shutdown.
 
-    A waiting caller receives the error. If nobody waits, the error is logged only here: an error of the
-    domain (a ResponsaError) by its reason at level INFO, any other with its traceback at level ERROR. The
-    owner calls `drain` or `cancel` at its end.
+    A waiting caller receives a task's error. If no caller waits, this class logs the error: a ResponsaError is logged
+    at level INFO with its reason, and any other error at level ERROR with its traceback. The owner calls `drain` or
+    `cancel` when it shuts down.
     """
 
     def __init__(self) -> None:
@@ -38,9 +39,11 @@ class Background:
         *,
         report: Report | None = None,
     ) -> Result:
-        """Run work to its end even when the caller is cancelled, and return its result. A cancelled caller is released at once.
+        """Run work and return its result. If the caller is cancelled, the caller returns at once, but the work runs to
+        its end.
 
-        report: receives the error in place of the log, when the caller is gone. Raises the errors of the work.
+        report: receives the work's error, instead of the log, if the caller was cancelled. Raises the errors of the
+        work.
         """
         task = asyncio.ensure_future(work)
         self._hold(task)
@@ -68,7 +71,10 @@ class Background:
         task.add_done_callback(partial(_report, report or log_error))
 
     async def drain(self, within: float | None = None) -> None:
-        """Wait until all work has ended, work that starts meanwhile included. within: seconds after which the rest is cancelled; None: no limit."""
+        """Wait until all work has ended, including work that starts in the meantime.
+
+        within: the number of seconds after which the remaining work is cancelled, or None for no limit.
+        """
         loop = asyncio.get_running_loop()
         deadline = None if within is None else loop.time() + within
         while self._tasks:
@@ -85,7 +91,7 @@ class Background:
                 task.cancel()
             _, running = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
             if running:
-                _LOGGER.error("background work does not stop: %d tasks are left behind", len(running))
+                _LOGGER.error("background work does not stop: %d tasks are still running", len(running))
 
     def _hold(self, task: asyncio.Future[Any]) -> None:
         self._tasks.add(task)

@@ -7,10 +7,12 @@ from typing import Protocol
 
 
 class Cache(Protocol):
-    """Bytes by key, for a limited time. No method raises when the cache is slow or unreachable; a read then misses."""
+    """Keeps bytes by key for a limited time. If the cache is slow or unreachable, no method raises, and a read finds
+    nothing.
+    """
 
     async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
-        """Return the entries that exist among these keys."""
+        """Return the entries with these keys. Missing keys are left out."""
         ...
 
     async def put(self, entries: Mapping[str, bytes], seconds: int) -> None:

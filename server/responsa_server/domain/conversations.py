@@ -1,4 +1,4 @@
-"""Conversations, their messages and their summaries, and the stores of them."""
+"""Conversations, messages and summaries, and their stores."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ MAX_TITLE_BYTES = 200
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """An exchange between one user and Responsa. title: at most 200 bytes; active_turn: the running turn, if
-    any; etag: changes with every update.
+    """An exchange between one user and Responsa.
+
+    title: at most 200 bytes. active_turn: the id of the running turn, or None. etag: a value that changes with every
+    update.
     """
 
     id: UUID
@@ -55,12 +57,16 @@ class Message:
 
 
 class ConversationStore(Protocol):
-    """Conversations and messages. All methods raise Unavailable when the store cannot be reached or the outcome of a change is unknown."""
+    """Conversations and messages. All methods raise Unavailable if the store cannot be reached or the outcome is
+    unknown.
+    """
 
     async def create(
         self, who: Principal, identity: UUID, title: str, labels: Mapping[str, str], request_id: UUID | None
     ) -> Conversation:
-        """Create a conversation, or return the one that this request_id created. Raises AlreadyExists (REQUEST_ID_REUSED)."""
+        """Create a conversation, or return the conversation that this request_id created. Raises AlreadyExists
+        (REQUEST_ID_REUSED).
+        """
         ...
 
     async def get(self, who: Principal, identity: UUID) -> Conversation:
@@ -96,11 +102,15 @@ class ConversationStore(Protocol):
         ...
 
     async def answer_of(self, who: Principal, turn_id: UUID) -> Message | None:
-        """Return the assistant's message of a turn, or None when the turn has none yet. Raises NotFound for an unknown turn."""
+        """Return the assistant's message of a turn, or None if there is no such message yet. Raises NotFound for an
+        unknown turn.
+        """
         ...
 
     async def history(self, who: Principal, identity: UUID, most: int) -> Sequence[Message]:
-        """Return the last messages of a conversation, oldest first; an empty list for an unknown conversation."""
+        """Return at most `most` of the last messages of a conversation, oldest first. An unknown conversation has no
+        messages.
+        """
         ...
 
 
@@ -109,19 +119,25 @@ MAX_SUMMARY_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A summary of a conversation up to and including the message `through`. text: at most MAX_SUMMARY_BYTES of UTF-8."""
+    """A summary of a conversation. text: at most MAX_SUMMARY_BYTES of UTF-8. through: the last message that the text
+    covers.
+    """
 
     text: str
     through: UUID
 
 
 class Summaries(Protocol):
-    """One summary for each conversation. Summaries are derived: losing one costs a model call and nothing else."""
+    """Stores one summary per conversation. Summaries are derived data: a lost summary costs one model call and nothing
+    else.
+    """
 
     async def find(self, who: Principal, conversation_id: UUID) -> Summary | None:
         """Return the stored summary, or None. Raises Unavailable."""
         ...
 
     async def keep(self, who: Principal, conversation_id: UUID, summary: Summary) -> None:
-        """Store a summary in place of the one before. Does nothing when the conversation has been deleted. Raises Unavailable."""
+        """Store a summary in place of the previous one. Does nothing if the conversation was deleted. Raises
+        Unavailable.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Counters of this process, from its start."""
+"""The counters of this process; they start at zero when the process starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """The value of a counter. labels: each has few possible values, never text from a user."""
+    """The value of a counter. labels: values from small fixed sets, never text from a user."""
 
     name: str
     labels: Mapping[str, str]

@@ -5,18 +5,18 @@
     │   └── DocumentRejected  the bytes of a document cannot be ingested
     ├── Unauthenticated       no valid credential
     ├── NotPermitted          a valid credential without the right to do this
-    ├── NotFound              no such resource, or none that the caller may see
+    ├── NotFound              the resource does not exist, or the caller may not see it
     ├── AlreadyExists         the name or the request_id is taken
     ├── Conflict              the resource's state or version forbids it now
     ├── Precondition          the resource must be changed first
-    ├── Exhausted             more than the server can take at the moment
-    ├── Unavailable           a part cannot be reached, the server drains
+    ├── Exhausted             the server cannot take more work at the moment
+    ├── Unavailable           a part cannot be reached, or the server is shutting down
     │   └── TooSlow           a part reached its time limit
     ├── DeadlinePassed        the deadline has passed
-    └── Cancelled             a call ended the work
+    └── Cancelled             a call cancelled the work
 
-`calls/status.py` maps them to google.rpc.Status. Messages are for people: they name the field or resource and say what helps. They never
-contain text from drivers, paths on the server or secrets.
+`calls/status.py` maps these exceptions to google.rpc.Status. Users read the messages, so a message names the field or
+resource and gives a remedy. A message never contains a driver's text, a path on the server or a secret.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _MIB: Final = 1024 * 1024
 
 
 class Reason(StrEnum):
-    """The reasons of `responsa.errors.v1.Reason`, without its prefix. A test keeps the two equal."""
+    """The values of the enum `responsa.errors.v1.Reason`, without their prefix. A test checks that the two enums are
+    equal.
+    """
 
     INTERNAL = "INTERNAL"
     INVALID_FIELD = "INVALID_FIELD"
@@ -82,7 +84,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """A field that breaks a rule: its path in the request, the id of the rule, and what to send instead."""
+    """A field that breaks a rule.
+
+    field: the field's path in the request. rule: the id of the rule. description: what to send instead.
+    """
 
     field: str
     rule: str
@@ -93,8 +98,9 @@ class FieldViolation:
 class ResponsaError(Exception):
     """Base of all errors that callers see.
 
-    reason: for programs. message: one sentence or two for people. metadata: keys as the contract documents them for the reason.
-    violations: the fields at fault. retry_after: seconds after which another attempt makes sense, or None.
+    reason: the machine-readable cause. message: one or two sentences for the user. metadata: the keys that the contract
+    documents for this reason. violations: the fields that break a rule. retry_after: the number of seconds after which
+    the caller should try again, or None.
     """
 
     reason: Reason
@@ -123,11 +129,11 @@ class InvalidRequest(ResponsaError):
 
 
 class DocumentRejected(InvalidRequest):
-    """A document cannot be ingested in any way: the same bytes fail again. `reason` is one of `DOCUMENT_REASONS`."""
+    """The document can never be ingested: the same bytes always fail. `reason` is one of `DOCUMENT_REASONS`."""
 
     @classmethod
     def too_large(cls, limit_bytes: int) -> DocumentRejected:
-        """The document has more bytes than the limit in force."""
+        """Build the error for a document that has more bytes than the limit."""
         limit = f"{limit_bytes:,} bytes" if limit_bytes % _MIB else f"{limit_bytes // _MIB} MiB"
         return cls(
             Reason.DOCUMENT_TOO_LARGE,
@@ -169,7 +175,7 @@ class AlreadyExists(ResponsaError):
 
 
 class Conflict(ResponsaError):
-    """The current state or version of the resource forbids the call; reading the resource again, or waiting, helps."""
+    """The current state or version of the resource forbids the call. The caller can read the resource again, or wait."""
 
     @classmethod
     def of_etag(cls, name: str) -> Conflict:
@@ -191,7 +197,7 @@ class Unavailable(ResponsaError):
 
 
 class TooSlow(Unavailable):
-    """A part reached its time limit. Its caller should use the fallback now rather than try again."""
+    """A part reached its time limit. The code that called the part should use its fallback at once and not try again."""
 
 
 class DeadlinePassed(ResponsaError):
@@ -199,4 +205,4 @@ class DeadlinePassed(ResponsaError):
 
 
 class Cancelled(ResponsaError):
-    """A call ended the work; nothing failed."""
+    """A call cancelled the work; nothing failed."""

@@ -1,4 +1,4 @@
-"""A turn's log: its events, from the first to the terminal one, and their parts."""
+"""The events of a turn's log, from the first event to the terminal event, and their parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_QUOTE_BYTES = 1024
 
 
 class Step(StrEnum):
-    """The steps of a worker for a turn."""
+    """The steps that a worker takes to answer a question."""
 
     REWRITING = "rewriting"
     RETRIEVING = "retrieving"
@@ -29,7 +29,7 @@ class Step(StrEnum):
 
 
 class RefusalReason(StrEnum):
-    """Why there is no answer."""
+    """The reason for a refusal."""
 
     NO_SUPPORT = "no_support"
     OUT_OF_SCOPE = "out_of_scope"
@@ -38,7 +38,7 @@ class RefusalReason(StrEnum):
 
 
 class FallbackKind(StrEnum):
-    """A part that an answer lacks, or a replacement for a part that was unavailable."""
+    """The kind of a fallback: the answer lacks a part, or a replacement was used for a part that was unavailable."""
 
     WITHOUT_RETRIEVAL = "without_retrieval"
     TEXT_ONLY = "text_only"
@@ -52,7 +52,11 @@ class FallbackKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """A replacement for the intended step. source, target: nodes or models; cause: short and typed, e.g. `part_unavailable:postgresql`."""
+    """A fallback from the intended node or model to another one.
+
+    source: the intended node or model. target: its replacement. cause: a short code, e.g.
+    `part_unavailable:postgresql`.
+    """
 
     kind: FallbackKind
     source: str
@@ -61,7 +65,7 @@ class Fallback:
 
 
 MAX_FALLBACKS = 16
-"""The resource that the first events of a turn describe."""
+"""The maximum number of fallbacks that a turn reports."""
 
 
 class AnswerOutcome(StrEnum):
@@ -73,7 +77,7 @@ class AnswerOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """[start, end) in bytes of a UTF-8 text, both on character boundaries."""
+    """The bytes [start, end) of a UTF-8 text. Both offsets lie on character boundaries."""
 
     start: int
     end: int
@@ -81,7 +85,12 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A part of an answer and the bytes that support it. sha256: of the quote's bytes (32); score: 0 to 1."""
+    """A part of an answer and the source text that supports it.
+
+    source: the byte range of the quote in the canonical text. sha256: the SHA-256 of the quote's bytes, 32 bytes.
+    answer: the byte range of the supported text in the answer. score: how well the quote supports the answer, from 0 to
+    1.
+    """
 
     passage_id: UUID
     document_id: UUID
@@ -97,9 +106,11 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The cost of a turn, in tokens: read by the embedding model, read and written by language models.
+    """The cost of a turn.
 
-    cost_micros: in millionths of a US dollar, of the tokens whose price is known; unpriced_tokens: those whose price is not.
+    embedding_tokens: the tokens that the embedding model read. input_tokens, output_tokens: the tokens that language
+    models read and wrote. cost_micros: the price, in millionths of a US dollar, of all tokens with a known price.
+    unpriced_tokens: the number of tokens without a known price.
     """
 
     embedding_tokens: int = 0
@@ -109,7 +120,7 @@ class Usage:
     unpriced_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        """Both together."""
+        """The sum of both."""
         return Usage(
             self.embedding_tokens + other.embedding_tokens,
             self.input_tokens + other.input_tokens,
@@ -129,12 +140,12 @@ class Usage:
         )
 
 
-# Events. Their seq is assigned when they are appended: only the log counts.
+# Events. An event gets its seq when it is appended to the log.
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Always the first."""
+    """The turn's first event."""
 
     conversation_id: UUID
     agent_version: str
@@ -151,7 +162,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of the answer's text, of at most 1 KiB, beginning at byte_offset of it."""
+    """A piece of the answer's text, at most 1 KiB. byte_offset: the position in the answer at which the piece begins."""
 
     text: str
     byte_offset: int
@@ -159,13 +170,13 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Cited:
-    """A citation of the text sent so far."""
+    """A citation for a part of the answer that has already been sent."""
 
     citation: Citation
 
 
 class ToolOutcome(StrEnum):
-    """The known outcome of a tool call. UNKNOWN: the call began, and its outcome cannot be determined."""
+    """The outcome of a tool call. UNKNOWN: the call began, but its outcome cannot be determined."""
 
     OK = "ok"
     ERROR = "error"
@@ -174,7 +185,10 @@ class ToolOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ToolCalled:
-    """A tool call that will follow; it is committed before the call. tool: its id. arguments: plain JSON values. Never withdrawn."""
+    """A tool will be called. This event is committed before the call and never withdrawn.
+
+    tool: the tool's id. arguments: plain JSON values.
+    """
 
     call_id: str
     tool: str
@@ -183,7 +197,7 @@ class ToolCalled:
 
 @dataclass(frozen=True, slots=True)
 class ToolReturned:
-    """The result of a tool call. content: at most 8 KiB. Never withdrawn."""
+    """The result of a tool call. This event is never withdrawn. content: at most 8 KiB."""
 
     call_id: str
     outcome: ToolOutcome
@@ -192,7 +206,9 @@ class ToolReturned:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRestarted:
-    """A later attempt begins: deltas and citations from discard_from_seq on are withdrawn, and the first keep_bytes of the text stay."""
+    """A later attempt begins. All deltas and citations from discard_from_seq on are withdrawn; the first keep_bytes
+    bytes of the answer stay.
+    """
 
     discard_from_seq: int
     keep_bytes: int
@@ -200,8 +216,10 @@ class AttemptRestarted:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSwitched:
-    """A model failed before any output, and another one was asked. source, target: `provider:model`; cause:
-    the model's fault, as in `rate_limited`.
+    """A model failed before any output, and another model was called.
+
+    source: the model that failed, as `provider:model`. target: the next model, as `provider:model`. cause: the failed
+    model's fault, e.g. `rate_limited`.
     """
 
     source: str
@@ -211,14 +229,16 @@ class ProviderSwitched:
 
 @dataclass(frozen=True, slots=True)
 class ModelUsed:
-    """A call of a language model has ended. model: `provider:model`; usage: of this call."""
+    """A call of a language model has ended. model: the model as `provider:model`. usage: the cost of this call."""
 
     model: str
     usage: Usage
 
 
 class CancelCause(StrEnum):
-    """The cause of a turn's cancel: its owner, an administrator, a newer question asked with INTERRUPT, or its disconnected caller."""
+    """What cancelled a turn: its owner, an administrator, a newer question with INTERRUPT, or the loss of its last
+    follower.
+    """
 
     OWNER = "owner"
     ADMINISTRATOR = "administrator"
@@ -228,10 +248,12 @@ class CancelCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Terminal: the complete answer. standalone_question is "" when the question was not rewritten. support: 0 to 1, how far documents support it.
+    """Terminal event: the complete answer.
 
-    intent: the purpose of the message; category: the kind of question; both are named in the agent's file, ""
-    for agents without them. model: the author of the text: `provider:model`, `extractive` or `template`.
+    standalone_question: the rewritten question, or "" if the question was not rewritten. support: how well the
+    documents support the answer, from 0 to 1. intent: the purpose of the message, or "". category: the kind of
+    question, or "". The agent's file defines the intents and categories. model: the author of the text, which is
+    `provider:model`, `extractive` or `template`.
     """
 
     text: str
@@ -250,7 +272,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Terminal: no answer, with the reason."""
+    """Terminal event: the turn gives no answer, for the stated reason."""
 
     reason: RefusalReason
     message: str
@@ -262,7 +284,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Terminal: an error. usage: the cost of the turn until then."""
+    """Terminal event: the turn failed. usage: the cost of the turn until the failure."""
 
     error: ResponsaError
     retriable: bool
@@ -272,7 +294,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Terminal: somebody ended it. The worker adds the turn's cost until then, once it has stopped."""
+    """Terminal event: the turn was cancelled. Once its worker has stopped, the worker adds the cost of the turn so far."""
 
     by: CancelCause
 
@@ -296,7 +318,7 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class NumberedEvent:
-    """An event at its place in the log. seq and attempt count from 1; time is None on deltas."""
+    """An event with its position in the log. seq and attempt start at 1. time: None for deltas."""
 
     seq: int
     attempt: int

@@ -8,7 +8,7 @@ from uuid import UUID
 
 
 class Fault(StrEnum):
-    """The named places, in the order in which a turn passes them."""
+    """The names of these places, in the order in which a turn passes them."""
 
     BEFORE_ACCEPT = "before_accept"
     AFTER_ACCEPT = "after_accept"
@@ -26,11 +26,13 @@ class Fault(StrEnum):
 
 
 class Faults(Protocol):
-    """Kills, stops or delays the process at a place. turn_id: None if several turns are written together."""
+    """Kills, stops or delays the process at a place."""
 
     async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
-        """A turn passes this place. BEFORE_*: nothing of the next step is committed. AFTER_*: the whole step
-        is committed, and no process has been notified.
+        """Report that a turn passes this place.
+
+        turn_id: the turn, or None if several turns are written together. At a place BEFORE_*, no part of the next step
+        is committed. At a place AFTER_*, the whole step is committed, but no process has been notified.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Classifies messages from examples, without a language model."""
+"""The interface to classifiers, which learn from examples and need no language model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 OUT_OF_SCOPE: Final = frozenset({"oos", "out_of_scope"})
-"""Labels of examples without an intent: they teach the classifier what to reject, and are never its answer."""
+"""Labels of examples that have no intent. Such examples teach the classifier what to reject; it never returns these
+labels.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """A decision. label: the nearest intent, even if the message is out of scope; confidence: 0 to 1, not a probability."""
+    """The result of a classification.
+
+    label: the nearest intent, even if the message is out of scope. confidence: a score from 0 to 1, which is not a
+    probability.
+    """
 
     label: str
     confidence: float
@@ -28,11 +34,11 @@ class Classified:
 
 
 class ExamplesUnfit(ValueError):
-    """Nothing can be learnt from these examples; the message says why."""
+    """A classifier cannot be trained from these examples; the message gives the reason."""
 
 
 class IntentClassifier(Protocol):
-    """Chooses among the intents that it was trained for."""
+    """A trained classifier, which chooses one of its intents."""
 
     @property
     def labels(self) -> Sequence[str]:
@@ -48,9 +54,9 @@ class Trainer(Protocol):
     """Creates and stores classifiers."""
 
     async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
-        """The classifier of these examples: the stored one if the key is known, otherwise it is trained now and stored.
+        """Return the classifier for these examples. If no classifier is stored under the key, train and store one.
 
-        key: SHA-256 (32 bytes) of everything that the examples are made from. Equal examples make equal classifiers.
-        Raises ExamplesUnfit.
+        key: the SHA-256 (32 bytes) of everything that the examples are derived from. Equal examples give equal
+        classifiers. Raises ExamplesUnfit.
         """
         ...

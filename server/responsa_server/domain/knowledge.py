@@ -1,4 +1,4 @@
-"""Collections, documents, operations, searches and jobs, and the stores and the queue of them."""
+"""Collections, documents, operations, searches and jobs, with their stores and the queue of jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """Passages of at most max_tokens (64 to 2,000), each sharing overlap_tokens (less than half of max_tokens) with the one before."""
+    """How a document is split into passages.
+
+    max_tokens: the maximum length of a passage, from 64 to 2,000. overlap_tokens: the number of tokens that a passage
+    shares with the passage before it; less than half of max_tokens.
+    """
 
     max_tokens: int = 500
     overlap_tokens: int = 50
@@ -29,7 +33,7 @@ class Chunking:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Documents that are searched together. embedding: the model that made its vectors."""
+    """Documents that are searched together. embedding: the name of the model that computed the collection's vectors."""
 
     id: str
     tenant_id: str
@@ -44,7 +48,7 @@ class Collection:
 
 
 class DocumentState(StrEnum):
-    """The state of a document's newest version. Until it is READY, searches use the version before."""
+    """The state of a document's newest version. Until the newest version is READY, searches use the previous version."""
 
     INDEXING = "indexing"
     READY = "ready"
@@ -53,7 +57,7 @@ class DocumentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DocumentMetadata:
-    """The caller's description of a document; an empty text means that the caller does not state the field."""
+    """The caller's description of a document. A field is empty if the caller did not set it."""
 
     collection_id: str
     source_key: str
@@ -64,7 +68,7 @@ class DocumentMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document. version: the searchable one, 0 before the first."""
+    """A document. version: the number of the searchable version, or 0 before the first version is searchable."""
 
     id: UUID
     tenant_id: str
@@ -95,7 +99,11 @@ class SearchMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """A search. terms: 1 to 8; collections: empty means all; top_k: 1 to 100; threshold: the lowest score to return, 0 to 1."""
+    """A search.
+
+    terms: 1 to 8 search terms. collections: the collections to search; empty means all. top_k: the maximum number of
+    hits, from 1 to 100. threshold: the lowest score to return, from 0 to 1.
+    """
 
     terms: tuple[str, ...]
     collections: tuple[str, ...] = ()
@@ -106,7 +114,11 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A found passage. score: 0 to 1; text_score: BM25, unbounded; vector_score: cosine, -1 to 1; term: index of the term that matched best."""
+    """A found passage.
+
+    score: the overall score, from 0 to 1. text_score: the BM25 score, which has no upper limit. vector_score: the
+    cosine similarity, from -1 to 1. term: the index of the search term that matches best.
+    """
 
     passage: Passage
     score: float
@@ -128,7 +140,8 @@ class IngestStage(StrEnum):
 class Operation:
     """A long-running operation: the ingestion of one document version.
 
-    epoch: fences writers; a worker that holds an older epoch writes nothing. error, unchanged: valid once stage is DONE.
+    epoch: the number of the current claim; a worker with an older epoch cannot write. error, unchanged: the result,
+    valid once the stage is DONE.
     """
 
     id: UUID
@@ -153,7 +166,9 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class NewDocument:
-    """The complete bytes of a new document. media_type: of its format, '' when the sandbox decides."""
+    """A new document with its complete bytes. media_type: the media type of its format, or '' if the sandbox must
+    determine it.
+    """
 
     metadata: DocumentMetadata
     content: bytes
@@ -163,7 +178,11 @@ class NewDocument:
 
 @dataclass(frozen=True, slots=True)
 class CanonicalPiece:
-    """Bytes of a version's canonical text from `start` on; version: the one read; length: of the whole text, in bytes."""
+    """A part of a version's canonical text.
+
+    version: the number of the version that was read. start: the byte offset of the part. length: the length of the
+    whole text, in bytes.
+    """
 
     version: int
     start: int
@@ -184,8 +203,8 @@ class SourceRef:
 class SourceSlice:
     """The state of a citation's source.
 
-    current_version: the version that is searched, 0 for none, None for a deleted document. text: the bytes,
-    None when that version is no longer stored.
+    current_version: the number of the searchable version, 0 if no version is searchable, or None if the document was
+    deleted. text: the cited bytes, or None if the cited version is no longer stored.
     """
 
     current_version: int | None
@@ -208,8 +227,8 @@ class Claim:
 class IngestTask:
     """A claimed operation and the document version to ingest.
 
-    title, declared_type: from the sender, '' if not given. media_type: of the format that the upload recognised, '' if it recognised
-    none. embedding: the model of the collection's vectors.
+    title, declared_type: the title and media type that the sender stated, or ''. media_type: the media type of the
+    format that was recognised during the upload, or ''. embedding: the model of the collection's vectors.
     """
 
     claim: Claim
@@ -225,7 +244,7 @@ class IngestTask:
 
 @dataclass(frozen=True, slots=True)
 class CanonicalText:
-    """The result of parsing. parser: its name; text: UTF-8."""
+    """The result of parsing. text: the canonical text in UTF-8. parser: the name of the parser."""
 
     text: bytes
     title: str
@@ -235,7 +254,10 @@ class CanonicalText:
 
 
 class OwnershipLost(Exception):
-    """The operation was cancelled, its document was deleted, or another worker has it. The worker that receives this stops; it has written nothing."""
+    """The operation was cancelled, its document was deleted, or another worker has claimed the operation.
+
+    The call that raises this error has written nothing, and its worker must stop.
+    """
 
 
 class Collections(Protocol):
@@ -254,7 +276,7 @@ class Collections(Protocol):
         ...
 
     async def get(self, tenant_id: str, collection_id: str) -> Collection:
-        """Return one."""
+        """Return one collection."""
         ...
 
     async def require(self, tenant_id: str, collection_ids: Sequence[str]) -> None:
@@ -268,22 +290,25 @@ class Collections(Protocol):
     async def update(
         self, tenant_id: str, collection_id: str, *, display_name: str | None, etag: str
     ) -> Collection:
-        """Update the fields that are not None. Raises Conflict ETAG_MISMATCH if an etag is given and the collection has another."""
+        """Update the fields that are not None. Raises Conflict ETAG_MISMATCH if the given etag is not "" and differs
+        from the collection's etag.
+        """
         ...
 
     async def delete(self, tenant_id: str, collection_id: str, etag: str, *, force: bool) -> Sequence[UUID]:
-        """Delete a collection with its documents in one transaction. Return the operations that this ended.
+        """Delete a collection with its documents in one transaction. Return the operations that the deletion ended.
 
-        Raises Conflict ETAG_MISMATCH; Precondition COLLECTION_NOT_EMPTY when it holds documents and force is not set.
+        Raises Conflict ETAG_MISMATCH, and Precondition COLLECTION_NOT_EMPTY if the collection holds documents and force
+        is False.
         """
         ...
 
 
 class Sources(Protocol):
-    """The texts that citations are verified against."""
+    """The source texts against which citations are verified."""
 
     async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
-        """Look up the targets of citations, in their order."""
+        """Look up the targets of citations. The results are in the order of `wanted`."""
         ...
 
 
@@ -293,19 +318,20 @@ class Documents(Sources, Protocol):
     async def accept(
         self, who: Principal, new: NewDocument, embedding: str, request_id: UUID | None
     ) -> Operation:
-        """Store a document, in one transaction with the job that indexes it.
+        """Store a document and the job that indexes it, in one transaction.
 
-        The collection `default` is created if it is missing. If these bytes with this description are the newest version already, the result is
-        a done operation marked unchanged, or the running operation of that version. Raises NotFound (collection), AlreadyExists REQUEST_ID_REUSED.
+        The collection `default` is created if it is missing. If the newest version already has these bytes and this
+        description, the result is that version's running operation, or a completed operation marked unchanged. Raises
+        NotFound (collection), AlreadyExists REQUEST_ID_REUSED.
         """
         ...
 
     async def get(self, tenant_id: str, document_id: UUID) -> Document:
-        """Return one."""
+        """Return one document."""
         ...
 
     async def find(self, tenant_id: str, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
-        """Return the documents that exist among these."""
+        """Return those of these documents that exist, by id."""
         ...
 
     async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
@@ -313,7 +339,8 @@ class Documents(Sources, Protocol):
         ...
 
     async def delete(self, tenant_id: str, document_id: UUID, etag: str) -> Sequence[UUID]:
-        """Delete a document with its versions, passages and vectors in one transaction. Return the operations that this ended.
+        """Delete a document with its versions, passages and vectors in one transaction. Return the operations that the
+        deletion ended.
 
         Raises Conflict ETAG_MISMATCH.
         """
@@ -322,15 +349,19 @@ class Documents(Sources, Protocol):
     async def canonical(
         self, tenant_id: str, document_id: UUID, version: int | None, start: int, count: int
     ) -> CanonicalPiece:
-        """Read canonical text; version None means the one that is searched. NotFound also for a version without text."""
+        """Read a part of the canonical text. version: None means the searchable version. Raises NotFound, also for a
+        version without text.
+        """
         ...
 
     async def passage(self, tenant_id: str, passage_id: UUID) -> Passage:
-        """Return a passage, also of an older version."""
+        """Return a passage of any stored version."""
         ...
 
     async def prune(self, tenant_id: str, document_id: UUID) -> None:
-        """Delete versions and passages that are older than the searchable version and that no answer cites. Repeatable."""
+        """Delete all versions and passages that are older than the searchable version and not cited by any answer.
+        Repeatable.
+        """
         ...
 
 
@@ -338,17 +369,19 @@ class Operations(Protocol):
     """Operations of a tenant. Methods raise NotFound for an unknown operation."""
 
     async def get(self, tenant_id: str, operation_id: UUID) -> Operation:
-        """Return one."""
+        """Return one operation."""
         ...
 
     async def list(
         self, tenant_id: str, user_id: UUID | None, limit: int, after: Position | None
     ) -> Page[Operation]:
-        """Return a page, newest first, of one user or of all users (None)."""
+        """Return a page of one user's operations, newest first. user_id: None means all users."""
         ...
 
     async def cancel(self, tenant_id: str, operation_id: UUID) -> None:
-        """End an operation with OPERATION_CANCELLED unless it has ended; its worker writes nothing afterwards."""
+        """End an operation with OPERATION_CANCELLED unless it has already ended. Its worker can write nothing
+        afterwards.
+        """
         ...
 
     async def delete(self, tenant_id: str, operation_id: UUID) -> None:
@@ -357,33 +390,42 @@ class Operations(Protocol):
 
 
 class Ingestions(Protocol):
-    """Operations as their worker writes them. After the claim is lost, all methods but `begin` raise OwnershipLost and write nothing."""
+    """A worker's interface to operations.
+
+    Once another worker claims the operation or the operation ends, the methods that take a claim raise OwnershipLost
+    and write nothing.
+    """
 
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
-        """Claim an operation (epoch + 1) and delete the rows of an earlier attempt. Return None when nothing is left to do."""
+        """Claim an operation under its next epoch and delete the rows of earlier attempts. Return None if no work is
+        left.
+        """
         ...
 
     async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
-        """Store the canonical text; the stage becomes EMBEDDING."""
+        """Store the canonical text and set the stage to EMBEDDING."""
         ...
 
     async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
-        """Store passages that are not searchable yet, and the progress if it is given."""
+        """Store passages, which are not searchable yet, and the progress unless it is None."""
         ...
 
     async def publish(self, claim: Claim) -> bool:
-        """Make the version searchable in place of the former one, and update document and operation, in one transaction.
+        """In one transaction, make the version searchable in place of the previous one, and update the document and the
+        operation.
 
-        If a newer version is searchable already, this version is deleted instead, and the result is False. Repeatable.
+        If a newer version is already searchable, this version is deleted instead, and the result is False. Repeatable.
         """
         ...
 
     async def fail(self, claim: Claim, error: ResponsaError) -> None:
-        """End the operation with an error. Document and operation record it, the former version stays searchable, and this version's rows are deleted."""
+        """End the operation with an error, which the document and the operation record. This version's rows are
+        deleted, and the previous version stays searchable.
+        """
         ...
 
     async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """Like `fail`, for an operation without a known claim. Does nothing if it has ended."""
+        """Like `fail`, for a caller that has no claim. Does nothing if the operation has ended."""
         ...
 
 
@@ -391,7 +433,7 @@ class Searcher(Protocol):
     """Search over passages."""
 
     async def search(self, tenant_id: str, query: SearchQuery) -> Sequence[Hit]:
-        """Return the best passages, best first. Raises Unavailable when an index cannot be reached."""
+        """Return the passages that match best, best first. Raises Unavailable if an index cannot be reached."""
         ...
 
 
@@ -399,18 +441,20 @@ class JobKind(StrEnum):
     """The kinds of jobs. Each job receives the tenant's id and one other id, and nothing else."""
 
     INGEST = "responsa.ingest"
-    """Ingest the version of an operation."""
+    """Ingest an operation's document version. The id is the operation's."""
     PRUNE = "responsa.prune"
-    """Delete a document's versions that no answer cites."""
+    """Delete a document's old versions that no answer cites. The id is the document's."""
 
 
 Work = Callable[[str, UUID, int], Awaitable[float | None]]
-"""(tenant, id, earlier attempts) → None when the job is done, or the seconds until the next attempt."""
+"""Runs one attempt at a job. The arguments are the tenant's id, the job's other id and the number of earlier attempts.
+The result is None if the job is done, or the number of seconds until the next attempt.
+"""
 
 
 class JobRunner(Protocol):
-    """Runs jobs until it is cancelled. A job may run more than once, so its work first checks which steps are left."""
+    """Runs jobs until it is cancelled. A job may run more than once, so each attempt first checks which steps are left."""
 
     async def run(self, work: Mapping[JobKind, Work]) -> None:
-        """Run jobs, also those whose worker was lost. Ends only by cancellation."""
+        """Run jobs, including jobs whose worker was lost. The call ends only when it is cancelled."""
         ...

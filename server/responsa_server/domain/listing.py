@@ -1,4 +1,4 @@
-"""Lists: the rules of a list, the query of a list call, and its page (AIP-132, 158, 160)."""
+"""The rules of a list, the query of a list call, and the page that the call returns (AIP-132, 158, 160)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Position: TypeAlias = tuple[Value, str | UUID]
 
 
 class Operator(StrEnum):
-    """Comparison of a filter. HAS is AIP-160's `:`; on text it means "contains", without regard to case."""
+    """The operator of a comparison in a filter. HAS is AIP-160's `:`; for text, HAS means "contains" and ignores case."""
 
     EQ = "="
     NE = "!="
@@ -28,13 +28,14 @@ class Operator(StrEnum):
 
 
 class FieldKind(StrEnum):
-    """The kind of a field's values, which decides how they are read and which operators it has.
+    """The kind of a field's values. It determines how a filter's value is parsed and which operators are allowed.
 
-    TEXT: all operators; `:` means "contains" without regard to case, `:*` "is not empty".
-    TIME: all but `:`; RFC 3339 with an offset.
-    ENUM: `=`, `!=`, `:`; the names in `Field.values`.
-    NAME: `=`, `!=`, `:`; a resource name, `{Field.prefix}/{uuid}`.
-    LABELS: texts by key, written `labels.KEY`; `=`, `!=`, `:` (contains), `:*` (has the key).
+    TEXT: any text. All operators are allowed; `:` means "contains" and ignores case, and `:*` means "is not empty".
+    TIME: an RFC 3339 time with an offset. All operators except `:` are allowed.
+    ENUM: one of the names in `Field.values`. The operators are `=`, `!=` and `:`.
+    NAME: a resource name, `{Field.prefix}/{uuid}`. The operators are `=`, `!=` and `:`.
+    LABELS: a map from keys to texts; a filter names one text as `labels.KEY`. The operators are `=`, `!=`, `:`
+    ("contains") and `:*` ("has the key").
     """
 
     TEXT = "text"
@@ -46,7 +47,10 @@ class FieldKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a list. values: of an ENUM, the stored value for each name in the contract; prefix: of a NAME."""
+    """A field of a list.
+
+    values: for an ENUM, the stored value of each name in the contract. prefix: for a NAME, the part before the slash.
+    """
 
     name: str
     kind: FieldKind = FieldKind.TEXT
@@ -65,7 +69,11 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class ListRules:
-    """The rules of one list. orders: the first one is the default. slug_ids: whether its items have ids that a caller chose, not UUIDs."""
+    """The rules of one list.
+
+    orders: the allowed orders, the default first. slug_ids: whether an item's id is a name that a caller chose, instead
+    of a UUID.
+    """
 
     name: str
     fields: tuple[Field, ...]
@@ -73,13 +81,17 @@ class ListRules:
     slug_ids: bool = False
 
     def field(self, name: str) -> Field:
-        """The field of a name. Raises KeyError."""
+        """Return the field with this name. Raises KeyError."""
         return {one.name: one for one in self.fields}[name]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`field operator value`; the field is one that the list allows, `labels.KEY` included. value: of the field's kind; an ENUM's as stored."""
+    """One comparison of a filter: `field operator value`.
+
+    field: the name of a field that the list allows, or `labels.KEY`. value: a value of the field's kind; for an ENUM,
+    the stored value.
+    """
 
     field: str
     operator: Operator
@@ -90,7 +102,8 @@ class Comparison:
 class ListQuery:
     """A page to fetch.
 
-    limit: 1 to 200. after: the position of the last item of the page before, None for the first page. filters: joined by AND.
+    limit: the maximum number of items, from 1 to 200. after: the position of the previous page's last item, or None for
+    the first page. filters: comparisons that must all be true.
     """
 
     limit: int
@@ -101,9 +114,9 @@ class ListQuery:
 
 @dataclass(frozen=True)
 class Page(Generic[Item]):
-    """Items and, when there are more, the position of the last one.
+    """Items and, if more items follow, the position of the page's last item.
 
-    Without slots: a frozen, slotted, generic dataclass cannot be made as `Page[X](…)` before Python 3.12.
+    The class has no slots, because `Page[X](…)` cannot create a frozen, slotted, generic dataclass before Python 3.12.
     """
 
     items: Sequence[Item]

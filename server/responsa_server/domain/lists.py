@@ -1,4 +1,4 @@
-"""The filter and order fields of each list of the contract."""
+"""For each list of the contract, the fields that a caller can filter and sort by."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from responsa_server.domain.turns import TurnState
 
 
 def _enum(name: str, values: type[StrEnum], prefix: str) -> Field:
-    """A field whose values may be written with or without the prefix of the contract."""
+    """An enum field. A filter may write the field's values with or without the contract's prefix."""
     return Field(
         name,
         FieldKind.ENUM,

@@ -1,4 +1,6 @@
-"""The interface to language models: an answer, piece by piece; the available models; their prices."""
+"""The interface to language models: prompts, answers that arrive piece by piece, the available models, and their
+prices.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from responsa_server.domain.tools import ToolCard
 
 
 class Role(StrEnum):
-    """The speaker of a message in a prompt."""
+    """The role of a message's author in a prompt."""
 
     SYSTEM = "system"
     USER = "user"
@@ -23,7 +25,9 @@ class Role(StrEnum):
 
 
 class Place(StrEnum):
-    """Where a message's text comes from: a model should follow INSTRUCTION only; all other places are data that people or models wrote."""
+    """Where a message's text comes from. A model should follow only INSTRUCTION texts; all other texts are data that
+    people or models wrote.
+    """
 
     INSTRUCTION = "instruction"
     USER = "user"
@@ -37,9 +41,10 @@ _PLACES: Final = {Role.SYSTEM: Place.INSTRUCTION, Role.ASSISTANT: Place.MODEL, R
 
 @dataclass(frozen=True, slots=True)
 class ToolRequest:
-    """A model's request for a tool call. call_id: names the request within the prompt's messages; tool: the id on its card; arguments: plain JSON values.
+    """A model's request for a tool call.
 
-    signature: an opaque value that the provider requires back with the tool's result, or "".
+    call_id: the request's id, unique among the prompt's messages. tool: the id on the tool's card. arguments: plain
+    JSON values. signature: an opaque value that must be returned to the provider with the tool's result, or "".
     """
 
     call_id: str
@@ -50,9 +55,11 @@ class ToolRequest:
 
 @dataclass(frozen=True, slots=True)
 class PromptMessage:
-    """One message of a prompt. requests: the tool calls that an ASSISTANT message requests; answers: the call_id that a TOOL message answers.
+    """One message of a prompt.
 
-    place: for a USER message USER or RETRIEVED, which never share a message; the other roles have one place each, whatever this field says.
+    requests: the tool calls that an ASSISTANT message requests. answers: the call_id that a TOOL message answers.
+    place: USER or RETRIEVED for a USER message; one message never holds texts of both places. Every other role has a
+    fixed place, which replaces the given value.
     """
 
     role: Role
@@ -68,13 +75,15 @@ class PromptMessage:
 
 @dataclass(frozen=True, slots=True)
 class ModelPrompt:
-    """A request to a model. label: names the request in the provider's own logs. tools: the tools that it may request; an empty list forbids requests.
+    """A request to a model.
 
-    schema: a JSON schema (of an object) for the text, sent to providers that support it; the caller checks
-    the text in any case. max_tokens: of the answer. temperature: 0 to 2, None for the provider's default.
-    purpose: the prompt's role ("response_synthesis"), for scripted models and logs. cites: whether `[1]` in
-    the text marks a passage instead of being text. patience_seconds: how long all models of a chain together
-    may take until the first word; None: the chain's default.
+    label: the request's name in the provider's logs. tools: the tools that the model may request; if empty, it may
+    request no tools. schema: a JSON schema (of an object) that the answer's text must match. The schema is sent to
+    providers that support schemas; the caller checks the text in any case. max_tokens: the maximum length of the
+    answer. temperature: 0 to 2, or None for the provider's default. purpose: what the prompt is for (such as
+    "response_synthesis"), for scripted models and logs. cites: whether a marker such as `[1]` in the answer refers to a
+    passage. patience_seconds: the time limit until the first word, for all models of a chain together; None means the
+    chain's default.
     """
 
     messages: Sequence[PromptMessage]
@@ -97,11 +106,11 @@ class TextPiece:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """The cost of the call so far, as the provider counts it; a later one replaces it.
+    """The cost of the call so far, as the provider counts it. A later `Spent` replaces an earlier one.
 
-    model: `provider:name`, "" from an adapter, which does not know its name. Of usage.input_tokens,
-    cached_input_tokens were read from the provider's
-    cache and cache_write_tokens were written to it. usage.cost_micros is 0 until a chain has priced it.
+    model: `provider:name`, or "" from an adapter, which does not know this name. usage: its cost_micros is 0 until a
+    chain computes the price. cached_input_tokens: the part of usage.input_tokens that the provider read from its cache.
+    cache_write_tokens: the part of usage.input_tokens that the provider wrote to its cache.
     """
 
     usage: Usage
@@ -111,7 +120,9 @@ class Spent:
 
 
 class Stop(StrEnum):
-    """Why a model ended. LIMIT: its own limit, or the prompt's. UNSAFE: the model or its provider refuses to answer (further)."""
+    """Why a model stopped. END: the answer is complete. LIMIT: the model reached its own limit or the prompt's limit.
+    UNSAFE: the model or its provider refuses to begin or continue the answer.
+    """
 
     END = "end"
     LIMIT = "limit"
@@ -120,7 +131,9 @@ class Stop(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last piece. complete: False if the text was cut, by default by the model's own limit."""
+    """The last piece. complete: False if the text was cut off. stop: the reason; if the text was cut off and no reason
+    is given, LIMIT.
+    """
 
     complete: bool
     stop: Stop = Stop.END
@@ -133,9 +146,10 @@ class Ended:
 class ModelFault(StrEnum):
     """The kind of failure of a model's server.
 
-    UNREACHABLE: no answer began. TIMEOUT: it fell silent. REFUSED: it rejects this request. MALFORMED: its
-    response does not follow the protocol. CUT: the response ended early. CREDENTIAL: it rejects the key, or
-    the key's account has no credit. RATE_LIMITED, OVERLOADED: not now. EMPTY: the response has neither text nor a tool request.
+    UNREACHABLE: the server did not begin to respond. TIMEOUT: the server stopped sending. REFUSED: the server rejects
+    this request. MALFORMED: the response does not follow the protocol. CUT: the response ended early. CREDENTIAL: the
+    server rejects the key, or the key's account has no credit. RATE_LIMITED, OVERLOADED: the server does not accept the
+    request at the moment. EMPTY: the response has neither text nor a tool request.
     """
 
     UNREACHABLE = "unreachable"
@@ -152,11 +166,12 @@ class ModelFault(StrEnum):
 class ModelError(Exception):
     """A model gave no answer, or only part of one.
 
-    detail: for the log only, without keys. retry_after: seconds that the provider asks callers to wait, None
-    if it did not say. model: `provider:name`, "" from an adapter. passing: whether the same server can answer
-    the same request later, if no part of an answer has arrived. own: for a CREDENTIAL, whether the key is
-    valid for other models. status: HTTP's, 0 if there was none, or if the error came within an answer. kind:
-    the provider's own word for it, "" if it has none that may be shown. tried: the number of the try, from 1.
+    detail: a description for the log only; it contains no keys. retry_after: the number of seconds that the provider
+    asks callers to wait, or None. model: `provider:name`, or "" from an adapter. passing: whether the failure is
+    temporary and no part of an answer has arrived, so that the same request can succeed later. own: for a CREDENTIAL
+    fault, whether the key is valid for other models. status: the HTTP status, or 0 if there was no response or the
+    error came within an answer. kind: the provider's name for the error, or "" if there is no name that may be shown.
+    tried: the number of the attempt, from 1.
     """
 
     def __init__(
@@ -185,7 +200,9 @@ class ModelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """`source` failed before its first output, and `target` is asked now. Both `provider:name`."""
+    """The model `source` failed before its first output, and the model `target` is called next. Both are
+    `provider:name`.
+    """
 
     source: str
     target: str
@@ -204,13 +221,21 @@ class ChatModel(Protocol):
         ...
 
     def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """The answer piece by piece, with `Ended` last. Raises ModelError, possibly after some pieces. Closing the iterator, or cancelling its reader, closes the connection, so that the provider stops its work."""
+        """Return the answer piece by piece; the last piece is `Ended`. Raises ModelError, possibly after some pieces.
+
+        If the iterator is closed or its reader is cancelled, the connection is closed, so that the provider stops its
+        work.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars for a million tokens: read, read from the provider's cache, written to it, generated."""
+    """Prices in US dollars per million tokens.
+
+    input: tokens that the model reads. cached_input: tokens that the provider reads from its cache. cache_write: tokens
+    that the provider writes to its cache. output: tokens that the model generates.
+    """
 
     input: Decimal
     cached_input: Decimal
@@ -219,43 +244,45 @@ class Price:
 
 
 class PriceTable(Protocol):
-    """What models cost."""
+    """The prices of models."""
 
     def price(self, model: str, at: date) -> Price | None:
-        """The price of `provider:name` on that day, None if it is not known."""
+        """Return the price of `provider:name` on that day, or None if it is not known."""
         ...
 
     def cost_micros(self, spent: Spent, at: date) -> int | None:
-        """Millionths of a US dollar, rounded up; None if the price of spent.model is not known."""
+        """Return the cost in millionths of a US dollar, rounded up, or None if the price of spent.model is not known."""
         ...
 
 
 class Models(Protocol):
-    """The available language models. Names are `provider:name`; `extractive` means no model."""
+    """The available language models. A model's name is `provider:name`; the name `extractive` means that no model is
+    used.
+    """
 
     def chain(self, names: Sequence[str]) -> ChatModel | None:
-        """A chain of models, asked in this order. None: the chain has only `extractive`. Raises KeyError for
-        a model that `problem` reports.
+        """Return a chain that tries these models in this order, or None if the only name is `extractive`. Raises
+        KeyError for a model that is not available (see `problem`).
         """
         ...
 
     def problem(self, name: str) -> str | None:
-        """Why a model is not available, as a sentence with the remedy; None if it is available."""
+        """Return why a model is not available, as a sentence with the remedy, or None if the model is available."""
         ...
 
     def price(self, model: str) -> Price | None:
-        """Today's price, None if it is not known."""
+        """Return the model's price today, or None if it is not known."""
         ...
 
     def small(self, names: Sequence[str]) -> frozenset[str]:
-        """The small models of this chain: they make no decisions, and their answers are checked before they are sent.
+        """Return the small models of this chain, as `provider:name`. Raises KeyError as `chain` does.
 
-        As `provider:model`. Raises KeyError as `chain` does.
+        A small model makes no decisions, and its answers are checked before they are sent.
         """
         ...
 
     def window(self, names: Sequence[str]) -> int | None:
-        """The most tokens that a prompt and its answer may have together, with any model of this chain; None:
-        not configured. Raises KeyError as `chain` does.
+        """Return the maximum number of tokens of a prompt and its answer together that every model of this chain
+        supports, or None if no window is configured. Raises KeyError as `chain` does.
         """
         ...

@@ -1,4 +1,6 @@
-"""Resource names (AIP-122) such as `conversations/{uuid}`: formatting and parsing; and etags of resources whose ids can be used again."""
+"""Formats and parses resource names (AIP-122) such as `conversations/{uuid}`, and makes etags for resources whose ids
+can be reused.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def etag(create_time: datetime, revision: int) -> str:
-    """Changes with every update. It holds the creation time too, since the id of a deleted resource can be used again."""
+    """Return an etag, which changes with every update.
+
+    The etag contains the creation time too, because a new resource can get the id of a deleted one.
+    """
     return f"{(create_time - _EPOCH) // timedelta(microseconds=1):x}-{revision}"
 
 
@@ -94,7 +99,10 @@ def api_key(identity: UUID) -> str:
 
 
 def parse_uuid(prefix: str, name: str) -> UUID:
-    """Return the UUID of `{prefix}/{uuid}`. Raises ValueError for any other form; upper case is refused, since names are compared as text."""
+    """Return the UUID of `{prefix}/{uuid}`. Raises ValueError for any other form.
+
+    Upper-case digits are refused too, because names are compared as text.
+    """
     head, _, tail = name.partition("/")
     if head != prefix or _UUID.fullmatch(tail) is None:
         raise ValueError(f"not a name of the form {prefix}/{{uuid}}: {name!r}")
@@ -110,13 +118,15 @@ def parse_slug(prefix: str, name: str) -> str:
 
 
 def parse_document_version(name: str) -> tuple[UUID, int | None]:
-    """Parse `documents/{uuid}` (version None) or `documents/{uuid}/versions/{n}`. Raises ValueError for any other form."""
+    """Parse `documents/{uuid}/versions/{n}`, or `documents/{uuid}` with the version None. Raises ValueError for any
+    other form.
+    """
     head, version = _versioned(name)
     return parse_uuid("documents", head), version
 
 
 def parse_agent_version(name: str) -> tuple[str, int | None]:
-    """Parse `agents/{id}` (version None) or `agents/{id}/versions/{n}`. Raises ValueError for any other form."""
+    """Parse `agents/{id}/versions/{n}`, or `agents/{id}` with the version None. Raises ValueError for any other form."""
     head, version = _versioned(name)
     return parse_slug("agents", head), version
 

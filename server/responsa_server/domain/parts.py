@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Health(StrEnum):
-    """The health of a part. DEGRADED: it answers late, or the server works without it, but slower."""
+    """The health of a part. DEGRADED: the part answers late, or the server works without the part but more slowly."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -17,7 +17,9 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PartReport:
-    """The report of one part. detail: the problem and its remedy, "" without a problem. Administrators see both texts."""
+    """The report of one part. detail: the problem and its remedy, or "" if there is no problem. Administrators see the
+    version and the detail.
+    """
 
     health: Health
     version: str = ""
@@ -39,7 +41,11 @@ class Part(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MigrationState:
-    """last: name of the newest migration applied, "" for none; pending: whether this version has more."""
+    """The migration level of a database.
+
+    last: the name of the newest applied migration, or "" before the first. pending: whether this version of Responsa
+    has migrations that are not yet applied.
+    """
 
     last: str
     pending: bool

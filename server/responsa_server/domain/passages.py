@@ -1,7 +1,9 @@
-"""Passages in written form and in ranked form, and the two indexes that a search reads. Vectors are bytes: 32-bit floats, little-endian.
+"""Passages as they are stored and as they are ranked, and the two indexes that a search reads.
 
-The lexical index is the authority: it knows which passages are live. A vector index may lag behind it, so its results become candidates only
-when the lexical index confirms them (`LexicalIndex.candidates`).
+A vector is stored as bytes: 32-bit floats, little-endian.
+
+The lexical index alone decides which passages are live. A vector index may lag behind the lexical index, so a passage
+that the vector index finds becomes a candidate only when the lexical index confirms it (`LexicalIndex.candidates`).
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ VECTORS_PART: Final = "vectors"
 class VectorKind(StrEnum):
     """The text that a vector represents.
 
-    WINDOW: a stretch of text of the length that the model reads at once. HEADING and TITLE are not quotable;
-    all other kinds are pieces that an
-    answer may quote.
+    WINDOW: a stretch of text as long as the embedding model's input limit.
+    SENTENCE, ITEM, CODE, ROW: pieces that an answer may quote.
+    HEADING, TITLE: texts that an answer never quotes.
     """
 
     WINDOW = "window"
@@ -40,7 +42,7 @@ class VectorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a document version. source: its bytes in the canonical text; text: those bytes, decoded."""
+    """A part of a document version. source: the passage's byte range in the canonical text. text: those bytes, decoded."""
 
     id: UUID
     collection_id: str
@@ -55,7 +57,11 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class PassageVector:
-    """One vector of a passage, for bytes `source` of the version's canonical text (for a title: the passage's first byte)."""
+    """One vector of a passage.
+
+    source: the byte range of the canonical text that the vector represents. The range of a TITLE vector is only the
+    passage's first byte.
+    """
 
     kind: VectorKind
     source: ByteRange
@@ -66,8 +72,9 @@ class PassageVector:
 class NewPassage:
     """A passage to store. It is not searched before its version is published.
 
-    ordinal: its place in the version, from 0. language: ISO 639-1, '' when unknown. tokens: of the embedding model.
-    terms: a tsvector literal, titles labelled A; length: how many terms it counts.
+    ordinal: the passage's position in the version, from 0. language: an ISO 639-1 code, or '' if the language is
+    unknown. tokens: the passage's length in tokens of the embedding model. terms: a tsvector literal in which title
+    terms have the label A. length: the number of terms in the literal.
     """
 
     passage: Passage
@@ -91,7 +98,8 @@ class PassageVectors:
 class IndexingAttempt:
     """One attempt at indexing a document version.
 
-    epoch: the operation's; a later attempt at the same version has a greater one. model: the name of the model that made the vectors.
+    epoch: the operation's epoch. A later attempt at the same version has a greater epoch.
+    model: the name of the model that computed the vectors.
     """
 
     tenant_id: str
@@ -104,7 +112,7 @@ class IndexingAttempt:
 
 @dataclass(frozen=True, slots=True)
 class SearchScope:
-    """The passages that a search may find: those of one tenant, and of these collections (None: of all of them)."""
+    """The passages that a search may find: those of one tenant in these collections. None means all collections."""
 
     tenant_id: str
     collections: Sequence[str] | None = None
@@ -112,7 +120,11 @@ class SearchScope:
 
 @dataclass(frozen=True, slots=True)
 class TermStatistics:
-    """Statistics of the live passages in a scope: their number, the sum of their lengths, and how many of them hold each term."""
+    """Statistics of the live passages in a scope.
+
+    passages: the number of passages. terms: the sum of their lengths, in terms.
+    frequencies: for each term, the number of passages that contain the term.
+    """
 
     passages: int
     terms: int
@@ -123,8 +135,9 @@ class TermStatistics:
 class LexicalQuery:
     """A full-text query.
 
-    terms: distinct, with their weights, largest first. gate: how many of the first terms select passages; the others only rank them.
-    mean_length: of the passages, in terms. limit: the most passages to select.
+    terms, weights: distinct terms and the weight of each, the largest weight first.
+    gate: the number of leading terms that select passages. The remaining terms only rank the selected passages.
+    mean_length: the mean length of the passages, in terms. limit: the maximum number of passages to select.
     """
 
     terms: Sequence[str]
@@ -136,7 +149,10 @@ class LexicalQuery:
 
 @dataclass(frozen=True, slots=True)
 class QuestionVector:
-    """The vector of a question. model: the name of the model that made it; vectors of other models are never compared with it."""
+    """The vector of a question. It is compared only with vectors of the same model.
+
+    model: the name of the model that computed the vector.
+    """
 
     model: str
     data: bytes
@@ -146,7 +162,8 @@ class QuestionVector:
 class LexicalCandidate(NamedTuple):
     """A live passage with the values that BM25 needs.
 
-    terms: the indexes of the query's terms that it contains; counts: how often it contains each of them, title and headings included (at most 255).
+    terms: the indexes of those query terms that the passage contains. counts: for each of these terms, how often the
+    passage contains it, title and headings included; at most 255.
     """
 
     id: UUID
@@ -157,7 +174,10 @@ class LexicalCandidate(NamedTuple):
 
 
 class PassageCosines(NamedTuple):
-    """The best cosines of a passage's windows and of its other vectors to a question, -1 to 1; None if it has no such vector."""
+    """The best cosine similarities between a question and a passage's vectors, from -1 to 1.
+
+    window: the best of the WINDOW vectors. piece: the best of all other vectors. None: the passage has no such vector.
+    """
 
     window: float | None
     piece: float | None
@@ -165,7 +185,10 @@ class PassageCosines(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PassagePiece:
-    """A piece of a passage, or a heading. cosine: to the question, -1 to 1; None without a question vector of the same model."""
+    """A piece of a passage, or a heading.
+
+    cosine: the cosine similarity to the question, from -1 to 1; None if there is no question vector of the same model.
+    """
 
     kind: VectorKind
     source: ByteRange
@@ -184,86 +207,101 @@ class FoundPassage:
 class LexicalIndex(Protocol):
     """Full text, and the passages themselves.
 
-    All methods raise Unavailable with the part "text index" when the index fails, and TooSlow when it takes too long. A call runs to its end even
-    when its caller is cancelled; the caller is released at once.
+    All methods raise Unavailable with the part "text index" when the index fails, and TooSlow when the index takes too
+    long. When a caller is cancelled, the caller returns at once, but the call itself runs to its end.
     """
 
     def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
-        """Surrounds the calls of one search of this tenant. They may share a connection; so may those of a `VectorIndex` in the same database."""
+        """Enclose the calls of one search of this tenant, so that they may share a connection.
+
+        The calls of a `VectorIndex` in the same database may share this connection too.
+        """
         ...
 
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
-        """The counts that BM25 needs."""
+        """Return the counts that BM25 needs."""
         ...
 
     async def matching(self, scope: SearchScope, query: LexicalQuery) -> Sequence[UUID]:
-        """The live passages in the scope that match the query; each once, in no order."""
+        """Return the live passages in the scope that match the query, without duplicates and in no particular order."""
         ...
 
     async def candidates(
         self, scope: SearchScope, terms: Sequence[str], ids: Collection[UUID]
     ) -> Sequence[LexicalCandidate]:
-        """Those of the named passages that are live and in the scope, read at one moment; each once, in no order."""
+        """Return the named passages that are live and in the scope, without duplicates and in no particular order.
+
+        All passages are read at the same moment.
+        """
         ...
 
     async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
-        """Passages without their pieces, in the order of the ids. Deleted ones are left out."""
+        """Return passages without their pieces, in the order of the ids. Deleted passages are left out."""
         ...
 
 
 class VectorIndex(Protocol):
     """Vectors of passages, as a search reads them.
 
-    All methods raise Unavailable with the part "vectors" when the index fails, and TooSlow when it takes too long. A call runs to its end even when
-    its caller is cancelled; the caller is released at once.
+    All methods raise Unavailable with the part "vectors" when the index fails, and TooSlow when the index takes too
+    long. When a caller is cancelled, the caller returns at once, but the call itself runs to its end.
     """
 
     async def nearest(
         self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
     ) -> Mapping[UUID, PassageCosines]:
-        """The best cosines of the passages of the `limit` published vectors in the scope that are nearest to the question, and of the named passages
-        of the tenant. Passages without vectors of the question's model are left out.
+        """Find the `limit` published vectors in the scope that are nearest to the question, and return the best cosines
+        of their passages. The result also contains the `named` passages of the tenant. Passages without vectors of the
+        question's model are left out.
         """
         ...
 
     async def pieces(
         self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]]:
-        """The pieces and headings of named passages, in the order of the text. Their cosines are None without a question vector of their model."""
+        """Return the pieces and headings of these passages, in the order of the text. A cosine is None if there is no
+        question vector of the piece's model.
+        """
         ...
 
 
 class VectorStore(VectorIndex, Protocol):
-    """An index of vectors that commits by itself. The job that ingests a version writes to it (`VectorPublishing` in ingest/jobs.py).
+    """A vector index with its own commits, outside the database's transactions.
 
-    Each method can be repeated with the result of one call.
+    The job that ingests a version writes to the store (`VectorPublishing` in ingest/jobs.py). Every method is
+    idempotent: a repeated call has the same result as one call.
     """
 
     async def put(self, attempt: IndexingAttempt, passages: Sequence[PassageVectors]) -> None:
-        """Store vectors of an attempt. Searches do not find them before `publish`."""
+        """Store vectors of an attempt. Searches find these vectors only after `publish`."""
         ...
 
     async def publish(self, attempt: IndexingAttempt) -> None:
-        """Let searches find the vectors of this attempt, and remove those of earlier attempts at this version.
+        """Let searches find the vectors of this attempt, and remove the vectors of earlier attempts at this version.
 
-        When a later attempt at this version is published already, this one's vectors are removed instead. Other versions stay as they are.
+        If a later attempt at this version has already been published, the vectors of this attempt are removed instead.
+        Other versions do not change.
         """
         ...
 
     async def drop_attempts(
         self, tenant_id: str, document_id: UUID, version: int, before_epoch: int | None
     ) -> None:
-        """Remove the vectors of attempts at a version whose epoch is less than `before_epoch` (None: of all attempts)."""
+        """Remove the vectors of all attempts at a version whose epoch is less than `before_epoch`. None means all
+        attempts.
+        """
         ...
 
     async def drop_versions(self, tenant_id: str, document_id: UUID, before_version: int | None) -> None:
-        """Remove the vectors of a document's versions before this one (None: of all versions)."""
+        """Remove the vectors of all versions of a document before `before_version`. None means all versions."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedVectors:
-    """An open vector store. store: the same index if it commits by itself; None if the database's transactions write it."""
+    """An open vector index. store: the same index if it has its own commits; None if the database's transactions write
+    it.
+    """
 
     index: VectorIndex
     store: VectorStore | None

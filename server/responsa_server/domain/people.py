@@ -1,4 +1,6 @@
-"""Tenants, users and their credentials, and the store of them. The store receives secrets only as SHA-256 digests of 32 bytes."""
+"""Tenants, users and credentials, and their store. The store receives only the SHA-256 digests of secrets, 32 bytes
+each.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller, identified by its credential. credential: "api_key" or "session"."""
+    """An authenticated caller. credential: the kind of the caller's credential, "api_key" or "session"."""
 
     tenant_id: str
     user_id: UUID
@@ -57,7 +59,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class FoundKey:
-    """The API key that has a digest, and its state by the database's clock."""
+    """The API key with a given digest, and its state according to the database's clock."""
 
     key_id: UUID
     principal: Principal
@@ -67,7 +69,7 @@ class FoundKey:
 
 @dataclass(frozen=True, slots=True)
 class FoundSession:
-    """The browser session that has a digest, and its state by the database's clock."""
+    """The browser session with a given digest, and its state according to the database's clock."""
 
     principal: Principal
     expired: bool
@@ -75,7 +77,11 @@ class FoundSession:
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """An administrative act. actor: `users/{uuid}`, or "local" for the operator of the machine; action: e.g. "api_key.create". It never holds a secret."""
+    """An entry of the audit log: one administrative action. The entry never contains a secret.
+
+    actor: the user's name, `users/{uuid}`, or "local" for a command on the server's machine.
+    action: the kind of action, e.g. "api_key.create".
+    """
 
     id: UUID
     tenant_id: str
@@ -85,14 +91,17 @@ class AuditEvent:
 
 
 class IdentityStore(Protocol):
-    """Each method is one transaction; an audit event is written in the transaction of its act. All raise Unavailable when the store cannot be reached."""
+    """The store of identities. Each method runs in one transaction, which also writes the method's audit event.
+
+    All methods raise Unavailable if the store cannot be reached.
+    """
 
     async def find_key(self, digest: bytes) -> FoundKey | None:
-        """Find the API key of a digest, over all tenants."""
+        """Find the API key with this digest, across all tenants."""
         ...
 
     async def find_session(self, digest: bytes) -> FoundSession | None:
-        """Find the session of a digest, over all tenants."""
+        """Find the session with this digest, across all tenants."""
         ...
 
     async def user(self, tenant_id: str, user_id: UUID) -> User | None:
@@ -100,13 +109,17 @@ class IdentityStore(Protocol):
         ...
 
     async def add_code(self, who: Principal, digest: bytes, seconds: float) -> datetime:
-        """Store a session code for this many seconds and delete the tenant's expired codes and sessions. Return the time of its expiry."""
+        """Store a session code that is valid for `seconds`, and return the time when the code expires.
+
+        The call also deletes the tenant's expired codes and sessions.
+        """
         ...
 
     async def exchange_code(self, code: bytes, token: bytes, seconds: float) -> datetime | None:
-        """Exchange a code for a session with the token's digest, in one transaction.
+        """Use up a code and create a session, in one transaction.
 
-        Returns the time of the session's expiry, or None (and begins no session) when the code is unknown, used or expired.
+        code, token: the digests of the code and of the new session's token. Return the time when the session expires.
+        If the code is unknown, used or expired, create no session and return None.
         """
         ...
 
@@ -117,10 +130,11 @@ class IdentityStore(Protocol):
     async def add_key(
         self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None
     ) -> ApiKey | None:
-        """Store a key; the database sets create_time. Return it, or None when expire_time is not in the future.
+        """Store a key and return it; the database sets create_time. Return None if expire_time is not in the future.
 
-        When the key's user used the request_id before for the same display_name and expire_time: return that earlier key as it is
-        now, and store and audit nothing. Raises AlreadyExists (REQUEST_ID_REUSED) when they differ.
+        If the user has already used this request_id with the same display_name and expire_time, return the earlier key
+        in its current state, and store and audit nothing. Raises AlreadyExists (REQUEST_ID_REUSED) if display_name or
+        expire_time differs.
         """
         ...
 
@@ -129,13 +143,17 @@ class IdentityStore(Protocol):
         ...
 
     async def revoke_key(self, who: Principal, key_id: UUID, audit: AuditEvent) -> ApiKey | None:
-        """Revoke a key of the user. A second call changes and audits nothing. Return None when the user has no such key."""
+        """Revoke one of the user's keys. A second call changes and audits nothing. Return None if the user does not
+        have this key.
+        """
         ...
 
     async def add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
-        """Store a tenant. Return False when the id is taken."""
+        """Store a tenant. Return False if the id is taken."""
         ...
 
     async def add_user(self, user: User, audit: AuditEvent) -> User | None:
-        """Store a user; the database sets create_time. Return None when the e-mail address is taken in the tenant. Raises NotFound for an unknown tenant."""
+        """Store a user; the database sets create_time. Return None if another user of the tenant has the e-mail
+        address. Raises NotFound for an unknown tenant.
+        """
         ...

@@ -1,5 +1,7 @@
-"""Hints about turns and agents between processes. A lost hint does no harm: the database has the facts, and
-is read for turns within half a second.
+"""Hints that processes send each other about turns and agents.
+
+A lost hint does no harm, because the database holds the facts, and each process polls it for turns within half a
+second.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from responsa_server.domain.turns import LogRow
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Committed rows of a turn. ended: the last of them holds the terminal event."""
+    """Committed rows of a turn. ended: whether the last row holds the terminal event."""
 
     turn_id: UUID
     rows: Sequence[LogRow]
@@ -23,8 +25,8 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """A process follows these turns, which run elsewhere. For a few seconds from now, the process that runs
-    them may send it their committed rows.
+    """A process follows these turns, which run in other processes. For the next few seconds, a process that runs one of
+    the turns may send the turn's committed rows to the following process.
     """
 
     process: UUID
@@ -33,7 +35,7 @@ class Interest:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A turn has a new epoch: a worker that runs it under an older one stops at once."""
+    """A turn has a new epoch. A worker that runs the turn under an older epoch stops at once."""
 
     turn_id: UUID
     epoch: int
@@ -46,22 +48,24 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """A process has reloaded the agents' files, and all others should do so."""
+    """A process has reloaded the agents' files, and all other processes should reload them too."""
 
 
 Hint = Committed | Interest | Taken | Work | Reload
 
 
 class Relay(Protocol):
-    """Carries hints between processes. If the relay is slow or unavailable, no method raises an error or waits for it."""
+    """Carries hints between processes. No method raises an error or blocks if the relay is slow or unavailable."""
 
     @property
     def away(self) -> bool:
-        """Whether the relay is known to be unreachable; then the log is read twice as often."""
+        """Whether the relay is known to be unreachable. While it is, the process polls the database twice as often."""
         ...
 
     async def start(self, process: UUID, heard: Callable[[Hint], None]) -> None:
-        """Begin to listen: `heard` receives the hints for all processes and those for this one. Listening continues after interruptions."""
+        """Begin to listen. `heard` receives the hints for all processes and the hints for this process. Listening
+        resumes after an interruption.
+        """
         ...
 
     def tell(self, process: UUID, hint: Hint) -> None:

@@ -1,4 +1,4 @@
-"""Teachers, the personas that the tutor speaks as, and the store of them."""
+"""Teachers, the personas that the tutor adopts, and the store of teachers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ MAX_PERSONA_BYTES: Final = 8192
 
 @dataclass(frozen=True, slots=True)
 class NewTeacher:
-    """A teacher to create. id: chosen by the caller, or None for a generated one. parameters: plain JSON values for prompts."""
+    """A teacher to create. id: the id that the caller chose, or None to generate one. parameters: plain JSON values for
+    prompts.
+    """
 
     display_name: str
     persona: str
@@ -37,7 +39,7 @@ class TeacherChange:
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A stored teacher. revision: starts at 1 and grows with every update."""
+    """A stored teacher. revision: a number that starts at 1 and increases with every update."""
 
     id: UUID
     display_name: str
@@ -57,7 +59,9 @@ class Teachers(Protocol):
     """The teachers of the caller's tenant."""
 
     async def create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
-        """Create a teacher, or return the one that this request_id created. Raises AlreadyExists for an id that is taken."""
+        """Create a teacher, or return the teacher that this request_id created. Raises AlreadyExists if the id is
+        taken.
+        """
         ...
 
     async def get(self, who: Principal, identity: UUID) -> Teacher:
@@ -69,9 +73,13 @@ class Teachers(Protocol):
         ...
 
     async def update(self, who: Principal, identity: UUID, change: TeacherChange, etag: str) -> Teacher:
-        """Update a teacher. etag: "" for any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
+        """Update a teacher. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict
+        (ETAG_MISMATCH).
+        """
         ...
 
     async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
-        """Delete a teacher. etag: "" for any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
+        """Delete a teacher. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict
+        (ETAG_MISMATCH).
+        """
         ...

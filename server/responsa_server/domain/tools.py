@@ -1,4 +1,4 @@
-"""The port of tools, through which a turn acts on other systems."""
+"""The interface to tools, through which a turn acts on other systems."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ MAX_RESULT_BYTES: Final = 8 * 1024
 
 
 class Effect(StrEnum):
-    """The effect of a repeated call. NONE: a call changes nothing. IDEMPOTENT: calls with the same key count once. ONCE: each call counts."""
+    """The effect of a tool's calls. NONE: a call changes nothing. IDEMPOTENT: several calls with the same key have the
+    effect of one call. ONCE: every call has an effect.
+    """
 
     NONE = "none"
     IDEMPOTENT = "idempotent"
@@ -22,7 +24,7 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ToolCard:
-    """A tool's description for a model. id: [a-z0-9-]. parameters: a JSON schema of the arguments."""
+    """A tool's description for a model. id: characters of [a-z0-9-]. parameters: a JSON schema of the arguments."""
 
     id: str
     description: str
@@ -31,9 +33,10 @@ class ToolCard:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """The result of a call. content: the tool's output, or a sentence about the failure; at most 8 KiB.
+    """The result of a call.
 
-    ERROR: the tool reports a failure, or could not be reached. UNKNOWN: the call began, and its answer was lost.
+    content: the tool's output, or a sentence about the failure; at most 8 KiB. outcome: ERROR if the tool reports a
+    failure or cannot be reached; UNKNOWN if the call began and its response was lost.
     """
 
     outcome: ToolOutcome
@@ -41,22 +44,28 @@ class ToolResult:
 
 
 Sent = Callable[[], Awaitable[None]]
-"""A tool awaits this during a call, after the request is sent and may take effect, and before the response is read."""
+"""A tool awaits this function during a call, when the request has been sent and may take effect, before it reads the
+response.
+"""
 
 
 class Tool(Protocol):
-    """A tool as it is configured."""
+    """A configured tool."""
 
     @property
     def card(self) -> ToolCard:
-        """Its description for models."""
+        """The tool's description for models."""
         ...
 
     @property
     def effect(self) -> Effect:
-        """Whether a call with an unknown outcome may be repeated: not when it is ONCE."""
+        """The effect of the tool's calls. A call with an unknown outcome may be repeated, unless the effect is ONCE."""
         ...
 
     async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
-        """Call the tool. key: the same for all attempts at one call, and different for every other call; an idempotent tool counts by it. Failures of a call are results, not exceptions."""
+        """Call the tool. A failed call returns a result and raises no exception.
+
+        key: a text that is the same for all attempts at one call, and different for every other call. An idempotent
+        tool uses the key to recognise repeated calls.
+        """
         ...

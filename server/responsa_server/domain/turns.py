@@ -1,7 +1,8 @@
-"""Turns: a question and its complete processing, and the store and the codec of turns. events.py has the events of a turn's log.
+"""Turns, their store and their codec. A turn is one question and its complete processing; events.py has the events of
+its log.
 
-Every write may be repeated: a connection that breaks during a commit leaves the outcome unknown
-(Unavailable); the same call again then finds the result of the first one, or does the work.
+Every write may be repeated. If the connection breaks during a commit, the outcome is unknown and the call raises
+Unavailable. The repeated call then finds the result of the first call, or does the work.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ MAX_QUESTION_BYTES = 16 * 1024
 
 
 class TurnState(StrEnum):
-    """A turn is queued (behind another turn of its conversation), then pending (for any worker), then running, then in one terminal state, which is final."""
+    """The state of a turn.
+
+    A turn is QUEUED while it waits behind another turn of its conversation, PENDING while it waits for any worker, and
+    RUNNING while a worker processes it. Every other state is terminal and never changes.
+    """
 
     QUEUED = "queued"
     PENDING = "pending"
@@ -48,7 +53,7 @@ class TurnState(StrEnum):
 
 
 class OnBusy(StrEnum):
-    """The rule for a question whose conversation has an active turn."""
+    """What happens to a question whose conversation already has an active turn."""
 
     REJECT = "reject"
     QUEUE = "queue"
@@ -66,10 +71,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question in normalised form: calls with one request_id are compared by it. collections is sorted; empty means all. agent: its id, "" for the default; agent_version: the number of the version, None for the current one.
+    """A question in normalised form. Two calls with the same request_id must have equal questions.
 
-    parameters: for the agent, a JSON object with sorted keys, "" for none. max_cost_micros: the highest cost,
-    in millionths of a US dollar; 0: the agent's own limit.
+    collections: the collections to search, sorted; empty means all. agent: the agent's id, or "" for the default agent.
+    agent_version: the version's number, or None for the current version. parameters: the agent's parameters as a JSON
+    object with sorted keys, or "". max_cost_micros: the maximum cost in millionths of a US dollar; 0 means the agent's
+    own limit.
     """
 
     text: str
@@ -84,7 +91,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """Events that were committed together, first_seq to last_seq, as a frame on the wire. A row has only deltas or no deltas."""
+    """Events from first_seq to last_seq that were committed together.
+
+    frame: the events as one frame in the wire format. deltas: whether all events are deltas; otherwise the row contains
+    no deltas.
+    """
 
     first_seq: int
     last_seq: int
@@ -94,21 +105,25 @@ class LogRow:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A heartbeat. queue_place: how many turns come before this one in its conversation, 0 when it is not queued."""
+    """A heartbeat. queue_place: the number of turns before this turn in its conversation, or 0 if it is not queued."""
 
     queue_place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """The last item of a reader's stream: this process shuts down; follow through another one, after at least that many seconds."""
+    """The last item of a stream whose process shuts down. The reader should follow the turn through another process,
+    after at least `after_seconds`.
+    """
 
     after_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The last item of a stream: the log was pruned. terminal: the event at through_seq, its bytes as the FrameCodec made them."""
+    """The last item of a stream whose log was pruned. terminal: the terminal event at through_seq, encoded by the
+    FrameCodec.
+    """
 
     through_seq: int
     terminal: bytes
@@ -120,7 +135,7 @@ Followed = LogRow | Heartbeat | Reconnect | Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn's row. terminal is the terminal event's bytes as the FrameCodec made them, None while it runs."""
+    """A turn's row. terminal: the terminal event, encoded by the FrameCodec; None until the turn has ended."""
 
     id: UUID
     tenant_id: str
@@ -139,46 +154,47 @@ class Turn:
 
 
 Clock = Callable[[], datetime]
-"""The time now, with its zone."""
+"""Returns the current time with its time zone."""
 
 NewId = Callable[[], UUID]
-"""A new UUIDv7; ids made one after the other by one process sort in that order."""
+"""Returns a new UUIDv7. The ids of one process sort in the order of their creation."""
 
 
 class FrameCodec(Protocol):
-    """Encodes the bytes in the log and on the wire. The same input gives the same bytes."""
+    """Encodes events and questions as the bytes in the log and on the wire. Equal inputs give equal bytes."""
 
     def encode(
         self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[NumberedEvent]
     ) -> bytes:
-        """A frame over (after_seq, through_seq] with these events."""
+        """Encode these events as a frame for the seqs after after_seq, up to and including through_seq."""
         ...
 
     def encode_terminal(self, event: NumberedEvent) -> bytes:
-        """The terminal event alone, as stored in a turn's row."""
+        """Encode the terminal event alone, as a turn's row stores it."""
         ...
 
     def encode_question(self, question: Question) -> bytes:
-        """The question in normalised form; equal questions give equal bytes."""
+        """Encode the question in normalised form. Equal questions give equal bytes."""
         ...
 
     def decode_question(self, data: bytes) -> Question:
-        """The question from the bytes of `encode_question`."""
+        """Decode a question from the bytes of `encode_question`."""
         ...
 
 
 class TurnLost(Exception):
-    """The turn belongs to another epoch or has ended: its worker stops and writes nothing."""
+    """The turn has ended or has a newer epoch. Its worker must stop and write nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewTurn:
-    """A turn to be accepted.
+    """A turn to accept.
 
-    conversation_id: the question's, or the id of the conversation to create for a new conversation.
-    frame: event 1. owner: the worker that claims it in the same transaction; None leaves it pending, for any
-    worker. A turn that has to queue is never claimed. cancel_on_disconnect: see `Backlog.watched`.
-    max_pending, max_queued: how many turns may wait for a worker, over all, and how many in one conversation.
+    conversation_id: the question's conversation or, if the question names no conversation, the id for a new one.
+    owner: the worker that claims the turn in the same transaction, or None to leave the turn pending for any worker;
+    a turn that has to queue is never claimed. frame: the first event, encoded. cancel_on_disconnect: see
+    `Backlog.watched`. max_pending: the maximum number of turns that may wait for a worker, across all conversations.
+    max_queued: the maximum number of turns that may be queued in one conversation.
     """
 
     id: UUID
@@ -196,9 +212,11 @@ class NewTurn:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The turn of a question: a new one, or with `attached` the one that its request_id already had.
+    """The turn of a question.
 
-    state: at the time of the accept (for an attached turn: now). ended: turns that an INTERRUPT ended in the same transaction.
+    attached: whether the turn already existed under the question's request_id; otherwise the turn is new.
+    state: the state when the question was accepted; for an attached turn, the current state.
+    ended: the turns that an INTERRUPT ended in the same transaction.
     """
 
     turn_id: UUID
@@ -210,7 +228,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's claim to a running turn. Its writes are fenced by the epoch."""
+    """A worker's claim to a running turn. The worker can write only while the claim's epoch is the turn's current
+    epoch.
+    """
 
     turn_id: UUID
     tenant_id: str
@@ -220,7 +240,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state of a graph after a finished node: the seq of the last event before, the bytes of answer text sent until then, the cost so far, and the graph's own state. It is written in the same transaction as the events before it, and deleted at the turn's end, or by `prune_checkpoints`."""
+    """The state of a turn's graph after a finished node.
+
+    last_seq: the seq of the last event before the checkpoint. text_bytes: the length of the answer text sent so far.
+    usage: the cost so far. state: the graph's own state. A checkpoint is written in the same transaction as the events
+    before it. It is deleted when the turn ends, or by `prune_checkpoints`.
+    """
 
     last_seq: int
     text_bytes: int
@@ -230,7 +255,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class ToolRecord:
-    """The ledger's entry for a tool call of a turn. outcome None: the call began, and its outcome is unknown."""
+    """The ledger's entry for a tool call of a turn. outcome: None if the call began and its outcome is unknown."""
 
     outcome: ToolOutcome | None
     content: str
@@ -238,11 +263,12 @@ class ToolRecord:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedTurn:
-    """A turn that a worker has just claimed: a new one (pending until now), or one whose worker released or lost it.
+    """A turn that a worker has just claimed: a turn that was pending, or a turn whose previous worker released or lost
+    it.
 
-    attempt: the one that begins, from 1. losses: how many workers were lost during it without a release.
-    age_seconds: since it was first claimed, 0 for a new one. first_in_conversation: there is no history to
-    read. tools: the ledger, by call_id.
+    attempt: the number of the attempt that now begins, from 1. losses: how many workers have lost the turn without
+    releasing it. age_seconds: the time since the first claim, 0 for a new turn. first_in_conversation: whether this is
+    the conversation's first turn, so that there is no history to read. tools: the ledger's entries, by call_id.
     """
 
     claim: Claim
@@ -261,7 +287,12 @@ class ClaimedTurn:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Rows that a worker appends to its turn's log, contiguous with the last committed one, and the data committed with them: the graph's checkpoint, and the ledger's entries for tools called (the intent) and returned (the outcome) in these rows. Without rows: only the checkpoint."""
+    """Rows that a worker appends to its turn's log, and the data that is committed with them.
+
+    rows: the rows directly after the last committed row; if empty, only the checkpoint is written. checkpoint: the
+    graph's checkpoint. tools: the events of these rows that the ledger records; a ToolCalled event records the intent,
+    and a ToolReturned event records the outcome.
+    """
 
     claim: Claim
     rows: Sequence[LogRow]
@@ -271,7 +302,9 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to be written at a turn's end, at most one for each speaker; ids in the order of speaking."""
+    """A message to store when a turn ends. A turn has at most one message of each speaker, and their ids sort in the
+    order of speaking.
+    """
 
     id: UUID
     speaker: Speaker
@@ -282,7 +315,7 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """The result of a turn. title: for a conversation without a title; "" leaves it."""
+    """The result of a turn. title: the title for a conversation that has no title; "" sets no title."""
 
     state: TurnState
     terminal: bytes
@@ -293,7 +326,9 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True)
 class OpenTurn:
-    """A turn that another process than its worker is about to end; its row is locked. The terminal event gets the seq last_seq + 1."""
+    """A turn that a process other than its worker is about to end. The turn's row is locked. The terminal event gets
+    the seq last_seq + 1.
+    """
 
     turn_id: UUID
     tenant_id: str
@@ -303,19 +338,24 @@ class OpenTurn:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The terminal event as a row of the log, and as stored in the turn's row."""
+    """The terminal event in two forms. row: a row of the log. terminal: the bytes for the turn's row."""
 
     row: LogRow
     terminal: bytes
 
 
 End = Callable[[OpenTurn], Ending]
-"""Makes the terminal event of a turn once its place in the log is known. Pure: it runs inside a transaction."""
+"""Makes a turn's terminal event once the event's position in the log is known. The function must be pure, because it
+runs inside a transaction.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class EndedTurn:
-    """A turn that another process than its worker has ended: its last row, for followers, and its new epoch, for its worker."""
+    """A turn that a process other than its worker has ended.
+
+    epoch: the turn's new epoch, which stops its worker. row: the turn's last row, for its followers.
+    """
 
     turn_id: UUID
     epoch: int
@@ -324,11 +364,12 @@ class EndedTurn:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Rows of a log in order.
+    """Rows of a turn's log, in order.
 
-    last_seq: of the last committed event. end_seq: the terminal event's, once the turn has ended. queue_place: turns before it in its conversation, 0 once it is
-    not queued. terminal: the terminal event's bytes, once there is one; with end_seq and no rows the log was pruned. watched: it must be cancelled when it
-    has no follower left.
+    last_seq: the seq of the last committed event. end_seq: the seq of the terminal event, or None until the turn has
+    ended. queue_place: the number of turns before this turn in its conversation, or 0 if it is not queued. terminal:
+    the terminal event's bytes, or None until the turn has ended. If end_seq is set and there are no rows, the log was
+    pruned. watched: whether the turn must be cancelled when its last follower has left.
     """
 
     rows: Sequence[LogRow]
@@ -359,29 +400,30 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class CancelledTurn:
-    """A turn after a cancel. ended: how this call ended it; None if it had ended before."""
+    """A turn after a call of `cancel`. ended: the end that this call caused, or None if the turn had already ended."""
 
     turn: Turn
     ended: EndedTurn | None
 
 
 class TurnStore(Protocol):
-    """Turns and their logs. All methods raise Unavailable when the store cannot be reached or an outcome is unknown.
+    """Turns and their logs. All methods raise Unavailable if the store cannot be reached or the outcome is unknown.
 
     Every method that ends a turn also promotes the oldest queued turn of its conversation to pending, in the same transaction.
     """
 
     async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
-        """Write a turn with its first event, with a new conversation if it names no conversation: all or nothing.
+        """Write a turn with its first event in one transaction. If the question names no conversation, the transaction
+        also creates one.
 
-        If a question's request_id already has a turn, the question attaches to it. interrupt: how an
-        INTERRUPT ends the turns that it replaces. Raises NotFound
-        (conversation, collection), AlreadyExists (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED).
+        If a turn with the question's request_id exists, that turn is returned instead. interrupt: makes the terminal
+        events of the turns that an INTERRUPT replaces. Raises NotFound (conversation, collection), AlreadyExists
+        (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED).
         """
         ...
 
     async def find(self, who: Principal, question: Question, request_id: UUID) -> Accepted | None:
-        """The turn with this request_id, or None. Raises AlreadyExists (REQUEST_ID_REUSED)."""
+        """Return the turn with this request_id, or None. Raises AlreadyExists (REQUEST_ID_REUSED)."""
         ...
 
     async def claim(
@@ -392,85 +434,99 @@ class TurnStore(Protocol):
         most: int,
         here: Sequence[UUID] = (),
     ) -> Sequence[ClaimedTurn]:
-        """Claim turns of these agent versions that have no worker: pending ones, released ones, and those whose lease has expired; the oldest first, under the next epoch.
+        """Claim at most `most` turns of these agent versions that have no worker, the oldest first. Each turn gets its
+        next epoch. Turns without a worker are pending turns, released turns, and turns whose lease has expired.
 
-        here: turns that run at this owner; as long as they belong to it they are not claimed again, even if
-        their leases expired before it could renew them.
-        Also promotes queued turns whose conversation has no running turn. After a lost response, a repetition
-        finds the turns of the first try by owner and claims them again.
+        here: the turns that run in this owner's process. As long as this owner holds them, they are not claimed again,
+        even if their leases expired before the owner could renew them. The call also promotes queued turns whose
+        conversation has no running turn. If the response of a call is lost, a repeated call finds this owner's turns
+        and claims them again.
         """
         ...
 
     async def release(self, claims: Sequence[Claim]) -> None:
-        """Release turns, so that any worker can claim them at once; this does not count as a loss. Turns that this worker no longer holds are skipped."""
+        """Release turns so that any worker can claim them at once. A release does not count as a loss. Turns that this
+        worker no longer holds are skipped.
+        """
         ...
 
     async def append(self, batch: Sequence[Append]) -> Mapping[UUID, TurnLost | Unavailable]:
-        """Add rows to many turns (each at most once) in one transaction and renew their leases; a repeated call finds the committed rows.
+        """Append rows to many turns in one transaction and renew their leases. Each turn may occur once in the batch. A
+        repeated call finds the committed rows and writes nothing twice.
 
-        Returns the turns that were left out, with the reason: TurnLost, or Unavailable if another try makes
-        sense. Raises the store's error if a value cannot be stored; then nothing is written.
+        Returns the turns that were skipped, each with its reason: TurnLost, or Unavailable if the caller should try
+        again. Raises the store's error if a value cannot be stored; in that case, nothing is written.
         """
         ...
 
     async def renew(self, claims: Sequence[Claim]) -> Sequence[UUID]:
-        """Extend leases, in one transaction. Returns the lost turns."""
+        """Extend the leases of these turns in one transaction. Returns the turns that the worker has lost."""
         ...
 
     async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
-        """Write the last rows (the terminal event is the last), messages, citations, usage and state: all or nothing. Returns whether a queued turn was
-        promoted. Raises TurnLost.
+        """End a turn: write its last rows, messages, citations, usage and state in one transaction. The last event is
+        the terminal event. Returns whether a queued turn was promoted. Raises TurnLost.
         """
         ...
 
     async def cancel(self, who: Principal, turn_id: UUID, owner_only: bool, end: End) -> CancelledTurn:
-        """End a turn that has not ended, under the next epoch. owner_only: False allows `who` to end any turn
-        of the tenant. Raises NotFound.
+        """End a turn, unless it has ended, and give it the next epoch. owner_only: whether `who` may end only their own
+        turns; if False, they may end any turn of the tenant. Raises NotFound.
         """
         ...
 
     async def cancel_unfollowed(self, who: Principal, turn_id: UUID, end: End) -> EndedTurn | None:
-        """End the caller's watched turn if it has not ended and no process follows it (see `follows`). Returns None if there was nothing to end."""
+        """End the caller's watched turn if it is still open and no process follows it (see `follows`). Otherwise,
+        return None.
+        """
         ...
 
     async def follows(self, process: UUID, turn_ids: Sequence[UUID], seconds: float) -> None:
-        """Record that these watched turns, and no others, have followers in this process, for this many seconds from now."""
+        """Record that this process has followers of these watched turns, and of no other turns, for the next `seconds`."""
         ...
 
     async def book(self, claim: Claim, usage: Usage) -> None:
-        """Add the cost of a worker that lost the turn; repeated calls count once per epoch."""
+        """Add the cost of a worker that lost the turn. If the call is repeated, the cost counts once per epoch."""
         ...
 
     async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
-        """Return at most `most` rows with events after after_seq; the first row may begin before it. Raises NotFound."""
+        """Return at most `most` rows with events after after_seq. The first row may also contain earlier events. Raises
+        NotFound.
+        """
         ...
 
     async def poll(self, cursors: Sequence[Cursor], most: int) -> Sequence[News]:
-        """Read many logs after their cursors, at most `most` rows of each, in one query over all tenants. The turns' followers were authorised before.
+        """Read at most `most` rows after each cursor, in one query across all tenants.
 
-        Deleted turns are left out.
+        The caller has already authorised the turns' followers. Deleted turns are left out.
         """
         ...
 
     async def get(self, who: Principal, turn_id: UUID) -> Turn:
-        """One turn of the caller's. Raises NotFound."""
+        """Return one of the caller's turns. Raises NotFound."""
         ...
 
     async def list(self, who: Principal, query: ListQuery) -> Page[Turn]:
-        """The caller's turns. Raises InvalidRequest for an unknown field or a value that is not valid."""
+        """Return a page of the caller's turns. Raises InvalidRequest for an unknown field or an invalid value."""
         ...
 
     async def make_partitions(self, days_ahead: int) -> int:
-        """Create the log's partitions for the next `days` days; returns how many partitions were missing."""
+        """Create the log's missing partitions for the next `days_ahead` days. Returns the number of new partitions."""
         ...
 
     async def prune(self, days: int) -> int:
-        """Drop the partitions of the log that contain only turns older than that many days, all ended; returns how many were dropped. The ledger of tools is dropped with them, and expired records of followers are dropped at any age.
+        """Drop the log's partitions in which every turn has ended and is older than `days`. Returns the number of
+        dropped partitions.
 
-        Partitions that are in use are left for the next call; those of this week and of the week before always stay.
+        The call also deletes old entries of the tools' ledger, and all expired records of followers. A partition that
+        is in use is left for the next call. The partitions of this week and the previous week are never dropped.
         """
         ...
 
     async def prune_checkpoints(self, hours: float) -> int:
-        """Drop old checkpoints of turns without a worker; returns how many. A worker that takes such a turn over starts it again; its cost until then still counts."""
+        """Delete the checkpoints of turns without a worker that are older than `hours`. Returns the number of deleted
+        checkpoints.
+
+        A worker that later claims such a turn starts it from the beginning. The turn's cost so far still counts.
+        """
         ...
