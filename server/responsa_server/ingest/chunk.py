@@ -1,8 +1,10 @@
-"""Cuts canonical text into passages along its structure, with a limit of tokens and an overlap of a few tokens with the previous passage.
+"""Cuts canonical text into passages along the structure of the text. A passage has a maximum number of tokens and repeats the last few
+tokens of the previous passage.
 
-Text becomes atoms, the smallest pieces that are never cut: the text of one token, together with the rest of its
-user-perceived characters, or a stretch that the tokenizer skipped. A passage is a run of atoms; it ends at the
-best border in its last part: before a heading, between blocks, after a line or sentence, between words, in that order.
+The text is divided into atoms, which are never cut. An atom is the text of one token, extended to whole
+user-perceived characters, or a stretch that the tokenizer skipped. A passage is a run of atoms. It ends at the best
+border within its last part. From best to worst, the borders are: before a heading, between blocks, after a line or
+sentence, between words.
 Time and memory are linear in the text.
 """
 
@@ -21,16 +23,16 @@ from responsa_server.domain.knowledge import Chunking
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, byte_positions, char_positions
 
 TokenOffsets = Callable[[str], Sequence[tuple[int, int]]]
-"""(start, end) character offsets of each token of a text, in order: no special tokens, nothing truncated."""
+"""Returns the (start, end) character offsets of each token of a text, in order, without special tokens and without truncation."""
 
 # Tokenizers get pieces of at most this many characters.
 PIECE_CHARS = 8192
-# A token of more characters than this counts as several, because a passage must stay small enough to read and to store. (A WordPiece tokenizer
-# makes one token of any unknown "word", however long.)
+# A token with more characters than this counts as several tokens, because a passage must stay small enough to read and to store.
+# (A WordPiece tokenizer makes one token of any unknown "word", however long.)
 MAX_ATOM_CHARS = 32
 # Combining marks may extend an atom to this length.
 _MAX_CLUSTER_CHARS = 64
-# A passage does not extend across more blank space than this between two atoms.
+# A passage ends before a stretch of blank space that is longer than this.
 _MAX_GAP_CHARS = 200
 
 _SENTENCE_END = re.compile(r"[.!?…。！？।؟]['\"”’»)\]]*\Z")
@@ -41,9 +43,8 @@ class Chunk:
     """Bytes [byte_start, byte_end) of the canonical text, which decode to `text` exactly.
 
     `ordinal` counts from 0. `tokens` is the tokenizer's count for the text, or more if one token covers a
-    very long stretch. `heading_path` holds the titles of the headings in force, outermost first, where the
-    passage's own (not
-    shared) text begins.
+    very long stretch. `heading_path` holds the titles of the headings that apply at the first character that the
+    passage does not share with the previous passage, outermost first.
     """
 
     ordinal: int
@@ -55,7 +56,7 @@ class Chunk:
 
 
 class _Border(IntEnum):
-    """The quality of the border before an atom as a passage's end: a greater value is better."""
+    """How well a passage can end at the border before an atom. A greater value is better."""
 
     INSIDE_WORD = 0
     WORD = 1
@@ -64,7 +65,7 @@ class _Border(IntEnum):
     HEADING = 4
 
 
-# A passage may end at a border of this kind once it is this full.
+# A passage may end at a border of this kind once it has this share of the maximum number of tokens.
 _FILLED: tuple[tuple[_Border, float], ...] = (
     (_Border.HEADING, 0.5),
     (_Border.BLOCK, 0.6),
@@ -75,7 +76,7 @@ _FILLED: tuple[tuple[_Border, float], ...] = (
 
 @dataclass(slots=True)
 class _Atoms:
-    """Columns: character offsets of each atom, its token count, and the border before it."""
+    """The atoms as columns: the character offsets of each atom, its token count, and the border before the atom."""
 
     starts: array[int]
     ends: array[int]
@@ -84,9 +85,10 @@ class _Atoms:
 
 
 def chunk_document(document: ParsedDocument, token_offsets: TokenOffsets, chunking: Chunking) -> list[Chunk]:
-    """Passages in order. Together they hold every visible character; each begins after the beginning of the previous one.
+    """Cut a document into passages, in order. Together the passages hold every visible character. Each passage begins
+    at a later character than the previous passage.
 
-    chunking: at least one token per passage, and an overlap below that. Raises ValueError for other values.
+    `chunking` must allow at least one token per passage, and an overlap that is smaller than a passage. Raises ValueError otherwise.
     """
     if not 0 <= chunking.overlap_tokens < chunking.max_tokens:
         raise ValueError("the overlap of passages must be at least 0 and less than max_tokens")
@@ -145,7 +147,7 @@ def _atoms(text: str, token_offsets: TokenOffsets) -> _Atoms:
         for token_start, token_end in token_offsets(text[piece_start:piece_end]):
             start, end = piece_start + token_start, min(piece_start + token_end, piece_end)
             if end <= at:
-                # Byte-level tokens of one character repeat its offsets, so add their count to the character.
+                # Several byte-level tokens of one character all have the character's offsets: count them in its atom.
                 if token_end > token_start and atoms.weights:
                     atoms.weights[-1] += 1
                 continue
@@ -158,7 +160,7 @@ def _atoms(text: str, token_offsets: TokenOffsets) -> _Atoms:
 
 
 def _append_gap(atoms: _Atoms, text: str, start: int, end: int) -> None:
-    """Visible characters that no token covers become atoms too; otherwise no passage would hold them."""
+    """Add atoms for the visible characters that no token covers; otherwise no passage would hold them."""
     if start >= end:
         return
     gap = text[start:end]
@@ -169,7 +171,7 @@ def _append_gap(atoms: _Atoms, text: str, start: int, end: int) -> None:
 
 
 def _append(atoms: _Atoms, text: str, start: int, end: int) -> None:
-    # Some tokenizers include the space before a word; a passage neither begins nor ends with space.
+    # Some tokenizers include the space before a word. A passage must neither begin nor end with space.
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():
@@ -197,7 +199,7 @@ def _append(atoms: _Atoms, text: str, start: int, end: int) -> None:
 
 def _border(text: str, previous_end: int, start: int) -> _Border:
     if start == previous_end:
-        # Scripts without spaces also have sentence ends.
+        # A script without spaces between words also has sentence ends.
         return _Border.SENTENCE if start and text[start - 1] in "。！？" else _Border.INSIDE_WORD
     gap = text[previous_end : min(start, previous_end + _MAX_GAP_CHARS)]
     if "\n" in gap or "\r" in gap:
@@ -221,20 +223,20 @@ def _may_cut(text: str, place: int) -> bool:
     if "\U0001f3fb" <= after <= "\U0001f3ff":
         return False
     if "\U0001f1e6" <= after <= "\U0001f1ff":
-        # Flags are pairs of regional indicators: count backwards, over a bounded distance.
+        # A flag is a pair of regional indicators: count the indicators before this one, up to a limit.
         run = 0
         while (
             run < _MAX_CLUSTER_CHARS and place > run and "\U0001f1e6" <= text[place - 1 - run] <= "\U0001f1ff"
         ):
             run += 1
         return run % 2 == 0
-    # Conjoining Jamo: leading, vowel and trailing forms make one syllable.
+    # Conjoining Jamo: a leading, a vowel and a trailing form together make one syllable.
     return not ("\u1160" <= after <= "\u11ff" and "\u1100" <= before <= "\u11ff")
 
 
 def _mark_blocks(text: str, atoms: _Atoms, blocks: Sequence[Block], spans: Sequence[tuple[int, int]]) -> None:
-    """Blocks begin at better borders: raise the border before each block. Remove the border after a heading,
-    because a heading belongs to the following text.
+    """Raise the border before each block, so that passages end between blocks if possible. Remove the border after a
+    heading, because a heading belongs to the following text.
     """
     after_heading = False
     previous_end = 0
@@ -255,7 +257,9 @@ def _mark_blocks(text: str, atoms: _Atoms, blocks: Sequence[Block], spans: Seque
 
 
 def _ranges(atoms: _Atoms, chunking: Chunking) -> Iterator[tuple[int, int, int]]:
-    """(first, last, own) atom indexes of each passage: it holds atoms [first, last), and those before `own` are shared."""
+    """Yield the atom indexes (first, last, own) of each passage. The passage holds the atoms [first, last). It shares
+    the atoms before `own` with the previous passage.
+    """
     count = len(atoms.starts)
     totals = array("q", accumulate(atoms.weights, initial=0))
     gaps = array("q", (k for k in range(1, count) if atoms.starts[k] - atoms.ends[k - 1] > _MAX_GAP_CHARS))
@@ -274,7 +278,7 @@ def _ranges(atoms: _Atoms, chunking: Chunking) -> Iterator[tuple[int, int, int]]
         if last >= count:
             return
         shared = _shared_from(atoms, totals, last, chunking)
-        # Leave room for at least one atom that is not shared, and make progress.
+        # The next passage must begin later than this one, and have room for at least one atom that is not shared.
         shared = max(shared, first + 1, bisect_left(totals, totals[last + 1] - chunking.max_tokens))
         if gap < len(gaps) and gaps[gap] == last:
             shared = last
@@ -282,7 +286,9 @@ def _ranges(atoms: _Atoms, chunking: Chunking) -> Iterator[tuple[int, int, int]]
 
 
 def _cut(atoms: _Atoms, totals: array[int], first: int, own: int, limit: int, chunking: Chunking) -> int:
-    """The end of a passage from `first`, as the atom after it: the latest border of the best kind within reach."""
+    """The end of a passage that begins at `first`, as the index of the next atom. The passage ends at the latest
+    border of the best kind within reach.
+    """
     for kind, share in _FILLED:
         lowest = max(own + 1, bisect_left(totals, totals[first] + int(share * chunking.max_tokens)))
         found = _latest(atoms.borders, kind, lowest, limit)
@@ -305,7 +311,7 @@ def _earliest(borders: bytearray, kind: _Border, lowest: int, highest: int) -> i
 
 
 def _shared_from(atoms: _Atoms, totals: array[int], last: int, chunking: Chunking) -> int:
-    """Where the overlap with the next passage begins: at a sentence if that keeps half of the overlap, else at a word."""
+    """The atom where the overlap with the next passage begins: at a sentence if that keeps half of the overlap, else at a word."""
     lowest = bisect_left(totals, totals[last] - chunking.overlap_tokens)
     half = bisect_left(totals, totals[last] - chunking.overlap_tokens // 2)
     for kind, highest in ((_Border.SENTENCE, half), (_Border.WORD, last)):

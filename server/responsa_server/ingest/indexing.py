@@ -1,4 +1,4 @@
-"""Makes passages for storage from a parsed document: it is cut, and the vectors of each passage are planned and embedded, in batches."""
+"""Makes passages for storage from a parsed document. It cuts the document into passages, then plans and computes their vectors in batches."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from responsa_server.text.lexical import Analyzer, language_of, tsvector_literal
 from responsa_server.text.sentences import Piece, PieceKind, pieces, plain
 
 WINDOW_OVERLAP: Final = 32
-"""Tokens that neighbouring windows of a passage share."""
+"""The number of tokens that neighbouring windows of a passage share."""
 
 _TITLE_CHARS: Final = 120
 _PASSAGES_A_BATCH: Final = 16
-# A question's vector waits until the model has finished such a run, so runs have few texts.
+# A run embeds a few texts at once. A question must wait until the model has finished the current run, so runs are short.
 _TEXTS_A_RUN: Final = 16
-# HNSW links nearest neighbours. Several hundred equal vectors link only to each other, and a search that
-# reaches them finds no way out to other vectors (2,000 equal ones among 2,500 others hid a quarter of those).
-# Therefore the later ones of equal vectors in a document are moved apart slightly: their cosine to the first
+# An HNSW index links each vector to its nearest neighbours. Several hundred equal vectors link only to each other, and a
+# search that reaches them cannot leave them for other vectors (2,000 equal vectors hid a quarter of 2,500 other vectors).
+# Therefore, from the fifth equal vector of a document on, each is moved slightly. Its cosine to the original vector
 # stays above 0.999. Measurements then found no hidden vectors.
 _EQUAL_MOST: Final = 4
 _APART: Final = 0.0007
 
 
 class VectorCache(Protocol):
-    """Vectors by the SHA-256 of their text, for one tenant per call: 32-bit floats, little-endian."""
+    """Stores vectors under the SHA-256 of their text. Each call is for one tenant. A vector is bytes: 32-bit floats, little-endian."""
 
     async def cached_vectors(
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
-        """The cached vectors for these hashes; hashes without one are left out."""
+        """The cached vectors for these hashes. A hash without a cached vector is left out."""
         ...
 
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
-        """Cache these vectors, by the hashes of their texts."""
+        """Cache these vectors under the hashes of their texts."""
         ...
 
 
@@ -66,7 +66,7 @@ class DocumentIdentity:
 
 @dataclass(frozen=True, slots=True)
 class CutDocument:
-    """A document cut into passages. starts: the offset of each piece, for finding the pieces of a passage."""
+    """A document cut into passages. starts: the byte offset of each piece, used to find the pieces of a passage."""
 
     language: str
     chunks: Sequence[Chunk]
@@ -76,7 +76,7 @@ class CutDocument:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVector:
-    """A vector to make from `text`, for the bytes `source` of the canonical text."""
+    """A vector that will be computed from `text`. It represents the bytes `source` of the canonical text."""
 
     kind: VectorKind
     source: ByteRange
@@ -85,7 +85,7 @@ class PlannedVector:
 
 @dataclass(frozen=True, slots=True)
 class LexicalForm:
-    """A passage for full-text search: a tsvector literal, and its number of terms."""
+    """A passage for full-text search. terms: a tsvector literal. length: the number of terms."""
 
     terms: str
     length: int
@@ -154,10 +154,10 @@ class Indexer:
         return planned
 
     async def _vectors(self, tenant_id: str, texts: Mapping[bytes, str]) -> Mapping[bytes, bytes]:
-        """Vectors by the hashes of their texts: read from the cache, or made and cached."""
+        """The vectors by the hash of their text, read from the cache or else computed and cached."""
         model = self._embedder.name
         known = dict(await self._cache.cached_vectors(tenant_id, model, list(texts)))
-        # Group texts of similar length: a run takes as long as its longest text.
+        # Group texts of similar length, because the model needs as long for each text of a run as for the longest one.
         missing = sorted((digest for digest in texts if digest not in known), key=lambda one: len(texts[one]))
         made: dict[bytes, bytes] = {}
         for start in range(0, len(missing), _TEXTS_A_RUN):
@@ -203,11 +203,11 @@ class Indexer:
 
 
 def _apart(vector: bytes, seen: Counter[bytes]) -> bytes:
-    """The vector. From its fifth occurrence on, an equal vector is moved slightly: differently each time, but
-    in the same way in every run.
+    """The vector itself up to its fourth occurrence, then a slightly moved vector. Each occurrence is moved differently, but
+    in the same way whenever the document is ingested.
     """
     values = np.frombuffer(vector, "<f4")
-    # Hash the vector as the index rounds it, not its text: texts that differ only beyond the model's window share a vector.
+    # Hash the vector, rounded as in the index, instead of its text: texts that differ only beyond the model's window have the same vector.
     digest = hashlib.sha256(values.astype("<f2").tobytes()).digest()[:16]
     seen[digest] += 1
     if seen[digest] <= _EQUAL_MOST:
@@ -230,10 +230,11 @@ def plan_vectors(
     *,
     first: bool,
 ) -> list[PlannedVector]:
-    """The vectors of a passage: windows that together cover all of it, its pieces, its headings and, for the first passage, the title.
+    """Plan the vectors of a passage: vectors for windows that together cover the passage, for its pieces and headings and, if it is the first
+    passage, for the title.
 
-    text: the canonical text's bytes in `source`. pieces: of the whole document; only those within the passage are used.
-    headings: above the passage, outermost first.
+    text: the canonical text of the bytes `source`. pieces: any pieces of the document; only those within the passage are used.
+    headings: the headings above the passage, outermost first. first: whether this is the document's first passage.
     """
     context = " > ".join(part for part in (title, *headings) if part)[:_TITLE_CHARS]
     raw = text.encode()
@@ -263,7 +264,7 @@ _KINDS: Final = {
 
 
 def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> list[PlannedVector]:
-    """Windows that are short enough for the model to read each one completely, with the context before it."""
+    """Plan the windows of a passage. Each window, with the context before it, is short enough for the model to read completely."""
     room = embedder.max_tokens - len(embedder.token_offsets(context)) - 1
     offsets = embedder.token_offsets(text)
     found: list[PlannedVector] = []
@@ -284,7 +285,7 @@ def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> 
 def lexical_form(
     analyzer: Analyzer, title: str, headings: Sequence[str], text: str, language: str
 ) -> LexicalForm:
-    """The terms of a passage. The terms of title and headings are labelled, so that ranking can weight them differently."""
+    """The terms of a passage. The terms of the title and the headings are labelled, so that ranking can weight them differently."""
     above = [term for part in (title, *headings) for term in analyzer.terms(part, language)]
     body = analyzer.terms(plain(text), language)
     return LexicalForm(tsvector_literal(above, body), len(above) + len(body))

@@ -1,6 +1,6 @@
 """The library's background jobs: ingesting one document version, and removing versions that no answer cites.
 
-Ingestion parses, cuts, embeds, stores and publishes. Starting over is always safe: search sees a version only once all of it is stored.
+Ingestion parses, cuts, embeds, stores and publishes. Starting over is always safe, because search finds a version only once the whole version is stored.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ class Parser(Protocol):
     async def parse(
         self, source: bytes, declared_name: str = "", declared_type: str = "", *, known_format: str = ""
     ) -> ParsedDocument:
-        """Parse. Raises DocumentRejected for the document's faults, ParserUnavailable for the server's."""
+        """Parse a document. Raises DocumentRejected if the document is at fault, and ParserUnavailable if the server is."""
         ...
 
 
 class EndedOperations:
-    """Notifies waiting callers that an operation has ended. It is only a hint: another process may end the
-    operation, so callers must also poll.
+    """Notifies waiting callers when this process ends an operation. Callers must also poll, because another process may
+    end the operation.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class EndedOperations:
 
     @contextmanager
     def waiting(self, operation_id: UUID) -> Generator[asyncio.Event, None, None]:
-        """An event that is set when the operation ends in this process. Read the operation after entering: it may have ended before."""
+        """An event that is set when the operation ends in this process. Read the operation after entering, because it may have ended before."""
         event = asyncio.Event()
         self._events.setdefault(operation_id, set()).add(event)
         try:
@@ -109,8 +109,8 @@ class Ingest:
     async def run(self, tenant_id: str, operation_id: UUID) -> None:
         """Ingest the version, or end its operation with the error of the document or of its collection.
 
-        Raises OwnershipLost when another call ended the operation or another worker took it, and any error of the server itself; after those
-        the operation can be tried again.
+        Raises OwnershipLost if another call ended the operation or another worker took it. Also raises any error of the server itself; after such
+        an error the operation can be tried again.
         """
         task = await self._ingestions.begin(tenant_id, operation_id)
         if task is None:
@@ -125,7 +125,7 @@ class Ingest:
         self._ended.ended([operation_id])
 
     async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """End the operation with an error of the server, after the last attempt."""
+        """End the operation with an error of the server after the last attempt has failed."""
         await self._ingestions.give_up(tenant_id, operation_id, error)
         self._ended.ended([operation_id])
 
@@ -135,7 +135,7 @@ class Ingest:
             collection = names.collection(task.claim.collection_id)
             raise Precondition(
                 Reason.COLLECTION_EMBEDDING_DIFFERS,
-                f"{collection} holds vectors of another embedding model than the server runs; upload to a new collection.",
+                f"{collection} holds vectors of a different embedding model from the one that the server runs; upload to a new collection.",
                 {"collection": collection, "embedding": task.embedding, "running": running},
             )
         decided = self._formats.with_media_type(task.media_type)
@@ -184,27 +184,27 @@ class Ingest:
 
 
 def _title(task: IngestTask, parsed: ParsedDocument) -> str:
-    """The given title, or else the document's own, or else the last part of its source key."""
+    """The uploader's title, or else the document's own title, or else the last part of the source key."""
     found = task.title or parsed.title or PurePosixPath(task.source_key).name or task.source_key
     return found.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
 
 
 class VectorPublishing:
-    """Implements `Ingestions` for vectors outside the database, around another one, which stores no vectors.
+    """Implements `Ingestions` when vectors are stored outside the database. It wraps another `Ingestions`, which stores everything else.
 
-    The database decides what search finds: a passage becomes a candidate only when the lexical index confirms that it is live. So the order is
+    The database decides what search finds: a passage becomes a candidate only when the lexical index confirms that it is live. So the order of writes is
 
     1. store the passages (not live) and their vectors (not published);
-    2. publish the vectors, under the epoch of the operation; searches find them but discard them, since their passages are not live;
-    3. commit the version: passages, statistics, document and operation change in one transaction, and from then on the whole version is searched;
+    2. publish the vectors under the epoch of the operation; searches find these vectors but discard them, because their passages are not live;
+    3. commit the version: passages, statistics, document and operation change in one transaction, and from then on search covers the whole version;
     4. remove the vectors of older versions.
 
-    A worker that is lost after 1 or 2 leaves the former version unchanged. The next attempt has a greater epoch, removes the lost worker's vectors and starts
-    over. A worker that is lost after 3 leaves vectors of passages that are not live; the prune job removes them.
+    If a worker is lost after step 1 or 2, the former version is unchanged. The next attempt has a greater epoch, removes the lost worker's vectors and starts
+    over. If a worker is lost after step 3, vectors of passages that are not live remain; the prune job removes these vectors.
     """
 
     def __init__(self, ingestions: Ingestions, vectors: VectorStore, model: str) -> None:
-        """model: the name of the model that makes the vectors."""
+        """model: the name of the model that computes the vectors."""
         self._ingestions = ingestions
         self._vectors = vectors
         self._model = model
@@ -218,17 +218,17 @@ class VectorPublishing:
         return task
 
     async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
-        """Pass the parsed text on; it has no vectors."""
+        """Pass the parsed text on. This step has no vectors."""
         await self._ingestions.parsed(claim, text, passages_total)
 
     async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
-        """Write the passages, then their vectors. In this order OwnershipLost is raised before a vector is stored."""
+        """Write the passages, then their vectors. In this order, OwnershipLost is raised before any vector is stored."""
         await self._ingestions.write(claim, [replace(one, vectors=()) for one in passages], passages_done)
         vectors = [PassageVectors(one.passage.id, one.vectors) for one in passages]
         await self._vectors.put(self._attempt(claim), vectors)
 
     async def publish(self, claim: Claim) -> bool:
-        """Publish the vectors, then the version. Remove the vectors of older versions, or this version's if it is not searched."""
+        """Publish the vectors, then the version. Then remove the vectors of older versions, or the vectors of this version if search will not use it."""
         await self._vectors.publish(self._attempt(claim))
         searched = await self._ingestions.publish(claim)
         if searched:
@@ -267,7 +267,10 @@ class KnowledgeJobs:
         max_attempts: int = 6,
         vectors: VectorStore | None = None,
     ) -> None:
-        """vectors: given when they are stored outside the database. max_attempts: a document is given up after this many. An unreachable database never ends an operation."""
+        """vectors: the vector store; None if vectors are stored in the database.
+
+        max_attempts: the number of failed attempts after which an operation ends. An unreachable database never ends an operation.
+        """
         self._runner = runner
         self._ingest = ingest
         self._documents = documents
@@ -285,7 +288,7 @@ class KnowledgeJobs:
             self._task.add_done_callback(self._report_end)
 
     async def close(self) -> None:
-        """Stop. A running job returns to the queue, and the next worker starts it over."""
+        """Stop taking jobs. A running job returns to the queue, and the next worker starts it over."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -302,7 +305,7 @@ class KnowledgeJobs:
             return PartReport(Health.OK)
         return PartReport(
             Health.DOWN,
-            detail="Documents that are uploaded are not read. The server's log tells why; restart it.",
+            detail="Uploaded documents are not being read. The server's log says why; restart the server.",
         )
 
     async def ingest(self, tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
@@ -311,13 +314,12 @@ class KnowledgeJobs:
         try:
             await self._ingest.run(tenant_id, operation_id)
         except OwnershipLost:
-            # It has ended, or another worker has this very job. That worker may be lost too, and the queue
-            # deletes a job that any worker reports as done. Therefore check again at growing intervals, and
-            # do not take the job away from the worker.
+            # The operation has ended, or another worker runs the same job. Do not report the job as done: the queue would
+            # then delete it, and the other worker may be lost too. Check again at growing intervals instead.
             return None if await self._has_ended(tenant_id, operation_id) else _LONGEST_PAUSE * (attempts + 1)
         except Unavailable as error:
             self._log.warning(
-                "an operation waits for a part that is away",
+                "an operation waits for a part that is unavailable",
                 operation=str(operation_id),
                 reason=error.reason.value,
             )
@@ -336,7 +338,7 @@ class KnowledgeJobs:
         try:
             await self._documents.prune(tenant_id, document_id)
             if self._vectors is not None:
-                # The versions older than the searchable one; all versions of a deleted document.
+                # Drop the versions that are older than the searchable one, or all versions of a deleted document.
                 document = (await self._documents.find(tenant_id, [document_id])).get(document_id)
                 version = None if document is None else document.version
                 await self._vectors.drop_versions(tenant_id, document_id, version)
@@ -351,13 +353,13 @@ class KnowledgeJobs:
             return True
 
     def _report_end(self, task: asyncio.Task[None]) -> None:
-        """Log any end except a stop of the server: nobody awaits the task."""
+        """Log the error if the task failed. Nothing awaits the task, so the error would be lost otherwise."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("the task that takes jobs ended", exc_info=error)
 
 
 def _public(error: Exception, operation_id: UUID) -> ResponsaError:
-    """The error that callers see for a fault that persisted."""
+    """The error that callers see when every attempt has failed."""
     if isinstance(error, ParserUnavailable):
         return Unavailable(
             Reason.PART_UNAVAILABLE,

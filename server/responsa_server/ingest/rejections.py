@@ -1,6 +1,6 @@
-"""The reasons for rejecting a document. Sentences that several places use are here.
+"""The errors for rejected documents, and the sentences that several errors share.
 
-A `DocumentRejected` is the document's fault: the same bytes fail again. `ParserUnavailable` is the server's: trying again may help.
+A `DocumentRejected` is the document's fault: the same bytes fail again. A `ParserUnavailable` is the server's fault: trying again may help.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ class ParserUnavailable(Exception):
 def empty(
     what: str = "The document has no text. Upload a file with visible text.",
 ) -> DocumentRejected:
-    """No visible text: no bytes, only white space, or markup without text."""
+    """The document has no visible text: it has no bytes, only white space, or only markup without text."""
     return DocumentRejected(Reason.DOCUMENT_EMPTY, what)
 
 
 def unsupported(what: str, formats: Formats) -> DocumentRejected:
-    """The type is as declared, but is not supported."""
+    """The document has the declared type, but that type is not supported."""
     return DocumentRejected(
         Reason.DOCUMENT_TYPE_UNSUPPORTED, f"{what} is not a supported document type. {formats.accepted}"
     )
 
 
 def mismatch(what: str, formats: Formats) -> DocumentRejected:
-    """Content of another kind than the name or the media type declares. what: a whole sentence."""
+    """The content has a different type from the one that the name or the media type declares. what: a whole sentence."""
     return DocumentRejected(Reason.DOCUMENT_TYPE_MISMATCH, f"{what} {formats.accepted}")
 
 
 def malformed(what: str, remedy: str = CHECK_FILE) -> DocumentRejected:
-    """The bytes cannot be decoded, or the parser failed on them. what, remedy: a sentence each."""
+    """The bytes cannot be decoded, or the parser failed on them. `what` and `remedy` are one sentence each."""
     return DocumentRejected(Reason.DOCUMENT_MALFORMED, f"{what} {remedy}")
 
 
 def parser_limit(what: str, remedy: str = SPLIT) -> DocumentRejected:
-    """Parsing needed more time, memory, nesting or access than a document may have. what, remedy: a sentence each."""
+    """Parsing exceeded a limit on time, memory, nesting or access. `what` and `remedy` are one sentence each."""
     return DocumentRejected(Reason.DOCUMENT_PARSER_LIMIT, f"{what} {remedy}")
 
 
@@ -62,7 +62,7 @@ def too_much_text() -> DocumentRejected:
 def access_refused() -> DocumentRejected:
     """The parser tried something that its confinement forbids."""
     return parser_limit(
-        "While parsing this document, the parser tried to access something that it may not access, and was stopped.",
+        "While parsing this document, the parser tried to access something outside the sandbox and was stopped.",
         "Upload the document in another format if you trust it.",
     )
 
@@ -70,9 +70,9 @@ def access_refused() -> DocumentRejected:
 def described(
     rejected: DocumentRejected, source_key: str, declared_type: str, formats: Formats
 ) -> DocumentRejected:
-    """The rejection of the document with this key, with the metadata that its reason documents.
+    """Add the document's source key, and the other metadata that the reason's documentation lists, to a rejection.
 
-    declared_type: the media type from the sender, '' if none was given.
+    declared_type: the media type that the sender gave, or ''.
     """
     metadata = {"source_key": source_key, **rejected.metadata}
     if rejected.reason in (Reason.DOCUMENT_TYPE_UNSUPPORTED, Reason.DOCUMENT_TYPE_MISMATCH):

@@ -1,4 +1,4 @@
-"""The settings of ingestion, `ingestion`."""
+"""The settings of ingestion, in the section `ingestion`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ MIB = 1024 * 1024
 class ParseLimits:
     """Limits for one document.
 
-    input_bytes: the file; memory_bytes: address space in addition to that of the fresh process; cpu_seconds: processor
-    time; wall_seconds: from the start of the process to the last byte of its result; result_bytes: the encoded result.
+    input_bytes: the maximum size of the file. memory_bytes: the maximum address space in addition to that of the fresh process.
+    cpu_seconds: the maximum processor time. wall_seconds: the maximum time from the start of the process to the last byte of its
+    result. result_bytes: the maximum size of the encoded result.
     """
 
     input_bytes: int = 64 * MIB
@@ -35,20 +36,23 @@ class IngestionSettings(BaseModel, extra="forbid"):
     """Ingestion: reading, splitting and embedding documents."""
 
     concurrency: int = Field(
-        default=2, ge=1, le=64, description="The number of documents that are parsed and embedded at a time."
+        default=2,
+        ge=1,
+        le=64,
+        description="The maximum number of documents that are parsed and embedded at the same time.",
     )
     parser_seconds: float = Field(
-        default=20.0, ge=1, le=600, description="The longest time that parsing one document may take."
+        default=20.0, ge=1, le=600, description="The maximum time for parsing one document."
     )
     parser_memory_mib: int = Field(
         default=512,
         ge=128,
         le=16_384,
-        description="The memory that parsing one document may use, in addition to the parser's own.",
+        description="The maximum memory for parsing one document, in addition to what the parser itself uses.",
     )
     allow_unconfined: bool | None = Field(
         default=None,
-        description="Whether documents are parsed on a kernel that lacks Landlock or seccomp. There, only resource limits and a separate user confine a parser that a document has taken over. Empty: everywhere except in production.",
+        description="Whether documents are parsed on a kernel that lacks Landlock or seccomp. On such a kernel, only resource limits and a separate user confine a parser that a document has taken over. If empty, documents are parsed on such a kernel except in production.",
     )
 
     @property

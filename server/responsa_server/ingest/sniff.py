@@ -1,9 +1,9 @@
 """Decides the format of a document: first from its bytes, then from what its sender declared.
 
-Content that is not text is recognised by its first bytes, or is refused with the name of its type (magic
-numbers by the `filetype` library).
-Text has the format that its name declares, or else its media type. A declaration is never overridden by a guess; without
-a declaration, text is plain text unless it begins like another format.
+Content that is not text is recognised by its first bytes. If its format is not supported, it is refused with the name of its
+type, which the `filetype` library finds by magic numbers.
+Text has the format that its name declares, or else the format that its media type declares. A guess never overrides a
+declaration. Without a declaration, text is plain text unless it begins like another format.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _TEXTUAL_MAGIC: tuple[tuple[bytes, str], ...] = (
 )
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MAGIC_BYTES = 8192
-# How much of a large document is read to decide its format before the sandbox gets it.
+# The number of bytes of a large document that are read to decide its format before the sandbox gets the document.
 _HEAD_BYTES = 64 * 1024
 
 # WHATWG Encoding Standard labels that occur in documents, with their Python codecs. An allow-list: Python also has
@@ -85,7 +85,7 @@ _BOMS: tuple[tuple[bytes, str], ...] = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# C0 controls that do not belong in text; tab, LF, FF, CR and ESC (ISO-2022-JP, terminal colours) do.
+# The C0 controls that do not occur in text. Tab, LF, FF, CR and ESC (ISO-2022-JP, terminal colours) do occur.
 _CONTROLS = bytes(b for b in range(32) if b not in b"\t\n\f\r\x1b") + b"\x7f"
 _CONTROL_SHARE = 200
 _DETECT_BYTES = 64 * 1024
@@ -101,7 +101,7 @@ _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """The sender's declaration: the format, how it was declared, and the character set if one was named, in lower case."""
+    """The sender's declaration: the format, a sentence beginning that says how it was declared, and the character set in lower case, if any."""
 
     format: Format | None
     wording: str
@@ -114,7 +114,7 @@ class Original:
 
     data: bytes
     name: str
-    """The declared file name or path, '' if none."""
+    """The declared file name or path, or ''."""
     declaration: Declaration
     formats: Formats
     format: str = ""
@@ -122,9 +122,9 @@ class Original:
 
     @cached_property
     def text(self) -> str:
-        """The decoded bytes, for the parser of a text format. A byte order mark marks the encoding and is not part of the text.
+        """The decoded bytes, for the parser of a text format. A byte order mark names the encoding and is not part of the text.
 
-        Raises DocumentRejected: not text, not decodable, or no visible text.
+        Raises DocumentRejected if the bytes are not text, cannot be decoded, or hold no visible text.
         """
         return _decode(self)
 
@@ -134,8 +134,8 @@ def sniff(
 ) -> Original:
     """Decide the format of a document.
 
-    name: a file name or path; content_type: a media type with or without parameters; both may be ''. known: the name of the format if it was
-    already decided. Raises DocumentRejected.
+    name: the file name or path, or ''. content_type: the media type, with or without parameters, or ''. known: the name of the format if it
+    was already decided, or ''. Raises DocumentRejected.
     """
     declaration = _declaration(name, content_type, formats)
     original = Original(data, name, declaration, formats, known)
@@ -145,25 +145,26 @@ def sniff(
 
 
 def decide_format(content: bytes, name: str, content_type: str, formats: Formats) -> str:
-    """The media type of an uploaded document's format, so that a program with a name in .md is refused at once. Arguments as for `sniff`.
+    """The media type of an uploaded document's format. With this check, for example, a program whose name ends in .md is refused at once.
 
-    '' when the beginning of a large document does not decide the format; the sandbox then decides it. Raises DocumentRejected.
+    The arguments are those of `sniff`. Returns '' if the beginning of a large document does not decide the format; the sandbox then decides
+    it. Raises DocumentRejected.
     """
     whole = len(content) <= _HEAD_BYTES
     try:
         original = sniff(content if whole else _head(content), name, content_type, formats=formats)
     except DocumentRejected as error:
-        # A beginning may be blank or end within a character, so it cannot prove that the document is empty or malformed.
+        # The beginning of a document may be blank, or may end within a character, so it cannot prove that the document is empty or malformed.
         if not whole and error.reason in (Reason.DOCUMENT_EMPTY, Reason.DOCUMENT_MALFORMED):
             return ""
         raise rejections.described(error, name, content_type, formats) from error
     found = formats.named(original.format)
-    assert found is not None, "sniffing names a row of its table"
+    assert found is not None, "sniff() names a row of the table of formats"
     return found.media_type
 
 
 def _head(content: bytes) -> bytes:
-    """The beginning, cut at the end of a line if it contains one. An even number of bytes, for UTF-16."""
+    """The beginning of a document, up to the end of a line if possible. For UTF-16 it has an even number of bytes."""
     end = content.rfind(b"\n", _HEAD_BYTES // 2, _HEAD_BYTES) + 1 or _HEAD_BYTES
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content[:_HEAD_BYTES]
@@ -250,7 +251,7 @@ def _refuse_binary(original: Original) -> None:
 
 
 def _not_as_declared(what: str, original: Original) -> DocumentRejected:
-    """The content is of another format than declared, or of one that is not supported. what: the description after "the content is"."""
+    """The error for content that has a different format from the declared one, or an unsupported format. what: the words after "the content is"."""
     declaration = original.declaration
     if declaration.format is not None:
         return rejections.mismatch(
@@ -261,13 +262,13 @@ def _not_as_declared(what: str, original: Original) -> DocumentRejected:
 
 
 def _magic(head: bytes) -> str | None:
-    """The media type by magic numbers. (The library has no type annotations.)"""
+    """The media type that the magic numbers show. (The `filetype` library has no type annotations.)"""
     guess = cast("Callable[[bytes], str | None]", filetype.guess_mime)  # pyright: ignore[reportUnknownMemberType]
     return guess(head)
 
 
 def _looks_like_utf16(head: bytes) -> bool:
-    """Whether every other byte is NUL, as in UTF-16 of Latin script."""
+    """Whether every other byte is NUL, as in Latin text encoded as UTF-16."""
     even, odd = head[0::2].count(0), head[1::2].count(0)
     most, least = max(even, odd), min(even, odd)
     return most * 2 > len(head) // 2 and least * 20 < most
@@ -286,15 +287,15 @@ def _decode_unmarked(data: bytes, declaration: Declaration) -> str:
         meta = _META_CHARSET.search(data, 0, 4096)
         if meta is not None:
             label = meta.group(1).decode("ascii").lower()
-            # HTML, "determining the character encoding": a meta element that was readable as ASCII cannot be UTF-16.
+            # HTML standard, "determining the character encoding": if a meta element could be read as ASCII, the document is not UTF-16.
             label = "utf-8" if label.startswith("utf-16") else label
     codec = CHARSETS.get(label) if label is not None else None
     if label is not None and codec is None:
         raise rejections.malformed(
             f'The declared character set "{label}" is not known.', rejections.SAVE_AS_UTF8
         )
-    # Valid UTF-8 with non-ASCII characters is UTF-8, whatever a web server's default header says. ISO-2022-JP
-    # and UTF-16 may use ASCII bytes alone, so for them only the declaration can tell.
+    # Valid UTF-8 with non-ASCII characters is UTF-8, whatever a web server's default header says. Text in ISO-2022-JP
+    # or UTF-16 may consist of ASCII bytes alone, so only the declaration can identify these encodings.
     order = [codec, "utf-8"] if codec in ("iso2022_jp", "utf-16-le", "utf-16-be") else ["utf-8", codec]
     failure: UnicodeDecodeError | None = None
     for candidate in order:
@@ -314,8 +315,8 @@ def _detect(data: bytes, error: UnicodeDecodeError) -> str:
     """Decode an undeclared legacy encoding, detected from the bytes around the first one that is not UTF-8."""
     start = max(0, error.start - _DETECT_BYTES // 16)
     best = from_bytes(data[start : start + _DETECT_BYTES]).best()
-    # A sample that is cut inside a multi-byte character may fail although the whole document would not, so
-    # try the whole document, too.
+    # A sample that is cut inside a multi-byte character may fail to decode although the whole document would decode.
+    # So try the whole document too.
     if best is None and len(data) <= _DETECT_BYTES * 8:
         best = from_bytes(data).best()
     if best is None:
@@ -333,6 +334,6 @@ def _undecodable(charset: str, error: UnicodeDecodeError) -> DocumentRejected:
 
 
 def load_codecs() -> None:
-    """Load every codec that decoding may use. Python imports a codec at its first use, which a confined process cannot do."""
+    """Load every codec that decoding may use. Python imports a codec at its first use, but a confined process cannot import anything."""
     for name in (*CHARSETS.values(), *(codec for _, codec in _BOMS), *IANA_SUPPORTED):
         codecs.lookup(name)

@@ -1,1 +1,1 @@
-"""The supported document formats: one row of `table.py` and one file each."""
+"""The supported document formats. Each format has one row in `table.py` and one file."""

@@ -1,8 +1,8 @@
-"""HTML: the visible text is the canonical text; selectolax (Lexbor, an HTML5 parser) builds the tree.
+"""HTML. The visible text is the canonical text. selectolax (Lexbor, an HTML5 parser) builds the tree.
 
-A blank line separates blocks, a line break list items and table rows. List items begin with "- " or "1. "
-(outside their block), cells of a row are joined by " | ", `pre` keeps its white space, and elsewhere a run of white space becomes
-one space. Scripts, styles, templates, comments, fallback content and hidden elements are left out.
+A blank line separates blocks; a line break separates list items and table rows. A list item begins with "- " or "1. ",
+which is not part of its block. The cells of a row are joined with " | ". `pre` keeps its white space; elsewhere a run of
+white space becomes one space. Scripts, styles, templates, comments, fallback content and hidden elements are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from responsa_server.ingest import rejections
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument, one_line
 
-# Browsers stop nesting near 512. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.
+# Browsers limit nesting to about 512 levels. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.
 MAX_DEPTH = 1000
 
 _SKIPPED = frozenset(
@@ -110,7 +110,7 @@ _HEADINGS = {f"h{n}": n for n in range(1, 7)}
 _LISTS = frozenset({"ul", "ol", "menu", "dir"})
 _CODE = frozenset({"pre", "listing", "xmp", "plaintext"})
 _CELLS = frozenset({"td", "th"})
-# A table that contains one of these is used for page layout; its rows are not worth keeping on one line.
+# A table that contains one of these elements is used for page layout, so its rows are not kept on one line.
 _LAYOUT_MARKS = frozenset({"table", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "article", "section", "main"})
 
 _NESTING_TAG = re.compile(
@@ -125,21 +125,21 @@ _HIDING = re.compile(
     re.IGNORECASE,
 )
 _SOFT_HYPHEN = "\u00ad"
-# Stands for <br> in inline text. HTML text never contains it, since the parser replaces U+0000.
+# Stands for <br> in inline text. HTML text never contains U+0000, because the parser replaces it.
 LINE_BREAK = "\x00"
 _SPACES = re.compile(r"[ \t\n\f\r]+")
 
 
 @dataclass(slots=True)
 class OpenList:
-    """An open list: its counter if it is ordered, else None."""
+    """An open list. number: the counter of an ordered list; None for an unordered list."""
 
     number: int | None
 
 
 @dataclass(slots=True)
 class OpenTable:
-    """An open table: whether it is used for layout, and the cells of its open row."""
+    """An open table. layout: whether the table is used for page layout. cells: the cells of the open row."""
 
     layout: bool
     cells: list[str] = field(default_factory=list[str])
@@ -163,7 +163,7 @@ class TextWriter:
     last: BlockKind | None = None
 
     def take(self) -> str:
-        """The inline text collected so far, with its white space normalised; empties the buffer."""
+        """Return the inline text collected so far, with its white space normalised, and empty the buffer."""
         raw = "".join(self.inline)
         self.inline.clear()
         if self.code:
@@ -191,11 +191,11 @@ class TextWriter:
         return BlockKind.QUOTE if self.quotes else BlockKind.PARAGRAPH
 
     def write(self, text: str, kind: BlockKind) -> None:
-        """Append a block, after its separator from the previous one."""
+        """Append a separator and a block."""
         tight = kind is self.last and kind in (BlockKind.LIST_ITEM, BlockKind.TABLE)
         lead = "" if not self.parts else ("\n" if tight else "\n\n")
         if kind is BlockKind.LIST_ITEM:
-            # Nesting is shown as indentation up to a limit; otherwise nested lists would grow the text quadratically.
+            # Indentation shows nesting up to a limit. Without the limit, deeply nested lists would make the text grow quadratically.
             lead += "  " * min(len(self.lists) - 1, 8) + (self.marker if self.marker is not None else "  ")
             self.marker = None
         start = self.length + len(lead)
@@ -227,10 +227,11 @@ class TextWriter:
 def parse(original: Original) -> ParsedDocument:
     """Extract the visible text.
 
-    Raises DocumentRejected: not text, nothing visible, nesting beyond MAX_DEPTH, or more blocks than are stored.
+    Raises DocumentRejected if the document is not text, has no visible text, is nested more than MAX_DEPTH deep, or has
+    more blocks than the server stores.
     """
     _bound_depth(original.text)
-    # Without mutation events: they serve live pages, and their time is quadratic in the number of an element's options.
+    # WO_EVENTS turns off mutation events. Only live pages need them, and their time is quadratic in the number of options of an element.
     tree = LexborHTMLParser(original.text, options=LexborDocumentOptions.WO_EVENTS)
     root = tree.root
     body = tree.body
@@ -301,7 +302,7 @@ def _layout_tables(top: LexborNode) -> set[int]:
                 open_tables.pop()
             continue
         if tag in _LAYOUT_MARKS:
-            # All tables above a marked one are marked already, so each is marked once.
+            # If a table is marked, all tables around it are marked already. So each table is marked only once.
             for table in reversed(open_tables):
                 if table in found:
                     break
@@ -312,7 +313,7 @@ def _layout_tables(top: LexborNode) -> set[int]:
 
 
 def _steps(top: LexborNode, descend: Callable[[LexborNode], bool]) -> Iterator[tuple[LexborNode, bool]]:
-    """Depth first, without recursion: (node, True) on the way in, (node, False) on the way out."""
+    """Walk the tree depth first, without recursion. Yields (node, True) when it enters a node and (node, False) when it leaves the node."""
     above: list[LexborNode] = []
     node = top
     while True:

@@ -1,4 +1,4 @@
-"""Markdown (CommonMark with tables): the decoded file is the canonical text; markdown-it-py finds its structure.
+"""Markdown (CommonMark with tables). The decoded file is the canonical text. markdown-it-py finds its structure.
 
 Only block structure is parsed: inline markup stays as written, and link definitions count as paragraphs.
 """
@@ -14,19 +14,19 @@ from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument, one_line
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
-# YAML between two rules. It must begin like YAML, because a document may also open with a thematic break.
+# YAML front matter between two "---" lines. It must begin like YAML, because "---" may also be a thematic break at the beginning of a document.
 _FRONT_MATTER = re.compile(
     r"---[ \t]*(?:\r\n|\r|\n)(?=[A-Za-z_][A-Za-z0-9_\- ]{0,63}:)(.{0,16384}?)(?:\r\n|\r|\n)(?:---|\.\.\.)(?=[ \t\r\n]|\Z)",
     re.DOTALL,
 )
 _FIELD = re.compile(r"^(title|lang|language)[ \t]*:[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _HEADING_CHARS = 1000
-# Deeper nesting than any author uses. Deeper text gets no blocks but stays in the canonical text.
+# No author nests as deeply as this. Text that is nested more deeply gets no blocks but stays in the canonical text.
 _MAX_NESTING = 40
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Parse Markdown. Raises DocumentRejected: not text, or more blocks than are stored."""
+    """Parse Markdown. Raises DocumentRejected if the document is not text or has more blocks than the server stores."""
     text = original.text
     fields: dict[str, str] = {}
     body_start = 0
@@ -57,7 +57,7 @@ def _collect(text: str, body_start: int, collector: BlockCollector) -> None:
     body = text[body_start:]
     line_starts = [body_start]
     line_ends: list[int] = []
-    # The line ends that markdown-it normalises; str.splitlines() splits at more characters.
+    # Split only at the line ends that markdown-it normalises; str.splitlines() splits at more characters.
     for match in _LINE_END.finditer(text, body_start):
         line_ends.append(match.start())
         line_starts.append(match.end())
@@ -126,7 +126,7 @@ def _add(collector: BlockCollector, kind: BlockKind, place: tuple[int, int] | No
 
 
 def _plain(inline: MarkdownIt, source: str) -> str:
-    """A heading's text without its inline markup; long headings are cut before they are parsed."""
+    """A heading's text without its inline markup. A long heading is shortened before it is parsed."""
     parsed = inline.parseInline(source[:_HEADING_CHARS])
     parts: list[str] = []
     for token in parsed:

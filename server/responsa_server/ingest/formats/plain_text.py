@@ -1,4 +1,4 @@
-"""Plain text: the decoded file is the canonical text; blank lines separate paragraphs."""
+"""Plain text. The decoded file is the canonical text. Blank lines separate paragraphs."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import re
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument
 
-# A line without its end. LF, CRLF and lone CR all end a line.
+# A line without its line end, which is LF, CRLF or a lone CR.
 _LINE = re.compile(r"[^\r\n]+")
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Parse plain text. Raises DocumentRejected: not text, or more blocks than are stored."""
+    """Parse plain text. Raises DocumentRejected if the document is not text or has more blocks than the server stores."""
     text = original.text
     collector = BlockCollector()
     start = end = -1
     for match in _LINE.finditer(text):
         if match.group().isspace():
             continue
-        # Lines with one line break between them belong to one paragraph.
+        # Lines that only one line break separates belong to one paragraph.
         if start >= 0 and text[end : min(match.start(), end + 3)] in ("\n", "\r\n", "\r"):
             end = match.end()
             continue

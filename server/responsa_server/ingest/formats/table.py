@@ -1,4 +1,4 @@
-"""The supported formats, one row each. Sniffing, the sandbox, ListFormats, the page and the command line all read this table."""
+"""The supported formats, with one row per format. Sniffing, the sandbox, ListFormats, the page and the command line all read this table."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 class Format:
     """One format.
 
-    name: stored with each version that was parsed as this format; never reused for another format.
-    display_name: as used within a sentence, "HTML", "plain text".
-    suffixes: file name endings, in lower case and without the dot, the usual one first.
-    media_types: RFC 6838, in lower case; the first is the one reported for documents of the format.
-    sample: a small document that makes the parser load everything that it loads lazily. The sandbox parses it before its first document,
-        because a confined process cannot import anything.
-    parser: "module:function", which only the sandbox loads. The function takes an `Original` and returns a `ParsedDocument`; it raises
-        DocumentRejected, and any other error counts as a malformed document.
-    opening: how a file of the format begins. A bytes pattern marks a binary format: its files are recognised by their bytes
-        and never decoded. A text pattern recognises text that has neither a name nor a media type. None: a text format that applies only
-        when the name or the media type declares it.
+    name: the format's permanent name. It is stored with each version that was parsed as this format, so no other format may reuse it.
+    display_name: the format's name within a sentence, such as "HTML" or "plain text".
+    suffixes: the file name endings, in lower case and without the dot. The most common one is first.
+    media_types: the media types (RFC 6838), in lower case. The server reports the first one for documents of the format.
+    sample: a small document that makes the parser load everything that it loads lazily. The sandbox parses the sample before the first
+        document, because a confined process cannot import anything.
+    parser: the parser as "module:function". Only the sandbox loads it. The function takes an `Original` and returns a `ParsedDocument`. It
+        raises DocumentRejected; any other error counts as a malformed document.
+    opening: a pattern for the beginning of a file. A bytes pattern marks a binary format, whose files are recognised by their bytes
+        and never decoded. A text pattern recognises text that has neither a name nor a media type. With None, the format is a text format
+        that applies only when the name or the media type declares it.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Format:
         return self.opening is not None and isinstance(self.opening.pattern, bytes)
 
     def matches(self, beginning: bytes | str) -> bool:
-        """Whether a file begins like this format. beginning: bytes for a binary format, the decoded text for a text format."""
+        """Whether a file begins like this format. `beginning` is bytes for a binary format, and decoded text for a text format."""
         if self.opening is None or self.is_binary is not isinstance(beginning, bytes):
             return False
         return cast("re.Pattern[Any]", self.opening).match(beginning) is not None
@@ -62,7 +62,7 @@ class Format:
 
 
 class Formats:
-    """A table of formats, in the order in which they are listed to people."""
+    """A table of formats, in the order in which the server lists them."""
 
     def __init__(self, rows: Sequence[Format]) -> None:
         """Raises ValueError when two rows share a name, an ending or a media type."""

@@ -1,7 +1,7 @@
-"""Confines a parsing process: resource limits, another user, Landlock and a seccomp filter.
+"""Confines a parsing process with resource limits, another user, Landlock and a seccomp filter.
 
-Every function here acts on the calling process permanently, and uses ctypes if the standard library lacks the call. Numbers are
-Linux's: prctl(2), capset(2), landlock(7), seccomp(2); the system call numbers of x86_64 and aarch64 are at the end of this file.
+Every function here acts on the calling process permanently, and uses ctypes if the standard library lacks the call. The constants are
+those of Linux: prctl(2), capset(2), landlock(7), seccomp(2). The system call numbers of x86_64 and aarch64 are at the end of this file.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 
-# Not nobody (65534): PostgreSQL may run as that user when root starts it, and a parser must not reach its files or processes.
+# Not nobody (65534): if root starts PostgreSQL, it may run as nobody, and a parser must not reach PostgreSQL's files or processes.
 _UNPRIVILEGED_USER = 65533
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxCapabilities:
-    """The kernel's support for confinement. landlock_abi: the version of Landlock's interface, 0 without Landlock.
+    """The kernel's support for confinement. landlock_abi: the version of Landlock's interface; 0 if the kernel lacks Landlock.
 
     Resource limits and separate processes are always available.
     """
@@ -40,12 +40,12 @@ class SandboxCapabilities:
 
     @property
     def complete(self) -> bool:
-        """Whether file access and system calls are both restricted."""
+        """Whether the kernel can restrict both file access and system calls."""
         return self.landlock_abi > 0 and self.seccomp
 
     @property
     def sentence(self) -> str:
-        """The state in one line, for people."""
+        """The confinement in one sentence, for operators."""
         held = ["resource limits"]
         missing: list[str] = []
         (held if self.landlock_abi else missing).append(
@@ -99,8 +99,8 @@ def prctl(option: int, value: int) -> None:
 def drop_privileges() -> None:
     """Stop being root, if this process is root, and give up every capability. Raises OSError.
 
-    Landlock and seccomp do not cover everything that a user id permits: it also decides which processes a signal may reach, and only file
-    modes protect root's files where Landlock is missing.
+    Landlock and seccomp do not restrict everything that a user id permits. The user id also decides which processes a signal may reach, and
+    where Landlock is missing, only file modes protect root's files.
     """
     if os.geteuid() == 0:
         os.setgroups([])
@@ -108,8 +108,8 @@ def drop_privileges() -> None:
         os.setresuid(_UNPRIVILEGED_USER, _UNPRIVILEGED_USER, _UNPRIVILEGED_USER)
     library = _libc()
     zero = ctypes.c_ulong(0)
-    # Some kernels lack ambient capabilities, and only root may drop from the bounding set. Neither matters once the sets
-    # below are empty and the process cannot gain new privileges.
+    # These calls may fail: some kernels lack ambient capabilities, and only root may reduce the bounding set. Neither failure
+    # matters once the sets below are empty and the process cannot gain new privileges.
     library.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), zero, zero, zero)
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
     data = (_CapabilityData * 2)()
@@ -120,8 +120,8 @@ def drop_privileges() -> None:
 def apply_rlimits(memory_bytes: int, cpu_seconds: int) -> None:
     """Set the soft and the hard resource limits (setrlimit(2)) of this process.
 
-    memory_bytes: address space in addition to the current size. At the processor limit the process ends with SIGXCPU; memory beyond
-    its limit causes a MemoryError or an abort. RLIMIT_NPROC does not bind root.
+    memory_bytes: the address space that the process may use in addition to its current size. At the limit of processor time the process ends
+    with SIGXCPU. Beyond the memory limit it gets a MemoryError or aborts. RLIMIT_NPROC does not restrict root.
     """
     address_space = _virtual_bytes() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
@@ -141,7 +141,7 @@ def apply_rlimits(memory_bytes: int, cpu_seconds: int) -> None:
 
 
 def _virtual_bytes() -> int:
-    """The size of this process's address space; proc(5), statm, in pages."""
+    """The size of this process's address space in bytes, from /proc/self/statm, which counts in pages (proc(5))."""
     return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -155,7 +155,7 @@ _RULE_PATH_BENEATH = 1
 
 _ACCESS_READ_FILE = 1 << 2
 _ACCESS_READ_DIR = 1 << 3
-# The rights that each version of the interface added. A right that the ruleset does not handle is not restricted.
+# The access rights that each version of the interface added. Landlock does not restrict a right that the ruleset does not list.
 _FS_RIGHTS = ((1, (1 << 13) - 1), (2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
 _NET_RIGHTS = (4, 0b11)
 _SCOPES = (6, 0b11)
@@ -175,7 +175,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def landlock_abi() -> int:
-    """The kernel's Landlock interface version; 0 if it is missing or disabled."""
+    """The version of the kernel's Landlock interface; 0 if Landlock is missing or disabled."""
     version = int(
         _libc().syscall(
             _SYS_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_CREATE_RULESET_VERSION)
@@ -185,10 +185,10 @@ def landlock_abi() -> int:
 
 
 def restrict_files(abi: int, readable: Sequence[Path]) -> None:
-    """Allow reading below the given folders, and no other access to files. abi: `landlock_abi()`, at least 1.
+    """Allow reading below the given folders, and no other access to files. abi: the result of `landlock_abi()`, at least 1.
 
-    Landlock covers opening: open descriptors stay usable. It does not cover UDP and unix sockets; the seccomp filter refuses
-    those. Missing folders are skipped. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
+    Landlock restricts the opening of files; descriptors that are already open stay usable. It does not restrict UDP and unix sockets; the
+    seccomp filter refuses those. Missing folders are skipped. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
     """
     library = _libc()
     handled_fs = 0
@@ -200,7 +200,7 @@ def restrict_files(abi: int, readable: Sequence[Path]) -> None:
         _NET_RIGHTS[1] if abi >= _NET_RIGHTS[0] else 0,
         _SCOPES[1] if abi >= _SCOPES[0] else 0,
     )
-    # Older kernels have a shorter structure and refuse a longer one unless its tail is zero, which it is.
+    # Older kernels have a shorter structure. They accept this longer one because its tail is zero.
     ruleset = int(
         library.syscall(
             _SYS_CREATE_RULESET,
@@ -260,7 +260,7 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """A calling convention: its AUDIT_ARCH value, its column in the tables of system calls, and the bit that marks a second table of calls."""
+    """A calling convention. It has an AUDIT_ARCH value, a column in the tables of system calls, and a bit that marks numbers of a second table."""
 
     audit_arch: int
     column: Literal[0, 1]
@@ -278,7 +278,7 @@ class _Program(ctypes.Structure):
 
 
 def _seccomp_available() -> bool:
-    """Whether the kernel accepts filters and the tables have this machine's numbers."""
+    """Whether the kernel accepts seccomp filters and this file has the system call numbers of this machine."""
     machine = _MACHINES.get(platform.machine())
     if machine is None or struct.calcsize("P") != 8:
         return False
@@ -295,9 +295,9 @@ def _seccomp_available() -> bool:
 def restrict_calls(own_pid: int) -> None:
     """Limit every thread of this process to computation and its open descriptors. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
 
-    Denied calls fail with EPERM, so that a library can continue without them. clone3 fails with ENOSYS, because its flags are behind a pointer: the
-    C library then falls back to clone, whose flags the filter sees. Calls newer than _HIGHEST also fail with ENOSYS, because the tables do not
-    cover them. A foreign calling convention kills the process.
+    Denied calls fail with EPERM, so that a library can continue without them. clone3 fails with ENOSYS: its flags are behind a pointer, where a
+    filter cannot read them. The C library then falls back to clone, which passes its flags in a register. Calls newer than _HIGHEST also fail
+    with ENOSYS, because the tables do not cover them. A call in a foreign calling convention kills the process.
     """
     machine = _MACHINES[platform.machine()]
     code = _assemble(machine, own_pid)
@@ -314,7 +314,7 @@ def restrict_calls(own_pid: int) -> None:
 
 
 def _assemble(machine: _Machine, own_pid: int) -> bytes:
-    """The classic BPF program. Each check ends in a return, so that no jump exceeds a few instructions."""
+    """Assemble the filter as a classic BPF program. Each check ends with a return, so that no jump skips more than a few instructions."""
     column = machine.column
     program: list[tuple[int, int, int, int]] = [
         (_LOAD, 0, 0, _ARCH),
@@ -354,14 +354,14 @@ def _assemble(machine: _Machine, own_pid: int) -> bytes:
             (_RETURN, 0, 0, _RET_ALLOW),
         ]
     program += [
-        # Reading its own limits is common for a process; accessing another process's limits is not allowed.
+        # A process often reads its own limits. Access to another process's limits is not allowed.
         (_EQUAL, 0, 5, _PRLIMIT64[column]),
         (_LOAD, 0, 0, _ARG0),
         (_EQUAL, 2, 0, own_pid),
         (_EQUAL, 1, 0, 0),
         (_RETURN, 0, 0, _DENY),
         (_RETURN, 0, 0, _RET_ALLOW),
-        # A process that cleared its parent-death signal could outlive its zygote, and nothing would kill it.
+        # If a process cleared its parent-death signal, it could outlive its zygote, and nothing would kill it.
         (_EQUAL, 0, 5, _PRCTL[column]),
         (_LOAD, 0, 0, _ARG0),
         (_EQUAL, 1, 0, PR_SET_PDEATHSIG),
@@ -373,7 +373,7 @@ def _assemble(machine: _Machine, own_pid: int) -> bytes:
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
 
 
-# -- system calls: (number on x86_64, number on aarch64; None where the machine does not have the call) ----------------
+# -- system calls: (number on x86_64, number on aarch64), with None if the machine does not have the call --------------
 # From the kernel's own tables (asm/unistd_64.h, asm-generic/unistd.h).
 
 _SECCOMP: tuple[int, int] = (317, 277)
@@ -387,17 +387,17 @@ _FCNTL: tuple[int, int] = (72, 25)
 _IOCTL: tuple[int, int] = (16, 29)
 
 _HIGHEST = 462
-"""The highest number on either machine that these tables cover (mseal, Linux 6.10). From 424 on both use the same numbers."""
+"""The highest number on either machine that these tables cover (mseal, Linux 6.10). From 424 on, both machines use the same numbers."""
 
 _DENIED_COMMANDS: tuple[tuple[tuple[int, int], tuple[int, ...]], ...] = (
-    # Make the kernel signal a chosen process: F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY.
+    # These make the kernel signal a chosen process: F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY.
     (_FCNTL, (8, 10, 15, 1024, 1026)),
-    # The same with FIOASYNC, FIOSETOWN, SIOCSPGRP.
+    # These do the same: FIOASYNC, FIOSETOWN, SIOCSPGRP.
     (_IOCTL, (0x5452, 0x8901, 0x8902)),
 )
-"""System calls whose second argument is a command, with the commands that a parsing process may not use."""
+"""System calls that take a command as their second argument, with the commands that a parsing process may not use."""
 
-# Calls that a parsing process never needs.
+# System calls that a parsing process never needs.
 _DENIED: dict[str, tuple[int, int | None]] = {
     # networks
     "socket": (41, 198),

@@ -1,7 +1,7 @@
-"""Parses untrusted documents from asyncio: bounded concurrency, one confined process per document.
+"""Parses untrusted documents for asyncio callers. Concurrency is bounded, and each document has its own confined process.
 
 The server owns the file descriptors; the zygote owns the processes. Whatever a parsing process does, the caller gets
-a document or a typed error, and the process is gone before its slot becomes free.
+a document or a typed error, and the process has ended before another document takes its slot.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _STOP_SECONDS = 5.0
 
 
 class ParserPool:
-    """Parses up to `concurrency` documents at a time; further callers wait. Belongs to one event loop."""
+    """Parses up to `concurrency` documents at a time; further callers wait. Use a pool in one event loop only."""
 
     def __init__(
         self,
@@ -63,9 +63,9 @@ class ParserPool:
         formats: str = DEFAULT_FORMATS,
         import_paths: Sequence[Path] = (),
     ) -> None:
-        """allow_unconfined: whether to parse documents where the kernel lacks Landlock or seccomp.
+        """allow_unconfined: whether to parse documents on a kernel that lacks Landlock or seccomp.
 
-        formats: "module:attribute" of a table like `formats.table.FORMATS`, found on `import_paths`.
+        formats: the "module:attribute" of a table like `formats.table.FORMATS`. import_paths: the folders in which to find that module.
         """
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
@@ -82,7 +82,8 @@ class ParserPool:
     async def start(self) -> None:
         """Start the zygote, so that it is warm for the first document. Raises ParserUnavailable when it cannot start.
 
-        Where the kernel's confinement is incomplete and that is not allowed, this logs an error and succeeds, and every `parse` raises.
+        If the kernel's confinement is incomplete and `allow_unconfined` is false, this method logs an error and succeeds, but every `parse`
+        raises ParserUnavailable.
         """
         zygote = await self._running()
         if (refusal := self._refusal(zygote)) is not None:
@@ -99,9 +100,10 @@ class ParserPool:
     ) -> ParsedDocument:
         """Parse a document.
 
-        declared_name: a file name or path; declared_type: a media type; '' if not given. known_format: the name of the format if it was already
-        decided; with '' the parsing process decides it. Raises DocumentRejected for the document's faults, and ParserUnavailable when a later
-        attempt may succeed. Cancelling kills the parsing process first.
+        declared_name: the file name or path that the sender gave, or ''. declared_type: the media type that the sender gave, or ''.
+        known_format: the name of the format if it was already decided; if '', the parsing process decides it. Raises DocumentRejected if the
+        document is at fault, and ParserUnavailable if a later attempt may succeed. If the call is cancelled, it kills the parsing process
+        before it ends.
         """
         bounds = limits or self._limits
         if len(source) > bounds.input_bytes:
@@ -128,15 +130,15 @@ class ParserPool:
                     try:
                         return await self._parse(zygote, descriptor, job, bounds)
                     except _ZygoteLost:
-                        # Parsing processes cannot reach their zygote, so it was stopped from outside. No
-                        # result of the attempt was stored, so parse the document again.
+                        # Parsing processes cannot stop their zygote, so something else stopped it. No result
+                        # of the attempt was stored, so parse the document again.
                         continue
             finally:
                 os.close(descriptor)
         raise ParserUnavailable("The document parser was stopped several times.")
 
     async def close(self) -> None:
-        """Stop every parsing process and the zygote. Running calls raise ParserUnavailable. May be called twice."""
+        """Stop every parsing process and the zygote. Running calls raise ParserUnavailable. A second call does nothing."""
         self._closed = True
         async with self._starting:
             zygote, self._zygote = self._zygote, None
@@ -144,11 +146,11 @@ class ParserPool:
                 await zygote.close()
 
     def _refusal(self, zygote: _ZygoteClient) -> str | None:
-        """Why this kernel does not allow parsing; None when it does."""
+        """The reason why no document is parsed on this kernel; None if documents are parsed."""
         found = zygote.capabilities
         if found.complete or self._allow_unconfined:
             return None
-        return f"{found.sentence} Documents are parsed only with both; see the setting ingestion.allow_unconfined."
+        return f"{found.sentence} Documents are parsed only with Landlock and seccomp; see the setting ingestion.allow_unconfined."
 
     async def _running(self) -> _ZygoteClient:
         async with self._starting:
@@ -167,7 +169,7 @@ class ParserPool:
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             try:
-                # The child may block in a write; the loop must not block in a read.
+                # The child may block when it writes, but the event loop must not block when it reads.
                 os.set_blocking(writing, True)
                 _enlarge(writing)
                 ended = zygote.submit(job, source, writing)
@@ -182,7 +184,7 @@ class ParserPool:
                     f"Parsing this document takes longer than {limits.wall_seconds:g} seconds."
                 ) from None
             finally:
-                # This also runs on cancellation: no process outlives its call.
+                # This also runs on cancellation, so that no process outlives its call.
                 await zygote.finish(job.job, ended)
         finally:
             os.close(reading)
@@ -195,12 +197,12 @@ class ParserPool:
 
 
 def _declared(text: str) -> str:
-    """The end of a name, with the suffix, and without lone surrogates, which a packet cannot carry."""
+    """The last part of a long name, which includes the suffix. Lone surrogates are removed, because a packet cannot carry them."""
     return text[-_MAX_DECLARED_CHARS:].encode("utf-8", "replace").decode()
 
 
 def _memory_file(data: bytes) -> int:
-    """A file without a name that holds `data` and can no longer be changed; memfd_create(2)."""
+    """A sealed file in memory (memfd_create(2)) that holds `data` and cannot be changed."""
     descriptor = os.memfd_create("document", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         view = memoryview(data)
@@ -215,13 +217,13 @@ def _memory_file(data: bytes) -> int:
 
 
 def _enlarge(pipe: int) -> None:
-    # When the user's quota of pipe memory is used up, the default size works too, with more wake-ups.
+    # If the user's quota of pipe memory is used up, the pipe keeps its default size, which only causes more wake-ups.
     with contextlib.suppress(OSError):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 async def _read_all(descriptor: int, limit: int) -> bytes:
-    """Read until the last writer is gone. Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) beyond `limit` bytes."""
+    """Read until no process has the pipe open for writing. Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) if there are more than `limit` bytes."""
     loop = asyncio.get_running_loop()
     received = bytearray()
     done: asyncio.Future[None] = loop.create_future()
@@ -246,7 +248,7 @@ async def _read_all(descriptor: int, limit: int) -> bytes:
 
 
 def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnavailable | None:
-    """The error for a wait status; None for a process that ended by itself and left a frame to read."""
+    """The error for a wait status; None if the process ended by itself and wrote a frame."""
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
         return None
@@ -257,8 +259,8 @@ def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnava
             f"Parsing this document takes more than {limits.cpu_seconds} seconds of processor time."
         )
     if code in (EXIT_OUT_OF_MEMORY, -signal.SIGKILL):
-        # The server did not send this signal: the cause is the hard processor limit, or a lack of memory in
-        # the kernel.
+        # The server did not send this signal. The process exceeded the hard limit of processor time, or the kernel
+        # killed it because the machine ran out of memory.
         return rejections.parser_limit("Parsing this document takes more time or memory than is allowed.")
     if code == -signal.SIGSYS:
         return rejections.access_refused()
@@ -266,11 +268,11 @@ def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnava
 
 
 class _ZygoteLost(Exception):
-    """The zygote ended while a job ran; the job's process died with it."""
+    """The zygote ended while a job ran, so the job's process ended too."""
 
 
 class _ZygoteClient:
-    """The server's end of one zygote process. Create it with `start`; unusable once `lost`."""
+    """The server's connection to one zygote process. Create it with `start`. It cannot be used once `lost` is true."""
 
     def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
         self.lost = False
@@ -285,7 +287,7 @@ class _ZygoteClient:
 
     @classmethod
     async def start(cls, table: str, import_paths: Sequence[Path]) -> _ZygoteClient:
-        """Spawn a zygote with the table of formats "module:attribute" and wait until it is warm. Raises ParserUnavailable."""
+        """Spawn a zygote with a table of formats, given as "module:attribute", and wait until the zygote is ready. Raises ParserUnavailable."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             ours.setblocking(False)
@@ -322,7 +324,7 @@ class _ZygoteClient:
         return next(self._jobs)
 
     def submit(self, job: ParseJob, source: int, target: int) -> asyncio.Future[int]:
-        """Fork a process for `job` that reads `source` and writes `target`; the caller keeps and closes both.
+        """Fork a process for `job` that reads `source` and writes `target`. The caller must close both descriptors.
 
         The future returns the wait status once the process is reaped, or raises _ZygoteLost.
         """
@@ -339,25 +341,25 @@ class _ZygoteClient:
         return ended
 
     async def finish(self, job: int, ended: asyncio.Future[int]) -> None:
-        """Return once the process of `job` is gone; kill it if necessary."""
+        """Return once the process of `job` has ended. Kill it if necessary."""
         if not ended.done():
             try:
                 self._control.send(pack_message(KillJob(job)))
             except OSError as error:
                 self._lose(str(error))
-        # This waits without raising, and does not affect the future when the waiter is cancelled.
+        # wait() never raises the future's exception, and cancelling the waiter does not cancel the future.
         await asyncio.wait([ended])
         self._running.pop(job, None)
         if not ended.cancelled():
             ended.exception()
 
     async def close(self) -> None:
-        """End the zygote and thereby every process that it forked; returns when it is reaped."""
+        """End the zygote, and with it every process that it forked. Returns once the zygote is reaped."""
         self._lose("The zygote was shut down.")
         try:
             await asyncio.to_thread(self._process.wait, _STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            # Its children die too: the kernel kills them when their parent ends.
+            # This also ends its children: the kernel kills them when their parent ends.
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
 
@@ -387,7 +389,7 @@ class _ZygoteClient:
                     self._lose("It sent a message that only the server sends.")
 
     def _lose(self, message: str) -> None:
-        """Stop listening and fail every waiter. The zygote stops when its socket closes."""
+        """Stop listening and fail every waiting job. The zygote stops when its socket closes."""
         if self.lost:
             return
         self.lost = True
@@ -396,13 +398,13 @@ class _ZygoteClient:
         for future in (self._ready, *self._running.values()):
             if not future.done():
                 future.set_exception(_ZygoteLost(message))
-                # Some futures have no waiter: mark the exception as retrieved.
+                # If nothing waits for a future, asyncio would log its exception as never retrieved.
                 future.exception()
         self._running.clear()
 
 
 def _spawn(table: str, control: socket.socket, import_paths: Sequence[Path]) -> subprocess.Popen[bytes]:
-    """Start the interpreter, in a few milliseconds: without a shell, and without running our code between fork and exec. Raises OSError."""
+    """Start the zygote's interpreter within a few milliseconds. No shell runs, and no Python code runs between fork and exec. Raises OSError."""
     return subprocess.Popen(
         [
             sys.executable,
@@ -417,9 +419,9 @@ def _spawn(table: str, control: socket.socket, import_paths: Sequence[Path]) -> 
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
-        # The server's environment may hold passwords and keys: pass none of it on.
+        # The server's environment may hold passwords and keys, so pass none of it on.
         env=_environment(import_paths),
-        # Ctrl-C reaches a whole process group; the zygote must stop by its socket instead.
+        # Ctrl-C would reach the server's whole process group. The zygote must stop only when its socket closes.
         start_new_session=True,
     )
 

@@ -1,8 +1,8 @@
 """The messages between the server, the zygote and parsing processes.
 
-A control message is one JSON object in one packet of a SOCK_SEQPACKET pair; a job's packet also carries its two descriptors.
-A result is a binary frame on the job's own pipe. The document may have taken over the process that writes it, so
-the reader trusts nothing in it and allocates only in proportion to its size.
+A control message is one JSON object in one packet of a SOCK_SEQPACKET pair. The packet of a job also carries the job's two descriptors.
+A result is a binary frame on the job's own pipe. The document may have taken over the process that writes the frame, so
+the reader trusts nothing in the frame and allocates memory only in proportion to the frame's size.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from responsa_server.text.canonical import (
 )
 
 MAX_PACKET = 16 * 1024
-# Exit status of a process that could not confine itself and therefore did not read its document.
+# The exit status of a process that could not confine itself and therefore did not read its document.
 EXIT_UNCONFINED = 70
-# Exit status when there was not enough memory even for the rejection.
+# The exit status of a process that had too little memory even to report its rejection.
 EXIT_OUT_OF_MEMORY = 71
 
 _MAGIC = b"RSP1"
@@ -43,7 +43,7 @@ _FORMAT = re.compile(r"[A-Z][A-Z0-9_]{0,39}\Z")
 
 @dataclass(frozen=True, slots=True)
 class ParseJob:
-    """One document for one process. format: the name of its row, '' if the process must decide it. Limits as in ParseLimits."""
+    """One document for one process. format: the name of the document's format, or '' if the process must decide it. The limits are those of ParseLimits."""
 
     job: int
     name: str
@@ -63,21 +63,21 @@ class KillJob:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The zygote cannot work and is ending."""
+    """The zygote cannot parse documents and is about to end."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """The process of a job is gone and reaped; `status` is from waitpid(2)."""
+    """The process of a job has ended and is reaped. status: the wait status from waitpid(2)."""
 
     job: int
     status: int
 
 
 ControlMessage = ParseJob | KillJob | SandboxCapabilities | Failed | JobEnded
-"""SandboxCapabilities: the zygote has loaded its parsers, and the kernel has these."""
+"""A zygote sends SandboxCapabilities when it has loaded its parsers. They describe the kernel."""
 _MESSAGES: dict[str, type[ControlMessage]] = {
     "parse": ParseJob,
     "kill": KillJob,
@@ -138,7 +138,7 @@ def pack_rejection(rejected: DocumentRejected) -> bytes:
 def unpack_result(frame: bytes) -> ParsedDocument:
     """Read a frame that may have been forged.
 
-    Raises the DocumentRejected inside it, or DOCUMENT_MALFORMED when `pack_result` cannot have made the frame.
+    Raises the DocumentRejected that the frame holds, or DOCUMENT_MALFORMED if `pack_result` cannot have made the frame.
     """
     try:
         kind, sections = _split(memoryview(frame))
@@ -149,7 +149,7 @@ def unpack_result(frame: bytes) -> ParsedDocument:
         else:
             raise ValueError("unknown frame")
     except (ValueError, IndexError, struct.error):
-        # UnicodeDecodeError is a ValueError. The cause would quote bytes chosen by the document, so it is dropped.
+        # UnicodeDecodeError is a ValueError. The cause is dropped, because it would quote bytes that the document chose.
         raise rejections.malformed("The parser gave no usable result for this document.") from None
     raise rejected
 
@@ -210,7 +210,7 @@ def _blocks(packed: memoryview, titles: bytes, data: bytes) -> tuple[Block, ...]
         kind, level, byte_start, byte_end, title_length = cast("tuple[int, int, int, int, int]", row)
         if not end <= byte_start < byte_end <= len(data):
             raise ValueError("block out of order")
-        # A code point's later bytes are 10xxxxxx.
+        # All bytes of a code point except the first have the form 10xxxxxx.
         if data[byte_start] & 0xC0 == 0x80 or (byte_end < len(data) and data[byte_end] & 0xC0 == 0x80):
             raise ValueError("block inside a code point")
         title = titles[title_place : title_place + title_length].decode()

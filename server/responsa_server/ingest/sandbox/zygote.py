@@ -1,9 +1,9 @@
-"""Forks the parsing processes, and runs in them: `python -m responsa_server.ingest.sandbox.zygote`.
+"""Forks the parsing processes, and is the code that they run: `python -m responsa_server.ingest.sandbox.zygote`.
 
-The server starts the zygote as a clean interpreter and does not fork itself, because its threads and connections must not be
-copied. The zygote loads the parsers once, then forks one process per document, reaps it and reports how it ended. It never reads a
-document; a process confines itself before it reads its document. Arguments: the number of the zygote's end of the control socket, and the
-table of formats as "module:attribute".
+The server starts the zygote as a clean interpreter. The server does not fork itself, because its threads and connections must not be
+copied. The zygote loads the parsers once. It then forks one process per document, reaps the process and reports how it ended. The zygote never
+reads a document; a parsing process confines itself before it reads its document. Arguments: the descriptor number of the zygote's end of the
+control socket, and the table of formats as "module:attribute".
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 1024 * 1024
 _INPUT, _OUTPUT = 3, 4
-# The sandbox's errors: seccomp EPERM and ENOSYS, Landlock EACCES, RLIMIT_NPROC EAGAIN, RLIMIT_FSIZE EFBIG.
+# The errors that the sandbox causes: EPERM and ENOSYS from seccomp, EACCES from Landlock, EAGAIN from RLIMIT_NPROC, EFBIG from RLIMIT_FSIZE.
 _REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EAGAIN, errno.EFBIG, errno.ENOSYS})
 
 
@@ -67,13 +67,13 @@ class _Zygote:
     control: socket.socket
     formats: Formats
     parsers: Mapping[str, Parser]
-    """By format name."""
+    """The parsers by format name."""
     confinement: Confinement
     jobs: dict[int, int] = field(default_factory=dict[int, int])
-    """Process ids by job."""
+    """The process ids by job number."""
 
     def serve(self, wakeup: int) -> None:
-        """Work until the server closes its end."""
+        """Serve until the server closes its end of the socket."""
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         poll.register(wakeup, select.POLLIN)
@@ -86,7 +86,7 @@ class _Zygote:
                 return
 
     def receive(self) -> bool:
-        """Handle one packet; False when the server has closed its end."""
+        """Handle one packet. Returns False when the server has closed its end of the socket."""
         packet, descriptors, _, _ = socket.recv_fds(self.control, MAX_PACKET, 2)
         if not packet:
             return False
@@ -102,7 +102,7 @@ class _Zygote:
             case KillJob():
                 pid = self.jobs.get(message.job)
                 if pid is not None:
-                    # Not reaped yet, so the process id still belongs to this job.
+                    # The process is not reaped yet, so its id still belongs to this job.
                     os.kill(pid, signal.SIGKILL)
             case _:
                 return False
@@ -142,18 +142,18 @@ class _Zygote:
 
 
 def _run(job: ParseJob, source: int, target: int, zygote: _Zygote) -> NoReturn:
-    """Confine this process, parse descriptor `source`, write the result frame to descriptor `target`, and end."""
+    """Confine this process, parse the document in descriptor `source`, write the result frame to descriptor `target`, and exit."""
     try:
         try:
             _confine(job, source, target, zygote.confinement)
-        except BaseException:  # after any failure: an unconfined process must not read the document
+        except BaseException:  # whatever the failure, an unconfined process must not read the document
             os._exit(EXIT_UNCONFINED)
         try:
             _write(_result(job, zygote.formats, zygote.parsers))
         except MemoryError:
             os._exit(EXIT_OUT_OF_MEMORY)
     finally:
-        # Not sys.exit: none of the zygote's exit handlers may run here.
+        # Do not use sys.exit: it would run the zygote's exit handlers.
         os._exit(0)
 
 
@@ -161,7 +161,7 @@ def _confine(job: ParseJob, source: int, target: int, bounds: Confinement) -> No
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    # Python's default, so that a write over the limit raises an error that can be reported.
+    # Ignore SIGXFSZ, which is Python's default, so that a write over the limit raises an error that can be reported.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     os.setsid()
     _keep_only(source, target)
@@ -169,7 +169,7 @@ def _confine(job: ParseJob, source: int, target: int, bounds: Confinement) -> No
     confinement.drop_privileges()
     confinement.prctl(confinement.PR_SET_NO_NEW_PRIVS, 1)
     confinement.prctl(confinement.PR_SET_DUMPABLE, 0)
-    # It runs after any change of user, because that clears this setting.
+    # Set this after any change of user, because a change of user clears it.
     confinement.prctl(confinement.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != bounds.zygote_pid:
         os._exit(EXIT_UNCONFINED)
@@ -180,7 +180,7 @@ def _confine(job: ParseJob, source: int, target: int, bounds: Confinement) -> No
 
 
 def _keep_only(source: int, target: int) -> None:
-    """Keep open only /dev/null as 0 to 2, the document as 3 and the result pipe as 4."""
+    """Close all descriptors except /dev/null as 0 to 2, the document as 3 and the result pipe as 4."""
     high_source = os.dup2(source, 64)
     high_target = os.dup2(target, 65)
     os.dup2(high_source, _INPUT)
@@ -242,7 +242,7 @@ def _write(frame: bytes) -> None:
 def _warm_up(formats: Formats, parsers: Mapping[str, Parser]) -> None:
     """Load the modules that parsing loads lazily: confined processes cannot import them.
 
-    Raises DocumentRejected for a format whose own sample is rejected.
+    Raises DocumentRejected if a format's sample is rejected.
     """
     load_codecs()
     for row in formats:
@@ -252,11 +252,11 @@ def _warm_up(formats: Formats, parsers: Mapping[str, Parser]) -> None:
 
 
 def _wake(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the wakeup descriptor reports SIGCHLD."""
+    """Do nothing, because the wakeup descriptor reports SIGCHLD."""
 
 
 def _main(control_number: int, table: str) -> int:
-    # The server handles Ctrl-C in a terminal; a zygote ends when its control socket closes.
+    # Ignore Ctrl-C in a terminal, which the server handles. A zygote ends when its control socket closes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=control_number)
     control.set_inheritable(False)
@@ -273,7 +273,7 @@ def _main(control_number: int, table: str) -> int:
     wakeup, notify = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(notify, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _wake)
-    # The modules loaded by now are never freed: a garbage collection in a child would only copy their pages.
+    # The modules loaded so far are never freed. If a child's garbage collection visited them, it would only copy their pages.
     gc.collect()
     gc.freeze()
     zygote.send(found)
