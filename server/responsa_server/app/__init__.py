@@ -1,1 +1,1 @@
-"""Builds the server. Only this package knows the concrete adapters and reads the environment."""
+"""Builds the server. No other package knows the concrete adapters or reads the environment."""

@@ -1,6 +1,8 @@
-"""The parts of a server: documents and search, agents, turns. Each function builds one group from the groups before it.
+"""Builds the parts of a server: documents and search, agents, turns. Each function builds one group from earlier
+groups.
 
-Only this module and `front` choose adapters. The exit stack that the caller passes closes everything that must be closed.
+Only this module and `front` choose adapters. The caller passes an exit stack, which closes the parts that must be
+closed.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ from responsa_server.turns.settings import TurnOptions
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Documents and search. jobs: None if this process does not take in documents."""
+    """Documents and search. jobs: the jobs that ingest documents, or None if this process does not ingest documents."""
 
     embedder: MiniLmEmbedder
     collections: CollectionStore
@@ -77,7 +79,7 @@ class Knowledge:
 async def build_knowledge(
     settings: Settings, layout: Layout, database: Database, cache: RedisCache, stack: AsyncExitStack
 ) -> Knowledge:
-    """Build documents and search. The embedding model is loaded in every role, because a search embeds its question."""
+    """Build documents and search. Every role loads the embedding model, because each search embeds its question."""
     threads = settings.retrieval.embedding_threads
     embedder = await asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
     stack.callback(embedder.close)
@@ -127,7 +129,7 @@ async def _parser(settings: Settings, stack: AsyncExitStack) -> ParserPool:
 
 @dataclass(frozen=True, slots=True)
 class AgentParts:
-    """The agents, the teachers they may speak as, and the counters they report to."""
+    """The agents, the teachers whose personas the agents may adopt, and the counters that the agents update."""
 
     agents: LiveAgents
     teachers: Teachers
@@ -143,7 +145,9 @@ async def build_agents(
     announce_reload: Callable[[], None],
     stack: AsyncExitStack,
 ) -> AgentParts:
-    """Build the agents and read their files. announce_reload: asks the other processes to read theirs again.
+    """Build the agents and read their files.
+
+    announce_reload: a function that asks the other processes to read the agents' files again.
 
     Raises EmbeddedError if a required agent is broken, Unavailable if the database cannot be reached.
     """
@@ -187,11 +191,11 @@ async def build_agents(
         await agents.start()
     except AgentsBroken as error:
         raise EmbeddedError(
-            str(error), "correct the files named; `responsa agents check FOLDER` shows all that is wrong"
+            str(error), "correct these files; `responsa agents check FOLDER` lists all problems"
         ) from error
     except OSError as error:
         raise EmbeddedError(
-            f"The agents' folders cannot be read ({error})", "see that this user may read them"
+            f"The agents' folders cannot be read ({error})", "make sure that this user may read them"
         ) from error
     stack.push_async_callback(agents.close)
     if settings.agents.watch:
@@ -202,7 +206,7 @@ async def build_agents(
 
 
 def surroundings(models: Models, settings: Settings) -> Surroundings:
-    """The server's kinds, models and names, which the check of agents' files needs."""
+    """Return the names of the server's models and providers, which the check of agents' files needs."""
     known = known_models(settings.language_models)
     return Surroundings(
         models=models,
@@ -212,7 +216,7 @@ def surroundings(models: Models, settings: Settings) -> Surroundings:
 
 
 def require_default_models(models: Models, default: Sequence[str]) -> None:
-    """Check the setting `models.default`. Raises EmbeddedError that names the setting for a model that is not available."""
+    """Check the setting `models.default`. Raises EmbeddedError, which names the setting, if a model is not available."""
     for place, name in enumerate(default):
         if name == EXTRACTIVE and place < len(default) - 1:
             why = f"“{EXTRACTIVE}” before other models, but it must be the last"
@@ -227,7 +231,7 @@ def require_default_models(models: Models, default: Sequence[str]) -> None:
 
 
 def _agents_folder(settings: Settings, layout: Layout) -> Path:
-    """The folder of the user's agents, created if it is missing so that it can be watched."""
+    """Return the folder of the user's agents. A missing folder is created, so that it can be watched."""
     folder = settings.agents.folder or layout.home / "agents"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -254,9 +258,9 @@ async def build_turns(
     *,
     turn_queries: NamedQueries | None = None,
 ) -> tuple[Turns, AgentParts]:
-    """Build the turns and the agents that answer them. The caller closes the turns. turn_queries: replaces the turn store's SQL in tests.
+    """Build the turns and the agents that answer them. The caller must close the turns.
 
-    Raises as `build_agents` does.
+    turn_queries: replaces the turn store's SQL in tests. Raises the same errors as `build_agents`.
     """
     codec = AskFrames()
     relay = RedisRelay(redis_url(settings, layout))
@@ -275,5 +279,5 @@ async def build_turns(
 
 
 def options(settings: Settings) -> TurnOptions:
-    """The options of turns for a process in the role that the settings name."""
+    """Return the options of turns for a process in the role of the settings."""
     return TurnOptions(**asdict(settings.turns), works=settings.role is not ServeRole.RPC)

@@ -1,4 +1,4 @@
-"""The interfaces that a process serves: RPCs and the gateway's HTTP, or only health."""
+"""The interfaces that a process serves: either RPCs and the gateway's HTTP, or only health checks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from responsa_server.turns.service import Turns
 
 
 class Callers:
-    """Serves the RPCs and, if it has an address, the gateway's HTTP. A `Front`."""
+    """A `Front` that serves the RPCs and, if an HTTP address is set, the gateway's HTTP."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Callers:
             *([] if knowledge.jobs is None else [knowledge.jobs]),
             agents.agents,
         ]
-        # Browsers send a host's cookies to all its ports, so instances on one host need different names.
+        # Browsers send a host's cookies to all ports of the host, so instances on one host need different cookie names.
         cookie_name = f"{SESSION_COOKIE}_{settings.port}"
         calls = calls_of(
             Services(
@@ -120,7 +120,7 @@ class Callers:
 
 
 class Silent:
-    """Serves only health, if it has an address. A `Front`."""
+    """A `Front` that serves only health checks, and only if an address is set."""
 
     def __init__(self, listens: Addresses) -> None:
         self._grpc = listens.grpc
@@ -152,12 +152,14 @@ class Silent:
 
 
 def _answers(settings: Settings) -> str:
-    """The models that answer by default."""
+    """Return the names of the models that answer by default."""
     return ", ".join((*settings.models.default, EXTRACTIVE))
 
 
 async def _bound(address: Address, start: Callable[[], Awaitable[object]]) -> None:
-    """Start a server that binds this address. gRPC gives no reason for a failure; nearly always the address is taken."""
+    """Start a server that binds this address. gRPC gives no reason for a failure, but nearly always the address is
+    taken.
+    """
     try:
         await start()
     except OSError as error:

@@ -1,5 +1,5 @@
-"""The complete HTTP side behind Envoy: browser sessions, uploads, event streams, WebSockets, the page. Envoy
-transcodes all other HTTP calls.
+"""The HTTP server behind Envoy: browser sessions, uploads, event streams, WebSockets and the page. Envoy transcodes all
+other HTTP calls to gRPC.
 """
 
 from __future__ import annotations
@@ -33,17 +33,21 @@ from responsa_server.transports.ws.bridge import PATH, Bridge
 from responsa_server.transports.ws.protocol import BoundedProtocol
 
 KEEP_ALIVE_SECONDS = 120
-"""Longer than Envoy keeps an idle connection (60 s), so that Envoy never sends a call on a connection that is being closed."""
+"""This time is longer than the 60 s for which Envoy keeps an idle connection, so that Envoy never sends a call on a
+connection that is being closed.
+"""
 MAX_HEADER_BYTES = 32_768
 MAX_SOCKET_MESSAGE_BYTES = 2_097_152
-"""A longer message ends its socket (1009)."""
+"""A longer message closes its socket with the code 1009."""
 
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """web_root: the folder with the built page; it may be missing. allowed: the hosts and origins that are
-    served. cookie_name: the name of the session's cookie, which the chain of calls reads. secure_cookie:
-    whether browsers send it only over TLS.
+    """The settings of the gateway.
+
+    web_root: the folder with the built page; the folder may be missing. allowed: the hosts and origins that are served.
+    cookie_name: the name of the session cookie, which the chain of calls reads. secure_cookie: whether browsers send
+    the session cookie only over TLS.
     """
 
     web_root: Path
@@ -60,9 +64,10 @@ def build_app(
     serving: Callable[[], bool] = lambda: True,
     bridge: Bridge | None = None,
 ) -> Starlette:
-    """The application.
+    """Build the application.
 
-    serving: whether `/health` tells Envoy to send calls here. bridge: a bridge over the same calls, for a caller that sends its sockets to other replicas; by default a new one.
+    serving: returns whether `/health` tells Envoy to send calls here. bridge: a bridge over the same calls; a caller
+    passes its own bridge if it must later send the open sockets to other replicas. By default, a new bridge is created.
     """
     browser_sessions = Sessions(sessions, settings.cookie_name, secure=settings.secure_cookie)
     turns = TurnEvents(calls)
@@ -93,7 +98,9 @@ def build_app(
 
 
 class _Served:
-    """An endpoint that speaks ASGI itself. Starlette treats an instance of a class as such an endpoint, but a method as a function of a request."""
+    """Wraps a method as an ASGI endpoint. Starlette calls an instance of a class as an ASGI application, but it calls a
+    method as a function that takes a request and returns a response.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -103,7 +110,9 @@ class _Served:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers, because the server handles signals. `serving` is set when it serves."""
+    """Uvicorn without its signal handlers, because the server process handles signals itself. `serving` is set once
+    Uvicorn accepts calls.
+    """
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -119,7 +128,10 @@ class _Server(uvicorn.Server):
 
 
 class GatewayServer:
-    """Serves `app` at `address` (a unix socket has mode 0600 and replaces the socket of a killed process). Used once: start, then stop."""
+    """Serves `app` at `address`. Call `start` once, then `stop`.
+
+    A unix socket gets the mode 0600 and replaces the socket of a killed process.
+    """
 
     def __init__(self, app: ASGIApp, address: Address) -> None:
         self._app = app
@@ -131,8 +143,8 @@ class GatewayServer:
         """Start serving; return once calls are accepted.
 
         Raises:
-            AddressTaken: another process listens there.
-            OSError: the socket cannot be made.
+            AddressTaken: another process listens on the address.
+            OSError: the socket cannot be created.
         """
         listener = listen(self._address)
         server = _Server(
@@ -141,7 +153,8 @@ class GatewayServer:
                 http="h11",
                 ws=BoundedProtocol,
                 ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
-                # Heartbeats are frames of our own; compressing small frames costs more than it saves, and memory for each socket.
+                # Our protocol has its own heartbeat frames, so pings are off. Compression is off because, for small
+                # frames, it costs more than it saves, and it needs memory for each socket.
                 ws_ping_interval=None,
                 ws_per_message_deflate=False,
                 lifespan="on",
@@ -168,7 +181,7 @@ class GatewayServer:
             await task
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
-        """Accept no more calls, give running ones `grace_seconds` to end, cancel the rest. Repeatable."""
+        """Stop accepting calls, wait `grace_seconds` for running calls to end, and cancel the rest. Repeatable."""
         if self._server is None or self._task is None:
             return
         self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))

@@ -1,4 +1,4 @@
-"""Claims an address to listen on, so that two processes cannot share one unnoticed."""
+"""Claims an address to listen on, so that two processes cannot use the same address without noticing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BACKLOG = 2048
 
 
 class AddressTaken(Exception):
-    """Another process listens on the address. The message is for users."""
+    """Another process listens on the address. Users read the message."""
 
     def __init__(self, address: Address) -> None:
         super().__init__(f"Another process listens on {address}")
@@ -24,13 +24,15 @@ class AddressTaken(Exception):
 
 @contextmanager
 def claimed(address: Address) -> Generator[None]:
-    """Hold a unix socket's path for this process. A killed process leaves its socket behind, so binding replaces a socket, even one in use.
+    """Claim an address for this process during the block.
 
-    The claim is a lock on PATH.lock, which the kernel releases when its holder ends. For a TCP address, only checks that it is free: binding is the claim.
+    A killed process leaves its unix socket behind, so binding replaces an existing socket, even a socket in use.
+    Therefore, the claim to a unix socket is a lock on the file PATH.lock, which the kernel releases when the holder
+    ends. For a TCP address, this function only checks that the address is free, because the later bind is the claim.
 
     Raises:
-        AddressTaken: another process has it.
-        OSError: its folder is missing, or may not be written.
+        AddressTaken: another process has the address.
+        OSError: the socket's folder is missing, or this process may not write to the folder.
     """
     if isinstance(address, TcpAddress):
         listen(address).close()
@@ -55,18 +57,19 @@ def _locked(lock: Path, address: UnixAddress) -> int:
             os.close(descriptor)
             raise AddressTaken(address) from None
         with suppress(FileNotFoundError):
-            # A holder that ended in between has removed the file that was just locked.
+            # If the inodes differ, the previous holder ended in the meantime and removed the file that was just locked.
             if lock.stat().st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
         os.close(descriptor)
 
 
 def listen(address: Address) -> socket.socket:
-    """A listening socket that does not block; one in the file system is private (0600) and replaces the socket of a killed process.
+    """Return a non-blocking listening socket. A unix socket gets the mode 0600 and replaces the socket of a killed
+    process.
 
     Raises:
-        AddressTaken: a TCP address that another process listens on.
-        OSError: the socket cannot be made.
+        AddressTaken: another process listens on the TCP address.
+        OSError: the socket cannot be created.
     """
     if isinstance(address, UnixAddress):
         return _listen_unix(address.path)

@@ -1,4 +1,6 @@
-"""The language models of this server: those that the settings declare, the embedded one, and the scripted ones of tests."""
+"""The language models of this server: the models that the settings declare, the embedded model, and the scripted models
+of tests.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +22,16 @@ EMBEDDED: Final = "embedded"
 EMBEDDED_MODEL: Final = "smollm2"
 # Embedded and scripted models cost nothing.
 _FREE: Final = (EMBEDDED, doubles.PROVIDER)
-_NOT_SCRIPTED: Final = (
-    "The scripted models are not there: set RESPONSA_MODELS__SCRIPTED=true, but not in production."
-)
+_NOT_SCRIPTED: Final = "The scripted models are turned off: set RESPONSA_MODELS__SCRIPTED=true to use them, but not in production."
 
 
 def model_table(
     settings: ModelSettings, layout: Layout | None = None, made: Mapping[str, ChatModel] | None = None
 ) -> ModelTable:
-    """The available models. `close` it at the end.
+    """Return the table of available models. The caller must call `close` on the table at the end.
 
-    layout: the instance whose embedded model is used; None for no embedded model. made: further models, by `provider:name`.
+    layout: the instance whose embedded model is used, or None to use no embedded model. made: additional models, by
+    `provider:name`.
     """
     missing = llama_missing()
     declared, absent = providers(settings), dict[str, str]()
@@ -38,7 +39,7 @@ def model_table(
         declared[EMBEDDED] = _embedded(settings, layout)
     else:
         absent[EMBEDDED] = (
-            missing or "The embedded model belongs to an instance: it is asked by `responsa serve`."
+            missing or "The embedded model belongs to an instance: only `responsa serve` can call it."
         )
     if settings.scripted:
         made = {**doubles.scripted_models(), **(made or {})}
@@ -55,21 +56,26 @@ def model_table(
 
 
 def known_models(settings: ModelSettings) -> Mapping[str, frozenset[str]]:
-    """All providers that these settings allow, reachable or not, with the models of each; an empty set if any model may be named."""
+    """Return all providers that these settings allow, reachable or not, each with its models. The set of models is
+    empty if the provider accepts any model name.
+    """
     played = frozenset(name.partition(":")[2] for name in doubles.scripted_models())
     found = dict.fromkeys(providers(settings), frozenset[str]())
     return {**found, EMBEDDED: frozenset({EMBEDDED_MODEL}), doubles.PROVIDER: played}
 
 
 def by_name(known: Mapping[str, Collection[str]]) -> Sequence[str]:
-    """The models of providers with a known list of models, under the names that chains use."""
+    """Return the models of all providers with a known list of models, as `provider:model`."""
     return [f"{provider}:{model}" for provider, models in known.items() for model in sorted(models)]
 
 
 def llama_part(
     settings: ModelSettings, layout: Layout, environment: Mapping[str, str]
 ) -> EmbeddedLlama | None:
-    """The embedded model as a part of `responsa up`, None if the settings do not want it. Its preflight reports if it is not installed."""
+    """Return the embedded model as a part of `responsa up`, or None if the settings do not enable the embedded model.
+
+    If the model's software is not installed, the part's preflight check reports it.
+    """
     if not settings.wants_embedded:
         return None
     return EmbeddedLlama(layout, environment, settings.embedded)

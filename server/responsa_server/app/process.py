@@ -1,4 +1,4 @@
-"""The parts that each serving process has once: a tuned event loop and garbage collector, structured logs, and counters."""
+"""What each server process sets up once: a fast event loop, a tuned garbage collector, structured logs, and counters."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from responsa_server.domain.counters import Count
 
 Result = TypeVar("Result")
 
-# A turn creates thousands of objects that live for a few milliseconds, hardly any of them in cycles. At
-# Python's default of 700 the collector checks them again and again and finds nothing; with these numbers it
-# runs a few times a second under load.
+# A turn creates thousands of objects that live for a few milliseconds, and hardly any of these objects are in cycles.
+# With Python's default threshold of 700, the collector checks the objects again and again and finds nothing. With these
+# thresholds, the collector runs a few times a second under load.
 _YOUNG_OBJECTS: Final = 20_000
 _YOUNG_ROUNDS: Final = 20
 _MIDDLE_ROUNDS: Final = 50
@@ -31,19 +31,19 @@ LOG_LEVELS: Final = {
 }
 
 MAX_COUNTERS: Final = 2000
-"""Combinations of a name and labels. Further combinations are counted together under the name without labels,
-so that unbounded labels cannot exhaust the memory.
+"""The maximum number of combinations of a name and labels. Further combinations are counted under the name without
+labels, so that an unlimited number of labels cannot exhaust the memory.
 """
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run the main coroutine of a process to its end, as `asyncio.run` does, on uvloop."""
+    """Run the main coroutine of a process to its end on uvloop, in the same way as `asyncio.run`."""
     return uvloop.run(main)
 
 
 def freeze() -> None:
-    """Exempt everything loaded so far from garbage collection, and collect less often. Call it once the
-    process has loaded its long-lived objects.
+    """Exempt all existing objects from garbage collection, and collect less often. Call this function once the process
+    has loaded its long-lived objects.
     """
     gc.collect()
     gc.freeze()
@@ -51,28 +51,28 @@ def freeze() -> None:
 
 
 class _Lines:
-    """The output of one logger: the current standard error."""
+    """The output of one logger, which writes to the current standard error."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name
 
     def msg(self, line: str) -> None:
-        """Write a line, at once."""
+        """Write a line without buffering."""
         sys.stderr.write(line + "\n")
 
     debug = info = warning = error = critical = msg
 
 
 def configure_logs(level: str) -> None:
-    """Send structlog's and the standard library's records through one chain. level: a key of LOG_LEVELS.
+    """Send the log records of structlog and of the standard library through one chain. level: a key of LOG_LEVELS.
 
-    Libraries log from WARNING up: their messages below that level may contain users' questions.
+    Libraries log only at WARNING and above, because their messages at lower levels may contain users' questions.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        # Without the frames' variables: they hold questions, texts and secrets.
+        # The local variables of frames are left out, because they hold questions, texts and secrets.
         structlog.processors.ExceptionRenderer(
             structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         ),
@@ -91,12 +91,14 @@ def configure_logs(level: str) -> None:
     root.handlers = [handler]
     root.setLevel(max(LOG_LEVELS[level], logging.WARNING))
     logging.getLogger("grpc._cython.cygrpc").addFilter(_quotes_no_metadata)
-    # While the database is unreachable, psycopg would log a line for each try; our own pools report the outage once.
+    # While the database is unreachable, psycopg would log a line for each attempt. Our own pools report the outage
+    # once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     for name in ("calls", "turns", "server", "responsa_server"):
         logging.getLogger(name).setLevel(LOG_LEVELS[level])
     structlog.configure(
-        # Written directly to the stream, because a standard library record would double the cost of a line.
+        # Lines are written directly to the stream, because a record of the standard library would double the cost of a
+        # line.
         processors=[*shared, structlog.processors.JSONRenderer()],
         logger_factory=_Lines,
         wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVELS[level]),
@@ -105,12 +107,16 @@ def configure_logs(level: str) -> None:
 
 
 def _quotes_no_metadata(record: logging.LogRecord) -> bool:
-    """Drop gRPC's messages about metadata that are not text: they quote it, including keys and cookies. The call itself is refused or logged as usual."""
+    """Drop gRPC's messages about metadata that is not text, because these messages quote the metadata, including keys
+    and cookies.
+
+    The call itself is refused or logged as usual.
+    """
     return not str(record.msg).startswith("Invalid encoding on")
 
 
 class MemoryCounters:
-    """Safe to use from any thread."""
+    """Counters in memory, safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

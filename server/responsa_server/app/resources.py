@@ -1,6 +1,6 @@
-"""The database, Redis and addresses that the settings name, and the operations on them for commands that run on this machine.
+"""The database, Redis and addresses that the settings select, and operations on them for commands on this machine.
 
-This module imports neither grpc nor LangGraph: `up`, `migrate` and `admin` start fast.
+This module imports neither grpc nor LangGraph, so that `up`, `migrate` and `admin` start fast.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TENANT = "default"
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrls:
-    """The URLs of one database for the three roles that log in."""
+    """The URLs of one database, one for each of the three roles that log in."""
 
     owner: str
     app: str
@@ -43,7 +43,9 @@ class DatabaseUrls:
 
 
 def database_urls(settings: Settings, layout: Layout) -> DatabaseUrls:
-    """The database of DATABASE_URL and its siblings, else the embedded one."""
+    """Return the URLs of DATABASE_URL, DATABASE_APP_URL and DATABASE_LOG_URL, or of the embedded database if
+    DATABASE_URL is not set.
+    """
     if settings.database_url is None:
         postgres = EmbeddedPostgres(layout)
         return DatabaseUrls(postgres.dsn("owner"), postgres.dsn("app"), postgres.dsn("log"))
@@ -62,7 +64,9 @@ def _as_role(url: str, role: str) -> str:
 
 
 async def bring_up_to_date(settings: Settings, layout: Layout) -> Sequence[str]:
-    """Apply missing migrations and rebuild the vector index if its settings changed. Returns one line for each change. Raises MigrationError."""
+    """Apply missing migrations, and rebuild the vector index if its settings have changed. Returns one line for each
+    change. Raises MigrationError.
+    """
     owner = database_urls(settings, layout).owner
     done = [f"applied {name}" for name in await migrate(owner)]
     options = settings.retrieval
@@ -81,18 +85,18 @@ def reachable(url: str) -> bool:
 
 
 def redis_url(settings: Settings, layout: Layout) -> str:
-    """The URL of REDIS_URL, else of the embedded Redis."""
+    """Return REDIS_URL, or the URL of the embedded Redis if REDIS_URL is not set."""
     return settings.redis_url.get_secret_value() if settings.redis_url else EmbeddedRedis(layout).url
 
 
 def new_id() -> UUID:
-    """A UUIDv7 (RFC 9562): ids made by one process sort in the order of their creation."""
+    """Return a new UUIDv7 (RFC 9562). The ids of one process sort in the order of their creation."""
     return uuid_utils.compat.uuid7()
 
 
 @asynccontextmanager
 async def identity_of(settings: Settings, layout: Layout) -> AsyncGenerator[Identity]:
-    """Identity on its own small connection pool, for commands that work without a server."""
+    """Provide an `Identity` with its own small connection pool, for commands that work without a server."""
     urls = database_urls(settings, layout)
     database = Database(urls.app, urls.log, size=2)
     await database.open()
@@ -103,7 +107,7 @@ async def identity_of(settings: Settings, layout: Layout) -> AsyncGenerator[Iden
 
 
 def identity_on(settings: Settings, database: Database) -> Identity:
-    """Identity on an open database."""
+    """Return an `Identity` that uses an open database."""
     return Identity(
         PostgresIdentityStore(database),
         new_id,
@@ -114,21 +118,22 @@ def identity_on(settings: Settings, database: Database) -> Identity:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """The addresses a server listens on, for gRPC and for the gateway's HTTP. None: it does not listen."""
+    """The addresses on which a server listens for gRPC and for the gateway's HTTP. None: the server does not listen."""
 
     grpc: Address | None
     http: Address | None
 
 
 def addresses(settings: Settings, layout: Layout) -> Addresses:
-    """The addresses this process listens on. Raises EmbeddedError for a setting that is not an address."""
+    """Return the addresses on which this process listens. Raises EmbeddedError for a setting that is not an address."""
     grpc = _address("grpc_listen", settings.grpc_listen)
     if settings.role is ServeRole.WORKER:
         return Addresses(grpc, None)
     http = _address("http_listen", settings.http_listen)
     if grpc is None:
         return Addresses(UnixAddress(layout.server_socket), http or UnixAddress(layout.gateway_socket))
-    # An address for gRPC means that this process is one of several: the sockets in the data folder belong to the first.
+    # If an address for gRPC is set, this process is one of several, and the sockets in the data folder belong to the
+    # first.
     return Addresses(grpc, http)
 
 
@@ -137,18 +142,19 @@ def _address(setting: str, text: str) -> Address | None:
         return parse(text) if text else None
     except AddressError as error:
         raise EmbeddedError(
-            f"{setting}: {error}", "docs/operations.md tells how to name addresses"
+            f"{setting}: {error}", "docs/operations.md shows the form of an address"
         ) from error
 
 
 async def ensure_administrator(identity: Identity, key_file: Path) -> Principal:
-    """Return the administrator whose key is in key_file. Creates tenant, administrator and key if the key is missing or no longer valid.
+    """Return the administrator whose API key is in key_file.
 
-    The file is written atomically with mode 0600 and holds nothing but the secret.
+    If the key is missing or no longer valid, create the tenant if it is missing, an administrator and a key. The file
+    is written atomically with mode 0600 and contains only the secret.
     """
     secret = await asyncio.to_thread(_read_key, key_file)
-    # The key does not work for another database, or after its revocation: the administrator of the machine
-    # gets a new one.
+    # A key is not valid for another database or after its revocation. In these cases, this machine's administrator
+    # gets a new key.
     with contextlib.suppress(Unauthenticated):
         return await identity.authenticate(Credential("api_key", secret))
     with contextlib.suppress(AlreadyExists):

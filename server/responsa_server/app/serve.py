@@ -1,4 +1,4 @@
-"""One server process: built, started, drained and closed, in this order from top to bottom."""
+"""Builds, starts, drains and closes one server process, in this order."""
 
 from __future__ import annotations
 
@@ -22,13 +22,17 @@ from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turn_log import NamedQueries
 
-# Time to commit the last events of turns and to send them to their followers once the drain time is over.
+# The time to commit the last events of turns and to send these events to the followers once the drain time is over.
 _LAST_WORDS_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A running server. listens: its addresses. front: the interface to callers; retiring it early gives Envoy time to notice."""
+    """A running server.
+
+    listens: the server's addresses. front: the interface to callers. Call `front.retire` before the block ends, so that
+    Envoy has time to notice that the server shuts down.
+    """
 
     listens: Addresses
     front: Front
@@ -42,12 +46,15 @@ async def running(
     faults: Faults | None = None,
     turn_queries: NamedQueries | None = None,
 ) -> AsyncGenerator[Running]:
-    """Run a whole server in this process, in the role of the settings. It is ready within the block and drained at its end.
+    """Run a whole server in this process, in the role of the settings. The server is ready during the block and drained
+    at its end.
 
-    faults, turn_queries: replacements for tests. Raises EmbeddedError (an address is taken, the database lacks migrations), Unavailable.
+    faults, turn_queries: replacements for tests. Raises EmbeddedError if an address is taken or the database lacks
+    migrations, and Unavailable.
     """
     drop_foreign_tracers(environment())
-    # Imported here: they load grpc, LangGraph and the model's runtime, which other commands do without.
+    # Imported late, because these modules load grpc, LangGraph and the embedding model's runtime, which other commands
+    # do not need.
     from responsa_server.app.assemble import build_knowledge, build_turns
     from responsa_server.app.front import Callers, Silent
     from responsa_server.stores.postgres.migrate import PostgresMigrations
@@ -90,8 +97,8 @@ async def running(
         try:
             yield Running(listens, front)
         finally:
-            # No new work begins, and followers are sent to other replicas. Running turns get the drain time,
-            # then other workers take them over.
+            # No new work begins, and followers are sent to other replicas. Running turns continue for the drain time.
+            # Then other workers take over the turns that are still running.
             await asyncio.gather(
                 front.drain(settings.drain_seconds + _LAST_WORDS_SECONDS),
                 turns.drain(settings.drain_seconds),
@@ -106,11 +113,11 @@ class Front(Protocol):
         ...
 
     async def retire(self) -> None:
-        """Report by health checks that the process is shutting down."""
+        """Let the health checks report that the process is shutting down."""
         ...
 
     async def drain(self, grace_seconds: float) -> None:
-        """Refuse new calls and give running ones this long to end."""
+        """Refuse new calls, and wait at most `grace_seconds` for running calls to end."""
         ...
 
     async def close(self) -> None:
@@ -127,7 +134,8 @@ def _claimed_or_error(address: Address) -> Generator[None]:
             raise _address_taken(error) from error
         except OSError as error:
             raise EmbeddedError(
-                f"{address} cannot be listened on ({error.strerror})", "name another address with --listen"
+                f"The server cannot listen on {address} ({error.strerror})",
+                "name another address with --listen",
             ) from error
         yield
 
@@ -142,15 +150,18 @@ def _address_taken(error: AddressTaken) -> EmbeddedError:
 async def serve(
     settings: Settings, *, faults: Faults | None = None, turn_queries: NamedQueries | None = None
 ) -> None:
-    """Run a server until SIGTERM, which gives Envoy time to notice, or SIGINT. Raises EmbeddedError if its database cannot be reached."""
+    """Run a server until SIGTERM or SIGINT. After SIGTERM, the server waits for Envoy to notice before it drains.
+
+    Raises EmbeddedError if the database cannot be reached.
+    """
     configure_logs(settings.log_level.value)
     log = structlog.get_logger("server")
     layout = Layout.of(settings.home)
-    # A folder that is not a data folder has no passwords for a connection.
+    # If the home folder is not a data folder, it has no passwords for the embedded database.
     absent = settings.database_url is None and not layout.is_home()
     if absent or not reachable(database_urls(settings, layout).app):
         raise EmbeddedError(
-            "There is no database to serve from",
+            "The server cannot reach a database",
             "run `responsa up`, which starts one, or set DATABASE_URL and run `responsa migrate`",
         )
     layout.prepare()
@@ -165,7 +176,7 @@ async def serve(
         if await stop.get() is signal.SIGTERM and server.listens.grpc is not None:
             log.info("leaving")
             await server.front.retire()
-            with contextlib.suppress(TimeoutError):  # a second signal ends the waiting time for Envoy
+            with contextlib.suppress(TimeoutError):  # a second signal ends this wait
                 await asyncio.wait_for(stop.get(), settings.notice_seconds)
         log.info("draining")
     with contextlib.suppress(NotImplementedError):

@@ -1,8 +1,9 @@
 """All settings of the server, and the only place that reads the environment.
 
-Precedence, the strongest first: arguments of the command line, environment variables, secret files (`RESPONSA_SECRETS_DIR`, one file a
-setting), the TOML file (`RESPONSA_CONFIG`, else `responsa.toml` in the data folder), the default. Each group of settings is a class of the package that
-reads it, in its `settings.py`; `docs/settings.md` is generated from all of them.
+The sources of a setting, in decreasing order of precedence, are the arguments of the command line, environment
+variables, secret files (one file per setting in the folder `RESPONSA_SECRETS_DIR`), the TOML file (`RESPONSA_CONFIG`,
+or `responsa.toml` in the data folder), and the default. Each group of settings is a class in the `settings.py` of the
+package that reads the group. `docs/settings.md` is generated from all of these classes.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ from responsa_server.search.settings import RetrievalSettings
 from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.turns.settings import TurnSettings
 
-# Shorter than any key, because a user may have pasted a key into the wrong setting.
+# The maximum length of a value that an error message shows. It is shorter than any key, because a user may have pasted
+# a key into the wrong setting.
 _MOST_SHOWN: Final = 20
 
 
@@ -55,15 +57,17 @@ def _or_none(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-"""In environment variables: separated by commas. In TOML: an array."""
+"""A list of names. In an environment variable, commas separate the names; in TOML, the list is an array."""
 
 
 class SettingsError(Exception):
-    """A setting is wrong; the message names each one, the mistake, and where it may be set."""
+    """At least one setting is wrong. The message names each wrong setting, the mistake, and where the setting can be
+    set.
+    """
 
 
 class Environment(StrEnum):
-    """Where this server runs. Production turns reflection off."""
+    """The environment in which this server runs. By default, PRODUCTION turns gRPC reflection off."""
 
     DEVELOPMENT = "development"
     STAGING = "staging"
@@ -88,19 +92,19 @@ class LogLevel(StrEnum):
 
 
 class TestingSettings(BaseModel, extra="forbid"):
-    """An agent to interrupt, for trials and campaigns."""
+    """An agent for trials and for tests that interrupt turns."""
 
     agent: bool = Field(
         default=False,
-        description="Whether the agent `testing` is available, which follows a script in the question and costs nothing. Not allowed in production.",
+        description="Whether the agent `testing` is available. This agent follows a script in the question and costs nothing. It is not allowed in production.",
     )
     model_url: str = Field(
         default="",
-        description="The OpenAI-compatible server that the testing agent calls; empty: a scripted one in the server's process.",
+        description="The URL of the OpenAI-compatible server that the testing agent calls. Empty: a scripted model in the server's process.",
     )
     tool_url: str = Field(
         default="",
-        description="The HTTP endpoint that the testing agent's tool calls; empty: one in the server's process that counts calls.",
+        description="The URL of the HTTP endpoint that the testing agent's tool calls. Empty: an endpoint in the server's process that counts calls.",
     )
 
 
@@ -133,14 +137,15 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Names = Field(
         default=(),
-        description="Host names, in addition to those of loopback, that requests may use, separated by commas; with `:port` if the port differs from `port`.",
+        description="Host names, separated by commas, that requests may use in addition to the loopback names. A name needs `:port` if its port differs from `port`.",
     )
     allowed_origins: Names = Field(
         default=(),
-        description="Origins, in addition to the port's own, whose pages may send requests (CORS), such as `https://app.example.org`, separated by commas.",
+        description="Origins, separated by commas, whose pages may send requests (CORS) in addition to the server's own origins; for example `https://app.example.org`.",
     )
     reflection: bool | None = Field(
-        default=None, description="Whether gRPC reflection is served; empty: everywhere except in production."
+        default=None,
+        description="Whether gRPC reflection is served. Empty: reflection is served except in production.",
     )
     log_level: LogLevel = Field(
         default=LogLevel.INFO,
@@ -159,42 +164,42 @@ class Settings(BaseSettings):
         default=2000,
         ge=1,
         le=1_000_000,
-        description="The number of calls served at a time; further calls are refused with OVERLOADED.",
+        description="The maximum number of calls that are served at a time. Further calls are refused with OVERLOADED.",
     )
     role: ServeRole = Field(
         default=ServeRole.ALL,
-        description="What `serve` does: `rpc` takes calls, `worker` runs turns and ingests documents, `all` does both. `--role` overrides it.",
+        description="What `serve` does: `rpc` takes calls, `worker` runs turns and ingests documents, `all` does both. `--role` overrides this setting.",
     )
     grpc_listen: str = Field(
         default="",
-        description="The address where `serve` listens for gRPC: `unix:PATH` or `HOST:PORT`; empty: a socket in the data folder. `--listen` overrides it.",
+        description="The address where `serve` listens for gRPC: `unix:PATH` or `HOST:PORT`. Empty: a socket in the data folder. `--listen` overrides this setting.",
     )
     http_listen: str = Field(
         default="",
-        description="The address where `serve` listens for the gateway's HTTP: `unix:PATH` or `HOST:PORT`; empty: a socket in the data folder, or no HTTP if `grpc_listen` is set. `--http-listen` overrides it.",
+        description="The address where `serve` listens for the gateway's HTTP: `unix:PATH` or `HOST:PORT`. Empty: a socket in the data folder, or no HTTP if `grpc_listen` is set. `--http-listen` overrides this setting.",
     )
     page: Path = Field(
         default=CHECKOUT / "clients" / "web" / "dist", description="The folder of the built page."
     )
     docs: Annotated[Path | None, BeforeValidator(_or_none)] = Field(
         default=CHECKOUT,
-        description="The folder whose `docs/*.md` `responsa up` loads into the collection `responsa-docs`; `none` loads nothing.",
+        description="`responsa up` loads the files `docs/*.md` of this folder into the collection `responsa-docs`. `none`: it loads nothing.",
     )
 
     database_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
-        description="A PostgreSQL 18 with pgvector to use instead of the embedded one. The URL names the database's owner, who must be allowed to create roles.",
+        description="The URL of a PostgreSQL 18 database with pgvector, which is used instead of the embedded database. The user in the URL must own the database and be allowed to create roles.",
     )
     database_app_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_APP_URL", "database_app_url"),
-        description="The same database for the role responsa_app; empty: DATABASE_URL with `SET ROLE`.",
+        description="The URL of the same database for the role `responsa_app`. Empty: DATABASE_URL with `SET ROLE`.",
     )
     database_log_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_LOG_URL", "database_log_url"),
-        description="The same database for the role responsa_log; empty: DATABASE_URL with `SET ROLE`.",
+        description="The URL of the same database for the role `responsa_log`. Empty: DATABASE_URL with `SET ROLE`.",
     )
     database_pool: int = Field(
         default=10, ge=2, le=200, description="The maximum number of connections in each of the two pools."
@@ -202,7 +207,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),
-        description="A Redis 6.2 or newer to use instead of the embedded one. It is only a cache: losing it loses no data.",
+        description="The URL of a Redis 6.2 or newer, which is used instead of the embedded Redis. Redis holds only cached data and hints, so that no data is lost if Redis fails.",
     )
 
     openai_api_key: SecretStr | None = Field(
@@ -239,11 +244,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources as the module's docstring says."""
+        """Return the sources in the order that the module's docstring describes."""
         del dotenv_settings, file_secret_settings
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         if folder := os.environ.get("RESPONSA_SECRETS_DIR"):
-            # The plain source does not support groups, and the keys of models are in groups.
+            # The plain source of secrets does not support groups, but the models' keys are in groups.
             sources.append(NestedSecretsSettingsSource(settings_cls, secrets_dir=folder))  # pyright: ignore[reportArgumentType]  # it takes the class, its types do not say so
         given, file = os.environ.get("RESPONSA_CONFIG"), settings_file()
         if given and not file.is_file():
@@ -252,7 +257,7 @@ class Settings(BaseSettings):
         unknown = sorted(set(written.toml_data) - set(settings_cls.model_fields))
         if unknown:
             raise SettingsError(
-                f"{file} sets {', '.join(unknown)}, which there is not; docs/settings.md lists all settings"
+                f"{file} has unknown settings: {', '.join(unknown)}; docs/settings.md lists all settings"
             )
         sources.append(written)
         return tuple(sources)
@@ -267,7 +272,7 @@ class Settings(BaseSettings):
 
     @property
     def language_models(self) -> ModelSettings:
-        """The group `models`, with the vendors' keys that are given by their own names."""
+        """The group `models`, completed with vendors' keys from variables such as OPENAI_API_KEY."""
         filled: dict[str, ModelServerSettings] = {}
         for name, vendor in self.models.vendors.items():
             key: SecretStr | None = getattr(self, f"{name}_api_key", None)
@@ -282,13 +287,13 @@ class Settings(BaseSettings):
 
     @property
     def allows_unconfined_parsing(self) -> bool:
-        """Whether documents are parsed where the kernel lacks Landlock or seccomp."""
+        """Whether documents are parsed even if the kernel lacks Landlock or seccomp."""
         allowed = self.ingestion.allow_unconfined
         return self.environment is not Environment.PRODUCTION if allowed is None else allowed
 
 
 def settings_file() -> Path:
-    """The path of the TOML file: RESPONSA_CONFIG, else `responsa.toml` in the data folder."""
+    """Return the path of the TOML file: RESPONSA_CONFIG, or `responsa.toml` in the data folder."""
     if given := os.environ.get("RESPONSA_CONFIG"):
         return Path(given)
     home = os.environ.get("RESPONSA_HOME")
@@ -296,7 +301,7 @@ def settings_file() -> Path:
 
 
 def load(**overrides: object) -> Settings:
-    """Read and check all settings. Raises SettingsError that names every wrong one."""
+    """Read and check all settings. Raises SettingsError, which names every wrong setting."""
     try:
         return Settings(**overrides)  # pyright: ignore[reportArgumentType]  # values are checked by the model itself
     except ValidationError as error:
@@ -310,19 +315,25 @@ def load(**overrides: object) -> Settings:
 
 
 def _got(place: Sequence[int | str], value: object) -> str:
-    """The value of a wrong setting, if it cannot hold a password or a key: never an address, a model server's setting, a whole group or a long text."""
+    """Return the value of a wrong setting for the message, unless the value could contain a password or a key.
+
+    The value of a URL, of a key, of any setting in `models`, of a whole group, and every long text is therefore left
+    out.
+    """
     holds = "url" in str(place).lower() or "key" in str(place).lower() or place[:1] == ("models",)
     shown = isinstance(value, str | int | float) and len(str(value)) <= _MOST_SHOWN
     return f" (got {value!r})" if shown and not holds else ""
 
 
-# The client of LangChain and LangSmith may read these variables at any time, and any of them may enable
-# sending.
+# The client of LangChain and LangSmith may read these variables at any time, and any of the variables may make the
+# client send data.
 _TRACER_PREFIXES: Final = ("LANGCHAIN_", "LANGSMITH_")
 
 
 def drop_foreign_tracers(environ: MutableMapping[str, str]) -> Sequence[str]:
-    """Remove the variables that make other libraries send users' questions elsewhere. Returns their names. Call it before a graph is built."""
+    """Remove the variables that make other libraries send users' questions to other servers. Returns the names of the
+    removed variables. Call this function before a graph is built.
+    """
     dropped = sorted(name for name in environ if name.upper().startswith(_TRACER_PREFIXES))
     for name in dropped:
         del environ[name]
@@ -330,5 +341,5 @@ def drop_foreign_tracers(environ: MutableMapping[str, str]) -> Sequence[str]:
 
 
 def environment() -> MutableMapping[str, str]:
-    """This process's environment, to pass on to a child process or to remove variables from."""
+    """Return this process's environment. Callers pass it on to a child process or remove variables from it."""
     return os.environ

@@ -1,4 +1,6 @@
-"""The table of vector stores. A new store is one file that implements `VectorStore` (domain/passages.py), and one row here."""
+"""The table of vector stores. To add a store, write one file that implements `VectorStore` (domain/passages.py), and
+add one row here.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,13 @@ def _postgres(database: Database, settings: RetrievalSettings) -> OpenedVectors:
 VECTOR_STORES: Final[Mapping[str, Callable[[Database, RetrievalSettings], OpenedVectors]]] = {
     "postgres": _postgres,
 }
-"""The functions that open a vector store, by the scheme of the setting `retrieval.vector_store`. A store
-reads its own settings from the text after the scheme.
+"""The functions that open a vector store. The key is the scheme of the setting `retrieval.vector_store`, the part
+before the colon. A store reads its own settings from the text after the scheme.
 """
 
 
 def open_vectors(database: Database, settings: RetrievalSettings) -> OpenedVectors:
-    """Open the chosen vector store. Raises SettingsError for a name that is not in the table."""
+    """Open the vector store that the settings choose. Raises SettingsError if its scheme is not in the table."""
     opener = VECTOR_STORES.get(settings.vector_store.partition(":")[0])
     if opener is None:
         known = ", ".join(sorted(VECTOR_STORES))

@@ -1,4 +1,4 @@
-"""Secrets: how they are made, their form, the stored digest, and a cache of recently checked ones."""
+"""Secrets: their creation, their form and their stored digest, and a cache of recently checked credentials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from responsa_server.domain.people import Principal
 # 32 random bytes in URL-safe base64 without padding.
 _BODY = re.compile(r"[A-Za-z0-9_-]{43}")
 PREFIX_LENGTH = 8
-# An entry's age counts from before the database query, so that a key revoked on another replica is refused
+# An entry's lifetime starts before the database query, so that a key that was revoked on another replica is refused
 # after at most one second.
 LIFETIME_SECONDS = 0.8
 CAPACITY = 4096
@@ -30,43 +30,45 @@ class SecretKind(StrEnum):
 
 
 def new_secret(kind: SecretKind) -> str:
-    """Make a secret with 256 random bits, e.g. `rsp_` and 43 characters."""
+    """Create a secret with 256 random bits, e.g. `rsp_` followed by 43 characters."""
     return kind.value + secrets.token_urlsafe(32)
 
 
 def well_formed(kind: SecretKind, secret: str) -> bool:
-    """Whether it could be a secret of that kind."""
+    """Whether the text has the form of a secret of this kind."""
     return secret.startswith(kind.value) and _BODY.fullmatch(secret, len(kind.value)) is not None
 
 
 def digest(secret: str) -> bytes:
-    """SHA-256 of the secret, the only form that is stored and looked up.
+    """Return the SHA-256 of the secret. Only this digest is stored and looked up.
 
-    The lookup compares digests of secrets with 256 random bits, so its duration reveals nothing that helps to guess a secret.
+    Secrets have 256 random bits, and the lookup compares only digests. The duration of a lookup therefore reveals
+    nothing that helps to guess a secret.
     """
     return hashlib.sha256(secret.encode()).digest()
 
 
 def shown(secret: str) -> str:
-    """The part of a secret that may be shown, to tell keys apart: its kind and four characters."""
+    """Return the part of a secret that may be shown so that users can distinguish keys: its kind and four characters."""
     return secret[:PREFIX_LENGTH]
 
 
 class CredentialCache:
-    """Principals by the digest of their credential, for at most 0.8 s.
+    """Keeps principals by the digest of their credential, for at most 0.8 s.
 
-    A revocation in this process removes entries at once; one in another process takes effect when the entry expires, hence within a second.
-    Refusals are not kept. Not thread-safe.
+    A revocation in this process removes its entries at once. A revocation in another process takes effect when the
+    entry expires, which is within a second. Refused credentials are not kept. The cache is not thread-safe.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._entries: OrderedDict[bytes, tuple[float, Principal, object]] = OrderedDict()
-        # Counts the calls of `forget`: an answer requested before such a call must not be kept after it.
+        # The number of calls of `forget`. A database result that was requested before such a call must not be kept
+        # after the call.
         self._forgotten = 0
 
     def find(self, digest: bytes) -> Principal | None:
-        """The principal, unless its entry has expired."""
+        """Return the principal, or None if there is no entry or the entry has expired."""
         entry = self._entries.get(digest)
         if entry is None:
             return None
@@ -76,11 +78,11 @@ class CredentialCache:
         return entry[1]
 
     def mark(self) -> tuple[float, int]:
-        """Call before querying the database, and pass the result to `keep` with the answer."""
+        """Call this method before a database query, and pass its result to `keep` together with the query's result."""
         return self._clock(), self._forgotten
 
     def keep(self, digest: bytes, principal: Principal, subject: object, mark: tuple[float, int]) -> None:
-        """Store an answer. subject: the value that `forget` will get, e.g. the key's id."""
+        """Store the result of a database query. subject: the value that `forget` takes, e.g. the API key's id."""
         asked, forgotten = mark
         if forgotten != self._forgotten:
             return
@@ -90,7 +92,7 @@ class CredentialCache:
             self._entries.popitem(last=False)
 
     def forget(self, subject: object) -> None:
-        """Drop the subject's entries; an answer that is being looked up at this moment is not kept."""
+        """Drop the subject's entries. The results of database queries that are running now will not be kept."""
         self._forgotten += 1
         for digest in [digest for digest, entry in self._entries.items() if entry[2] == subject]:
             del self._entries[digest]

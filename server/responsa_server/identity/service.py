@@ -37,7 +37,7 @@ MAX_DISPLAY_NAME_BYTES = 200
 MAX_EMAIL_BYTES = 254
 
 _TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-# The creation time before the row is stored: the database sets it.
+# A placeholder for the creation time, which the database sets when it stores the row.
 _NOT_YET = datetime.min.replace(tzinfo=UTC)
 
 
@@ -53,7 +53,9 @@ class Credential:
 
 
 class Identity:
-    """Authenticates callers and keeps their credentials. Administrative acts are audited in their own transaction."""
+    """Authenticates callers and manages their credentials. Each administrative action is audited in its own
+    transaction.
+    """
 
     def __init__(
         self,
@@ -64,7 +66,9 @@ class Identity:
         session_seconds: float = 43_200,
         cache: CredentialCache | None = None,
     ) -> None:
-        """Build it. new_id: makes UUIDv7; code_seconds, session_seconds: how long session codes and sessions are valid."""
+        """Build the service. new_id: returns new UUIDv7 ids. code_seconds, session_seconds: how long session codes and
+        sessions are valid.
+        """
         self._store = store
         self._new_id = new_id
         self._code_seconds = code_seconds
@@ -93,12 +97,16 @@ class Identity:
         return user
 
     async def create_session_code(self, who: Principal) -> tuple[str, datetime]:
-        """Create a single-use code that `exchange_code` turns into a session of the caller. Returns the code and its expiry."""
+        """Create a single-use code that `exchange_code` turns into a session of the caller. Returns the code and its
+        expiry time.
+        """
         code = new_secret(SecretKind.SESSION_CODE)
         return code, await self._store.add_code(who, digest(code), self._code_seconds)
 
     async def exchange_code(self, code: str) -> tuple[str, datetime]:
-        """Use up a code and begin a session. Returns the session's token and expiry. Raises Unauthenticated (SESSION_CODE_INVALID)."""
+        """Use up a code and begin a session. Returns the session's token and expiry time. Raises Unauthenticated
+        (SESSION_CODE_INVALID).
+        """
         token = new_secret(SecretKind.SESSION)
         expire_time = None
         if well_formed(SecretKind.SESSION_CODE, code):
@@ -106,12 +114,12 @@ class Identity:
         if expire_time is None:
             raise Unauthenticated(
                 Reason.SESSION_CODE_INVALID,
-                "This sign-in link was used, has expired or was never given. Run `responsa open` for a new one.",
+                "This sign-in link was already used, has expired or is unknown. Run `responsa open` for a new link.",
             )
         return token, expire_time
 
     async def end_session(self, token: str) -> None:
-        """End a session. Does nothing if there is no such session."""
+        """End a session. Does nothing if the session does not exist."""
         if well_formed(SecretKind.SESSION, token):
             key = digest(token)
             await self._store.end_session(key)
@@ -124,10 +132,10 @@ class Identity:
         expire_time: datetime | None,
         request_id: UUID | None = None,
     ) -> tuple[ApiKey, str]:
-        """Create a key for the caller. Returns it with its secret, which is returned only this once.
+        """Create a key for the caller. Returns the key and its secret, which is never returned again.
 
-        A request_id used before returns the key that it made, and "" for the secret: the server keeps no copy of the secret.
-        Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED.
+        If the request_id has already created a key, returns that key, and "" instead of the secret, because the server
+        keeps no copy of secrets. Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED.
         """
         return await self._add_key(
             names.user(who.user_id), who.tenant_id, who.user_id, display_name, expire_time, request_id
@@ -138,7 +146,9 @@ class Identity:
         return await self._store.list_keys(who, query)
 
     async def revoke_api_key(self, who: Principal, key_id: UUID) -> ApiKey:
-        """Revoke a key of the caller: at once in this process, within a second everywhere. Raises NotFound."""
+        """Revoke one of the caller's keys. This process refuses the key at once, and other processes refuse it within a
+        second. Raises NotFound.
+        """
         name = names.api_key(key_id)
         audit = AuditEvent(self._new_id(), who.tenant_id, names.user(who.user_id), "api_key.revoke", name)
         key = await self._store.revoke_key(who, key_id, audit)
@@ -148,7 +158,7 @@ class Identity:
         return key
 
     async def create_tenant(self, tenant_id: str, display_name: str) -> None:
-        """Create a tenant, from the machine itself. Raises InvalidRequest, AlreadyExists."""
+        """Create a tenant, for a command on the server's machine. Raises InvalidRequest, AlreadyExists."""
         if _TENANT_ID.fullmatch(tenant_id) is None:
             raise InvalidRequest.of_field(
                 "tenant",
@@ -160,25 +170,27 @@ class Identity:
         if not await self._store.add_tenant(tenant_id, _display_name(display_name), audit):
             raise AlreadyExists(
                 Reason.RESOURCE_ALREADY_EXISTS,
-                f"There is a tenant {tenant_id} already.",
+                f"The tenant {tenant_id} already exists.",
                 {"resource_type": "tenant", "resource_name": name},
             )
 
     async def create_user(self, tenant_id: str, display_name: str, email: str, role: Role) -> User:
-        """Create a user of a tenant, from the machine itself. Raises InvalidRequest, NotFound (tenant), AlreadyExists (e-mail address)."""
+        """Create a user of a tenant, for a command on the server's machine. Raises InvalidRequest, NotFound (tenant),
+        AlreadyExists (e-mail address).
+        """
         user = User(self._new_id(), tenant_id, _display_name(display_name), fold_email(email), role, _NOT_YET)
         audit = AuditEvent(self._new_id(), tenant_id, LOCAL, "user.create", names.user(user.id))
         kept = await self._store.add_user(user, audit)
         if kept is None:
             raise AlreadyExists(
                 Reason.RESOURCE_ALREADY_EXISTS,
-                f"The tenant {tenant_id} has a user with this e-mail address already.",
+                f"The tenant {tenant_id} already has a user with this e-mail address.",
                 {"resource_type": "user", "resource_name": user.email},
             )
         return kept
 
     async def create_key(self, tenant_id: str, user_id: UUID, display_name: str) -> tuple[ApiKey, str]:
-        """Create a key for any user, from the machine itself. Raises InvalidRequest, NotFound (user)."""
+        """Create a key for any user, for a command on the server's machine. Raises InvalidRequest, NotFound (user)."""
         if await self._store.user(tenant_id, user_id) is None:
             raise NotFound.of("user", names.user(user_id))
         return await self._add_key(LOCAL, tenant_id, user_id, display_name, None, None)
@@ -209,7 +221,7 @@ class Identity:
             raise InvalidRequest.of_field(
                 "api_key.expire_time",
                 "timestamp.gt_now",
-                "must lie in the future; leave it unset for a key that does not end",
+                "must lie in the future; leave it unset for a key that never expires",
             )
         return key, secret if key.id == wanted.id else ""
 
@@ -239,7 +251,7 @@ def _good(found: FoundKey | FoundSession | None) -> Principal:
     if found is None:
         raise Unauthenticated(
             Reason.CREDENTIAL_UNKNOWN,
-            "This credential is not known here. Use a key of this server, or make one: `responsa admin create-key`.",
+            "This server does not know this credential. Use a key of this server, or create one with `responsa admin create-key`.",
         )
     if isinstance(found, FoundKey) and found.revoked:
         raise Unauthenticated(
@@ -250,7 +262,7 @@ def _good(found: FoundKey | FoundSession | None) -> Principal:
     if found.expired:
         raise Unauthenticated(
             Reason.CREDENTIAL_EXPIRED,
-            "This API key is past its end. Use another one."
+            "This API key has expired. Use another one."
             if isinstance(found, FoundKey)
             else "This browser's session has ended. Run `responsa open` for a new one.",
         )
@@ -258,9 +270,11 @@ def _good(found: FoundKey | FoundSession | None) -> Principal:
 
 
 def fold_email(address: str) -> str:
-    """Fold an e-mail address to the one form in which it is stored and compared: Unicode NFKC and case. "" stays "". Raises InvalidRequest (field email) when it cannot be an address.
+    """Fold an e-mail address with Unicode NFKC and case folding. Addresses are stored and compared in this form. ""
+    stays "".
 
-    Only the form is checked (RFC 5321 bounds the length); only sending a mail shows whether it arrives.
+    The function checks only the form and the length (a limit of RFC 5321), because only a sent mail shows whether the
+    address works. Raises InvalidRequest (field email) if the text cannot be an address.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", address.strip()).casefold())
     if not folded:

@@ -12,9 +12,9 @@ class SessionSettings(BaseModel, extra="forbid"):
         default=600, ge=30, le=3600, description="How long a single-use session code is valid."
     )
     session_seconds: int = Field(
-        default=43_200, ge=300, le=2_592_000, description="How long a browser's session is valid."
+        default=43_200, ge=300, le=2_592_000, description="How long a browser session is valid."
     )
     secure_cookie: bool = Field(
         default=False,
-        description="Whether browsers send the session's cookie only over TLS; set it if the server is behind TLS.",
+        description="Whether browsers send the session cookie only over TLS. Turn this on if users reach the server over TLS.",
     )

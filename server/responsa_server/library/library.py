@@ -1,4 +1,4 @@
-"""The library: callers manage and read collections and documents here."""
+"""The library, through which callers manage and read collections and documents."""
 
 from __future__ import annotations
 
@@ -45,11 +45,14 @@ _LOOK_SECONDS: Final = 0.5
 
 
 class Library:
-    """The users' operations on collections and documents. Members of a tenant may read all of it; only owners and administrators may change it.
+    """What users can do with collections and documents.
 
-    Reads without extra rules go directly to `collections`, `documents` and `operations`. All members of the tenant may read an
-    operation and wait for it. The user who started it, the uploader of its document, the owner of its collection and administrators may cancel
-    and delete it. A list of operations holds the caller's; for an administrator, all of the tenant's.
+    All members of a tenant may read its collections and documents, but only owners and administrators may change them.
+    Reads that need no further check go directly to `collections`, `documents` and `operations`.
+
+    All members of a tenant may read an operation and wait for it. An operation may be cancelled and deleted by the user
+    who started it, the uploader of its document, the owner of the collection, and administrators. A list of operations
+    contains only the caller's operations, or all operations of the tenant if the caller is an administrator.
     """
 
     def __init__(
@@ -65,9 +68,11 @@ class Library:
         spool_dir: Path | None = None,
         uploads_at_once: int = 2,
     ) -> None:
-        """embedding: the model of new collections. spool_dir: the folder for uploads in progress (None: the system's).
+        """Build the library.
 
-        uploads_at_once: how many whole uploads, of at most 64 MiB each, may be in memory at a time; others wait.
+        embedding: the embedding model of new collections. spool_dir: the folder for uploads in progress, or None for
+        the system's temporary folder. uploads_at_once: the maximum number of whole uploads, of at most 64 MiB each,
+        that are in memory at a time; further uploads wait.
         """
         self.collections = collections
         self.documents = documents
@@ -135,8 +140,9 @@ class Library:
     ) -> Operation:
         """Store a document's bytes for ingestion, all of them or none.
 
-        metadata.collection_id "" means the default collection. size: the announced number of bytes; None or 0 if none was announced.
-        Raises InvalidRequest (UPLOAD_INCOMPLETE, INVALID_FIELD), DocumentRejected, NotFound (collection), AlreadyExists (REQUEST_ID_REUSED).
+        metadata: its collection_id may be "", which means the default collection. size: the announced number of bytes,
+        or None or 0 if the caller announced no size. Raises InvalidRequest (UPLOAD_INCOMPLETE, INVALID_FIELD),
+        DocumentRejected, NotFound (collection), AlreadyExists (REQUEST_ID_REUSED).
         """
         metadata = DocumentMetadata(
             metadata.collection_id or DEFAULT_COLLECTION,
@@ -165,13 +171,16 @@ class Library:
     async def content(
         self, who: Principal, document_id: UUID, version: int | None = None
     ) -> AsyncGenerator[tuple[int, str], None]:
-        """Canonical text as (byte offset, piece of at most 64 KiB of UTF-8), in order. Raises NotFound: before the first piece, or later after a deletion."""
+        """Yield the canonical text in order, as pairs of a byte offset and a piece of at most 64 KiB of UTF-8.
+
+        Raises NotFound before the first piece, or later if the document is deleted in the meantime.
+        """
         start = 0
         while True:
             piece = await self.documents.canonical(who.tenant_id, document_id, version, start, _READ_BYTES)
-            version = piece.version  # the version that was current at the first piece
+            version = piece.version  # later pieces come from the same version as the first
             offset = 0
-            # A character that the end of a chunk splits is ignored here, and begins the next chunk.
+            # If the end of a chunk splits a character, the character is ignored here and begins the next chunk.
             while text := piece.data[offset : offset + CONTENT_CHUNK_BYTES].decode(errors="ignore"):
                 yield start + offset, text
                 offset += len(text.encode())
@@ -180,7 +189,7 @@ class Library:
                 return
 
     async def search(self, who: Principal, query: SearchQuery) -> Sequence[Hit]:
-        """The best matching passages, best first. Raises NotFound (a collection), Unavailable."""
+        """Return the passages that match best, best first. Raises NotFound (collection), Unavailable."""
         if query.collections:
             await self.collections.require(who.tenant_id, query.collections)
         return await self._searcher.search(who.tenant_id, query)
@@ -188,12 +197,16 @@ class Library:
     async def list_operations(
         self, who: Principal, limit: int, after: Position | None = None
     ) -> Page[Operation]:
-        """A page of the caller's operations, or of all the tenant's for an administrator; newest first. Raises InvalidRequest."""
+        """Return a page of the caller's operations, newest first. An administrator gets all operations of the tenant.
+        Raises InvalidRequest.
+        """
         user_id = None if who.role is Role.ADMIN else who.user_id
         return await self.operations.list(who.tenant_id, user_id, limit, after)
 
     async def wait_operation(self, who: Principal, operation_id: UUID, timeout_seconds: float) -> Operation:
-        """Wait at most `timeout_seconds` for an operation of the caller's tenant to end; return its state at that moment. Raises NotFound."""
+        """Wait at most `timeout_seconds` until an operation of the caller's tenant ends, and return the operation in
+        its state after the wait. Raises NotFound.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         with self._ended.waiting(operation_id) as event:
@@ -207,7 +220,7 @@ class Library:
                     await asyncio.wait_for(event.wait(), min(left, _LOOK_SECONDS))
 
     async def cancel_operation(self, who: Principal, operation_id: UUID) -> None:
-        """End an operation with OPERATION_CANCELLED unless it has ended. Raises NotFound, NotPermitted."""
+        """End an operation with OPERATION_CANCELLED unless it has already ended. Raises NotFound, NotPermitted."""
         operation = await self.operations.get(who.tenant_id, operation_id)
         await self._require_over_operation(who, operation)
         if operation.done:
@@ -222,10 +235,12 @@ class Library:
         await self.operations.delete(who.tenant_id, operation_id)
 
     async def _require_over_operation(self, who: Principal, operation: Operation) -> None:
-        """Raise NotPermitted unless the caller started it, uploaded its document, owns the collection or is an administrator."""
+        """Raise NotPermitted unless the caller started the operation, uploaded its document, owns the collection or is
+        an administrator.
+        """
         if who.user_id == operation.user_id or who.role is Role.ADMIN:
             return
-        # A deleted document has no owner.
+        # If the document was deleted, its owner and its collection are not known.
         found = await self.documents.find(who.tenant_id, [operation.document_id])
         document = found.get(operation.document_id)
         if document is None:
@@ -234,7 +249,7 @@ class Library:
             await self._require_over(who, document)
 
     async def _require_over(self, who: Principal, document: Document) -> None:
-        """Raise NotPermitted unless the caller uploaded it, owns its collection or is an administrator."""
+        """Raise NotPermitted unless the caller uploaded the document, owns its collection or is an administrator."""
         if who.user_id == document.owner_id or who.role is Role.ADMIN:
             return
         collection = await self.collections.get(who.tenant_id, document.collection_id)
@@ -245,13 +260,13 @@ def _require(who: Principal, owner_id: UUID) -> None:
     if who.role is not Role.ADMIN and who.user_id != owner_id:
         raise NotPermitted(
             Reason.ROLE_REQUIRED,
-            "Only its owner or an administrator may do this; ask one of them.",
+            "Only the owner or an administrator may do this; ask one of them.",
             {"required_role": Role.ADMIN.name},
         )
 
 
 class _Received:
-    """A complete upload. sha256: of all its bytes."""
+    """A complete upload. sha256: the SHA-256 of all its bytes."""
 
     def __init__(self, spool: IO[bytes], size: int, sha256: bytes) -> None:
         self._spool = spool
@@ -259,7 +274,7 @@ class _Received:
         self.sha256 = sha256
 
     async def read(self) -> bytes:
-        """All bytes, read into memory."""
+        """Read all bytes into memory."""
         self._spool.seek(0)
         return (
             self._spool.read()
@@ -272,11 +287,11 @@ class _Received:
 async def _receive(
     metadata: DocumentMetadata, chunks: AsyncIterator[bytes], size: int | None, spool_dir: Path | None
 ) -> AsyncGenerator[_Received, None]:
-    """Receive all chunks and keep them until the block ends. size: the announced number of bytes, None if none was announced.
+    """Receive all chunks and keep them until the block ends. size: the announced number of bytes, or None.
 
-    Bytes beyond 1 MiB go to a file without a name (mode 0600 where the file system requires a name), so that the file
-    never outlives the process. Raises InvalidRequest: INVALID_FIELD (a chunk over 256 KiB), UPLOAD_INCOMPLETE; DocumentRejected: DOCUMENT_TOO_LARGE,
-    DOCUMENT_EMPTY.
+    An upload of more than 1 MiB goes to a file without a name, so that the file never outlives the process. If the file
+    system requires a name, the file has the mode 0600. Raises InvalidRequest with INVALID_FIELD (a chunk of more than
+    256 KiB) or UPLOAD_INCOMPLETE, and DocumentRejected with DOCUMENT_TOO_LARGE or DOCUMENT_EMPTY.
     """
     if size is not None and size > MAX_DOCUMENT_BYTES:
         raise _rejected(DocumentRejected.too_large(MAX_DOCUMENT_BYTES), metadata)
@@ -287,7 +302,7 @@ async def _receive(
     ) as spool:
         async for chunk in chunks:
             if len(chunk) > _UPLOAD_CHUNK_BYTES:
-                limit = f"a chunk holds at most {_UPLOAD_CHUNK_BYTES} bytes; send more of them"
+                limit = f"a chunk may have at most {_UPLOAD_CHUNK_BYTES} bytes; send more, smaller chunks"
                 raise InvalidRequest.of_field("chunk", "bytes.max_len", limit)
             received += len(chunk)
             if received > MAX_DOCUMENT_BYTES:

@@ -1,1 +1,1 @@
-"""Text processing for all parts: canonical text, languages, sentences, terms."""
+"""Text processing that all other parts use: canonical text, languages, sentences, terms."""

@@ -31,10 +31,10 @@ class BlockKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One piece of structure: bytes [byte_start, byte_end) of the canonical text's UTF-8.
+    """One block of a document: the bytes [byte_start, byte_end) of the canonical text in UTF-8.
 
-    `level` is 1 to 6 for headings, the depth (from 1) for list items and quotes, else 0. `title` is a heading's
-    plain text without markup, '' for other kinds.
+    `level` is 1 to 6 for headings, the nesting depth (from 1) for list items and quotes, and 0 for all other kinds.
+    `title` is a heading's text without markup, and '' for all other kinds.
     """
 
     kind: BlockKind
@@ -46,11 +46,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """Canonical text with its blocks, in order, disjoint, each on code point borders.
+    """Canonical text with its blocks. The blocks are in order, do not overlap, and begin and end between code points.
 
-    Blocks need not cover the text: blank lines, list markers of extracted HTML and metadata at the top belong to none.
-    `title` has 1 to 300 characters on one line. `language` is a BCP 47 tag that the document itself states, else None.
-    The text has neither U+0000 nor lone surrogates. `format` is the name of a row of the table of formats.
+    Blocks need not cover the whole text: blank lines, list markers of extracted HTML and metadata at the top belong to
+    no block. `title` has 1 to 300 characters on one line. `language` is the BCP 47 tag that the document states, or
+    None. The text contains neither U+0000 nor lone surrogates. `format` is the name of a row in the table of formats.
     """
 
     title: str
@@ -61,19 +61,21 @@ class ParsedDocument:
 
 
 def language_tag(text: str) -> str | None:
-    """The text if it has the shape of a BCP 47 language tag, else None."""
+    """Return the text if it has the form of a BCP 47 language tag, otherwise None."""
     return text if _LANGUAGE.match(text) else None
 
 
 class BlockCollector:
-    """Collects blocks in the order of their offsets; a block that overlaps the previous one loses the shared part."""
+    """Collects blocks in the order of their offsets. If a block overlaps the previous block, the overlap is removed
+    from it.
+    """
 
     def __init__(self) -> None:
         self._rows: list[tuple[BlockKind, int, int, int, str]] = []
         self._end = 0
 
     def add(self, kind: BlockKind, start: int, end: int, level: int = 0, title: str = "") -> None:
-        """Append characters [start, end) as a block, unless nothing is left of it.
+        """Append the characters [start, end) as a block, unless earlier blocks already cover all of them.
 
         Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) beyond MAX_BLOCKS blocks.
         """
@@ -89,7 +91,7 @@ class BlockCollector:
         self._end = end
 
     def first_heading(self) -> str:
-        """The plain text of the first level 1 heading; '' if the document has no such heading."""
+        """Return the title of the first heading of level 1, or '' if the document has no such heading."""
         return next(
             (title for kind, _, _, level, title in self._rows if kind is BlockKind.HEADING and level == 1), ""
         )
@@ -104,10 +106,11 @@ class BlockCollector:
         language: str = "",
         body_start: int = 0,
     ) -> ParsedDocument:
-        """The parsed document with these blocks.
+        """Return the parsed document with these blocks.
 
-        title: the document's own; without one, the title is the first visible line from character `body_start` on, or else the file's name.
-        language: as the document states it; ignored if it does not have the shape of a language tag.
+        title: the title that the document states, or ''. If it is '', the title is the first visible line from
+        character `body_start` on, or the file's name if there is no such line. language: the language that the document
+        states; it is ignored if it does not have the form of a language tag.
         """
         flat = byte_positions(text, [edge for _, start, end, _, _ in self._rows for edge in (start, end)])
         blocks = tuple(
@@ -124,13 +127,13 @@ class BlockCollector:
 
 
 def one_line(text: str) -> str:
-    """The text as a title: every run of white space becomes one space, and it is cut at 300 characters."""
-    # Only the first characters matter: splitting all of a huge text would copy it.
+    """Make a title from a text: replace every run of white space with one space, and cut the text at 300 characters."""
+    # Only the first characters are split, because splitting a huge text would copy all of it.
     return " ".join(text[: MAX_TITLE_CHARS * 8].split())[:MAX_TITLE_CHARS].rstrip()
 
 
 def title_from_name(name: str) -> str:
-    """A title made from a file name: the last path component without its suffix; 'Untitled' if nothing is left."""
+    """Make a title from a file name: the last path component without its suffix, or 'Untitled' if nothing is left."""
     base = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     stem, dot, suffix = base.rpartition(".")
     if dot and stem and len(suffix) <= 8 and suffix.isalnum():
@@ -139,9 +142,9 @@ def title_from_name(name: str) -> str:
 
 
 def _first_line(text: str, start: int) -> str:
-    """The first line with visible text, as a title; '' if no line has visible text."""
+    """Return the first line with visible text, as a title, or '' if no line has visible text."""
     for match in _LINE.finditer(text, start):
-        # A line of white space as long as the document must not be copied whole.
+        # Only the start of a line is copied, because a single line of white space may be as long as the document.
         line = one_line(text[match.start() : min(match.end(), match.start() + MAX_TITLE_CHARS * 8)])
         if line:
             return line
@@ -149,7 +152,7 @@ def _first_line(text: str, start: int) -> str:
 
 
 def byte_positions(text: str, positions: Sequence[int]) -> list[int]:
-    """UTF-8 byte offsets of ascending character offsets of `text`; linear in the text's length."""
+    """Convert ascending character offsets of `text` to UTF-8 byte offsets, in time linear in the text's length."""
     if text.isascii():
         return list(positions)
     result: list[int] = []
@@ -162,9 +165,9 @@ def byte_positions(text: str, positions: Sequence[int]) -> list[int]:
 
 
 def char_positions(data: bytes, positions: Sequence[int]) -> list[int]:
-    """Character offsets of ascending byte offsets of UTF-8 `data`.
+    """Convert ascending byte offsets of the UTF-8 `data` to character offsets.
 
-    Raises UnicodeDecodeError when an offset is inside a code point.
+    Raises UnicodeDecodeError if an offset lies inside a code point.
     """
     result: list[int] = []
     at_char = at_byte = 0

@@ -1,11 +1,12 @@
-"""The language of a text, and its terms for full-text search: words, stems, bigrams where words are not separated.
+"""Detects the language of a text and splits the text into terms for full-text search.
 
-Passages and questions go through the same `Analyzer`, so PostgreSQL stores and compares finished terms (`tsvector`s without a configuration)
-and needs neither a dictionary nor a word breaker.
+A term is a stemmed word or, in scripts that do not separate words, a pair of characters. Passages and questions go
+through the same `Analyzer`. PostgreSQL therefore stores and compares finished terms (`tsvector`s without a
+configuration), and it needs neither a dictionary nor a word breaker.
 
-The language is guessed from the script and the commonest words, in microseconds and without a model: well
-enough to choose a stemmer, and to know when an English embedding model must not be used. A few words are not
-enough to distinguish related languages. Codes are ISO 639-1.
+The language is guessed from the script and the most common words, in microseconds and without a model. The guess is
+good enough to choose a stemmer, and to detect when an English embedding model must not be used. It needs more than a
+few words to distinguish related languages. Language codes are ISO 639-1.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from typing import Final
 import Stemmer
 
 UNKNOWN: Final = ""
-"""The language is not known: the text is too short, or its language has no row below. Such a text is treated as English."""
+"""The code of an unknown language: the text is too short, or its language has no row below. The text is treated as
+English.
+"""
 
 _SAMPLE_CHARS: Final = 2000
 _ENOUGH_LETTERS: Final = 0.3
@@ -71,14 +74,15 @@ STOPWORDS: Final[dict[str, frozenset[str]]] = {
     }.items()
 }
 
-# In the order of STOPWORDS, commoner languages first: of two languages with equal scores, the first one wins. One-letter words do not count: they occur
-# in most languages with Latin script, and after apostrophes.
+# The languages are in the order of STOPWORDS, the more common languages first, because the first of two languages with
+# equal scores wins. One-letter words do not count, because they occur in most languages with Latin script, and after
+# apostrophes.
 _EVIDENCE: Final = {
     code: frozenset(word for word in words if len(word) > 1) for code, words in STOPWORDS.items()
 }
 
 _SCRIPTS: Final = (
-    # Kana before Han: Japanese mixes them.
+    # Kana must come before Han, because Japanese mixes the two scripts.
     ("ja", re.compile(r"[\u3040-\u30ff]")),
     ("zh", re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")),
     ("ko", re.compile(r"[\uac00-\ud7af\u1100-\u11ff]")),
@@ -95,7 +99,7 @@ _WORD: Final = re.compile(r"[^\W\d_]+")
 
 
 def language_of(text: str) -> str:
-    """The code of the main language of the text's beginning, or UNKNOWN."""
+    """Return the code of the main language at the beginning of the text, or UNKNOWN."""
     sample = text[:_SAMPLE_CHARS].lower()
     words = _WORD.findall(sample)
     letters = sum(map(len, words))
@@ -115,7 +119,9 @@ def language_of(text: str) -> str:
 
 
 MAX_TERM_CHARS: Final = 64
-"""Longer runs (keys, base64) are cut: no question contains them whole, and the lexemes of a tsvector are limited."""
+"""The maximum length of a term. Longer runs of characters (keys, base64) are cut, because no question contains them in
+full, and because PostgreSQL limits the length of a lexeme.
+"""
 
 _REMEMBERED_WORDS: Final = 50_000
 
@@ -149,7 +155,7 @@ _STEMMERS: Final = {
 STEMMED: Final = tuple(code for code in _STEMMERS if code)
 """Languages whose words are stemmed."""
 
-# Python's \w lacks the combining marks in which Indic scripts, Thai, Arabic and Hebrew write their vowels.
+# Python's \w does not match the combining marks that Indic scripts, Thai, Arabic and Hebrew use for vowels.
 _MARKS: Final = (
     r"\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u0670\u0900-\u0963\u0966-\u0dff\u0e31-\u0e4e\u200c\u200d"
 )
@@ -167,7 +173,9 @@ _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One word of a text: its term, its position among the words, and its characters [start, end)."""
+    """One term of a text. position: the position among the words. start, end: the characters [start, end) of the term's
+    text.
+    """
 
     term: str
     position: int
@@ -176,14 +184,18 @@ class Token:
 
 
 class Analyzer:
-    """Splits text into terms. Use one per thread: the stemmers have a cache without a lock."""
+    """Splits text into terms. Use one analyzer per thread, because the stemmers have a cache without a lock."""
 
     def __init__(self) -> None:
         self._stemmers: dict[str, Stemmer.Stemmer] = {}
         self._words: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def tokens(self, text: str, language: str = UNKNOWN) -> list[Token]:
-        """All terms in order. Parts of a compound (snake_case, camelCase, a CJK run) share or follow its position."""
+        """Return all terms in order.
+
+        The parts of a compound such as snake_case or camelCase have the compound's position. The pairs of characters in
+        a CJK run have consecutive positions.
+        """
         found: list[Token] = []
         position = 0
         for match in _TOKEN.finditer(text):
@@ -200,18 +212,23 @@ class Analyzer:
         return found
 
     def _matched(self, match: re.Match[str], language: str) -> Sequence[str]:
-        """The terms of one match of _TOKEN, except unspaced runs; no terms for the single letter after an apostrophe."""
+        """Return the terms of one match of _TOKEN that is not an unspaced run. A single letter after an apostrophe has
+        no term.
+        """
         word = match.group()
         if match.lastgroup == "number":
             return (word.replace(",", "")[:MAX_TERM_CHARS],)
         if match.lastgroup == "initials":
             return (word.replace(".", "").lower(),)
         if len(word) == 1 and (start := match.start()) and match.string[start - 1] in "'’":
-            return ()  # the s of "Newton's", the t of "don't"
+            return ()  # such as the s of "Newton's" and the t of "don't"
         return self._terms_of(word, language)
 
     def _terms_of(self, word: str, language: str) -> tuple[str, ...]:
-        """The term of the word, then those of its parts if it is a compound. They are cached, because most words of a text occur several times."""
+        """Return the word's term and, if the word is a compound, the terms of its parts.
+
+        The terms are cached, because most words of a text occur several times.
+        """
         key = (word, language)
         known = self._words.get(key)
         if known is None:
@@ -223,7 +240,7 @@ class Analyzer:
         return known
 
     def terms(self, text: str, language: str = UNKNOWN) -> Sequence[str]:
-        """Only the terms of `tokens`, in less time."""
+        """Return the same terms as `tokens`, without their positions and in less time."""
         found: list[str] = []
         for match in _TOKEN.finditer(text):
             if match.lastgroup == "unspaced":
@@ -233,11 +250,13 @@ class Analyzer:
         return found
 
     def query_terms(self, text: str, language: str = UNKNOWN) -> list[str]:
-        """The distinct terms to search for, in order: without function words, unless the text has only those."""
+        """Return the distinct terms to search for, in order. Function words are left out, unless the text has no other
+        words.
+        """
         stop = STOPWORDS.get(language or "en", frozenset())
         tokens = self.tokens(text, language)
         words = [(token.term, text[token.start : token.end]) for token in tokens]
-        # "US" is a country and "IT" a trade; "us" and "it" are function words.
+        # "us" and "it" are function words, but "US" and "IT" in capitals are not.
         content = [
             term for term, word in words if word.lower() not in stop or (len(word) > 1 and word.isupper())
         ]
@@ -254,13 +273,13 @@ class Analyzer:
 
 def _term(word: str, stemmer: Stemmer.Stemmer | None) -> str:
     lowered = word[:MAX_TERM_CHARS].lower()
-    # The Arabic stemmer reduces some words to nothing.
+    # The Arabic stemmer reduces some words to an empty text; then the unstemmed word is used.
     return _folded(stemmer.stemWord(lowered) if stemmer is not None else lowered) or _folded(lowered)
 
 
 @lru_cache(maxsize=20_000)
 def _folded(term: str) -> str:
-    """The term without Latin, Greek and Cyrillic diacritics, because people omit them in questions."""
+    """Return the term without Latin, Greek and Cyrillic diacritics, because users leave diacritics out in questions."""
     if term.isascii():
         return term
     decomposed = unicodedata.normalize("NFKD", term)
@@ -270,7 +289,7 @@ def _folded(term: str) -> str:
 
 
 def _compound(word: str, stemmer: Stemmer.Stemmer | None) -> list[str]:
-    """The parts of an identifier, so that "tokens" finds `max_tokens`, and "passage" finds `getPassage`."""
+    """Return the terms of an identifier's parts, so that "tokens" finds `max_tokens`, and "passage" finds `getPassage`."""
     if not _COMPOUND.search(word):
         return []
     parts = [part for piece in _PARTS.findall(word) for part in _CAMEL.split(piece)]
@@ -280,7 +299,7 @@ def _compound(word: str, stemmer: Stemmer.Stemmer | None) -> list[str]:
 
 
 def _bigrams(run: str) -> Iterator[tuple[int, str]]:
-    """The overlapping pairs of characters of a run without spaces; a single character is its own term."""
+    """Yield the overlapping pairs of characters in a run without spaces. A run of one character is a term by itself."""
     if len(run) == 1:
         yield 0, run
     for place in range(len(run) - 1):
@@ -288,9 +307,10 @@ def _bigrams(run: str) -> Iterator[tuple[int, str]]:
 
 
 def tsvector_literal(title: Sequence[str], body: Sequence[str]) -> str:
-    """The input text of a PostgreSQL `tsvector`: title terms with label A, then the body's, with their places.
+    """Return the input text of a PostgreSQL `tsvector`: the title's terms with the label A, then the body's terms, all
+    with their positions.
 
-    PostgreSQL keeps at most 255 positions per term, and no position above 16383, so later ones are left out.
+    PostgreSQL keeps at most 255 positions per term and no position above 16383, so further positions are left out.
     """
     places: dict[str, list[str]] = {}
     for number, term in enumerate(title[:1000], 1):

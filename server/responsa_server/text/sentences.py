@@ -1,7 +1,8 @@
-"""Quotable pieces of a document: sentences, list items, rows, with their byte ranges.
+"""Splits a document into pieces, such as sentences, list items and rows, with their byte ranges.
 
-An answer may quote pieces, and each piece is exact bytes of the canonical text. `sentencex` (Wikimedia's rule-based segmenter for some 250
-languages) cuts prose. Everything else is cut along the document's blocks, so that code is never cut and a heading never counts as a sentence.
+A piece is an exact byte range of the canonical text, and an answer may quote it, unless it is a heading. `sentencex`
+(Wikimedia's rule-based segmenter for about 250 languages) splits prose into sentences. Everything else is split along
+the document's blocks, so that code is never split and a heading never counts as a sentence.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import sentencex
 from responsa_server.text.canonical import Block, BlockKind
 
 MAX_PIECE_BYTES: Final = 900
-"""A longer piece is cut at a clause or a word, because a citation's quote has at most 1 KiB."""
+"""A longer sentence, item or row is cut after a clause or a word, because a citation's quote has at most 1 KiB."""
 
 MAX_LEAD_BYTES: Final = 600
-"""An introduction that ends in a colon is joined with the list or code after it if both together are at most this long."""
+"""An introduction that ends in a colon is joined with the list or code after it if the two together have at most this
+length.
+"""
 
-# Markup that means nothing to a reader: link definitions, layout tags.
+# Markup that has no meaning for a reader: link definitions and layout tags.
 _NO_TEXT: Final = re.compile(
     rb"\[[^\]\n]{1,200}\]:\s|</?(?:div|span|img|p|br|a|table|t[rdh]|center|figure|details|summary|picture|source)\b|<!"
 )
@@ -50,9 +53,10 @@ class Piece:
 
 
 def pieces(text: str, blocks: Sequence[Block], language: str = "") -> list[Piece]:
-    """All pieces of a document, in order and disjoint. Text outside all blocks, and pure markup, belong to no piece.
+    """Return all pieces of a document, in order and without overlaps. Text outside all blocks, and pure markup, belong
+    to no piece.
 
-    `blocks` are disjoint, in order, in bytes of the text's UTF-8.
+    blocks: the document's blocks, in order and without overlaps. Their offsets are bytes of the text in UTF-8.
     """
     source = text.encode()
     found: list[Piece] = []
@@ -73,7 +77,7 @@ def _of_block(source: bytes, block: Block, language: str) -> Iterator[Piece]:
         case BlockKind.TABLE:
             yield from _lines(source, start, end)
         case BlockKind.LIST_ITEM:
-            # Most items are short and make sense as a whole; a long one is prose.
+            # Most items are short and make sense as a whole. A long item is split like prose.
             if end - start <= MAX_LEAD_BYTES:
                 yield Piece(start, end, PieceKind.ITEM)
             else:
@@ -94,7 +98,7 @@ def _prose(source: bytes, start: int, end: int, language: str, kind: PieceKind) 
 
 
 def _sentences(text: str, language: str) -> Iterator[str]:
-    """Consecutive substrings that together are the text."""
+    """Yield the sentences as consecutive substrings, which together are the whole text."""
     # Paragraphs are segmented one by one; line breaks within a paragraph do not end a sentence.
     start = 0
     for gap in [*(match.end() for match in _PARAGRAPH.finditer(text)), len(text)]:
@@ -104,7 +108,7 @@ def _sentences(text: str, language: str) -> Iterator[str]:
 
 
 def _lines(source: bytes, start: int, end: int) -> Iterator[Piece]:
-    """The rows of a table, without the rulers between them."""
+    """Yield the rows of a table, without the ruler lines between them."""
     place = start
     for line in source[start:end].splitlines(keepends=True):
         low, high = _trim(source, place, place + len(line))
@@ -115,7 +119,9 @@ def _lines(source: bytes, start: int, end: int) -> Iterator[Piece]:
 
 
 def _bounded(source: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The range, cut if it is too long: after a clause that ends in the second half, or else at a space."""
+    """Yield the range, in several parts if it is too long. A part ends after a clause that ends in the second half of
+    the allowed length, or at a space if there is no such clause.
+    """
     while end - start > MAX_PIECE_BYTES:
         window = source[start : start + MAX_PIECE_BYTES].decode(errors="ignore")
         half = len(window) // 2
@@ -131,14 +137,14 @@ def _bounded(source: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _trim(source: bytes, start: int, end: int) -> tuple[int, int]:
-    """The range without ASCII white space at its ends."""
+    """Return the range without the ASCII white space at its ends."""
     part = source[start:end]
     left = len(part) - len(part.lstrip())
     return start + left, max(start + left, end - (len(part) - len(part.rstrip())))
 
 
 def _with_leads(source: bytes, found: Sequence[Piece]) -> Iterator[Piece]:
-    """Join an introduction such as "To start it, run:" with the code or list after it: separately, neither says much."""
+    """Join an introduction such as "To start it, run:" with the code or list after it, because neither says much alone."""
     index = 0
     while index < len(found):
         piece = found[index]
@@ -173,7 +179,9 @@ _MARK: Final = re.compile(r"[`*_<\[]|^[ \t]*(?:[#>+~-]|\d+[.)])", re.MULTILINE)
 
 
 def plain(text: str) -> str:
-    """The text without Markdown marks, its lines joined: for embedding and matching, never for quotes."""
+    """Return the text without Markdown markup and with its lines joined. The result is for embedding and matching,
+    never for quotes.
+    """
     if not _MARK.search(text):
         return " ".join(text.split())
     for pattern, replacement in _MARKUP:
