@@ -1,1 +1,1 @@
-"""The stores: one package for each kind of store. Stores import the domain and never each other."""
+"""The stores, with one package or module for each kind of store. Stores import the domain and never each other."""

@@ -1,4 +1,4 @@
-"""Redis as a cache. The server works without it: a miss, an error and an unavailable Redis have the same result."""
+"""Redis as a cache. The server works without Redis: an error and an unavailable Redis have the same result as a miss."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from redis.exceptions import RedisError
 from responsa_server.domain.parts import Health, PartReport
 
 PATIENCE = 0.25
-"""Seconds that a caller waits at most for Redis, or for a connection to it."""
+"""The maximum number of seconds that a caller waits for Redis or for a connection to Redis."""
 PAUSE = 2.0
-"""Seconds without calls to Redis after a failure, so that its absence costs one wait and not one per call."""
+"""The number of seconds without calls to Redis after a failure. With this pause, an unavailable Redis does not delay every call."""
 
 
 class RedisCache:
-    """Implements `domain.cache.Cache`. Keys get a prefix, because a Redis may be shared."""
+    """Implements `domain.cache.Cache`. Keys get a prefix, because other programs may share the Redis server."""
 
     def __init__(self, url: str, prefix: str = "responsa:") -> None:
         self._client = redis_client(url, PATIENCE)
@@ -57,7 +57,7 @@ class RedisCache:
 
 
 class RedisPart:
-    """Redis's health. Responsa works without it, so the part is at worst degraded."""
+    """Reports Redis's health. Responsa works without Redis, so the part is at worst degraded."""
 
     name = "redis"
 
@@ -72,7 +72,7 @@ class RedisPart:
         except (RedisError, OSError):
             return PartReport(
                 Health.DEGRADED,
-                detail="Redis cannot be reached; Responsa works without it, slower. Check that it runs.",
+                detail="Redis cannot be reached; Responsa works without it, but more slowly. Check that Redis is running.",
             )
         finally:
             await client.aclose()
@@ -80,7 +80,7 @@ class RedisPart:
 
 
 def redis_client(url: str, reply_seconds: float | None, connect_seconds: float = PATIENCE) -> Redis:
-    """A client that tries everything once. reply_seconds: the time limit of a reply, None for no limit."""
+    """A client that tries each command only once. reply_seconds: the time limit of a reply; None for no limit."""
     return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # its extra arguments are those of a connection
         url,
         socket_timeout=reply_seconds,

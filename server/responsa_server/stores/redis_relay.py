@@ -1,4 +1,4 @@
-"""Hints between processes over Redis pub/sub. Redis does not store hints; without it the process reads the log instead, at most half a second later."""
+"""Carries hints between processes over Redis pub/sub. Redis does not store hints. Without Redis, a process reads the log instead, at most half a second later."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from responsa_server.stores.redis import PATIENCE, redis_client
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
-# The limit of waiting hints. Beyond it hints are dropped, the oldest first, because readers still wait for
-# the newest.
+# The maximum number of waiting hints. Beyond it the oldest hints are dropped, because readers need the newest hints
+# most.
 _MOST_WAITING: Final = 2048
 _MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
 _A_ROUND: Final = 256
 # After this many seconds of silence, a ping checks the connection to Redis.
 _CHECK_SECONDS: Final = 2.0
 
-# A hint is a letter, the sender, and its fields; rows are (first, last, deltas, length) and their frame's
-# bytes. Numbers are big-endian.
+# An encoded hint consists of a letter, the sender and the hint's fields. A row is (first, last, deltas, length), followed
+# by the bytes of its frame. Numbers are big-endian.
 _HEAD: Final = struct.Struct(">c16s")
 _COMMITTED: Final = struct.Struct(">16s?H")
 _ROW: Final = struct.Struct(">qq?I")
@@ -41,7 +41,7 @@ _UUID_BYTES: Final = 16
 
 
 def encode(sender: UUID, hint: Hint) -> bytes:
-    """A hint as a message. It begins with a letter for its kind and the 16 bytes of the sender."""
+    """Encode a hint as a message. The message begins with a letter for the hint's kind and the 16 bytes of the sender's id."""
     match hint:
         case Committed(turn_id=turn_id, rows=rows, ended=ended):
             parts = [_HEAD.pack(b"c", sender.bytes), _COMMITTED.pack(turn_id.bytes, ended, len(rows))]
@@ -63,7 +63,7 @@ def encode(sender: UUID, hint: Hint) -> bytes:
 
 
 def decode(message: bytes) -> tuple[UUID, Hint] | None:
-    """The sender of a message, and its hint; None for a hint that this release does not know."""
+    """Decode a message to its sender and its hint. Returns None for a hint that this release does not know."""
     try:
         kind, sender = _HEAD.unpack_from(message)
         hint = _decode(kind, message, _HEAD.size)
@@ -100,10 +100,11 @@ def _decode(kind: bytes, message: bytes, at: int) -> Hint | None:
 
 
 class RedisRelay:
-    """Implements `domain.relay.Relay`. One channel for each process and one for all; names get a prefix, because a Redis may be shared.
+    """Implements `domain.relay.Relay`. Each process has a channel, and one channel reaches all processes. Channel names get a prefix, because other
+    programs may share the Redis server.
 
-    Redis may be absent, stopped, flushed or restarted at any time: hints of that time are dropped, and both
-    directions recover by themselves.
+    Redis may be absent, stopped, flushed or restarted at any time. While it is unavailable, hints are dropped. Afterwards, sending and receiving
+    recover by themselves.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class RedisRelay:
 
     @property
     def listening(self) -> asyncio.Event:
-        """Set while this process receives hints, as far as it knows."""
+        """An event that is set while this process receives hints, as far as the process knows."""
         return self._listening
 
     @property
@@ -187,11 +188,11 @@ class RedisRelay:
                     async with asyncio.timeout(2 * PATIENCE):
                         await self._send_round(client)
                     pause = _FIRST_PAUSE
-                # Any error: losing a hint is better than losing the sender.
+                # Catch any error, because losing a hint is better than losing the sender.
                 except Exception as error:
                     if not isinstance(error, (RedisError, OSError, TimeoutError)):
                         self._log.exception("relay_not_sent")
-                    # No messages are kept while Redis is unavailable, because followers read the rows from the log meanwhile.
+                    # Drop all messages while Redis is unavailable, because followers then read the rows from the log.
                     self._waiting.clear()
                     self._waiting_bytes = 0
                     self._resume = asyncio.get_running_loop().time() + pause

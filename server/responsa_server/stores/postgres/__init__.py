@@ -1,1 +1,1 @@
-"""Everything kept in PostgreSQL. Each store is a .py file with its queries, named, in the .sql file of the same name."""
+"""The stores in PostgreSQL. Each store is a .py file; its named queries are in the .sql file of the same name."""

@@ -23,7 +23,7 @@ class PostgresAgentVersions:
 
     @shielded
     async def register(self, versions: Sequence[NewVersion]) -> Sequence[StoredVersion]:
-        """See `AgentVersions.register`. Existing versions are not written again, so that starting servers do not wait for each other."""
+        """See `AgentVersions.register`. Existing versions are not written again, so that servers that start at the same time do not wait for each other."""
         if not versions:
             return []
         known: dict[str, Any] = {

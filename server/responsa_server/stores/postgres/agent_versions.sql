@@ -1,11 +1,11 @@
--- Versions of agents, of the installation: written as responsa_app, read as responsa_log, which sees the turns of all tenants.
+-- Versions of agents, which belong to the whole installation. They are written as responsa_app, and read as responsa_log, which sees the turns of all tenants.
 
 -- name: register_lock
--- One process at a time, so that versions become visible in the order of their ordinals. No other lock in this database has this number.
+-- Only one process registers at a time, so that versions become visible in the order of their ordinals. No other lock in this database has this number.
 SELECT pg_advisory_xact_lock(7310033201);
 
 -- name: register
--- A version that another process has stored meanwhile keeps its number.
+-- If another process has stored a version in the meantime, that version keeps its number.
 WITH wanted AS (
     SELECT n.*, row_number() OVER (PARTITION BY n.agent ORDER BY n.place) AS next
     FROM unnest(%(agents)s::text[], %(engines)s::int[], %(hashes)s::bytea[], %(contents)b::bytea[]) WITH ORDINALITY AS n (agent, engine, sha256, content, place)
@@ -17,7 +17,7 @@ FROM wanted AS w ORDER BY place
 ON CONFLICT (agent_id, sha256) DO NOTHING;
 
 -- name: registered
--- In the order of the call.
+-- The versions are in the order of the call's arguments.
 SELECT v.agent_id, v.version, v.ordinal, v.sha256
 FROM unnest(%(agents)s::text[], %(hashes)s::bytea[]) WITH ORDINALITY AS n (agent, sha256, place)
 JOIN responsa.agent_version AS v ON v.agent_id = n.agent AND v.sha256 = n.sha256
@@ -31,7 +31,7 @@ SELECT agent_id, version, ordinal, content FROM responsa.agent_version
 WHERE ordinal > %(ordinal)s AND engine = %(engine)s ORDER BY ordinal;
 
 -- name: open
--- Each state uses its own index, so the number of ended turns does not matter.
+-- Each state is searched through its own index, so the number of ended turns does not affect the time.
 SELECT DISTINCT agent_version FROM responsa.turn WHERE state IN ('pending', 'running')
 UNION
 SELECT DISTINCT agent_version FROM responsa.turn WHERE state = 'queued';

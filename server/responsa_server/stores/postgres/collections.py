@@ -32,10 +32,12 @@ _LIST: Final[SqlList[Collection]] = SqlList(
 
 
 class CollectionStore:
-    """Collections of all tenants, one tenant a call; implements the port `Collections`."""
+    """Implements the port `Collections` for all tenants. Each call is for one tenant."""
 
     def __init__(self, database: Database, pruning: JobQueue | None = None) -> None:
-        """pruning: given when a `VectorStore` has the vectors; then a deletion enqueues a job for each document, which removes its vectors."""
+        """pruning: the job queue if a `VectorStore` holds the vectors, else None. With a queue, a deletion enqueues one job per document, which
+        removes the document's vectors.
+        """
         self._pruning = pruning
         self._database = database
         self._passages = PassageTable()
@@ -52,7 +54,7 @@ class CollectionStore:
         embedding: str,
         request_id: UUID | None,
     ) -> Collection:
-        """Make one. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED."""
+        """Create a collection. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED)."""
         body = {
             "collection_id": collection_id,
             "display_name": display_name,
@@ -83,13 +85,13 @@ class CollectionStore:
 
     @shielded
     async def get(self, tenant_id: str, collection_id: str) -> Collection:
-        """Read one. Raises NotFound."""
+        """Read a collection. Raises NotFound."""
         async with self._database.tenant(tenant_id) as connection:
             return await self._get(connection, tenant_id, collection_id)
 
     @shielded
     async def require(self, tenant_id: str, collection_ids: Sequence[str]) -> None:
-        """Raises NotFound for the first collection that does not exist."""
+        """Raise NotFound for the first of these collections that does not exist."""
         values = {"tenant": tenant_id, "ids": list(collection_ids)}
         async with self._database.tenant(tenant_id) as connection:
             found = await connection.execute(self._queries["present"], values)
@@ -100,7 +102,7 @@ class CollectionStore:
 
     @shielded
     async def list(self, tenant_id: str, query: ListQuery) -> Page[Collection]:
-        """A page of them."""
+        """A page of the tenant's collections."""
         async with self._database.tenant(tenant_id) as connection:
             rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": tenant_id})
         return _LIST.page([_collection(row) for row in rows], query)
@@ -109,7 +111,7 @@ class CollectionStore:
     async def update(
         self, tenant_id: str, collection_id: str, *, display_name: str | None, etag: str
     ) -> Collection:
-        """Change the fields that are not None. Raises NotFound, Conflict ETAG_MISMATCH."""
+        """Change the fields that are not None. Raises NotFound, Conflict (ETAG_MISMATCH)."""
         async with self._database.tenant(tenant_id) as connection:
             await self._lock(connection, tenant_id, collection_id, etag)
             if display_name is not None:
@@ -119,13 +121,13 @@ class CollectionStore:
 
     @shielded
     async def delete(self, tenant_id: str, collection_id: str, etag: str, *, force: bool) -> Sequence[UUID]:
-        """Delete it with its content; return the operations that this ended.
+        """Delete a collection with its content, and return the operations that the deletion ended.
 
-        Raises NotFound, Conflict ETAG_MISMATCH, Precondition COLLECTION_NOT_EMPTY.
+        Raises NotFound, Conflict (ETAG_MISMATCH), Precondition (COLLECTION_NOT_EMPTY).
         """
         values: dict[str, object] = {"tenant": tenant_id, "id": collection_id}
         async with self._database.tenant(tenant_id) as connection:
-            # Locks in the order that every writer uses: collection, document, operations, statistics.
+            # Take locks in the order that every writer uses: collection, document, operations, statistics.
             await self._lock(connection, tenant_id, collection_id, etag)
             documents = await (await connection.execute(self._queries["lock_documents"], values)).fetchall()
             if documents and not force:

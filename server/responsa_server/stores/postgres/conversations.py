@@ -41,7 +41,7 @@ _CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(
 )
 _MESSAGES: Final[SqlList[Message]] = SqlList(MESSAGES, {"role": "speaker", "create_time": "create_time"})
 
-# Deleting a long conversation's log takes a while; a question in that conversation waits at most this long.
+# Deleting a long conversation's log takes a while. A question in that conversation waits at most this number of seconds for the deletion.
 _DELETE_SECONDS: Final = 15
 
 
@@ -69,7 +69,7 @@ class PostgresConversationStore:
         async with self._database.tenant(who.tenant_id) as connection:
             await connection.execute(self._queries["create_conversation"], parameters)
             found = await self._row(connection, "created_conversation", parameters)
-            if found is None:  # another call has deleted it meanwhile
+            if found is None:  # another call has deleted the conversation in the meantime
                 raise unavailable()
             if found["id"] != identity:
                 for field in ("title", "labels"):
@@ -130,7 +130,7 @@ class PostgresConversationStore:
         """See `ConversationStore.delete`."""
         parameters = {**_caller(who), "conversation": identity}
         async with self._database.locking(who.tenant_id, _DELETE_SECONDS) as connection:
-            # Locked, so that no turn is accepted meanwhile.
+            # Lock the conversation, so that no turn is accepted in the meantime.
             locked = await self._row(connection, "lock_conversation", parameters)
             if locked is None:
                 raise _unknown(identity)
@@ -139,7 +139,7 @@ class PostgresConversationStore:
             if active is not None:
                 raise Conflict(
                     Reason.CONVERSATION_BUSY,
-                    "A question of this conversation is being answered; wait for its end, then delete.",
+                    "A question of this conversation is still being answered; wait for the answer, then delete the conversation.",
                     {
                         "conversation": names.conversation(identity),
                         "active_turn": names.turn(active["id"]),
@@ -240,7 +240,7 @@ def _caller(who: Principal) -> dict[str, object]:
 
 
 def _revision(etag: str) -> int | None:
-    """The revision of an etag: None without an etag, -1 for a text that is not an etag."""
+    """The revision of an etag; None if the text is empty, and -1 if it is not an etag."""
     if not etag:
         return None
     return int(etag, 16) if len(etag) <= 15 and all(digit in "0123456789abcdef" for digit in etag) else -1

@@ -1,4 +1,4 @@
--- Conversations, messages and citations, as responsa_app with the tenant set.
+-- Conversations, messages and citations of one tenant (role responsa_app, tenant set).
 
 -- name: create_conversation
 INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled, labels, request_id, request)
@@ -8,7 +8,7 @@ VALUES (%(id)s, %(tenant)s, %(user)s,
 ON CONFLICT DO NOTHING;
 
 -- name: created_conversation
--- What this call (it may be a repetition) or this request_id has created, and the values of that request.
+-- The conversation that an earlier try of this call or a call with this request_id has created, and the values of that request.
 SELECT id, request FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND (id = %(id)s OR request_id = %(request_id)s)
 ORDER BY id = %(id)s DESC LIMIT 1;
@@ -40,7 +40,7 @@ SELECT revision FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s FOR UPDATE;
 
 -- name: active_turn
--- The running turn, else a waiting one.
+-- The running turn, or else a waiting turn.
 SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('queued', 'pending', 'running')
 ORDER BY state = 'queued', create_time, id LIMIT 1;
 
@@ -49,7 +49,7 @@ DELETE FROM responsa.turn_event
 WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s);
 
 -- name: delete_turns
--- With the records that belong to them.
+-- Deletes the turns and the records that belong to them.
 WITH gone AS (
     DELETE FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s RETURNING id
 ), saved AS (
@@ -60,7 +60,7 @@ WITH gone AS (
 DELETE FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone);
 
 -- name: delete_conversation
--- Messages and citations are deleted with it.
+-- The conversation's messages and citations are deleted with it.
 DELETE FROM responsa.conversation WHERE tenant_id = %(tenant)s AND id = %(conversation)s;
 
 -- name: list_messages
@@ -96,7 +96,7 @@ SELECT s.summary, s.through_message FROM responsa.conversation_summary AS s JOIN
 WHERE s.tenant_id = %(tenant)s AND c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND s.conversation_id = %(conversation)s;
 
 -- name: keep_summary
--- The conversation is locked, so that it cannot be deleted before its summary is stored and can be deleted with it.
+-- Locks the conversation, so that a deletion either comes first or also deletes this summary.
 INSERT INTO responsa.conversation_summary (conversation_id, tenant_id, through_message, summary)
 SELECT id, tenant_id, %(through)s, %(summary)s FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s

@@ -1,5 +1,5 @@
-"""Connections to PostgreSQL: a pool for the role that serves a tenant, one for the role that writes the log,
-and one connection for the appends of workers.
+"""Connections to PostgreSQL: a pool for the role that serves tenants, a pool for the role that writes the log,
+and a single connection for the appends of workers.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import VECTORS_PART
 
 _LOGGER: Final = logging.getLogger(__name__)
-# How long a pool tries to replace a connection before it reports failure and starts again.
+# The number of seconds for which a pool tries to replace a connection before it reports a failure and starts again.
 _RECONNECT_SECONDS: Final = 0.5
 
-# Seconds that running methods of stores have to end when the database is closed.
+# When the database is closed, running methods of stores have this number of seconds to end.
 _CLOSE_SECONDS: Final = 5.0
 
 SEARCH_SECONDS: Final = 4.0
 """The default time limit of one statement of a search."""
-# The errors of a statement that took too long, by itself or while it waited for a lock.
+# The errors of a statement that took too long, whether it ran or waited for a lock.
 _TOO_SLOW: Final = (errors.QueryCanceled, errors.LockNotAvailable)
 
 Result = TypeVar("Result")
@@ -50,24 +50,24 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Statement = tuple[LiteralString, Mapping[str, object]]
 """A query and its parameters."""
 
-# A tenant's plan must not be made from another tenant's statistics, so the app role plans each time (docs/architecture.md).
+# A plan for one tenant must not depend on another tenant's statistics, so the app role plans each statement every time (docs/architecture.md).
 _APP = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
-# Statements over all turns are planned each time as well, because the tables grow and shrink. If a process is
-# stopped in the middle of a transaction, other processes cannot claim the turns that it has locked; this
-# limits that time.
+# Statements over all turns are planned every time as well, because the tables grow and shrink. If a process is
+# stopped in the middle of a transaction, other processes cannot claim the turns that it has locked.
+# transaction_timeout limits how long.
 _LOG = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c transaction_timeout=5000"
-# The writer's statements and those of a batch use keys, whatever the number of rows. They are planned once,
-# and small tables at that time must not mislead the planner. The writer's statements take lists of ids: with
-# hashing, their cost grows with the length, not with its square.
+# The writer's statements must find rows by their keys, however many rows there are. They are planned once, and
+# tables that are still small then must not mislead the planner. The writer's statements take lists of ids: with hash
+# joins, their cost grows with the length of the list and not with its square.
 _WRITER = (
     "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_nestloop=off -c enable_mergejoin=off"
     " -c statement_timeout=30000 -c transaction_timeout=5000"
 )
-# The errors of a session that the server has ended for being slow; psycopg does not count them as
-# operational.
+# The errors of a session that PostgreSQL has ended because it was too slow. They are not subclasses of psycopg's
+# OperationalError.
 _ENDED: Final = (errors.TransactionTimeout, errors.IdleInTransactionSessionTimeout)
-# A server that vanishes silently (half-open connection) does not answer a statement_timeout: over TCP the
-# kernel gives up a little after that time.
+# If the database's machine vanishes silently (a half-open connection), no statement_timeout is reported. With these
+# settings the kernel ends a TCP connection a little after that timeout.
 _TCP: Final[Mapping[str, str]] = {
     "connect_timeout": "5",
     "keepalives_idle": "15",
@@ -79,7 +79,7 @@ _TCP: Final[Mapping[str, str]] = {
 
 _NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)[^\n]*$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--[^\n]*\n", re.MULTILINE)
-# In one message: the beginning of a transaction costs one round trip, not two.
+# Both statements are sent in one message, so that the beginning of a transaction costs one round trip and not two.
 _BEGIN_AS: Final = sql.SQL("BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true)")
 _AS_TENANT_WITHIN: Final = "SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('statement_timeout', %(bound)s, true)"
 _SET_TOGETHER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('plan_cache_mode', 'force_generic_plan', true),
@@ -97,8 +97,8 @@ def unavailable() -> Unavailable:
 
 
 def conninfo(url: str, options: str) -> str:
-    """The connection parameters: the URL's, with our options added (such as a role), and time limits for a
-    silent network unless the URL sets them.
+    """The connection parameters of the URL, with the given options added. Time limits for a silent network are added
+    unless the URL sets them.
     """
     parameters = conninfo_to_dict(url)
     merged = f"{parameters.get('options') or ''} {options}".strip()
@@ -106,9 +106,9 @@ def conninfo(url: str, options: str) -> str:
 
 
 class Queries:
-    """The queries of files of this package: `Queries("turn_reads.sql")["get_turn"]`.
+    """The named queries of this package's .sql files, for example `Queries("turns.sql")["get_turn"]`.
 
-    Raises KeyError for a name that the files lack, ValueError for one that they have twice.
+    Raises KeyError for a name that the files lack, and ValueError for a name that they have twice.
     """
 
     def __init__(self, *filenames: str) -> None:
@@ -142,14 +142,15 @@ class _Store(Protocol):
 def shielded(
     method: Callable[Concatenate[Store, Args], CoroutineType[Any, Any, Result]],
 ) -> Callable[Concatenate[Store, Args], CoroutineType[Any, Any, Result]]:
-    """Run a store's method to its end even when the caller's task is cancelled: every public method of a store carries this decorator.
+    """A decorator that lets a store's method run to its end even if the caller's task is cancelled. Every public method of a store has it.
 
-    A cancel in the middle of a query can be lost or leave a connection in doubt (psycopg#1345, #1371). The caller is still released at once; the database holds the task and `Database.close` awaits it.
+    A cancel in the middle of a query can be lost or leave a connection in an unknown state (psycopg#1345, #1371). The cancelled caller still
+    returns at once; the database keeps the task, and `Database.close` awaits it.
     """
 
     @functools.wraps(method)
     async def run(store: Store, *args: Args.args, **kwargs: Args.kwargs) -> Result:
-        # The decorator belongs to the store.
+        # The decorator is part of the stores, so it may use their private attribute.
         database = store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return await database.background.run(method(store, *args, **kwargs))
 
@@ -166,17 +167,17 @@ async def one_row(
 
 
 def uuid_array(ids: Iterable[UUID]) -> str:
-    """Ids as the text of a PostgreSQL array, for a parameter with the cast `::uuid[]`. psycopg takes ten times as long for a list."""
+    """Ids as the text of a PostgreSQL array, for a parameter with the cast `::uuid[]`. To encode a list, psycopg takes ten times as long."""
     return "{" + ",".join([one.hex for one in ids]) + "}"
 
 
 class Database:
-    """All connections. `tenant()` and `log()` each give one in a transaction that commits at the end of the block."""
+    """All connections to the database. `tenant()` and `log()` each open a transaction that commits at the end of the block."""
 
     def __init__(self, app_url: str, log_url: str, *, size: int = 10) -> None:
-        """Take the URLs of the roles responsa_app and responsa_log; size is the most connections a pool opens."""
+        """app_url, log_url: the URLs for the roles responsa_app and responsa_log. size: the maximum number of connections in a pool."""
         self.background = Background()
-        """The running methods of stores."""
+        """The methods of stores that are running."""
         self._knocking: dict[str, asyncio.Task[None]] = {}
         self._app = self._pool(app_url, _APP, size)
         self._log = self._pool(log_url, _LOG, size)
@@ -207,14 +208,16 @@ class Database:
             raise unavailable() from error
 
     async def close(self) -> None:
-        """Wait some seconds for the methods of stores that are running, then close all pools."""
+        """Wait a few seconds for the running methods of stores, then close all pools."""
         await self.background.drain(_CLOSE_SECONDS)
         for task in self._knocking.values():
             task.cancel()
         await asyncio.gather(self._app.close(), self._log.close(), self._writer.close())
 
     async def _lost(self, pool: AsyncConnectionPool[Connection]) -> None:
-        """A pool has given up on a connection. Without help the pool would try again when a new caller asks, or after growing pauses; this task asks until there is a connection, so waiting callers get it within a second of the database's return."""
+        """Called when a pool has given up on a connection. The pool itself would try again only when a new caller asks, or after growing pauses.
+        So this starts a task that asks until the pool has a connection: waiting callers then get one within a second of the database's return.
+        """
         task = self._knocking.get(pool.name)
         if task is None or task.done():
             self._knocking[pool.name] = asyncio.create_task(_knock(pool), name=f"knocking for {pool.name}")
@@ -234,10 +237,12 @@ class Database:
         seconds: float,
         cursor: Callable[[Connection], psycopg.AsyncCursor[tuple[Any, ...]]] = psycopg.AsyncConnection.cursor,
     ) -> Sequence[Sequence[tuple[Any, ...]]]:
-        """The rows of each statement, all read as one tenant: in the transaction of the surrounding `search_session`, or in one message as a separate transaction. The caller's method is `shielded`.
+        """Run the statements of a search as one tenant and return the rows of each. They run in the transaction of the surrounding `search_session`;
+        without one, they are one transaction that is sent in one message. The method that calls this must be `shielded`.
 
-        seconds: for each statement. part: the index that is read. Raises Unavailable with this part when the database cannot search it, TooSlow when that
-        takes too long, and Unavailable with the part "postgresql" when the database cannot be reached. An error of the request itself is raised unchanged.
+        seconds: the time limit of each statement. part: the index that is searched. Raises Unavailable with this part if the database cannot search the
+        index, TooSlow if the search takes too long, and Unavailable with the part "postgresql" if the database cannot be reached. An error of the
+        request itself is raised unchanged.
         """
         as_tenant: Statement = (
             _AS_TENANT_WITHIN,
@@ -255,8 +260,8 @@ class Database:
 
     @asynccontextmanager
     async def search_session(self, tenant_id: str) -> AsyncGenerator[None]:
-        """Searches of this tenant in the block share one connection and one transaction, one after the other. A search that fails ends the transaction; the
-        next one begins another.
+        """In the block, the searches of this tenant run one after the other and share one connection and one transaction. A search that fails ends the
+        transaction; the next search begins another.
         """
         session = _SearchSession(self._app, tenant_id, lambda: self._checked_out(self._app))
         token = _SESSION.set(session)
@@ -264,14 +269,14 @@ class Database:
             yield
         finally:
             _SESSION.reset(token)
-            # No caller waits for it: nothing was written. It waits for the search of a caller that was
-            # cancelled.
+            # The caller need not wait for this, because nothing was written. The session may have to wait until the
+            # search of a cancelled caller ends.
             self.background.start(session.close())
 
     @asynccontextmanager
     async def locking(self, tenant_id: str, seconds: int = 5) -> AsyncGenerator[Connection]:
-        """Like `tenant`, for transactions with locks that others wait for: the server rolls the transaction
-        back after this many seconds.
+        """Like `tenant`, for a transaction that holds locks for which other transactions wait. PostgreSQL rolls the transaction
+        back after `seconds`.
         """
         async with self.tenant(tenant_id) as connection:
             await connection.execute(
@@ -281,13 +286,13 @@ class Database:
 
     @asynccontextmanager
     async def no_tenant(self) -> AsyncGenerator[Connection]:
-        """A transaction of the app role before a tenant is known: it sees no rows and may call the credential functions."""
+        """A transaction of the app role for the time before a tenant is known. It sees no rows, but may call the credential functions."""
         async with self._checked_out(self._app) as connection, connection.transaction():
             yield connection
 
     @asynccontextmanager
     async def no_tenant_statements(self) -> AsyncGenerator[Connection]:
-        """Like `no_tenant`, but each statement is its own transaction, with one round trip."""
+        """Like `no_tenant`, but each statement is a separate transaction and takes one round trip."""
         async with self._checked_out(self._app) as connection:
             yield connection
 
@@ -299,14 +304,14 @@ class Database:
 
     @asynccontextmanager
     async def log_statements(self) -> AsyncGenerator[Connection]:
-        """A connection of the log role, over all tenants, on which each statement is its own transaction, with one round trip."""
+        """A connection of the log role, over all tenants. Each statement is a separate transaction and takes one round trip."""
         async with self._checked_out(self._log) as connection:
             yield connection
 
     @asynccontextmanager
     async def writer(self) -> AsyncGenerator[Connection]:
-        """The one connection, of the log role, for the grouped writes of workers, one after another; each
-        statement is its own transaction.
+        """The single connection, of the log role, on which the workers' batches are written one after another. Each statement is a separate
+        transaction.
         """
         async with self._checked_out(self._writer) as connection:
             yield connection
@@ -314,11 +319,12 @@ class Database:
     async def together(
         self, tenant_id: str, statements: Sequence[Statement]
     ) -> Sequence[Sequence[dict[str, Any]]]:
-        """Run statements as the app role in one transaction that sees only this tenant's rows, sent in one message; returns the rows of each.
+        """Run statements as the app role in one transaction that sees only this tenant's rows. They are sent in one message. Returns the rows of each
+        statement.
 
-        An error in one of them rolls all back.
+        An error in one statement rolls all of them back.
         """
-        # To the server, the content of a pipeline up to its end is one transaction: no BEGIN, no COMMIT.
+        # PostgreSQL treats the statements of a pipeline as one transaction, so BEGIN and COMMIT are not needed.
         async with self._checked_out(self._app) as connection:
             cursors = [connection.cursor(binary=True, row_factory=dict_row) for _ in statements]
             async with connection.pipeline():
@@ -337,7 +343,7 @@ class Database:
 
 
 class _SearchSession:
-    """The connection that the searches of one `Database.search_session` share. The first search checks it out."""
+    """The connection that the searches of one `Database.search_session` share. The first search takes it from the pool."""
 
     def __init__(
         self,
@@ -346,17 +352,17 @@ class _SearchSession:
         check_out: Callable[[], AbstractAsyncContextManager[Connection]],
     ) -> None:
         self.of = (pool, tenant_id)
-        """The pool and the tenant whose searches may share it."""
+        """The pool of the connection, and the tenant whose searches may share it."""
         self._check_out = check_out
         self._stack = AsyncExitStack()
         self._one_at_a_time = asyncio.Lock()
         self._connection: Connection | None = None
         self.begun = False
-        """Whether the connection is in the transaction. The first search begins it."""
+        """Whether the transaction has begun. The first search begins it."""
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
-        """The connection, for one search at a time. An error ends the transaction."""
+        """The connection. Only one search at a time has it. An error ends the transaction."""
         async with self._one_at_a_time:
             if self._connection is None:
                 self._connection = await self._stack.enter_async_context(self._check_out())
@@ -375,7 +381,7 @@ class _SearchSession:
                 raise
 
     async def close(self) -> None:
-        """End the transaction and give the connection back."""
+        """End the transaction and return the connection to the pool."""
         async with self._one_at_a_time:
             if self._connection is not None and self.begun:
                 with contextlib.suppress(psycopg.Error):
@@ -409,7 +415,7 @@ async def _rows(
     statements: Sequence[Statement],
     cursor: Callable[[Connection], psycopg.AsyncCursor[tuple[Any, ...]]],
 ) -> Sequence[Sequence[tuple[Any, ...]]]:
-    """Run statements, after the first ones and in one message with them; returns the rows of each."""
+    """Run the statements in `first`, then `statements`, all sent in one message. Returns the rows of each of `statements`."""
     cursors = [cursor(connection) for _ in statements]
     alone = not first and len(statements) == 1
     async with contextlib.nullcontext() if alone else connection.pipeline():
@@ -426,17 +432,18 @@ def _milliseconds(seconds: float) -> int:
 
 
 class Gathered(Generic[Key, Item, Result]):
-    """One write at a time for each key, with all items that wait for it. An item does not wait for others: a single item is written at once.
+    """Writes items in batches. Each key has one write at a time, which takes all items that have arrived since the previous write began. If
+    no write is running, an item is written at once.
 
-    A write that has begun continues when its caller is cancelled.
+    A write that has begun continues even if its caller is cancelled.
     """
 
     def __init__(
         self, write: Callable[[Key, Sequence[Item]], Awaitable[Sequence[Result]]], most: int
     ) -> None:
-        """write: writes items of one key in one transaction, and returns their results in order. If it raises
-        an error other than a ResponsaError for several items, it is called again with each item
-        separately: then one of them cannot be stored, and the others can. most: items in one write.
+        """write: a function that writes items of one key in one transaction and returns their results in order. If it raises an error other
+        than a ResponsaError for several items, one item may be the cause, so it is called again for each item separately. most: the maximum number of
+        items in one write.
         """
         self._write = write
         self._most = most
@@ -496,13 +503,13 @@ async def _knock(pool: AsyncConnectionPool[Connection]) -> None:
 
 @asynccontextmanager
 async def _transaction(connection: Connection, begin: sql.Composed) -> AsyncGenerator[None]:
-    """A transaction that begins with these statements; commits at the end of the block, rolls back if the block raises."""
+    """A transaction that begins with these statements. It commits at the end of the block, and rolls back if the block raises an error."""
     try:
-        # Several statements cannot be prepared.
+        # Several statements in one string cannot be prepared.
         await connection.execute(begin, prepare=False)
         yield
     except BaseException:
-        # Without a connection there is nothing to roll back, and the first error is the useful one.
+        # If the connection is lost, there is nothing to roll back, and the first error is the useful one.
         with contextlib.suppress(psycopg.Error):
             await connection.execute("ROLLBACK")
         raise
@@ -512,7 +519,7 @@ async def _transaction(connection: Connection, begin: sql.Composed) -> AsyncGene
 async def _check(connection: Connection) -> None:
     """Raise OperationalError when the server has closed an idle connection.
 
-    An idle connection has nothing to read unless it was closed or sent a notice, so checking its socket saves a round trip.
+    An idle connection has nothing to read unless it was closed or sent a notice, so a look at its socket saves a round trip.
     """
     looking = select.poll()
     looking.register(connection.fileno(), select.POLLIN)
@@ -521,9 +528,9 @@ async def _check(connection: Connection) -> None:
 
 
 def _not_the_index(error: psycopg.Error) -> bool:
-    """Whether the request is wrong (values or statements that are not valid), or the database as a whole fails."""
+    """Whether the index is not the cause: the request has invalid values or statements, or the whole database fails."""
     ours = isinstance(error, (psycopg.DataError, psycopg.InterfaceError, errors.SyntaxError))
-    # Errors that the library itself detects have no SQLSTATE.
+    # Errors that psycopg itself detects have no SQLSTATE.
     return ours or isinstance(error, psycopg.OperationalError) or error.sqlstate is None
 
 
@@ -537,7 +544,7 @@ class PostgresPart:
 
     @shielded
     async def check(self) -> PartReport:
-        """Query both roles, and ask the server for its version."""
+        """Run a query with each of the two roles, and ask PostgreSQL for its version."""
         async with self._database.no_tenant() as connection:
             cursor = await connection.execute("SELECT current_setting('server_version')")
             row = await cursor.fetchone()

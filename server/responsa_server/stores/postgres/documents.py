@@ -1,4 +1,4 @@
-"""Documents in PostgreSQL: accepting, reading and deleting them, and looking up the targets of citations."""
+"""Documents in PostgreSQL. The store accepts, reads and deletes documents, and looks up the targets of citations."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ _LIST: Final[SqlList[Document]] = SqlList(
 
 @dataclass(frozen=True, slots=True)
 class _Newest:
-    """A document's newest version; content is None if that version failed and none of it was stored."""
+    """A document's newest version. content: None if that version failed and nothing of it was stored."""
 
     version: int
     state: DocumentState
     content: tuple[bytes, str, str, str] | None
 
     def is_of(self, new: NewDocument) -> bool:
-        """Whether the bytes are equal, and the descriptions too, as far as they are given."""
+        """Whether the upload has the same bytes as this version, and the same title, URI and media type where it gives them."""
         if self.content is None or self.state is DocumentState.FAILED:
             return False
         sha256, title, uri, media_type = self.content
@@ -74,12 +74,12 @@ class _Newest:
 
 
 class DocumentStore:
-    """Documents of all tenants, one tenant a call; implements the ports `Documents` and `Sources`."""
+    """Implements the ports `Documents` and `Sources` for all tenants. Each call is for one tenant."""
 
     def __init__(
         self, database: Database, queue: JobQueue, new_id: NewId, *, external_vectors: bool = False
     ) -> None:
-        """external_vectors: whether a `VectorStore` has the vectors; then a deletion enqueues the job that removes them."""
+        """external_vectors: whether a `VectorStore` holds the vectors. If so, a deletion enqueues the job that removes the vectors."""
         self._external_vectors = external_vectors
         self._database = database
         self._passages = PassageTable()
@@ -93,7 +93,7 @@ class DocumentStore:
     async def accept(
         self, who: Principal, new: NewDocument, embedding: str, request_id: UUID | None
     ) -> Operation:
-        """Accept bytes, in one transaction with the job that indexes them; see the port."""
+        """Accept bytes, and enqueue the job that indexes them in the same transaction; see the port."""
         stated = new.metadata
         body = {
             "collection": stated.collection_id,
@@ -135,7 +135,7 @@ class DocumentStore:
 
     @shielded
     async def get(self, tenant_id: str, document_id: UUID) -> Document:
-        """Read one. Raises NotFound."""
+        """Read a document. Raises NotFound."""
         async with self._database.tenant(tenant_id) as connection:
             row = await one_row(connection, self._queries["get"], {"tenant": tenant_id, "id": document_id})
         if row is None:
@@ -144,7 +144,7 @@ class DocumentStore:
 
     @shielded
     async def find(self, tenant_id: str, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
-        """Read the documents that exist."""
+        """Read those of the given documents that exist."""
         async with self._database.tenant(tenant_id) as connection:
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute(self._queries["find"], {"tenant": tenant_id, "ids": list(document_ids)})
@@ -152,7 +152,7 @@ class DocumentStore:
 
     @shielded
     async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
-        """A page of a collection's documents. Raises NotFound for the collection."""
+        """A page of a collection's documents. Raises NotFound if the collection does not exist."""
         values: dict[str, object] = {"tenant": tenant_id, "collection": collection_id}
         async with self._database.tenant(tenant_id) as connection:
             await self._require_collection(connection, values, "find_collection")
@@ -161,9 +161,9 @@ class DocumentStore:
 
     @shielded
     async def delete(self, tenant_id: str, document_id: UUID, etag: str) -> Sequence[UUID]:
-        """Delete it with versions, passages and vectors; return the operations that this ended.
+        """Delete a document with its versions, passages and vectors, and return the operations that the deletion ended.
 
-        Raises NotFound, Conflict ETAG_MISMATCH.
+        Raises NotFound, Conflict (ETAG_MISMATCH).
         """
         values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
         name = names.document(document_id)
@@ -191,7 +191,7 @@ class DocumentStore:
     async def canonical(
         self, tenant_id: str, document_id: UUID, version: int | None, start: int, count: int
     ) -> CanonicalPiece:
-        """Read canonical text. Raises NotFound, also for a version without text."""
+        """Read canonical text. Raises NotFound, also if the version has no text."""
         values = {
             "tenant": tenant_id,
             "id": document_id,
@@ -214,7 +214,7 @@ class DocumentStore:
 
     @shielded
     async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
-        """Look up the targets of citations, in their order."""
+        """Look up the targets of citations. The result has the order of `wanted`."""
         values = {
             "tenant": tenant_id,
             "documents": [one.document_id for one in wanted],
@@ -228,7 +228,7 @@ class DocumentStore:
 
     @shielded
     async def passage(self, tenant_id: str, passage_id: UUID) -> Passage:
-        """Read a passage, of an older version too. Raises NotFound."""
+        """Read a passage, which may belong to an older version. Raises NotFound."""
         async with self._database.tenant(tenant_id) as connection:
             found = await self._passages.get(connection, tenant_id, [passage_id])
         if not found:
@@ -237,10 +237,10 @@ class DocumentStore:
 
     @shielded
     async def prune(self, tenant_id: str, document_id: UUID) -> None:
-        """Remove versions and passages older than the one searched that no answer cites. Repeatable."""
+        """Remove the versions and passages that are older than the searchable version and that no answer cites. Idempotent."""
         values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
         async with self._database.tenant(tenant_id) as connection:
-            # Under the document's lock, so that "older than the searchable version" stays true until the end.
+            # Lock the document, so that its searchable version does not change until the end.
             found = await connection.execute(self._queries["lock_searched_version"], values)
             row = await found.fetchone()
             if row is None or row[0] <= 1:
@@ -254,15 +254,15 @@ class DocumentStore:
     async def _take_in(
         self, connection: Connection, who: Principal, new: NewDocument, values: dict[str, object]
     ) -> Operation:
-        """Find or create the document, and the operation for its bytes."""
+        """Find or create the document, and find or create the operation for its bytes."""
         values["id"] = self._new_id()
         inserted = await connection.execute(self._queries["insert"], values)
         if await inserted.fetchone() is not None:
             return await self._begin_version(connection, who, values, 1)
         locked = await (await connection.execute(self._queries["lock_by_key"], values)).fetchone()
         if locked is None:
-            # The document was deleted after the insert found it. Another conflict is very unlikely, but
-            # possible: each round needs another upload and another deletion of this very key.
+            # The document was deleted after the insert found it, so try again. Another conflict is possible but very
+            # unlikely: it needs another upload and another deletion of the same source key.
             return await self._take_in(connection, who, new, values)
         values["id"] = locked[0]
         newest = await self._newest(connection, values)
@@ -277,7 +277,7 @@ class DocumentStore:
         if not locked[1] and who.role is not Role.ADMIN:
             raise NotPermitted(
                 Reason.ROLE_REQUIRED,
-                "A document of this source_key is there already, and only who uploaded it, the collection's owner or an administrator may "
+                "A document with this source_key already exists, and only its uploader, the collection's owner or an administrator may "
                 "replace it; use another source_key or another collection.",
                 {"required_role": "ADMIN"},
             )
@@ -327,7 +327,7 @@ class DocumentStore:
                 "unchanged": unchanged,
             },
         )
-        assert row is not None, "INSERT … RETURNING gives its row"
+        assert row is not None, "INSERT … RETURNING always returns a row"
         await connection.execute(self._operations["forget"], {"tenant": who.tenant_id})
         return operations.from_row(row)
 

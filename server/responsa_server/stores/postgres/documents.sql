@@ -1,4 +1,4 @@
--- Documents and their versions, of one tenant (role responsa_app, tenant set).
+-- Documents and versions of one tenant (role responsa_app, tenant set).
 -- Every writer locks in this order: collection, document, operation, statistics.
 
 -- name: make_collection
@@ -26,7 +26,7 @@ JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collecti
 WHERE d.tenant_id = %(tenant)s AND d.collection_id = %(collection)s AND d.source_key = %(source_key)s FOR UPDATE OF d;
 
 -- name: newest
--- A separate statement, because a statement that waits for the lock still sees the versions from before the wait.
+-- This is a separate statement, because a statement that waits for the lock still sees the versions from before the wait.
 SELECT d.newest_version, d.state, v.sha256, v.declared_title, v.uri, v.media_type
 FROM responsa.document AS d
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.newest_version
@@ -42,7 +42,7 @@ VALUES (
     %(tenant)s, %(id)s, %(version)s, %(declared_title)s, %(declared_type)s, %(title)s, %(uri)s, %(media_type)s, %(original)b, %(sha256)s, %(size)s);
 
 -- name: begin_version
--- While a version is searchable, the document keeps that version's description.
+-- If a version is searchable, the document's row describes that version until a newer version is searchable.
 UPDATE responsa.document SET newest_version = %(version)s, state = 'indexing', error_reason = NULL, error_message = NULL, error_metadata = NULL,
     title = CASE version WHEN 0 THEN %(title)s ELSE title END,
     uri = CASE version WHEN 0 THEN %(uri)s ELSE uri END,
@@ -95,7 +95,7 @@ WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version < %(version)s;
 SELECT version FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
 
 -- name: prune_versions
--- Never the searchable version or a newer one, because those will be searched. Cited versions and versions in progress stay, too.
+-- Deletes only versions that are older than the searchable version. Of these, cited versions and versions in progress stay.
 DELETE FROM responsa.document_version AS v
 WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND v.version < %(version)s
     AND NOT EXISTS (SELECT FROM responsa.citation AS c WHERE c.tenant_id = v.tenant_id AND c.document_id = v.document_id AND c.version = v.version)

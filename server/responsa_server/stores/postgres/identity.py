@@ -24,7 +24,7 @@ Row = tuple[Any, ...]
 
 
 class _EndsBefore(Exception):
-    """A key would end before it begins: its transaction is rolled back."""
+    """A key would expire before it begins. The error rolls the transaction back."""
 
 
 class PostgresIdentityStore:
@@ -37,7 +37,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def find_key(self, digest: bytes) -> FoundKey | None:
-        """Find the API key of a digest, over all tenants."""
+        """Find the API key with this digest, in all tenants."""
         async with self._database.no_tenant_statements() as connection:
             row = await self._one(connection, "find_key", {"digest": digest})
         if row is None:
@@ -47,7 +47,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def find_session(self, digest: bytes) -> FoundSession | None:
-        """Find the session of a digest, over all tenants."""
+        """Find the session with this digest, in all tenants."""
         async with self._database.no_tenant_statements() as connection:
             row = await self._one(connection, "find_session", {"digest": digest})
         if row is None:
@@ -64,7 +64,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def add_code(self, who: Principal, digest: bytes, seconds: float) -> datetime:
-        """Store a session code for this many seconds and delete the tenant's expired codes and sessions. Returns its end."""
+        """Store a session code that expires after `seconds`, and delete the tenant's expired codes and sessions. Returns the time at which the code expires."""
         values = {"tenant_id": who.tenant_id, "user_id": who.user_id, "digest": digest, "seconds": seconds}
         async with self._database.tenant(who.tenant_id) as connection:
             await connection.execute(self._queries["drop_expired_codes"], values)
@@ -75,13 +75,13 @@ class PostgresIdentityStore:
 
     @shielded
     async def exchange_code(self, code: bytes, token: bytes, seconds: float) -> datetime | None:
-        """Use up a code and begin a session with the token's digest, in one transaction."""
+        """Use up a code and begin a session with the token's digest, in one transaction. Returns the time at which the session expires; None if the code is not valid."""
         async with self._database.no_tenant() as connection:
             row = await self._one(connection, "use_code", {"digest": code})
             if row is None or row[2]:
                 return None
             values = {"tenant_id": row[0], "user_id": row[1], "digest": token, "seconds": seconds}
-            # Only the code identifies the tenant; from here on the transaction sees only that tenant's rows.
+            # The code has identified the tenant. From here on, the transaction sees only that tenant's rows.
             await connection.execute("SELECT set_config('responsa.tenant_id', %(tenant_id)s, true)", values)
             begun = await self._one(connection, "add_session", values)
         assert begun is not None
@@ -101,9 +101,9 @@ class PostgresIdentityStore:
     async def add_key(
         self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None
     ) -> ApiKey | None:
-        """Store a key, or find the one that the request_id created before. None if expire_time is not in the future.
+        """Store a key, or find the key that the request_id created before. Returns None if expire_time is not in the future.
 
-        Raises AlreadyExists REQUEST_ID_REUSED.
+        Raises AlreadyExists (REQUEST_ID_REUSED).
         """
         try:
             return await self._add_key(key, digest, audit, request_id)
@@ -129,11 +129,11 @@ class PostgresIdentityStore:
             if earlier is not None:
                 found = {**values, "id": names.parse_uuid("apiKeys", earlier)}
                 row = await self._one(connection, "find_own_key", found)
-                assert row is not None  # keys are revoked, never deleted
+                assert row is not None  # keys may be revoked, but are never deleted
                 return _key(row)
             row = await self._one(connection, "add_key", values)
             if row is None:
-                raise _EndsBefore  # this also rolls back the claim
+                raise _EndsBefore  # this also rolls back the claim of the request_id
             await self._audit(connection, audit)
             await self._requests.record(connection, key, request_id, names.api_key(key.id))
         return _key(row)
@@ -148,7 +148,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def revoke_key(self, who: Principal, key_id: UUID, audit: AuditEvent) -> ApiKey | None:
-        """Revoke a key of the user, once. None if the user has no such key."""
+        """Revoke a key of the user. A second call changes nothing. Returns None if the user has no such key."""
         values = {"tenant_id": who.tenant_id, "user_id": who.user_id, "id": key_id}
         async with self._database.tenant(who.tenant_id) as connection:
             row = await self._one(connection, "lock_key", values)
@@ -164,7 +164,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
-        """Keep a tenant. Returns False if the id is taken."""
+        """Store a tenant. Returns False if the id is taken."""
         async with self._database.tenant(tenant_id) as connection:
             row = await self._one(
                 connection, "add_tenant", {"tenant_id": tenant_id, "display_name": display_name}
@@ -175,7 +175,7 @@ class PostgresIdentityStore:
 
     @shielded
     async def add_user(self, user: User, audit: AuditEvent) -> User | None:
-        """Store a user; create_time is the database's. None if the e-mail address is taken. Raises NotFound for an unknown tenant."""
+        """Store a user; the database sets create_time. Returns None if the e-mail address is taken. Raises NotFound for an unknown tenant."""
         values = {
             "id": user.id,
             "tenant_id": user.tenant_id,

@@ -1,8 +1,7 @@
-"""The job queue: procrastinate in the schema `procrastinate`. responsa_app puts jobs in, responsa_log runs them.
+"""The job queue, which the library procrastinate implements in the schema `procrastinate`. responsa_app enqueues jobs; responsa_log runs them.
 
-A job is a kind, a tenant's id and one other id. procrastinate has no fencing and does not retry stalled jobs
-by itself: the work checks by its own epoch that it still owns the operation, and `run` assigns the jobs of
-lost workers again.
+A job consists of a kind, a tenant's id and one other id. procrastinate has no fencing and does not retry stalled jobs by itself.
+Therefore the work uses the operation's epoch to check that it still owns the operation, and `run` assigns the jobs of lost workers again.
 """
 
 from __future__ import annotations
@@ -28,13 +27,16 @@ _QUEUE: Final = "knowledge"
 PRESENCE: Final = 0x7265_7372
 """The advisory lock that every process with a job worker holds in shared mode. No other lock in this database has this number."""
 _OPTIONS: Final = "-c search_path=procrastinate -c statement_timeout=30000"
-# The errors of procrastinate when the database cannot be reached, and the psycopg errors that it passes on.
+# The errors that procrastinate raises if the database cannot be reached, and the psycopg errors that it passes on.
 _LOST: Final = (exceptions.ConnectorException, psycopg.OperationalError, PoolTimeout, OSError)
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePace:
-    """Seconds. A worker whose last heartbeat is older than `stalled` counts as lost; it must be several times `heartbeat`."""
+    """The queue's intervals and limits, in seconds.
+
+    A worker whose last heartbeat is older than `stalled` counts as lost, so `stalled` must be several times `heartbeat`.
+    """
 
     poll: float = 1.0
     heartbeat: float = 2.0
@@ -44,7 +46,7 @@ class QueuePace:
 
 
 class _TryAgain(Exception):
-    """The job needs another attempt after that many seconds."""
+    """The job needs another attempt after `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"try again in {seconds:g} s")
@@ -52,7 +54,9 @@ class _TryAgain(Exception):
 
 
 class _Retry(procrastinate.BaseRetryStrategy):
-    """Retries every job until its work is done: after the requested pause, at once after a shutdown, else with growing pauses."""
+    """Retries every job until its work is done. The pause is the one that the work requests. After a shutdown there is no pause. After any
+    other error the pauses grow.
+    """
 
     def get_retry_decision(self, *, exception: BaseException, job: jobs.Job) -> procrastinate.RetryDecision:
         match exception:
@@ -66,10 +70,10 @@ class _Retry(procrastinate.BaseRetryStrategy):
 
 
 class JobQueue:
-    """Enqueues jobs and runs them; implements the port `JobRunner`."""
+    """Enqueues jobs and runs them. Implements the port `JobRunner`."""
 
     def __init__(self, log_url: str, *, concurrency: int = 2, pace: QueuePace | None = None) -> None:
-        """Take the URL of the role responsa_log. concurrency: the number of concurrent jobs."""
+        """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time."""
         self._conninfo = conninfo(log_url, _OPTIONS)
         self._concurrency = concurrency
         self._pace = pace or QueuePace()
@@ -79,9 +83,9 @@ class JobQueue:
     async def defer(
         self, connection: Connection, kind: JobKind, tenant_id: str, identity: UUID, *, after: float = 0.0
     ) -> None:
-        """Enqueue a job within the connection's transaction. after: seconds before it may begin."""
-        # procrastinate's SQL uses names without a schema. The schema is added to the search path for this
-        # transaction only, and last, so that it hides no other name.
+        """Enqueue a job within the connection's transaction. after: the number of seconds before the job may begin."""
+        # procrastinate's SQL uses names without a schema. So its schema is added to the search path, for this transaction
+        # only, and at the end of the path, so that it hides no other name.
         await connection.execute(
             """SELECT set_config('search_path',
                 concat_ws(', ', nullif(current_setting('search_path'), ''), 'procrastinate'), true)"""
@@ -93,7 +97,7 @@ class JobQueue:
         await task.defer_async(tenant_id=tenant_id, id=str(identity))
 
     async def run(self, work: Mapping[JobKind, Work]) -> None:
-        """Run jobs until cancelled; waits for a database that cannot be reached."""
+        """Run jobs until cancelled. While the database cannot be reached, try again and again."""
         while True:
             app = self._make_app()
             for kind, one in work.items():
@@ -101,10 +105,10 @@ class JobQueue:
             try:
                 async with app.open_async():
                     await self._run_once(app)
-                self._log.warning("the job worker ended by itself and is started again")
+                self._log.warning("the job worker ended by itself and will be started again")
             except _LOST as error:
-                self._log.warning("the job worker lost the database and tries again", cause=_cause(error))
-            # A worker that is stopped while the database is unavailable raises that error instead of
+                self._log.warning("the job worker lost the database and will try again", cause=_cause(error))
+            # If a worker is cancelled while the database is unavailable, it raises the database's error instead of
             # CancelledError.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -119,8 +123,8 @@ class JobQueue:
     async def _present(self, app: procrastinate.App) -> AsyncGenerator[None]:
         """During the block, other processes can see that this process runs jobs.
 
-        If no other process runs jobs, the running jobs were left by processes that have died. They are
-        assigned again at once, before their heartbeats are overdue.
+        If no other process runs jobs at the beginning, any jobs marked as running were left by processes that have died. These jobs are
+        assigned again at once, without waiting for an overdue heartbeat.
         """
         connection = await psycopg.AsyncConnection[tuple[bool]].connect(self._conninfo, autocommit=True)
         async with connection:
@@ -129,7 +133,7 @@ class JobQueue:
             alone = row is not None and row[0]
             if alone:
                 await app.job_manager.prune_stalled_workers(0)
-            # Waits for a process that is making the same check.
+            # This waits for any other process that is making the same check.
             await connection.execute("SELECT pg_advisory_lock_shared(%s)", [PRESENCE])
             if alone:
                 await connection.execute("SELECT pg_advisory_unlock(%s)", [PRESENCE])
@@ -145,7 +149,7 @@ class JobQueue:
                 install_signal_handlers=False,
                 listen_notify=True,
                 fetch_job_polling_interval=self._pace.poll,
-                abort_job_polling_interval=60.0,  # the epoch cancels
+                abort_job_polling_interval=60.0,  # cancelling works through the epoch
                 update_heartbeat_interval=self._pace.heartbeat,
                 stalled_worker_timeout=self._pace.stalled,
                 shutdown_graceful_timeout=self._pace.grace,
@@ -164,13 +168,13 @@ class JobQueue:
                     queue=_QUEUE, seconds_since_heartbeat=self._pace.stalled
                 )
                 for job in stalled:
-                    # Another process may have been faster: then the job is no longer running, and this is
-                    # refused.
+                    # If another process was faster, the job is no longer running, and procrastinate refuses this
+                    # retry.
                     with suppress(exceptions.ConnectorException):
                         await app.job_manager.retry_job(job)
                         self._log.warning("a job of a lost worker is assigned again", job=job.id)
             except _LOST as error:
-                self._log.warning("stalled jobs cannot be looked for at the moment", cause=_cause(error))
+                self._log.warning("cannot look for stalled jobs at the moment", cause=_cause(error))
             await asyncio.sleep(self._pace.heartbeat)
 
     def _make_app(self) -> procrastinate.App:

@@ -1,14 +1,14 @@
-"""List calls in SQL: filters, order and keyset pagination, compiled here for all stores (AIP-132, 158, 160).
+"""Compiles the filter, order and page of a list call to SQL with keyset pagination, for all stores (AIP-132, 158, 160).
 
-A store gives the column or expression of each field of a list; all values are sent as parameters:
+A store declares the column or expression for each field of a list. All values are sent as parameters:
 
     LIST = SqlList(DOCUMENTS, {"source_key": "d.source_key", …}, identity="d.id")
 
     found = await LIST.rows(connection, QUERIES["list_documents"], query, {"collection": collection_id})
     return LIST.page([document(row) for row in found], query)
 
-The named query contains `WHERE … AND {where} ORDER BY {order} LIMIT %(limit)s`; the limit is one more than
-the page, which shows whether more items follow.
+The named query contains `WHERE … AND {where} ORDER BY {order} LIMIT %(limit)s`. The limit is one more than the
+size of the page, so that an extra row shows that more items follow.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _TYPES: Mapping[FieldKind, LiteralString] = {
 
 
 class Compiled(NamedTuple):
-    """where: never empty (TRUE without a condition). params: named, `limit` (page + 1) included."""
+    """The parts of a statement. where: the condition; TRUE if there is no filter. params: the named parameters, which include `limit`, the page size plus 1."""
 
     where: sql.Composable
     order: sql.Composable
@@ -59,10 +59,11 @@ class Compiled(NamedTuple):
 
 
 class SqlList(Generic[Item]):
-    """One list.
+    """The SQL of one list.
 
-    columns: the column or expression of each field of the rules; none may be NULL. identity: the unique column that breaks ties of an order.
-    position: of an item, in a list ordered by that field; by default its attributes of that name and `id`.
+    columns: the column or expression for each field of the rules; its values must not be NULL. identity: the unique column that orders items with
+    equal values. position: a function that returns an item's position in a list ordered by a field. By default the position is the item's
+    attribute with the field's name, and its `id`.
     """
 
     def __init__(
@@ -91,14 +92,14 @@ class SqlList(Generic[Item]):
         return await cursor.fetchall()
 
     def page(self, items: Sequence[Item], query: ListQuery) -> Page[Item]:
-        """Cut the rows of a query to its page."""
+        """Make a page from the items of a query, without the extra one."""
         if len(items) <= query.limit:
             return Page(items)
         shown = items[: query.limit]
         return Page(shown, self._position(shown[-1], query.order.field))
 
     def compile(self, query: ListQuery) -> Compiled:
-        """The parts of the statement. Raises KeyError for a field that the list does not have."""
+        """Compile a list call to the parts of a statement. Raises KeyError for a field that the list does not have."""
         params: dict[str, object] = {"limit": query.limit + 1}
         parts = [self._comparison(one, f"filter_{index}", params) for index, one in enumerate(query.filters)]
         field = self._rules.field(query.order.field)

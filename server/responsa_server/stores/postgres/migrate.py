@@ -1,4 +1,4 @@
-"""Forward migrations: numbered SQL files, each applied once, in order and in its own transaction, and never changed afterwards."""
+"""Applies forward migrations, which are numbered SQL files. Each is applied once, in order and in its own transaction, and is never changed afterwards."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from responsa_server.domain.parts import MigrationState
 from responsa_server.stores.postgres.database import Database, shielded
 
 _FILE = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
-# Two processes that start at once must not migrate at once; no other lock in this database has this number.
+# Only one process may migrate at a time. No other lock in this database has this number.
 _LOCK = 0x7265_7370
 
 
 class MigrationError(Exception):
-    """A migration cannot be applied; the message says which, why and what helps."""
+    """A migration cannot be applied. The message names the migration, the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file. number: from 1, without a gap; name: the file's name without its suffix."""
+    """One migration file. number: the migration's number; numbers begin at 1 and have no gaps. name: the file's name without its suffix."""
 
     number: int
     name: str
@@ -34,18 +34,18 @@ class Migration:
 
     @property
     def sha256(self) -> bytes:
-        """The comparable form of a migration; an applied one must not differ from it."""
+        """The hash of the migration's content. It must equal the hash of the applied migration."""
         return hashlib.sha256(self.sql.encode()).digest()
 
 
 def folder() -> Path:
-    """The folder of the migrations: in the checkout, or in the installed package."""
+    """The folder of the migrations, which is in the checkout or in the installed package."""
     checkout = Path(__file__).resolve().parents[4] / "migrations"
     return checkout if checkout.is_dir() else Path(str(files("responsa_server"))) / "migrations"
 
 
 def load(source: Path | None = None) -> Sequence[Migration]:
-    """Read all migrations in order. Raises MigrationError for a stray file, a gap or a duplicate number."""
+    """Read all migrations in order. Raises MigrationError if a file's name does not fit, or if a number is missing or occurs twice."""
     found: list[Migration] = []
     for path in sorted((source or folder()).glob("*.sql")):
         match = _FILE.fullmatch(path.name)
@@ -55,12 +55,14 @@ def load(source: Path | None = None) -> Sequence[Migration]:
             )
         found.append(Migration(int(match[1]), path.stem, path.read_text(encoding="utf-8")))
     if [one.number for one in found] != list(range(1, len(found) + 1)):
-        raise MigrationError("the migrations' numbers have a gap or occur twice; they must run 0001, 0002, …")
+        raise MigrationError(
+            "a migration number is missing or occurs twice; the numbers must be 0001, 0002, …"
+        )
     return found
 
 
 async def applied(connection: psycopg.AsyncConnection) -> Sequence[tuple[str, bytes]]:
-    """Names and hashes of the migrations that this database has, in order; empty for a fresh one."""
+    """The names and hashes of the migrations that were applied to this database, in order; empty for a new database."""
     cursor = await connection.execute("SELECT to_regclass('responsa.migration') IS NOT NULL")
     row = await cursor.fetchone()
     if row is None or not row[0]:
@@ -72,8 +74,8 @@ async def applied(connection: psycopg.AsyncConnection) -> Sequence[tuple[str, by
 async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Sequence[str]:
     """Apply the missing migrations and return their names.
 
-    url: of a role that may create roles, or of one whose roles already exist. Raises MigrationError;
-    migrations applied before the failing one stay applied.
+    url: the database's URL, with a role that may create roles unless Responsa's roles already exist. Raises MigrationError;
+    migrations that were applied before the failing one stay applied.
     """
     wanted = load() if migrations is None else migrations
     done: list[str] = []
@@ -87,7 +89,7 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
                 )
         if len(present) > len(wanted):
             raise MigrationError(
-                f"the database has {present[-1][0]}, which this version does not know; use a newer version of Responsa"
+                f"the database has the migration {present[-1][0]}, which this version of Responsa does not know; use a newer version"
             )
         for migration in wanted[len(present) :]:
             try:

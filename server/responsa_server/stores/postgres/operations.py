@@ -1,8 +1,8 @@
-"""Operations in PostgreSQL: reads for callers, writes of the ingesting worker, and the errors stored in rows.
+"""Operations in PostgreSQL: the reads of callers, the writes of the ingesting worker, and the errors that rows store.
 
-Every write of a worker first locks the operation's row with the epoch that the worker began with: that row is
-the fence. A call that cancels or deletes, and a worker that takes over, raise the epoch under the same lock,
-so the old worker can write nothing after it.
+The operation's row is the fence. Every write of a worker first locks this row and requires the epoch with which the worker began. A
+call that cancels or deletes, and a worker that takes over, increase the epoch under the same lock. After that the old worker can
+write nothing.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
 
 _LIST: Final[SqlList[Operation]] = SqlList(OPERATIONS, {"create_time": "create_time"})
-# An unfinished answer may still cite the version that was just replaced; this time is longer than any turn
-# may take.
+# Seconds. An unfinished answer may still cite a version that was just replaced, so a replaced version is kept for longer
+# than any turn may take.
 _PRUNE_AFTER = 600.0
-# Violations and waiting times belong to calls and are not stored.
+# The violations and the retry time of an error belong to a call, so they are not stored.
 _ERRORS: Final[Mapping[Reason, type[ResponsaError]]] = {
     Reason.OPERATION_CANCELLED: Cancelled,
     Reason.PART_UNAVAILABLE: Unavailable,
@@ -56,7 +56,7 @@ _ERRORS: Final[Mapping[Reason, type[ResponsaError]]] = {
 
 
 class OperationStore:
-    """Operations of all tenants, one tenant a call; implements the port `Operations`."""
+    """Implements the port `Operations` for all tenants. Each call is for one tenant."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -65,7 +65,7 @@ class OperationStore:
 
     @shielded
     async def get(self, tenant_id: str, operation_id: UUID) -> Operation:
-        """Read one. Raises NotFound."""
+        """Read an operation. Raises NotFound."""
         async with self._database.tenant(tenant_id) as connection:
             return await find(self._queries, connection, tenant_id, operation_id)
 
@@ -73,7 +73,7 @@ class OperationStore:
     async def list(
         self, tenant_id: str, user_id: UUID | None, limit: int, after: Position | None
     ) -> Page[Operation]:
-        """A page, newest first; of one user, or of all users (None)."""
+        """A page of operations, newest first: those of one user, or with None those of all users."""
         query = ListQuery(limit, OPERATIONS.orders[0], after)
         values = {"tenant": tenant_id, "user": user_id}
         async with self._database.tenant(tenant_id) as connection:
@@ -82,7 +82,7 @@ class OperationStore:
 
     @shielded
     async def cancel(self, tenant_id: str, operation_id: UUID) -> None:
-        """End it with OPERATION_CANCELLED unless it has ended. Raises NotFound."""
+        """End an operation with OPERATION_CANCELLED unless it has already ended. Raises NotFound."""
         name = names.operation(operation_id)
         error = Cancelled(
             Reason.OPERATION_CANCELLED, "The operation was cancelled by a call.", {"operation": name}
@@ -93,19 +93,19 @@ class OperationStore:
 
     @shielded
     async def delete(self, tenant_id: str, operation_id: UUID) -> None:
-        """Forget it. Raises NotFound, Precondition OPERATION_RUNNING."""
+        """Delete the record of an operation that has ended. Raises NotFound, Precondition (OPERATION_RUNNING)."""
         async with self._database.tenant(tenant_id) as connection:
             await find(self._queries, connection, tenant_id, operation_id)
             values = {"tenant": tenant_id, "id": operation_id}
             deleted = await connection.execute(self._queries["delete"], values)
             if await deleted.fetchone() is None:
                 name = names.operation(operation_id)
-                message = f"{name} has not ended; cancel it, or wait for its end."
+                message = f"{name} has not ended; cancel it, or wait until it ends."
                 raise Precondition(Reason.OPERATION_RUNNING, message, {"operation": name})
 
 
 class IngestionStore:
-    """Implements the port `Ingestions`. The role is responsa_app; the tenant is that of the job."""
+    """Implements the port `Ingestions`. Statements run as the role responsa_app, with the job's tenant set."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class IngestionStore:
         prune_after: float = _PRUNE_AFTER,
         vectors: bool = True,
     ) -> None:
-        """prune_after: seconds for which a replaced version is kept in any case. vectors: False when a `VectorStore` has the passages' vectors."""
+        """prune_after: the minimum number of seconds for which a replaced version is kept. vectors: False if a `VectorStore` holds the vectors of passages."""
         self._database = database
         self._passages = PassageTable(vectors=vectors)
         self._queue = queue
@@ -124,7 +124,7 @@ class IngestionStore:
 
     @shielded
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
-        """Claim an operation and remove the rows of an earlier attempt; None if nothing is left to do."""
+        """Claim an operation and remove the rows of an earlier attempt. Returns None if nothing is left to do."""
         values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
         async with self._database.tenant(tenant_id) as connection:
             begun = await (await connection.execute(self._queries["begin"], values)).fetchone()
@@ -135,7 +135,7 @@ class IngestionStore:
             cursor = connection.cursor(binary=True)
             await cursor.execute(self._queries["task"], values)
             row = await cursor.fetchone()
-            assert row is not None, "a version stays while its operation runs"
+            assert row is not None, "a version is not deleted while its operation runs"
             await self._passages.discard(connection, tenant_id, document_id, version)
         (
             collection_id,
@@ -163,7 +163,7 @@ class IngestionStore:
 
     @shielded
     async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
-        """Store the canonical text; the stage becomes EMBEDDING. Raises OwnershipLost."""
+        """Store the canonical text and set the stage to EMBEDDING. Raises OwnershipLost."""
         values = {
             **_values(claim),
             "text": text.text,
@@ -182,7 +182,7 @@ class IngestionStore:
 
     @shielded
     async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
-        """Store passages that are not searchable yet, and the progress if it is given. Raises OwnershipLost."""
+        """Store passages, which are not searchable yet, and the progress if `passages_done` is not None. Raises OwnershipLost."""
         async with self._database.tenant(claim.tenant_id) as connection:
             await self._hold(connection, claim)
             await self._passages.write(connection, claim.tenant_id, passages)
@@ -194,19 +194,19 @@ class IngestionStore:
     async def cached_vectors(
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
-        """Cached vectors for texts with these SHA-256 hashes."""
+        """The cached vectors of texts with these SHA-256 hashes."""
         async with self._database.tenant(tenant_id) as connection:
             return await self._passages.cached_vectors(connection, tenant_id, model, hashes)
 
     @shielded
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
-        """Store vectors by the SHA-256 of their texts. No fence: a vector is correct whichever worker made it."""
+        """Cache vectors under the SHA-256 of their texts. This needs no fence, because a vector is correct whichever worker computed it."""
         async with self._database.tenant(tenant_id) as connection:
             await self._passages.cache_vectors(connection, tenant_id, model, vectors)
 
     @shielded
     async def publish(self, claim: Claim) -> bool:
-        """Make this version searchable in place of the former one, and end the operation. Raises OwnershipLost."""
+        """Make this version searchable in place of the former version, and end the operation. Raises OwnershipLost."""
         values = _values(claim)
         tenant_id, document_id, version = claim.tenant_id, claim.document_id, claim.version
         async with self._database.tenant(tenant_id) as connection:
@@ -215,9 +215,9 @@ class IngestionStore:
                 raise OwnershipLost
             await self._hold(connection, claim)
             done = await (await connection.execute(self._queries["done"], values)).fetchone()
-            assert done is not None, "the row is held"
+            assert done is not None, "the row is locked"
             if document[0] >= version:
-                # A newer version was ready first, and the searchable version never goes back.
+                # A newer version was ready first. The searchable version never changes to an older one.
                 await self._passages.discard(connection, tenant_id, document_id, version)
                 await connection.execute(self._queries["drop_version"], values)
                 return False
@@ -232,13 +232,13 @@ class IngestionStore:
 
     @shielded
     async def fail(self, claim: Claim, error: ResponsaError) -> None:
-        """End it with an error; all rows of the version are deleted. Raises OwnershipLost."""
+        """End the operation with an error and delete all rows of the version. Raises OwnershipLost."""
         if not await self._end(claim.tenant_id, claim.operation_id, error, claim.epoch):
             raise OwnershipLost
 
     @shielded
     async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """Like `fail`, for an operation without a known claim; does nothing if it has ended."""
+        """Like `fail`, for an operation whose claim is not known. Does nothing if the operation has ended."""
         await self._end(tenant_id, operation_id, error, None)
 
     async def _end(self, tenant_id: str, operation_id: UUID, error: ResponsaError, epoch: int | None) -> bool:
@@ -256,7 +256,7 @@ class IngestionStore:
 
 
 async def find(queries: Queries, connection: Connection, tenant_id: str, operation_id: UUID) -> Operation:
-    """Read one in the caller's transaction. Raises NotFound."""
+    """Read an operation in the caller's transaction. Raises NotFound."""
     row = await one_row(connection, queries["get"], {"tenant": tenant_id, "id": operation_id})
     if row is None:
         raise NotFound.of("operation", names.operation(operation_id))
@@ -272,9 +272,9 @@ async def _end(
     *,
     epoch: int | None,
 ) -> bool:
-    """End an operation with an error and remove all rows of its version; return whether it was still open.
+    """End an operation with an error and remove all rows of its version. Returns whether the operation was still open.
 
-    epoch: the operation must still have it; None takes the operation from its worker.
+    epoch: the epoch that the operation must have. With None any epoch will do, so that the operation is taken from its worker.
     """
     values: dict[str, object] = {
         "tenant": operation.tenant_id,
@@ -332,7 +332,7 @@ def _error_columns(error: ResponsaError) -> dict[str, object]:
 
 
 def error_from_row(row: Mapping[str, Any]) -> ResponsaError | None:
-    """The error from the columns error_reason, error_message and error_metadata; None if they hold no error."""
+    """The error in the columns error_reason, error_message and error_metadata; None if the row holds no error."""
     if row["error_reason"] is None:
         return None
     reason = Reason(row["error_reason"])

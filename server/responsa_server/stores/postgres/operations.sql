@@ -20,7 +20,7 @@ WHERE tenant_id = %(tenant)s AND (%(user)s::uuid IS NULL OR user_id = %(user)s) 
 DELETE FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage = 'done' RETURNING true;
 
 -- name: forget
--- Every new operation deletes a few that ended long ago, so that the table does not grow for ever.
+-- Every new operation deletes a few operations that ended long ago, so that the table does not grow for ever.
 DELETE FROM responsa.operation AS o
 USING (
     SELECT id FROM responsa.operation
@@ -30,12 +30,12 @@ USING (
 WHERE o.tenant_id = %(tenant)s AND o.id = old.id;
 
 -- name: lock_document
--- Locked before the operation's row, as in every writer.
+-- Every writer locks the document before the operation's row.
 SELECT d.version, d.newest_version, d.collection_id FROM responsa.document AS d
 WHERE d.tenant_id = %(tenant)s AND d.id = %(document)s FOR UPDATE;
 
 -- name: end
--- Ends it and takes it from its worker.
+-- Ends the operation and takes it from its worker.
 UPDATE responsa.operation SET epoch = epoch + 1, stage = 'done', update_time = clock_timestamp(),
     error_reason = %(error_reason)s, error_message = %(error_message)s, error_metadata = %(error_metadata)s
 WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done' AND (%(epoch)s::bigint IS NULL OR epoch = %(epoch)s)
@@ -63,8 +63,8 @@ JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collecti
 WHERE v.tenant_id = %(tenant)s AND v.document_id = %(document)s AND v.version = %(version)s;
 
 -- name: hold
--- The fence: while this transaction lasts, the claim is valid; a call that ends the operation waits, and then deletes what this transaction
--- wrote.
+-- This lock is the fence. While this transaction lasts, the claim is valid. A call that ends the operation waits for the lock, and then
+-- deletes what this transaction wrote.
 SELECT true FROM responsa.operation
 WHERE tenant_id = %(tenant)s AND id = %(id)s AND epoch = %(epoch)s AND stage <> 'done' FOR UPDATE;
 
@@ -91,7 +91,7 @@ UPDATE responsa.document_version SET state = 'ready', passage_count = %(passages
 WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s;
 
 -- name: document_published
--- state belongs to the newest version: another one may be in progress already, or have failed.
+-- The column state describes the newest version: a newer version than this one may be in progress already, or may have failed.
 UPDATE responsa.document AS d SET version = v.version, title = v.title, uri = v.uri, media_type = v.media_type, size_bytes = v.size_bytes,
     sha256 = v.sha256, passage_count = v.passage_count, revision = d.revision + 1, update_time = clock_timestamp(),
     state = CASE WHEN d.newest_version = v.version THEN 'ready' ELSE d.state END,

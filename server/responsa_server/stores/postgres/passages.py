@@ -1,4 +1,4 @@
-"""Passages in PostgreSQL: rows that the stores write in their own transactions, and the index of their words.
+"""Passages in PostgreSQL: the rows, which the stores write in their own transactions, and the index of the passages' words.
 
 The writing methods of `PassageTable` take the connection of a transaction (role app, tenant set), so that
 passages become visible together with the other rows of that transaction. Methods that process a whole
@@ -37,18 +37,18 @@ from responsa_server.stores.postgres.database import (
 from responsa_server.stores.postgres.vectors import HalfVector, vector_cursor
 
 _HASHES_A_QUERY: Final = 1000
-# How many unused vectors are removed from the cache at once, in addition to the number added: the cache
-# shrinks to the vectors in use, and no call waits for it.
+# A call that adds vectors to the cache removes as many unused vectors and this number more. So the cache shrinks to the
+# vectors in use, and no call takes long.
 _REMOVED_AT_ONCE: Final = 256
-# A large document's passages are published or deleted in one statement, which may take longer than a call's
-# time limit.
+# One statement publishes or deletes all passages of a document. For a large document it may take longer than the usual
+# time limit of a statement.
 _BULK_TIMEOUT: Final = "10min"
 
 
 class PassageTable:
-    """Passages, their statistics and the cache of vectors, as one tenant's transaction writes them.
+    """Writes passages, their statistics and the cache of vectors in a transaction of one tenant.
 
-    vectors: whether the passages' vectors are stored here, too; False if another index has them.
+    vectors: whether the vectors of passages are stored here too; False if a `VectorStore` holds them.
     """
 
     def __init__(self, *, vectors: bool = True) -> None:
@@ -56,9 +56,9 @@ class PassageTable:
         self._queries = Queries("passages.sql", "vectors.sql")
 
     async def write(self, connection: Connection, tenant_id: str, passages: Sequence[NewPassage]) -> None:
-        """Store passages of a version that is not live. A second attempt calls `discard` first.
+        """Store passages of a version that is not live. A later attempt must call `discard` first.
 
-        Raises psycopg.errors.UniqueViolation when the version has a passage of the same ordinal.
+        Raises psycopg.errors.UniqueViolation if the version already has a passage with the same ordinal.
         """
         rows = [
             {
@@ -111,9 +111,9 @@ class PassageTable:
     async def publish(
         self, connection: Connection, tenant_id: str, collection_id: str, document_id: UUID, version: int
     ) -> None:
-        """Make a version's passages the live ones of its document; older passages lose their vectors and stay for citations.
+        """Make the passages of a version the live passages of its document. Older passages lose their vectors but stay, because answers may cite them.
 
-        Repeatable. The caller ensures that versions are published in order.
+        Idempotent. The caller ensures that versions are published in order.
         """
         await self._take_time(connection)
         values = self._document(tenant_id, collection_id, document_id) | {"version": version}
@@ -125,7 +125,7 @@ class PassageTable:
     async def retire(
         self, connection: Connection, tenant_id: str, document_id: UUID, version: int, keep: Sequence[UUID]
     ) -> None:
-        """Delete passages of versions before this one, except cited ones."""
+        """Delete the passages of versions before this one, except the passages in `keep`, which answers cite."""
         await self._take_time(connection)
         values = {"tenant": tenant_id, "document": document_id, "version": version, "keep": list(keep)}
         await connection.execute(self._queries["delete_retired_passages"], values)
@@ -133,7 +133,7 @@ class PassageTable:
     async def delete(
         self, connection: Connection, tenant_id: str, collection_id: str, document_id: UUID
     ) -> None:
-        """Remove all passages and vectors of a document, in all versions."""
+        """Remove the passages and vectors of all versions of a document."""
         await self._take_time(connection)
         values = self._document(tenant_id, collection_id, document_id)
         for name in ("lock_statistics", "delete_document", "delete_unused_terms"):
@@ -152,7 +152,7 @@ class PassageTable:
             await connection.execute(self._queries[name], values)
 
     async def get(self, connection: Connection, tenant_id: str, ids: Sequence[UUID]) -> Sequence[Passage]:
-        """The passages with these ids, live or not, in the order of the ids; unknown ids are left out."""
+        """The passages with these ids, in the order of the ids, whether they are live or not. Unknown ids are left out."""
         values = {"tenant": tenant_id, "ids": uuid_array(ids)}
         cursor = await connection.execute(self._queries["passages"], values)
         return [one.passage for one in _in_order(await cursor.fetchall(), ids)]
@@ -160,7 +160,7 @@ class PassageTable:
     async def cached_vectors(
         self, connection: Connection, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
-        """Cached vectors of texts with these SHA-256 hashes, rounded to 16 bits as the index stores them."""
+        """The cached vectors of texts with these SHA-256 hashes, rounded to 16 bits as in the index."""
         found: dict[bytes, bytes] = {}
         ordered = sorted(set(hashes))
         for start in range(0, len(ordered), _HASHES_A_QUERY):
@@ -180,12 +180,12 @@ class PassageTable:
     async def cache_vectors(
         self, connection: Connection, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]
     ) -> None:
-        """Store vectors by the SHA-256 of their texts, and remove that number and a few more that were not used for 30 days.
+        """Cache vectors under the SHA-256 of their texts, and remove at least as many vectors that were not used for 30 days, if there are any.
 
         Vectors that are already in the cache stay unchanged.
         """
-        # In one order everywhere, so that two writers of the same texts wait for each other instead of
-        # deadlocking.
+        # Every writer uses the same order, so that two writers of the same texts wait for each other instead of causing a
+        # deadlock.
         hashes = sorted(vectors)
         halves = [np.frombuffer(vectors[digest], "<f4").astype("<f2").tobytes() for digest in hashes]
         values = {"tenant": tenant_id, "model": model, "hashes": hashes, "vectors": halves}
@@ -203,7 +203,7 @@ class PassageTable:
 
 
 class PostgresLexicalIndex:
-    """Implements the port `LexicalIndex`: full text by GIN. search_seconds: how long one statement may take, including the wait for locks."""
+    """Implements the port `LexicalIndex` with a GIN index. search_seconds: the maximum time of one statement, including the wait for locks."""
 
     def __init__(self, database: Database, *, search_seconds: float = SEARCH_SECONDS) -> None:
         self._database = database
@@ -286,5 +286,5 @@ def _listed(collections: Sequence[str] | None) -> list[str] | None:
 
 
 def _quoted(term: str) -> str:
-    """A term as a tsquery with this single lexeme."""
+    """A term as a tsquery with a single lexeme."""
     return "'" + term.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -12,7 +12,7 @@ VALUES (
 DELETE FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND NOT live;
 
 -- name: lock_statistics
--- One writer of a collection's statistics at a time; this statement also creates the row.
+-- Only one transaction at a time writes a collection's statistics. This statement also creates their row.
 INSERT INTO responsa.collection_stat AS s (tenant_id, collection_id) VALUES (%(tenant)s, %(collection)s)
 ON CONFLICT (tenant_id, collection_id) DO UPDATE SET passages = s.passages;
 
@@ -83,19 +83,19 @@ SELECT passage_id FROM responsa.search_lexical(
     %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real, %(limit)s::int);
 
 -- name: candidates
--- Those of the named passages that are live and in the collections, each with the indexes of the terms that it contains, and how often.
+-- The given passages that are live and in the collections. For each passage: the indexes of the terms that it contains, and the number of times that each occurs.
 SELECT p.id, p.language, p.length, coalesce(matched.terms, '{}'), coalesce(matched.counts, '{}')
 FROM responsa.passage AS p
 CROSS JOIN LATERAL (
     SELECT array_agg(array_position(%(terms)s::text[], u.lexeme) - 1) AS terms, array_agg(cardinality(u.positions)) AS counts
     FROM unnest(p.terms) AS u
-    -- A term has no positions if all of them are beyond the last one that a tsvector keeps.
+    -- A term has no positions if it occurs only after the last position that a tsvector can hold.
     WHERE u.lexeme = ANY (%(terms)s::text[]) AND u.positions IS NOT NULL
 ) AS matched
 WHERE p.tenant_id = %(tenant)s
     AND p.live
     AND (%(collections)s::text[] IS NULL OR p.collection_id = ANY (%(collections)s))
-    -- As a subquery, so that the planner does not process each of these hundred ids.
+    -- The ids are in a subquery, so that the planner does not process each of about a hundred ids.
     AND p.id = ANY (ARRAY(SELECT unnest(%(ids)s::uuid[])));
 
 -- name: passages
@@ -108,8 +108,8 @@ SELECT text_sha256, vector FROM responsa.embedding_cache
 WHERE tenant_id = %(tenant)s AND model = %(model)s AND text_sha256 = ANY (%(hashes)s);
 
 -- name: touch_vectors
--- Marks vectors as used, at one write a day, so that pruning keeps them. In one order, and without waiting: another session that has a row
--- locked touches or deletes it.
+-- Marks vectors as used, so that pruning keeps them. A vector is written at most once a day. Rows are locked in a fixed order. Rows that another
+-- session has locked are skipped, because that session marks or deletes them.
 WITH old AS (
     SELECT text_sha256 FROM responsa.embedding_cache
     WHERE tenant_id = %(tenant)s AND model = %(model)s AND text_sha256 = ANY (%(hashes)s) AND use_time < now() - interval '1 day'
@@ -124,7 +124,7 @@ SELECT %(tenant)s, %(model)s, u.text_sha256, u.vector FROM unnest(%(hashes)s::by
 ON CONFLICT (tenant_id, model, text_sha256) DO NOTHING;
 
 -- name: prune_cache
--- Removes a few unused vectors, oldest first, for every few that are added, so that the table does not grow for ever.
+-- Removes some unused vectors, oldest first, whenever vectors are added, so that the table does not grow for ever.
 DELETE FROM responsa.embedding_cache AS c
 USING (
     SELECT model, text_sha256 FROM responsa.embedding_cache

@@ -1,5 +1,6 @@
-"""Request ids of creating calls (AIP-155): the same id and body return the result of the first call, another body is an error. And etags (AIP-154).
+"""Request ids of creating calls (AIP-155), and etags (AIP-154).
 
+A call with the same request id and body returns the result of the first call. The same id with another body is an error.
 Turns and conversations store their request ids themselves. An id is stored for at least 30 days.
 """
 
@@ -21,7 +22,7 @@ _FILE: Final = "requests.sql"
 
 
 class Maker(Protocol):
-    """The owner of a new resource: a principal, or the names of a user and its tenant."""
+    """The owner of a new resource: a principal, or any other object with the ids of a tenant and a user."""
 
     @property
     def tenant_id(self) -> str:
@@ -30,21 +31,21 @@ class Maker(Protocol):
 
     @property
     def user_id(self) -> UUID:
-        """The user, of that tenant."""
+        """The user's id, in that tenant."""
         ...
 
 
 def request_id_reused(request_id: UUID | None, resource_name: str, difference: str) -> AlreadyExists:
-    """The error for a request_id that made a resource from another body. difference: the first field that differs."""
+    """The error for a request_id that has already created a resource from another body. difference: the first field that differs."""
     return AlreadyExists(
         Reason.REQUEST_ID_REUSED,
-        f"The request_id {request_id} was used before for a call that differs in {difference}; use a new one.",
+        f"The request_id {request_id} was already used for a call with a different {difference}; use a new request_id.",
         {"request_id": str(request_id), "resource_name": resource_name, "difference": difference},
     )
 
 
 def already_exists(resource_type: str, name: str) -> AlreadyExists:
-    """The error for an id that is taken."""
+    """The error for a resource id that is taken."""
     return AlreadyExists(
         Reason.RESOURCE_ALREADY_EXISTS,
         f"{name} already exists; use it, or choose another id.",
@@ -59,7 +60,7 @@ def check_etag(etag: str, current: str, name: str) -> None:
 
 
 class CreationRequests:
-    """The request ids of creating calls; used within the transaction that creates."""
+    """The request ids of creating calls. Its methods run in the transaction that creates the resource."""
 
     def __init__(self) -> None:
         self._queries = Queries(_FILE)
@@ -72,10 +73,11 @@ class CreationRequests:
         kind: str,
         body: Mapping[str, str],
     ) -> str | None:
-        """Claim the id for this call: None to continue (then `record`), or the name of the resource that an earlier call created.
+        """Claim the request id for this call. Returns the name of the resource that an earlier call created. Returns None if there was no earlier
+        call; then create the resource and call `record`.
 
         body: the request in normalised form, with hashes in place of contents. Raises AlreadyExists
-        REQUEST_ID_REUSED for another body or kind.
+        (REQUEST_ID_REUSED) if the earlier call had another body or kind.
         """
         if request_id is None:
             return None
@@ -89,7 +91,7 @@ class CreationRequests:
             await connection.execute(self._queries["forget"], values)
             return None
         row = await (await connection.execute(self._queries["find"], values)).fetchone()
-        if row is None:  # deleted in between: treated as never used
+        if row is None:  # the row was deleted in the meantime, so treat the id as unused
             return None
         earlier_kind, earlier_body, earlier_digest, resource_name = row
         if bytes(earlier_digest) != digest:

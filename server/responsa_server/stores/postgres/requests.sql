@@ -1,7 +1,7 @@
--- Request ids of creating calls (AIP-155), role responsa_app with the tenant set.
+-- Request ids of creating calls (AIP-155) of one tenant (role responsa_app, tenant set).
 
 -- name: claim
--- Waits for a transaction that is using the same id: afterwards either its row exists, or this call has the id.
+-- Waits for any transaction that is using the same id. After that, either that transaction's row exists, or this call has the id.
 INSERT INTO responsa.creation_request (tenant_id, user_id, request_id, kind, body, body_hash)
 VALUES (%(tenant)s, %(user)s, %(request)s, %(kind)s, %(body)s, %(hash)s)
 ON CONFLICT (tenant_id, user_id, request_id) DO NOTHING
@@ -16,7 +16,7 @@ UPDATE responsa.creation_request SET resource_name = %(resource)s
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND request_id = %(request)s;
 
 -- name: forget
--- Every new id deletes a few of the oldest, so that the table does not grow for ever.
+-- Every new id deletes a few of the oldest ids, so that the table does not grow for ever.
 DELETE FROM responsa.creation_request AS r
 USING (
     SELECT tenant_id, user_id, request_id FROM responsa.creation_request

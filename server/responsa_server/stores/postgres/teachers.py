@@ -33,7 +33,7 @@ _LIST: Final[SqlList[Teacher]] = SqlList(
 
 
 class PostgresTeachers:
-    """Teachers of all tenants, one tenant a call; implements the port `Teachers`. new_id: makes the ids that callers do not choose."""
+    """Implements the port `Teachers` for all tenants. Each call is for one tenant. new_id: a function that makes the ids that callers do not choose."""
 
     def __init__(self, database: Database, new_id: Callable[[], UUID]) -> None:
         self._database = database
@@ -43,8 +43,8 @@ class PostgresTeachers:
 
     @shielded
     async def create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
-        """See `Teachers.create`. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED."""
-        # "" if the caller left the choice to the server, so that a repetition compares as equal.
+        """See `Teachers.create`. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED)."""
+        # The body has "" if the server chooses the id, so that a repeated call has an equal body.
         body = {
             "teacher_id": str(teacher.id or ""),
             "display_name": teacher.display_name,
@@ -97,7 +97,7 @@ class PostgresTeachers:
                 "parameters": None if change.parameters is None else Jsonb(dict(change.parameters)),
             }
             row = await one_row(connection, self._queries["update"], values)
-            if row is None:  # its row is locked, so it cannot be deleted
+            if row is None:  # impossible: the row is locked, so it cannot be deleted
                 raise unavailable()
             return _teacher(row)
 

@@ -1,5 +1,5 @@
-"""How workers hold, write and end turns: claims, rows, checkpoints and tool calls over all tenants, fenced by
-their epochs; and cancels from outside.
+"""The statements with which workers claim, write and end turns: claims, rows, checkpoints and tool calls of all tenants, fenced by
+the turns' epochs. Also the cancelling of turns from outside their workers.
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ from responsa_server.stores.postgres.database import (
 )
 
 USAGE: Final = ("embedding_tokens", "input_tokens", "output_tokens", "cost_micros", "unpriced_tokens")
-"""The counters of a usage; the columns have the names of its fields."""
+"""The counters of a usage. The columns have the same names as the fields of `Usage`."""
 
 
 class NamedQueries(Protocol):
-    """Queries by name."""
+    """Maps the names of queries to their SQL."""
 
     def __getitem__(self, name: str, /) -> LiteralString: ...
 
 
-# Turns in one transaction. Joins with this few rows are cheap under every plan.
+# The maximum number of turns in one transaction. With no more rows than this, joins are cheap under every plan.
 _MOST_TURNS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """A turn's last write."""
+    """The last write of a turn."""
 
     claim: Claim
     rows: Sequence[LogRow]
@@ -72,7 +72,7 @@ class _End:
 
 
 class TurnLog:
-    """The worker methods of a `TurnStore`: `claim`, `release`, `append`, `renew`, `follows`, `finish` and `book`; and its cancels."""
+    """The methods of a `TurnStore` for workers (`claim`, `release`, `append`, `renew`, `follows`, `finish` and `book`), and those that cancel turns."""
 
     FILE: Final = "turn_log.sql"
 
@@ -81,8 +81,8 @@ class TurnLog:
         self._codec = codec
         self._queries = queries
         self._finishing: Gathered[str, _End, bool | None] = Gathered(self._finish_together, _MOST_TURNS)
-        # Claims whose commit was not confirmed, by owner: the next claim checks whether this process has
-        # them.
+        # By owner, the claims whose commit was not confirmed. The owner's next call of `claim` checks whether they were
+        # committed.
         self._unsure: dict[UUID, Sequence[ClaimedTurn]] = {}
 
     @shielded
@@ -121,14 +121,14 @@ class TurnLog:
     async def _again(
         self, connection: Connection, unsure: Sequence[ClaimedTurn], parameters: Mapping[str, object]
     ) -> set[UUID]:
-        """The turns that still belong to this worker."""
+        """Those of the uncertain turns that belong to this worker."""
         claims = [one.claim for one in unsure]
         rows = await self._all(connection, "claim_again", {**parameters, **held(claims)})
         return {row["id"] for row in rows}
 
     async def _promote_orphans(self) -> None:
         async with self._database.log_statements() as connection:
-            # Another question took the place meanwhile, and promotes the next one at its end.
+            # If another question has begun in the conversation in the meantime, its end promotes the next turn.
             with contextlib.suppress(errors.UniqueViolation):
                 await connection.execute(self._queries["promote_orphans"])
 
@@ -208,7 +208,7 @@ class TurnLog:
         if any(one.tools for one in batch):
             parts.append("append_tools")
             parameters |= _tools(batch)
-        # One statement and one transaction: the other rows are written if and only if the turn's rows are.
+        # All parts are one statement in one transaction, so that either all rows of a turn are written or none.
         statement = ",\n".join(self._queries[part] for part in parts)
         cursor = connection.cursor(binary=True)
         await cursor.execute(f"WITH {statement}\nSELECT id FROM fenced", parameters)
@@ -222,7 +222,7 @@ class TurnLog:
 
     @shielded
     async def renew(self, claims: Sequence[Claim]) -> Sequence[UUID]:
-        """See `TurnStore.renew`. If another session has locked its row, a lease keeps its end."""
+        """See `TurnStore.renew`. If another session has locked a turn's row, the turn's lease is not extended."""
         if not claims:
             return []
         parameters = {**held(claims), "leases": [one.lease_seconds for one in claims]}
@@ -239,7 +239,7 @@ class TurnLog:
     async def _positions(
         self, connection: Connection, claims: Sequence[Claim]
     ) -> Mapping[UUID, Mapping[str, Any]]:
-        """The positions of turns, by id, without deleted ones."""
+        """The positions of turns by id. Deleted turns are left out."""
         cursor = connection.cursor(binary=True, row_factory=dict_row)
         await cursor.execute(self._queries["positions"], {"turns": [one.turn_id for one in claims]})
         return {row["id"]: row for row in await cursor.fetchall()}
@@ -252,7 +252,7 @@ class TurnLog:
         return await self._finish_alone(end) if promoted is None else promoted
 
     async def _finish_together(self, tenant_id: str, ends: Sequence[_End]) -> Sequence[bool | None]:
-        """Whether each has promoted a queued turn; None for a turn that was skipped."""
+        """For each end, whether it has promoted a queued turn; None if the turn was skipped."""
         parameters = _ends(tenant_id, ends)
         finished, promoted = await self._database.together(
             tenant_id,
@@ -295,7 +295,7 @@ class TurnLog:
                 ended = await self._end(connection, locked, end)
                 await self._row(connection, "promote_after", {**parameters, "turns": [turn_id]})
             row = await self._row(connection, "get_turn", parameters)
-        if row is None:  # deleted meanwhile
+        if row is None:  # the turn was deleted in the meantime
             raise NotFound.of("turn", names.turn(turn_id))
         return CancelledTurn(turn_of(row, self._codec), ended)
 
@@ -352,7 +352,7 @@ def caller(who: Principal) -> dict[str, object]:
 
 
 def log_rows(rows: Sequence[LogRow]) -> dict[str, object]:
-    """A log's rows as columns."""
+    """The rows of a log as columns."""
     return {
         "seqs": [row.first_seq for row in rows],
         "last_seqs": [row.last_seq for row in rows],
@@ -367,12 +367,12 @@ def held(claims: Sequence[Claim]) -> dict[str, object]:
 
 
 def usage_of(row: Mapping[str, Any]) -> Usage:
-    """The columns of a usage."""
+    """The usage that a row's columns hold."""
     return Usage(**{name: row[name] for name in USAGE})
 
 
 def usage_columns(usage: Usage) -> dict[str, object]:
-    """A usage as parameters."""
+    """The columns of one usage, as parameters."""
     return {name: getattr(usage, name) for name in USAGE}
 
 
@@ -382,7 +382,7 @@ def usage_lists(usages: Sequence[Usage]) -> dict[str, object]:
 
 
 def turn_of(row: Mapping[str, Any], codec: FrameCodec) -> Turn:
-    """A turn's row with its usage summed up."""
+    """The turn in a row that holds its total usage."""
     return Turn(
         id=row["id"],
         tenant_id=row["tenant_id"],
@@ -406,14 +406,14 @@ def _lost(position: Mapping[str, Any] | None, claim: Claim) -> bool:
 
 
 def _gone(position: Mapping[str, Any] | None, claim: Claim) -> bool:
-    """Lost, or released: any worker may claim it."""
+    """Whether the claim is lost, or was released so that any worker may claim the turn."""
     return position is None or position["released"] or _lost(position, claim)
 
 
 def _outcome(position: Mapping[str, Any] | None, append: Append) -> TurnLost | Unavailable | None:
-    """Determine why an append found no row; None if an earlier try of the same append was committed after all.
+    """Determine why an append found no row. Returns None if an earlier try of the same append was committed after all.
 
-    Only the holder of the epoch writes under it, one write after the other, so the last seq is sufficient.
+    The last seq is enough to decide this, because only the holder of the epoch writes under it, one write after the other.
     """
     turn = names.turn(append.claim.turn_id)
     if position is None or _lost(position, append.claim):
@@ -422,7 +422,7 @@ def _outcome(position: Mapping[str, Any] | None, append: Append) -> TurnLost | U
         return None
     if position["released"] or (append.rows and position["last_seq"] != append.rows[0].first_seq - 1):
         return TurnLost(turn)
-    # Another session had locked the row: another try shows whether it claimed the turn.
+    # Another session had locked the row. Another try will show whether that session has claimed the turn.
     return unavailable()
 
 
@@ -451,8 +451,8 @@ def _checkpoints(batch: Sequence[Append]) -> dict[str, object]:
 
 
 def _tools(batch: Sequence[Append]) -> dict[str, object]:
-    """Intents, each with its outcome if that is in the same append: a statement cannot change a row that it
-    inserts. Outcomes of earlier intents are separate.
+    """Tool calls as columns. A call and its outcome in the same append make one row, because a statement cannot change a
+    row that it inserts. The outcomes of earlier calls are separate columns.
     """
     called: list[tuple[UUID, ToolCalled, ToolReturned | None]] = []
     returned: list[tuple[UUID, ToolReturned]] = []
@@ -478,7 +478,7 @@ def _tools(batch: Sequence[Append]) -> dict[str, object]:
 
 
 def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
-    """Ends as columns."""
+    """The ends of turns as columns."""
     through = list(accumulate(len(one.rows) for one in ends))
     conclusions = [one.conclusion for one in ends]
     return {
@@ -509,9 +509,10 @@ def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
 
 
 def _finished_before(position: Mapping[str, Any] | None, claim: Claim, rows: Sequence[LogRow]) -> bool:
-    """Determine why a finish found no row. Returns whether a turn was promoted, if an earlier try of the same finish was committed after all.
+    """Determine why a finish found no row. If an earlier try of the same finish was committed after all, returns whether it promoted a turn.
+    Otherwise raises TurnLost or Unavailable.
 
-    Only the holder of the epoch writes under it, one write after the other, so the last seq is sufficient.
+    The last seq is enough to decide this, because only the holder of the epoch writes under it, one write after the other.
     """
     if position is None or position["epoch"] != claim.epoch:
         raise TurnLost(names.turn(claim.turn_id))
@@ -520,7 +521,7 @@ def _finished_before(position: Mapping[str, Any] | None, claim: Claim, rows: Seq
         return bool(position["promoted"])
     if terminal or position["last_seq"] != rows[0].first_seq - 1:
         raise TurnLost(names.turn(claim.turn_id))
-    # The conflicting row was rolled back meanwhile, so another try will succeed.
+    # The conflicting row was rolled back in the meantime, so another try will succeed.
     raise unavailable()
 
 

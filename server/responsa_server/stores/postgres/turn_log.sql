@@ -1,11 +1,11 @@
--- The worker's statements on turns, as responsa_log over all tenants: first claims and releases, then the writes during a claim. `id = ANY`
--- and `state || ''` keep the planner on the primary key: with an index over open turns, or a scan of all turns while they are few, the cost
--- of a cached plan would grow with the table and not with the request. Rows that another session has locked are skipped, never waited for:
--- a turn that is being cancelled delays no other, and no two batches can wait for each other.
+-- The worker's statements on turns, as responsa_log over all tenants. First come claims and releases, then the writes during a claim.
+-- `id = ANY` and `state || ''` make the planner use the primary key. If a cached plan used the index over open turns, or scanned all turns
+-- because they were few when it was made, its cost would grow with the table and not with the request. Rows that another session has locked
+-- are skipped. So a turn that is being cancelled does not delay other turns, and two batches never wait for each other.
 
 -- name: promote_orphans (log)
--- Each end of a turn promotes the next one; this statement finds turns that were missed. Another question may take the place meanwhile
--- (unique_violation): then that one promotes at its end.
+-- The end of each turn promotes the next turn. This statement promotes queued turns that were missed. If another question begins in the
+-- conversation at the same time, this statement fails (unique_violation), and the end of that question's turn promotes the queued turn.
 UPDATE responsa.turn SET state = 'pending'
 WHERE id IN (
     SELECT DISTINCT ON (q.conversation_id) q.id FROM responsa.turn AS q
@@ -15,8 +15,8 @@ WHERE id IN (
     AND state || '' = 'queued';
 
 -- name: claim_turns (log)
--- Ordered by a time that is not the first column of an index: if it were ordered by id, the planner might scan all turns to find the few
--- open ones. A worker does not claim its own turns (here): it renews their leases as soon as it reaches the database again.
+-- The order is by a time that is not the first column of an index. If it were by id, the planner might scan all turns to find the few
+-- open ones. A worker does not claim the turns that it runs itself (here): it renews their leases as soon as it reaches the database again.
 WITH free AS MATERIALIZED (
     SELECT id, state, lease_until FROM responsa.turn
     WHERE state IN ('pending', 'running') AND (state = 'pending' OR lease_until < now()) AND agent_version = ANY (%(versions)s::text[])
@@ -38,15 +38,15 @@ SELECT id, tenant_id, user_id, role, conversation_id, request, agent_version, ep
 FROM claimed AS c ORDER BY create_time, id;
 
 -- name: claim_again (log)
--- For a claim whose commit was not confirmed: the turns that it did claim, unless another worker has claimed them since.
+-- For a claim whose commit was not confirmed. Finds the turns that were claimed after all, unless another worker has claimed them since.
 UPDATE responsa.turn AS t SET lease_until = now() + %(lease)s::interval
 FROM unnest(%(turns)s::uuid[], %(epochs)s::bigint[]) AS c (id, epoch)
 WHERE t.id = c.id AND t.epoch = c.epoch AND t.owner = %(owner)s::uuid AND t.state || '' = 'running'
 RETURNING t.id;
 
 -- name: checkpoints (log)
--- A separate statement after the claim, like `tools`: both must see everything that the last worker committed before the claim locked its
--- row.
+-- This and `tools` are separate statements after the claim, because they must see everything that the last worker committed before the
+-- claim locked the turn's row.
 SELECT turn_id, last_seq, text_bytes, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, state FROM responsa.turn_checkpoint
 WHERE turn_id = ANY (%(turns)s::uuid[]);
 
@@ -54,8 +54,8 @@ WHERE turn_id = ANY (%(turns)s::uuid[]);
 SELECT turn_id, call_id, outcome, content FROM responsa.turn_tool WHERE turn_id = ANY (%(turns)s::uuid[]);
 
 -- name: release_turns (log)
--- A lease that ended before all time marks a release: the next claim does not count it as a loss. In the order of ids, as in all statements
--- that wait for several turns.
+-- A lease_until of '-infinity' marks a release, which the next claim does not count as a loss. Rows are locked in the order of their ids, as
+-- in all statements that wait for several turns.
 WITH held AS MATERIALIZED (
     SELECT t.id FROM unnest(%(turns)s::uuid[], %(epochs)s::bigint[]) AS c (id, epoch) JOIN responsa.turn AS t ON t.id = c.id
     WHERE t.epoch = c.epoch AND t.state || '' = 'running'
@@ -64,7 +64,7 @@ WITH held AS MATERIALIZED (
 UPDATE responsa.turn AS t SET lease_until = '-infinity' FROM held WHERE t.id = held.id;
 
 -- name: follow_turns (log)
--- Records the watched turns that this process follows; deletes those that it no longer follows, and records that were not renewed.
+-- Records the watched turns that this process follows. Deletes the records of turns that it no longer follows, and expired records of any process.
 WITH gone AS (
     DELETE FROM responsa.turn_follower
     WHERE (turn_id, process) IN (
@@ -80,10 +80,10 @@ ORDER BY id
 ON CONFLICT (turn_id, process) DO UPDATE SET until = excluded.until;
 
 -- name: append_fence (log)
--- The parts of an append become one statement; this part is the first. Only the current epoch may write (epoch), and only directly after
--- the last committed event (last_seq), so that a repeated append writes nothing twice; and nothing after a release (lease_until), which a
--- late write must not undo. first is 0 if there are no rows. row_from to row_to are a turn's rows in the arrays of append_rows; saved is
--- its checkpoint's index, 0 for none: no part joins two long lists.
+-- The parts of an append become one statement; this part is the first. An append is accepted on three conditions. It has the turn's current
+-- epoch. Its rows follow directly on last_seq, the last committed event, so that a repeated append writes nothing twice. The turn was not released
+-- (lease_until), because a late write must not undo a release. first is 0 if there are no rows. row_from to row_to are the indexes of the turn's
+-- rows in the arrays of append_rows. saved is the index of its checkpoint, or 0. With these indexes no part must join two long lists.
 fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(leases)b::float8[], %(froms)b::int[],
         %(tos)b::int[], %(saves)b::int[]) AS f (id, epoch, first, last, lease, row_from, row_to, saved)
@@ -119,7 +119,7 @@ saved AS (
 )
 
 -- name: append_tools (log)
--- The ledger: tool calls, with their outcomes if these are already known.
+-- The ledger of tool calls, with their outcomes if these are already known.
 called AS (
     INSERT INTO responsa.turn_tool (turn_id, call_id, tenant_id, epoch, tool, arguments, outcome, content, end_time)
     SELECT fenced.id, c.call, fenced.tenant_id, fenced.epoch, c.tool, c.arguments::json, nullif(c.outcome, ''), c.content,
@@ -149,14 +149,14 @@ WITH held AS MATERIALIZED (
 UPDATE responsa.turn AS t SET lease_until = now() + held.lease * interval '1 s' FROM held WHERE t.id = held.id AND t.id = ANY (%(turns)b::uuid[])
 RETURNING t.id;
 
--- The ends of turns, as responsa_app with the tenant set: by their worker, many of one tenant together, or from outside. First the
--- conversations' rows are locked, then the turns' (turns.sql). `state || ''` and `= ANY` keep the planner on the primary keys, as single
--- values in place of joins do: these plans are cached, and a plan made for a small table would later scan a large one.
+-- The ends of turns, as responsa_app with the tenant set. A worker ends many turns of one tenant together; other calls end single turns. The rows
+-- of the conversations are locked first, then the rows of the turns (turns.sql). `state || ''`, `= ANY` and single values in place of joins make the
+-- planner use the primary keys. These plans are cached, and a plan that was made for a small table would later scan a large one.
 
 -- name: finish_turns
--- A turn whose conversation or row another session has locked is skipped, so that one waiting turn does not delay the others. place is the
--- index of a finish, from 1: a turn may occur under several epochs, of which the fence accepts one. row_from to row_to are its rows in the
--- arrays of rows.
+-- If another session has locked a turn's conversation or row, the turn is skipped, so that it does not delay the others. place is the index of
+-- a finish, from 1. It identifies a finish, because a turn may occur under several epochs; the fence accepts one of them. row_from to row_to
+-- are the indexes of the finish's rows in the arrays of rows.
 WITH fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(states)b::text[], %(terminals)b::bytea[],
         %(embedding_tokens)b::bigint[], %(input_tokens)b::bigint[], %(output_tokens)b::bigint[], %(cost_micros)b::bigint[], %(unpriced_tokens)b::bigint[],
@@ -203,13 +203,13 @@ WITH fence AS MATERIALIZED (
 SELECT place, conversation_id FROM fenced;
 
 -- name: hold_turn
--- Runs before `finish_turns`, for a turn that it has skipped.
+-- Runs before `finish_turns` is tried again for a turn that it has skipped.
 SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s
 FOR NO KEY UPDATE;
 
 -- name: promote_after
--- Runs after turns were ended, in the same transaction (now() identifies the turns that it ended): promotes the next turn of each
--- conversation. A separate statement, because it must see a question that queued until the conversation was locked.
+-- Promotes the next turn of each conversation. Runs after turns were ended, in the same transaction, so that now() identifies the turns that
+-- the transaction ended. It is a separate statement, because it must see questions that queued before the conversation was locked.
 UPDATE responsa.turn SET state = 'pending'
 WHERE tenant_id = %(tenant)s AND id IN (
     SELECT n.id FROM responsa.turn AS f, LATERAL (
@@ -221,13 +221,13 @@ WHERE tenant_id = %(tenant)s AND id IN (
 RETURNING conversation_id;
 
 -- name: position
--- The position of a turn whose finish found no row; promoted: a turn of its conversation waits for a worker.
+-- The position of a turn whose finish found no row. promoted says whether a turn of the same conversation waits for a worker.
 SELECT t.epoch, t.last_seq, t.state,
     EXISTS (SELECT FROM responsa.turn AS p WHERE p.tenant_id = %(tenant)s AND p.conversation_id = t.conversation_id AND p.state = 'pending') AS promoted
 FROM responsa.turn AS t WHERE t.tenant_id = %(tenant)s AND t.id = %(turn)s;
 
 -- name: hold_conversation
--- Runs before a turn is ended; needs only its id.
+-- Runs before a turn is ended. It needs only the turn's id.
 SELECT id FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND id = (SELECT conversation_id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s)
 FOR NO KEY UPDATE;
@@ -241,8 +241,8 @@ SELECT id, tenant_id, state, last_seq, attempt FROM responsa.turn WHERE tenant_i
 FOR NO KEY UPDATE;
 
 -- name: hold_watched
--- Like `hold_conversation`, for a turn that may have to be ended: a stream that was refused, because the turn belongs to another user, has
--- ended like any other.
+-- Like `hold_conversation`, but only for an open watched turn of the caller. A stream that was refused, because the turn belongs to another
+-- user, also ends, and its end must not affect the turn.
 SELECT id FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND id = (
     SELECT conversation_id FROM responsa.turn
@@ -257,8 +257,8 @@ WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s) IS TRUE AND t.id = %(t
 FOR NO KEY UPDATE OF t;
 
 -- name: end_turn
--- By a process that does not run it: the next epoch stops the worker. The cost up to its last checkpoint; the previous worker records the
--- cost after it.
+-- Ends a turn from a process that does not run it. The new epoch stops the worker. The turn gets the cost up to its last checkpoint; the
+-- stopped worker records the cost after that checkpoint.
 WITH kept AS (
     SELECT embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens FROM responsa.turn_checkpoint
     WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s

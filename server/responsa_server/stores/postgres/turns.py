@@ -1,5 +1,5 @@
-"""Turns in PostgreSQL: the `TurnStore`. Questions become turns, turns are read and listed, and their logs are
-pruned; turn_log.py has the methods of workers.
+"""The `TurnStore` in PostgreSQL. This module accepts questions as turns, reads and lists turns, and prunes their
+logs. turn_log.py has the methods for workers.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import request_id_reused
 from responsa_server.stores.postgres.turn_log import NamedQueries, TurnLog, caller, turn_of
 
-# How often an accept tries again when the conflicting row was gone before the accept could read it.
+# The number of tries of an accept whose conflicting row is gone before the accept can read it.
 _LOOKS: Final = 8
 _LIST: Final[SqlList[Turn]] = SqlList(
     TURNS, {"conversation": "conversation_id", "state": "state", "create_time": "create_time"}
 )
 
-# The number of tool calls or checkpoints that one statement deletes, so that it stays short.
+# The maximum number of tool calls or checkpoints that one statement deletes, so that the statement stays short.
 _MOST_PRUNED: Final = 5000
 
 
@@ -54,7 +54,7 @@ def turn_queries() -> Queries:
 
 
 class PostgresTurnStore(TurnLog):
-    """A `TurnStore`. codec: reads and writes the questions that rows keep. queries: replaces `turn_queries()`, all of them."""
+    """A `TurnStore`. codec: decodes and encodes the questions that rows store. queries: the queries to use instead of `turn_queries()`."""
 
     def __init__(self, database: Database, codec: FrameCodec, *, queries: NamedQueries | None = None) -> None:
         super().__init__(database, codec, queries or turn_queries())
@@ -63,7 +63,7 @@ class PostgresTurnStore(TurnLog):
     async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
         """See `TurnStore.accept`."""
         parameters = self._parameters(who, new)
-        # Usually there is no conflict: one statement, one round trip.
+        # Usually there is no conflict, and one statement with one round trip is enough.
         [written] = await self._database.together(who.tenant_id, [(self._queries["accept_turn"], parameters)])
         if written:
             return Accepted(new.id, new.conversation_id, attached=False, state=_state(new))
@@ -73,12 +73,14 @@ class PostgresTurnStore(TurnLog):
     async def _accept_after_a_look(
         self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
     ) -> Accepted:
-        """A conflict: an earlier try of this very call, the request_id's turn, a missing collection, the conversation's turns, or too many waiting turns."""
+        """Accept a question that conflicts with something: an earlier try of the same call, a turn with the same request_id, a missing collection, other
+        turns of the conversation, or too many waiting turns.
+        """
         queues = new.question.conversation_id is not None and new.question.on_busy is not OnBusy.REJECT
         ended: list[EndedTurn] = []
         for _ in range(_LOOKS):
-            # Locked before anything is read: other calls that end a turn of this conversation, or queue
-            # behind one, wait.
+            # Lock the conversation before anything is read, so that other calls that end or queue a turn of this
+            # conversation wait.
             place = await self._row(connection, "lock_place" if queues else "find_place", parameters)
             found = await self._row(connection, "find_accepted", parameters)
             if found is not None:
@@ -100,7 +102,7 @@ class PostgresTurnStore(TurnLog):
     async def _make_room(
         self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
     ) -> tuple[TurnState, list[EndedTurn]]:
-        """The question's choice for a busy conversation: the state in which its turn begins, and the turns ended for it."""
+        """Apply the question's on_busy if the conversation is busy. Returns the state in which the question's turn begins, and the turns that were ended for it."""
         cursor = await connection.execute(self._queries["open_turns"], parameters)
         present = await cursor.fetchall()
         if not present:
@@ -130,7 +132,7 @@ class PostgresTurnStore(TurnLog):
         if row is not None and row["overloaded"]:
             raise Exhausted(
                 Reason.OVERLOADED,
-                f"{limit} questions wait for a worker at the moment, which is all the server takes on; try again soon.",
+                f"{limit} questions already wait for a worker, and the server accepts no more at the moment; try again soon.",
                 {"limit": str(limit)},
                 retry_after=1.0,
             )
@@ -165,12 +167,12 @@ class PostgresTurnStore(TurnLog):
     def _attach(
         self, row: Mapping[str, Any], question: Question, request_id: UUID | None, own: UUID | None
     ) -> Accepted:
-        """The turn that was found, if it has the same question. own: the id under which this call tried to write it."""
+        """Attach to the turn that was found, if it has the same question. own: the id with which this call tried to write its turn."""
         difference = _difference(self._codec.decode_question(row["request"]), question)
         if difference is not None:
             raise request_id_reused(request_id, names.turn(row["id"]), difference)
-        # If an earlier try of this call has written the turn and a worker has claimed it since, that worker
-        # runs it.
+        # An epoch above 1 means that an earlier try of this call wrote the turn and a worker has claimed the turn since.
+        # That worker runs the turn, so this call attaches to it.
         attached = row["id"] != own or row["epoch"] > 1
         return Accepted(row["id"], row["conversation_id"], attached, TurnState(row["state"]))
 
@@ -238,11 +240,11 @@ class PostgresTurnStore(TurnLog):
 
     @shielded
     async def prune(self, days: int) -> int:
-        """See `TurnStore.prune`. A log partition that is in use is left for the next call."""
+        """See `TurnStore.prune`. A partition of the log that is in use is left for the next call."""
         dropped = 0
         try:
-            # Each in its own transaction, so that the log is locked only for the time of one partition. First
-            # the partitions that an earlier call has detached but not dropped.
+            # Each partition is dropped in its own transaction, so that the log is locked only briefly. Partitions that an
+            # earlier call has detached but not dropped come first.
             dropped += int(await self._value("drop_partitions", {}) or 0)
             while await self._value("detach_partition", {"days": days}) is not None:
                 dropped += int(await self._value("drop_partitions", {}) or 0)
@@ -285,7 +287,7 @@ class PostgresTurnStore(TurnLog):
 
 
 class _InUse(Exception):
-    """The lock was not available in time."""
+    """A lock was not available in time."""
 
 
 def _log_row(row: Mapping[str, Any]) -> LogRow:
@@ -298,7 +300,7 @@ def _state(new: NewTurn) -> TurnState:
 
 
 def _held(new: NewTurn, state: TurnState) -> dict[str, object]:
-    """The state, with the claim of a turn that begins as running."""
+    """The state as parameters, with the claim if the turn begins as running."""
     claimed = state is TurnState.RUNNING
     return {
         "state": state.value,
@@ -308,7 +310,7 @@ def _held(new: NewTurn, state: TurnState) -> dict[str, object]:
 
 
 def _difference(before: Question, now: Question) -> str | None:
-    """The first field of the request in which two questions differ, None when they are the same."""
+    """The first field of the request in which two questions differ; None if the questions are equal."""
     fields = (
         ("conversation", before.conversation_id, now.conversation_id),
         ("agent", (before.agent, before.agent_version), (now.agent, now.agent_version)),
@@ -324,7 +326,7 @@ def _difference(before: Question, now: Question) -> str | None:
 def _busy(conversation_id: UUID, turn_id: UUID) -> Conflict:
     return Conflict(
         Reason.CONVERSATION_BUSY,
-        "The conversation's last question is still being answered; wait for its end, then ask again.",
+        "The conversation's last question is still being answered; wait for the answer, then ask again.",
         {"conversation": names.conversation(conversation_id), "active_turn": names.turn(turn_id)},
         retry_after=1.0,
     )
@@ -333,7 +335,7 @@ def _busy(conversation_id: UUID, turn_id: UUID) -> Conflict:
 def _full(conversation_id: UUID, limit: int) -> Exhausted:
     return Exhausted(
         Reason.QUEUE_FULL,
-        "As many questions wait in this conversation as may; wait for an answer, then ask again.",
+        "This conversation already has the maximum number of waiting questions; wait for an answer, then ask again.",
         {"conversation": names.conversation(conversation_id), "limit": str(limit)},
         retry_after=1.0,
     )

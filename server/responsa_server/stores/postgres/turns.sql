@@ -1,10 +1,10 @@
--- Questions that become turns, as responsa_app with the tenant set. Locks are taken in one order, first the conversation's row, then turns:
--- every statement that ends a turn, or queues behind one, locks its conversation.
+-- Questions that become turns, as responsa_app with the tenant set. Locks are always taken in the same order: first the conversation's row,
+-- then the turns. Every statement that ends a turn, or queues a turn behind another, locks the conversation.
 
 -- name: accept_turn
--- One statement, so that a question that conflicts with an equal or a faster one leaves no rows, including the new conversation. Its plan
--- is cached: `IS TRUE` prevents a scan of all conversations of a user. The lease counts from the moment of writing: the transaction may
--- have waited for locks since it began.
+-- This is one statement, so that a question that conflicts with the same question or an earlier one leaves no rows and no new
+-- conversation. Its plan is cached, and `IS TRUE` prevents that the plan scans all conversations of a user. The lease begins at
+-- clock_timestamp(), because the transaction may have waited for locks since it began.
 WITH place AS (
     SELECT id FROM responsa.conversation
     WHERE tenant_id = %(tenant)s AND (user_id = %(user)s) IS TRUE AND id = %(conversation)s AND NOT %(create)s
@@ -31,7 +31,7 @@ WITH place AS (
 SELECT id FROM accepted;
 
 -- name: find_accepted
--- The turn that this call (it may be a repetition) or this request_id has created.
+-- The turn that an earlier try of this call or a call with this request_id has created.
 SELECT id, conversation_id, request, state, epoch FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND (id = %(id)s OR request_id = %(request_id)s)
 ORDER BY id = %(id)s DESC LIMIT 1;
@@ -41,7 +41,7 @@ SELECT id, conversation_id, request, state, epoch FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND request_id = %(request_id)s;
 
 -- name: missing_collection
--- The first collection that the question names and that does not exist.
+-- The first of the question's collections that does not exist.
 SELECT s.id FROM unnest(%(collections)s::text[]) WITH ORDINALITY AS s (id, place)
 WHERE NOT EXISTS (SELECT FROM responsa.collection AS k WHERE k.tenant_id = %(tenant)s AND k.id = s.id)
 ORDER BY s.place LIMIT 1;
@@ -55,7 +55,7 @@ SELECT id FROM responsa.conversation WHERE tenant_id = %(tenant)s AND user_id = 
 FOR NO KEY UPDATE;
 
 -- name: open_turns
--- The turns that conflict with a question; the running turn first, then those that wait for it.
+-- The turns that conflict with a question: first the running turn, then the turns that wait for it.
 SELECT id, state FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('queued', 'pending', 'running')
 ORDER BY state = 'queued', create_time, id;
@@ -63,12 +63,12 @@ ORDER BY state = 'queued', create_time, id;
 -- name: overloaded
 SELECT responsa.pending_turns(%(max_pending)s::int) >= %(max_pending)s::int AS overloaded;
 
--- Reads of turns: as responsa_app with the tenant set; those under "log" as responsa_log over all tenants.
+-- Reads of turns, as responsa_app with the tenant set. Statements marked "(log)" run as responsa_log over all tenants.
 
 -- name: backlog
--- At least one row for a turn of the caller. A row of the log may begin before after_seq, but never ends before it; the search starts at
--- the row with the next event. The events are found by the given id, so that the planner reads only its partition. Only the first row
--- contains the terminal event.
+-- Returns at least one row for a turn of the caller. A returned row of the log may begin before after_seq, but ends after it; the search starts
+-- at the row with the next event. The events are found by the given id, so that the planner reads only the partition of that id. Only the first
+-- returned row contains the terminal event.
 SELECT t.last_seq AS position, CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END AS end_seq, t.watched,
     CASE WHEN coalesce(e.place, 1) = 1 THEN t.terminal END AS terminal,
     CASE WHEN t.state = 'queued' THEN 1 + (
@@ -87,7 +87,7 @@ WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s) IS TRUE AND t.id = %(t
 ORDER BY e.seq;
 
 -- name: get_turn
--- Its usage includes the usage of workers that lost it.
+-- The turn's usage includes the usage of workers that lost the turn.
 SELECT t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch, t.last_seq, t.terminal, t.create_time,
     t.end_time, t.embedding_tokens + s.embedding_tokens AS embedding_tokens, t.input_tokens + s.input_tokens AS input_tokens,
     t.output_tokens + s.output_tokens AS output_tokens, t.cost_micros + s.cost_micros AS cost_micros,
@@ -118,7 +118,7 @@ FROM (
 ORDER BY {order};
 
 -- name: poll (log)
--- Several logs at once, each as in `backlog`; a deleted turn has no row.
+-- Reads the logs of several turns at once, each as in `backlog`. A deleted turn has no row.
 SELECT t.id, CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END AS end_seq,
     CASE WHEN t.state = 'queued' THEN 1 + (
         SELECT count(*) FROM responsa.turn AS q
@@ -145,7 +145,7 @@ SELECT responsa.detach_turn_events(make_interval(days => %(days)s));
 SELECT responsa.drop_turn_events();
 
 -- name: prune_tools (log)
--- The ledger of ended turns, as old as a dropped log; a part of it at a time.
+-- Deletes tool calls of ended turns whose logs are old enough to have been dropped, a limited number at a time.
 WITH old AS MATERIALIZED (
     SELECT c.turn_id, c.call_id FROM responsa.turn_tool AS c
     WHERE c.turn_id < responsa.first_uuid7(date_trunc('week',
@@ -156,7 +156,7 @@ WITH old AS MATERIALIZED (
 DELETE FROM responsa.turn_tool AS c USING old WHERE c.turn_id = old.turn_id AND c.call_id = old.call_id;
 
 -- name: prune_ended_checkpoints (log)
--- Checkpoints of turns that have ended or were deleted; a finish deletes its own, so there should be none. Some at a time.
+-- Deletes checkpoints of turns that have ended or were deleted, a limited number at a time. A finish deletes its turn's checkpoint, so there should be few.
 WITH old AS MATERIALIZED (
     SELECT c.turn_id FROM responsa.turn_checkpoint AS c
     WHERE c.update_time < now() - %(hours)s::float8 * interval '1 h'
@@ -166,8 +166,8 @@ WITH old AS MATERIALIZED (
 DELETE FROM responsa.turn_checkpoint AS c USING old WHERE c.turn_id = old.turn_id;
 
 -- name: prune_open_checkpoints (log)
--- For turns without a worker: a later worker starts them again. The turn is locked, so that no worker claims it meanwhile with the
--- checkpoint that is deleted here. The cost until then still counts, under an epoch that no worker uses.
+-- Deletes old checkpoints of turns that no worker runs; a later worker starts these turns from the beginning. The turn is locked, so that no
+-- worker claims it at the same time with the checkpoint that is deleted here. The cost up to the checkpoint is kept under an epoch that no worker uses.
 WITH old AS MATERIALIZED (
     SELECT t.id FROM responsa.turn_checkpoint AS c JOIN responsa.turn AS t ON t.id = c.turn_id
     WHERE c.update_time < now() - %(hours)s::float8 * interval '1 h' AND t.terminal IS NULL AND (t.state = 'running' AND t.lease_until > now()) IS NOT TRUE
@@ -185,7 +185,7 @@ WITH old AS MATERIALIZED (
 SELECT turn_id FROM gone;
 
 -- name: prune_followers (log)
--- Expired records of followers, for turns that nobody has followed since.
+-- Deletes expired records of followers, which remain if no process has followed turns since.
 DELETE FROM responsa.turn_follower WHERE (turn_id, process) IN (
     SELECT turn_id, process FROM responsa.turn_follower WHERE until < now() - interval '1 min' FOR UPDATE SKIP LOCKED
 );

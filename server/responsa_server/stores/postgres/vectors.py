@@ -1,6 +1,6 @@
 """Vectors of passages in PostgreSQL, searched by pgvector's HNSW graph.
 
-They are written in the transactions that write the passages (`PassageTable`), so this index never disagrees with the words.
+The vectors are written in the same transactions as the passages (`PassageTable`), so this index never disagrees with the lexical index.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from responsa_server.stores.postgres.database import (
 
 _INDEX: Final = "passage_vector_embedding"
 _NEW_INDEX: Final = "passage_vector_embedding_fresh"
-# Two processes that start at once must not both build the index; no other advisory lock in this database has this number.
+# Only one process may build the index at a time. No other advisory lock in this database has this number.
 _LOCK: Final = 0x7265_7371
 
 
@@ -46,9 +46,9 @@ class HalfVector(bytes):
 
 
 class _HalfVectorDumper(Dumper):
-    """The binary form: the number of dimensions and a zero, 16 bits each, then 16-bit floats, all big-endian.
+    """Encodes the binary form of `halfvec`: the number of dimensions and a zero, with 16 bits each, then 16-bit floats. All are big-endian.
 
-    The type's id differs from database to database, so the driver sends no id: the cast in the query names the parameter's type.
+    The type's id differs from database to database, so the driver sends no id. The cast in the query gives the parameter's type.
     """
 
     format = Format.BINARY
@@ -69,8 +69,8 @@ def vector_cursor(connection: Connection) -> psycopg.AsyncCursor[tuple[Any, ...]
 class PostgresVectorIndex:
     """Implements the port `VectorIndex`.
 
-    search_seconds: how long one statement may take, including the wait for locks. breadth: HNSW's ef_search,
-    1 to 1,000: a larger value finds more and takes longer.
+    search_seconds: the maximum time of one statement, including the wait for locks. breadth: HNSW's ef_search, from 1 to
+    1,000. A larger value finds more and takes longer.
     """
 
     def __init__(
@@ -124,10 +124,10 @@ class PostgresVectorIndex:
 
 
 async def fit_index(url: str, *, m: int, ef_construction: int) -> bool:
-    """Rebuild the HNSW graph if it was built with other parameters; returns whether it was rebuilt. Searches meanwhile use the old graph.
+    """Rebuild the HNSW graph if it was built with other parameters. Returns whether it was rebuilt. During the build, searches use the old graph.
 
-    url: of the tables' owner. m: links per node, 2 to 100; ef_construction: breadth while building, at least 2 * m (pgvector's limits). An
-    interrupted build starts over with the next call.
+    url: the database's URL with the role that owns the tables. m: the number of links per node, from 2 to 100. ef_construction: the breadth of the
+    search during the build, at least 2 * m. These are pgvector's limits. After an interrupted build, the next call starts over.
     """
     wanted = {"m": str(m), "ef_construction": str(ef_construction)}
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:

@@ -9,13 +9,13 @@ DELETE FROM responsa.passage_vector AS v USING responsa.passage AS p
 WHERE p.tenant_id = %(tenant)s AND p.document_id = %(document)s AND NOT p.live AND p.version < %(version)s AND v.passage_id = p.id;
 
 -- name: nearest
--- The best cosines of the nearest and of the named passages, except passages in collections whose vectors come from another model.
+-- The best cosines of the nearest passages and of the given passages, without passages in collections whose vectors come from another model.
 SELECT passage_id,
     max(1 - (embedding <=> %(vector)b::halfvec)) FILTER (WHERE kind = 'window'),
     max(1 - (embedding <=> %(vector)b::halfvec)) FILTER (WHERE kind <> 'window')
 FROM responsa.passage_vector
 WHERE tenant_id = %(tenant)s
-    -- As an array, so that the planner reads these rows by their key, however many rows it expects.
+    -- The ids are in an array, so that the planner reads these rows by their key, however many rows it expects.
     AND passage_id = ANY (ARRAY(
         SELECT passage_id FROM responsa.search_nearest(
             %(tenant)s::text, %(collections)s::text[],
