@@ -60,6 +60,7 @@ async def ending_early() -> AsyncIterator[bytes]:
     [
         (pieces_of(b"abc"), 4, "a.md", Reason.UPLOAD_INCOMPLETE),
         (pieces_of(b"abc"), 2, "a.md", Reason.UPLOAD_INCOMPLETE),
+        (pieces_of(b"abc"), 0, "a.md", Reason.UPLOAD_INCOMPLETE),
         (pieces_of(b""), None, "a.md", Reason.DOCUMENT_EMPTY),
         (pieces_of(b" \n\t "), None, "a.md", Reason.DOCUMENT_EMPTY),
         (pieces_of(b"a" * 262_145, 262_145), None, "a.md", Reason.INVALID_FIELD),

@@ -30,24 +30,26 @@ class SlowReader:
     """A follower of a turn over a separate connection with a tiny kernel buffer."""
 
     def __init__(self, port: int, request: bytes, then: bytes = b"") -> None:
-        """request: opens the stream. then: sent after the head of the response has arrived."""
+        """request: opens the stream. then: sent after the head of the response has arrived. Fails if the server refuses the stream."""
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         self._socket.connect(("127.0.0.1", port))
         self._socket.sendall(request)
-        if then:
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                head += self._socket.recv(1)
-            assert head.startswith(b"HTTP/1.1 101 "), head
-            self._socket.sendall(then)
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = self._socket.recv(1)
+            assert byte, f"the server closed the connection after {head!r}"
+            head += byte
+        assert head.startswith(b"HTTP/1.1 101 " if then else b"HTTP/1.1 200 "), head
+        # gRPC reports a refusal in a trailer, which may be part of the head.
+        assert b"\r\ngrpc-status:" not in head.lower(), head
+        self._socket.sendall(then)
         self._socket.setblocking(False)
-        self.read = 0
 
     def read_one(self) -> None:
         """Read a byte, if one is available."""
         with suppress(BlockingIOError):
-            self.read += len(self._socket.recv(1))
+            assert self._socket.recv(1), "the server closed the connection"
 
     def close(self) -> None:
         """Leave."""

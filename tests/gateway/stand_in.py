@@ -61,7 +61,7 @@ def busy() -> Status:
 
 
 def wrong() -> Status:
-    """The response to a question that is empty, from an unknown user."""
+    """The status for a question with an empty text and a malformed teacher_id."""
     violations = (
         FieldViolation("text", "string.min_bytes", "must not be empty"),
         FieldViolation("options.parameters.teacher_id", "string.uuid", "must be a UUID"),

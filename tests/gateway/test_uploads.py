@@ -78,7 +78,7 @@ def test_a_body_of_unknown_size_and_a_session(http: httpx2.Client) -> None:
     answer = http.put("/v1/uploads?source_key=a.md", content=pieces(), headers=cookie)
     response = answer.json()["response"]
     assert "sizeBytes" not in response
-    # Envoy removes the cookies of other servers on this host.
+    # The gateway removes the cookies of other servers on this host.
     assert response["uri"].startswith("responsa_session=rss_y ")
     assert uploads(http)[-1] == "whole-700000"
 

@@ -1,4 +1,4 @@
-"""A socket's session, tested directly: it must show nothing of other sessions."""
+"""A socket's session, tested directly: which user and teacher it is registered under."""
 
 from __future__ import annotations
 

@@ -305,9 +305,12 @@ async def measure(
     async def on_twin(twins: Twins) -> Reply:
         return await ask(twins.question, [collections[twins.variant]])
 
+    async def own(agent: str) -> Sequence[str]:
+        return list((await client.agent(agent)).collections) or [f"collections/{agent}"]
+
     async def directly(one: Direct) -> tuple[Reply, Reply | None]:
-        # A message for one agent is about that agent's documents.
-        scope = [] if one.agent else [collections[CLEAN]]
+        # A message for one agent is about that agent's documents, chosen as in `responsa samples load`.
+        scope = await own(one.agent) if one.agent else [collections[CLEAN]]
         said = await ask(one.text, scope)
         return said, await ask(one.clean_text, scope) if one.clean_text else None
 

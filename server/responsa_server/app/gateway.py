@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from responsa_server.app.listening import listen
 from responsa_server.calls.chain import Calls
+from responsa_server.calls.interceptors.access import SESSION_COOKIE
 from responsa_server.domain.addresses import Address, UnixAddress
 from responsa_server.transports.http.guard import Allowed, Guard
 from responsa_server.transports.http.page import Page
@@ -52,7 +53,7 @@ class GatewaySettings:
 
     web_root: Path
     allowed: Allowed
-    cookie_name: str = "responsa_session"
+    cookie_name: str = SESSION_COOKIE
     secure_cookie: bool = False
 
 

@@ -206,7 +206,7 @@ class Calls:
         self._admission.cut()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
-                await self._admission.idle()
+                await asyncio.gather(self._admission.idle(), self.work.cancel())
 
     async def _run(self, call: Call, method: Method, read: Read, send: Send) -> None:
         if method.client_streaming and method.server_streaming:
@@ -243,8 +243,8 @@ class Calls:
             # An invalid message in the middle of a stream: the work ends with the same error, and has cleaned
             # up before the caller gets the error.
             feed.end(error)
-            await asyncio.wait((task,))
-            _retrieve(task)
+            with contextlib.suppress(Exception):
+                await self._uncut(call, task)
             raise
 
     def _received(self, call: Call, method: Method, data: bytes) -> object:
@@ -263,10 +263,6 @@ class Calls:
     def _unheard(self, call: Call, error: BaseException) -> None:
         if isinstance(error, Exception) and not isinstance(error, ResponsaError):
             report(self._logger, call, error)
-
-
-def _retrieve(task: asyncio.Future[Any]) -> BaseException | None:
-    return None if task.cancelled() else task.exception()
 
 
 async def _only(method: Method, read: Read) -> bytes:

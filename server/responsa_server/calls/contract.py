@@ -83,7 +83,7 @@ def calls_of(
     max_calls: how many calls with a credential may run at a time; further calls are OVERLOADED. session_cookie: the name of this server's session cookie.
     logger: logs one line per call; structlog's logger by default.
     """
-    log: Logger = structlog.get_logger("responsa.rpc") if logger is None else logger
+    log: Logger = structlog.get_logger("calls") if logger is None else logger
     validation = Validation()
     admission = Admission(max_calls)
     calls = Calls(
@@ -108,7 +108,7 @@ def calls_of(
 
 def health_calls(logger: Logger | None = None) -> Calls:
     """The calls of a process that serves only health; its transport adds the methods. No method that needs a credential is served."""
-    log: Logger = structlog.get_logger("responsa.rpc") if logger is None else logger
+    log: Logger = structlog.get_logger("calls") if logger is None else logger
     admission = Admission(0)
     return Calls(
         (CallId(), Log(log), Errors(log), Routed(), Deadline(), admission, Validation()), admission, log

@@ -52,9 +52,13 @@ class Account:
         Raises:
             EmbeddedError: the passwd table has no account but root.
         """
-        rows = {row.pw_name: row for row in reversed(pwd.getpwall()) if row.pw_uid != 0}
-        named = next((rows[name] for name in (preferred, "responsa", "nobody") if name in rows), None)
-        if (row := named or next(reversed(rows.values()), None)) is None:
+        for name in (preferred, "responsa", "nobody"):
+            # A directory service may know an account that it does not list.
+            with contextlib.suppress(KeyError):
+                row = pwd.getpwnam(name or "")
+                if row.pw_uid != 0:
+                    return cls(row.pw_name, row.pw_uid, row.pw_gid)
+        if (row := next((one for one in pwd.getpwall() if one.pw_uid != 0), None)) is None:
             raise EmbeddedError(
                 "PostgreSQL refuses to run as root and there is no other account on this machine",
                 "add one (useradd --system responsa), start as a plain user, or set DATABASE_URL",

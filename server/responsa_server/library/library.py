@@ -141,7 +141,7 @@ class Library:
         """Store a document's bytes for ingestion, all of them or none.
 
         metadata: its collection_id may be "", which means the default collection. size: the announced number of bytes,
-        or None or 0 if the caller announced no size. Raises InvalidRequest (UPLOAD_INCOMPLETE, INVALID_FIELD),
+        or None if the caller announced no size. Raises InvalidRequest (UPLOAD_INCOMPLETE, INVALID_FIELD),
         DocumentRejected, NotFound (collection), AlreadyExists (REQUEST_ID_REUSED).
         """
         metadata = DocumentMetadata(
@@ -154,7 +154,7 @@ class Library:
         if metadata.collection_id != DEFAULT_COLLECTION:
             # Check before the bytes arrive; the transaction that stores them checks again.
             await self.collections.require(who.tenant_id, [metadata.collection_id])
-        async with _receive(metadata, chunks, size or None, self._spool_dir) as received, self._whole:
+        async with _receive(metadata, chunks, size, self._spool_dir) as received, self._whole:
             content = await received.read()
             media_type = await asyncio.to_thread(
                 decide_format, content, metadata.source_key, metadata.media_type, self.formats

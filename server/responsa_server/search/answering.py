@@ -24,7 +24,7 @@ from responsa_server.search.claims import THRESHOLD, ClaimSupport, Excerpt, exce
 from responsa_server.search.embedder import Embedder
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.extract import DEFAULT_SUPPORT, MAX_SENTENCES, PASSAGES_READ, Extractor
-from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
+from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage, joined
 from responsa_server.text.lexical import UNKNOWN, language_of
 
 TEXT_ONLY: Final = "text_only"
@@ -89,16 +89,18 @@ class LibraryEvidence:
     async def _preferred(self, found: Retrieval, options: SearchOptions, top_k: int) -> Retrieval:
         """The passages outside `options.last` if they support an answer, otherwise the best of all; `top_k` at most."""
 
-        def others(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
-            return [one for one in passages if one.found.passage.collection_id not in options.last][:top_k]
+        def first(one: ScoredPassage) -> bool:
+            return one.found.passage.collection_id not in options.last
 
-        without = replace(found, passages=others(found.passages), alone=others(found.alone))
+        everything = _cut(found, found.passages, found.alone, top_k)
+        if all(first(one) for one in (*found.passages, *found.alone)):
+            return everything
+        preferred = _cut(found, list(filter(first, found.passages)), list(filter(first, found.alone)), top_k)
         answer = await self._retriever.analyse(
-            lambda analyses: Extractor(analyses).answer(found.terms[-1], without)
+            lambda analyses: Extractor(analyses).answer(found.terms[-1], preferred)
         )
-        if answer.supported(self._support if options.support is None else options.support):
-            return without
-        return replace(found, passages=found.passages[:top_k], alone=found.alone[:top_k])
+        supported = answer.supported(self._support if options.support is None else options.support)
+        return preferred if supported else everything
 
     def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """See `EvidenceSource.passages`."""
@@ -189,6 +191,15 @@ class LibraryEvidence:
             for question, language in zip(questions, languages, strict=True)
             if known is None or not language or language in known
         )
+
+
+def _cut(
+    found: Retrieval, passages: Sequence[ScoredPassage], alone: Sequence[ScoredPassage], top_k: int
+) -> Retrieval:
+    """The result of a wider search with the best `top_k` of these passages only."""
+    alone = alone[:top_k]
+    kept = joined(alone, passages, top_k) if found.expansions else passages[:top_k]
+    return replace(found, passages=kept, alone=alone)
 
 
 def _quote(

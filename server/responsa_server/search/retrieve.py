@@ -199,7 +199,7 @@ class Retriever:
                 )
             )
         alone = alone[:top_k]
-        kept = _joined(alone, passages, top_k) if own else passages[:top_k]
+        kept = joined(alone, passages, top_k) if own else passages[:top_k]
         return Retrieval(
             tuple(terms),
             [one for one in kept if one.score.total >= threshold],
@@ -351,7 +351,7 @@ def _best(ranked: Sequence[_Ranked]) -> Sequence[_Ranked]:
     return sorted(best.values(), key=lambda one: (-one.score.total, one.id.bytes))
 
 
-def _joined(
+def joined(
     alone: Sequence[ScoredPassage], passages: Sequence[ScoredPassage], top_k: int
 ) -> Sequence[ScoredPassage]:
     """The best `top_k` passages, best first. The better half of the passages that the question alone finds is always among them.

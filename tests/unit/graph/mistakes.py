@@ -180,6 +180,10 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:22:62: graph.edges[0].when.is: “intent” is never “3”; it is one of “qa”, “chat”, “out_of_scope”."
         ],
     ),
+    "15 a text compared with a number": (
+        [("agent.toml", 'field = "intent", is = "chat"', 'field = "intent", above = 3')],
+        ["agent.toml:22:62: graph.edges[0].when.above: compares “intent” with number, but it is text."],
+    ),
     "15 two tests": (
         [("agent.toml", 'field = "intent", is = "chat"', 'field = "intent", is = "chat", above = 3')],
         [

@@ -113,6 +113,30 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:15:39: nodes.write.prompt.by: reads “confidence” as text, but “route” writes it as number."
         ],
     ),
+    "17 a field of the turn as another type": (
+        [
+            (
+                "agent.toml",
+                'kind = "prompt", prompt = "write"',
+                'kind = "prompt", prompt = "write", reads = { text = "parameters" }',
+            )
+        ],
+        [
+            "agent.toml:15:56: nodes.write.reads.text: reads “parameters” as text, but every turn begins with it as list or table."
+        ],
+    ),
+    "17 the end of a turn as another type": (
+        [
+            (
+                "agent.toml",
+                'kind = "prompt", prompt = "write"',
+                'kind = "prompt", prompt = "write", writes = { model = "answer" }',
+            )
+        ],
+        [
+            "agent.toml:15:46: nodes.write.writes: writes “answer” as text, but the end of a turn needs it as AnswerModel; write it under another name."
+        ],
+    ),
     "18 text that is emitted, and then refused": (
         [
             (

@@ -108,6 +108,24 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             'agent.toml:9:46: parameters.properties.level.default: does not match its schema: "hgh" is not one of "low" or "high". Did you mean “high”?'
         ],
     ),
+    "24 values of another type": (
+        [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "integer", enum = [1, "two"] }')],
+        [
+            'agent.toml:9:51: parameters.properties.level.enum[1]: does not match its schema: "two" is not of type "integer".'
+        ],
+    ),
+    "24 bounds the wrong way": (
+        [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "integer", minimum = 9, maximum = 3 }')],
+        [
+            "agent.toml:9:1: parameters.properties.level: minimum is 9 and maximum is 3, so no value is accepted."
+        ],
+    ),
+    "24 lengths the wrong way": (
+        [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "string", minLength = 9, maxLength = 3 }')],
+        [
+            "agent.toml:9:1: parameters.properties.level: minLength is 9 and maxLength is 3, so no value is accepted."
+        ],
+    ),
     "24 default of another type": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "string", default = 3 }')],
         [

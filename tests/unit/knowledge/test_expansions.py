@@ -66,6 +66,7 @@ class Three:
 
     def __init__(self) -> None:
         self.reads: list[tuple[UUID, bytes | None]] = []
+        self.named: set[UUID] = set()
         self._passages = {one.passage.id.int: one for one in (LEAVES, ROOTS, TERM)}
         self._terms = {
             number: Analyzer().terms(f"{one.passage.title} {one.passage.text}", "en")
@@ -96,6 +97,7 @@ class Three:
     async def nearest(
         self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
     ) -> Mapping[UUID, PassageCosines]:
+        self.named |= {*named}
         near = self._near(question.data)
         return {UUID(int=number): PassageCosines(near[number], near[number]) for number in self._passages}
 
@@ -146,6 +148,12 @@ async def test_expansions_take_no_more_than_half_of_the_places(rerank: bool) -> 
     several = await searched([OTHER, "roots take up water"], rerank=rerank)
     assert 1 in numbers(several)
     assert numbers(await searched([OTHER], top_k=1, rerank=rerank)) == [1]
+
+
+async def test_passages_that_words_select_get_their_cosines() -> None:
+    index = Three()
+    await retriever_of(index).search("acme", [ASKED], top_k=2)
+    assert index.named == {one.passage.id for one in (LEAVES, ROOTS, TERM)}
 
 
 async def test_what_stands_in_both_lists_is_read_once() -> None:

@@ -188,6 +188,8 @@ class LiveAgents:
                 await self._load(name)
         if name not in self._snapshot.versions:
             raise NotFound.of("agent", name)
+        # Turns are often over before a poll sees them, so the question itself counts as a use.
+        self._left.pop(name, None)
         return self._snapshot.versions[name]
 
     async def _load(self, name: str) -> None:

@@ -282,9 +282,11 @@ class Shape(Generic[Answer]):
 
     def read(self, text: str, mark: str = "") -> Answer:
         """The answer as the model, without marks of data in its texts. mark: the turn's number in the marks. Raises StructuredInvalid."""
-        value = _unfenced(_object(text), mark)
+        value = _object(text)
         try:
-            return self.output.model_validate_json(json.dumps(value), strict=True)
+            return self.output.model_validate_json(json.dumps(_unfenced(value, mark)), strict=True)
+        except RecursionError as error:
+            raise StructuredInvalid("the object has too many levels") from error
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = "/".join(map(str, first["loc"]))

@@ -15,6 +15,7 @@ MAX_PUBLIC_CALLS: Final = 64
 """How many calls without a credential may run at a time: health checks, watches, reflection. Anyone may make them, so they have a separate limit."""
 
 QUIET_SECONDS: Final = 0.1
+MAX_QUIET_SECONDS: Final = 1.0
 """A draining server answers new calls until none has come for this long."""
 
 # The status must be on its way before the caller's own timer fires, or the caller never sees the reason.
@@ -35,10 +36,9 @@ class Place:
 class Admission(Interceptor[Place]):
     """Counts calls. gRPC's own limit is unreliable (grpc#41531), gives no reason and does not cover the other transports."""
 
-    def __init__(self, most: int, most_public: int = MAX_PUBLIC_CALLS) -> None:
-        """most: how many calls with a credential may run at a time. most_public: how many without one."""
+    def __init__(self, most: int) -> None:
+        """most: how many calls with a credential may run at a time."""
         self._most = most
-        self._most_public = most_public
         self._public: set[Place] = set()
         self._active: set[Place] = set()
         self._draining = False
@@ -53,8 +53,8 @@ class Admission(Interceptor[Place]):
         place = Place(task)
         if RULES.get(call.method) is Rule.PUBLIC:
             # A drain neither refuses health checks, which report the drain, nor waits for them.
-            if len(self._public) >= self._most_public:
-                raise _overloaded(self._most_public)
+            if len(self._public) >= MAX_PUBLIC_CALLS:
+                raise _overloaded(MAX_PUBLIC_CALLS)
             self._public.add(place)
             return place
         if self._draining:
@@ -87,12 +87,17 @@ class Admission(Interceptor[Place]):
         await self._idle.wait()
 
     async def quiet(self) -> None:
-        """Return once no new call has come for `QUIET_SECONDS`. gRPC drops a call that arrives while its server stops, without a reason."""
+        """Return once no new call has come for `QUIET_SECONDS`, and at the latest after `MAX_QUIET_SECONDS`.
+
+        gRPC drops a call that arrives while its server stops, and gives no reason. Callers that repeat their
+        calls must not hold the server up.
+        """
         with contextlib.suppress(TimeoutError):
-            while True:
-                self._refused.clear()
-                async with asyncio.timeout(QUIET_SECONDS):
-                    await self._refused.wait()
+            async with asyncio.timeout(MAX_QUIET_SECONDS):
+                while True:
+                    self._refused.clear()
+                    async with asyncio.timeout(QUIET_SECONDS):
+                        await self._refused.wait()
 
     def cut(self) -> None:
         """End the calls that still run, as UNAVAILABLE (DRAINING): callers try another server, or this one after its restart."""

@@ -96,8 +96,7 @@ class AdminService:
 
     async def ReloadAgents(self, request: pb.ReloadAgentsRequest) -> pb.ReloadAgentsResponse:
         """Read the files of all agents again."""
-        # The new files replace the old ones as a whole, even when the caller disconnects.
-        return agents.reloads(await self._work.run(self._catalogue.reload()))
+        return agents.reloads(await self._catalogue.reload())
 
     async def _migration(self) -> MigrationState:
         try:

@@ -7,7 +7,6 @@ import html
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Final
 
 import nh3
@@ -57,7 +56,6 @@ _MARKDOWN: Final = _markdown(tables=True)
 _WITHOUT_TABLES: Final = _markdown(tables=False)
 
 
-@lru_cache(_KEPT)
 def of_markdown(text: str) -> str:
     """Sanitised HTML of a Markdown text. Its length is at most a multiple of the text's. Takes up to half a second for the worst 24 KiB."""
     fits = _cells_left_out(text) <= max(_FEW_CELLS, len(text) // _CHARACTERS_PER_CELL)
@@ -96,11 +94,20 @@ def of_plain(text: str) -> str:
 
 
 class Rendering:
-    """Makes HTML outside the event loop, two texts at a time. All followers of a turn get its end, so recent results are kept."""
+    """Makes HTML outside the event loop, two texts at a time. All followers of a turn get its end, so the last results are kept."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_AT_A_TIME, "html")
+        self._last: dict[str, asyncio.Future[str]] = {}
+        """The last texts and their HTML, which may still be in the making; the latest text is at the end."""
 
     async def of_markdown(self, text: str) -> str:
         """The same as the function `of_markdown`."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, of_markdown, text)
+        found = self._last.pop(text, None)
+        if found is None or (found.done() and found.exception() is not None):
+            found = asyncio.get_running_loop().run_in_executor(self._threads, of_markdown, text)
+        self._last[text] = found
+        if len(self._last) > _KEPT:
+            del self._last[next(iter(self._last))]
+        # Other followers may wait for it too, so a follower that leaves does not end it.
+        return await asyncio.shield(found)

@@ -147,18 +147,34 @@ def parse(text: str | None, most_bytes: int) -> Incoming:
     Raises:
         InvalidRequest: it is not one of the above (MALFORMED_MESSAGE), or has fields that do not belong to it (INVALID_FIELD).
     """
-    content = {key: value for key, value in _object(text, most_bytes).items() if value is not None}
+    content = {
+        "type": "ask",
+        **{key: value for key, value in _object(text, most_bytes).items() if value is not None},
+    }
+    surplus = _surplus(content)
+    for key in surplus:
+        del content[key]
     try:
-        return _MESSAGES.validate_python({"type": "ask", **content})
+        return _MESSAGES.validate_python(content)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise invalid([_violation(one["type"], one["loc"]) for one in found[:MAX_VIOLATIONS]], len(found)) from None  # fmt: skip
+        described = [_violation(one["type"], one["loc"]) for one in found[:MAX_VIOLATIONS]]
+        raise invalid(described, len(found) + len(surplus)) from None
 
 
 def teacher_in(parameters: dict[str, object]) -> str:
     """The id of the teacher that parameters name, "" without one."""
     found = parameters.get("teacher_id")
     return found.removeprefix("teachers/") if isinstance(found, str) else ""
+
+
+def _surplus(content: dict[str, object]) -> list[str]:
+    """The unknown fields beyond the first `MAX_VIOLATIONS`. Pydantic would build an error for each of them, on the event loop."""
+    kind = content["type"]
+    if not (isinstance(kind, str) and kind in _TYPES):
+        return []
+    unknown = content.keys() - _TYPES[kind].model_fields.keys()
+    return [key for key in content if key in unknown][MAX_VIOLATIONS:]
 
 
 def _violation(problem: str, place: tuple[int | str, ...]) -> FieldViolation:

@@ -10,21 +10,39 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from responsa_server.agents.config.check.inputs import Surroundings
 from responsa_server.agents.config.check.shape import Edges, known_edges, path
 from responsa_server.agents.config.problems import Key, Problem, closest, in_config, quoted
+from responsa_server.agents.engine.citations import AnswerModel, RefusalModel
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable, NodeTable, WhenTable
 from responsa_server.agents.engine.edges import REFERS_BACK, beyond, demanded, leaves
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import BY, DEFAULT, Names, NodeOptions
-from responsa_server.agents.engine.state import ENGINE_KEYS, TASK_KEYS
+from responsa_server.agents.engine.state import ENGINE_KEYS, TASK_KEYS, Said
+from responsa_server.domain.answers import Extraction
 
 CHOICE: Final = "choice"
 """The input of a node that chooses among its prompts."""
-_ANY: Final = types.MappingProxyType(dict.fromkeys((*TASK_KEYS, REFERS_BACK), Any))
-"""The fields that conditions may test although no node writes them."""
+_GIVEN: Final[Mapping[str, Any]] = {
+    "question": str,
+    "collections": tuple[str, ...],
+    "history": tuple[Said, ...],
+    "older": tuple[Said, ...],
+    "parameters": dict[str, JsonValue],
+}
+"""The types of the fields that every turn begins with."""
+_END: Final[Mapping[str, Any]] = {
+    "answer": AnswerModel,
+    "refusal": RefusalModel,
+    "text": str,
+    "complete": bool,
+    "shown": int,
+    "extraction": Extraction,
+}
+"""The types of the fields from which a turn's end is made."""
+_JSON: Final[Mapping[object, Any]] = {"string": str, "integer": int, "number": float, "boolean": bool}
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -155,7 +173,7 @@ class Flow:
 
     def _conditions(self) -> Iterator[Problem]:
         """Conditions on fields that do not exist, and on values that a field never has."""
-        fields: dict[str, Any] = {**_ANY}
+        fields: dict[str, Any] = {**_GIVEN, REFERS_BACK: Any}
         for node in self._nodes.values():
             for name, kind in node.outputs.items():
                 fields[name] = kind if fields.get(name, kind) == kind else Any
@@ -172,8 +190,10 @@ class Flow:
                 message = f"the agent has no parameter “{rest[0]}”"
                 yield in_config((*key, "field"), message, closest(rest[0], properties))
                 return
-            listed = properties[rest[0]].get("enum")
-            yield from _value(leaf, key, cast("list[object]", listed) if isinstance(listed, list) else None)
+            schema = properties[rest[0]]
+            listed = schema.get("enum")
+            allowed = cast("list[object]", listed) if isinstance(listed, list) else None
+            yield from _value(leaf, key, _JSON.get(schema.get("type"), Any), allowed)
             return
         if first not in fields:
             yield in_config((*key, "field"), f"no node writes a field “{first}”", closest(first, fields))
@@ -189,7 +209,7 @@ class Flow:
                 return
             kind = inner[part]
         allowed = self._values.get(leaf.field or "")
-        yield from _value(leaf, key, _values(kind) if allowed is None else list(allowed))
+        yield from _value(leaf, key, kind, _values(kind) if allowed is None else list(allowed))
 
     def _renamed(self) -> Iterator[Problem]:
         """Names under `reads` that no node writes, and names under `writes` that are not available."""
@@ -257,8 +277,22 @@ class Flow:
         return frozenset({field}) | (each[0].intersection(*each[1:]) if each else frozenset[str]())
 
     def _types(self, node: NodeFields) -> Iterator[Problem]:
-        """Inputs that another node writes as another type."""
+        """Inputs that another node, or the turn, writes as another type; outputs from which a turn's end cannot be made."""
+        read = [one for each in self._nodes.values() for one in each.inputs]
+        for key, given in node.outputs.items():
+            # A node that reads it is reported instead.
+            unread = all(fits(given, one.type) for one in read if one.key == key)
+            if key in _END and not fits(given, _END[key]) and unread:
+                yield in_config(
+                    ("nodes", node.name, "writes"),
+                    f"writes “{key}” as {_name(given)}, but the end of a turn needs it as {_name(_END[key])}; write it under another name",
+                )
         for one in node.inputs:
+            if one.key in _GIVEN and not fits(_GIVEN[one.key], one.type):
+                yield in_config(
+                    one.place,
+                    f"reads “{one.key}” as {_name(one.type)}, but every turn begins with it as {_name(_GIVEN[one.key])}",
+                )
             for writer in self._nodes.values():
                 if one.key not in writer.outputs or fits(given := writer.outputs[one.key], one.type):
                     continue
@@ -391,19 +425,33 @@ def _ended(fields: Container[str]) -> bool:
     return "answer" in fields or "refusal" in fields or ("text" in fields and "complete" in fields)
 
 
-def _value(leaf: WhenTable, key: Key, allowed: Sequence[object] | None) -> Iterator[Problem]:
-    """A test for a value that the field never has. allowed: the field's values, None if any value is possible."""
+def _value(leaf: WhenTable, key: Key, kind: Any, allowed: Sequence[object] | None) -> Iterator[Problem]:
+    """A test for a value that the field never has. allowed: the field's values, None if any value of its type is possible."""
     ((test, wanted),) = leaf.tests.items()
-    if allowed is None or test not in ("is", "in"):
+    if test == "empty":
         return
-    words = [_word(one) for one in allowed]
+    words = [_word(one) for one in allowed or ()]
     for one in cast("Sequence[object]", wanted if isinstance(wanted, tuple) else (wanted,)):
-        if one is not False and one not in allowed:  # false tests for an absent field
+        if one is False and test in ("is", "in"):  # tests for an absent field
+            continue
+        if allowed is not None and test in ("is", "in"):
+            if one not in allowed:
+                yield in_config(
+                    (*key, test),
+                    f"“{leaf.field}” is never “{_word(one)}”; it is one of {quoted(words)}",
+                    closest(one, words),
+                )
+        elif _plain(kind) in (str, bool, int, float) and not _comparable(one, kind):
             yield in_config(
                 (*key, test),
-                f"“{leaf.field}” is never “{_word(one)}”; it is one of {quoted(words)}",
-                closest(one, words),
+                f"compares “{leaf.field}” with {_name(type(one))}, but it is {_name(kind)}",
             )
+
+
+def _comparable(value: object, kind: Any) -> bool:
+    """Whether a field of this scalar type can be compared with the value. Numbers of both types can be compared."""
+    numbers = (int, float)
+    return type(value) is _plain(kind) or (type(value) in numbers and _plain(kind) in numbers)
 
 
 def _word(value: object) -> str:

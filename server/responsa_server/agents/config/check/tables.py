@@ -186,6 +186,16 @@ class ParameterSchema(Table):
     resource: Literal["teachers"] | None = Field(None, alias=RESOURCE)
 
     @model_validator(mode="after")
+    def _possible(self) -> ParameterSchema:
+        for low, high, least, most in (
+            ("minimum", "maximum", self.least, self.most),
+            ("minLength", "maxLength", self.least_length, self.most_length),
+        ):
+            if least is not None and most is not None and least > most:
+                raise ValueError(f"{low} is {least:g} and {high} is {most:g}, so no value is accepted")
+        return self
+
+    @model_validator(mode="after")
     def _named_by_text(self) -> ParameterSchema:
         if self.resource is not None and self.type != "string":
             raise ValueError(f"a parameter with {RESOURCE} needs type = “string”")
@@ -237,12 +247,16 @@ def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
         return
     if found.type is None and found.enum is None and found.const is None:
         yield in_config(key, "a parameter needs a type, or a list of its values (enum)")
-    elif "default" in schema:
-        for error in list(validator.iter_errors(schema["default"]))[:1]:
+        return
+    values = [(("enum", place), one) for place, one in enumerate(found.enum or ())]
+    if "default" in schema:
+        values.append((("default",), schema["default"]))
+    for at, value in values:
+        for error in list(validator.iter_errors(value))[:1]:
             yield in_config(
-                (*key, "default"),
+                (*key, *at),
                 f"does not match its schema: {error.message.splitlines()[0]}",
-                closest(found.default, [one for one in found.enum or () if isinstance(one, str)]),
+                closest(value, [one for one in found.enum or () if isinstance(one, str) and one != value]),
             )
 
 
