@@ -120,12 +120,10 @@ class InvalidRequest(ResponsaError):
     """The request is invalid; sending it again does not help."""
 
     @classmethod
-    def of_field(
-        cls, path: str, rule: str, description: str, reason: Reason = Reason.INVALID_FIELD
-    ) -> InvalidRequest:
+    def of_field(cls, path: str, rule: str, description: str) -> InvalidRequest:
         """Build the error for a single field."""
-        metadata = {"violations": "1"} if reason is Reason.INVALID_FIELD else {}
-        return cls(reason, f"{path}: {description}", metadata, (FieldViolation(path, rule, description),))
+        violation = FieldViolation(path, rule, description)
+        return cls(Reason.INVALID_FIELD, f"{path}: {description}", {"violations": "1"}, (violation,))
 
 
 class DocumentRejected(InvalidRequest):

@@ -180,12 +180,10 @@ class NewDocument:
 class CanonicalPiece:
     """A part of a version's canonical text.
 
-    version: the number of the version that was read. start: the byte offset of the part. length: the length of the
-    whole text, in bytes.
+    version: the number of the version that was read. length: the length of the whole text, in bytes.
     """
 
     version: int
-    start: int
     data: bytes
     length: int
 

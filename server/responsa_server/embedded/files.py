@@ -27,8 +27,8 @@ class PlaceLock:
         self._what = what
         self._descriptor: int | None = None
 
-    def acquire(self, patience: float = CLEARING_UP) -> None:
-        """Takes the lock. If its recorded holder was killed, waits up to `patience` seconds for the holder's leftovers to end.
+    def acquire(self) -> None:
+        """Takes the lock. If its recorded holder was killed, waits up to `CLEARING_UP` seconds for the holder's leftovers to end.
 
         Raises:
             EmbeddedError: another process holds it.
@@ -38,7 +38,7 @@ class PlaceLock:
         with file_errors(self._path):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                self._wait(descriptor, time.monotonic() + patience)
+                self._wait(descriptor, time.monotonic() + CLEARING_UP)
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             except BaseException:

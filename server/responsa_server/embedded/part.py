@@ -257,6 +257,8 @@ class ServerProcess(Part):
     False instead of an error. SIGINT makes it drain; it has `drain_seconds` for that, and CLOSING_SECONDS to close the rest.
     (SIGTERM also drains, but first gives Envoy time to notice; here Envoy has already been stopped.)"""
 
+    name = "The server"
+    log_name = "server.log"
     start_timeout = 60.0
 
     def __init__(
@@ -266,8 +268,6 @@ class ServerProcess(Part):
         env: Mapping[str, str],
         is_ready: Callable[[], bool],
         *,
-        name: str = "The server",
-        log_name: str = "server.log",
         drain_seconds: float = 5.0,
     ) -> None:
         super().__init__(layout)
@@ -275,8 +275,6 @@ class ServerProcess(Part):
             StopStep(signal.SIGINT, drain_seconds + CLOSING_SECONDS),
             StopStep(signal.SIGKILL, 0.5),
         )
-        self.name = name
-        self.log_name = log_name
         self._argv = tuple(argv)
         self._env = dict(env)
         self._is_ready = is_ready

@@ -5,15 +5,17 @@ from __future__ import annotations
 import signal
 import socket
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
-from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.part import PROBE, Part, StopStep
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, REINSTALL, installed, spawn
 
+_MEMORY: Final = "256mb"
+
 
 class EmbeddedRedis(Part):
-    """A cache of at most `memory`. It evicts the least recently used keys first."""
+    """A cache of at most 256 MB. It evicts the least recently used keys first."""
 
     name = "Redis"
     log_name = "redis.log"
@@ -21,10 +23,6 @@ class EmbeddedRedis(Part):
     needed = False
     start_timeout = 10.0
     stop_steps = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 0.5))
-
-    def __init__(self, layout: Layout, *, memory: str = "256mb") -> None:
-        super().__init__(layout)
-        self._memory = memory
 
     @property
     def socket(self) -> Path:
@@ -56,7 +54,7 @@ class EmbeddedRedis(Part):
             "daemonize no",
             "databases 1",
             "loglevel warning",
-            f"maxmemory {self._memory}",
+            f"maxmemory {_MEMORY}",
             "maxmemory-policy allkeys-lru",
             f"dir {_quoted(self.layout.run)}",
         ]

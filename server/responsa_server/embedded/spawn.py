@@ -17,6 +17,7 @@ from responsa_server.embedded.layout import Account
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+_TOOL_SECONDS = 60.0
 LOG_LIMIT = 8 << 20
 """Bytes. A longer log is renamed to *.log.1 when its part starts."""
 
@@ -75,14 +76,13 @@ def run_to_end(
     *,
     account: Account | None,
     stdin: bytes,
-    timeout: float = 60.0,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a short tool and returns its exit code and output (both streams in stdout). `stdin` is at most a pipe's 64 KiB.
 
     The tool may also open its input by name, as /dev/stdin: the pipe belongs to the account that the tool runs under.
 
     Raises:
-        EmbeddedError: the tool is missing, or has not finished after `timeout` seconds.
+        EmbeddedError: the tool is missing, or has not finished after `_TOOL_SECONDS`.
     """
     source = _pipe_with(stdin, account)
     try:
@@ -95,14 +95,14 @@ def run_to_end(
             env=env,
             text=True,
             errors="replace",
-            timeout=timeout,
+            timeout=_TOOL_SECONDS,
             check=False,
             preexec_fn=_dying_with_parent(signal.SIGKILL),
             **_credentials(account),
         )
     except subprocess.TimeoutExpired as error:
         raise EmbeddedError(
-            f"{Path(argv[0]).name} did not finish within {timeout:.0f} s",
+            f"{Path(argv[0]).name} did not finish within {_TOOL_SECONDS:.0f} s",
             "look for a slow or full disk and try again",
         ) from error
     except OSError as error:

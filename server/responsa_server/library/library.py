@@ -40,6 +40,8 @@ CONTENT_CHUNK_BYTES: Final = 64 * 1024
 _UPLOAD_CHUNK_BYTES: Final = 256 * 1024
 _IN_MEMORY_BYTES: Final = 1024 * 1024
 _READ_BYTES: Final = 1024 * 1024
+# Each may have 64 MiB in memory.
+_UPLOADS_AT_ONCE: Final = 2
 # How often a waiting call checks whether another process has ended the operation.
 _LOOK_SECONDS: Final = 0.5
 
@@ -66,13 +68,11 @@ class Library:
         embedding: str,
         formats: Formats = FORMATS,
         spool_dir: Path | None = None,
-        uploads_at_once: int = 2,
     ) -> None:
         """Build the library.
 
         embedding: the embedding model of new collections. spool_dir: the folder for uploads in progress, or None for
-        the system's temporary folder. uploads_at_once: the maximum number of whole uploads, of at most 64 MiB each,
-        that are in memory at a time; further uploads wait.
+        the system's temporary folder.
         """
         self.collections = collections
         self.documents = documents
@@ -82,7 +82,7 @@ class Library:
         self._ended = ended
         self._embedding = embedding
         self._spool_dir = spool_dir
-        self._whole = asyncio.Semaphore(uploads_at_once)
+        self._whole = asyncio.Semaphore(_UPLOADS_AT_ONCE)
 
     async def create_collection(
         self,

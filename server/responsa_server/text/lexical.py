@@ -173,12 +173,9 @@ _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One term of a text. position: the position among the words. start, end: the characters [start, end) of the term's
-    text.
-    """
+    """A term of a text, and the characters [start, end) that it stands for."""
 
     term: str
-    position: int
     start: int
     end: int
 
@@ -193,22 +190,16 @@ class Analyzer:
     def tokens(self, text: str, language: str = UNKNOWN) -> list[Token]:
         """Return all terms in order.
 
-        The parts of a compound such as snake_case or camelCase have the compound's position. The pairs of characters in
-        a CJK run have consecutive positions.
+        Each part of a compound such as snake_case or camelCase has the characters of the whole compound.
         """
         found: list[Token] = []
-        position = 0
         for match in _TOKEN.finditer(text):
             start, end = match.span()
             if match.lastgroup == "unspaced":
                 for place, pair in _bigrams(match.group()):
-                    found.append(Token(pair, position, start + place, start + place + len(pair)))
-                    position += 1
+                    found.append(Token(pair, start + place, start + place + len(pair)))
                 continue
-            terms = self._matched(match, language)
-            if terms:
-                found.extend(Token(term, position, start, end) for term in terms)
-                position += 1
+            found.extend(Token(term, start, end) for term in self._matched(match, language))
         return found
 
     def _matched(self, match: re.Match[str], language: str) -> Sequence[str]:

@@ -95,9 +95,9 @@ def _fitting(text: str, most_bytes: int) -> str:
     return text if len(data) <= most_bytes else data[:most_bytes].decode(errors="ignore")
 
 
-def emit_text(text: str, run: Run, start: int = 0) -> int:
-    """Send a text in deltas, from byte `start` of the answer on; returns the byte at which it ends."""
+def emit_text(text: str, run: Run) -> None:
+    """Send a whole answer's text in deltas."""
+    start = 0
     for part in split(text, MAX_DELTA_BYTES):
         run.emit(Delta(part, start))
         start += len(part.encode())
-    return start

@@ -203,9 +203,9 @@ def beyond(edges: Mapping[str, Sequence[EdgeTable]], start: str) -> set[str]:
     return found
 
 
-def reachable(edges: Mapping[str, Sequence[EdgeTable]], start: str = BEGIN) -> set[str]:
-    """A node and all nodes that paths lead to from it."""
-    return {start, *beyond(edges, start)}
+def reachable(edges: Mapping[str, Sequence[EdgeTable]]) -> set[str]:
+    """The start and all nodes that a path from it leads to."""
+    return {BEGIN, *beyond(edges, BEGIN)}
 
 
 def mermaid(config: AgentConfig) -> str:

@@ -210,7 +210,7 @@ class DocumentStore:
                 else names.document_version(document_id, version)
             )
             raise NotFound.of("document", name)
-        return CanonicalPiece(row[0], start, bytes(row[1]), row[2])
+        return CanonicalPiece(row[0], bytes(row[1]), row[2])
 
     @shielded
     async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
