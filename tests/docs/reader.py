@@ -101,7 +101,7 @@ class Terminal:
         )
 
     def run(self, text: str, patience: float = 2 * PATIENCE) -> tuple[int, str]:
-        """Type it in; returns the output and the exit code (of the first command that failed, if one did)."""
+        """Type it in; returns the exit code and the output (of the first command that failed, if one did)."""
         self._count += 1
         typed, printed, ended = (self._files / f"{self._count}.{name}" for name in ("sh", "out", "code"))
         typed.write_text(text, encoding="utf-8")

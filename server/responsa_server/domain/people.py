@@ -23,7 +23,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller. credential: the kind of the caller's credential, "api_key" or "session"."""
+    """An authenticated caller. credential: the kind of the caller's credential, "api_key" or "session"; "turn" for the work of a turn."""
 
     tenant_id: str
     user_id: UUID

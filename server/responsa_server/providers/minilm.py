@@ -48,7 +48,7 @@ class EmbeddingModelUnavailable(Exception):
 
 
 class MiniLmEmbedder:
-    """The embedded English model (an `Embedder` of `knowledge/embedder.py`).
+    """The embedded English model (an `Embedder` of `search/embedder.py`).
 
     It has one session and one thread: concurrent callers of `embed` queue, which is faster on few cores than
     competing for them. A text is cut after 254 tokens; for longer texts, make windows with `token_offsets`.

@@ -85,7 +85,7 @@ class BlockCollector:
         if len(self._rows) >= MAX_BLOCKS:
             raise DocumentRejected(
                 Reason.DOCUMENT_PARSER_LIMIT,
-                f"The document has more than {MAX_BLOCKS:,} paragraphs. Split it into smaller files.",
+                f"The document has more than {MAX_BLOCKS:,} paragraphs. Split the document into smaller files.",
             )
         self._rows.append((kind, start, end, level, title))
         self._end = end

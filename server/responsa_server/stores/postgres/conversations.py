@@ -134,7 +134,7 @@ class PostgresConversationStore:
             locked = await self._row(connection, "lock_conversation", parameters)
             if locked is None:
                 raise _unknown(identity)
-            check_etag(etag, f"{locked['revision']:x}", names.conversation(identity))
+            check_etag(etag, _etag(locked["revision"]), names.conversation(identity))
             active = await self._row(connection, "active_turn", parameters)
             if active is not None:
                 raise Conflict(
@@ -239,6 +239,10 @@ def _caller(who: Principal) -> dict[str, object]:
     return {"tenant": who.tenant_id, "user": who.user_id}
 
 
+def _etag(revision: int) -> str:
+    return f"{revision:x}"
+
+
 def _revision(etag: str) -> int | None:
     """The revision of an etag; None if the text is empty, and -1 if it is not an etag."""
     if not etag:
@@ -260,7 +264,7 @@ def _conversation(row: Mapping[str, Any]) -> Conversation:
         active_turn=row["active_turn"],
         create_time=row["create_time"],
         update_time=row["update_time"],
-        etag=f"{row['revision']:x}",
+        etag=_etag(row["revision"]),
     )
 
 

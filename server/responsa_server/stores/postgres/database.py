@@ -50,7 +50,7 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Statement = tuple[LiteralString, Mapping[str, object]]
 """A query and its parameters."""
 
-# A plan for one tenant must not depend on another tenant's statistics, so the app role plans each statement every time (docs/architecture.md).
+# A plan for one tenant must not depend on another tenant's statistics, so the app role plans each statement every time (ADR 0004).
 _APP = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
 # Statements over all turns are planned every time as well, because the tables grow and shrink. If a process is
 # stopped in the middle of a transaction, other processes cannot claim the turns that it has locked.
