@@ -247,7 +247,7 @@ def test_foreign_passwords(layout: Layout) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "said"),
-    [("16\n", "was made by PostgreSQL 16, not 18"), (None, "PG_VERSION is missing")],
+    [("16\n", "was created by PostgreSQL 16, not 18"), (None, "PG_VERSION is missing")],
 )
 def test_broken_clusters(layout: Layout, damage: str | None, said: str) -> None:
     layout.cluster.mkdir(mode=0o700)
@@ -269,7 +269,9 @@ def test_a_home_that_is_a_file(tmp_path: Path) -> None:
         check_sentence(raised.value)
     under = Layout.of(tmp_path / "home" / "under")
     for act in (lambda: preflight(under), under.prepare):
-        with pytest.raises(EmbeddedError, match="a file where a folder is needed") as raised:
+        with pytest.raises(
+            EmbeddedError, match="is a file, or is below a file, but must be a folder"
+        ) as raised:
             act()
         check_sentence(raised.value)
 
@@ -289,7 +291,7 @@ def test_a_home_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     layout = Layout.of(tmp_path / "home")
     for act in (lambda: preflight(layout), layout.prepare):
-        with pytest.raises(EmbeddedError, match="may not be written by this user") as raised:
+        with pytest.raises(EmbeddedError, match="has no permission to write") as raised:
             act()
         check_sentence(raised.value)
     tmp_path.chmod(0o700)
@@ -322,7 +324,7 @@ def test_a_copy_of_a_home_is_refused_and_a_moved_one_is_not(layout: Layout, tmp_
 def test_a_home_made_by_the_other_kind_of_user(layout: Layout) -> None:
     state = json.loads(layout.state.read_text())
     layout.state.write_text(json.dumps({**state, "root": not state["root"]}))
-    with pytest.raises(EmbeddedError, match=r"was made by .* and cannot be used by") as raised:
+    with pytest.raises(EmbeddedError, match=r"was created by .* and cannot be used by") as raised:
         Layout.of(layout.home)
     check_sentence(raised.value)
     layout.state.write_text(json.dumps(state))
@@ -368,7 +370,7 @@ def test_missing_packages(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(
     ("host", "port", "said"),
-    [("127.0.0.1", 70000, "not a port number"), ("192.0.2.1", 8080, "cannot be listened on")],
+    [("127.0.0.1", 70000, "not a port number"), ("192.0.2.1", 8080, "cannot listen on")],
 )
 def test_impossible_addresses(host: str, port: int, said: str) -> None:
     with pytest.raises(EmbeddedError, match=said) as raised:

@@ -182,7 +182,7 @@ def test_a_server_that_cannot_start_stops_all_with_its_reason(start: Start, home
     assert running.process.wait(60) == 1
     assert running.said() == (
         "responsa: The server ended while starting (exit 1: no such setting); "
-        f"look into {home / 'logs' / 'server.log'}.\n"
+        f"see {home / 'logs' / 'server.log'}.\n"
     )
     assert running.left() == []
 

@@ -1,4 +1,4 @@
-"""Real PostgreSQL, Redis and Envoy from the package registry: started, supervised and purged without a container engine."""
+"""Starts, supervises and purges real PostgreSQL, Redis and Envoy from the package registry, without a container engine."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def diagnose(layout: Layout) -> list[Finding]:
 
 
 def _finding(name: str, check: Callable[[], object], detail: str = "") -> Finding:
-    """The finding of a check that raises EmbeddedError. `detail` describes the good state; by default it is the check's result."""
+    """Run a check, which raises EmbeddedError if something is wrong, and return the finding. `detail` describes the good state; by default it is the check's result."""
     try:
         result = check()
     except EmbeddedError as error:

@@ -21,8 +21,8 @@ from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, installed, spawn
 class EmbeddedEnvoy(Part):
     """Envoy with the bootstrap file `config`.
 
-    Its admin interface must listen on the unix socket `layout.envoy_admin_socket`, which the readiness probe uses.
-    `listen` is the (host, port) that it will serve. It is checked before the start, because Envoy silently shares a busy
+    In that file, the admin interface must listen on the unix socket `layout.envoy_admin_socket`, which the readiness probe uses.
+    `listen` is the (host, port) that Envoy will serve. The port is checked before the start, because Envoy silently shares a busy
     port unless its listener sets `enable_reuse_port: false`. `concurrency` is the number of worker threads.
     """
 
@@ -62,7 +62,7 @@ class EmbeddedEnvoy(Part):
 
 
 class HostState(StrEnum):
-    """The health of an endpoint as Envoy sees it. FAILING: its health checks fail. ASIDE: recent calls could not reach it."""
+    """The health of an endpoint as Envoy sees it. FAILING: the endpoint's health checks fail. ASIDE: recent calls could not reach the endpoint."""
 
     SERVING = "serving"
     FAILING = "failing"
@@ -117,7 +117,7 @@ def check_port(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # Binds as a server would: a listener blocks the port, connections in TIME_WAIT do not.
+            # Bind as a server would: a listener makes the port busy, but connections in TIME_WAIT do not.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             probe.listen(1)
@@ -132,8 +132,8 @@ def check_port(host: str, port: int) -> None:
                 f"Port {port} is reserved for the system", "set RESPONSA_PORT to a port above 1023"
             ) from error
         raise EmbeddedError(
-            f"{host}:{port} cannot be listened on ({error.strerror or type(error).__name__})",
-            "name an address of this machine, such as 127.0.0.1",
+            f"Responsa cannot listen on {host}:{port} ({error.strerror or type(error).__name__})",
+            "use an address of this machine, such as 127.0.0.1",
         ) from error
     except OverflowError as error:
         raise EmbeddedError(

@@ -11,7 +11,7 @@ EMPTY_FOLDER = "set RESPONSA_HOME to a folder that is empty or does not exist ye
 
 
 class EmbeddedError(Exception):
-    """A problem that a person can fix: the problem, and its remedy.
+    """A problem that a person can fix. It has a message, which states the problem, and a remedy.
 
     `str()` is one line, "<message>; <remedy>.", ready to print on a terminal.
     """
@@ -36,7 +36,7 @@ def file_errors(path: Path) -> Generator[None]:
     """Turns the operating system's errors about `path` into an EmbeddedError.
 
     Raises:
-        EmbeddedError: for a full disk, missing permission, a read-only or broken place.
+        EmbeddedError: the disk is full or read-only, a permission is missing, or the path cannot be used.
     """
     try:
         yield
@@ -51,8 +51,8 @@ def of_os_error(error: OSError, path: Path) -> EmbeddedError:
     where = error.filename if isinstance(error.filename, str) else str(path)
     if error.errno in (errno.EACCES, errno.EPERM):
         return EmbeddedError(
-            f"{where} may not be written by this user",
-            "start as the user who owns it, or set RESPONSA_HOME to a folder of your own",
+            f"This user has no permission to write {where}",
+            "start Responsa as the user who owns it, or set RESPONSA_HOME to a folder of your own",
         )
     if error.errno == errno.EROFS:
         return EmbeddedError(
@@ -60,7 +60,7 @@ def of_os_error(error: OSError, path: Path) -> EmbeddedError:
         )
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return EmbeddedError(
-            f"{where} is, or lies under, a file where a folder is needed",
+            f"{where} is a file, or is below a file, but must be a folder",
             EMPTY_FOLDER,
         )
     return EmbeddedError(

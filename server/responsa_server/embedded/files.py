@@ -1,4 +1,4 @@
-"""Files for one process or one user: the lock of a folder, private files, free space."""
+"""Locks on folders, files that only one user may read, and free disk space."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 
 CLEARING_UP = 15.0
-"""Seconds to wait for a lock whose recorded holder is gone, while its leftover processes are being stopped."""
+"""The number of seconds to wait for a lock whose recorded holder has ended, while the holder's leftover processes are being stopped."""
 
 
 class PlaceLock:
-    """An flock on a file that names its holder's process id. It lets one process at a time use a folder.
+    """A lock (flock) on a file that contains the holder's process id. It lets one process at a time use a folder.
 
-    The kernel releases it when its holder ends. The descriptor is closed on exec, so no executed program keeps the lock. A forked
-    copy of the holder keeps it until it ends.
+    The kernel releases the lock when the holder ends. The descriptor is closed on exec, so a program that the holder executes does not
+    keep the lock. A forked copy of the holder keeps the lock until the copy ends.
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -28,10 +28,10 @@ class PlaceLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Takes the lock. If its recorded holder was killed, waits up to `CLEARING_UP` seconds for the holder's leftovers to end.
+        """Takes the lock. If the recorded holder was killed, waits up to `CLEARING_UP` seconds for the holder's leftover processes to end.
 
         Raises:
-            EmbeddedError: another process holds it.
+            EmbeddedError: another process holds the lock.
         """
         if self._descriptor is not None:
             return
@@ -81,9 +81,10 @@ def _alive(pid: int) -> bool:
 
 
 def write_private(path: Path, text: str, *, keep_existing: bool = False) -> None:
-    """Writes `text` to `path` with mode 0600, atomically. `keep_existing`: keeps a file that already exists.
+    """Writes `text` to `path` with mode 0600, atomically. With `keep_existing`, a file that already exists is kept.
 
-    The draft has a random name and is created exclusively, so that it cannot write through a link planted in the folder.
+    The text is first written to a new file with a random name, which is created exclusively. So it cannot be written through a link that
+    someone has planted in the folder.
 
     Raises:
         OSError: the file cannot be written. An existing file stays as it was.
@@ -107,7 +108,7 @@ def write_private(path: Path, text: str, *, keep_existing: bool = False) -> None
 
 
 def present(path: Path) -> bool:
-    """Whether `path` exists. False, not an error, if this user may not enter a folder above it."""
+    """Whether `path` exists. Returns False and raises no error if this user may not enter a folder above `path`."""
     try:
         path.stat()
     except OSError:
@@ -116,7 +117,7 @@ def present(path: Path) -> bool:
 
 
 def free_space(path: Path) -> int:
-    """Bytes free for this user on the disk of `path` or of its nearest existing parent; 2**62 if unknown."""
+    """The number of bytes that are free for this user on the disk of `path`, or of its nearest existing parent; 2**62 if unknown."""
     for place in (path, *path.parents):
         try:
             found = os.statvfs(place)

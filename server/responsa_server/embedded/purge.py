@@ -1,4 +1,4 @@
-"""Removes all files of an instance from this machine; also provides instances that are removed at the end of a `with` block."""
+"""Removes all files of an instance from this machine. Also provides instances that are removed at the end of a `with` block."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from responsa_server.embedded.postgres import EmbeddedPostgres, end_postgres, po
 
 
 def places(layout: Layout) -> list[Path]:
-    """The folders that `purge` will remove, so that the user can confirm: folders outside the home first, the home last.
+    """The folders that `purge` will remove, which the user must confirm. The folders outside the home come first, the home last.
 
-    A home that was deleted by hand may have left folders outside it. They are found only by the home's path.
+    If the user has deleted the home, folders outside it may remain. They can be found only by the home's path.
 
     Raises:
         EmbeddedError: the folder holds other files and is not a Responsa home.
@@ -37,8 +37,8 @@ def places(layout: Layout) -> list[Path]:
 def purge(layout: Layout) -> list[Path]:
     """Removes an instance: database, keys, logs, documents, sockets, root's copies, and RESPONSA_HOME itself.
 
-    Returns the removed folders; empty if there were none. A purge that fails can be repeated: it removes the home last,
-    and the home's marker last of all. If the home was deleted by hand, it removes the folders outside.
+    Returns the removed folders; empty if nothing was removed. A purge that fails can be repeated, because it removes the home last, and in
+    the home the marker last. If the user has deleted the home, the purge removes the folders outside it.
 
     Raises:
         EmbeddedError: the instance is running, the folder is not a Responsa home, or this user may not remove something.
@@ -70,11 +70,11 @@ def purge(layout: Layout) -> list[Path]:
 
 
 def _purge_outside(layout: Layout, gone: list[Path]) -> list[Path]:
-    """Purges an instance whose home is gone. The locks are gone too, so the process list shows whether PostgreSQL still runs."""
+    """Purges an instance whose home was deleted. The locks were deleted too, so the process list is used to find out whether PostgreSQL still runs."""
     if gone and (running := postgres_processes(layout)):
         raise EmbeddedError(
-            f"PostgreSQL (process {running[0].pid}) still runs for {layout.home}, though that folder was deleted",
-            "stop the Responsa that started it, and repeat",
+            f"PostgreSQL (process {running[0].pid}) still runs for {layout.home}, although that folder was deleted",
+            "stop the Responsa instance that started it, and purge again",
         )
     with file_errors(layout.home):
         _remove_outside(layout, gone)

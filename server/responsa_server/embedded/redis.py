@@ -15,7 +15,7 @@ _MEMORY: Final = "256mb"
 
 
 class EmbeddedRedis(Part):
-    """A cache of at most 256 MB. It evicts the least recently used keys first."""
+    """A Redis that uses at most 256 MB. It evicts the least recently used keys first."""
 
     name = "Redis"
     log_name = "redis.log"
@@ -31,7 +31,7 @@ class EmbeddedRedis(Part):
 
     @property
     def url(self) -> str:
-        """The URL for redis-py. It holds the password: pass it by environment or memory, never in argv.
+        """The URL for redis-py. The URL holds the password: pass it in the environment or in memory, never in argv.
 
         Raises:
             EmbeddedError: `secrets.json` is missing or damaged.
@@ -43,7 +43,7 @@ class EmbeddedRedis(Part):
         redis_binary()
 
     def spawn(self) -> None:
-        """Passes the configuration on stdin, so that no argument or file holds the password. See `Part.spawn`."""
+        """Passes the configuration through stdin, so that no argument or file holds the password. See `Part.spawn`."""
         lines = [
             "port 0",
             f"unixsocket {_quoted(self.layout.redis_socket)}",

@@ -1,4 +1,4 @@
-"""Starts child processes that cannot outlive their parent. Linux guarantees this; elsewhere only stop() ends them. Finds their programs."""
+"""Finds programs and starts them as child processes that cannot outlive their parent. Linux guarantees this; on other systems only stop() ends them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 _TOOL_SECONDS = 60.0
 LOG_LIMIT = 8 << 20
-"""Bytes. A longer log is renamed to *.log.1 when its part starts."""
+"""The maximum size of a log in bytes. A larger log is renamed to *.log.1 when its part starts."""
 
 
 PLAIN_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-"""The whole environment of a packaged program, without the user's variables and locale."""
+"""The whole environment of a packaged program. It contains neither the user's variables nor the user's locale."""
 REINSTALL = "install Responsa's packages again (make clean, then make up)"
 
 
@@ -36,14 +36,14 @@ def spawn(
     death_signal: signal.Signals = signal.SIGKILL,
     stdin: bytes = b"",
 ) -> subprocess.Popen[bytes]:
-    """Starts a program in a new session, with its output in `log`. Call from the main thread: the kernel sends the death
+    """Starts a program in a new session. Its output goes to `log`. Call this from the main thread, because the kernel sends the death
     signal when the thread that spawned the process ends.
 
     Args:
-        env: the program's whole environment; it inherits nothing.
-        account: the account that it runs under; None for the caller's own.
+        env: the program's whole environment. The program inherits no variables.
+        account: the account that the program runs under; None for the caller's account.
         death_signal: the signal that the kernel sends when the parent dies.
-        stdin: at most a pipe's 64 KiB.
+        stdin: the input of the program. A pipe holds it, so it may have at most 64 KiB.
 
     Raises:
         EmbeddedError: the program is missing, or the log cannot be written.
@@ -77,9 +77,9 @@ def run_to_end(
     account: Account | None,
     stdin: bytes,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a short tool and returns its exit code and output (both streams in stdout). `stdin` is at most a pipe's 64 KiB.
+    """Runs a short tool and returns its exit code and output (both streams in stdout). A pipe holds `stdin`, so it may have at most 64 KiB.
 
-    The tool may also open its input by name, as /dev/stdin: the pipe belongs to the account that the tool runs under.
+    The tool may also open its input under the name /dev/stdin, because the pipe belongs to the account that the tool runs under.
 
     Raises:
         EmbeddedError: the tool is missing, or has not finished after `_TOOL_SECONDS`.
@@ -112,11 +112,12 @@ def run_to_end(
 
 
 def installed(package: str, program: str, name: str, distribution: str, remedy: str = REINSTALL) -> Path:
-    """A program's file in an installed package, which is not imported.
+    """The file of a program in an installed package. The package is not imported.
 
     Args:
         program: the file's path in the package's folder.
-        name: the program's name for people. distribution: the name of its package in the registry.
+        name: the program's name in messages.
+        distribution: the name of the program's package in the registry.
 
     Raises:
         EmbeddedError: the package is not installed, or was not made for this machine.
@@ -137,7 +138,7 @@ def cannot_run(program: str, error: OSError) -> EmbeddedError:
 
 
 def _dying_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
-    """A function that the new process runs after its change of user, which would clear the death signal."""
+    """A function that sets the death signal. The new process runs it after its change of user, which would clear the signal."""
     parent = os.getpid()
     prctl = _prctl()  # loaded before the fork
 
@@ -151,14 +152,14 @@ def _dying_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
 
 
 def die_with_parent(death_signal: signal.Signals) -> None:
-    """Sets the signal that the kernel sends to this process when its parent ends."""
+    """Sets the signal that the kernel will send to this process when its parent ends."""
     prctl = _prctl()
     if prctl is not None:
         prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
 
 
 def adopt_orphans() -> bool:
-    """Makes this process the parent of its descendants' orphans. Returns False if the kernel does not support this."""
+    """Makes this process the parent of all descendants whose own parent ends. Returns False if the kernel does not support this."""
     prctl = _prctl()
     return prctl is not None and prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
@@ -179,7 +180,7 @@ class _Credentials(TypedDict, total=False):
 
 
 def _credentials(account: Account | None) -> _Credentials:
-    """Another account gets no supplementary groups: root's must not be inherited."""
+    """The arguments for Popen that change to `account`. The account gets no supplementary groups, because the process must not inherit root's groups."""
     return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": ()}
 
 

@@ -1,14 +1,14 @@
 """Runs all parts of one instance in the foreground until a stop signal comes.
 
-Two processes share the work, because one alone cannot clean up after its own kill -9:
+Two processes share the work, because a process cannot clean up after it was killed itself with kill -9:
 
-    guard        the process that the user started. Forwards signals, waits, and adopts the supervisor's orphans.
-      supervisor   its fork. Spawns the parts in order, watches and restarts them, stops them in reverse order.
-        parts        each in its own session. The kernel signals them when the supervisor dies.
+    guard        the process that the user started. It forwards signals, waits, and adopts the supervisor's orphans.
+      supervisor   a fork of the guard. It spawns the parts in order, watches and restarts them, and stops them in reverse order.
+        parts        the programs, each in its own session. The kernel signals them when the supervisor dies.
 
 If the guard is killed, the kernel signals the supervisor, which stops everything quickly. If the supervisor is killed, the
 kernel signals the parts, and the guard kills every descendant. If both are killed, the kernel signals the parts, and the
-next start ends every process left on the cluster.
+next start ends every process that still runs on the cluster.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TICK = 0.2
 STARTING_TICK = 0.01
 LEAST_FREE = 200 << 20
-"""Bytes that must be free to start."""
+"""The number of bytes that must be free for a start."""
 WATCH_INTERVAL = 5.0
 
 
@@ -46,9 +46,9 @@ WATCH_INTERVAL = 5.0
 class RestartPolicy:
     """When to restart a part that died.
 
-    The first restart comes after `first_delay` seconds. Each further delay is twice the last, at most `longest_delay`.
-    After a part has run for `healthy_after` seconds, its failures count from 0 again. If a needed part dies
-    `most_failures` times without that, all parts stop.
+    The first restart comes after `first_delay` seconds. Each further delay is twice the previous one, but at most `longest_delay`
+    seconds. When a part has run for `healthy_after` seconds, its count of failures starts again at 0. If the count of a needed part
+    reaches `most_failures`, all parts stop.
     """
 
     first_delay: float = 0.1
@@ -59,11 +59,11 @@ class RestartPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A part and its hook.
+    """A part and its hook `on_ready`.
 
-    `on_ready` runs once, in the supervisor, when the part is first ready and before the next part is started (for
-    example migrations after PostgreSQL). If it raises EmbeddedError, everything stops with that message. No part is
-    restarted while it runs; a stop signal interrupts it.
+    The hook runs once, in the supervisor, when the part is ready for the first time, before the next part is started. (For example, the
+    migrations run after PostgreSQL is ready.) If the hook raises EmbeddedError, all parts stop, and the supervisor reports that message. No
+    part is restarted while the hook runs. A stop signal interrupts the hook.
     """
 
     part: Part
@@ -96,7 +96,7 @@ def preflight(layout: Layout) -> None:
 
 
 class _DiskWatch:
-    """Reports once when a disk of the instance runs low, and again if it recovers and then runs low again."""
+    """Reports once when a disk of the instance has little space left, and again if the disk recovers and then has little space again."""
 
     def __init__(self, disks: Sequence[Path], say: Callable[[str], None]) -> None:
         self._disks = disks
@@ -122,7 +122,7 @@ class _DiskWatch:
 
 
 class _Stopped(BaseException):
-    """A stop signal came while a hook ran. Not an Exception, so that no hook handles it as its own error."""
+    """A stop signal came while a hook ran. This is not a subclass of Exception, so that no hook handles it as an error."""
 
 
 @dataclass(slots=True)
@@ -142,8 +142,8 @@ class _Watched:
 class Supervisor:
     """Starts `children` in order and runs them until SIGINT, SIGTERM or SIGHUP. A second signal stops them faster.
 
-    `on_ready` runs once when all are ready (print the URL there). `say` receives one line for each event that
-    the user should know; by default it writes to stderr.
+    `on_ready` runs once when all parts are ready; for example, it can print the URL. `say` receives one line for each event that
+    the user should know; by default it writes the line to stderr.
     """
 
     def __init__(
@@ -162,16 +162,16 @@ class Supervisor:
         self._policy = policy or RestartPolicy()
 
     def run(self) -> int:
-        """Blocks until everything has stopped; returns 0 after an orderly stop, 1 after a reported failure.
+        """Blocks until all parts have stopped. Returns 0 after an orderly stop, and 1 after a failure, which was reported.
 
         Call from the main thread before other threads start, because this method forks the process.
 
         Raises:
-            EmbeddedError: a folder cannot be used, a tool is missing, a port is busy, or another supervisor runs. Nothing
-                was started.
+            EmbeddedError: nothing was started, because a folder cannot be used, a tool is missing, a port is busy, or another
+                supervisor runs.
         """
         if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("Supervisor.run belongs to the main thread")
+            raise RuntimeError("Supervisor.run must be called from the main thread")
         preflight(self._layout)
         self._layout.prepare()
         lock = PlaceLock(self._layout.lock, "Responsa")
@@ -187,7 +187,7 @@ class Supervisor:
         adopt_orphans()
         sys.stdout.flush()
         sys.stderr.flush()
-        # Blocked until both processes have their handlers; an earlier Ctrl-C is delivered then.
+        # Block the signals until both processes have their handlers. A Ctrl-C that comes earlier is delivered then.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         guard = os.getpid()
         supervisor = os.fork()
@@ -223,7 +223,7 @@ class Supervisor:
         self._stops = 0
         self._in_hook = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        os.setsid()  # a terminal's Ctrl-C then reaches only the guard, which forwards it once
+        os.setsid()  # so a terminal's Ctrl-C reaches only the guard, which forwards it once
         adopt_orphans()
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         with _handlers(self._on_signal):
@@ -239,10 +239,8 @@ class Supervisor:
                 self._say(str(error))
             except OSError as error:
                 self._say(str(of_os_error(error, self._layout.home)))
-            except (
-                Exception
-            ):  # the boundary of this process: the stack is for the log, the sentence for the user
-                self._say(f"Something went wrong in the supervisor; look into {self._record()}.")
+            except Exception:  # the log gets the stack of any error, the user a sentence
+                self._say(f"Something went wrong in the supervisor; see {self._record()}.")
             finally:
                 self._stop_all()
         return code
@@ -286,7 +284,7 @@ class Supervisor:
             self._hook(watched.child.on_ready)
 
     def _hook(self, hook: Callable[[], None]) -> None:
-        """Runs the caller's hook; a stop signal may interrupt it."""
+        """Runs a hook. A stop signal may interrupt it."""
         self._in_hook = True
         try:
             if self._stopping():
@@ -334,14 +332,14 @@ class Supervisor:
         if part.needed and watched.failures >= self._policy.most_failures:
             raise EmbeddedError(
                 f"{part.name} ended {watched.failures} times in a row ({exit_text(code)}), so everything was stopped",
-                f"look into {part.log}",
+                f"see {part.log}",
             )
         delay = min(self._policy.first_delay * 2 ** (watched.failures - 1), self._policy.longest_delay)
         watched.restart_at = time.monotonic() + delay
         self._say(f"{part.name} ended unexpectedly ({exit_text(code)}); starting it again.")
 
     def _kill_orphans(self) -> None:
-        """Kills the adopted children, which a dead part left behind."""
+        """Kills the adopted children, which are processes that a dead part left."""
         known = {watched.part.pid for watched in self._watched}
         for process in psutil.Process().children():
             if process.pid in known:
@@ -353,7 +351,7 @@ class Supervisor:
         self._reap()
 
     def _reap(self) -> None:
-        """Reads the exit codes of adopted children, never those of the parts, which their Popen reads."""
+        """Reads the exit codes of adopted children, but not those of the parts, because each part's Popen reads its exit code."""
         known = {watched.part.process.pid: watched.part for watched in self._watched if watched.part.process}
         with contextlib.suppress(ChildProcessError):
             while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
@@ -392,17 +390,17 @@ class Supervisor:
             raise _Stopped
 
     def _wait(self, seconds: float) -> None:
-        """Waits for `seconds`, or until a signal comes, such as a child's end."""
+        """Waits for `seconds`, or until a signal comes, for example because a child has ended."""
         if select.select([self._wake_read], [], [], seconds)[0]:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
 
 
 def kill_descendants(patience: float = 5.0, *, spare_postgres: float = 0.0) -> None:
-    """Kills every descendant of this process and waits until none is left, at most `patience` seconds.
+    """Kills every descendant of this process, and waits at most `patience` seconds until all have ended.
 
-    This process adopts the children of each process that it kills, and then kills those too. PostgreSQL is spared for
-    `spare_postgres` seconds: the kernel has already signalled it, and it removes its shared memory when it ends by itself.
+    This process adopts the children of each process that it kills, and then kills those too. PostgreSQL is not killed for the first
+    `spare_postgres` seconds, because the kernel has already signalled it, and if it ends by itself, it removes its shared memory.
     """
     own = psutil.Process()
     began = time.monotonic()
@@ -441,12 +439,12 @@ def _is_postgres(process: psutil.Process) -> bool:
 
 
 def _wake_only(_: int, __: FrameType | None) -> None:
-    """Does nothing. Without a handler, the signal would not be written to the wakeup descriptor."""
+    """Does nothing. It is needed because only a signal with a handler is written to the wakeup descriptor."""
 
 
 @contextlib.contextmanager
 def _handlers(handler: Callable[[int, FrameType | None], None]) -> Generator[None]:
-    """Installs `handler` for the stop signals, then restores the old handlers. Without one, a shell's background job ignores SIGINT."""
+    """Installs `handler` for the stop signals, and restores the old handlers at the end of the block. Without a handler, a shell's background job would ignore SIGINT."""
     before = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
     try:
         yield
@@ -456,7 +454,7 @@ def _handlers(handler: Callable[[int, FrameType | None], None]) -> Generator[Non
 
 
 def _never_failing(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Wraps `say` so that a closed terminal does not prevent stopping the parts."""
+    """Wraps `say`, so that the parts are stopped even if the terminal is closed."""
 
     def said(line: str) -> None:
         with contextlib.suppress(OSError, ValueError):
