@@ -224,7 +224,7 @@ async def test_who_answered_what_fell_back_and_the_cost_are_told_beside_the_answ
     answered, model, words = done.err.splitlines()
     assert (
         answered
-        == "responsa: tutor answered by scripted:strong; taken for qa; question of kind exercise; 1,234 tokens, 0.0021 USD."
+        == "responsa: tutor answered with scripted:strong; classified as qa; question of kind exercise; 1,234 tokens, 0.0021 USD."
     )
     assert model.endswith("(gemini:x → scripted:strong: rate_limited).")
     assert "words" in words

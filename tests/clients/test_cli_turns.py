@@ -157,9 +157,9 @@ async def test_a_turn_that_was_cancelled_exits_with_4(server: Scripted, responsa
     ("kind", "told"),
     [
         ("cancelled", "is cancelled"),
-        ("answer", "had ended before, with an answer"),
-        ("refused", "had ended before, with a refusal"),
-        ("failed", "had ended before, with a failure"),
+        ("answer", "had already ended with an answer"),
+        ("refused", "had already ended with a refusal"),
+        ("failed", "had already ended with a failure"),
     ],
 )
 async def test_cancel_tells_how_the_turn_ended(

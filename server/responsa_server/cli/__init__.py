@@ -1,1 +1,1 @@
-"""The command line: one module a command, over the wire with the public Python client."""
+"""The command line. Its commands call a server through the public Python client."""

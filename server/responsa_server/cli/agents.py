@@ -1,4 +1,4 @@
-"""`responsa agents list | show | check | graph | reload`."""
+"""The commands `responsa agents list | show | check | graph | reload`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from responsa_server.cli.output import EXIT_USAGE, one_line, print_json, print_t
 from responsa_server.cli.parameters import described, parameters
 from responsa_server.cli.session import open_client
 
-_AsJson = Annotated[bool, typer.Option("--json", help="Print one Agent a line, as proto-JSON.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one Agent per line, as proto-JSON.")]
 
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
-        no_args_is_help=True, help="Show agents, check their files, reload them.", rich_markup_mode=None
+        no_args_is_help=True, help="Show and reload agents, and check their files.", rich_markup_mode=None
     )
     group.command("list")(list_agents)
     group.command("show")(show_agent)
@@ -57,16 +57,19 @@ def check_agents(
         str | None,
         typer.Argument(
             metavar="[AGENT|PATH]",
-            help="An agent's id, its folder, its agent.toml, or a folder of agents. Default: all of this machine.",
+            help="An agent's id, its folder, its agent.toml, or a folder of agents. Default: all agents of this machine.",
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one problem a line, as a JSON object.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one problem per line, as a JSON object.")
+    ] = False,
 ) -> None:
-    """Check agents' files, and print each problem with its file, line, key and a suggestion. Needs no server.
+    """Check agents' files, and print each problem with its file, line, key and a suggestion. This command needs no
+    server.
 
     Exit codes: 0 no problems, 2 problems or nothing to check.
     """
-    # Imported late: it loads the agents' engine, which the other commands do not need.
+    # Imported late, because this module loads the agents' engine, which the other commands do not need.
     from responsa_server.cli.local.agents import check
 
     check(path, json=json)
@@ -77,9 +80,9 @@ def draw_agent(
         str, typer.Argument(metavar="AGENT|PATH", help="An agent's id, its folder, or its agent.toml.")
     ],
 ) -> None:
-    """Print an agent's graph as a Mermaid diagram. Needs no server.
+    """Print an agent's graph as a Mermaid diagram. This command needs no server.
 
-    Exit codes: 0 success, 2 its files have problems or the agent does not exist.
+    Exit codes: 0 success, 2 the agent does not exist or its files have problems.
     """
     from responsa_server.cli.local.agents import graph
 
@@ -88,10 +91,10 @@ def draw_agent(
 
 def reload_agents(
     json: Annotated[
-        bool, typer.Option("--json", help="Print one AgentReload a line, as proto-JSON.")
+        bool, typer.Option("--json", help="Print one AgentReload per line, as proto-JSON.")
     ] = False,
 ) -> None:
-    """Make the server read all agents' files again. Needs the role ADMIN.
+    """Make the server read all agents' files again. This command needs the role ADMIN.
 
     An agent with problems keeps its previous version. Exit codes: 0 all agents are up to date, 2 at least one has problems.
     """

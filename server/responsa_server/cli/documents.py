@@ -1,4 +1,4 @@
-"""`responsa search`, and `responsa documents list | delete`."""
+"""The commands `responsa search` and `responsa documents list | delete`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def search(
     collection: Annotated[
         list[str] | None,
         typer.Option(
-            "--collection", "-c", help="Search this collection; repeatable. Default: all that you may read."
+            "--collection",
+            "-c",
+            help="Search this collection; repeatable. Default: all collections that you may read.",
         ),
     ] = None,
     top_k: Annotated[
@@ -78,7 +80,9 @@ def search(
         float, typer.Option(min=0.0, max=1.0, help="Leave out passages with a lower score.")
     ] = 0.0,
     mode: Annotated[Mode, typer.Option(help="The indexes to search.")] = Mode.HYBRID,
-    json: Annotated[bool, typer.Option("--json", help="Print one SearchHit a line, as proto-JSON.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one SearchHit per line, as proto-JSON.")
+    ] = False,
 ) -> None:
     """Find the passages that match, best first."""
     with reporting(json=json), open_client() as client:
@@ -96,7 +100,10 @@ def search(
 
 
 def heading_path(title: str, headings: Sequence[str]) -> str:
-    """The place of a passage in its document, e.g. "Security › Sessions". A document's title is usually its first heading too; it is shown once."""
+    """Return the place of a passage in its document, e.g. "Security › Sessions".
+
+    If the document's first heading equals the document's title, the text is shown once.
+    """
     repeated = bool(headings) and headings[0].strip() == title.strip()
     return " › ".join(part for part in (title, *headings[repeated:]) if part)
 
@@ -104,9 +111,12 @@ def heading_path(title: str, headings: Sequence[str]) -> str:
 def list_documents(
     collection: Collection = "default",
     matching: Annotated[
-        str, typer.Option("--filter", help="AIP-160, e.g. 'state = \"FAILED\"' or 'title = \"Guide\"'.")
+        str,
+        typer.Option(
+            "--filter", help="A filter in AIP-160 syntax, e.g. 'state = \"FAILED\"' or 'title = \"Guide\"'."
+        ),
     ] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print one Document a line, as proto-JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one Document per line, as proto-JSON.")] = False,
 ) -> None:
     """List a collection's documents in the order of their source keys."""
     with reporting(json=json), open_client() as client:
@@ -119,11 +129,12 @@ def list_documents(
 
 def delete_documents(
     documents: Annotated[
-        list[str], typer.Argument(help="documents/{uuid}, or a source_key of the collection.")
+        list[str],
+        typer.Argument(help="Each document as documents/{uuid} or as a source key of the collection."),
     ],
     collection: Collection = "default",
     json: Annotated[
-        bool, typer.Option("--json", help="Print one object a line, with the deleted name.")
+        bool, typer.Option("--json", help="Print one JSON object per line, with the deleted name.")
     ] = False,
 ) -> None:
     """Delete documents with their passages and vectors. Existing answers keep their quotes.

@@ -1,4 +1,4 @@
-"""`responsa ingest`: sends documents and waits until each is searched, several at a time."""
+"""The command `responsa ingest`: sends several documents at a time and waits until each document is searchable."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from responsa_server.cli.sources import (
 
 _FAILURES_SHOWN = 20
 IN_FLIGHT = 8
-"""The most documents that are sent and not searchable yet."""
+"""The maximum number of documents that are sent but not yet searchable."""
 _INLINE_BYTES = 1024 * 1024
 
 
@@ -59,7 +59,9 @@ def register(app: typer.Typer, name: str) -> None:
 def ingest_paths(
     paths: Annotated[
         list[str],
-        typer.Argument(help="Files, folders, globs in quotes, .jsonl files with id, text and title."),
+        typer.Argument(
+            help="Files, folders, quoted globs, or .jsonl files whose lines have an id, a text and optionally a title."
+        ),
     ],
     collection: Annotated[
         str,
@@ -68,19 +70,21 @@ def ingest_paths(
     json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print one object per document: where, sourceKey, outcome, document or error."
+            "--json", help="Print one JSON object per document: where, sourceKey, outcome, document or error."
         ),
     ] = False,
 ) -> None:
-    """Load documents into a collection, and return when each is searchable or has failed.
+    """Load documents into a collection, and return when each document is searchable or has failed.
 
-    From folders, the command loads files of the formats that the server reads; it skips names that begin with a dot.
+    From a folder, the command loads all files in formats that the server reads. It skips names that begin with a dot.
 
-    A source key identifies each document, wherever the command runs: the folder and name of a file (guide/intro.md), the
-    named folder and the path below it (guide/parts/one.md), the id of a line of a .jsonl file. Unchanged documents are
-    skipped, and changed documents are replaced.
+    Each document has a source key, which does not depend on where the command runs. The source key of a file is the
+    name of its folder and its own name (guide/intro.md). For a file below a folder that you name, it is that folder's
+    name and the path below the folder (guide/parts/one.md). For a line of a .jsonl file, it is the line's id. Unchanged
+    documents are skipped, and changed documents are replaced.
 
-    A line of a .jsonl file that is not a JSON object with an id and a text is reported; the other lines are loaded.
+    If a line of a .jsonl file is not a JSON object with an id and a text, the command reports the line and loads the
+    others.
 
     Exit codes: 0 all loaded, 1 at least one failed, 2 nothing to load or bad usage, 3 cannot connect or sign in.
     """
@@ -147,7 +151,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome for one document. document: the server's document. error or why: the reason for a failure."""
+    """The outcome for one document. document: the document as the server returned it. error, why: the reason for a
+    failure.
+    """
 
     where: str
     source_key: str
@@ -164,12 +170,12 @@ class Summary:
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
 
     def add(self, report: Report) -> None:
-        """Count one."""
+        """Count one document."""
         self.counts[report.outcome] += 1
 
     @property
     def failed(self) -> int:
-        """How many failed."""
+        """The number of documents that failed."""
         return self.counts[Outcome.FAILED]
 
     def __str__(self) -> str:
@@ -179,7 +185,7 @@ class Summary:
 
 
 async def ensure_collection(client: AsyncResponsa, collection: str) -> None:
-    """Create the collection if it is missing; another caller may create it at the same time."""
+    """Create the collection if it is missing. Another caller may create the same collection at the same time."""
     try:
         await client.get_collection(collection)
     except NotFound:
@@ -192,10 +198,10 @@ async def ensure_collection(client: AsyncResponsa, collection: str) -> None:
 async def ingest(
     client: AsyncResponsa, entries: Iterator[Entry], collection: str, report: Callable[[Report], None]
 ) -> Summary:
-    """Load all entries; `report` is called with each once it is searchable or has failed, in any order.
+    """Load all entries. Call `report` for each entry once it is searchable or has failed, in any order.
 
     Raises:
-        ResponsaError: the server cannot be reached or refuses the caller; the remaining entries are not tried.
+        ResponsaError: the server cannot be reached or refuses the caller. The remaining entries are not sent.
     """
     summary = Summary()
 
@@ -204,7 +210,8 @@ async def ingest(
         report(one)
 
     async def work() -> None:
-        # All workers draw from one iterator; a draw does not await, so no two get the same entry.
+        # All workers take entries from one iterator. Taking an entry does not await, so no two workers get the same
+        # entry.
         for entry in entries:
             done(await _take_in(client, entry, collection))
 

@@ -1,6 +1,6 @@
-"""The entry point `responsa`, with the table of commands: imports the module of the chosen command and no other.
+"""The entry point `responsa` and the table of commands. It imports only the module of the chosen command.
 
-A command's module has `register(app, name)`, which adds its command, or its group of commands, to `app`.
+A command's module has a function `register(app, name)`, which adds the command or the group of commands to `app`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from responsa_server import __version__
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command, the module that holds it, and one line for the overview."""
+    """A command. module: the module that contains the command. help: one line for the overview."""
 
     name: str
     module: str
@@ -37,7 +37,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("ingest", "responsa_server.cli.ingest", "Load documents into a collection."),
     Command("search", "responsa_server.cli.documents", "Find the passages that match."),
     Command("documents", "responsa_server.cli.documents", "List and delete documents."),
-    Command("agents", "responsa_server.cli.agents", "Show agents, check their files, reload them."),
+    Command("agents", "responsa_server.cli.agents", "Show and reload agents, and check their files."),
     Command(
         "teachers", "responsa_server.cli.teachers", "Show and change teachers, whose personas agents use."
     ),
@@ -46,7 +46,11 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "eval", "responsa_lab.evaluation.command", "Measure retrieval, answers and routing on a data set."
     ),
-    Command("serve", "responsa_server.cli.local.serve", "Run one server process; several share a database."),
+    Command(
+        "serve",
+        "responsa_server.cli.local.serve",
+        "Run one server process. Several processes can share a database.",
+    ),
     Command(
         "replicas", "responsa_server.cli.local.replicas", "Show and change the server processes behind Envoy."
     ),
@@ -62,13 +66,13 @@ _OVERVIEW = """Answers with citations from your own documents.
 RESPONSA_PORT or RESPONSA_URL selects the server, RESPONSA_HOME the data folder, and RESPONSA_API_KEY or
 RESPONSA_API_KEY_FILE the key; the defaults match the instance that `responsa up` starts.
 
-Exit codes of commands that call a server: 0 success, 1 failure, 2 bad usage (also arguments that the server refuses),
-3 cannot connect or sign in.
+Exit codes of commands that call a server: 0 success, 1 failure, 2 bad usage (including arguments that the server
+refuses), 3 cannot connect or sign in.
 """
 
 
 def build(chosen: str | None) -> typer.Typer:
-    """The application, with the chosen command in full and all others by name and help only."""
+    """Build the application. The chosen command is complete; all other commands have only their names and help texts."""
     app = typer.Typer(
         name="responsa",
         help=_OVERVIEW,
@@ -78,12 +82,12 @@ def build(chosen: str | None) -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    # A callback keeps the application a group even with one command.
+    # With a callback, the application remains a group even if it has only one command.
     app.callback()(_no_options)
     for command in COMMANDS:
         if command.name == chosen:
             if ".local." not in command.module:
-                # gRPC reads this when it is imported; by default it reports connections that ended on stderr.
+                # gRPC reads this variable when it is imported. By default, gRPC reports closed connections on stderr.
                 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             importlib.import_module(command.module).register(app, command.name)
         else:
@@ -97,22 +101,25 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def version(json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """Print the version of this command line. It asks no server."""
+    """Print the version of this command line, without calling a server."""
     typer.echo(f'{{"version": "{__version__}"}}' if json else f"responsa {__version__}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit. `arguments` are those after the program's name; None takes the process's own."""
+    """Run the command line and exit. arguments: the arguments after the program's name; None means the process's
+    arguments.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Output does not fail when the terminal cannot show a character.
+            # Characters that the terminal cannot show are replaced, so that output does not fail.
             stream.reconfigure(errors="replace")
     chosen = next((argument for argument in given if not argument.startswith("-")), None)
     try:
         build(chosen)(args=given, prog_name="responsa")
     except BrokenPipeError:
-        # The reader (e.g. `head`) has closed the pipe. Without this Python would report it again at exit.
+        # The reader (e.g. `head`) has closed the pipe. Without this redirection, Python would report that again at
+        # exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 

@@ -1,4 +1,4 @@
-"""`responsa open`."""
+"""The command `responsa open`."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ def register(app: typer.Typer, name: str) -> None:
 
 def open_page(
     browser: Annotated[
-        bool, typer.Option("--browser", help="Also open it in a browser on this machine.")
+        bool, typer.Option("--browser", help="Also open the URL in a browser on this machine.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object: url, expireTime.")] = False,
 ) -> None:
-    """Print a URL of the page that signs a browser in, once and within ten minutes."""
+    """Print a URL of the page that signs a browser in. The URL works once and expires after ten minutes."""
     with reporting(json=json), open_client() as client:
         if not client.url.startswith("http"):
             raise CommandFailed(
-                f"{client.url} is not an address that a browser can open.", "Set RESPONSA_URL.", EXIT_USAGE
+                f"{client.url} is not a URL that a browser can open.",
+                "Set RESPONSA_URL to an http or https URL.",
+                EXIT_USAGE,
             )
         made = client.create_session_code()
-        # Browsers do not send the part after "#", so the code reaches no log on the way.
+        # Browsers do not send the part after "#" to servers, so the code does not appear in any log.
         url = f"{client.url}/#code={made.code}"
         if json:
             print_json({"url": url, "expireTime": as_json(made).get("expireTime")})

@@ -1,8 +1,8 @@
-"""The output of commands: lines of proto-JSON for programs, text without control characters for people, failures as sentences.
+"""The output of commands: lines of proto-JSON for programs, and text without control characters for users.
 
-A failure is one sentence with its remedy on stderr and a documented exit code, without a stack trace. With --json the error
-is also the last line on stdout, `{"error": …}`, a google.rpc.Status in proto-JSON, so that a program which reads the lines needs
-nothing else.
+A failure prints one sentence with its remedy on stderr, without a stack trace, and has a documented exit code. With
+--json, the last line on stdout is also the error, as `{"error": …}` with a google.rpc.Status in proto-JSON. A program
+therefore has to read only stdout.
 """
 
 from __future__ import annotations
@@ -45,12 +45,14 @@ _CODES = {
 
 
 def as_json(message: Message) -> dict[str, Json]:
-    """A message in proto-JSON: lowerCamel names, 64-bit numbers as strings, bytes in base64, unset fields left out."""
+    """Return a message in proto-JSON, with lowerCamel names, 64-bit numbers as strings, bytes in base64, and without
+    unset fields.
+    """
     return json_format.MessageToDict(message)
 
 
 def error_object(status: status_pb2.Status) -> dict[str, Json]:
-    """A google.rpc.Status in proto-JSON; details of types that are not known here are left out."""
+    """Return a google.rpc.Status in proto-JSON. If a detail has an unknown type, all details are left out."""
     try:
         return as_json(status)
     except TypeError:
@@ -60,7 +62,7 @@ def error_object(status: status_pb2.Status) -> dict[str, Json]:
 def print_json(value: Message | Mapping[str, Json]) -> None:
     """Print one object on one line of stdout, and flush."""
     plain = as_json(value) if isinstance(value, Message) else value
-    # The order of maps is not defined; when they are sorted, the same events are always the same bytes.
+    # The order of maps is not defined, so they are sorted. The same events then always give the same bytes.
     sys.stdout.write(json.dumps(plain, ensure_ascii=False, sort_keys=True) + "\n")
     sys.stdout.flush()
 
@@ -72,9 +74,10 @@ def print_text(text: str) -> None:
 
 
 def shown(text: str) -> str:
-    """Text that is safe for a terminal: control characters, with which a document could control the terminal, become �.
+    """Make text safe for a terminal: replace control characters, with which a document could control the terminal, with
+    �.
 
-    Line feeds and tabs stay; carriage returns before line feeds are removed.
+    Line feeds and tabs stay. A carriage return before a line feed is removed.
     """
     return "".join(
         character if character.isprintable() or character in "\n\t" else _harmless(character)
@@ -83,25 +86,26 @@ def shown(text: str) -> str:
 
 
 def one_line(text: str, width: int) -> str:
-    """The text's words on one line of at most `width` characters, cut with "…"."""
+    """Return the text's words on one line of at most `width` characters. A longer text is cut and ends with "…"."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: max(0, width - 1)].rstrip() + "…"
 
 
 def messages_console() -> Console:
-    """The console for progress and statuses: stderr, so that stdout contains only results."""
+    """Return the console for progress and statuses. It writes to stderr, so that stdout contains only results."""
     return Console(stderr=True, highlight=False, markup=False)
 
 
 def _harmless(character: str) -> str:
-    # Spaces of other widths are not "printable" to Python, and harmless.
+    # Python does not count spaces of other widths as printable, but they are harmless.
     return " " if character.isspace() and ord(character) >= 0xA0 else "\ufffd"
 
 
 class CommandFailed(Exception):
     """A command cannot continue, for a reason that the command itself found.
 
-    sentence: the fault, as a whole sentence. remedy: a whole sentence, or "". exit_code: of the process.
+    sentence: the fault, as a whole sentence. remedy: the remedy, as a whole sentence, or "". exit_code: the process's
+    exit code.
     """
 
     def __init__(self, sentence: str, remedy: str = "", exit_code: int = EXIT_FAILED) -> None:
@@ -112,7 +116,11 @@ class CommandFailed(Exception):
 
 
 def exit_code_of(error: ResponsaError) -> int:
-    """The process's exit code: 3 without a connection or a valid credential, 2 for a wrong request or a missing resource, 1 for everything else."""
+    """Return the process's exit code for an error.
+
+    The code is 3 without a connection or a valid credential, 2 for an invalid request, a missing resource or a name
+    that is already in use, and 1 for all other errors.
+    """
     if isinstance(error, Unauthenticated) or (isinstance(error, Unavailable) and not error.from_server):
         return EXIT_CONNECT
     if isinstance(error, InvalidRequest | NotFound | AlreadyExists):
@@ -121,10 +129,10 @@ def exit_code_of(error: ResponsaError) -> int:
 
 
 def sentence_of(error: ResponsaError) -> str:
-    """The error for people: its message, the wrong fields, and the remedy. One paragraph."""
+    """Describe the error for the user in one paragraph: its message, the wrong fields, and the remedy."""
     message = error.message
     soon = "" if error.retry_after is None else f"again in {_seconds(error.retry_after)}."
-    # If the message already ends with this remedy, the time is inserted there; the remedy is not repeated.
+    # If the message already ends with this remedy, the time is inserted there, and the remedy is not repeated.
     said = message.removesuffix("again.") + soon if soon and message.endswith("; ask again.") else message
     parts = [said if said.endswith((".", "?", "!")) else f"{said}."]
     parts += [
@@ -140,7 +148,7 @@ def sentence_of(error: ResponsaError) -> str:
     elif isinstance(error, CannotConnect) or (
         isinstance(error, Unavailable) and not error.from_server and not error.turn
     ):
-        parts.append("Start a server with `responsa up`, or name another with RESPONSA_URL.")
+        parts.append("Start a server with `responsa up`, or select another server with RESPONSA_URL.")
     elif soon and said == message:
         parts.append(f"Try {soon}")
     if error.turn and not isinstance(error, BrokenAnswer | CannotConnect | InvalidRequest | NotFound):
@@ -153,14 +161,17 @@ def _seconds(number: float) -> str:
 
 
 def going_on(turn: str, after_seq: int) -> str:
-    """The command that follows a turn after that seq."""
+    """Return the command that follows a turn after the event with this seq."""
     after = f" --after {after_seq}" if after_seq else ""
     return f"`responsa resume {turn}{after}`"
 
 
 @contextmanager
 def reporting(*, json: bool = False) -> Generator[None, None, None]:
-    """Print failures of the body as a sentence and raise `typer.Exit` with their code. Notes of a ResponsaError follow on separate lines."""
+    """Print a failure of the block as a sentence, and raise `typer.Exit` with the failure's exit code.
+
+    The notes of a ResponsaError follow on separate lines.
+    """
     try:
         yield
     except ResponsaError as error:
@@ -186,10 +197,12 @@ def print_error(sentence: str) -> None:
 
 
 def valid_text(text: str, what: str) -> str:
-    """Return the text if a request can carry it: bytes of an argument that are not UTF-8 arrive as lone surrogates.
+    """Return the text if a request can carry it. In an argument, bytes that are not UTF-8 become lone surrogates.
+
+    what: the name of the text in the message, e.g. "The question".
 
     Raises:
-        CommandFailed: the text is not valid UTF-8; `what` names it, e.g. "The question".
+        CommandFailed: the text is not valid UTF-8.
     """
     try:
         text.encode()

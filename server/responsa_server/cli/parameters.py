@@ -1,4 +1,6 @@
-"""An agent's parameters on the command line: `name=value` typed by the agent's schema, and the permitted choices. Pure."""
+"""An agent's parameters on the command line, without side effects: parses `name=value` with the agent's schema, and
+lists the permitted choices.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,14 @@ from responsa_client.errors import ResponsaError
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, as_json, one_line, valid_text
 
 REASONS = frozenset({"PARAMETERS_INVALID", "TEACHER_ID_MALFORMED", "TEACHER_NOT_FOUND"})
-"""The reasons of errors that refuse a question because of its parameters."""
+"""The error reasons of questions that were refused because of their parameters."""
 _SHOWN = 20
-"""The most records that a list of choices names."""
+"""The maximum number of records in a list of choices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A permitted value. title: its name for people, or ""."""
+    """A permitted value. title: the value's display name, or ""."""
 
     value: Json
     title: str = ""
@@ -28,7 +30,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One property of an agent's schema. types: the JSON types that the schema names, or (). resource: the kind of record that it names, or ""."""
+    """One property of an agent's schema.
+
+    types: the JSON types that the schema allows, or (). resource: the kind of record to which the parameter refers, or
+    "".
+    """
 
     name: str
     title: str
@@ -40,7 +46,7 @@ class Parameter:
 
 
 def parameters(agent: agent_pb2.Agent) -> Sequence[Parameter]:
-    """The agent's parameters: the required ones first, then by name."""
+    """Return the agent's parameters: first the required parameters, then the others, both in the order of their names."""
     schema = as_json(agent.parameters_schema)
     properties, required = _object(schema.get("properties")), _list(schema.get("required"))
     found = [_parameter(name, _object(one), name in required) for name, one in properties.items()]
@@ -48,9 +54,9 @@ def parameters(agent: agent_pb2.Agent) -> Sequence[Parameter]:
 
 
 def typed(given: Sequence[str], agent: agent_pb2.Agent) -> dict[str, Json]:
-    """Parse `name=value` texts by the agent's schema. A record may be given by its title.
+    """Parse `name=value` texts with the agent's schema. The value may be the title of a record instead of its id.
 
-    The server checks whether a value is permitted and whether all required ones are given.
+    The server checks whether each value is permitted, and whether all required parameters are given.
 
     Raises:
         CommandFailed: "=" is missing, the agent has no such parameter, a name is given twice, or a value has the wrong type.
@@ -66,7 +72,12 @@ def typed(given: Sequence[str], agent: agent_pb2.Agent) -> dict[str, Json]:
 
 
 def untyped(given: Sequence[str]) -> dict[str, Json]:
-    """Parse `name=value` texts without a schema: valid JSON is taken as JSON, everything else as a string. Raises as `typed`."""
+    """Parse `name=value` texts without a schema. A value that is valid JSON is parsed as JSON; any other value is a
+    string.
+
+    Raises:
+        CommandFailed: "=" is missing, or a name is given twice.
+    """
     made: dict[str, Json] = {}
     for text in given:
         name, value = _parted(text, made)
@@ -75,7 +86,9 @@ def untyped(given: Sequence[str]) -> dict[str, Json]:
 
 
 def hint(agent: agent_pb2.Agent, error: ResponsaError) -> str:
-    """The permitted parameters, for a question whose parameters were refused: one line each, with its choices."""
+    """Describe the permitted parameters, with their choices, for a question whose parameters were refused; "" for other
+    errors.
+    """
     if (error.reason or "") not in REASONS:
         return ""
     about = parameters(agent)
@@ -88,7 +101,7 @@ def hint(agent: agent_pb2.Agent, error: ResponsaError) -> str:
 
 
 def described(one: Parameter) -> Iterator[str]:
-    """Lines that describe a parameter for people: its name, its type, and its choices."""
+    """Yield lines that describe a parameter to the user: its name, its type, and its choices."""
     values = [choice for choice in one.choices if not choice.title]
     named = [choice for choice in one.choices if choice.title]
     notes = [one.title] if one.title and one.title.casefold() != one.name.casefold() else []
@@ -163,7 +176,10 @@ def _value(text: str, parameter: Parameter) -> Json:
 
 
 def _as(kind: str, text: str) -> tuple[bool, Json]:
-    """Whether the text is a value of this JSON Schema type, and the value. "any" takes any JSON, and everything else as a string."""
+    """Return whether the text is a value of this JSON Schema type, and the value.
+
+    The type "any" accepts any JSON, and treats every other text as a string.
+    """
     if kind == "string":
         return True, text
     try:
@@ -187,7 +203,7 @@ def _kind(value: Json) -> str:
         case int():
             return "integer"
         case float():
-            # A Struct holds every number as a double.
+            # A Struct stores every number as a double.
             return "integer" if value.is_integer() else "number"
         case str():
             return "string"
@@ -198,7 +214,7 @@ def _kind(value: Json) -> str:
 
 
 def shown_value(value: Json) -> str:
-    """A value as the command line writes it: strings bare, everything else as JSON."""
+    """Return a value as the command line writes it: a string without quotes, and any other value as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer():

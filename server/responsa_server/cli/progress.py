@@ -1,5 +1,5 @@
-"""The display on stderr of a terminal while a command works: a bar that counts, or a turn's step with the end
-of its text. It is redrawn in place and erased at the end.
+"""The display on a terminal's stderr while a command works: a progress bar, or a turn's current step with the last
+lines of its answer. The display is redrawn in place and erased at the end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from responsa_server.cli.output import messages_console, print_error, shown
 
 
 class Progress:
-    """A bar that counts steps up to `total`. A context manager; the bar is drawn only where stderr is a terminal."""
+    """A context manager with a progress bar that counts up to `total` steps. The bar is drawn only if stderr is a
+    terminal.
+    """
 
     def __init__(self, label: str, total: int) -> None:
         self._console = messages_console()
@@ -35,7 +37,7 @@ class Progress:
         self._task = self._bar.add_task(label, total=total)
 
     def advance(self) -> None:
-        """Count one more step."""
+        """Count one step."""
         self._bar.advance(self._task)
 
     def print_error(self, sentence: str) -> None:
@@ -60,7 +62,7 @@ _TAIL = 2000
 
 
 class LiveAnswer:
-    """Shows a turn's progress where stderr is a terminal, and nothing elsewhere. A context manager."""
+    """A context manager that shows a turn's progress if stderr is a terminal, and otherwise nothing."""
 
     def __init__(self, *, wanted: bool, begin: str) -> None:
         console = messages_console()
@@ -74,7 +76,7 @@ class LiveAnswer:
         )
 
     def event(self, event: turn_pb2.TurnEvent, text: str) -> None:
-        """Show an event of the turn; `text` is the answer as it stands after the event."""
+        """Show an event of the turn. text: the answer so far, including this event."""
         match event.WhichOneof("event"):
             case "status":
                 again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
@@ -85,7 +87,7 @@ class LiveAnswer:
                 switched = event.provider_switched
                 self._step = f"{switched.source} did not answer. Calling {switched.target}..."
             case "attempt_restarted":
-                self._step = "Starting again: another worker took the question over..."
+                self._step = "Starting again: another worker took over the question..."
             case _:
                 pass
         self._text = text
@@ -120,6 +122,6 @@ class LiveAnswer:
         if not self._text:
             return self._spinner
         lines = Text(shown(self._text[-_TAIL:])).wrap(self._console, self._console.width)
-        # Text higher than the terminal could not be drawn over.
+        # A text with more lines than the terminal could not be redrawn in place.
         most = max(1, min(_LINES, self._console.height - 2))
         return Group(*lines[-most:], self._spinner)

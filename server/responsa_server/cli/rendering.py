@@ -1,4 +1,8 @@
-"""A turn's end as text for people: the answer with numbered marks and its sources, and remarks on its agent and model, its fallbacks and its cost. Pure."""
+"""Formats the result of a turn for the terminal, without side effects.
+
+The result is the answer with numbered citation markers, its sources, and remarks about the agent and model, the
+fallbacks and the cost.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
 
 _FENCE: Final = re.compile(r"[ \t]*(```|~~~)")
-# A line that begins a block or is indented like code: its line break must stay.
+# A line that begins a block or is indented like code. The line break before such a line must stay.
 _BLOCK: Final = re.compile(
     r"[ \t]{4}|\t|[ \t]*(?:[-*+•][ \t]|\d{1,9}[.)][ \t]|#{1,6}[ \t]|[|>]|[-=*_]{3,}[ \t]*$)"
 )
@@ -22,7 +26,7 @@ _HARD_BREAK: Final = re.compile(r"(?: {2}|\\)$")
 
 
 def reflow(text: str) -> str:
-    """Join the lines of each paragraph; code, lists, tables, quotes and headings stay as they are."""
+    """Join the lines of each paragraph. Code, lists, tables, quotes and headings do not change."""
     joined: list[str] = []
     open_paragraph = False
     for line, prose in _lines(text):
@@ -37,7 +41,7 @@ def reflow(text: str) -> str:
 
 
 def _lines(text: str) -> Iterator[tuple[str, bool]]:
-    """Each line, and whether it is part of a paragraph's running text."""
+    """Yield each line, and whether the line is part of a paragraph's running text."""
     fence = ""
     in_list = False
     for line in text.replace("\r\n", "\n").split("\n"):
@@ -56,12 +60,15 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _between(last: str, following: str) -> str:
-    """The separator of two joined lines: a space, or nothing in scripts without spaces between words."""
+    """Return the separator of two joined lines: a space, or nothing in scripts without spaces between words."""
     return "" if _unspaced(last[-1:]) and _unspaced(following[:1]) else " "
 
 
 def _unspaced(character: str) -> bool:
-    """Whether the character is Chinese or Japanese, which have no spaces between words; Korean, equally wide, has them."""
+    """Whether the character belongs to Chinese or Japanese, which have no spaces between words.
+
+    Korean characters are wide too, but Korean has spaces.
+    """
     return (
         character != ""
         and unicodedata.east_asian_width(character) in "WF"
@@ -73,9 +80,10 @@ _QUOTE = 240
 
 
 def answer_text(answer: turn_pb2.TurnAnswer) -> str:
-    """The answer with marks like [1] after the text that they support, and its sources.
+    """Return the answer and its sources. A marker such as [1] follows each text that a source supports.
 
-    Each quoted sentence is on one line, wherever the document breaks its own; the exact text is what --json prints. Citations of the same place share one number; numbers go up in the order of the text.
+    The line breaks of the document within a quoted sentence are removed; --json prints the exact text. Citations of the
+    same place share one number. The numbers increase in the order of the text.
     """
     places: dict[tuple[str, int, int], int] = {}
     marks: dict[int, list[int]] = {}
@@ -97,7 +105,7 @@ def answer_text(answer: turn_pb2.TurnAnswer) -> str:
 
 
 def _whole(data: bytes, at: int) -> int:
-    """The byte offset, moved to the next character boundary."""
+    """Return the byte offset, moved forward to a character boundary if it lies within a character."""
     at = max(0, min(at, len(data)))
     while at < len(data) and data[at] & 0xC0 == 0x80:
         at += 1
@@ -105,7 +113,10 @@ def _whole(data: bytes, at: int) -> int:
 
 
 def _parts(data: bytes, citations: Sequence[citation_pb2.Citation]) -> Iterator[tuple[int, int, bool]]:
-    """The text in parts (start, end, whether it is quoted), in order. Quotes that touch are one: a long sentence is cited in several."""
+    """Yield the parts of the text in order, each as (start, end, whether the part is quoted).
+
+    Adjacent quotes form one part, because a long sentence is cited with several quotes.
+    """
     start, end = 0, 0
     for low, high in sorted(
         (_whole(data, one.answer_range.start), _whole(data, one.answer_range.end)) for one in citations
@@ -118,7 +129,7 @@ def _parts(data: bytes, citations: Sequence[citation_pb2.Citation]) -> Iterator[
 
 
 def _marked(data: bytes, start: int, end: int, marks: Mapping[int, Sequence[int]]) -> str:
-    """A part of the text with the marks within it and at its end."""
+    """Return a part of the text, with the markers that belong within the part and at its end."""
     pieces: list[str] = []
     last = start
     for at in sorted(at for at in marks if start < at <= end):
@@ -151,26 +162,27 @@ def _place(citation: citation_pb2.Citation) -> tuple[str, int, int]:
 _INSTEAD = {
     turn_pb2.FALLBACK_KIND_WITHOUT_RETRIEVAL: "The documents could not be searched; the answer does not use them",
     turn_pb2.FALLBACK_KIND_TEXT_ONLY: "Vectors were not available; the search used words only",
-    turn_pb2.FALLBACK_KIND_PROVIDER: "The first model did not answer; another one did",
+    turn_pb2.FALLBACK_KIND_PROVIDER: "The first model did not answer; another model did",
     turn_pb2.FALLBACK_KIND_EXTRACTIVE: "No model was available; the answer consists of quotes from the documents",
-    turn_pb2.FALLBACK_KIND_TEMPLATE: "A template wrote this, not a model",
+    turn_pb2.FALLBACK_KIND_TEMPLATE: "A template wrote this answer, not a model",
     turn_pb2.FALLBACK_KIND_CLASSIFIER: "A trained classifier decided instead of a model",
     turn_pb2.FALLBACK_KIND_RULE: "A rule decided instead of a model",
     turn_pb2.FALLBACK_KIND_WITHOUT_SUMMARY: "Older messages were left out because they could not be summarized",
 }
-_WRITERS = {"extractive": "sentences of the documents", "template": "a template"}
+_WRITERS = {"extractive": "sentences from the documents", "template": "a template"}
 
 
 def remarks(outcome: Outcome, agent_version: str) -> Sequence[str]:
-    """Sentences for stderr: the agent and model, the cost, and each fallback. Empty if the server reports nothing.
+    """Return sentences for stderr about the agent and model, the cost, and each fallback. Empty if the server reports
+    nothing.
 
-    agent_version: `agents/{id}/versions/{n}`, or "" if it is not known.
+    agent_version: the name `agents/{id}/versions/{n}`, or "" if it is not known.
     """
     made = [
         one
         for one in (
             _who(outcome, agent_version),
-            f"taken for {outcome.intent}" if outcome.intent else "",
+            f"classified as {outcome.intent}" if outcome.intent else "",
             f"question of kind {one_line(outcome.category, 60)}" if outcome.category else "",
             _cost(outcome),
         )
@@ -184,8 +196,8 @@ def _who(outcome: Outcome, agent_version: str) -> str:
     agent = agent_version.removeprefix("agents/").partition("/")[0]
     by = _WRITERS.get(outcome.model, one_line(outcome.model, 120))
     if agent and by:
-        return f"{agent} answered by {by}"
-    return f"answered by {by}" if by else agent
+        return f"{agent} answered with {by}"
+    return f"answered with {by}" if by else agent
 
 
 def _cost(outcome: Outcome) -> str:
@@ -200,7 +212,7 @@ def _cost(outcome: Outcome) -> str:
 
 
 def dollars(micros: int) -> str:
-    """Millionths of a US dollar for people: with cents at least, and without trailing zeros beyond them."""
+    """Format millionths of a US dollar with at least two decimal places, and without further trailing zeros."""
     whole, rest = divmod(micros, 1_000_000)
     places = f"{rest:06}".rstrip("0").ljust(2, "0")
     return f"{whole:,}.{places} USD"

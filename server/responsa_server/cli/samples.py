@@ -1,7 +1,8 @@
 """`responsa samples load`: the sample documents and teachers of agents.
 
-An agent's folder may hold `samples/corpus`, where the path of a file below it is its source key (wren-2.md), and `samples/teachers.toml`, whose
-teachers have fixed ids. Both make it safe to load again.
+An agent's folder may contain the folder `samples/corpus` and the file `samples/teachers.toml`. A document's source key
+is its path below `samples/corpus`, such as wren-2.md, and each teacher has a fixed id. Samples can therefore be loaded
+repeatedly without making duplicates.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from responsa_server.instance import SHIPPED_AGENTS
 
 
 class SampleTeacher(BaseModel):
-    """One teacher of a teachers.toml."""
+    """One teacher in a file teachers.toml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,7 +56,7 @@ class _Teachers(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """An agent's samples. documents: files with their source_keys."""
+    """An agent's samples. documents: the files and their source keys."""
 
     agent: str
     documents: Sequence[Target]
@@ -64,7 +65,11 @@ class Samples:
 
 @dataclass(slots=True)
 class Loaded:
-    """The outcome of loading an agent's samples. made, there, left_out: the numbers of teachers that were created, that existed, and that were skipped because the caller lacks the role."""
+    """The outcome of loading an agent's samples.
+
+    made: the number of teachers that were created. there: the number of teachers that already existed. left_out: the
+    number of teachers that were skipped because the caller lacks the role.
+    """
 
     agent: str
     collection: str = ""
@@ -81,7 +86,7 @@ def register(app: typer.Typer, name: str) -> None:
         help="Load the sample documents and teachers of agents.",
         rich_markup_mode=None,
     )
-    # A callback keeps this a group, although it has one command.
+    # With a callback, this remains a group, although it has only one command.
     group.callback()(_no_options)
     group.command("load")(load)
     app.add_typer(group, name=name)
@@ -94,16 +99,22 @@ def _no_options() -> None:
 def load(
     agents: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[AGENT]...", help="Ids of agents. Default: all that have samples."),
+        typer.Argument(
+            metavar="[AGENT]...", help="The ids of agents. Default: all agents that have samples."
+        ),
     ] = None,
     json: Annotated[
         bool,
-        typer.Option("--json", help="Print one object per agent: agent, collection, documents, teachers."),
+        typer.Option(
+            "--json", help="Print one JSON object per agent: agent, collection, documents, teachers."
+        ),
     ] = False,
 ) -> None:
-    """Load agents' sample documents, each into the collection that its agent answers from, and create their sample teachers.
+    """Load agents' sample documents into the collections that these agents answer from, and create the agents' sample
+    teachers.
 
-    A second load skips unchanged documents and teachers. Without the role ADMIN, the command skips the teachers and says so.
+    A second load skips unchanged documents and teachers. Without the role ADMIN, the command skips the teachers and
+    says so.
 
     Exit codes: 0 all loaded, 1 a document failed, 2 the samples or the agent do not exist, 3 cannot connect or sign in.
     """
@@ -123,7 +134,10 @@ def load(
 
 
 def sample_folders() -> Mapping[str, Path]:
-    """The folders of agents that have samples, by the agents' ids: this machine's own agents, and the shipped ones that they do not replace."""
+    """Return the folders of all agents that have samples, by agent id.
+
+    These are this machine's own agents, and the shipped agents that no own agent replaces.
+    """
     found = {
         folder.name: folder
         for root in (SHIPPED_AGENTS, agents_folder())
@@ -135,10 +149,10 @@ def sample_folders() -> Mapping[str, Path]:
 
 
 def read(folder: Path) -> Samples:
-    """An agent's samples.
+    """Read an agent's samples.
 
     Raises:
-        CommandFailed: its teachers.toml cannot be read or is not valid; the message names the place.
+        CommandFailed: the agent's teachers.toml cannot be read or is not valid; the message names the wrong place.
     """
     corpus = folder / "samples" / "corpus"
     documents = [
@@ -228,7 +242,7 @@ async def _load_teacher(client: AsyncResponsa, teacher: SampleTeacher, loaded: L
     except PermissionDenied:
         loaded.left_out += 1
     except AlreadyExists:
-        # Another caller loads them at the same time.
+        # Another caller has just created the same teacher.
         loaded.there += 1
     else:
         loaded.made += 1

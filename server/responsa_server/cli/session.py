@@ -1,4 +1,4 @@
-"""The server for commands, their sign-in key, and their clients."""
+"""The settings of commands that call a server: its URL, the API key, and the client that uses them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class ClientSettings(BaseSettings):
     home: Annotated[Path, Field(description="The data folder of the local instance.")] = DEFAULT_HOME
     port: int = Field(default=DEFAULT_PORT, ge=1, le=65_535, description="The port of the local instance.")
     url: str | None = Field(
-        default=None, description="Another server, such as http://host:8080. Default: the local instance."
+        default=None,
+        description="The URL of another server, such as http://host:8080. Default: the local instance.",
     )
     api_key: SecretStr | None = Field(default=None, description="The API key.")
     api_key_file: Path | None = Field(
@@ -46,7 +47,7 @@ class ClientSettings(BaseSettings):
         return self.url or f"http://127.0.0.1:{self.port}"
 
     def read_key(self) -> str:
-        """The API key.
+        """Return the API key.
 
         Raises:
             CommandFailed: there is no key, or its file cannot be read.
@@ -72,13 +73,14 @@ class ClientSettings(BaseSettings):
             ) from None
         if not key or len(key.split()) != 1 or len(key) > _MAX_KEY_BYTES:
             raise CommandFailed(
-                f"{file} does not hold an API key.", "Write the key, and nothing else, into it.", EXIT_CONNECT
+                f"{file} does not hold an API key.", "Write only the key into this file.", EXIT_CONNECT
             )
         return key
 
 
 def agents_folder() -> Path:
-    """The folder of this machine's own agents, each in a folder named by its id; it may be missing.
+    """Return the folder of this machine's own agents, which may be missing. Each agent has a subfolder with its id as
+    the name.
 
     Raises:
         CommandFailed: a setting is not valid.
@@ -104,7 +106,7 @@ def client_settings() -> ClientSettings:
 
 
 def open_client(*, timeout: float | None = 60.0) -> Responsa:
-    """A client for the server of the settings.
+    """Return a client for the server that the settings select.
 
     Raises:
         CommandFailed: a setting is not valid, or there is no key.
@@ -118,7 +120,7 @@ def open_client(*, timeout: float | None = 60.0) -> Responsa:
 
 
 def open_async_client(*, timeout: float | None = 60.0) -> AsyncResponsa:
-    """The same for asyncio."""
+    """Like `open_client`, for asyncio."""
     settings = client_settings()
     key = settings.read_key()
     try:

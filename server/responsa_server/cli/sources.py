@@ -1,9 +1,10 @@
-"""The documents that `ingest` loads: paths become documents, each with a source_key that stays the same from run to run.
+"""Finds the documents that `ingest` loads. Each document has a source key that stays the same from run to run.
 
-- The key of a file is its folder's name and its own, `guide/intro.md`, wherever the command is run.
-- The key of a file that is found below a named folder, or by a glob, is that folder's name and the path below it,
-  `guide/parts/one.md`; a glob's folder is the part before its first wildcard.
-- The key of a line of a .jsonl file is its id.
+- The key of a file is the name of its folder and its own name, such as `guide/intro.md`. The key does not depend on the
+  folder in which the command runs.
+- If the user names a folder, the key of a file below it is the folder's name and the path below the folder, such as
+  `guide/parts/one.md`. For a glob, the folder is the part before the first wildcard.
+- The key of a line of a .jsonl file is the line's id.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from responsa_client.aio import AsyncResponsa
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 
 MAX_LINE_BYTES = 80 * 1024 * 1024
-"""The longest line of a .jsonl file: the largest document (64 MiB) with room for escapes."""
+"""The maximum length of a line in a .jsonl file: the largest document (64 MiB), with room for escape sequences."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document to send: a file (path) or a text."""
+    """A document to send, either a file or a text."""
 
     source_key: str
     where: str
-    """For messages: the path, or the path and the line."""
+    """The document's origin for messages: the path, or the path and the line."""
     path: Path | None = None
     text: str = ""
     title: str = ""
@@ -37,7 +38,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that cannot be sent, and why: a clause without a full stop."""
+    """An entry that cannot be sent. why: the reason, as a clause without a full stop."""
 
     where: str
     why: str
@@ -49,7 +50,7 @@ Entry = Document | Problem
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A file that was found, and its key; or the problem with it."""
+    """A file that was found. key: its source key. problem: why the file cannot be loaded, or ""."""
 
     path: Path
     key: str
@@ -57,25 +58,26 @@ class Target:
 
     @property
     def is_lines(self) -> bool:
-        """Whether it holds one document a line."""
+        """Whether the file holds one document per line."""
         return self.path.suffix.lower() == ".jsonl"
 
 
 async def accepted_suffixes(client: AsyncResponsa) -> Sequence[str]:
-    """The endings of the files that the server reads, in lower case and with the dot. Raises ResponsaError."""
+    """Return the suffixes of the files that the server reads, in lower case and with the dot. Raises ResponsaError."""
     return [suffix for one in await client.list_formats() for suffix in one.suffixes]
 
 
 def find(arguments: Sequence[str], suffixes: Sequence[str]) -> list[Target]:
-    """All files that the arguments name, each once, in a stable order.
+    """Return all files that the arguments name, without duplicates and in a stable order.
 
-    suffixes: the endings of documents in folders, in lower case and with the dot. A file that is named explicitly is sent whatever its ending:
-    the server decides whether it can read it.
+    suffixes: the suffixes of the files to load from folders, in lower case and with the dot. A file that an argument
+    names explicitly is sent whatever its suffix is, because the server decides whether it can read the file.
 
-    Files that cannot be taken in (a link out of its folder, a folder that cannot be read) become targets with a problem.
+    A path that cannot be loaded, such as a link out of its folder or a folder that cannot be read, becomes a target
+    with a problem.
 
     Raises:
-        CommandFailed: an argument names nothing, or a folder without documents. Nothing is sent.
+        CommandFailed: an argument matches no file, or names a folder without documents. Nothing is sent.
     """
     found: dict[Path, Target] = {}
     for argument in arguments:
@@ -102,7 +104,10 @@ def find(arguments: Sequence[str], suffixes: Sequence[str]) -> list[Target]:
 
 
 def entries(targets: Sequence[Target]) -> Iterator[Entry]:
-    """The documents of the targets, read as they are asked for. Two documents with the same key become one document and a problem."""
+    """Yield the documents of the targets, and read each file only when its turn comes.
+
+    If a second document has the same key as an earlier one, a problem is yielded in its place.
+    """
     seen: dict[str, str] = {}
     for target in targets:
         for entry in _entries_of(target):
@@ -116,7 +121,7 @@ def entries(targets: Sequence[Target]) -> Iterator[Entry]:
 
 
 def count(targets: Sequence[Target]) -> int:
-    """The approximate number of entries: one per file, one per line. Reads .jsonl files once."""
+    """Return the approximate number of entries: one per file, and one per line of a .jsonl file, which is read once."""
     return sum(
         _count_lines(target.path) if target.is_lines and not target.problem else 1 for target in targets
     )
@@ -133,7 +138,7 @@ def _named(path: Path) -> Target:
 
 
 def _below(folder: Path, suffixes: Sequence[str]) -> list[Target]:
-    """Documents below a folder; names that begin with a dot are skipped."""
+    """Return the documents below a folder. Names that begin with a dot are skipped."""
     base = _absolute(folder)
     inside = Path(os.path.realpath(folder))
     targets: list[Target] = []
@@ -165,7 +170,7 @@ def _below(folder: Path, suffixes: Sequence[str]) -> list[Target]:
 
 
 def _matching(pattern: str) -> list[Target]:
-    """Files that match a glob (** descends into folders); folders that match are skipped."""
+    """Return the files that match a glob, in which ** descends into folders. Folders that match are skipped."""
     parts = Path(pattern).parts
     fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     base = _absolute(Path(*parts[:fixed]))
@@ -215,7 +220,9 @@ def _lines(file: IO[bytes], name: str) -> Iterator[Entry]:
 
 
 def _line(line: bytes, where: str) -> Entry:
-    """One line: an object with id (text), text (not blank) and optionally title (text)."""
+    """Parse one line, which must be an object with the texts `id`, `text` and optionally `title`. `id` and `text` must
+    not be blank.
+    """
     try:
         value: object = json.loads(line)
     except UnicodeDecodeError:
@@ -264,5 +271,5 @@ def _is_text(text: str) -> bool:
 
 
 def _absolute(path: Path) -> Path:
-    """The path from the root, without "..", and with its links left as they are: a link's own name makes the key."""
+    """Return the absolute path without "..". Links are not resolved, because the key contains a link's own name."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links

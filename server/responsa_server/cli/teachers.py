@@ -1,4 +1,4 @@
-"""`responsa teachers list | show | create | update | delete`."""
+"""The commands `responsa teachers list | show | create | update | delete`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from responsa_server.cli.session import open_client
 _MAX_PERSONA = 8192
 
 Teacher = Annotated[str, typer.Argument(help="teachers/{uuid}, or the UUID alone.")]
-Persona = Annotated[str | None, typer.Option(help="How the teacher speaks and teaches, 8 KiB at most.")]
+Persona = Annotated[str | None, typer.Option(help="How the teacher speaks and teaches, at most 8 KiB.")]
 PersonaFile = Annotated[Path | None, typer.Option(help="A file that holds the persona, as UTF-8 text.")]
 Param = Annotated[
     list[str] | None,
-    typer.Option("--param", "-p", help="A parameter that prompts may use, name=value; repeatable."),
+    typer.Option("--param", "-p", help="A parameter that prompts may use, as name=value; repeatable."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the Teacher, as proto-JSON.")]
 
@@ -37,7 +37,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Show and change teachers, whose personas agents use. Needs the role ADMIN.",
+        help="Show and change teachers, whose personas agents use. These commands need the role ADMIN.",
         rich_markup_mode=None,
     )
     group.command("list")(list_teachers)
@@ -50,9 +50,10 @@ def register(app: typer.Typer, name: str) -> None:
 
 def list_teachers(
     matching: Annotated[
-        str, typer.Option("--filter", help="AIP-160, e.g. 'display_name = \"Ms Ashdown\"'.")
+        str,
+        typer.Option("--filter", help="A filter in AIP-160 syntax, e.g. 'display_name = \"Ms Ashdown\"'."),
     ] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print one Teacher a line, as proto-JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one Teacher per line, as proto-JSON.")] = False,
 ) -> None:
     """List all teachers."""
     with reporting(json=json), open_client() as client:
@@ -67,7 +68,7 @@ def list_teachers(
                 )
         if none and not json and not matching:
             print_text(
-                "There are no teachers yet. `responsa samples load` loads samples, `responsa teachers create` creates one."
+                "There are no teachers yet. Load samples with `responsa samples load`, or create a teacher with `responsa teachers create`."
             )
 
 
@@ -78,18 +79,20 @@ def show_teacher(teacher: Teacher, json: AsJson = False) -> None:
 
 
 def create_teacher(
-    display_name: Annotated[str, typer.Argument(help="The teacher's name, 200 bytes at most.")],
+    display_name: Annotated[str, typer.Argument(help="The teacher's name, at most 200 bytes.")],
     persona: Persona = None,
     persona_file: PersonaFile = None,
     param: Param = None,
-    teacher_id: Annotated[str, typer.Option("--id", help="The teacher's UUID. Default: a new one.")] = "",
+    teacher_id: Annotated[str, typer.Option("--id", help="The teacher's UUID. Default: a new UUID.")] = "",
     request_id: Annotated[
         str | None,
-        typer.Option(help="Any UUID; the same UUID again shows the existing teacher and creates nothing."),
+        typer.Option(
+            help="Any UUID. A repeated command with the same UUID shows the existing teacher and creates nothing."
+        ),
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Create a teacher, and print it with its id first."""
+    """Create a teacher and print it, beginning with its id."""
     with reporting(json=json):
         given = _persona(persona, persona_file)
         if given is None:
@@ -110,13 +113,17 @@ def update_teacher(
     persona_file: PersonaFile = None,
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", "-p", help="name=value, repeatable; replaces all existing parameters."),
+        typer.Option(
+            "--param",
+            "-p",
+            help="A parameter as name=value; repeatable. The given parameters replace all existing ones.",
+        ),
     ] = None,
     no_params: Annotated[bool, typer.Option("--no-params", help="Remove all parameters.")] = False,
     etag: Annotated[
         str,
         typer.Option(
-            help="The etag from `show --json`; if the teacher has changed since, the command changes nothing."
+            help="The etag from `show --json`. If the teacher has changed since then, the command changes nothing."
         ),
     ] = "",
     json: AsJson = False,
@@ -145,7 +152,7 @@ def update_teacher(
 def delete_teachers(
     teachers: Annotated[list[str], typer.Argument(help="teachers/{uuid}, or UUIDs alone.")],
     json: Annotated[
-        bool, typer.Option("--json", help="Print one object a line, with the deleted name.")
+        bool, typer.Option("--json", help="Print one JSON object per line, with the deleted name.")
     ] = False,
 ) -> None:
     """Delete teachers. If one of them does not exist, nothing is deleted."""
@@ -173,7 +180,7 @@ def _persona(text: str | None, file: Path | None) -> str | None:
         raise CommandFailed(f"{file} cannot be read ({error.strerror}).", "", EXIT_USAGE) from None
     except UnicodeDecodeError:
         raise CommandFailed(f"{file} is not valid UTF-8.", "", EXIT_USAGE) from None
-    raise CommandFailed(f"{file} holds more than {_MAX_PERSONA:,} bytes.", "Make it shorter.", EXIT_USAGE)
+    raise CommandFailed(f"{file} has more than {_MAX_PERSONA:,} bytes.", "Shorten the persona.", EXIT_USAGE)
 
 
 def _print(teacher: teacher_pb2.Teacher, *, json: bool) -> None:

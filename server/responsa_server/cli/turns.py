@@ -1,4 +1,6 @@
-"""`responsa ask`, `resume` and `cancel`: one turn, its events as they come, its end, and the command that resumes it after Ctrl-C."""
+"""The commands `responsa ask`, `resume` and `cancel`. `ask` and `resume` follow one turn: they print its events as they
+arrive and its result, and, after Ctrl-C, the command that resumes the turn.
+"""
 
 from __future__ import annotations
 
@@ -46,25 +48,25 @@ class OnBusy(StrEnum):
 
 
 _ON_BUSY = {
-    # Unset means REJECT. It must stay unset, because a repeated question is compared with the first one as
-    # bytes.
+    # An unset field means REJECT. The field must stay unset, because the server compares a repeated question with the
+    # first question byte by byte.
     OnBusy.REJECT: chat_service_pb2.ON_BUSY_UNSPECIFIED,
     OnBusy.QUEUE: chat_service_pb2.ON_BUSY_QUEUE,
     OnBusy.INTERRUPT: chat_service_pb2.ON_BUSY_INTERRUPT,
 }
 _ENDS = {
-    "answer": "had ended before, with an answer",
-    "refused": "had ended before, with a refusal",
-    "failed": "had ended before, with a failure",
+    "answer": "had already ended with an answer",
+    "refused": "had already ended with a refusal",
+    "failed": "had already ended with a failure",
     "cancelled": "is cancelled",
 }
 
-TurnArgument = Annotated[str, typer.Argument(help="The turn, turns/{uuid} or the UUID alone.")]
-AsEvents = Annotated[bool, typer.Option("--json", help="Print one TurnEvent a line, as proto-JSON.")]
+TurnArgument = Annotated[str, typer.Argument(help="The turn, as turns/{uuid} or as the UUID alone.")]
+AsEvents = Annotated[bool, typer.Option("--json", help="Print one TurnEvent per line, as proto-JSON.")]
 Deltas = Annotated[
     bool,
     typer.Option(
-        "--deltas/--no-deltas", help="With --json: include the parts of the answer as they are written."
+        "--deltas/--no-deltas", help="With --json: also print the pieces of the answer as they arrive."
     ),
 ]
 
@@ -76,45 +78,48 @@ def register(app: typer.Typer, name: str) -> None:
 
 def ask(
     question: Annotated[
-        str, typer.Argument(help="The question, 16 KiB at most; - reads it from standard input.")
+        str, typer.Argument(help="The question, at most 16 KiB; - reads the question from standard input.")
     ],
     conversation: Annotated[
-        str, typer.Option(help="Continue this conversation, conversations/{uuid}. Default: a new one.")
+        str,
+        typer.Option(
+            help="Continue this conversation, as conversations/{uuid}. Default: a new conversation."
+        ),
     ] = "",
     collection: Annotated[
         list[str] | None,
         typer.Option(
             "--collection",
             "-c",
-            help="Answer from this collection; repeatable. Default: all that you may read.",
+            help="Answer from this collection; repeatable. Default: all collections that you may read.",
         ),
     ] = None,
     request_id: Annotated[
         str | None,
         typer.Option(
-            help="Any UUID; the same UUID with the same question shows the existing turn and asks nothing."
+            help="Any UUID. A repeated command with the same UUID and question shows the existing turn and asks nothing."
         ),
     ] = None,
     deltas: Deltas = True,
     agent: Annotated[
-        str, typer.Option(help="The agent that answers, by its id. Default: the server's.")
+        str, typer.Option(help="The id of the agent that answers. Default: the server's default agent.")
     ] = "",
     param: Annotated[
         list[str] | None,
         typer.Option(
             "--param",
             "-p",
-            help="A parameter of the agent, name=value; repeatable. `responsa agents show AGENT` lists them.",
+            help="A parameter of the agent, as name=value; repeatable. `responsa agents show AGENT` lists the parameters.",
         ),
     ] = None,
     max_cost: Annotated[
         str,
         typer.Option(
-            help="The most that models may cost, in US dollars, e.g. 0.05. Default: the agent's own limit."
+            help="The maximum cost of models, in US dollars, e.g. 0.05. Default: the agent's own limit."
         ),
     ] = "",
     on_busy: Annotated[
-        OnBusy, typer.Option(help="What to do if the conversation has a running question.")
+        OnBusy, typer.Option(help="What to do if the conversation already has a running turn.")
     ] = OnBusy.REJECT,
     cancel_on_disconnect: Annotated[
         bool,
@@ -126,12 +131,13 @@ def ask(
 ) -> None:
     """Ask a question and get a cited answer, or a refusal with its reason.
 
-    If the connection is lost or the server restarts, the command connects again and prints every event once, in order. Ctrl-C stops
-    the command, which then prints how to resume the turn; the turn itself continues. After the answer, stderr names the agent and the
-    model, each fallback, and the cost.
+    If the connection is lost or the server restarts, the command reconnects and prints every event once, in order.
+    Ctrl-C stops the command, but not the turn; the command then prints how to resume the turn. After the answer, the
+    command prints the agent and the model, each fallback, and the cost on stderr.
 
     Exit codes: 0 answered or refused, 1 the turn failed, 2 bad usage, 3 cannot connect or sign in, 4 the turn was
-    cancelled, 130 interrupted by Ctrl-C. With --json an error before the turn is a line {"error": google.rpc.Status}.
+    cancelled, 130 interrupted by Ctrl-C. With --json, an error before the turn begins is printed as a line {"error":
+    google.rpc.Status}.
     """
     with reporting(json=json), open_client(timeout=None) as client:
         text = valid_text(_from_stdin() if question == "-" else question, "The question")
@@ -162,14 +168,16 @@ def resume(
     turn: TurnArgument,
     after: Annotated[
         int,
-        typer.Option(min=0, help="The seq of the last event that you have; 0 starts with the first event."),
+        typer.Option(
+            min=0, help="The seq of the last event that you have received; 0 starts with the first event."
+        ),
     ] = 0,
     deltas: Deltas = True,
     json: AsEvents = False,
 ) -> None:
-    """Follow a turn that was asked earlier, here or elsewhere, while it runs or after it ended.
+    """Follow a turn that was asked earlier, here or elsewhere, while it runs or after it has ended.
 
-    The exit codes are those of `ask`. Each event after the given seq is printed once, in order.
+    The command prints each event after the given seq once, in order. It has the same exit codes as `ask`.
     """
     with reporting(json=json), open_client(timeout=None) as client:
         printer = TurnPrinter(json=json, begin="Following...")
@@ -183,9 +191,10 @@ def cancel(
     turn: TurnArgument,
     json: Annotated[bool, typer.Option("--json", help="Print the ended Turn as proto-JSON.")] = False,
 ) -> None:
-    """Cancel a turn that has not ended, wherever it was asked. Repeating the command changes nothing.
+    """Cancel a turn that has not ended, wherever it was asked. The command can be repeated safely.
 
-    Exit codes: 0 the turn is cancelled or had ended before, 2 the turn does not exist, 3 cannot connect or sign in, 1 any other failure.
+    Exit codes: 0 the turn is cancelled or had already ended, 1 any other failure, 2 the turn does not exist, 3 cannot
+    connect or sign in.
     """
     with reporting(json=json), open_client() as client:
         ended = client.cancel(valid_text(turn, "The turn"))
@@ -197,10 +206,12 @@ def cancel(
 
 
 def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
-    """The agent that answers a question, also if a version of it is named; "" is the server's default.
+    """Return the agent that answers a question. agent: the agent's id, the name of one of its versions, or "" for the
+    server's default agent.
 
-    Raises: NotFound: the agent does not exist; the metadata has the known ones.
-        CommandFailed: the server names no default.
+    Raises:
+        NotFound: the agent does not exist; the metadata lists the known agents.
+        CommandFailed: the server has no default agent.
     """
     if agent:
         return client.agent(agent.partition("/versions/")[0])
@@ -211,7 +222,10 @@ def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
 
 
 def _explain(client: Responsa, agent: str, error: ResponsaError) -> None:
-    """If the parameters were refused, add a note with those that may be given. The refusal is still reported if that fails."""
+    """If the server refused the parameters, add a note about the permitted parameters to the error.
+
+    If the permitted parameters cannot be found out, the error stays without a note.
+    """
     if error.reason not in REASONS:
         return
     with contextlib.suppress(ResponsaError, CommandFailed):
@@ -220,10 +234,10 @@ def _explain(client: Responsa, agent: str, error: ResponsaError) -> None:
 
 
 def micros(dollars: str) -> int | None:
-    """Millionths of a dollar; None for "".
+    """Convert dollars to millionths of a dollar, and "" to None.
 
     Raises:
-        CommandFailed: the text is not a sum of money, is below a millionth, or is not a whole number of millionths.
+        CommandFailed: the text is not an amount of money, is less than a millionth, or is not a whole number of millionths.
     """
     if not dollars:
         return None
@@ -242,7 +256,7 @@ def micros(dollars: str) -> int | None:
 
 def _from_stdin() -> str:
     if sys.stdin.isatty():
-        sys.stderr.write("Write the question, then Ctrl-D.\n")
+        sys.stderr.write("Write the question, then press Ctrl-D.\n")
     data = sys.stdin.buffer.read(_MAX_STDIN)
     try:
         return data.decode().rstrip("\n")
@@ -253,9 +267,10 @@ def _from_stdin() -> str:
 
 
 class TurnPrinter:
-    """Prints one turn: with `json` each event as a line, at once; else its end, and on a terminal its progress until then.
+    """Prints one turn.
 
-    Without `json`, stderr also names the agent and model, each fallback, and the cost.
+    With `json`, each event is printed as a line when it arrives. Without `json`, the progress is shown on a terminal,
+    and the result is printed at the end; then the agent and model, each fallback, and the cost are printed on stderr.
     """
 
     def __init__(self, *, json: bool, begin: str) -> None:
@@ -264,21 +279,21 @@ class TurnPrinter:
 
     @property
     def wants_deltas(self) -> bool:
-        """Whether progress is drawn on a terminal."""
+        """Whether the printer shows progress on a terminal, for which it needs the deltas."""
         return self._live.visible
 
     def notice(self, notice: Notice) -> None:
-        """Take a notice; for `on_notice` of the client."""
+        """Show a notice. Pass this method to the client as `on_notice`."""
         self._live.notice(notice)
 
     def follow(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> None:
         """Print the turn to its end.
 
         Raises:
-            typer.Exit: it failed, was cancelled, or Ctrl-C was pressed.
+            typer.Exit: the turn failed or was cancelled, or Ctrl-C was pressed.
         """
-        # Counts only events that were printed completely: an event that Ctrl-C interrupts is printed again
-        # when the turn is resumed.
+        # The seq of the last event that was printed completely. If Ctrl-C interrupts the printing of an event, that
+        # event is printed again when the turn is resumed.
         printed = stream.last_seq
         agent_version = ""
         try:
@@ -313,7 +328,7 @@ class TurnPrinter:
 def _left(stream: TurnStream, printed: int, cancel_on_disconnect: bool) -> str:
     if not stream.turn:
         return (
-            "Interrupted before the server had confirmed the question. To attach to it, ask the same question with "
+            "Interrupted before the server had confirmed the question. To follow its turn, ask the same question with "
             f"--request-id {stream.request_id}."
         )
     follow = going_on(stream.turn, printed)

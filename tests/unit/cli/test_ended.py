@@ -17,12 +17,12 @@ def told(version: str = VERSION, **answer: object) -> list[str]:
 
 
 def test_who_answered() -> None:
-    assert told(model="extractive") == ["tutor answered by sentences of the documents."]
-    assert told(model="template") == ["tutor answered by a template."]
-    assert told("", model="openai:x\n") == ["answered by openai:x."]
+    assert told(model="extractive") == ["tutor answered with sentences from the documents."]
+    assert told(model="template") == ["tutor answered with a template."]
+    assert told("", model="openai:x\n") == ["answered with openai:x."]
     # An older server reports nothing, so the client prints nothing.
     assert told() == []
-    assert told(intent="post", model="a:b") == ["tutor answered by a:b; taken for post."]
+    assert told(intent="post", model="a:b") == ["tutor answered with a:b; classified as post."]
 
 
 def test_what_it_cost() -> None:
@@ -32,11 +32,11 @@ def test_what_it_cost() -> None:
         input_tokens=1_000, output_tokens=500, cost_usd_micros=120_000, unpriced_tokens=900
     )
     assert told(model="a:b", usage=usage) == [
-        "tutor answered by a:b; 1,500 tokens, 0.12 USD (900 of the tokens without a known price)."
+        "tutor answered with a:b; 1,500 tokens, 0.12 USD (900 of the tokens without a known price)."
     ]
     usage = turn_pb2.Usage(input_tokens=5, unpriced_tokens=5)
     assert told("", model="a:b", usage=usage) == [
-        "answered by a:b; 5 tokens (5 of the tokens without a known price)."
+        "answered with a:b; 5 tokens (5 of the tokens without a known price)."
     ]
 
 

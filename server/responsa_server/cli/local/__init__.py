@@ -1,1 +1,1 @@
-"""Commands that need no running server: they start one, prepare its database, or maintain the machine."""
+"""Commands that need no running server: they start a server, prepare its database, or maintain the instance."""

@@ -1,4 +1,6 @@
-"""`responsa migrate` updates the database to this version; `responsa admin` creates tenants, users and keys, and audits each act."""
+"""The commands `responsa migrate`, which updates the database to this version, and `responsa admin`, which creates
+tenants, users and API keys and audits each action.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ def register(app: typer.Typer, name: str) -> None:
         app.command(name)(migrate)
         return
     group = typer.Typer(
-        no_args_is_help=True, help="Create tenants, users and API keys on this machine. Every act is audited."
+        no_args_is_help=True,
+        help="Create tenants, users and API keys on this machine. Every action is audited.",
     )
     group.command("create-tenant")(create_tenant)
     group.command("create-user")(create_user)
@@ -40,9 +43,9 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def migrate() -> None:
-    """Apply missing migrations to the database, and rebuild the vector index if its settings changed.
+    """Apply missing migrations to the database, and rebuild the vector index if its settings have changed.
 
-    The command can be repeated; two at the same time wait for each other.
+    The command can be repeated. If two of these commands run at the same time, one waits for the other.
     """
     with reporting(), database(settings := load()):
         try:
@@ -57,8 +60,10 @@ def migrate() -> None:
 
 
 def create_tenant(
-    tenant: Annotated[str, typer.Argument(help="1 to 63 of a-z, 0-9 and hyphen.")],
-    display_name: Annotated[str, typer.Option(help="The name for people. Default: the id.")] = "",
+    tenant: Annotated[
+        str, typer.Argument(help="The tenant's id, 1 to 63 characters of a-z, 0-9 and hyphen.")
+    ],
+    display_name: Annotated[str, typer.Option(help="The tenant's display name. Default: the id.")] = "",
 ) -> None:
     """Create a tenant and print its name."""
 
@@ -71,9 +76,9 @@ def create_tenant(
 
 def create_user(
     tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
-    display_name: Annotated[str, typer.Argument(help="The user's name for people.")],
+    display_name: Annotated[str, typer.Argument(help="The user's display name.")],
     email: Annotated[
-        str, typer.Option(help="The user's e-mail address, optional. It is stored in lower case.")
+        str, typer.Option(help="The user's e-mail address (optional). It is stored in lower case.")
     ] = "",
     role: Annotated[Role, typer.Option(help="The user's role.")] = Role.USER,
 ) -> None:
@@ -87,14 +92,14 @@ def create_user(
 
 def create_key(
     tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
-    user: Annotated[str, typer.Argument(help="users/{uuid}, as create-user printed it.")],
+    user: Annotated[str, typer.Argument(help="The user as users/{uuid}, which create-user printed.")],
     display_name: Annotated[str, typer.Option(help="The purpose of the key.")] = "",
 ) -> None:
-    """Create an API key and print its secret, which is shown only once."""
+    """Create an API key and print its secret. The secret is never shown again."""
     try:
         user_id: UUID = names.parse_uuid("users", user)
     except ValueError:
-        raise typer.BadParameter("must be of the form users/{uuid}", param_hint="USER") from None
+        raise typer.BadParameter("must have the form users/{uuid}", param_hint="USER") from None
 
     async def act(identity: Identity) -> str:
         _, secret = await identity.create_key(tenant, user_id, display_name)
@@ -119,7 +124,9 @@ def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
 
 @contextmanager
 def database(settings: Settings) -> Generator[None]:
-    """Keep a database available during the block: if the embedded PostgreSQL is configured and does not run, it runs for that time."""
+    """Keep a database available during the block. If the embedded PostgreSQL is configured and is not running, it runs
+    for the duration of the block.
+    """
     layout = Layout.of(settings.home)
     if settings.database_url is None:
         layout.prepare()

@@ -1,4 +1,4 @@
-"""`responsa agents check` and `graph`: look at an agent's files on this machine, without a server."""
+"""The commands `responsa agents check` and `graph`, which read agents' files on this machine without a server."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from responsa_server.cli.local.failures import USAGE, reporting
 
 
 def check(named: str | None, *, json: bool) -> None:
-    """Print the problems in agents' files, one a line.
+    """Print the problems in agents' files, one per line.
 
     Args:
-        named: an agent's id, its folder, its agent.toml, or a folder of agents; None means all of this machine.
-        json: whether each problem is a JSON object.
+        named: an agent's id, its folder, its agent.toml, or a folder of agents; None means all agents of this machine.
+        json: whether each problem is printed as a JSON object.
 
     Raises:
-        typer.Exit: always; 2 if there are problems or nothing to check.
+        typer.Exit: always, with the code 2 if there are problems or nothing to check, and otherwise 0.
     """
     wrong = False
     with reporting():
@@ -42,10 +42,10 @@ def check(named: str | None, *, json: bool) -> None:
 
 
 def graph(named: str) -> None:
-    """Print a Mermaid picture of an agent's graph. named: its id, its folder, or its agent.toml.
+    """Print an agent's graph as a Mermaid diagram. named: the agent's id, its folder, or its agent.toml.
 
     Raises:
-        typer.Exit: 2 if its files have problems or the agent does not exist.
+        typer.Exit: with the code 2 if the agent does not exist or its files have problems.
     """
     with reporting():
         (folder, *others) = _folders(named)
@@ -61,7 +61,7 @@ def graph(named: str) -> None:
 
 
 def _surroundings() -> Surroundings:
-    """The names of all models, available or not, for a check of files without a server."""
+    """Return the names of all models, available or not, so that files can be checked without a server."""
     known = known_models(load().language_models)
     return Surroundings(
         models=NamedModels(known),
@@ -71,7 +71,9 @@ def _surroundings() -> Surroundings:
 
 
 def _all() -> Sequence[Path]:
-    """The folder of every agent of this machine: the user's own, and the shipped ones that they do not replace."""
+    """Return the folders of all agents of this machine: the user's own agents, and the shipped agents that no own agent
+    replaces.
+    """
     settings = load()
     places = Folders(settings.agents.folder or settings.home / "agents").locations()
     return [place.folder for place in places.values()]

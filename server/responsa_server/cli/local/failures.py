@@ -1,4 +1,4 @@
-"""The failures of commands that work on this machine's own instance: each one sentence with its remedy."""
+"""Reports the failures of commands that work on this machine's own instance, each as one sentence with its remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USAGE = 2
 
 @contextmanager
 def reporting(*, json: bool = False) -> Generator[None]:
-    """As `cli.failures.reporting`, for errors of the embedded parts and of the settings too."""
+    """Like `cli.output.reporting`, but also for errors of the embedded parts and of the settings."""
     with output.reporting(json=json):
         try:
             yield

@@ -1,4 +1,6 @@
-"""`responsa doctor` checks this machine and its instance, and `responsa purge` removes the instance."""
+"""The commands `responsa doctor`, which checks this machine and its instance, and `responsa purge`, which removes the
+instance.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,13 @@ def register(app: typer.Typer, name: str) -> None:
     app.command(name)({"doctor": doctor, "purge": remove}[name])
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
-    """Check this machine and the instance in RESPONSA_HOME without changing anything. Exit code 1 if a check fails."""
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+) -> None:
+    """Check this machine and the instance in RESPONSA_HOME without changing anything.
+
+    Exit codes: 0 all checks passed, 1 at least one check failed.
+    """
     with reporting():
         findings = examine(load())
     for one in findings:
@@ -37,9 +44,11 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
 
 
 def remove(
-    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove the instance without asking.")] = False,
 ) -> None:
-    """Remove the data folder and the instance's folders outside it: database, documents, keys, logs. This cannot be undone."""
+    """Remove the data folder and the instance's other folders, with the database, documents, keys and logs. This cannot
+    be undone.
+    """
     with reporting():
         layout = Layout.of(load().home, repair=True)
         found = places(layout)
@@ -54,7 +63,7 @@ def remove(
 
 
 def examine(settings: Settings) -> Sequence[Finding]:
-    """All findings: folders and programs, the port, the sandbox for documents, the page."""
+    """Return all findings about the folders and programs, the port, the sandbox for documents, and the page."""
     layout = Layout.of(settings.home)
     findings = list(diagnose(layout))
     findings.append(_port(settings, layout))
@@ -72,7 +81,9 @@ def examine(settings: Settings) -> Sequence[Finding]:
 
 
 def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> Finding:
-    """The kernel's support for confining parsers, and whether documents are read at all."""
+    """Return the finding about the kernel's support for the parsers' sandbox, and whether the server reads documents at
+    all.
+    """
     name = "document sandbox"
     if sandbox.complete:
         return Finding(name, True, sandbox.sentence)
@@ -82,7 +93,7 @@ def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> 
     return Finding(
         name,
         False,
-        f"{sandbox.sentence} No documents are read without both.",
+        f"{sandbox.sentence} Without Landlock and seccomp, the server reads no documents.",
         "use a kernel with Landlock and seccomp, or set ingestion.allow_unconfined if you trust every document",
     )
 
@@ -93,7 +104,7 @@ def _port(settings: Settings, layout: Layout) -> Finding:
         try:
             lock.acquire()
         except EmbeddedError:
-            return Finding("port", True, f"{settings.port} is in use by this instance, which is running")
+            return Finding("port", True, f"this instance is running and uses {settings.port}")
         lock.release()
     try:
         check_port(settings.listen, settings.port)

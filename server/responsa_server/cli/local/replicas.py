@@ -1,4 +1,4 @@
-"""`responsa replicas`: shows and changes the server processes that Envoy sends calls to, while it runs."""
+"""The command `responsa replicas`, which shows and changes the server processes to which a running Envoy sends calls."""
 
 from __future__ import annotations
 
@@ -37,9 +37,13 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def show(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
-    """Show all replicas with their state by Envoy's checks: serving, not serving, set aside, or unknown if Envoy does not run."""
+    """Show all replicas with their states, as Envoy sees them.
+
+    The states are serving, not serving (the health checks fail), set aside (recent calls failed), and unknown (Envoy is
+    not running).
+    """
     with _replicas() as (replicas, layout):
         states = {
             one.address: one.state for one in host_states(layout.envoy_admin_socket) if one.cluster == SERVER
@@ -56,11 +60,20 @@ def show(
 
 
 def add(
-    name: Annotated[str, typer.Argument(help="1 to 63 of a-z, 0-9 and hyphen.")],
-    address: Annotated[str, typer.Argument(help="Its --listen: unix:PATH or HOST:PORT, HOST an IP address.")],
-    http: Annotated[str, typer.Option(metavar="ADDRESS", help="Its --http-listen, if it has one.")] = "",
+    name: Annotated[
+        str, typer.Argument(help="The replica's name, 1 to 63 characters of a-z, 0-9 and hyphen.")
+    ],
+    address: Annotated[
+        str,
+        typer.Argument(
+            help="The replica's --listen address: unix:PATH, or HOST:PORT with an IP address as HOST."
+        ),
+    ],
+    http: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The replica's --http-listen address, if it is set.")
+    ] = "",
 ) -> None:
-    """Send calls to a replica as soon as its health checks pass."""
+    """Add a replica. Envoy sends calls to the replica as soon as its health checks pass."""
     with _replicas() as (replicas, _):
         if name == OWN:
             raise CommandFailed(
@@ -69,8 +82,10 @@ def add(
         replicas.add(Replica(name, parse(address), parse(http) if http else None))
 
 
-def remove(name: Annotated[str, typer.Argument(help="As `list` shows it.")]) -> None:
-    """Stop sending new calls to a replica; its open streams continue until they end or it stops."""
+def remove(name: Annotated[str, typer.Argument(help="The replica's name, as `list` shows it.")]) -> None:
+    """Remove a replica. Envoy sends no new calls to the replica. Open streams continue until they end or the replica
+    stops.
+    """
     with _replicas() as (replicas, _):
         replicas.remove(name)
 

@@ -1,4 +1,4 @@
-"""`responsa serve`: one server process, in the foreground."""
+"""The command `responsa serve`, which runs one server process in the foreground."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ def register(app: typer.Typer, name: str) -> None:
             str | None,
             typer.Option(
                 metavar="ADDRESS",
-                help="Address of gRPC (for a worker, only of its health checks): unix:PATH or HOST:PORT. Each process needs its own.",
+                help="The address for gRPC (for a worker, only for its health checks): unix:PATH or HOST:PORT. Each process needs its own address.",
             ),
         ] = None,
         http_listen: Annotated[
             str | None,
             typer.Option(
                 metavar="ADDRESS",
-                help="Address of the HTTP side behind Envoy: page, sessions, uploads, sockets.",
+                help="The address for HTTP behind Envoy: page, sessions, uploads, sockets.",
             ),
         ] = None,
     ) -> None:
         """Run one server process without Envoy. Any number of processes can share a database and a Redis.
 
-        The process uses the database of DATABASE_URL or, if it is not set, the embedded one of a running `responsa up`. Without --listen, it
-        listens on the sockets in the data folder, like the server of `responsa up`. SIGTERM first gives Envoy time to notice and then drains
-        the process; Ctrl-C drains it at once.
+        The process uses the database of DATABASE_URL. If DATABASE_URL is not set, the process uses the embedded
+        database of a running `responsa up`. Without --listen, the process listens on the sockets in the data folder,
+        like the server of `responsa up`. After SIGTERM, the process gives Envoy time to notice and then drains. After
+        Ctrl-C, it drains at once.
         """
         given = {"role": role, "grpc_listen": listen, "http_listen": http_listen}
         with reporting():

@@ -1,4 +1,6 @@
-"""`responsa up`: the whole of Responsa in the foreground, on embedded real parts."""
+"""The command `responsa up`, which runs all of Responsa in the foreground, including a real PostgreSQL, Redis and
+Envoy.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ from responsa_server.stores.postgres.migrate import MigrationError
 
 DOCS_COLLECTION = "responsa-docs"
 DOCS_SECONDS = 300.0
-"""Seconds that loading the project's own documents may take at a start; the address is printed after that."""
+"""The time limit for loading the project's own documents at a start. The address is printed afterwards."""
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only compared
 
 
@@ -44,14 +46,16 @@ def register(app: typer.Typer, name: str) -> None:
 
     @app.command(name)
     def up() -> None:  # pyright: ignore[reportUnusedFunction]  # typer keeps it
-        """Start PostgreSQL, Redis, the server and Envoy; print one URL when all is ready. Ctrl-C stops everything."""
+        """Start PostgreSQL, Redis, the server and Envoy, and print a URL when everything is ready. Ctrl-C stops
+        everything.
+        """
         with reporting():
             code = run(load())
         raise typer.Exit(code)
 
 
 def run(settings: Settings) -> int:
-    """Run until stopped, and return the exit code. Raises EmbeddedError if the start is refused before any part started."""
+    """Run until stopped, and return the exit code. Raises EmbeddedError if the start fails before any part has started."""
     layout = Layout.of(settings.home)
     postgres = EmbeddedPostgres(layout)
     listen = (settings.listen, settings.port)
@@ -81,13 +85,13 @@ def run(settings: Settings) -> int:
     if settings.redis_url is None:
         children.append(Child(EmbeddedRedis(layout)))
     if settings.models.wants_embedded:
-        # Imported late: it loads the clients of models, which this process needs only here.
+        # Imported late, because this module loads the clients of models, which this process needs only here.
         from responsa_server.app.models import llama_part
 
         if (llama := llama_part(settings.models, layout, environment())) is not None:
             children.append(Child(llama))
-    # Written under the supervisor's lock: a second start on the same folder must not change the files that
-    # the first one uses.
+    # The files are written under the supervisor's lock, because a second start on the same folder must not change the
+    # files that the first start uses.
     children.append(Child(server, on_ready=lambda: _configure_envoy(settings, layout)))
     children.append(Child(envoy))
     layout.prepare()
@@ -99,7 +103,7 @@ def run(settings: Settings) -> int:
         code = asyncio.run(_session_code(settings, layout))
         print(f"Responsa is ready: {_url(settings)}/#code={code}", flush=True)
         print(
-            "The link signs in once, within ten minutes; `responsa open` prints a new one. Ctrl-C stops Responsa.",
+            "The link signs you in once, within ten minutes. `responsa open` prints a new link. Ctrl-C stops Responsa.",
             flush=True,
         )
 
@@ -119,13 +123,18 @@ async def _session_code(settings: Settings, layout: Layout) -> str:
 
 
 def _arguments(layout: Layout) -> Sequence[str]:
-    """Arguments that set the role and the addresses of this process's own server; the settings may differ, for other processes."""
+    """Return the arguments that set the role and the addresses of the server that `up` starts.
+
+    The same settings may have other values, which are meant for other processes.
+    """
     listens = f"unix:{layout.server_socket}", f"unix:{layout.gateway_socket}"
     return "--role", "all", "--listen", listens[0], "--http-listen", listens[1]
 
 
 def _configure_envoy(settings: Settings, layout: Layout) -> None:
-    """Write Envoy's configuration with the own server as the first endpoint; replicas that were added before stay."""
+    """Write Envoy's configuration with this instance's server as the first endpoint. Replicas that were added earlier
+    stay.
+    """
     config = EnvoyConfig(
         port=settings.port,
         listen_address=settings.listen,
@@ -147,7 +156,7 @@ def _configure_envoy(settings: Settings, layout: Layout) -> None:
 
 
 def _answers(path: Path) -> bool:
-    """Whether the gateway's socket accepts connections, because the server opens it last."""
+    """Whether the server is ready: the gateway's socket, which the server opens last, accepts connections."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(0.5)
@@ -158,18 +167,21 @@ def _answers(path: Path) -> bool:
 
 
 def _url(settings: Settings) -> str:
-    """The URL for this machine: it uses loopback, even if the port listens on all addresses."""
+    """Return the URL for a browser on this machine. If the server listens on all addresses, the URL uses loopback."""
     host = "127.0.0.1" if settings.listen in EVERYWHERE else settings.listen
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def _docs(folder: Path) -> Sequence[Path]:
-    """The pages of docs/, because newcomers first ask about them. The README is left out, because its sample output would be found as an answer."""
+    """Return the pages of docs/, because newcomers' first questions are about Responsa itself.
+
+    The README is left out, because searches would find its sample output as an answer.
+    """
     return sorted((folder / "docs").glob("*.md"))
 
 
 def _load_docs(settings: Settings, layout: Layout) -> None:
-    """Load the project's own documents through the API if they changed since the last time."""
+    """Load the project's own documents through the API if they have changed since the last start."""
     if settings.docs is None or not (paths := _docs(settings.docs)):
         return
     digest = hashlib.sha256()
@@ -185,11 +197,13 @@ def _load_docs(settings: Settings, layout: Layout) -> None:
     if reason is None:
         record.write_text(digest.hexdigest(), encoding="utf-8")
     else:
-        print(f"Responsa's own documents could not be loaded ({reason}); everything else works.", flush=True)
+        print(f"Responsa could not load its own documents ({reason}). Everything else works.", flush=True)
 
 
 def _ingest(paths: Sequence[Path], variables: dict[str, str]) -> str | None:
-    """Run `responsa ingest` with a time limit, so that the address is printed in any case. Returns the reason of a failure, or None."""
+    """Run `responsa ingest` with a time limit, so that the address is printed in any case. Returns the reason for a
+    failure, or None.
+    """
     command = [sys.executable, "-m", "responsa_server", "ingest", "--collection", DOCS_COLLECTION]
     try:
         done = subprocess.run(
