@@ -23,7 +23,7 @@ from responsa_server.cli.session import open_client
 
 _MAX_PERSONA = 8192
 
-Teacher = Annotated[str, typer.Argument(help="teachers/{uuid}, or the UUID alone.")]
+Teacher = Annotated[str, typer.Argument(help="The teacher, as teachers/{uuid} or as the UUID alone.")]
 Persona = Annotated[str | None, typer.Option(help="How the teacher speaks and teaches, at most 8 KiB.")]
 PersonaFile = Annotated[Path | None, typer.Option(help="A file that holds the persona, as UTF-8 text.")]
 Param = Annotated[
@@ -150,7 +150,9 @@ def update_teacher(
 
 
 def delete_teachers(
-    teachers: Annotated[list[str], typer.Argument(help="teachers/{uuid}, or UUIDs alone.")],
+    teachers: Annotated[
+        list[str], typer.Argument(help="The teachers, each as teachers/{uuid} or as the UUID alone.")
+    ],
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per line, with the deleted name.")
     ] = False,

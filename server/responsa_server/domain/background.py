@@ -50,7 +50,7 @@ class Background:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task.add_done_callback(partial(_wake, waiter))
         try:
-            # Not `asyncio.shield`, which cannot tell a cancelled caller from cancelled work.
+            # `asyncio.shield` is not used, because it cannot distinguish a cancelled caller from cancelled work.
             await waiter
         except asyncio.CancelledError:
             task.add_done_callback(partial(_report, report or log_error))

@@ -46,7 +46,7 @@ class IntentClassifier(Protocol):
         ...
 
     async def classify(self, text: str) -> Classified:
-        """Classify one message, of any length and content; never fails because of the message."""
+        """Classify one message of any length and content. The call never fails because of the message."""
         ...
 
 

@@ -211,7 +211,7 @@ class SourceSlice:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to write for an operation, as long as its epoch is current."""
+    """A worker's right to write for an operation. The claim is valid only while its epoch is the operation's epoch."""
 
     tenant_id: str
     operation_id: UUID

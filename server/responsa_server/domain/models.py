@@ -213,7 +213,7 @@ ModelPiece = TextPiece | ToolRequest | Spent | Switched | Ended
 
 
 class ChatModel(Protocol):
-    """A language model behind some provider."""
+    """A language model of a provider, or a chain of such models."""
 
     @property
     def name(self) -> str:

@@ -163,7 +163,7 @@ class Identity:
             raise InvalidRequest.of_field(
                 "tenant",
                 "tenant.id",
-                "must be 1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen, e.g. acme",
+                "must be 1 to 63 characters of a-z, 0-9 and hyphen, and must not begin with a hyphen, e.g. acme",
             )
         name = names.tenant(tenant_id)
         audit = AuditEvent(self._new_id(), tenant_id, LOCAL, "tenant.create", name)
