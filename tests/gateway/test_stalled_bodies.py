@@ -88,8 +88,10 @@ def test_bodies_that_never_end_keep_nobody_out(own: Place, path: str, size: int)
             assert http.post("/v1/turns:answer", json={"text": "why"}).status_code == 200
 
 
-def test_documents_over_rest_are_refused_as_overload_while_too_many_never_end(own: Place) -> None:
-    with stalled(own, "/v1/documents", 100_000), httpx2.Client(base_url=own.url, timeout=20) as http:
+@pytest.mark.parametrize("path", ["/v1/documents", "/v1/passages:search"])
+def test_documents_over_rest_are_refused_as_overload_while_too_many_never_end(own: Place, path: str) -> None:
+    """Large searches share the limit."""
+    with stalled(own, path, 100_000), httpx2.Client(base_url=own.url, timeout=20) as http:
         answer = http.post("/v1/documents", json={"text": "x"})
         assert (answer.status_code, of_rest(answer).reason) == (429, "OVERLOADED")
         assert http.post("/v1/turns:answer", json={"text": "why"}).status_code == 200

@@ -42,7 +42,7 @@ IN_FILES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "agent.toml:15:39: nodes.write.prompt.by: no node writes a field “categry”. Did you mean “category”?"
+            "agent.toml:15:39: nodes.write.prompt.by: no node writes a field “categry”; a node of the kind “question_categoriser” writes “category”. Did you mean “category”?"
         ],
     ),
     "20 what a variable does not have": (

@@ -158,9 +158,12 @@ class Flow:
         if not isinstance(by, str):
             return
         if by not in self._written:
-            # A node of another kind may write the intended field.
-            fields = {field for kind in self._kinds.values() for field in kind.output_model.model_fields}
-            yield in_config((*key, BY), f"no node writes a field “{by}”", closest(by, self._written | fields))
+            suggestion, hint = closest(by, self._written), ""
+            kinds = {field: name for name, kind in self._kinds.items() for field in kind.output_model.model_fields}
+            if not suggestion and (close := by if by in kinds else closest(by, kinds)):
+                suggestion = "" if close == by else close
+                hint = f"; a node of the kind “{kinds[close]}” writes “{close}”"
+            yield in_config((*key, BY), f"no node writes a field “{by}”{hint}", suggestion)
             return
         values = self._values.get(by, {})
         for value in given:
