@@ -47,10 +47,10 @@ class CreateTeacherRequest(_message.Message):
     TEACHER_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     teacher_id: _builtins.str
-    """The UUID in the teacher's name. Empty: the server chooses one."""
+    """The UUID in the teacher's name. If empty, the server chooses a UUID."""
     request_id: _builtins.str
-    """Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
-    tenant and the user.
+    """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+    another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     @_builtins.property
     def teacher(self) -> _teacher_pb2.Teacher:
@@ -104,13 +104,17 @@ class ListTeachersRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The number of items on the page at most, 1 to 200. Unset: 50."""
+    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
     filter: _builtins.str
-    """Comparisons joined by AND (AIP-160), on: display_name, create_time. Otherwise: FILTER_INVALID."""
+    """Comparisons of these fields, joined by AND (AIP-160): display_name, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of (AIP-132): create_time, create_time desc, display_name, display_name desc; the first is the default. Otherwise: ORDER_BY_INVALID."""
+    """One of these orders (AIP-132): create_time, create_time desc, display_name, display_name desc. The first is the default. The call refuses any other value
+    with ORDER_BY_INVALID.
+    """
     def __init__(
         self,
         *,
@@ -167,7 +171,7 @@ class UpdateTeacherRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def teacher(self) -> _teacher_pb2.Teacher:
-        """The teacher with its `name` and the new values. With an etag: the teacher must still have it."""
+        """The teacher with its `name` and the new values. If `etag` is set, the teacher must still have this etag."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
@@ -198,7 +202,7 @@ class DeleteTeacherRequest(_message.Message):
     name: _builtins.str
     """`teachers/{uuid}`."""
     etag: _builtins.str
-    """The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any."""
+    """The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag."""
     def __init__(
         self,
         *,
@@ -239,7 +243,7 @@ class ReloadAgentsResponse(_message.Message):
     AGENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentReload]:
-        """The outcomes, by the agents' ids."""
+        """One outcome for each agent, ordered by the agents' ids."""
 
     def __init__(
         self,
@@ -267,9 +271,9 @@ class AgentReload(_message.Message):
     agent: _builtins.str
     """`agents/{id}`."""
     version: _builtins.str
-    """The version that serves now, `agents/{id}/versions/{n}`; empty when no version serves."""
+    """The version that answers new questions now, `agents/{id}/versions/{n}`; empty when the agent has no version in service."""
     changed: _builtins.bool
-    """Whether another version served before."""
+    """Whether the reload changed the version in service."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentProblem]:
         """The mistakes in the agent's files; empty for an agent without mistakes."""
@@ -304,13 +308,13 @@ class AgentProblem(_message.Message):
     file: _builtins.str
     """The file, relative to the agent's folder."""
     line: _builtins.int
-    """The line, from 1; 0 when the mistake has no line."""
+    """The number of the line, counted from 1; 0 when the mistake does not belong to one line."""
     key: _builtins.str
     """The key or node, e.g. "nodes.retrieve.timeout"."""
     message: _builtins.str
     """The mistake and its remedy."""
     suggestion: _builtins.str
-    """The probable correction; empty for no suggestion."""
+    """The probable correction; empty when the server has no suggestion."""
     def __init__(
         self,
         *,

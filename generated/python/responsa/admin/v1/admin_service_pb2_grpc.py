@@ -29,7 +29,7 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """AdminService is for administrators. Every call needs the role ADMIN: ROLE_REQUIRED.
+    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED.
     """
 
     def __init__(self, channel):
@@ -76,11 +76,12 @@ class AdminServiceStub:
 
 
 class AdminServiceServicer:
-    """AdminService is for administrators. Every call needs the role ADMIN: ROLE_REQUIRED.
+    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED.
     """
 
     def GetSystemStatus(self, request, context):
-        """GetSystemStatus checks every part of the system, for at most two seconds. A part that does not answer is reported as DOWN; the call succeeds.
+        """GetSystemStatus checks every part of the system and waits at most two seconds for each. It reports a part that does not answer as DOWN, and the call still
+        succeeds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,8 +109,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateTeacher(self, request, context):
-        """UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters), all or none. A running turn keeps the persona that it began with.
-        Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+        """UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters): either all of them or, if the call fails, none. A running turn
+        keeps the persona that it began with. Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,8 +124,9 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReloadAgents(self, request, context):
-        """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous version,
-        and the response reports the mistakes. Running turns keep their versions. Other servers are asked to reload too. Errors: PART_UNAVAILABLE (nothing changed).
+        """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
+        version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
+        PART_UNAVAILABLE (nothing has changed).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,7 +179,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """AdminService is for administrators. Every call needs the role ADMIN: ROLE_REQUIRED.
+    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED.
     """
 
     @staticmethod

@@ -16,11 +16,13 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """AdminService is for administrators. Every call needs the role ADMIN: ROLE_REQUIRED."""
+    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetSystemStatus: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetSystemStatusRequest, _system_status_pb2.SystemStatus]
-    """GetSystemStatus checks every part of the system, for at most two seconds. A part that does not answer is reported as DOWN; the call succeeds."""
+    """GetSystemStatus checks every part of the system and waits at most two seconds for each. It reports a part that does not answer as DOWN, and the call still
+    succeeds.
+    """
     CreateTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateTeacherRequest, _teacher_pb2.Teacher]
     """CreateTeacher creates a teacher. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another teacher has the teacher_id)."""
     GetTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetTeacherRequest, _teacher_pb2.Teacher]
@@ -28,18 +30,19 @@ class AdminServiceStub:
     ListTeachers: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTeachersRequest, _admin_service_pb2.ListTeachersResponse]
     """ListTeachers lists the tenant's teachers, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateTeacherRequest, _teacher_pb2.Teacher]
-    """UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters), all or none. A running turn keeps the persona that it began with.
-    Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+    """UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters): either all of them or, if the call fails, none. A running turn
+    keeps the persona that it began with. Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
     """
     DeleteTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteTeacherRequest, _empty_pb2.Empty]
     """DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
-    """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous version,
-    and the response reports the mistakes. Running turns keep their versions. Other servers are asked to reload too. Errors: PART_UNAVAILABLE (nothing changed).
+    """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
+    version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
+    PART_UNAVAILABLE (nothing has changed).
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AdminService is for administrators. Every call needs the role ADMIN: ROLE_REQUIRED."""
+    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED."""
 
     @_abc_1.abstractmethod
     def GetSystemStatus(
@@ -47,7 +50,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.GetSystemStatusRequest,
         context: _aio.ServicerContext[_admin_service_pb2.GetSystemStatusRequest, _abc.Awaitable[_system_status_pb2.SystemStatus]],
     ) -> _abc.Awaitable[_system_status_pb2.SystemStatus]:
-        """GetSystemStatus checks every part of the system, for at most two seconds. A part that does not answer is reported as DOWN; the call succeeds."""
+        """GetSystemStatus checks every part of the system and waits at most two seconds for each. It reports a part that does not answer as DOWN, and the call still
+        succeeds.
+        """
 
     @_abc_1.abstractmethod
     def CreateTeacher(
@@ -79,8 +84,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.UpdateTeacherRequest,
         context: _aio.ServicerContext[_admin_service_pb2.UpdateTeacherRequest, _abc.Awaitable[_teacher_pb2.Teacher]],
     ) -> _abc.Awaitable[_teacher_pb2.Teacher]:
-        """UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters), all or none. A running turn keeps the persona that it began with.
-        Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+        """UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters): either all of them or, if the call fails, none. A running turn
+        keeps the persona that it began with. Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod
@@ -97,8 +102,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ReloadAgentsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ReloadAgentsRequest, _abc.Awaitable[_admin_service_pb2.ReloadAgentsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ReloadAgentsResponse]:
-        """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous version,
-        and the response reports the mistakes. Running turns keep their versions. Other servers are asked to reload too. Errors: PART_UNAVAILABLE (nothing changed).
+        """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
+        version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
+        PART_UNAVAILABLE (nothing has changed).
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _aio.Server) -> None: ...

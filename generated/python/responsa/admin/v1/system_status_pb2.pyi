@@ -28,11 +28,11 @@ class _HealthEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Health.ValueTy
     HEALTH_UNSPECIFIED: _Health.ValueType  # 0
     """Never sent."""
     HEALTH_OK: _Health.ValueType  # 1
-    """It answers."""
+    """The part answers."""
     HEALTH_DEGRADED: _Health.ValueType  # 2
-    """It answers slowly, or the server works without it and is slower."""
+    """The part answers slowly, or the server works without the part and is slower."""
     HEALTH_DOWN: _Health.ValueType  # 3
-    """It does not answer."""
+    """The part does not answer."""
 
 class Health(_Health, metaclass=_HealthEnumTypeWrapper):
     """Health is the health of a part of the system."""
@@ -40,11 +40,11 @@ class Health(_Health, metaclass=_HealthEnumTypeWrapper):
 HEALTH_UNSPECIFIED: Health.ValueType  # 0
 """Never sent."""
 HEALTH_OK: Health.ValueType  # 1
-"""It answers."""
+"""The part answers."""
 HEALTH_DEGRADED: Health.ValueType  # 2
-"""It answers slowly, or the server works without it and is slower."""
+"""The part answers slowly, or the server works without the part and is slower."""
 HEALTH_DOWN: Health.ValueType  # 3
-"""It does not answer."""
+"""The part does not answer."""
 Global___Health: _TypeAlias = Health  # noqa: Y015
 
 @_typing.final
@@ -58,11 +58,11 @@ class PartStatus(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     part: _builtins.str
-    """The part, e.g. "postgresql", "redis", "embedding", "jobs"."""
+    """The name of the part, e.g. "postgresql", "redis", "embedding", "jobs"."""
     health: Global___Health.ValueType
-    """Its health."""
+    """The health of the part."""
     version: _builtins.str
-    """Its version; empty when it reports none."""
+    """The version of the part; empty when the part does not report a version."""
     detail: _builtins.str
     """The problem and its remedy; empty when there is no problem."""
     def __init__(
@@ -103,14 +103,16 @@ class SystemStatus(_message.Message):
     embedding_model: _builtins.str
     """The embedding model in use."""
     answer_model: _builtins.str
-    """The author of answers, e.g. "extractive"."""
+    """The models that answer by default, separated by commas, in the order in which the server tries them. The last one is always "extractive", which quotes
+    documents without a model.
+    """
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartStatus]:
         """The status of each part."""
 
     @_builtins.property
     def counters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Counter]:
-        """Counts since this process started, e.g. of fallbacks by agent and kind."""
+        """Counts of events since this process started, e.g. the number of fallbacks for each agent and kind."""
 
     def __init__(
         self,
@@ -166,7 +168,7 @@ class Counter(_message.Message):
     """The count."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The kind of occurrence, e.g. agent: "tutor", kind: "without_retrieval"."""
+        """The labels that distinguish this count from other counts of the same event, e.g. agent: "tutor", kind: "without_retrieval"."""
 
     def __init__(
         self,

@@ -33,22 +33,22 @@ class ApiKey(_message.Message):
     name: _builtins.str
     """`apiKeys/{uuid}`."""
     display_name: _builtins.str
-    """The purpose of the key, to show to people; at most 200 bytes."""
+    """The purpose of the key, as a text to show to people; at most 200 bytes."""
     owner: _builtins.str
-    """The user whose calls the key makes, `users/{uuid}`."""
+    """The user in whose name the key makes calls, `users/{uuid}`."""
     prefix: _builtins.str
-    """The first characters of the secret, to tell keys apart."""
+    """The first characters of the secret. They help people to tell keys apart."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the key was created."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the key expires. Unset: never."""
+        """When the key expires; unset if it never expires."""
 
     @_builtins.property
     def revoke_time(self) -> _timestamp_pb2.Timestamp:
-        """When the key was revoked. Unset: it was not."""
+        """When the key was revoked; unset if it was not revoked."""
 
     def __init__(
         self,

@@ -91,8 +91,8 @@ class CreateApiKeyRequest(_message.Message):
     API_KEY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Any UUID. A repetition with the same UUID and the same body returns the key that the first call created, without its secret; with another body:
-    REQUEST_ID_REUSED. Scoped to the tenant and the user.
+    """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the key that the first call created, without its secret. A
+    call with the same UUID and another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
@@ -121,7 +121,7 @@ class CreateApiKeyResponse(_message.Message):
     API_KEY_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """The secret, sent as `authorization: Bearer …`; empty in the response to a repetition."""
+    """The secret, which a caller sends as `authorization: Bearer …`; empty in the response to a repeated call."""
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
         """The key."""
@@ -151,13 +151,15 @@ class ListApiKeysRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The number of items on the page at most, 1 to 200. Unset: 50."""
+    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
     filter: _builtins.str
-    """Comparisons joined by AND (AIP-160), on: display_name, create_time. Otherwise: FILTER_INVALID."""
+    """Comparisons of these fields, joined by AND (AIP-160): display_name, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of (AIP-132): create_time desc, create_time; the first is the default. Otherwise: ORDER_BY_INVALID."""
+    """One of these orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,

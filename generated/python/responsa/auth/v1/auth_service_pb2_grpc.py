@@ -76,16 +76,16 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateSessionCode(self, request, context):
-        """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). It works once, within ten minutes. The call has no
-        request_id: a code that was lost expires, and the next call creates another one.
+        """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. The
+        call has no request_id: if a code is lost, it expires, and another call creates a new code.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """CreateApiKey creates a key for the caller. The secret is only in this response, since the server keeps no copy: a repetition with the same request_id returns
-        the key without its secret. To replace a lost secret, revoke the key and create another one. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        """CreateApiKey creates a key for the caller. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
+        request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,7 +99,7 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeApiKey(self, request, context):
-        """RevokeApiKey revokes one of the caller's keys at once. A repetition changes nothing. Errors: RESOURCE_NOT_FOUND.
+        """RevokeApiKey revokes one of the caller's keys at once. Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -21,17 +21,17 @@ class AuthServiceStub:
     GetMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetMeRequest, _user_pb2.User]
     """GetMe returns the caller."""
     CreateSessionCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateSessionCodeRequest, _auth_service_pb2.CreateSessionCodeResponse]
-    """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). It works once, within ten minutes. The call has no
-    request_id: a code that was lost expires, and the next call creates another one.
+    """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. The
+    call has no request_id: if a code is lost, it expires, and another call creates a new code.
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateApiKeyRequest, _auth_service_pb2.CreateApiKeyResponse]
-    """CreateApiKey creates a key for the caller. The secret is only in this response, since the server keeps no copy: a repetition with the same request_id returns
-    the key without its secret. To replace a lost secret, revoke the key and create another one. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+    """CreateApiKey creates a key for the caller. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
+    request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListApiKeysRequest, _auth_service_pb2.ListApiKeysResponse]
     """ListApiKeys lists the caller's keys, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeApiKeyRequest, _api_key_pb2.ApiKey]
-    """RevokeApiKey revokes one of the caller's keys at once. A repetition changes nothing. Errors: RESOURCE_NOT_FOUND."""
+    """RevokeApiKey revokes one of the caller's keys at once. Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND."""
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     """AuthService identifies the caller and manages the caller's credentials. Every call needs a credential."""
@@ -50,8 +50,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateSessionCodeRequest,
         context: _aio.ServicerContext[_auth_service_pb2.CreateSessionCodeRequest, _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]:
-        """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). It works once, within ten minutes. The call has no
-        request_id: a code that was lost expires, and the next call creates another one.
+        """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. The
+        call has no request_id: if a code is lost, it expires, and another call creates a new code.
         """
 
     @_abc_1.abstractmethod
@@ -60,8 +60,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateApiKeyRequest,
         context: _aio.ServicerContext[_auth_service_pb2.CreateApiKeyRequest, _abc.Awaitable[_auth_service_pb2.CreateApiKeyResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateApiKeyResponse]:
-        """CreateApiKey creates a key for the caller. The secret is only in this response, since the server keeps no copy: a repetition with the same request_id returns
-        the key without its secret. To replace a lost secret, revoke the key and create another one. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        """CreateApiKey creates a key for the caller. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
+        request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -78,6 +78,6 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.RevokeApiKeyRequest,
         context: _aio.ServicerContext[_auth_service_pb2.RevokeApiKeyRequest, _abc.Awaitable[_api_key_pb2.ApiKey]],
     ) -> _abc.Awaitable[_api_key_pb2.ApiKey]:
-        """RevokeApiKey revokes one of the caller's keys at once. A repetition changes nothing. Errors: RESOURCE_NOT_FOUND."""
+        """RevokeApiKey revokes one of the caller's keys at once. Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND."""
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _aio.Server) -> None: ...

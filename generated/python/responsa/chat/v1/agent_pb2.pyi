@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Agent(_message.Message):
-    """Agent answers questions: a graph of steps with its documents and its models."""
+    """Agent is a configuration that answers questions: a graph of steps, with its documents and its models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -44,13 +44,13 @@ class Agent(_message.Message):
     version: _builtins.str
     """The version that answers new questions, `agents/{id}/versions/{n}`."""
     history_messages: _builtins.int
-    """How many of the conversation's last messages the agent reads in full."""
+    """The number of the conversation's last messages that the agent reads in full."""
     is_default: _builtins.bool
     """Whether this agent answers questions that name no agent."""
     @_builtins.property
     def parameters_schema(self) -> _struct_pb2.Struct:
-        """The JSON Schema (2020-12) of `options.parameters`, one flat object. A property with `x-resource` names a resource, e.g. "teachers"; GetAgent lists the
-        resources that the caller may choose as `oneOf` with `const` and `title`.
+        """The JSON Schema (2020-12) of `options.parameters`, which is one flat object. The value of a property with `x-resource` names a resource of that type, e.g.
+        "teachers". In the schema of such a property, GetAgent lists the resources that the caller may choose, as `oneOf` with `const` and `title`.
         """
 
     @_builtins.property
@@ -59,11 +59,13 @@ class Agent(_message.Message):
 
     @_builtins.property
     def collections(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The collections that the agent searches when a question has no scope, `collections/{id}`. Empty: every collection that the caller may read."""
+        """The collections that the agent searches when a question has no scope, `collections/{id}`. If empty, the agent searches every collection that the caller may
+        read.
+        """
 
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The agent's models in the order in which it tries them, as `provider:model`. Empty: it only quotes documents."""
+        """The agent's models in the order in which it tries them, as `provider:model`. If empty, the agent uses no language model and only quotes documents."""
 
     def __init__(
         self,

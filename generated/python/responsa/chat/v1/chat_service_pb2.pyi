@@ -36,28 +36,32 @@ class _OnBusyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnBusy.ValueTy
     ON_BUSY_UNSPECIFIED: _OnBusy.ValueType  # 0
     """The same as REJECT."""
     ON_BUSY_REJECT: _OnBusy.ValueType  # 1
-    """The question is refused: CONVERSATION_BUSY."""
+    """The server refuses the question with CONVERSATION_BUSY."""
     ON_BUSY_QUEUE: _OnBusy.ValueType  # 2
-    """The question waits behind earlier ones. Heartbeats report its place. Too many waiting questions: QUEUE_FULL."""
+    """The question waits until all earlier questions have ended. Heartbeats report its place in the queue. If too many questions wait, the server refuses the
+    question with QUEUE_FULL.
+    """
     ON_BUSY_INTERRUPT: _OnBusy.ValueType  # 3
-    """The turn in progress and the turns that wait are cancelled, and the question starts at once."""
+    """The server cancels the turn in progress and all waiting turns, and starts the question at once."""
 
 class OnBusy(_OnBusy, metaclass=_OnBusyEnumTypeWrapper):
-    """OnBusy decides about a question whose conversation has a turn in progress."""
+    """OnBusy decides what happens to a question if its conversation already has a turn in progress."""
 
 ON_BUSY_UNSPECIFIED: OnBusy.ValueType  # 0
 """The same as REJECT."""
 ON_BUSY_REJECT: OnBusy.ValueType  # 1
-"""The question is refused: CONVERSATION_BUSY."""
+"""The server refuses the question with CONVERSATION_BUSY."""
 ON_BUSY_QUEUE: OnBusy.ValueType  # 2
-"""The question waits behind earlier ones. Heartbeats report its place. Too many waiting questions: QUEUE_FULL."""
+"""The question waits until all earlier questions have ended. Heartbeats report its place in the queue. If too many questions wait, the server refuses the
+question with QUEUE_FULL.
+"""
 ON_BUSY_INTERRUPT: OnBusy.ValueType  # 3
-"""The turn in progress and the turns that wait are cancelled, and the question starts at once."""
+"""The server cancels the turn in progress and all waiting turns, and starts the question at once."""
 Global___OnBusy: _TypeAlias = OnBusy  # noqa: Y015
 
 @_typing.final
 class AskOptions(_message.Message):
-    """AskOptions are the options of a question. Ask, StartTurn and Answer share it."""
+    """AskOptions are the options of a question. Ask, StartTurn and Answer all use this message."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -66,17 +70,19 @@ class AskOptions(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     MAX_COST_USD_MICROS_FIELD_NUMBER: _builtins.int
     on_busy: Global___OnBusy.ValueType
-    """The rule for a conversation with a turn in progress."""
+    """What happens if the conversation already has a turn in progress."""
     max_cost_usd_micros: _builtins.int
-    """The most that the turn's models may cost, in millionths of a US dollar, 1 or more. It can only lower the agent's own limit. Unset: the agent's limit."""
+    """The maximum cost of the turn's models, in millionths of a US dollar, 1 or more. It can only lower the agent's own limit, which applies if this field is
+    unset.
+    """
     @_builtins.property
     def scope(self) -> _scope_pb2.Scope:
-        """The documents that the answer may use. Unset: every document that the caller may read."""
+        """The documents that the answer may use. If unset, the documents in the collections of the agent (see Agent.collections)."""
 
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
-        """Parameters for the agent, as Agent.parameters_schema describes them; otherwise: PARAMETERS_INVALID. At most 4 KiB of JSON, nested at most 16 deep;
-        otherwise: INVALID_FIELD.
+        """Parameters for the agent. They must match Agent.parameters_schema; otherwise the call fails with PARAMETERS_INVALID. They may have at most 4 KiB of JSON
+        and 16 levels of nesting; otherwise the call fails with INVALID_FIELD.
         """
 
     def __init__(
@@ -111,25 +117,28 @@ class AskRequest(_message.Message):
     INCLUDE_DELTAS_FIELD_NUMBER: _builtins.int
     CANCEL_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
-    """The conversation to continue, `conversations/{uuid}`. Empty: a new one is created."""
+    """The conversation to continue, `conversations/{uuid}`. If empty, the server creates a conversation."""
     text: _builtins.str
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space."""
     request_id: _builtins.str
-    """Any UUID. A repetition with the same UUID attaches to the turn that the first call created, whether that was Ask, StartTurn or Answer. Scoped to the tenant
-    and the user. With another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros: REQUEST_ID_REUSED.
+    """A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
+    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+    REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     agent: _builtins.str
-    """The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. Empty: the default agent. Unknown: RESOURCE_NOT_FOUND."""
+    """The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If empty, the default agent answers. If the agent or the version is unknown,
+    the call fails with RESOURCE_NOT_FOUND.
+    """
     include_deltas: _builtins.bool
-    """Whether the stream carries pieces of the answer while it is written. The terminal event has the complete answer in any case."""
+    """Whether the stream carries pieces of the answer while the answer is being written. The terminal event has the complete answer in any case."""
     cancel_on_disconnect: _builtins.bool
-    """Whether the turn is cancelled when its clients have disconnected: ten seconds after the last stream of it ended, unless it is followed
-    again by then. The turn keeps this option, whichever stream follows it later; a call that attaches to a turn does not change it. A
-    deadline, a server that shuts down and a server that fails never cancel a turn.
+    """Whether the server cancels the turn after all its clients have disconnected: ten seconds (by default) after the turn's last stream has ended, unless a
+    client follows the turn again before then. The option belongs to the turn: later streams of the turn keep it, and a call that attaches to the turn does not
+    change it. The end of a deadline, a server's shutdown and a server's failure never cancel a turn.
     """
     @_builtins.property
     def options(self) -> Global___AskOptions:
-        """How to answer."""
+        """The options of the question."""
 
     def __init__(
         self,
@@ -152,7 +161,7 @@ Global___AskRequest: _TypeAlias = AskRequest  # noqa: Y015
 
 @_typing.final
 class AskResponse(_message.Message):
-    """AskResponse is a frame: every event in (after_seq, through_seq], except deltas that the caller did not ask for."""
+    """AskResponse is a frame. It carries every event after `after_seq` up to and including `through_seq`, except deltas if the caller did not ask for deltas."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -165,7 +174,7 @@ class AskResponse(_message.Message):
     after_seq: _builtins.int
     """The `through_seq` of the previous frame; 0 in the first frame."""
     through_seq: _builtins.int
-    """The last seq that the frame covers. Equal to `after_seq` in a frame that does not advance: a heartbeat or a reconnect."""
+    """The last seq that the frame covers. It equals `after_seq` in a frame that holds only a heartbeat or a reconnect."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.TurnEvent]:
         """The events, in the order of their seq."""
@@ -198,18 +207,21 @@ class StartTurnRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
-    """The conversation to continue, `conversations/{uuid}`. Empty: a new one is created."""
+    """The conversation to continue, `conversations/{uuid}`. If empty, the server creates a conversation."""
     text: _builtins.str
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space."""
     request_id: _builtins.str
-    """Any UUID. A repetition with the same UUID attaches to the turn that the first call created, whether that was Ask, StartTurn or Answer. Scoped to the tenant
-    and the user. With another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros: REQUEST_ID_REUSED.
+    """A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
+    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+    REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     agent: _builtins.str
-    """The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. Empty: the default agent. Unknown: RESOURCE_NOT_FOUND."""
+    """The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If empty, the default agent answers. If the agent or the version is unknown,
+    the call fails with RESOURCE_NOT_FOUND.
+    """
     @_builtins.property
     def options(self) -> Global___AskOptions:
-        """How to answer."""
+        """The options of the question."""
 
     def __init__(
         self,
@@ -240,18 +252,21 @@ class AnswerRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
-    """The conversation to continue, `conversations/{uuid}`. Empty: a new one is created."""
+    """The conversation to continue, `conversations/{uuid}`. If empty, the server creates a conversation."""
     text: _builtins.str
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space."""
     request_id: _builtins.str
-    """Any UUID. A repetition with the same UUID attaches to the turn that the first call created, whether that was Ask, StartTurn or Answer. Scoped to the tenant
-    and the user. With another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros: REQUEST_ID_REUSED.
+    """A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
+    StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+    REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     agent: _builtins.str
-    """The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. Empty: the default agent. Unknown: RESOURCE_NOT_FOUND."""
+    """The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If empty, the default agent answers. If the agent or the version is unknown,
+    the call fails with RESOURCE_NOT_FOUND.
+    """
     @_builtins.property
     def options(self) -> Global___AskOptions:
-        """How to answer."""
+        """The options of the question."""
 
     def __init__(
         self,
@@ -282,9 +297,11 @@ class ResumeTurnRequest(_message.Message):
     turn: _builtins.str
     """`turns/{uuid}`."""
     after_seq: _builtins.int
-    """The last seq that the caller has: the `through_seq` of its last frame. 0 replays the whole turn. Beyond the end of the log: AFTER_SEQ_BEYOND_END."""
+    """The last seq that the caller has: the `through_seq` of its last frame. 0 replays the whole turn. If the seq is beyond the end of the log, the call fails
+    with AFTER_SEQ_BEYOND_END.
+    """
     include_deltas: _builtins.bool
-    """Whether the stream carries pieces of the answer while it is written."""
+    """Whether the stream carries pieces of the answer while the answer is being written."""
     def __init__(
         self,
         *,
@@ -302,7 +319,9 @@ Global___ResumeTurnRequest: _TypeAlias = ResumeTurnRequest  # noqa: Y015
 
 @_typing.final
 class ResumeTurnResponse(_message.Message):
-    """ResumeTurnResponse is a frame: every event in (after_seq, through_seq], except deltas that the caller did not ask for. It has the same bytes as AskResponse."""
+    """ResumeTurnResponse is a frame. It carries every event after `after_seq` up to and including `through_seq`, except deltas if the caller did not ask for
+    deltas. A frame has the same bytes as an AskResponse.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -315,7 +334,7 @@ class ResumeTurnResponse(_message.Message):
     after_seq: _builtins.int
     """The `through_seq` of the previous frame; the request's `after_seq` in the first frame."""
     through_seq: _builtins.int
-    """The last seq that the frame covers. Equal to `after_seq` in a frame that does not advance: a heartbeat or a reconnect."""
+    """The last seq that the frame covers. It equals `after_seq` in a frame that holds only a heartbeat or a reconnect."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.TurnEvent]:
         """The events, in the order of their seq."""
@@ -391,13 +410,15 @@ class ListTurnsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The number of items on the page at most, 1 to 200. Unset: 50."""
+    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
     filter: _builtins.str
-    """Comparisons joined by AND (AIP-160), on: conversation, state, create_time. Otherwise: FILTER_INVALID."""
+    """Comparisons of these fields, joined by AND (AIP-160): conversation, state, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of (AIP-132): create_time desc, create_time; the first is the default. Otherwise: ORDER_BY_INVALID."""
+    """One of these orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -453,8 +474,8 @@ class CreateConversationRequest(_message.Message):
     CONVERSATION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
-    tenant and the user.
+    """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+    another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     @_builtins.property
     def conversation(self) -> _conversation_pb2.Conversation:
@@ -507,13 +528,17 @@ class ListConversationsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The number of items on the page at most, 1 to 200. Unset: 50."""
+    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
     filter: _builtins.str
-    """Comparisons joined by AND (AIP-160), on: title, create_time, update_time, labels.KEY. Otherwise: FILTER_INVALID."""
+    """Comparisons of these fields, joined by AND (AIP-160): title, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of (AIP-132): update_time desc, update_time, create_time, create_time desc; the first is the default. Otherwise: ORDER_BY_INVALID."""
+    """One of these orders (AIP-132): update_time desc, update_time, create_time, create_time desc. The first is the default. The call refuses any other value
+    with ORDER_BY_INVALID.
+    """
     def __init__(
         self,
         *,
@@ -570,7 +595,7 @@ class UpdateConversationRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def conversation(self) -> _conversation_pb2.Conversation:
-        """The conversation with its `name` and the new values. With an etag: the conversation must still have it."""
+        """The conversation with its `name` and the new values. If `etag` is set, the conversation must still have this etag."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
@@ -601,7 +626,7 @@ class DeleteConversationRequest(_message.Message):
     name: _builtins.str
     """`conversations/{uuid}`."""
     etag: _builtins.str
-    """The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any."""
+    """The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag."""
     def __init__(
         self,
         *,
@@ -630,13 +655,15 @@ class ListMessagesRequest(_message.Message):
     parent: _builtins.str
     """`conversations/{uuid}`."""
     page_size: _builtins.int
-    """The number of items on the page at most, 1 to 200. Unset: 50."""
+    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
     filter: _builtins.str
-    """Comparisons joined by AND (AIP-160), on: role, create_time. Otherwise: FILTER_INVALID."""
+    """Comparisons of these fields, joined by AND (AIP-160): role, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of (AIP-132): create_time, create_time desc; the first is the default. Otherwise: ORDER_BY_INVALID."""
+    """One of these orders (AIP-132): create_time, create_time desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -737,7 +764,7 @@ class VerifyCitationsResponse(_message.Message):
     CHECKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___CitationCheck]:
-        """The verdicts, in the order of the answer; empty for a turn without an answer."""
+        """The verdicts, in the order of the answer's citations; empty for a turn without an answer."""
 
     def __init__(
         self,
@@ -791,13 +818,15 @@ class ListAgentsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The number of items on the page at most, 1 to 200. Unset: 50."""
+    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
     filter: _builtins.str
-    """Comparisons joined by AND (AIP-160), on: display_name. Otherwise: FILTER_INVALID."""
+    """Comparisons of these fields, joined by AND (AIP-160): display_name. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of (AIP-132): name, name desc; the first is the default. Otherwise: ORDER_BY_INVALID."""
+    """One of these orders (AIP-132): name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,

@@ -31,8 +31,8 @@ if _version_not_supported:
 
 
 class ChatServiceStub:
-    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. A resource of another user is reported as one that does not
-    exist: RESOURCE_NOT_FOUND.
+    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. For a resource of another user, the error is the same as
+    for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -129,57 +129,58 @@ class ChatServiceStub:
 
 
 class ChatServiceServicer:
-    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. A resource of another user is reported as one that does not
-    exist: RESOURCE_NOT_FOUND.
+    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. For a resource of another user, the error is the same as
+    for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def Ask(self, request, context):
         """Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
 
         Frames: every event is committed before it is sent, and frames follow each other without gaps: `after_seq` is the `through_seq` of the previous frame. A
-        frame that does not advance holds one event that is not in the log: a heartbeat or a reconnect. Over REST each frame is a line of JSON (NDJSON), or a
-        server-sent event for `accept: text/event-stream`.
+        frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a line of
+        JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
 
         End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
-        was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`; or repeat the call with the same request_id, which replays the
-        turn from seq 1 at no further cost. A deadline ends the stream, never the turn.
+        was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`, or repeat the call with the same request_id. The repeated call
+        replays the turn from seq 1 at no further cost. A deadline ends only the stream; the turn continues.
 
-        Errors before acceptance end the call and leave nothing behind: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL,
-        OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors are the event `failed`.
+        Errors before the turn is accepted end the call, and the server stores nothing: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY,
+        QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartTurn(self, request, context):
-        """StartTurn is Ask without a stream: it returns the turn when it is accepted. Errors: those of Ask before acceptance.
+        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted it. The errors are those of Ask before the turn is accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Answer(self, request, context):
-        """Answer is Ask without a stream: it waits for the end and returns the turn with its terminal event. A turn that failed is returned like any other. If the
-        caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. Other errors: those of Ask before acceptance.
+        """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
+        other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are those of
+        Ask before the turn is accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeTurn(self, request, context):
-        """ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events have the same bytes as
-        those of Ask; the number of events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with
-        `after_seq` at the turn's last seq it sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's
-        stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+        """ResumeTurn follows a turn from the first event after a given seq. It works on any server, and before, while and after the turn runs. The events have the
+        same bytes as those of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and ends; if
+        `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. The stream ends in the same
+        ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelTurn(self, request, context):
-        """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. It returns the turn with its terminal event:
-        a turn that had already ended keeps the event that it ended with. A repetition changes nothing. A cancelled turn leaves no message in the conversation; its
-        cost is recorded. Errors: RESOURCE_NOT_FOUND.
+        """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. The call returns the turn with its terminal
+        event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves no message in the
+        conversation; its cost is recorded. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,14 +215,15 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListConversations(self, request, context):
-        """ListConversations lists the caller's conversations, the last changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListConversations lists the caller's conversations, most recently changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateConversation(self, request, context):
-        """UpdateConversation changes the fields that update_mask names (title, labels), all or none. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+        """UpdateConversation changes the fields that update_mask names (title, labels): either all of them or, if the call fails, none. Errors: RESOURCE_NOT_FOUND,
+        UPDATE_MASK_INVALID, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -251,21 +253,22 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def VerifyCitations(self, request, context):
-        """VerifyCitations checks every citation of an answer against the current documents, in the order of the answer. Errors: RESOURCE_NOT_FOUND.
+        """VerifyCitations checks every citation of an answer against the current documents, and returns the verdicts in the order of the citations. Errors:
+        RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAgents(self, request, context):
-        """ListAgents lists the agents that answer questions, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListAgents lists the agents that answer questions, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAgent(self, request, context):
-        """GetAgent returns one agent with the schema of its parameters. Where a parameter names a resource, the schema lists the resources that the caller may choose.
+        """GetAgent returns one agent with the schema of its parameters. If a parameter names a resource, the schema lists the resources that the caller may choose.
         Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -369,8 +372,8 @@ def add_ChatServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ChatService:
-    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. A resource of another user is reported as one that does not
-    exist: RESOURCE_NOT_FOUND.
+    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. For a resource of another user, the error is the same as
+    for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     @staticmethod

@@ -18,8 +18,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ChatServiceStub:
-    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. A resource of another user is reported as one that does not
-    exist: RESOURCE_NOT_FOUND.
+    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. For a resource of another user, the error is the same as
+    for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -27,32 +27,33 @@ class ChatServiceStub:
     """Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
 
     Frames: every event is committed before it is sent, and frames follow each other without gaps: `after_seq` is the `through_seq` of the previous frame. A
-    frame that does not advance holds one event that is not in the log: a heartbeat or a reconnect. Over REST each frame is a line of JSON (NDJSON), or a
-    server-sent event for `accept: text/event-stream`.
+    frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a line of
+    JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
 
     End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
-    was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`; or repeat the call with the same request_id, which replays the
-    turn from seq 1 at no further cost. A deadline ends the stream, never the turn.
+    was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`, or repeat the call with the same request_id. The repeated call
+    replays the turn from seq 1 at no further cost. A deadline ends only the stream; the turn continues.
 
-    Errors before acceptance end the call and leave nothing behind: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL,
-    OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors are the event `failed`.
+    Errors before the turn is accepted end the call, and the server stores nothing: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY,
+    QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
     """
     StartTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.StartTurnRequest, _turn_pb2.Turn]
-    """StartTurn is Ask without a stream: it returns the turn when it is accepted. Errors: those of Ask before acceptance."""
+    """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted it. The errors are those of Ask before the turn is accepted."""
     Answer: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.AnswerRequest, _turn_pb2.Turn]
-    """Answer is Ask without a stream: it waits for the end and returns the turn with its terminal event. A turn that failed is returned like any other. If the
-    caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. Other errors: those of Ask before acceptance.
+    """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
+    other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are those of
+    Ask before the turn is accepted.
     """
     ResumeTurn: _aio.UnaryStreamMultiCallable[_chat_service_pb2.ResumeTurnRequest, _chat_service_pb2.ResumeTurnResponse]
-    """ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events have the same bytes as
-    those of Ask; the number of events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with
-    `after_seq` at the turn's last seq it sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's
-    stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+    """ResumeTurn follows a turn from the first event after a given seq. It works on any server, and before, while and after the turn runs. The events have the
+    same bytes as those of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and ends; if
+    `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. The stream ends in the same
+    ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
     """
     CancelTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.CancelTurnRequest, _turn_pb2.Turn]
-    """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. It returns the turn with its terminal event:
-    a turn that had already ended keeps the event that it ended with. A repetition changes nothing. A cancelled turn leaves no message in the conversation; its
-    cost is recorded. Errors: RESOURCE_NOT_FOUND.
+    """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. The call returns the turn with its terminal
+    event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves no message in the
+    conversation; its cost is recorded. Errors: RESOURCE_NOT_FOUND.
     """
     GetTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetTurnRequest, _turn_pb2.Turn]
     """GetTurn returns one turn. Errors: RESOURCE_NOT_FOUND."""
@@ -63,9 +64,11 @@ class ChatServiceStub:
     GetConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetConversationRequest, _conversation_pb2.Conversation]
     """GetConversation returns one conversation. Errors: RESOURCE_NOT_FOUND."""
     ListConversations: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListConversationsRequest, _chat_service_pb2.ListConversationsResponse]
-    """ListConversations lists the caller's conversations, the last changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    """ListConversations lists the caller's conversations, most recently changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.UpdateConversationRequest, _conversation_pb2.Conversation]
-    """UpdateConversation changes the fields that update_mask names (title, labels), all or none. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH."""
+    """UpdateConversation changes the fields that update_mask names (title, labels): either all of them or, if the call fails, none. Errors: RESOURCE_NOT_FOUND,
+    UPDATE_MASK_INVALID, ETAG_MISMATCH.
+    """
     DeleteConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.DeleteConversationRequest, _empty_pb2.Empty]
     """DeleteConversation deletes a conversation with its messages, its turns and their logs, in one transaction. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
     CONVERSATION_BUSY (a turn has not ended).
@@ -77,17 +80,19 @@ class ChatServiceStub:
     GetMessage: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetMessageRequest, _message_pb2.Message]
     """GetMessage returns one message with its citations. Errors: RESOURCE_NOT_FOUND."""
     VerifyCitations: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.VerifyCitationsRequest, _chat_service_pb2.VerifyCitationsResponse]
-    """VerifyCitations checks every citation of an answer against the current documents, in the order of the answer. Errors: RESOURCE_NOT_FOUND."""
+    """VerifyCitations checks every citation of an answer against the current documents, and returns the verdicts in the order of the citations. Errors:
+    RESOURCE_NOT_FOUND.
+    """
     ListAgents: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListAgentsRequest, _chat_service_pb2.ListAgentsResponse]
-    """ListAgents lists the agents that answer questions, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    """ListAgents lists the agents that answer questions, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     GetAgent: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetAgentRequest, _agent_pb2.Agent]
-    """GetAgent returns one agent with the schema of its parameters. Where a parameter names a resource, the schema lists the resources that the caller may choose.
+    """GetAgent returns one agent with the schema of its parameters. If a parameter names a resource, the schema lists the resources that the caller may choose.
     Errors: RESOURCE_NOT_FOUND.
     """
 
 class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. A resource of another user is reported as one that does not
-    exist: RESOURCE_NOT_FOUND.
+    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. For a resource of another user, the error is the same as
+    for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     @_abc_1.abstractmethod
@@ -99,15 +104,15 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
 
         Frames: every event is committed before it is sent, and frames follow each other without gaps: `after_seq` is the `through_seq` of the previous frame. A
-        frame that does not advance holds one event that is not in the log: a heartbeat or a reconnect. Over REST each frame is a line of JSON (NDJSON), or a
-        server-sent event for `accept: text/event-stream`.
+        frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a line of
+        JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
 
         End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
-        was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`; or repeat the call with the same request_id, which replays the
-        turn from seq 1 at no further cost. A deadline ends the stream, never the turn.
+        was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`, or repeat the call with the same request_id. The repeated call
+        replays the turn from seq 1 at no further cost. A deadline ends only the stream; the turn continues.
 
-        Errors before acceptance end the call and leave nothing behind: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL,
-        OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors are the event `failed`.
+        Errors before the turn is accepted end the call, and the server stores nothing: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY,
+        QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
         """
 
     @_abc_1.abstractmethod
@@ -116,7 +121,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.StartTurnRequest,
         context: _aio.ServicerContext[_chat_service_pb2.StartTurnRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
-        """StartTurn is Ask without a stream: it returns the turn when it is accepted. Errors: those of Ask before acceptance."""
+        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted it. The errors are those of Ask before the turn is accepted."""
 
     @_abc_1.abstractmethod
     def Answer(
@@ -124,8 +129,9 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.AnswerRequest,
         context: _aio.ServicerContext[_chat_service_pb2.AnswerRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
-        """Answer is Ask without a stream: it waits for the end and returns the turn with its terminal event. A turn that failed is returned like any other. If the
-        caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. Other errors: those of Ask before acceptance.
+        """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
+        other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are those of
+        Ask before the turn is accepted.
         """
 
     @_abc_1.abstractmethod
@@ -134,10 +140,10 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.ResumeTurnRequest,
         context: _aio.ServicerContext[_chat_service_pb2.ResumeTurnRequest, _abc.AsyncIterator[_chat_service_pb2.ResumeTurnResponse]],
     ) -> _abc.AsyncIterator[_chat_service_pb2.ResumeTurnResponse]:
-        """ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events have the same bytes as
-        those of Ask; the number of events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with
-        `after_seq` at the turn's last seq it sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's
-        stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+        """ResumeTurn follows a turn from the first event after a given seq. It works on any server, and before, while and after the turn runs. The events have the
+        same bytes as those of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and ends; if
+        `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. The stream ends in the same
+        ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
         """
 
     @_abc_1.abstractmethod
@@ -146,9 +152,9 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.CancelTurnRequest,
         context: _aio.ServicerContext[_chat_service_pb2.CancelTurnRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
-        """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. It returns the turn with its terminal event:
-        a turn that had already ended keeps the event that it ended with. A repetition changes nothing. A cancelled turn leaves no message in the conversation; its
-        cost is recorded. Errors: RESOURCE_NOT_FOUND.
+        """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. The call returns the turn with its terminal
+        event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves no message in the
+        conversation; its cost is recorded. Errors: RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -189,7 +195,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.ListConversationsRequest,
         context: _aio.ServicerContext[_chat_service_pb2.ListConversationsRequest, _abc.Awaitable[_chat_service_pb2.ListConversationsResponse]],
     ) -> _abc.Awaitable[_chat_service_pb2.ListConversationsResponse]:
-        """ListConversations lists the caller's conversations, the last changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+        """ListConversations lists the caller's conversations, most recently changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
 
     @_abc_1.abstractmethod
     def UpdateConversation(
@@ -197,7 +203,9 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.UpdateConversationRequest,
         context: _aio.ServicerContext[_chat_service_pb2.UpdateConversationRequest, _abc.Awaitable[_conversation_pb2.Conversation]],
     ) -> _abc.Awaitable[_conversation_pb2.Conversation]:
-        """UpdateConversation changes the fields that update_mask names (title, labels), all or none. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH."""
+        """UpdateConversation changes the fields that update_mask names (title, labels): either all of them or, if the call fails, none. Errors: RESOURCE_NOT_FOUND,
+        UPDATE_MASK_INVALID, ETAG_MISMATCH.
+        """
 
     @_abc_1.abstractmethod
     def DeleteConversation(
@@ -233,7 +241,9 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.VerifyCitationsRequest,
         context: _aio.ServicerContext[_chat_service_pb2.VerifyCitationsRequest, _abc.Awaitable[_chat_service_pb2.VerifyCitationsResponse]],
     ) -> _abc.Awaitable[_chat_service_pb2.VerifyCitationsResponse]:
-        """VerifyCitations checks every citation of an answer against the current documents, in the order of the answer. Errors: RESOURCE_NOT_FOUND."""
+        """VerifyCitations checks every citation of an answer against the current documents, and returns the verdicts in the order of the citations. Errors:
+        RESOURCE_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListAgents(
@@ -241,7 +251,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.ListAgentsRequest,
         context: _aio.ServicerContext[_chat_service_pb2.ListAgentsRequest, _abc.Awaitable[_chat_service_pb2.ListAgentsResponse]],
     ) -> _abc.Awaitable[_chat_service_pb2.ListAgentsResponse]:
-        """ListAgents lists the agents that answer questions, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+        """ListAgents lists the agents that answer questions, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
 
     @_abc_1.abstractmethod
     def GetAgent(
@@ -249,7 +259,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.GetAgentRequest,
         context: _aio.ServicerContext[_chat_service_pb2.GetAgentRequest, _abc.Awaitable[_agent_pb2.Agent]],
     ) -> _abc.Awaitable[_agent_pb2.Agent]:
-        """GetAgent returns one agent with the schema of its parameters. Where a parameter names a resource, the schema lists the resources that the caller may choose.
+        """GetAgent returns one agent with the schema of its parameters. If a parameter names a resource, the schema lists the resources that the caller may choose.
         Errors: RESOURCE_NOT_FOUND.
         """
 

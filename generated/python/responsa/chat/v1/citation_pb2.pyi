@@ -33,7 +33,7 @@ class _CitationVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Citat
     CITATION_VERDICT_SOURCE_DELETED: _CitationVerdict.ValueType  # 3
     """The document was deleted."""
     CITATION_VERDICT_NOT_PERMITTED: _CitationVerdict.ValueType  # 4
-    """The caller may not, or may no longer, read the document."""
+    """The caller does not have, or no longer has, permission to read the document."""
 
 class CitationVerdict(_CitationVerdict, metaclass=_CitationVerdictEnumTypeWrapper):
     """CitationVerdict is the result of checking a citation against its source."""
@@ -47,12 +47,14 @@ CITATION_VERDICT_SOURCE_CHANGED: CitationVerdict.ValueType  # 2
 CITATION_VERDICT_SOURCE_DELETED: CitationVerdict.ValueType  # 3
 """The document was deleted."""
 CITATION_VERDICT_NOT_PERMITTED: CitationVerdict.ValueType  # 4
-"""The caller may not, or may no longer, read the document."""
+"""The caller does not have, or no longer has, permission to read the document."""
 Global___CitationVerdict: _TypeAlias = CitationVerdict  # noqa: Y015
 
 @_typing.final
 class Citation(_message.Message):
-    """Citation connects a part of an answer with the bytes that support it. It outlives its source: it keeps the quote and the quote's hash."""
+    """Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
+    quote and the quote's hash.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -66,11 +68,11 @@ class Citation(_message.Message):
     ANSWER_RANGE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
-    """The passage that the answer used, `passages/{uuid}`. It may have been deleted since."""
+    """The passage that the answer used, `passages/{uuid}`. The passage may have been deleted since then."""
     document_version: _builtins.str
     """The version of the document that the answer used, `documents/{uuid}/versions/{n}`."""
     title: _builtins.str
-    """The title that the document had at that time."""
+    """The title that the document had when the answer was written."""
     uri: _builtins.str
     """Where the document came from: its URI or its source_key. May be empty."""
     quote: _builtins.str
@@ -78,7 +80,7 @@ class Citation(_message.Message):
     sha256: _builtins.bytes
     """SHA-256 of the quote's UTF-8 bytes, 32 bytes."""
     score: _builtins.float
-    """How well the quote supports that part, 0 to 1. Compare it only between citations of one answer."""
+    """How well the quote supports that part of the answer, from 0 to 1. Compare scores only between citations of one answer."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the quote in the version's canonical text."""

@@ -54,13 +54,15 @@ class Conversation(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`conversations/{uuid}`; the server chooses it."""
+    """`conversations/{uuid}`; the server chooses the UUID."""
     title: _builtins.str
-    """At most 200 bytes. Until the caller sets a title, or the server makes one from the first answer, it reads `Chat YYYY-MM-DD HH:MM` (UTC)."""
+    """The title; at most 200 bytes. The title is `Chat YYYY-MM-DD HH:MM` (UTC) until the caller sets another title, or the server makes one from the first
+    answer.
+    """
     active_turn: _builtins.str
     """The turn in progress, `turns/{uuid}`; empty when no turn is in progress."""
     etag: _builtins.str
-    """Changes with every change of the conversation. An update or a delete with an old etag is refused: ETAG_MISMATCH."""
+    """A value that changes with every change of the conversation. The server refuses an update or a delete with an old etag: ETAG_MISMATCH."""
     owner: _builtins.str
     """The user who created the conversation, `users/{uuid}`."""
     @_builtins.property

@@ -71,10 +71,10 @@ class Message(_message.Message):
     text: _builtins.str
     """The text: a question, an answer, or the message of a refusal."""
     refusal_reason: _turn_pb2.RefusalReason.ValueType
-    """The reason for the absence of an answer; set only on refusals."""
+    """The reason why there is no answer; set only for refusals."""
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:
-        """The citations of an answer, in the order of its text."""
+        """The citations of an answer, in the order in which they appear in its text."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

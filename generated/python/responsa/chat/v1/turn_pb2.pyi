@@ -33,39 +33,41 @@ class _TurnStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TurnState.V
     TURN_STATE_UNSPECIFIED: _TurnState.ValueType  # 0
     """Never sent."""
     TURN_STATE_PENDING: _TurnState.ValueType  # 1
-    """Accepted; waits for a worker."""
+    """The server has accepted the turn, which waits for a worker."""
     TURN_STATE_RUNNING: _TurnState.ValueType  # 2
-    """A worker runs it."""
+    """A worker runs the turn."""
     TURN_STATE_ANSWERED: _TurnState.ValueType  # 3
-    """Ended with an answer."""
+    """The turn ended with an answer."""
     TURN_STATE_REFUSED: _TurnState.ValueType  # 4
-    """Ended with a refusal."""
+    """The turn ended with a refusal."""
     TURN_STATE_FAILED: _TurnState.ValueType  # 5
-    """Ended with an error."""
+    """The turn ended with an error."""
     TURN_STATE_QUEUED: _TurnState.ValueType  # 6
-    """Accepted; waits for an earlier turn of its conversation."""
+    """The server has accepted the turn, which waits until an earlier turn of its conversation has ended."""
     TURN_STATE_CANCELLED: _TurnState.ValueType  # 7
-    """Ended by CancelTurn, by a newer question, or because its caller disconnected."""
+    """The turn was cancelled by CancelTurn, by a newer question, or because its caller disconnected."""
 
 class TurnState(_TurnState, metaclass=_TurnStateEnumTypeWrapper):
-    """TurnState is the state of a turn: queued, pending, running, then one terminal state, which never changes."""
+    """TurnState is the state of a turn. A turn is first queued (only behind an earlier turn of its conversation), then pending, then running. It ends in a terminal
+    state, which never changes.
+    """
 
 TURN_STATE_UNSPECIFIED: TurnState.ValueType  # 0
 """Never sent."""
 TURN_STATE_PENDING: TurnState.ValueType  # 1
-"""Accepted; waits for a worker."""
+"""The server has accepted the turn, which waits for a worker."""
 TURN_STATE_RUNNING: TurnState.ValueType  # 2
-"""A worker runs it."""
+"""A worker runs the turn."""
 TURN_STATE_ANSWERED: TurnState.ValueType  # 3
-"""Ended with an answer."""
+"""The turn ended with an answer."""
 TURN_STATE_REFUSED: TurnState.ValueType  # 4
-"""Ended with a refusal."""
+"""The turn ended with a refusal."""
 TURN_STATE_FAILED: TurnState.ValueType  # 5
-"""Ended with an error."""
+"""The turn ended with an error."""
 TURN_STATE_QUEUED: TurnState.ValueType  # 6
-"""Accepted; waits for an earlier turn of its conversation."""
+"""The server has accepted the turn, which waits until an earlier turn of its conversation has ended."""
 TURN_STATE_CANCELLED: TurnState.ValueType  # 7
-"""Ended by CancelTurn, by a newer question, or because its caller disconnected."""
+"""The turn was cancelled by CancelTurn, by a newer question, or because its caller disconnected."""
 Global___TurnState: _TypeAlias = TurnState  # noqa: Y015
 
 class _Step:
@@ -130,7 +132,7 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     """The answer would take more tokens, money or steps than the agent or the request allows."""
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
-    """RefusalReason is the reason for the absence of an answer. A refusal is a result, not an error."""
+    """RefusalReason is the reason why a turn has no answer. A refusal is a result, not an error."""
 
 REFUSAL_REASON_UNSPECIFIED: RefusalReason.ValueType  # 0
 """Never sent."""
@@ -153,7 +155,7 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     FALLBACK_KIND_UNSPECIFIED: _FallbackKind.ValueType  # 0
     """Never sent."""
     FALLBACK_KIND_WITHOUT_RETRIEVAL: _FallbackKind.ValueType  # 1
-    """The documents could not be searched; the answer uses none, and says so."""
+    """The documents could not be searched. The answer does not use documents, and says so."""
     FALLBACK_KIND_TEXT_ONLY: _FallbackKind.ValueType  # 2
     """No vectors were available; the search used words alone."""
     FALLBACK_KIND_PROVIDER: _FallbackKind.ValueType  # 3
@@ -161,21 +163,21 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     FALLBACK_KIND_EXTRACTIVE: _FallbackKind.ValueType  # 4
     """No model was available; the answer quotes sentences of the documents."""
     FALLBACK_KIND_TEMPLATE: _FallbackKind.ValueType  # 5
-    """A template wrote the text, not a model."""
+    """A template wrote the text instead of a model."""
     FALLBACK_KIND_CLASSIFIER: _FallbackKind.ValueType  # 6
-    """A trained classifier decided, not a model."""
+    """A trained classifier decided instead of a model."""
     FALLBACK_KIND_RULE: _FallbackKind.ValueType  # 7
-    """A rule decided, not a model."""
+    """A rule decided instead of a model."""
     FALLBACK_KIND_WITHOUT_SUMMARY: _FallbackKind.ValueType  # 8
     """The conversation's older messages could not be summarised and were left out."""
 
 class FallbackKind(_FallbackKind, metaclass=_FallbackKindEnumTypeWrapper):
-    """FallbackKind is the kind of replacement for a step that the server could not do as intended."""
+    """FallbackKind says what the server did instead of a step that it could not do as intended."""
 
 FALLBACK_KIND_UNSPECIFIED: FallbackKind.ValueType  # 0
 """Never sent."""
 FALLBACK_KIND_WITHOUT_RETRIEVAL: FallbackKind.ValueType  # 1
-"""The documents could not be searched; the answer uses none, and says so."""
+"""The documents could not be searched. The answer does not use documents, and says so."""
 FALLBACK_KIND_TEXT_ONLY: FallbackKind.ValueType  # 2
 """No vectors were available; the search used words alone."""
 FALLBACK_KIND_PROVIDER: FallbackKind.ValueType  # 3
@@ -183,11 +185,11 @@ FALLBACK_KIND_PROVIDER: FallbackKind.ValueType  # 3
 FALLBACK_KIND_EXTRACTIVE: FallbackKind.ValueType  # 4
 """No model was available; the answer quotes sentences of the documents."""
 FALLBACK_KIND_TEMPLATE: FallbackKind.ValueType  # 5
-"""A template wrote the text, not a model."""
+"""A template wrote the text instead of a model."""
 FALLBACK_KIND_CLASSIFIER: FallbackKind.ValueType  # 6
-"""A trained classifier decided, not a model."""
+"""A trained classifier decided instead of a model."""
 FALLBACK_KIND_RULE: FallbackKind.ValueType  # 7
-"""A rule decided, not a model."""
+"""A rule decided instead of a model."""
 FALLBACK_KIND_WITHOUT_SUMMARY: FallbackKind.ValueType  # 8
 """The conversation's older messages could not be summarised and were left out."""
 Global___FallbackKind: _TypeAlias = FallbackKind  # noqa: Y015
@@ -203,17 +205,17 @@ class _AnswerOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerO
     ANSWER_OUTCOME_COMPLETE: _AnswerOutcome.ValueType  # 1
     """The answer is complete."""
     ANSWER_OUTCOME_OUTPUT_LIMIT: _AnswerOutcome.ValueType  # 2
-    """The answer was cut at the limits of an answer (24 KiB, 24 citations) or of its model. Quotes are still whole sentences."""
+    """The answer was cut because it reached a limit for answers (24 KiB or 24 citations) or the output limit of its model. Quotes are still whole sentences."""
 
 class AnswerOutcome(_AnswerOutcome, metaclass=_AnswerOutcomeEnumTypeWrapper):
-    """AnswerOutcome is whether an answer is complete."""
+    """AnswerOutcome says whether an answer is complete."""
 
 ANSWER_OUTCOME_UNSPECIFIED: AnswerOutcome.ValueType  # 0
 """Never sent."""
 ANSWER_OUTCOME_COMPLETE: AnswerOutcome.ValueType  # 1
 """The answer is complete."""
 ANSWER_OUTCOME_OUTPUT_LIMIT: AnswerOutcome.ValueType  # 2
-"""The answer was cut at the limits of an answer (24 KiB, 24 citations) or of its model. Quotes are still whole sentences."""
+"""The answer was cut because it reached a limit for answers (24 KiB or 24 citations) or the output limit of its model. Quotes are still whole sentences."""
 Global___AnswerOutcome: _TypeAlias = AnswerOutcome  # noqa: Y015
 
 class _ToolOutcome:
@@ -227,21 +229,21 @@ class _ToolOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolOutco
     TOOL_OUTCOME_OK: _ToolOutcome.ValueType  # 1
     """The tool succeeded."""
     TOOL_OUTCOME_ERROR: _ToolOutcome.ValueType  # 2
-    """The tool failed, and said so."""
+    """The tool reported that it failed."""
     TOOL_OUTCOME_UNKNOWN: _ToolOutcome.ValueType  # 3
-    """The call began, and its outcome is unknown, because the worker or the connection was lost. It is not repeated."""
+    """The call began, but its outcome is unknown, because the worker or the connection was lost. The server does not repeat the call."""
 
 class ToolOutcome(_ToolOutcome, metaclass=_ToolOutcomeEnumTypeWrapper):
-    """ToolOutcome is the known outcome of a tool call."""
+    """ToolOutcome is the outcome of a tool call, as far as the server knows it."""
 
 TOOL_OUTCOME_UNSPECIFIED: ToolOutcome.ValueType  # 0
 """Never sent."""
 TOOL_OUTCOME_OK: ToolOutcome.ValueType  # 1
 """The tool succeeded."""
 TOOL_OUTCOME_ERROR: ToolOutcome.ValueType  # 2
-"""The tool failed, and said so."""
+"""The tool reported that it failed."""
 TOOL_OUTCOME_UNKNOWN: ToolOutcome.ValueType  # 3
-"""The call began, and its outcome is unknown, because the worker or the connection was lost. It is not repeated."""
+"""The call began, but its outcome is unknown, because the worker or the connection was lost. The server does not repeat the call."""
 Global___ToolOutcome: _TypeAlias = ToolOutcome  # noqa: Y015
 
 class _CancelCause:
@@ -257,9 +259,9 @@ class _CancelCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelCau
     CANCEL_CAUSE_ADMINISTRATOR: _CancelCause.ValueType  # 2
     """An administrator of the tenant."""
     CANCEL_CAUSE_INTERRUPT: _CancelCause.ValueType  # 3
-    """A newer question in the same conversation, with INTERRUPT."""
+    """A newer question in the same conversation, which was asked with INTERRUPT."""
     CANCEL_CAUSE_DISCONNECT: _CancelCause.ValueType  # 4
-    """No client followed the turn any more, and it was asked with cancel_on_disconnect."""
+    """No client followed the turn any more, and its question was asked with cancel_on_disconnect."""
 
 class CancelCause(_CancelCause, metaclass=_CancelCauseEnumTypeWrapper):
     """CancelCause is the person or event that cancelled a turn."""
@@ -271,14 +273,14 @@ CANCEL_CAUSE_OWNER: CancelCause.ValueType  # 1
 CANCEL_CAUSE_ADMINISTRATOR: CancelCause.ValueType  # 2
 """An administrator of the tenant."""
 CANCEL_CAUSE_INTERRUPT: CancelCause.ValueType  # 3
-"""A newer question in the same conversation, with INTERRUPT."""
+"""A newer question in the same conversation, which was asked with INTERRUPT."""
 CANCEL_CAUSE_DISCONNECT: CancelCause.ValueType  # 4
-"""No client followed the turn any more, and it was asked with cancel_on_disconnect."""
+"""No client followed the turn any more, and its question was asked with cancel_on_disconnect."""
 Global___CancelCause: _TypeAlias = CancelCause  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):
-    """Usage is the cost of a turn, or of one call of a model."""
+    """Usage is the cost of a turn, or of one call to a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -296,7 +298,7 @@ class Usage(_message.Message):
     cost_usd_micros: _builtins.int
     """The cost of the tokens whose price is known, in millionths of a US dollar."""
     unpriced_tokens: _builtins.int
-    """Tokens, read and written, of models without a known price. `cost_usd_micros` does not include them."""
+    """Tokens that models without a known price read or wrote. `cost_usd_micros` does not include these tokens."""
     def __init__(
         self,
         *,
@@ -316,7 +318,7 @@ Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
 class Fallback(_message.Message):
-    """Fallback records a replacement for a step that the server could not do as intended."""
+    """Fallback records what the server did instead of a step that it could not do as intended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -325,13 +327,13 @@ class Fallback(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     kind: Global___FallbackKind.ValueType
-    """What it did instead."""
+    """What the server did instead."""
     source: _builtins.str
-    """The place, or the part that was not available: a node of the agent's graph, or a model as `provider:model`."""
+    """Where the fallback happened (a node of the agent's graph), or the model that was not available, as `provider:model`."""
     target: _builtins.str
-    """The replacement: a node or a model."""
+    """The replacement, e.g. a node or a model."""
     cause: _builtins.str
-    """The cause, short and for programs, e.g. "rate_limited" or "part_unavailable:postgresql"."""
+    """The cause, as a short code for programs, e.g. "rate_limited" or "part_unavailable:postgresql"."""
     def __init__(
         self,
         *,
@@ -350,7 +352,7 @@ Global___Fallback: _TypeAlias = Fallback  # noqa: Y015
 
 @_typing.final
 class Turn(_message.Message):
-    """Turn is one question and its outcome. It summarises the turn's event log, which decides."""
+    """Turn is one question and its outcome. It summarises the turn's event log. If the two differ, the event log is right."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -379,7 +381,7 @@ class Turn(_message.Message):
     agent_version: _builtins.str
     """The version of the agent that answers, `agents/{id}/versions/{n}`."""
     state: Global___TurnState.ValueType
-    """The state."""
+    """The state of the turn."""
     last_seq: _builtins.int
     """The seq of the last committed event."""
     owner: _builtins.str
@@ -460,16 +462,16 @@ class TurnEvent(_message.Message):
     PROVIDER_SWITCHED_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
-    """The position in the log, from 1. Snapshots, reconnects and heartbeats are not in the log and have 0."""
+    """The position of the event in the log, counted from 1. Snapshots, reconnects and heartbeats are not in the log; their seq is 0."""
     attempt: _builtins.int
-    """The attempt that wrote the event, from 1. Each later attempt begins with `attempt_restarted`."""
+    """The attempt that wrote the event, counted from 1. Each later attempt begins with `attempt_restarted`."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the event happened. Deltas have no time."""
+        """When the event happened; unset for deltas."""
 
     @_builtins.property
     def started(self) -> Global___TurnStarted:
-        """The turn was accepted. Always seq 1."""
+        """The turn was accepted. The seq of this event is always 1."""
 
     @_builtins.property
     def status(self) -> Global___TurnStatus:
@@ -481,7 +483,7 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def citation(self) -> _citation_pb2.Citation:
-        """A citation of the text so far."""
+        """A citation that supports a part of the text sent so far."""
 
     @_builtins.property
     def answer(self) -> Global___TurnAnswer:
@@ -505,7 +507,7 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def attempt_restarted(self) -> Global___TurnAttemptRestarted:
-        """Another worker took over the turn and withdrew a part of the sent text."""
+        """Another worker took over the turn and withdrew a part of the text that was already sent."""
 
     @_builtins.property
     def cancelled(self) -> Global___TurnCancelled:
@@ -517,11 +519,11 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def reconnect(self) -> Global___TurnReconnect:
-        """Not in the log, and the last event of its stream: the server is shutting down, so follow the turn over a new connection."""
+        """Not in the log: the last event of a stream when the server is shutting down. Follow the turn over a new connection."""
 
     @_builtins.property
     def heartbeat(self) -> Global___TurnHeartbeat:
-        """Not in the log: nothing new has happened, and the stream is alive."""
+        """Not in the log: the stream is alive, but nothing new has happened."""
 
     @_builtins.property
     def provider_switched(self) -> Global___TurnProviderSwitched:
@@ -529,7 +531,7 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def usage(self) -> Global___TurnUsage:
-        """The cost of a finished call of a model."""
+        """The cost of a finished call to a model."""
 
     def __init__(
         self,
@@ -605,7 +607,7 @@ class TurnStatus(_message.Message):
     step: Global___Step.ValueType
     """The step."""
     message: _builtins.str
-    """A sentence for people, e.g. "Searching knowledge base..."."""
+    """A sentence to show to people, e.g. "Searching knowledge base..."."""
     def __init__(
         self,
         *,
@@ -622,7 +624,7 @@ Global___TurnStatus: _TypeAlias = TurnStatus  # noqa: Y015
 
 @_typing.final
 class TurnDelta(_message.Message):
-    """TurnDelta is a piece of the answer. All deltas that were not withdrawn, joined, are the answer's text, byte for byte."""
+    """TurnDelta is a piece of the answer. Joined together, the deltas that were not withdrawn are exactly the bytes of the answer's text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -671,11 +673,11 @@ class TurnAnswer(_message.Message):
     outcome: Global___AnswerOutcome.ValueType
     """Whether the answer is complete."""
     passages_used: _builtins.int
-    """How many passages the answer was made from."""
+    """The number of passages that were used to make the answer."""
     standalone_question: _builtins.str
-    """The question as rewritten to be understood without the conversation; empty when it was not rewritten."""
+    """The question, rewritten so that it can be understood without the conversation; empty when the question was not rewritten."""
     support: _builtins.float
-    """How well the documents support an answer to the question, 0 to 1. Comparable between turns of one agent version."""
+    """How well the documents support an answer to the question, from 0 to 1. Compare values only between turns of one agent version."""
     intent: _builtins.str
     """The intent of the message, as the agent's file names it, e.g. "chitchat", "qa" or "out_of_scope"; empty for agents that do not classify
     messages.
@@ -683,10 +685,10 @@ class TurnAnswer(_message.Message):
     category: _builtins.str
     """The category of the question, as the agent's file names it; empty for agents without categories."""
     model: _builtins.str
-    """The author of the text: a model as `provider:model`, "extractive" for sentences of the documents, or "template"."""
+    """What wrote the text: a model as `provider:model`, "extractive" if the answer quotes sentences of the documents, or "template"."""
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:
-        """All citations, in the order of the text; at most 24."""
+        """All citations, in the order in which they appear in the text; at most 24."""
 
     @_builtins.property
     def usage(self) -> Global___Usage:
@@ -733,11 +735,11 @@ class TurnRefused(_message.Message):
     INTENT_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
     reason: Global___RefusalReason.ValueType
-    """The reason, for programs."""
+    """The reason, as a code for programs."""
     message: _builtins.str
-    """The reason, for people."""
+    """The reason, as a sentence to show to people."""
     support: _builtins.float
-    """How well the documents support an answer, 0 to 1. See TurnAnswer.support."""
+    """How well the documents support an answer, from 0 to 1. See TurnAnswer.support."""
     intent: _builtins.str
     """The intent of the message. See TurnAnswer.intent."""
     @_builtins.property
@@ -777,10 +779,10 @@ class TurnFailed(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
     retriable: _builtins.bool
-    """Whether asking again may succeed."""
+    """Whether the same question may succeed if the caller asks it again."""
     @_builtins.property
     def status(self) -> _status_pb2.Status:
-        """The error, in the same form in which a failed call carries it."""
+        """The error, in the same form as the error of a failed call."""
 
     @_builtins.property
     def usage(self) -> Global___Usage:
@@ -820,7 +822,7 @@ class TurnProviderSwitched(_message.Message):
     target: _builtins.str
     """The next model, `provider:model`."""
     cause: _builtins.str
-    """The cause, short and for programs: unreachable, timeout, refused, malformed, cut, credential, rate_limited, overloaded, empty."""
+    """The cause, as a short code for programs: unreachable, timeout, refused, malformed, cut, credential, rate_limited, overloaded, empty."""
     def __init__(
         self,
         *,
@@ -838,7 +840,7 @@ Global___TurnProviderSwitched: _TypeAlias = TurnProviderSwitched  # noqa: Y015
 
 @_typing.final
 class TurnUsage(_message.Message):
-    """TurnUsage reports the cost of one call of a model."""
+    """TurnUsage reports the cost of one call to a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -866,7 +868,7 @@ Global___TurnUsage: _TypeAlias = TurnUsage  # noqa: Y015
 
 @_typing.final
 class TurnToolCall(_message.Message):
-    """TurnToolCall announces a tool call. It is committed before the tool is called, and never withdrawn."""
+    """TurnToolCall announces a tool call. The event is committed before the tool is called, and is never withdrawn."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -910,7 +912,7 @@ class TurnToolResult(_message.Message):
     outcome: Global___ToolOutcome.ValueType
     """The outcome."""
     content: _builtins.str
-    """The tool's result, or a sentence about the error; at most 8 KiB, the rest is cut."""
+    """The tool's result, or a sentence about the error. The server cuts it after 8 KiB."""
     def __init__(
         self,
         *,
@@ -937,9 +939,9 @@ class TurnAttemptRestarted(_message.Message):
     DISCARD_FROM_SEQ_FIELD_NUMBER: _builtins.int
     KEEP_BYTES_FIELD_NUMBER: _builtins.int
     discard_from_seq: _builtins.int
-    """Deltas and citations from this seq up to this event are withdrawn."""
+    """The first withdrawn seq: all deltas and citations from this seq up to this event are withdrawn."""
     keep_bytes: _builtins.int
-    """How many bytes of the answer's text remain."""
+    """The number of bytes at the beginning of the answer's text that remain."""
     def __init__(
         self,
         *,
@@ -1013,7 +1015,7 @@ class TurnReconnect(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def after(self) -> _duration_pb2.Duration:
-        """The shortest wait before that."""
+        """The minimum time that the reader waits before it connects again."""
 
     def __init__(
         self,
@@ -1030,7 +1032,7 @@ Global___TurnReconnect: _TypeAlias = TurnReconnect  # noqa: Y015
 
 @_typing.final
 class TurnHeartbeat(_message.Message):
-    """TurnHeartbeat shows that a stream without news is alive."""
+    """TurnHeartbeat shows that a stream is alive although it has sent no other events for a while."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -27,9 +27,11 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_INTERNAL: _Reason.ValueType  # 1
     """INTERNAL. An unexpected error; the message is "Something went wrong. Please try again." Metadata: call_id."""
     REASON_INVALID_FIELD: _Reason.ValueType  # 2
-    """INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy (16 at most). Metadata: violations, e.g. "2"."""
+    """INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy, at most 16 fields. Metadata: violations, e.g.
+    "2".
+    """
     REASON_MALFORMED_MESSAGE: _Reason.ValueType  # 3
-    """INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or hold text that is not UTF-8. Metadata: message_type, e.g.
+    """INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or contain text that is not UTF-8. Metadata: message_type, e.g.
     "responsa.chat.v1.AskRequest", or "application/json" when the gateway refuses the request.
     """
     REASON_CREDENTIAL_MISSING: _Reason.ValueType  # 4
@@ -45,8 +47,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_ROLE_REQUIRED: _Reason.ValueType  # 9
     """PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. "ADMIN"."""
     REASON_RESOURCE_NOT_FOUND: _Reason.ValueType  # 10
-    """NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same. Metadata: resource_type, e.g. "conversation"; resource_name,
-    e.g. "conversations/0192f3c8-…"; for agents also known, e.g. "chat,default,tutor".
+    """NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same in both cases. Metadata: resource_type, e.g. "conversation";
+    resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
     """
     REASON_RESOURCE_ALREADY_EXISTS: _Reason.ValueType  # 11
     """ALREADY_EXISTS. A resource with this name exists. Metadata: resource_type, resource_name."""
@@ -55,11 +57,11 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     difference (the first field that differs), e.g. "text".
     """
     REASON_CONVERSATION_BUSY: _Reason.ValueType  # 13
-    """ABORTED. The conversation's active turn has not ended. Metadata: conversation; active_turn, e.g. "turns/0192f3c8-…"."""
+    """ABORTED. The conversation has a turn that has not ended. Metadata: conversation; active_turn, e.g. "turns/0192f3c8-…"."""
     REASON_ETAG_MISMATCH: _Reason.ValueType  # 14
     """ABORTED. The resource has changed since its etag was read. Metadata: resource_name."""
     REASON_PAGE_TOKEN_INVALID: _Reason.ValueType  # 15
-    """INVALID_ARGUMENT. The page token does not belong to this list with these arguments. Metadata: none."""
+    """INVALID_ARGUMENT. The page token is not valid, or comes from another list, or from a request with another parent, filter or order. Metadata: none."""
     REASON_FILTER_INVALID: _Reason.ValueType  # 16
     """INVALID_ARGUMENT. The filter is malformed, or uses a field that the list cannot filter by. Metadata: filterable, e.g. "state,title"."""
     REASON_ORDER_BY_INVALID: _Reason.ValueType  # 17
@@ -69,27 +71,29 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_DOCUMENT_EMPTY: _Reason.ValueType  # 19
     """INVALID_ARGUMENT. The document has no text. Metadata: source_key."""
     REASON_DOCUMENT_TYPE_UNSUPPORTED: _Reason.ValueType  # 20
-    """INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted."""
+    """INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted (the media types that
+    the server reads).
+    """
     REASON_DOCUMENT_TYPE_MISMATCH: _Reason.ValueType  # 21
-    """INVALID_ARGUMENT. The document's bytes do not have the type that its name or its declared type names. Metadata: source_key; media_type;
-    accepted.
+    """INVALID_ARGUMENT. The document's bytes are not of the type that the document's name or its declared type states. Metadata: source_key; media_type; accepted
+    (the media types that the server reads).
     """
     REASON_DOCUMENT_TOO_LARGE: _Reason.ValueType  # 22
-    """INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, which it does not
-    read); limit_bytes, e.g. "67108864".
+    """INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, because the gateway
+    does not read it); limit_bytes, e.g. "67108864".
     """
     REASON_DOCUMENT_MALFORMED: _Reason.ValueType  # 23
     """INVALID_ARGUMENT. The document's bytes are not valid for its type. Metadata: source_key."""
     REASON_DOCUMENT_PARSER_LIMIT: _Reason.ValueType  # 24
-    """INVALID_ARGUMENT. Reading the document took more memory, time or depth than a document may take. Metadata: source_key."""
+    """INVALID_ARGUMENT. Reading the document would take more memory, time or depth of nesting than the limits allow. Metadata: source_key."""
     REASON_UPLOAD_METADATA_MISSING: _Reason.ValueType  # 25
-    """INVALID_ARGUMENT. The first message of an upload has no metadata, or a later one has. Metadata: none."""
+    """INVALID_ARGUMENT. The first message of an upload has no metadata, or a later message has metadata. Metadata: none."""
     REASON_UPLOAD_INCOMPLETE: _Reason.ValueType  # 26
     """INVALID_ARGUMENT. The upload ended without `finish`, or with other bytes than announced. Metadata: size_bytes; received_bytes."""
     REASON_SESSION_CODE_INVALID: _Reason.ValueType  # 27
     """UNAUTHENTICATED. The session code was used, has expired or does not exist. Metadata: none."""
     REASON_ORIGIN_NOT_ALLOWED: _Reason.ValueType  # 28
-    """PERMISSION_DENIED. The server does not serve the Host of the call, or the Origin of its page. Metadata: none."""
+    """PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that made it. Metadata: none."""
     REASON_ROUTE_NOT_FOUND: _Reason.ValueType  # 29
     """NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none."""
     REASON_OVERLOADED: _Reason.ValueType  # 30
@@ -113,8 +117,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_CANCELLED: _Reason.ValueType  # 39
     """CANCELLED. The caller ended the call. Metadata: none."""
     REASON_COLLECTION_EMBEDDING_DIFFERS: _Reason.ValueType  # 40
-    """FAILED_PRECONDITION, in an operation's error. The collection's vectors belong to another embedding model than the server's; upload to a new collection.
-    Metadata: collection; embedding (the collection's model); running (the server's model).
+    """FAILED_PRECONDITION, in an operation's error. The collection's vectors come from another embedding model than the one that the server uses; upload to a new
+    collection. Metadata: collection; embedding (the collection's model); running (the server's model).
     """
     REASON_AFTER_SEQ_BEYOND_END: _Reason.ValueType  # 41
     """OUT_OF_RANGE. The after_seq is beyond the end of the turn's log. Metadata: turn; last_seq, e.g. "12"."""
@@ -127,16 +131,17 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_TEACHER_ID_MALFORMED: _Reason.ValueType  # 44
     """INVALID_ARGUMENT. The parameter teacher_id is neither a UUID nor `teachers/{uuid}`. Metadata: teacher_id (its first 64 characters)."""
     REASON_TEACHER_NOT_FOUND: _Reason.ValueType  # 45
-    """NOT_FOUND. The teacher does not exist; in a turn's `failed` event, because it was deleted after the question. Metadata: resource_type, "teacher";
-    resource_name, e.g. "teachers/0192f3c8-…".
+    """NOT_FOUND. The teacher does not exist. In a turn's `failed` event, the teacher was deleted after the question was asked. Metadata: resource_type,
+    "teacher"; resource_name, e.g. "teachers/0192f3c8-…".
     """
     REASON_PARAMETERS_INVALID: _Reason.ValueType  # 46
-    """INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names each with a remedy (16 at most). Metadata: agent; violations, e.g. "1"."""
+    """INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names each parameter with a remedy, at most 16 parameters. Metadata: agent;
+    violations, e.g. "1".
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
-    """Reason is the reason for the failure of a call, a turn or an operation. It is sent without the prefix `REASON_`, as `reason` of a
-    google.rpc.ErrorInfo with the domain "responsa". Reasons are stable: programs may depend on them. Each comment gives the gRPC code and
-    the metadata keys.
+    """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
+    google.rpc.ErrorInfo with the domain "responsa". Reasons are stable: programs may depend on them. Each comment gives the gRPC code and the metadata keys.
     """
 
 REASON_UNSPECIFIED: Reason.ValueType  # 0
@@ -144,9 +149,11 @@ REASON_UNSPECIFIED: Reason.ValueType  # 0
 REASON_INTERNAL: Reason.ValueType  # 1
 """INTERNAL. An unexpected error; the message is "Something went wrong. Please try again." Metadata: call_id."""
 REASON_INVALID_FIELD: Reason.ValueType  # 2
-"""INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy (16 at most). Metadata: violations, e.g. "2"."""
+"""INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy, at most 16 fields. Metadata: violations, e.g.
+"2".
+"""
 REASON_MALFORMED_MESSAGE: Reason.ValueType  # 3
-"""INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or hold text that is not UTF-8. Metadata: message_type, e.g.
+"""INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or contain text that is not UTF-8. Metadata: message_type, e.g.
 "responsa.chat.v1.AskRequest", or "application/json" when the gateway refuses the request.
 """
 REASON_CREDENTIAL_MISSING: Reason.ValueType  # 4
@@ -162,8 +169,8 @@ REASON_CREDENTIAL_EXPIRED: Reason.ValueType  # 8
 REASON_ROLE_REQUIRED: Reason.ValueType  # 9
 """PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. "ADMIN"."""
 REASON_RESOURCE_NOT_FOUND: Reason.ValueType  # 10
-"""NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same. Metadata: resource_type, e.g. "conversation"; resource_name,
-e.g. "conversations/0192f3c8-…"; for agents also known, e.g. "chat,default,tutor".
+"""NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same in both cases. Metadata: resource_type, e.g. "conversation";
+resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
 """
 REASON_RESOURCE_ALREADY_EXISTS: Reason.ValueType  # 11
 """ALREADY_EXISTS. A resource with this name exists. Metadata: resource_type, resource_name."""
@@ -172,11 +179,11 @@ REASON_REQUEST_ID_REUSED: Reason.ValueType  # 12
 difference (the first field that differs), e.g. "text".
 """
 REASON_CONVERSATION_BUSY: Reason.ValueType  # 13
-"""ABORTED. The conversation's active turn has not ended. Metadata: conversation; active_turn, e.g. "turns/0192f3c8-…"."""
+"""ABORTED. The conversation has a turn that has not ended. Metadata: conversation; active_turn, e.g. "turns/0192f3c8-…"."""
 REASON_ETAG_MISMATCH: Reason.ValueType  # 14
 """ABORTED. The resource has changed since its etag was read. Metadata: resource_name."""
 REASON_PAGE_TOKEN_INVALID: Reason.ValueType  # 15
-"""INVALID_ARGUMENT. The page token does not belong to this list with these arguments. Metadata: none."""
+"""INVALID_ARGUMENT. The page token is not valid, or comes from another list, or from a request with another parent, filter or order. Metadata: none."""
 REASON_FILTER_INVALID: Reason.ValueType  # 16
 """INVALID_ARGUMENT. The filter is malformed, or uses a field that the list cannot filter by. Metadata: filterable, e.g. "state,title"."""
 REASON_ORDER_BY_INVALID: Reason.ValueType  # 17
@@ -186,27 +193,29 @@ REASON_UPDATE_MASK_INVALID: Reason.ValueType  # 18
 REASON_DOCUMENT_EMPTY: Reason.ValueType  # 19
 """INVALID_ARGUMENT. The document has no text. Metadata: source_key."""
 REASON_DOCUMENT_TYPE_UNSUPPORTED: Reason.ValueType  # 20
-"""INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted."""
+"""INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted (the media types that
+the server reads).
+"""
 REASON_DOCUMENT_TYPE_MISMATCH: Reason.ValueType  # 21
-"""INVALID_ARGUMENT. The document's bytes do not have the type that its name or its declared type names. Metadata: source_key; media_type;
-accepted.
+"""INVALID_ARGUMENT. The document's bytes are not of the type that the document's name or its declared type states. Metadata: source_key; media_type; accepted
+(the media types that the server reads).
 """
 REASON_DOCUMENT_TOO_LARGE: Reason.ValueType  # 22
-"""INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, which it does not
-read); limit_bytes, e.g. "67108864".
+"""INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, because the gateway
+does not read it); limit_bytes, e.g. "67108864".
 """
 REASON_DOCUMENT_MALFORMED: Reason.ValueType  # 23
 """INVALID_ARGUMENT. The document's bytes are not valid for its type. Metadata: source_key."""
 REASON_DOCUMENT_PARSER_LIMIT: Reason.ValueType  # 24
-"""INVALID_ARGUMENT. Reading the document took more memory, time or depth than a document may take. Metadata: source_key."""
+"""INVALID_ARGUMENT. Reading the document would take more memory, time or depth of nesting than the limits allow. Metadata: source_key."""
 REASON_UPLOAD_METADATA_MISSING: Reason.ValueType  # 25
-"""INVALID_ARGUMENT. The first message of an upload has no metadata, or a later one has. Metadata: none."""
+"""INVALID_ARGUMENT. The first message of an upload has no metadata, or a later message has metadata. Metadata: none."""
 REASON_UPLOAD_INCOMPLETE: Reason.ValueType  # 26
 """INVALID_ARGUMENT. The upload ended without `finish`, or with other bytes than announced. Metadata: size_bytes; received_bytes."""
 REASON_SESSION_CODE_INVALID: Reason.ValueType  # 27
 """UNAUTHENTICATED. The session code was used, has expired or does not exist. Metadata: none."""
 REASON_ORIGIN_NOT_ALLOWED: Reason.ValueType  # 28
-"""PERMISSION_DENIED. The server does not serve the Host of the call, or the Origin of its page. Metadata: none."""
+"""PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that made it. Metadata: none."""
 REASON_ROUTE_NOT_FOUND: Reason.ValueType  # 29
 """NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none."""
 REASON_OVERLOADED: Reason.ValueType  # 30
@@ -230,8 +239,8 @@ REASON_OPERATION_RUNNING: Reason.ValueType  # 38
 REASON_CANCELLED: Reason.ValueType  # 39
 """CANCELLED. The caller ended the call. Metadata: none."""
 REASON_COLLECTION_EMBEDDING_DIFFERS: Reason.ValueType  # 40
-"""FAILED_PRECONDITION, in an operation's error. The collection's vectors belong to another embedding model than the server's; upload to a new collection.
-Metadata: collection; embedding (the collection's model); running (the server's model).
+"""FAILED_PRECONDITION, in an operation's error. The collection's vectors come from another embedding model than the one that the server uses; upload to a new
+collection. Metadata: collection; embedding (the collection's model); running (the server's model).
 """
 REASON_AFTER_SEQ_BEYOND_END: Reason.ValueType  # 41
 """OUT_OF_RANGE. The after_seq is beyond the end of the turn's log. Metadata: turn; last_seq, e.g. "12"."""
@@ -244,9 +253,11 @@ REASON_MODEL_UNAVAILABLE: Reason.ValueType  # 43
 REASON_TEACHER_ID_MALFORMED: Reason.ValueType  # 44
 """INVALID_ARGUMENT. The parameter teacher_id is neither a UUID nor `teachers/{uuid}`. Metadata: teacher_id (its first 64 characters)."""
 REASON_TEACHER_NOT_FOUND: Reason.ValueType  # 45
-"""NOT_FOUND. The teacher does not exist; in a turn's `failed` event, because it was deleted after the question. Metadata: resource_type, "teacher";
-resource_name, e.g. "teachers/0192f3c8-…".
+"""NOT_FOUND. The teacher does not exist. In a turn's `failed` event, the teacher was deleted after the question was asked. Metadata: resource_type,
+"teacher"; resource_name, e.g. "teachers/0192f3c8-…".
 """
 REASON_PARAMETERS_INVALID: Reason.ValueType  # 46
-"""INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names each with a remedy (16 at most). Metadata: agent; violations, e.g. "1"."""
+"""INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names each parameter with a remedy, at most 16 parameters. Metadata: agent;
+violations, e.g. "1".
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

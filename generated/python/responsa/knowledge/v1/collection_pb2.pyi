@@ -43,10 +43,10 @@ class Collection(_message.Message):
     document_count: _builtins.int
     """The number of documents in the collection."""
     etag: _builtins.str
-    """Changes with every change of the collection itself. An update or a delete with an old etag is refused: ETAG_MISMATCH."""
+    """A value that changes with every change of the collection itself. The server refuses an update or a delete with an old etag: ETAG_MISMATCH."""
     @_builtins.property
     def chunking(self) -> Global___Chunking:
-        """How documents are cut into passages. Set when the collection is created; it never changes."""
+        """How documents are cut into passages. The chunking is set when the collection is created and never changes."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -79,16 +79,18 @@ Global___Collection: _TypeAlias = Collection  # noqa: Y015
 
 @_typing.final
 class Chunking(_message.Message):
-    """Chunking is how documents are cut into passages."""
+    """Chunking describes how documents are cut into passages."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     OVERLAP_TOKENS_FIELD_NUMBER: _builtins.int
     max_tokens: _builtins.int
-    """The most tokens of the embedding model in a passage, 64 to 2,000. Unset: 500."""
+    """The maximum length of a passage in tokens of the embedding model, from 64 to 2,000; 500 if unset."""
     overlap_tokens: _builtins.int
-    """How many tokens a passage shares with the previous one, 0 to 500 and less than half of max_tokens. Unset: 50, or less where max_tokens requires it."""
+    """The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If unset, 50, or fewer if max_tokens
+    requires it.
+    """
     def __init__(
         self,
         *,

@@ -31,11 +31,11 @@ class _DocumentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Documen
     DOCUMENT_STATE_UNSPECIFIED: _DocumentState.ValueType  # 0
     """Never sent."""
     DOCUMENT_STATE_INDEXING: _DocumentState.ValueType  # 1
-    """It is being read and indexed. Searches use the previous version, if there is one."""
+    """The version is being read and indexed. Searches use the previous version, if there is one."""
     DOCUMENT_STATE_READY: _DocumentState.ValueType  # 2
-    """Searches use it."""
+    """Searches use the version."""
     DOCUMENT_STATE_FAILED: _DocumentState.ValueType  # 3
-    """It could not be indexed. Searches use the previous version, if there is one."""
+    """The version could not be indexed. Searches use the previous version, if there is one."""
 
 class DocumentState(_DocumentState, metaclass=_DocumentStateEnumTypeWrapper):
     """DocumentState is the state of a document's newest version."""
@@ -43,11 +43,11 @@ class DocumentState(_DocumentState, metaclass=_DocumentStateEnumTypeWrapper):
 DOCUMENT_STATE_UNSPECIFIED: DocumentState.ValueType  # 0
 """Never sent."""
 DOCUMENT_STATE_INDEXING: DocumentState.ValueType  # 1
-"""It is being read and indexed. Searches use the previous version, if there is one."""
+"""The version is being read and indexed. Searches use the previous version, if there is one."""
 DOCUMENT_STATE_READY: DocumentState.ValueType  # 2
-"""Searches use it."""
+"""Searches use the version."""
 DOCUMENT_STATE_FAILED: DocumentState.ValueType  # 3
-"""It could not be indexed. Searches use the previous version, if there is one."""
+"""The version could not be indexed. Searches use the previous version, if there is one."""
 Global___DocumentState: _TypeAlias = DocumentState  # noqa: Y015
 
 class _IngestStage:
@@ -59,13 +59,13 @@ class _IngestStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IngestSta
     INGEST_STAGE_UNSPECIFIED: _IngestStage.ValueType  # 0
     """Never sent."""
     INGEST_STAGE_QUEUED: _IngestStage.ValueType  # 1
-    """Waiting for a worker."""
+    """The operation waits for a worker."""
     INGEST_STAGE_PARSING: _IngestStage.ValueType  # 2
-    """Reading the document."""
+    """A worker is reading the document."""
     INGEST_STAGE_EMBEDDING: _IngestStage.ValueType  # 3
-    """Computing vectors."""
+    """A worker is computing vectors."""
     INGEST_STAGE_DONE: _IngestStage.ValueType  # 4
-    """Finished: the document can be searched, was unchanged, or failed."""
+    """The operation has ended: the document can be searched, was unchanged, or could not be indexed."""
 
 class IngestStage(_IngestStage, metaclass=_IngestStageEnumTypeWrapper):
     """IngestStage is a stage of storing and indexing a document."""
@@ -73,18 +73,18 @@ class IngestStage(_IngestStage, metaclass=_IngestStageEnumTypeWrapper):
 INGEST_STAGE_UNSPECIFIED: IngestStage.ValueType  # 0
 """Never sent."""
 INGEST_STAGE_QUEUED: IngestStage.ValueType  # 1
-"""Waiting for a worker."""
+"""The operation waits for a worker."""
 INGEST_STAGE_PARSING: IngestStage.ValueType  # 2
-"""Reading the document."""
+"""A worker is reading the document."""
 INGEST_STAGE_EMBEDDING: IngestStage.ValueType  # 3
-"""Computing vectors."""
+"""A worker is computing vectors."""
 INGEST_STAGE_DONE: IngestStage.ValueType  # 4
-"""Finished: the document can be searched, was unchanged, or failed."""
+"""The operation has ended: the document can be searched, was unchanged, or could not be indexed."""
 Global___IngestStage: _TypeAlias = IngestStage  # noqa: Y015
 
 @_typing.final
 class Document(_message.Message):
-    """Document is a text of a collection, in its current version."""
+    """Document is a text in a collection, in its current version."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -108,11 +108,11 @@ class Document(_message.Message):
     collection: _builtins.str
     """The collection, `collections/{id}`."""
     source_key: _builtins.str
-    """The caller's key for the document, e.g. a path or an id; unique in its collection, at most 1,024 bytes. The same key with the same bytes is the same document;
-    with other bytes it is a new version of the document.
+    """The caller's key for the document, e.g. a path or an id; unique in its collection, at most 1,024 bytes. Another upload with the same key makes a new
+    version of the document, unless its bytes, title, URI and media type are unchanged.
     """
     title: _builtins.str
-    """The title: the caller's, or the one found in the document."""
+    """The title that the caller gave, or else the title found in the document."""
     uri: _builtins.str
     """Where the document can be found outside Responsa; may be empty."""
     media_type: _builtins.str
@@ -120,7 +120,7 @@ class Document(_message.Message):
     version: _builtins.int
     """The version that searches use; 0 until the first version is indexed."""
     state: Global___DocumentState.ValueType
-    """The state."""
+    """The state of the newest version."""
     size_bytes: _builtins.int
     """The size of the original, in bytes."""
     sha256: _builtins.bytes
@@ -128,10 +128,10 @@ class Document(_message.Message):
     passage_count: _builtins.int
     """The number of passages that searches use."""
     etag: _builtins.str
-    """Changes with every version and state. A delete with an old etag is refused: ETAG_MISMATCH."""
+    """A value that changes with every new version and every change of state. The server refuses a delete with an old etag: ETAG_MISMATCH."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """The error of indexing the newest version; unset otherwise."""
+        """The error that ended the indexing of the newest version; unset if there was no error."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -180,15 +180,15 @@ class DocumentMetadata(_message.Message):
     URI_FIELD_NUMBER: _builtins.int
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
-    """The collection for the document, `collections/{id}`. Empty: `collections/default`, which is created if it is missing."""
+    """The collection for the document, `collections/{id}`. If empty, the server uses `collections/default`, and creates it if it does not exist."""
     source_key: _builtins.str
     """The key of the document, 1 to 1,024 bytes. See Document.source_key."""
     title: _builtins.str
-    """The title; at most 512 bytes. Empty: the title found in the document."""
+    """The title; at most 512 bytes. If empty, the server uses the title found in the document."""
     uri: _builtins.str
     """Where the document can be found outside Responsa; at most 2,048 bytes."""
     media_type: _builtins.str
-    """The media type; at most 255 bytes. Empty: the server detects it from the source_key's suffix and the bytes."""
+    """The media type; at most 255 bytes. If empty, the server detects the type from the source_key's suffix and the bytes."""
     def __init__(
         self,
         *,
@@ -226,9 +226,9 @@ class IngestMetadata(_message.Message):
     stage: Global___IngestStage.ValueType
     """The current stage."""
     passages_done: _builtins.int
-    """The number of passages with vectors."""
+    """The number of passages whose vectors have been computed."""
     passages_total: _builtins.int
-    """The number of passages in all; 0 until they have been counted."""
+    """The total number of passages; 0 until the server has counted them."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the server accepted the document."""
@@ -265,7 +265,7 @@ class IngestResult(_message.Message):
     DOCUMENT_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
     unchanged: _builtins.bool
-    """Whether the document already had exactly these bytes, so that nothing changed."""
+    """Whether the document already had exactly these bytes, and the given title, URI and media type, so that nothing changed."""
     @_builtins.property
     def document(self) -> Global___Document:
         """The document."""
@@ -310,7 +310,7 @@ class Passage(_message.Message):
     title: _builtins.str
     """The title of the document."""
     text: _builtins.str
-    """The text: the bytes of that range."""
+    """The text of the passage: the bytes of `source_range`."""
     sha256: _builtins.bytes
     """SHA-256 of the text's UTF-8 bytes, 32 bytes."""
     @_builtins.property

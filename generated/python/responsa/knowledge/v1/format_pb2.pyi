@@ -28,14 +28,14 @@ class Format(_message.Message):
     SUFFIXES_FIELD_NUMBER: _builtins.int
     MEDIA_TYPES_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
-    """The name to show to people, as written within a sentence: "Markdown", "plain text", "HTML"."""
+    """The name to show to people, spelled as in the middle of a sentence, e.g. "Markdown", "plain text" or "HTML"."""
     @_builtins.property
     def suffixes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The suffixes of file names, in lower case and with the dot, the most common one first: ".md"."""
+        """The suffixes of file names, in lower case and with the dot, e.g. ".md". The most common suffix comes first."""
 
     @_builtins.property
     def media_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The media types (RFC 6838), in lower case. Documents of this format get the first one."""
+        """The media types (RFC 6838), in lower case. Documents of this format get the first media type."""
 
     def __init__(
         self,

@@ -33,11 +33,11 @@ class _SearchModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SearchMode
     SEARCH_MODE_UNSPECIFIED: _SearchMode.ValueType  # 0
     """The same as HYBRID."""
     SEARCH_MODE_HYBRID: _SearchMode.ValueType  # 1
-    """By words and by vectors; the score adds both."""
+    """The search uses words and vectors; the score adds both."""
     SEARCH_MODE_VECTOR: _SearchMode.ValueType  # 2
-    """By vectors only."""
+    """The search uses vectors only."""
     SEARCH_MODE_TEXT: _SearchMode.ValueType  # 3
-    """By words only."""
+    """The search uses words only."""
 
 class SearchMode(_SearchMode, metaclass=_SearchModeEnumTypeWrapper):
     """SearchMode is the way in which passages are found and scored."""
@@ -45,11 +45,11 @@ class SearchMode(_SearchMode, metaclass=_SearchModeEnumTypeWrapper):
 SEARCH_MODE_UNSPECIFIED: SearchMode.ValueType  # 0
 """The same as HYBRID."""
 SEARCH_MODE_HYBRID: SearchMode.ValueType  # 1
-"""By words and by vectors; the score adds both."""
+"""The search uses words and vectors; the score adds both."""
 SEARCH_MODE_VECTOR: SearchMode.ValueType  # 2
-"""By vectors only."""
+"""The search uses vectors only."""
 SEARCH_MODE_TEXT: SearchMode.ValueType  # 3
-"""By words only."""
+"""The search uses words only."""
 Global___SearchMode: _TypeAlias = SearchMode  # noqa: Y015
 
 @_typing.final
@@ -62,10 +62,10 @@ class CreateCollectionRequest(_message.Message):
     COLLECTION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     collection_id: _builtins.str
-    """The id in the collection's name: 1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen."""
+    """The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen."""
     request_id: _builtins.str
-    """Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
-    tenant and the user.
+    """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+    another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     @_builtins.property
     def collection(self) -> _collection_pb2.Collection:
@@ -119,13 +119,17 @@ class ListCollectionsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The number of items on the page at most, 1 to 200. Unset: 50."""
+    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
     filter: _builtins.str
-    """Comparisons joined by AND (AIP-160), on: display_name, create_time, update_time. Otherwise: FILTER_INVALID."""
+    """Comparisons of these fields, joined by AND (AIP-160): display_name, create_time, update_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of (AIP-132): name, name desc, create_time, create_time desc; the first is the default. Otherwise: ORDER_BY_INVALID."""
+    """One of these orders (AIP-132): name, name desc, create_time, create_time desc. The first is the default. The call refuses any other value with
+    ORDER_BY_INVALID.
+    """
     def __init__(
         self,
         *,
@@ -182,7 +186,7 @@ class UpdateCollectionRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def collection(self) -> _collection_pb2.Collection:
-        """The collection with its `name` and the new values. With an etag: the collection must still have it."""
+        """The collection with its `name` and the new values. If `etag` is set, the collection must still have this etag."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
@@ -214,7 +218,7 @@ class DeleteCollectionRequest(_message.Message):
     name: _builtins.str
     """`collections/{id}`."""
     etag: _builtins.str
-    """The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any."""
+    """The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag."""
     force: _builtins.bool
     """Whether the collection's documents are deleted too."""
     def __init__(
@@ -249,7 +253,7 @@ class UploadDocumentRequest(_message.Message):
 
     @_builtins.property
     def finish(self) -> Global___UploadFinish:
-        """Every byte was sent."""
+        """States that the client has sent every byte."""
 
     def __init__(
         self,
@@ -270,16 +274,18 @@ Global___UploadDocumentRequest: _TypeAlias = UploadDocumentRequest  # noqa: Y015
 
 @_typing.final
 class UploadFinish(_message.Message):
-    """UploadFinish ends an upload. A stream that ends without it was cut: UPLOAD_INCOMPLETE, and nothing is kept."""
+    """UploadFinish ends an upload. If a stream ends without this message, the upload fails with UPLOAD_INCOMPLETE, and the server keeps nothing."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     size_bytes: _builtins.int
-    """The number of bytes sent. If another number arrived: UPLOAD_INCOMPLETE."""
+    """The number of bytes that were sent. If another number of bytes arrived, the upload fails with UPLOAD_INCOMPLETE."""
     sha256: _builtins.bytes
-    """SHA-256 of the bytes, 32 bytes. If bytes with another hash arrived: UPLOAD_INCOMPLETE. Empty: the hash is not compared."""
+    """SHA-256 of the bytes, 32 bytes. If the bytes that arrived have another hash, the upload fails with UPLOAD_INCOMPLETE. If empty, the server does not compare
+    the hash.
+    """
     def __init__(
         self,
         *,
@@ -304,10 +310,12 @@ class UploadStart(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     size_bytes: _builtins.int
-    """The number of bytes that will be sent. If another number arrives: UPLOAD_INCOMPLETE. Unset: not known before `finish`."""
+    """The number of bytes that will be sent. If another number of bytes arrives, the upload fails with UPLOAD_INCOMPLETE. Leave it unset if the number is not
+    known before `finish`.
+    """
     request_id: _builtins.str
-    """Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
-    tenant and the user.
+    """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+    another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     @_builtins.property
     def metadata(self) -> _document_pb2.DocumentMetadata:
@@ -340,10 +348,10 @@ class CreateDocumentRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The text, 1 byte to 1 MiB. It is read as Markdown unless the metadata says otherwise."""
+    """The text, 1 byte to 1 MiB. The server reads the text as Markdown unless the metadata says otherwise."""
     request_id: _builtins.str
-    """Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
-    tenant and the user.
+    """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+    another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     @_builtins.property
     def metadata(self) -> _document_pb2.DocumentMetadata:
@@ -400,13 +408,19 @@ class ListDocumentsRequest(_message.Message):
     parent: _builtins.str
     """`collections/{id}`."""
     page_size: _builtins.int
-    """The number of items on the page at most, 1 to 200. Unset: 50."""
+    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
     filter: _builtins.str
-    """Comparisons joined by AND (AIP-160), on: source_key, title, state, media_type, create_time, update_time. Otherwise: FILTER_INVALID."""
+    """Comparisons of these fields, joined by AND (AIP-160): source_key, title, state, media_type, create_time, update_time. The call refuses any other filter
+    with FILTER_INVALID.
+    """
     order_by: _builtins.str
-    """One of (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc; the first is the default. Otherwise: ORDER_BY_INVALID."""
+    """One of these orders (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc. The first is the default. The
+    call refuses any other value with ORDER_BY_INVALID.
+    """
     def __init__(
         self,
         *,
@@ -465,7 +479,7 @@ class DeleteDocumentRequest(_message.Message):
     name: _builtins.str
     """`documents/{uuid}`."""
     etag: _builtins.str
-    """The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any."""
+    """The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag."""
     def __init__(
         self,
         *,
@@ -603,18 +617,18 @@ class SearchRequest(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
-    """How many passages to return at most, 1 to 100. Unset: 10."""
+    """The maximum number of passages to return, from 1 to 100; 10 if unset."""
     threshold: _builtins.float
-    """The lowest score of a passage that is returned, 0 to 1."""
+    """The minimum score, from 0 to 1. The search does not return passages with a lower score."""
     mode: Global___SearchMode.ValueType
     """The way in which passages are found and scored."""
     @_builtins.property
     def terms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 8 terms, each 1 byte to 16 KiB. A passage's score is that of the term that it matches best."""
+        """1 to 8 terms, each 1 byte to 16 KiB. The score of a passage is its score for the term that it matches best."""
 
     @_builtins.property
     def scope(self) -> _scope_pb2.Scope:
-        """Where to search. Unset: every document that the caller may read."""
+        """The documents to search. If unset, the server searches every document that the caller may read."""
 
     def __init__(
         self,
@@ -669,7 +683,7 @@ class SearchHit(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     score: _builtins.float
-    """0 to 1. Compare it only between hits of one search."""
+    """The score, from 0 to 1. Compare scores only between hits of one search."""
     @_builtins.property
     def passage(self) -> _document_pb2.Passage:
         """The passage."""
@@ -703,11 +717,11 @@ class ScoreParts(_message.Message):
     VECTOR_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
     text: _builtins.float
-    """How well the words match (BM25), not scaled; 0 when the search did not use words."""
+    """The BM25 score of the words, not scaled; 0 when the search did not use words."""
     vector: _builtins.float
-    """The cosine of the nearest of the passage's vectors, -1 to 1; 0 when the search did not use vectors."""
+    """The cosine between the term and the nearest of the passage's vectors, from -1 to 1; 0 when the search did not use vectors."""
     term: _builtins.int
-    """The index of the term that matches best, from 0."""
+    """The index in `terms` of the term that matches best, counted from 0."""
     def __init__(
         self,
         *,

@@ -30,8 +30,8 @@ if _version_not_supported:
 
 
 class KnowledgeServiceStub:
-    """KnowledgeService keeps the documents that answers are made from. Every call needs a credential. A resource of another tenant is reported as one that does not
-    exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For a resource of another tenant, the error is the same as
+    for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -113,8 +113,8 @@ class KnowledgeServiceStub:
 
 
 class KnowledgeServiceServicer:
-    """KnowledgeService keeps the documents that answers are made from. Every call needs a credential. A resource of another tenant is reported as one that does not
-    exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For a resource of another tenant, the error is the same as
+    for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def CreateCollection(self, request, context):
@@ -132,7 +132,7 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCollections(self, request, context):
-        """ListCollections lists the collections that the caller may read, by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListCollections lists the collections that the caller may read, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,20 +147,20 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCollection(self, request, context):
-        """DeleteCollection deletes a collection; with `force` also its documents, passages and vectors, in one transaction. The collection's owner and administrators
-        may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+        """DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
+        owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UploadDocument(self, request_iterator, context):
-        """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, 64 MiB in all, then
-        `finish`. Nothing is kept unless all of it arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when the document can be searched
-        or could not be read; then its error has a DOCUMENT_… reason.
+        """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, at most 64 MiB in
+        total, then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
+        the document can be searched. If the document could not be read, the operation ends with an error whose reason begins with DOCUMENT_.
 
-        Only the uploader of a document, the collection's owner and administrators may upload other bytes for its source_key (ROLE_REQUIRED). Browsers and curl send
-        the bytes with PUT /v1/uploads.
+        Only the uploader of a document, the collection's owner and administrators may upload a new version of it; other callers get ROLE_REQUIRED. Browsers and
+        curl send the bytes with PUT /v1/uploads.
 
         Errors: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, ROLE_REQUIRED,
         RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
@@ -170,7 +170,7 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateDocument(self, request, context):
-        """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. Operation and errors: those of UploadDocument.
+        """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are those of UploadDocument.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,38 +184,39 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDocuments(self, request, context):
-        """ListDocuments lists a collection's documents, by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListDocuments lists a collection's documents, ordered by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
+        ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDocument(self, request, context):
-        """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction: no later answer uses it. Earlier answers keep their quotes.
-        The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
+        """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
+        their quotes. The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDocumentContent(self, request, context):
-        """GetDocumentContent streams the canonical text of a document's current version, or of the named version: in order, in pieces of at most 64 KiB that end at
-        character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
+        """GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names. The pieces arrive in order, have
+        at most 64 KiB each, and end at character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPassage(self, request, context):
-        """GetPassage returns one passage. A passage of an older version remains while an answer cites it. Errors: RESOURCE_NOT_FOUND.
+        """GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFormats(self, request, context):
-        """ListFormats lists the document formats that the server reads, on one page and always in the same order. A document of any other format is refused:
-        DOCUMENT_TYPE_UNSUPPORTED. No other errors.
+        """ListFormats lists the document formats that the server reads, on one page and always in the same order. UploadDocument and CreateDocument refuse a document
+        of any other format with DOCUMENT_TYPE_UNSUPPORTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -310,8 +311,8 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class KnowledgeService:
-    """KnowledgeService keeps the documents that answers are made from. Every call needs a credential. A resource of another tenant is reported as one that does not
-    exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For a resource of another tenant, the error is the same as
+    for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     @staticmethod

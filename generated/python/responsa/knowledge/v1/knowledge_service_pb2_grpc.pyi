@@ -17,8 +17,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class KnowledgeServiceStub:
-    """KnowledgeService keeps the documents that answers are made from. Every call needs a credential. A resource of another tenant is reported as one that does not
-    exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For a resource of another tenant, the error is the same as
+    for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -27,52 +27,54 @@ class KnowledgeServiceStub:
     GetCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetCollectionRequest, _collection_pb2.Collection]
     """GetCollection returns one collection. Errors: RESOURCE_NOT_FOUND."""
     ListCollections: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListCollectionsRequest, _knowledge_service_pb2.ListCollectionsResponse]
-    """ListCollections lists the collections that the caller may read, by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    """ListCollections lists the collections that the caller may read, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.UpdateCollectionRequest, _collection_pb2.Collection]
     """UpdateCollection changes the fields that update_mask names (display_name). The collection's owner and administrators may call it. Errors:
     RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED.
     """
     DeleteCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.DeleteCollectionRequest, _empty_pb2.Empty]
-    """DeleteCollection deletes a collection; with `force` also its documents, passages and vectors, in one transaction. The collection's owner and administrators
-    may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+    """DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
+    owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
     """
     UploadDocument: _aio.StreamUnaryMultiCallable[_knowledge_service_pb2.UploadDocumentRequest, _operations_pb2.Operation]
-    """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, 64 MiB in all, then
-    `finish`. Nothing is kept unless all of it arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when the document can be searched
-    or could not be read; then its error has a DOCUMENT_… reason.
+    """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, at most 64 MiB in
+    total, then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
+    the document can be searched. If the document could not be read, the operation ends with an error whose reason begins with DOCUMENT_.
 
-    Only the uploader of a document, the collection's owner and administrators may upload other bytes for its source_key (ROLE_REQUIRED). Browsers and curl send
-    the bytes with PUT /v1/uploads.
+    Only the uploader of a document, the collection's owner and administrators may upload a new version of it; other callers get ROLE_REQUIRED. Browsers and
+    curl send the bytes with PUT /v1/uploads.
 
     Errors: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, ROLE_REQUIRED,
     RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
     """
     CreateDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.CreateDocumentRequest, _operations_pb2.Operation]
-    """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. Operation and errors: those of UploadDocument."""
+    """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are those of UploadDocument."""
     GetDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetDocumentRequest, _document_pb2.Document]
     """GetDocument returns one document. Errors: RESOURCE_NOT_FOUND."""
     ListDocuments: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListDocumentsRequest, _knowledge_service_pb2.ListDocumentsResponse]
-    """ListDocuments lists a collection's documents, by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    """ListDocuments lists a collection's documents, ordered by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
+    ORDER_BY_INVALID.
+    """
     DeleteDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.DeleteDocumentRequest, _empty_pb2.Empty]
-    """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction: no later answer uses it. Earlier answers keep their quotes.
-    The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
+    """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
+    their quotes. The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
     """
     GetDocumentContent: _aio.UnaryStreamMultiCallable[_knowledge_service_pb2.GetDocumentContentRequest, _knowledge_service_pb2.GetDocumentContentResponse]
-    """GetDocumentContent streams the canonical text of a document's current version, or of the named version: in order, in pieces of at most 64 KiB that end at
-    character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
+    """GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names. The pieces arrive in order, have
+    at most 64 KiB each, and end at character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
     """
     GetPassage: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetPassageRequest, _document_pb2.Passage]
-    """GetPassage returns one passage. A passage of an older version remains while an answer cites it. Errors: RESOURCE_NOT_FOUND."""
+    """GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND."""
     ListFormats: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListFormatsRequest, _knowledge_service_pb2.ListFormatsResponse]
-    """ListFormats lists the document formats that the server reads, on one page and always in the same order. A document of any other format is refused:
-    DOCUMENT_TYPE_UNSUPPORTED. No other errors.
+    """ListFormats lists the document formats that the server reads, on one page and always in the same order. UploadDocument and CreateDocument refuse a document
+    of any other format with DOCUMENT_TYPE_UNSUPPORTED.
     """
     Search: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.SearchRequest, _knowledge_service_pb2.SearchResponse]
     """Search returns the passages that match best, best first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), PART_UNAVAILABLE."""
 
 class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """KnowledgeService keeps the documents that answers are made from. Every call needs a credential. A resource of another tenant is reported as one that does not
-    exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For a resource of another tenant, the error is the same as
+    for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     @_abc_1.abstractmethod
@@ -97,7 +99,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.ListCollectionsRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.ListCollectionsRequest, _abc.Awaitable[_knowledge_service_pb2.ListCollectionsResponse]],
     ) -> _abc.Awaitable[_knowledge_service_pb2.ListCollectionsResponse]:
-        """ListCollections lists the collections that the caller may read, by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+        """ListCollections lists the collections that the caller may read, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
 
     @_abc_1.abstractmethod
     def UpdateCollection(
@@ -115,8 +117,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.DeleteCollectionRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.DeleteCollectionRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """DeleteCollection deletes a collection; with `force` also its documents, passages and vectors, in one transaction. The collection's owner and administrators
-        may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+        """DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
+        owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
         """
 
     @_abc_1.abstractmethod
@@ -125,12 +127,12 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _abc.AsyncIterator[_knowledge_service_pb2.UploadDocumentRequest],
         context: _aio.ServicerContext[_abc.AsyncIterator[_knowledge_service_pb2.UploadDocumentRequest], _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, 64 MiB in all, then
-        `finish`. Nothing is kept unless all of it arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when the document can be searched
-        or could not be read; then its error has a DOCUMENT_… reason.
+        """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, at most 64 MiB in
+        total, then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
+        the document can be searched. If the document could not be read, the operation ends with an error whose reason begins with DOCUMENT_.
 
-        Only the uploader of a document, the collection's owner and administrators may upload other bytes for its source_key (ROLE_REQUIRED). Browsers and curl send
-        the bytes with PUT /v1/uploads.
+        Only the uploader of a document, the collection's owner and administrators may upload a new version of it; other callers get ROLE_REQUIRED. Browsers and
+        curl send the bytes with PUT /v1/uploads.
 
         Errors: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, ROLE_REQUIRED,
         RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
@@ -142,7 +144,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.CreateDocumentRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.CreateDocumentRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. Operation and errors: those of UploadDocument."""
+        """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are those of UploadDocument."""
 
     @_abc_1.abstractmethod
     def GetDocument(
@@ -158,7 +160,9 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.ListDocumentsRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.ListDocumentsRequest, _abc.Awaitable[_knowledge_service_pb2.ListDocumentsResponse]],
     ) -> _abc.Awaitable[_knowledge_service_pb2.ListDocumentsResponse]:
-        """ListDocuments lists a collection's documents, by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+        """ListDocuments lists a collection's documents, ordered by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
+        ORDER_BY_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def DeleteDocument(
@@ -166,8 +170,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.DeleteDocumentRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.DeleteDocumentRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction: no later answer uses it. Earlier answers keep their quotes.
-        The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
+        """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
+        their quotes. The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
         """
 
     @_abc_1.abstractmethod
@@ -176,8 +180,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.GetDocumentContentRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.GetDocumentContentRequest, _abc.AsyncIterator[_knowledge_service_pb2.GetDocumentContentResponse]],
     ) -> _abc.AsyncIterator[_knowledge_service_pb2.GetDocumentContentResponse]:
-        """GetDocumentContent streams the canonical text of a document's current version, or of the named version: in order, in pieces of at most 64 KiB that end at
-        character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
+        """GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names. The pieces arrive in order, have
+        at most 64 KiB each, and end at character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -186,7 +190,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.GetPassageRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.GetPassageRequest, _abc.Awaitable[_document_pb2.Passage]],
     ) -> _abc.Awaitable[_document_pb2.Passage]:
-        """GetPassage returns one passage. A passage of an older version remains while an answer cites it. Errors: RESOURCE_NOT_FOUND."""
+        """GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListFormats(
@@ -194,8 +198,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.ListFormatsRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.ListFormatsRequest, _abc.Awaitable[_knowledge_service_pb2.ListFormatsResponse]],
     ) -> _abc.Awaitable[_knowledge_service_pb2.ListFormatsResponse]:
-        """ListFormats lists the document formats that the server reads, on one page and always in the same order. A document of any other format is refused:
-        DOCUMENT_TYPE_UNSUPPORTED. No other errors.
+        """ListFormats lists the document formats that the server reads, on one page and always in the same order. UploadDocument and CreateDocument refuse a document
+        of any other format with DOCUMENT_TYPE_UNSUPPORTED.
         """
 
     @_abc_1.abstractmethod

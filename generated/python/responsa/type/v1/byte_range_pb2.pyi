@@ -25,9 +25,9 @@ class ByteRange(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     start: _builtins.int
-    """The first byte of the range, counted from 0."""
+    """The position of the first byte of the range, counted from 0."""
     end: _builtins.int
-    """The first byte after the range; `start` or more."""
+    """The position of the first byte after the range, counted from 0; not less than `start`."""
     def __init__(
         self,
         *,

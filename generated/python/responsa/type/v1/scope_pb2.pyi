@@ -27,7 +27,9 @@ class Scope(_message.Message):
     COLLECTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def collections(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the collections to read, `collections/{id}`; 64 at most, each once. Empty: every collection that the caller may read."""
+        """The names of the collections to read, `collections/{id}`: at most 64, without duplicates. If empty, a search reads every collection that the caller may
+        read, and a question reads the collections of its agent (see Agent.collections).
+        """
 
     def __init__(
         self,

@@ -159,7 +159,9 @@ class Flow:
             return
         if by not in self._written:
             suggestion, hint = closest(by, self._written), ""
-            kinds = {field: name for name, kind in self._kinds.items() for field in kind.output_model.model_fields}
+            kinds = {
+                field: name for name, kind in self._kinds.items() for field in kind.output_model.model_fields
+            }
             if not suggestion and (close := by if by in kinds else closest(by, kinds)):
                 suggestion = "" if close == by else close
                 hint = f"; a node of the kind “{kinds[close]}” writes “{close}”"

@@ -51,15 +51,15 @@ export type CreateTeacherRequest = Message<"responsa.admin.v1.CreateTeacherReque
   teacher?: Teacher | undefined;
 
   /**
-   * The UUID in the teacher's name. Empty: the server chooses one.
+   * The UUID in the teacher's name. If empty, the server chooses a UUID.
    *
    * @generated from field: string teacher_id = 2;
    */
   teacherId: string;
 
   /**
-   * Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
-   * tenant and the user.
+   * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+   * another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
@@ -101,28 +101,30 @@ export const GetTeacherRequestSchema: GenMessage<GetTeacherRequest> = /*@__PURE_
  */
 export type ListTeachersRequest = Message<"responsa.admin.v1.ListTeachersRequest"> & {
   /**
-   * The number of items on the page at most, 1 to 200. Unset: 50.
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
    *
    * @generated from field: optional int32 page_size = 1;
    */
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+   * otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Comparisons joined by AND (AIP-160), on: display_name, create_time. Otherwise: FILTER_INVALID.
+   * Comparisons of these fields, joined by AND (AIP-160): display_name, create_time. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
 
   /**
-   * One of (AIP-132): create_time, create_time desc, display_name, display_name desc; the first is the default. Otherwise: ORDER_BY_INVALID.
+   * One of these orders (AIP-132): create_time, create_time desc, display_name, display_name desc. The first is the default. The call refuses any other value
+   * with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -171,7 +173,7 @@ export const ListTeachersResponseSchema: GenMessage<ListTeachersResponse> = /*@_
  */
 export type UpdateTeacherRequest = Message<"responsa.admin.v1.UpdateTeacherRequest"> & {
   /**
-   * The teacher with its `name` and the new values. With an etag: the teacher must still have it.
+   * The teacher with its `name` and the new values. If `etag` is set, the teacher must still have this etag.
    *
    * @generated from field: responsa.admin.v1.Teacher teacher = 1;
    */
@@ -206,7 +208,7 @@ export type DeleteTeacherRequest = Message<"responsa.admin.v1.DeleteTeacherReque
   name: string;
 
   /**
-   * The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any.
+   * The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag.
    *
    * @generated from field: string etag = 2;
    */
@@ -242,7 +244,7 @@ export const ReloadAgentsRequestSchema: GenMessage<ReloadAgentsRequest> = /*@__P
  */
 export type ReloadAgentsResponse = Message<"responsa.admin.v1.ReloadAgentsResponse"> & {
   /**
-   * The outcomes, by the agents' ids.
+   * One outcome for each agent, ordered by the agents' ids.
    *
    * @generated from field: repeated responsa.admin.v1.AgentReload agents = 1;
    */
@@ -270,14 +272,14 @@ export type AgentReload = Message<"responsa.admin.v1.AgentReload"> & {
   agent: string;
 
   /**
-   * The version that serves now, `agents/{id}/versions/{n}`; empty when no version serves.
+   * The version that answers new questions now, `agents/{id}/versions/{n}`; empty when the agent has no version in service.
    *
    * @generated from field: string version = 2;
    */
   version: string;
 
   /**
-   * Whether another version served before.
+   * Whether the reload changed the version in service.
    *
    * @generated from field: bool changed = 3;
    */
@@ -312,7 +314,7 @@ export type AgentProblem = Message<"responsa.admin.v1.AgentProblem"> & {
   file: string;
 
   /**
-   * The line, from 1; 0 when the mistake has no line.
+   * The number of the line, counted from 1; 0 when the mistake does not belong to one line.
    *
    * @generated from field: int32 line = 2;
    */
@@ -333,7 +335,7 @@ export type AgentProblem = Message<"responsa.admin.v1.AgentProblem"> & {
   message: string;
 
   /**
-   * The probable correction; empty for no suggestion.
+   * The probable correction; empty when the server has no suggestion.
    *
    * @generated from field: string suggestion = 5;
    */
@@ -348,13 +350,14 @@ export const AgentProblemSchema: GenMessage<AgentProblem> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_admin_service, 10);
 
 /**
- * AdminService is for administrators. Every call needs the role ADMIN: ROLE_REQUIRED.
+ * AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED.
  *
  * @generated from service responsa.admin.v1.AdminService
  */
 export const AdminService: GenService<{
   /**
-   * GetSystemStatus checks every part of the system, for at most two seconds. A part that does not answer is reported as DOWN; the call succeeds.
+   * GetSystemStatus checks every part of the system and waits at most two seconds for each. It reports a part that does not answer as DOWN, and the call still
+   * succeeds.
    *
    * @generated from rpc responsa.admin.v1.AdminService.GetSystemStatus
    */
@@ -394,8 +397,8 @@ export const AdminService: GenService<{
     output: typeof ListTeachersResponseSchema;
   },
   /**
-   * UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters), all or none. A running turn keeps the persona that it began with.
-   * Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+   * UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters): either all of them or, if the call fails, none. A running turn
+   * keeps the persona that it began with. Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateTeacher
    */
@@ -415,8 +418,9 @@ export const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous version,
-   * and the response reports the mistakes. Running turns keep their versions. Other servers are asked to reload too. Errors: PART_UNAVAILABLE (nothing changed).
+   * ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
+   * version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
+   * PART_UNAVAILABLE (nothing has changed).
    *
    * @generated from rpc responsa.admin.v1.AdminService.ReloadAgents
    */

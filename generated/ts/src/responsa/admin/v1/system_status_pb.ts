@@ -19,21 +19,21 @@ export const file_responsa_admin_v1_system_status: GenFile = /*@__PURE__*/
  */
 export type PartStatus = Message<"responsa.admin.v1.PartStatus"> & {
   /**
-   * The part, e.g. "postgresql", "redis", "embedding", "jobs".
+   * The name of the part, e.g. "postgresql", "redis", "embedding", "jobs".
    *
    * @generated from field: string part = 1;
    */
   part: string;
 
   /**
-   * Its health.
+   * The health of the part.
    *
    * @generated from field: responsa.admin.v1.Health health = 2;
    */
   health: Health;
 
   /**
-   * Its version; empty when it reports none.
+   * The version of the part; empty when the part does not report a version.
    *
    * @generated from field: string version = 3;
    */
@@ -96,14 +96,15 @@ export type SystemStatus = Message<"responsa.admin.v1.SystemStatus"> & {
   embeddingModel: string;
 
   /**
-   * The author of answers, e.g. "extractive".
+   * The models that answer by default, separated by commas, in the order in which the server tries them. The last one is always "extractive", which quotes
+   * documents without a model.
    *
    * @generated from field: string answer_model = 6;
    */
   answerModel: string;
 
   /**
-   * Counts since this process started, e.g. of fallbacks by agent and kind.
+   * Counts of events since this process started, e.g. the number of fallbacks for each agent and kind.
    *
    * @generated from field: repeated responsa.admin.v1.Counter counters = 7;
    */
@@ -131,7 +132,7 @@ export type Counter = Message<"responsa.admin.v1.Counter"> & {
   name: string;
 
   /**
-   * The kind of occurrence, e.g. agent: "tutor", kind: "without_retrieval".
+   * The labels that distinguish this count from other counts of the same event, e.g. agent: "tutor", kind: "without_retrieval".
    *
    * @generated from field: map<string, string> labels = 2;
    */
@@ -166,21 +167,21 @@ export enum Health {
   UNSPECIFIED = 0,
 
   /**
-   * It answers.
+   * The part answers.
    *
    * @generated from enum value: HEALTH_OK = 1;
    */
   OK = 1,
 
   /**
-   * It answers slowly, or the server works without it and is slower.
+   * The part answers slowly, or the server works without the part and is slower.
    *
    * @generated from enum value: HEALTH_DEGRADED = 2;
    */
   DEGRADED = 2,
 
   /**
-   * It does not answer.
+   * The part does not answer.
    *
    * @generated from enum value: HEALTH_DOWN = 3;
    */

@@ -31,21 +31,21 @@ export type ApiKey = Message<"responsa.auth.v1.ApiKey"> & {
   name: string;
 
   /**
-   * The purpose of the key, to show to people; at most 200 bytes.
+   * The purpose of the key, as a text to show to people; at most 200 bytes.
    *
    * @generated from field: string display_name = 2;
    */
   displayName: string;
 
   /**
-   * The user whose calls the key makes, `users/{uuid}`.
+   * The user in whose name the key makes calls, `users/{uuid}`.
    *
    * @generated from field: string owner = 3;
    */
   owner: string;
 
   /**
-   * The first characters of the secret, to tell keys apart.
+   * The first characters of the secret. They help people to tell keys apart.
    *
    * @generated from field: string prefix = 4;
    */
@@ -59,14 +59,14 @@ export type ApiKey = Message<"responsa.auth.v1.ApiKey"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * When the key expires. Unset: never.
+   * When the key expires; unset if it never expires.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 6;
    */
   expireTime?: Timestamp | undefined;
 
   /**
-   * When the key was revoked. Unset: it was not.
+   * When the key was revoked; unset if it was not revoked.
    *
    * @generated from field: google.protobuf.Timestamp revoke_time = 7;
    */

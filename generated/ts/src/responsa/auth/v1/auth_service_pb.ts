@@ -94,8 +94,8 @@ export type CreateApiKeyRequest = Message<"responsa.auth.v1.CreateApiKeyRequest"
   apiKey?: ApiKey | undefined;
 
   /**
-   * Any UUID. A repetition with the same UUID and the same body returns the key that the first call created, without its secret; with another body:
-   * REQUEST_ID_REUSED. Scoped to the tenant and the user.
+   * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the key that the first call created, without its secret. A
+   * call with the same UUID and another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 2;
    */
@@ -123,7 +123,7 @@ export type CreateApiKeyResponse = Message<"responsa.auth.v1.CreateApiKeyRespons
   apiKey?: ApiKey | undefined;
 
   /**
-   * The secret, sent as `authorization: Bearer …`; empty in the response to a repetition.
+   * The secret, which a caller sends as `authorization: Bearer …`; empty in the response to a repeated call.
    *
    * @generated from field: string secret = 2;
    */
@@ -144,28 +144,29 @@ export const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse> = /*@_
  */
 export type ListApiKeysRequest = Message<"responsa.auth.v1.ListApiKeysRequest"> & {
   /**
-   * The number of items on the page at most, 1 to 200. Unset: 50.
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
    *
    * @generated from field: optional int32 page_size = 1;
    */
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+   * otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Comparisons joined by AND (AIP-160), on: display_name, create_time. Otherwise: FILTER_INVALID.
+   * Comparisons of these fields, joined by AND (AIP-160): display_name, create_time. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
 
   /**
-   * One of (AIP-132): create_time desc, create_time; the first is the default. Otherwise: ORDER_BY_INVALID.
+   * One of these orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -245,8 +246,8 @@ export const AuthService: GenService<{
     output: typeof UserSchema;
   },
   /**
-   * CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). It works once, within ten minutes. The call has no
-   * request_id: a code that was lost expires, and the next call creates another one.
+   * CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. The
+   * call has no request_id: if a code is lost, it expires, and another call creates a new code.
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateSessionCode
    */
@@ -256,8 +257,8 @@ export const AuthService: GenService<{
     output: typeof CreateSessionCodeResponseSchema;
   },
   /**
-   * CreateApiKey creates a key for the caller. The secret is only in this response, since the server keeps no copy: a repetition with the same request_id returns
-   * the key without its secret. To replace a lost secret, revoke the key and create another one. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+   * CreateApiKey creates a key for the caller. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
+   * request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateApiKey
    */
@@ -277,7 +278,7 @@ export const AuthService: GenService<{
     output: typeof ListApiKeysResponseSchema;
   },
   /**
-   * RevokeApiKey revokes one of the caller's keys at once. A repetition changes nothing. Errors: RESOURCE_NOT_FOUND.
+   * RevokeApiKey revokes one of the caller's keys at once. Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.auth.v1.AuthService.RevokeApiKey
    */

@@ -16,7 +16,7 @@ export const file_responsa_chat_v1_agent: GenFile = /*@__PURE__*/
   fileDesc("ChxyZXNwb25zYS9jaGF0L3YxL2FnZW50LnByb3RvEhByZXNwb25zYS5jaGF0LnYxIowDCgVBZ2VudBISCgRuYW1lGAEgASgJQgTiQQEIEhoKDGRpc3BsYXlfbmFtZRgCIAEoCUIE4kEBAxIZCgtkZXNjcmlwdGlvbhgDIAEoCUIE4kEBAxIvCgd2ZXJzaW9uGAQgASgJQh7iQQED+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SOAoRcGFyYW1ldGVyc19zY2hlbWEYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgTiQQEDEhYKCGV4YW1wbGVzGAYgAygJQgTiQQEDEjEKC2NvbGxlY3Rpb25zGAcgAygJQhziQQED+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEhQKBm1vZGVscxgIIAMoCUIE4kEBAxIeChBoaXN0b3J5X21lc3NhZ2VzGAkgASgFQgTiQQEDEhgKCmlzX2RlZmF1bHQYCiABKAhCBOJBAQM6MupBLwoOcmVzcG9uc2EvQWdlbnQSDmFnZW50cy97YWdlbnR9KgZhZ2VudHMyBWFnZW50Qj3qQToKFXJlc3BvbnNhL0FnZW50VmVyc2lvbhIhYWdlbnRzL3thZ2VudH0vdmVyc2lvbnMve3ZlcnNpb259YgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_struct]);
 
 /**
- * Agent answers questions: a graph of steps with its documents and its models.
+ * Agent is a configuration that answers questions: a graph of steps, with its documents and its models.
  *
  * @generated from message responsa.chat.v1.Agent
  */
@@ -50,8 +50,8 @@ export type Agent = Message<"responsa.chat.v1.Agent"> & {
   version: string;
 
   /**
-   * The JSON Schema (2020-12) of `options.parameters`, one flat object. A property with `x-resource` names a resource, e.g. "teachers"; GetAgent lists the
-   * resources that the caller may choose as `oneOf` with `const` and `title`.
+   * The JSON Schema (2020-12) of `options.parameters`, which is one flat object. The value of a property with `x-resource` names a resource of that type, e.g.
+   * "teachers". In the schema of such a property, GetAgent lists the resources that the caller may choose, as `oneOf` with `const` and `title`.
    *
    * @generated from field: google.protobuf.Struct parameters_schema = 5;
    */
@@ -65,21 +65,22 @@ export type Agent = Message<"responsa.chat.v1.Agent"> & {
   examples: string[];
 
   /**
-   * The collections that the agent searches when a question has no scope, `collections/{id}`. Empty: every collection that the caller may read.
+   * The collections that the agent searches when a question has no scope, `collections/{id}`. If empty, the agent searches every collection that the caller may
+   * read.
    *
    * @generated from field: repeated string collections = 7;
    */
   collections: string[];
 
   /**
-   * The agent's models in the order in which it tries them, as `provider:model`. Empty: it only quotes documents.
+   * The agent's models in the order in which it tries them, as `provider:model`. If empty, the agent uses no language model and only quotes documents.
    *
    * @generated from field: repeated string models = 8;
    */
   models: string[];
 
   /**
-   * How many of the conversation's last messages the agent reads in full.
+   * The number of the conversation's last messages that the agent reads in full.
    *
    * @generated from field: int32 history_messages = 9;
    */

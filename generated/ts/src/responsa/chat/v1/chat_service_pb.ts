@@ -31,35 +31,36 @@ export const file_responsa_chat_v1_chat_service: GenFile = /*@__PURE__*/
   fileDesc("CiNyZXNwb25zYS9jaGF0L3YxL2NoYXRfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuY2hhdC52MSKfAgoKQXNrT3B0aW9ucxIsCgVzY29wZRgCIAEoCzIXLnJlc3BvbnNhLnR5cGUudjEuU2NvcGVCBOJBAQESNwoHb25fYnVzeRgDIAEoDjIYLnJlc3BvbnNhLmNoYXQudjEuT25CdXN5QgziQQEBukgFggECEAESMQoKcGFyYW1ldGVycxgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBOJBAQESLQoTbWF4X2Nvc3RfdXNkX21pY3JvcxgGIAEoA0IL4kEBAbpIBCICKAFIAIgBAUIWChRfbWF4X2Nvc3RfdXNkX21pY3Jvc0oECAEQAkoECAQQBVIOaW5jbHVkZV9kZWx0YXNSFGNhbmNlbF9vbl9kaXNjb25uZWN0IrwDCgpBc2tSZXF1ZXN0EooBCgxjb252ZXJzYXRpb24YASABKAlCdOJBAQH6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiQKBHRleHQYAiABKAlCFuJBAQK6SA9yDSABKICAATIFW15cc10SIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBEjMKB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnNCBOJBAQESXwoFYWdlbnQYBSABKAlCUOJBAQH6QQMKASq6SENyPjI8XmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSgvdmVyc2lvbnMvWzEtOV1bMC05XXswLDh9KT8k2AEBEhwKDmluY2x1ZGVfZGVsdGFzGAYgASgIQgTiQQEBEiIKFGNhbmNlbF9vbl9kaXNjb25uZWN0GAcgASgIQgTiQQEBIoQBCgtBc2tSZXNwb25zZRIgCgR0dXJuGAEgASgJQhL6QQ8KDXJlc3BvbnNhL1R1cm4SEQoJYWZ0ZXJfc2VxGAIgASgDEhMKC3Rocm91Z2hfc2VxGAMgASgDEisKBmV2ZW50cxgEIAMoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IoADChBTdGFydFR1cm5SZXF1ZXN0EooBCgxjb252ZXJzYXRpb24YASABKAlCdOJBAQH6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiQKBHRleHQYAiABKAlCFuJBAQK6SA9yDSABKICAATIFW15cc10SIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBEjMKB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnNCBOJBAQESXwoFYWdlbnQYBSABKAlCUOJBAQH6QQMKASq6SENyPjI8XmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSgvdmVyc2lvbnMvWzEtOV1bMC05XXswLDh9KT8k2AEBIv0CCg1BbnN3ZXJSZXF1ZXN0EooBCgxjb252ZXJzYXRpb24YASABKAlCdOJBAQH6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiQKBHRleHQYAiABKAlCFuJBAQK6SA9yDSABKICAATIFW15cc10SIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBEjMKB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnNCBOJBAQESXwoFYWdlbnQYBSABKAlCUOJBAQH6QQMKASq6SENyPjI8XmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSgvdmVyc2lvbnMvWzEtOV1bMC05XXswLDh9KT8k2AEBIsIBChFSZXN1bWVUdXJuUmVxdWVzdBJvCgR0dXJuGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9UdXJuukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEh4KCWFmdGVyX3NlcRgCIAEoA0IL4kEBAbpIBCICKAASHAoOaW5jbHVkZV9kZWx0YXMYAyABKAhCBOJBAQEiiwEKElJlc3VtZVR1cm5SZXNwb25zZRIgCgR0dXJuGAEgASgJQhL6QQ8KDXJlc3BvbnNhL1R1cm4SEQoJYWZ0ZXJfc2VxGAIgASgDEhMKC3Rocm91Z2hfc2VxGAMgASgDEisKBmV2ZW50cxgEIAMoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IoQBChFDYW5jZWxUdXJuUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9UdXJuukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIoEBCg5HZXRUdXJuUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9UdXJuukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIqgBChBMaXN0VHVybnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplIlMKEUxpc3RUdXJuc1Jlc3BvbnNlEiUKBXR1cm5zGAEgAygLMhYucmVzcG9uc2EuY2hhdC52MS5UdXJuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ8ChlDcmVhdGVDb252ZXJzYXRpb25SZXF1ZXN0EjoKDGNvbnZlcnNhdGlvbhgBIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uQgTiQQEBEiMKCnJlcXVlc3RfaWQYAiABKAlCD+JBAQG6SAhyA7ABAdgBASKZAQoWR2V0Q29udmVyc2F0aW9uUmVxdWVzdBJ/CgRuYW1lGAEgASgJQnHiQQEC+kEXChVyZXNwb25zYS9Db252ZXJzYXRpb266SFByTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCKwAQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplImsKGUxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2USNQoNY29udmVyc2F0aW9ucxgBIAMoCzIeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLLAgoZVXBkYXRlQ29udmVyc2F0aW9uUmVxdWVzdBL2AQoMY29udmVyc2F0aW9uGAEgASgLMh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb25CvwHiQQECuki3AboBsAEKEWNvbnZlcnNhdGlvbi5uYW1lEjhtdXN0IGJlIHRoZSBuYW1lIG9mIGEgY29udmVyc2F0aW9uLCBjb252ZXJzYXRpb25zL3t1dWlkfRphdGhpcy5uYW1lLm1hdGNoZXMoJ15jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIitwEKGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSfwoEbmFtZRgBIAEoCUJx4kEBAvpBFwoVcmVzcG9uc2EvQ29udmVyc2F0aW9uukhQck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSGQoEZXRhZxgCIAEoCUIL4kEBAbpIBHICKEAirwIKE0xpc3RNZXNzYWdlc1JlcXVlc3QSgQEKBnBhcmVudBgBIAEoCUJx4kEBAvpBFwoVcmVzcG9uc2EvQ29udmVyc2F0aW9uukhQck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSJgoJcGFnZV9zaXplGAIgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAyABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYBCABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgFIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiXAoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USKwoIbWVzc2FnZXMYASADKAsyGS5yZXNwb25zYS5jaGF0LnYxLk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIooBChFHZXRNZXNzYWdlUmVxdWVzdBJ1CgRuYW1lGAEgASgJQmfiQQEC+kESChByZXNwb25zYS9NZXNzYWdlukhLckkyR15tZXNzYWdlcy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIogBChZWZXJpZnlDaXRhdGlvbnNSZXF1ZXN0Em4KBG5hbWUYASABKAlCYOJBAQL6QQMKASq6SFNyUTJPXih0dXJuc3xtZXNzYWdlcykvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCJKChdWZXJpZnlDaXRhdGlvbnNSZXNwb25zZRIvCgZjaGVja3MYASADKAsyHy5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uQ2hlY2sicQoNQ2l0YXRpb25DaGVjaxIsCghjaXRhdGlvbhgBIAEoCzIaLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb24SMgoHdmVyZGljdBgCIAEoDjIhLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb25WZXJkaWN0IqkBChFMaXN0QWdlbnRzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJWChJMaXN0QWdlbnRzUmVzcG9uc2USJwoGYWdlbnRzGAEgAygLMhcucmVzcG9uc2EuY2hhdC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiXwoPR2V0QWdlbnRSZXF1ZXN0EkwKBG5hbWUYASABKAlCPuJBAQL6QRAKDnJlc3BvbnNhL0FnZW50ukgkciIyIF5hZ2VudHMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kKl8KBk9uQnVzeRIXChNPTl9CVVNZX1VOU1BFQ0lGSUVEEAASEgoOT05fQlVTWV9SRUpFQ1QQARIRCg1PTl9CVVNZX1FVRVVFEAISFQoRT05fQlVTWV9JTlRFUlJVUFQQAzKxEAoLQ2hhdFNlcnZpY2USXgoDQXNrEhwucmVzcG9uc2EuY2hhdC52MS5Bc2tSZXF1ZXN0Gh0ucmVzcG9uc2EuY2hhdC52MS5Bc2tSZXNwb25zZSIYgtPkkwISIg0vdjEvdHVybnM6YXNrOgEqMAESXQoJU3RhcnRUdXJuEiIucmVzcG9uc2EuY2hhdC52MS5TdGFydFR1cm5SZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIhSC0+STAg4iCS92MS90dXJuczoBKhJeCgZBbnN3ZXISHy5yZXNwb25zYS5jaGF0LnYxLkFuc3dlclJlcXVlc3QaFi5yZXNwb25zYS5jaGF0LnYxLlR1cm4iG4LT5JMCFSIQL3YxL3R1cm5zOmFuc3dlcjoBKhJ8CgpSZXN1bWVUdXJuEiMucmVzcG9uc2EuY2hhdC52MS5SZXN1bWVUdXJuUmVxdWVzdBokLnJlc3BvbnNhLmNoYXQudjEuUmVzdW1lVHVyblJlc3BvbnNlIiGC0+STAhsSGS92MS97dHVybj10dXJucy8qfS9ldmVudHMwARJvCgpDYW5jZWxUdXJuEiMucmVzcG9uc2EuY2hhdC52MS5DYW5jZWxUdXJuUmVxdWVzdBoWLnJlc3BvbnNhLmNoYXQudjEuVHVybiIkgtPkkwIeIhkvdjEve25hbWU9dHVybnMvKn06Y2FuY2VsOgEqEl8KB0dldFR1cm4SIC5yZXNwb25zYS5jaGF0LnYxLkdldFR1cm5SZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIhqC0+STAhQSEi92MS97bmFtZT10dXJucy8qfRJnCglMaXN0VHVybnMSIi5yZXNwb25zYS5jaGF0LnYxLkxpc3RUdXJuc1JlcXVlc3QaIy5yZXNwb25zYS5jaGF0LnYxLkxpc3RUdXJuc1Jlc3BvbnNlIhGC0+STAgsSCS92MS90dXJucxKKAQoSQ3JlYXRlQ29udmVyc2F0aW9uEisucmVzcG9uc2EuY2hhdC52MS5DcmVhdGVDb252ZXJzYXRpb25SZXF1ZXN0Gh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24iJ4LT5JMCISIRL3YxL2NvbnZlcnNhdGlvbnM6DGNvbnZlcnNhdGlvbhJ/Cg9HZXRDb252ZXJzYXRpb24SKC5yZXNwb25zYS5jaGF0LnYxLkdldENvbnZlcnNhdGlvblJlcXVlc3QaHi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbiIigtPkkwIcEhovdjEve25hbWU9Y29udmVyc2F0aW9ucy8qfRKHAQoRTGlzdENvbnZlcnNhdGlvbnMSKi5yZXNwb25zYS5jaGF0LnYxLkxpc3RDb252ZXJzYXRpb25zUmVxdWVzdBorLnJlc3BvbnNhLmNoYXQudjEuTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZSIZgtPkkwITEhEvdjEvY29udmVyc2F0aW9ucxKgAQoSVXBkYXRlQ29udmVyc2F0aW9uEisucmVzcG9uc2EuY2hhdC52MS5VcGRhdGVDb252ZXJzYXRpb25SZXF1ZXN0Gh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24iPYLT5JMCNzInL3YxL3tjb252ZXJzYXRpb24ubmFtZT1jb252ZXJzYXRpb25zLyp9Ogxjb252ZXJzYXRpb24SfQoSRGVsZXRlQ29udmVyc2F0aW9uEisucmVzcG9uc2EuY2hhdC52MS5EZWxldGVDb252ZXJzYXRpb25SZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IiKC0+STAhwqGi92MS97bmFtZT1jb252ZXJzYXRpb25zLyp9EowBCgxMaXN0TWVzc2FnZXMSJS5yZXNwb25zYS5jaGF0LnYxLkxpc3RNZXNzYWdlc1JlcXVlc3QaJi5yZXNwb25zYS5jaGF0LnYxLkxpc3RNZXNzYWdlc1Jlc3BvbnNlIi2C0+STAicSJS92MS97cGFyZW50PWNvbnZlcnNhdGlvbnMvKn0vbWVzc2FnZXMSawoKR2V0TWVzc2FnZRIjLnJlc3BvbnNhLmNoYXQudjEuR2V0TWVzc2FnZVJlcXVlc3QaGS5yZXNwb25zYS5jaGF0LnYxLk1lc3NhZ2UiHYLT5JMCFxIVL3YxL3tuYW1lPW1lc3NhZ2VzLyp9EsEBCg9WZXJpZnlDaXRhdGlvbnMSKC5yZXNwb25zYS5jaGF0LnYxLlZlcmlmeUNpdGF0aW9uc1JlcXVlc3QaKS5yZXNwb25zYS5jaGF0LnYxLlZlcmlmeUNpdGF0aW9uc1Jlc3BvbnNlIlmC0+STAlMiIi92MS97bmFtZT10dXJucy8qfTp2ZXJpZnlDaXRhdGlvbnM6ASpaKiIlL3YxL3tuYW1lPW1lc3NhZ2VzLyp9OnZlcmlmeUNpdGF0aW9uczoBKhJrCgpMaXN0QWdlbnRzEiMucmVzcG9uc2EuY2hhdC52MS5MaXN0QWdlbnRzUmVxdWVzdBokLnJlc3BvbnNhLmNoYXQudjEuTGlzdEFnZW50c1Jlc3BvbnNlIhKC0+STAgwSCi92MS9hZ2VudHMSYwoIR2V0QWdlbnQSIS5yZXNwb25zYS5jaGF0LnYxLkdldEFnZW50UmVxdWVzdBoXLnJlc3BvbnNhLmNoYXQudjEuQWdlbnQiG4LT5JMCFRITL3YxL3tuYW1lPWFnZW50cy8qfWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_struct, file_responsa_chat_v1_agent, file_responsa_chat_v1_citation, file_responsa_chat_v1_conversation, file_responsa_chat_v1_message, file_responsa_chat_v1_turn, file_responsa_type_v1_scope]);
 
 /**
- * AskOptions are the options of a question. Ask, StartTurn and Answer share it.
+ * AskOptions are the options of a question. Ask, StartTurn and Answer all use this message.
  *
  * @generated from message responsa.chat.v1.AskOptions
  */
 export type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
   /**
-   * The documents that the answer may use. Unset: every document that the caller may read.
+   * The documents that the answer may use. If unset, the documents in the collections of the agent (see Agent.collections).
    *
    * @generated from field: responsa.type.v1.Scope scope = 2;
    */
   scope?: Scope | undefined;
 
   /**
-   * The rule for a conversation with a turn in progress.
+   * What happens if the conversation already has a turn in progress.
    *
    * @generated from field: responsa.chat.v1.OnBusy on_busy = 3;
    */
   onBusy: OnBusy;
 
   /**
-   * Parameters for the agent, as Agent.parameters_schema describes them; otherwise: PARAMETERS_INVALID. At most 4 KiB of JSON, nested at most 16 deep;
-   * otherwise: INVALID_FIELD.
+   * Parameters for the agent. They must match Agent.parameters_schema; otherwise the call fails with PARAMETERS_INVALID. They may have at most 4 KiB of JSON
+   * and 16 levels of nesting; otherwise the call fails with INVALID_FIELD.
    *
    * @generated from field: google.protobuf.Struct parameters = 5;
    */
   parameters?: JsonObject | undefined;
 
   /**
-   * The most that the turn's models may cost, in millionths of a US dollar, 1 or more. It can only lower the agent's own limit. Unset: the agent's limit.
+   * The maximum cost of the turn's models, in millionths of a US dollar, 1 or more. It can only lower the agent's own limit, which applies if this field is
+   * unset.
    *
    * @generated from field: optional int64 max_cost_usd_micros = 6;
    */
@@ -80,7 +81,7 @@ export const AskOptionsSchema: GenMessage<AskOptions> = /*@__PURE__*/
  */
 export type AskRequest = Message<"responsa.chat.v1.AskRequest"> & {
   /**
-   * The conversation to continue, `conversations/{uuid}`. Empty: a new one is created.
+   * The conversation to continue, `conversations/{uuid}`. If empty, the server creates a conversation.
    *
    * @generated from field: string conversation = 1;
    */
@@ -94,38 +95,40 @@ export type AskRequest = Message<"responsa.chat.v1.AskRequest"> & {
   text: string;
 
   /**
-   * Any UUID. A repetition with the same UUID attaches to the turn that the first call created, whether that was Ask, StartTurn or Answer. Scoped to the tenant
-   * and the user. With another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros: REQUEST_ID_REUSED.
+   * A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
+   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+   * REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
   requestId: string;
 
   /**
-   * How to answer.
+   * The options of the question.
    *
    * @generated from field: responsa.chat.v1.AskOptions options = 4;
    */
   options?: AskOptions | undefined;
 
   /**
-   * The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. Empty: the default agent. Unknown: RESOURCE_NOT_FOUND.
+   * The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If empty, the default agent answers. If the agent or the version is unknown,
+   * the call fails with RESOURCE_NOT_FOUND.
    *
    * @generated from field: string agent = 5;
    */
   agent: string;
 
   /**
-   * Whether the stream carries pieces of the answer while it is written. The terminal event has the complete answer in any case.
+   * Whether the stream carries pieces of the answer while the answer is being written. The terminal event has the complete answer in any case.
    *
    * @generated from field: bool include_deltas = 6;
    */
   includeDeltas: boolean;
 
   /**
-   * Whether the turn is cancelled when its clients have disconnected: ten seconds after the last stream of it ended, unless it is followed
-   * again by then. The turn keeps this option, whichever stream follows it later; a call that attaches to a turn does not change it. A
-   * deadline, a server that shuts down and a server that fails never cancel a turn.
+   * Whether the server cancels the turn after all its clients have disconnected: ten seconds (by default) after the turn's last stream has ended, unless a
+   * client follows the turn again before then. The option belongs to the turn: later streams of the turn keep it, and a call that attaches to the turn does not
+   * change it. The end of a deadline, a server's shutdown and a server's failure never cancel a turn.
    *
    * @generated from field: bool cancel_on_disconnect = 7;
    */
@@ -140,7 +143,7 @@ export const AskRequestSchema: GenMessage<AskRequest> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_chat_service, 1);
 
 /**
- * AskResponse is a frame: every event in (after_seq, through_seq], except deltas that the caller did not ask for.
+ * AskResponse is a frame. It carries every event after `after_seq` up to and including `through_seq`, except deltas if the caller did not ask for deltas.
  *
  * @generated from message responsa.chat.v1.AskResponse
  */
@@ -160,7 +163,7 @@ export type AskResponse = Message<"responsa.chat.v1.AskResponse"> & {
   afterSeq: bigint;
 
   /**
-   * The last seq that the frame covers. Equal to `after_seq` in a frame that does not advance: a heartbeat or a reconnect.
+   * The last seq that the frame covers. It equals `after_seq` in a frame that holds only a heartbeat or a reconnect.
    *
    * @generated from field: int64 through_seq = 3;
    */
@@ -188,7 +191,7 @@ export const AskResponseSchema: GenMessage<AskResponse> = /*@__PURE__*/
  */
 export type StartTurnRequest = Message<"responsa.chat.v1.StartTurnRequest"> & {
   /**
-   * The conversation to continue, `conversations/{uuid}`. Empty: a new one is created.
+   * The conversation to continue, `conversations/{uuid}`. If empty, the server creates a conversation.
    *
    * @generated from field: string conversation = 1;
    */
@@ -202,22 +205,24 @@ export type StartTurnRequest = Message<"responsa.chat.v1.StartTurnRequest"> & {
   text: string;
 
   /**
-   * Any UUID. A repetition with the same UUID attaches to the turn that the first call created, whether that was Ask, StartTurn or Answer. Scoped to the tenant
-   * and the user. With another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros: REQUEST_ID_REUSED.
+   * A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
+   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+   * REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
   requestId: string;
 
   /**
-   * How to answer.
+   * The options of the question.
    *
    * @generated from field: responsa.chat.v1.AskOptions options = 4;
    */
   options?: AskOptions | undefined;
 
   /**
-   * The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. Empty: the default agent. Unknown: RESOURCE_NOT_FOUND.
+   * The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If empty, the default agent answers. If the agent or the version is unknown,
+   * the call fails with RESOURCE_NOT_FOUND.
    *
    * @generated from field: string agent = 5;
    */
@@ -238,7 +243,7 @@ export const StartTurnRequestSchema: GenMessage<StartTurnRequest> = /*@__PURE__*
  */
 export type AnswerRequest = Message<"responsa.chat.v1.AnswerRequest"> & {
   /**
-   * The conversation to continue, `conversations/{uuid}`. Empty: a new one is created.
+   * The conversation to continue, `conversations/{uuid}`. If empty, the server creates a conversation.
    *
    * @generated from field: string conversation = 1;
    */
@@ -252,22 +257,24 @@ export type AnswerRequest = Message<"responsa.chat.v1.AnswerRequest"> & {
   text: string;
 
   /**
-   * Any UUID. A repetition with the same UUID attaches to the turn that the first call created, whether that was Ask, StartTurn or Answer. Scoped to the tenant
-   * and the user. With another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros: REQUEST_ID_REUSED.
+   * A UUID that the caller chooses. A repeated call with the same UUID attaches to the turn that the first call created, whether the first call was Ask,
+   * StartTurn or Answer. If the repeated call has another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros, it fails with
+   * REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
   requestId: string;
 
   /**
-   * How to answer.
+   * The options of the question.
    *
    * @generated from field: responsa.chat.v1.AskOptions options = 4;
    */
   options?: AskOptions | undefined;
 
   /**
-   * The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. Empty: the default agent. Unknown: RESOURCE_NOT_FOUND.
+   * The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If empty, the default agent answers. If the agent or the version is unknown,
+   * the call fails with RESOURCE_NOT_FOUND.
    *
    * @generated from field: string agent = 5;
    */
@@ -295,14 +302,15 @@ export type ResumeTurnRequest = Message<"responsa.chat.v1.ResumeTurnRequest"> & 
   turn: string;
 
   /**
-   * The last seq that the caller has: the `through_seq` of its last frame. 0 replays the whole turn. Beyond the end of the log: AFTER_SEQ_BEYOND_END.
+   * The last seq that the caller has: the `through_seq` of its last frame. 0 replays the whole turn. If the seq is beyond the end of the log, the call fails
+   * with AFTER_SEQ_BEYOND_END.
    *
    * @generated from field: int64 after_seq = 2;
    */
   afterSeq: bigint;
 
   /**
-   * Whether the stream carries pieces of the answer while it is written.
+   * Whether the stream carries pieces of the answer while the answer is being written.
    *
    * @generated from field: bool include_deltas = 3;
    */
@@ -317,7 +325,8 @@ export const ResumeTurnRequestSchema: GenMessage<ResumeTurnRequest> = /*@__PURE_
   messageDesc(file_responsa_chat_v1_chat_service, 5);
 
 /**
- * ResumeTurnResponse is a frame: every event in (after_seq, through_seq], except deltas that the caller did not ask for. It has the same bytes as AskResponse.
+ * ResumeTurnResponse is a frame. It carries every event after `after_seq` up to and including `through_seq`, except deltas if the caller did not ask for
+ * deltas. A frame has the same bytes as an AskResponse.
  *
  * @generated from message responsa.chat.v1.ResumeTurnResponse
  */
@@ -337,7 +346,7 @@ export type ResumeTurnResponse = Message<"responsa.chat.v1.ResumeTurnResponse"> 
   afterSeq: bigint;
 
   /**
-   * The last seq that the frame covers. Equal to `after_seq` in a frame that does not advance: a heartbeat or a reconnect.
+   * The last seq that the frame covers. It equals `after_seq` in a frame that holds only a heartbeat or a reconnect.
    *
    * @generated from field: int64 through_seq = 3;
    */
@@ -407,28 +416,29 @@ export const GetTurnRequestSchema: GenMessage<GetTurnRequest> = /*@__PURE__*/
  */
 export type ListTurnsRequest = Message<"responsa.chat.v1.ListTurnsRequest"> & {
   /**
-   * The number of items on the page at most, 1 to 200. Unset: 50.
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
    *
    * @generated from field: optional int32 page_size = 1;
    */
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+   * otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Comparisons joined by AND (AIP-160), on: conversation, state, create_time. Otherwise: FILTER_INVALID.
+   * Comparisons of these fields, joined by AND (AIP-160): conversation, state, create_time. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
 
   /**
-   * One of (AIP-132): create_time desc, create_time; the first is the default. Otherwise: ORDER_BY_INVALID.
+   * One of these orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -484,8 +494,8 @@ export type CreateConversationRequest = Message<"responsa.chat.v1.CreateConversa
   conversation?: Conversation | undefined;
 
   /**
-   * Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
-   * tenant and the user.
+   * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+   * another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 2;
    */
@@ -527,28 +537,30 @@ export const GetConversationRequestSchema: GenMessage<GetConversationRequest> = 
  */
 export type ListConversationsRequest = Message<"responsa.chat.v1.ListConversationsRequest"> & {
   /**
-   * The number of items on the page at most, 1 to 200. Unset: 50.
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
    *
    * @generated from field: optional int32 page_size = 1;
    */
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+   * otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Comparisons joined by AND (AIP-160), on: title, create_time, update_time, labels.KEY. Otherwise: FILTER_INVALID.
+   * Comparisons of these fields, joined by AND (AIP-160): title, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
 
   /**
-   * One of (AIP-132): update_time desc, update_time, create_time, create_time desc; the first is the default. Otherwise: ORDER_BY_INVALID.
+   * One of these orders (AIP-132): update_time desc, update_time, create_time, create_time desc. The first is the default. The call refuses any other value
+   * with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -597,7 +609,7 @@ export const ListConversationsResponseSchema: GenMessage<ListConversationsRespon
  */
 export type UpdateConversationRequest = Message<"responsa.chat.v1.UpdateConversationRequest"> & {
   /**
-   * The conversation with its `name` and the new values. With an etag: the conversation must still have it.
+   * The conversation with its `name` and the new values. If `etag` is set, the conversation must still have this etag.
    *
    * @generated from field: responsa.chat.v1.Conversation conversation = 1;
    */
@@ -632,7 +644,7 @@ export type DeleteConversationRequest = Message<"responsa.chat.v1.DeleteConversa
   name: string;
 
   /**
-   * The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any.
+   * The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag.
    *
    * @generated from field: string etag = 2;
    */
@@ -660,28 +672,29 @@ export type ListMessagesRequest = Message<"responsa.chat.v1.ListMessagesRequest"
   parent: string;
 
   /**
-   * The number of items on the page at most, 1 to 200. Unset: 50.
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
    *
    * @generated from field: optional int32 page_size = 2;
    */
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+   * otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
 
   /**
-   * Comparisons joined by AND (AIP-160), on: role, create_time. Otherwise: FILTER_INVALID.
+   * Comparisons of these fields, joined by AND (AIP-160): role, create_time. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 4;
    */
   filter: string;
 
   /**
-   * One of (AIP-132): create_time, create_time desc; the first is the default. Otherwise: ORDER_BY_INVALID.
+   * One of these orders (AIP-132): create_time, create_time desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 5;
    */
@@ -772,7 +785,7 @@ export const VerifyCitationsRequestSchema: GenMessage<VerifyCitationsRequest> = 
  */
 export type VerifyCitationsResponse = Message<"responsa.chat.v1.VerifyCitationsResponse"> & {
   /**
-   * The verdicts, in the order of the answer; empty for a turn without an answer.
+   * The verdicts, in the order of the answer's citations; empty for a turn without an answer.
    *
    * @generated from field: repeated responsa.chat.v1.CitationCheck checks = 1;
    */
@@ -821,28 +834,29 @@ export const CitationCheckSchema: GenMessage<CitationCheck> = /*@__PURE__*/
  */
 export type ListAgentsRequest = Message<"responsa.chat.v1.ListAgentsRequest"> & {
   /**
-   * The number of items on the page at most, 1 to 200. Unset: 50.
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
    *
    * @generated from field: optional int32 page_size = 1;
    */
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+   * otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Comparisons joined by AND (AIP-160), on: display_name. Otherwise: FILTER_INVALID.
+   * Comparisons of these fields, joined by AND (AIP-160): display_name. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
 
   /**
-   * One of (AIP-132): name, name desc; the first is the default. Otherwise: ORDER_BY_INVALID.
+   * One of these orders (AIP-132): name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -906,7 +920,7 @@ export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_chat_service, 25);
 
 /**
- * OnBusy decides about a question whose conversation has a turn in progress.
+ * OnBusy decides what happens to a question if its conversation already has a turn in progress.
  *
  * @generated from enum responsa.chat.v1.OnBusy
  */
@@ -919,21 +933,22 @@ export enum OnBusy {
   UNSPECIFIED = 0,
 
   /**
-   * The question is refused: CONVERSATION_BUSY.
+   * The server refuses the question with CONVERSATION_BUSY.
    *
    * @generated from enum value: ON_BUSY_REJECT = 1;
    */
   REJECT = 1,
 
   /**
-   * The question waits behind earlier ones. Heartbeats report its place. Too many waiting questions: QUEUE_FULL.
+   * The question waits until all earlier questions have ended. Heartbeats report its place in the queue. If too many questions wait, the server refuses the
+   * question with QUEUE_FULL.
    *
    * @generated from enum value: ON_BUSY_QUEUE = 2;
    */
   QUEUE = 2,
 
   /**
-   * The turn in progress and the turns that wait are cancelled, and the question starts at once.
+   * The server cancels the turn in progress and all waiting turns, and starts the question at once.
    *
    * @generated from enum value: ON_BUSY_INTERRUPT = 3;
    */
@@ -947,8 +962,8 @@ export const OnBusySchema: GenEnum<OnBusy> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_chat_service, 0);
 
 /**
- * ChatService answers questions. Every call needs a credential, and sees only what the caller owns. A resource of another user is reported as one that does not
- * exist: RESOURCE_NOT_FOUND.
+ * ChatService answers questions. Every call needs a credential, and sees only what the caller owns. For a resource of another user, the error is the same as
+ * for a resource that does not exist: RESOURCE_NOT_FOUND.
  *
  * @generated from service responsa.chat.v1.ChatService
  */
@@ -957,15 +972,15 @@ export const ChatService: GenService<{
    * Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
    *
    * Frames: every event is committed before it is sent, and frames follow each other without gaps: `after_seq` is the `through_seq` of the previous frame. A
-   * frame that does not advance holds one event that is not in the log: a heartbeat or a reconnect. Over REST each frame is a line of JSON (NDJSON), or a
-   * server-sent event for `accept: text/event-stream`.
+   * frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a line of
+   * JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
    *
    * End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
-   * was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`; or repeat the call with the same request_id, which replays the
-   * turn from seq 1 at no further cost. A deadline ends the stream, never the turn.
+   * was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`, or repeat the call with the same request_id. The repeated call
+   * replays the turn from seq 1 at no further cost. A deadline ends only the stream; the turn continues.
    *
-   * Errors before acceptance end the call and leave nothing behind: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL,
-   * OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors are the event `failed`.
+   * Errors before the turn is accepted end the call, and the server stores nothing: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY,
+   * QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
    *
    * @generated from rpc responsa.chat.v1.ChatService.Ask
    */
@@ -975,7 +990,7 @@ export const ChatService: GenService<{
     output: typeof AskResponseSchema;
   },
   /**
-   * StartTurn is Ask without a stream: it returns the turn when it is accepted. Errors: those of Ask before acceptance.
+   * StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted it. The errors are those of Ask before the turn is accepted.
    *
    * @generated from rpc responsa.chat.v1.ChatService.StartTurn
    */
@@ -985,8 +1000,9 @@ export const ChatService: GenService<{
     output: typeof TurnSchema;
   },
   /**
-   * Answer is Ask without a stream: it waits for the end and returns the turn with its terminal event. A turn that failed is returned like any other. If the
-   * caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. Other errors: those of Ask before acceptance.
+   * Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
+   * other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are those of
+   * Ask before the turn is accepted.
    *
    * @generated from rpc responsa.chat.v1.ChatService.Answer
    */
@@ -996,10 +1012,10 @@ export const ChatService: GenService<{
     output: typeof TurnSchema;
   },
   /**
-   * ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events have the same bytes as
-   * those of Ask; the number of events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with
-   * `after_seq` at the turn's last seq it sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's
-   * stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+   * ResumeTurn follows a turn from the first event after a given seq. It works on any server, and before, while and after the turn runs. The events have the
+   * same bytes as those of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and ends; if
+   * `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. The stream ends in the same
+   * ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ResumeTurn
    */
@@ -1009,9 +1025,9 @@ export const ChatService: GenService<{
     output: typeof ResumeTurnResponseSchema;
   },
   /**
-   * CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. It returns the turn with its terminal event:
-   * a turn that had already ended keeps the event that it ended with. A repetition changes nothing. A cancelled turn leaves no message in the conversation; its
-   * cost is recorded. Errors: RESOURCE_NOT_FOUND.
+   * CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. The call returns the turn with its terminal
+   * event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves no message in the
+   * conversation; its cost is recorded. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.chat.v1.ChatService.CancelTurn
    */
@@ -1061,7 +1077,7 @@ export const ChatService: GenService<{
     output: typeof ConversationSchema;
   },
   /**
-   * ListConversations lists the caller's conversations, the last changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   * ListConversations lists the caller's conversations, most recently changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ListConversations
    */
@@ -1071,7 +1087,8 @@ export const ChatService: GenService<{
     output: typeof ListConversationsResponseSchema;
   },
   /**
-   * UpdateConversation changes the fields that update_mask names (title, labels), all or none. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+   * UpdateConversation changes the fields that update_mask names (title, labels): either all of them or, if the call fails, none. Errors: RESOURCE_NOT_FOUND,
+   * UPDATE_MASK_INVALID, ETAG_MISMATCH.
    *
    * @generated from rpc responsa.chat.v1.ChatService.UpdateConversation
    */
@@ -1113,7 +1130,8 @@ export const ChatService: GenService<{
     output: typeof MessageSchema;
   },
   /**
-   * VerifyCitations checks every citation of an answer against the current documents, in the order of the answer. Errors: RESOURCE_NOT_FOUND.
+   * VerifyCitations checks every citation of an answer against the current documents, and returns the verdicts in the order of the citations. Errors:
+   * RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.chat.v1.ChatService.VerifyCitations
    */
@@ -1123,7 +1141,7 @@ export const ChatService: GenService<{
     output: typeof VerifyCitationsResponseSchema;
   },
   /**
-   * ListAgents lists the agents that answer questions, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   * ListAgents lists the agents that answer questions, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ListAgents
    */
@@ -1133,7 +1151,7 @@ export const ChatService: GenService<{
     output: typeof ListAgentsResponseSchema;
   },
   /**
-   * GetAgent returns one agent with the schema of its parameters. Where a parameter names a resource, the schema lists the resources that the caller may choose.
+   * GetAgent returns one agent with the schema of its parameters. If a parameter names a resource, the schema lists the resources that the caller may choose.
    * Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.chat.v1.ChatService.GetAgent

@@ -17,13 +17,14 @@ export const file_responsa_chat_v1_citation: GenFile = /*@__PURE__*/
   fileDesc("Ch9yZXNwb25zYS9jaGF0L3YxL2NpdGF0aW9uLnByb3RvEhByZXNwb25zYS5jaGF0LnYxIq4CCghDaXRhdGlvbhImCgdwYXNzYWdlGAEgASgJQhX6QRIKEHJlc3BvbnNhL1Bhc3NhZ2USNwoQZG9jdW1lbnRfdmVyc2lvbhgCIAEoCUId+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb24SDQoFdGl0bGUYAyABKAkSCwoDdXJpGAQgASgJEjEKDHNvdXJjZV9yYW5nZRgFIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlEhcKBXF1b3RlGAYgASgJQgi6SAVyAyiACBIXCgZzaGEyNTYYByABKAxCB7pIBHoCaCASMQoMYW5zd2VyX3JhbmdlGAggASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USDQoFc2NvcmUYCSABKAEqvQEKD0NpdGF0aW9uVmVyZGljdBIgChxDSVRBVElPTl9WRVJESUNUX1VOU1BFQ0lGSUVEEAASGgoWQ0lUQVRJT05fVkVSRElDVF9WQUxJRBABEiMKH0NJVEFUSU9OX1ZFUkRJQ1RfU09VUkNFX0NIQU5HRUQQAhIjCh9DSVRBVElPTl9WRVJESUNUX1NPVVJDRV9ERUxFVEVEEAMSIgoeQ0lUQVRJT05fVkVSRElDVF9OT1RfUEVSTUlUVEVEEARiBnByb3RvMw", [file_buf_validate_validate, file_google_api_resource, file_responsa_type_v1_byte_range]);
 
 /**
- * Citation connects a part of an answer with the bytes that support it. It outlives its source: it keeps the quote and the quote's hash.
+ * Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
+ * quote and the quote's hash.
  *
  * @generated from message responsa.chat.v1.Citation
  */
 export type Citation = Message<"responsa.chat.v1.Citation"> & {
   /**
-   * The passage that the answer used, `passages/{uuid}`. It may have been deleted since.
+   * The passage that the answer used, `passages/{uuid}`. The passage may have been deleted since then.
    *
    * @generated from field: string passage = 1;
    */
@@ -37,7 +38,7 @@ export type Citation = Message<"responsa.chat.v1.Citation"> & {
   documentVersion: string;
 
   /**
-   * The title that the document had at that time.
+   * The title that the document had when the answer was written.
    *
    * @generated from field: string title = 3;
    */
@@ -79,7 +80,7 @@ export type Citation = Message<"responsa.chat.v1.Citation"> & {
   answerRange?: ByteRange | undefined;
 
   /**
-   * How well the quote supports that part, 0 to 1. Compare it only between citations of one answer.
+   * How well the quote supports that part of the answer, from 0 to 1. Compare scores only between citations of one answer.
    *
    * @generated from field: double score = 9;
    */
@@ -128,7 +129,7 @@ export enum CitationVerdict {
   SOURCE_DELETED = 3,
 
   /**
-   * The caller may not, or may no longer, read the document.
+   * The caller does not have, or no longer has, permission to read the document.
    *
    * @generated from enum value: CITATION_VERDICT_NOT_PERMITTED = 4;
    */

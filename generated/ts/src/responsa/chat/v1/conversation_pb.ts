@@ -24,14 +24,15 @@ export const file_responsa_chat_v1_conversation: GenFile = /*@__PURE__*/
  */
 export type Conversation = Message<"responsa.chat.v1.Conversation"> & {
   /**
-   * `conversations/{uuid}`; the server chooses it.
+   * `conversations/{uuid}`; the server chooses the UUID.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * At most 200 bytes. Until the caller sets a title, or the server makes one from the first answer, it reads `Chat YYYY-MM-DD HH:MM` (UTC).
+   * The title; at most 200 bytes. The title is `Chat YYYY-MM-DD HH:MM` (UTC) until the caller sets another title, or the server makes one from the first
+   * answer.
    *
    * @generated from field: string title = 2;
    */
@@ -66,7 +67,7 @@ export type Conversation = Message<"responsa.chat.v1.Conversation"> & {
   updateTime?: Timestamp | undefined;
 
   /**
-   * Changes with every change of the conversation. An update or a delete with an old etag is refused: ETAG_MISMATCH.
+   * A value that changes with every change of the conversation. The server refuses an update or a delete with an old etag: ETAG_MISMATCH.
    *
    * @generated from field: string etag = 7;
    */

@@ -62,14 +62,14 @@ export type Message = Message$1<"responsa.chat.v1.Message"> & {
   text: string;
 
   /**
-   * The citations of an answer, in the order of its text.
+   * The citations of an answer, in the order in which they appear in its text.
    *
    * @generated from field: repeated responsa.chat.v1.Citation citations = 6;
    */
   citations: Citation[];
 
   /**
-   * The reason for the absence of an answer; set only on refusals.
+   * The reason why there is no answer; set only for refusals.
    *
    * @generated from field: responsa.chat.v1.RefusalReason refusal_reason = 7;
    */

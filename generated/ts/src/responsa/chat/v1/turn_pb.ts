@@ -22,7 +22,7 @@ export const file_responsa_chat_v1_turn: GenFile = /*@__PURE__*/
   fileDesc("ChtyZXNwb25zYS9jaGF0L3YxL3R1cm4ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEigAEKBVVzYWdlEhgKEGVtYmVkZGluZ190b2tlbnMYASABKAMSFAoMaW5wdXRfdG9rZW5zGAIgASgDEhUKDW91dHB1dF90b2tlbnMYAyABKAMSFwoPY29zdF91c2RfbWljcm9zGAQgASgDEhcKD3VucHJpY2VkX3Rva2VucxgFIAEoAyJnCghGYWxsYmFjaxIsCgRraW5kGAEgASgOMh4ucmVzcG9uc2EuY2hhdC52MS5GYWxsYmFja0tpbmQSDgoGc291cmNlGAIgASgJEg4KBnRhcmdldBgDIAEoCRINCgVjYXVzZRgEIAEoCSKRBQoEVHVybhISCgRuYW1lGAEgASgJQgTiQQEIEjQKDGNvbnZlcnNhdGlvbhgCIAEoCUIe4kEBA/pBFwoVcmVzcG9uc2EvQ29udmVyc2F0aW9uEhIKBHRleHQYAyABKAlCBOJBAQMSGAoKcmVxdWVzdF9pZBgEIAEoCUIE4kEBAxI1Cg1hZ2VudF92ZXJzaW9uGAUgASgJQh7iQQED+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SMAoFc3RhdGUYBiABKA4yGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5TdGF0ZUIE4kEBAxIWCghsYXN0X3NlcRgHIAEoA0IE4kEBAxI5Cg50ZXJtaW5hbF9ldmVudBgIIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50QgTiQQEDEiwKBXVzYWdlGAkgASgLMhcucmVzcG9uc2EuY2hhdC52MS5Vc2FnZUIE4kEBAxI1CgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSMgoIZW5kX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjMKCWZhbGxiYWNrcxgMIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuRmFsbGJhY2tCBOJBAQMSMQoKcGFyYW1ldGVycxgNIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBOJBAQMSJQoFb3duZXIYDiABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXI6LepBKgoNcmVzcG9uc2EvVHVybhIMdHVybnMve3R1cm59KgV0dXJuczIEdHVybiK6BwoJVHVybkV2ZW50EhQKA3NlcRgBIAEoA0IHukgEIgIoABIPCgdhdHRlbXB0GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgdzdGFydGVkGAQgASgLMh0ucmVzcG9uc2EuY2hhdC52MS5UdXJuU3RhcnRlZEgAEi4KBnN0YXR1cxgFIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVyblN0YXR1c0gAEiwKBWRlbHRhGAYgASgLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuRGVsdGFIABIuCghjaXRhdGlvbhgHIAEoCzIaLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb25IABIuCgZhbnN3ZXIYCCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLlR1cm5BbnN3ZXJIABIwCgdyZWZ1c2VkGAkgASgLMh0ucmVzcG9uc2EuY2hhdC52MS5UdXJuUmVmdXNlZEgAEi4KBmZhaWxlZBgKIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVybkZhaWxlZEgAEjMKCXRvb2xfY2FsbBgLIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuVHVyblRvb2xDYWxsSAASNwoLdG9vbF9yZXN1bHQYDCABKAsyIC5yZXNwb25zYS5jaGF0LnYxLlR1cm5Ub29sUmVzdWx0SAASQwoRYXR0ZW1wdF9yZXN0YXJ0ZWQYDSABKAsyJi5yZXNwb25zYS5jaGF0LnYxLlR1cm5BdHRlbXB0UmVzdGFydGVkSAASNAoJY2FuY2VsbGVkGA4gASgLMh8ucmVzcG9uc2EuY2hhdC52MS5UdXJuQ2FuY2VsbGVkSAASMgoIc25hcHNob3QYDyABKAsyHi5yZXNwb25zYS5jaGF0LnYxLlR1cm5TbmFwc2hvdEgAEjQKCXJlY29ubmVjdBgQIAEoCzIfLnJlc3BvbnNhLmNoYXQudjEuVHVyblJlY29ubmVjdEgAEjQKCWhlYXJ0YmVhdBgRIAEoCzIfLnJlc3BvbnNhLmNoYXQudjEuVHVybkhlYXJ0YmVhdEgAEkMKEXByb3ZpZGVyX3N3aXRjaGVkGBIgASgLMiYucmVzcG9uc2EuY2hhdC52MS5UdXJuUHJvdmlkZXJTd2l0Y2hlZEgAEiwKBXVzYWdlGBMgASgLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuVXNhZ2VIAEIHCgVldmVudCKQAQoLVHVyblN0YXJ0ZWQSMAoMY29udmVyc2F0aW9uGAEgASgJQhr6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbhIxCg1hZ2VudF92ZXJzaW9uGAIgASgJQhr6QRcKFXJlc3BvbnNhL0FnZW50VmVyc2lvbhIcChRjcmVhdGVkX2NvbnZlcnNhdGlvbhgDIAEoCCJDCgpUdXJuU3RhdHVzEiQKBHN0ZXAYASABKA4yFi5yZXNwb25zYS5jaGF0LnYxLlN0ZXASDwoHbWVzc2FnZRgCIAEoCSIuCglUdXJuRGVsdGESDAoEdGV4dBgBIAEoCRITCgtieXRlX29mZnNldBgCIAEoAyLeAgoKVHVybkFuc3dlchIMCgR0ZXh0GAEgASgJEg4KBnNoYTI1NhgCIAEoDBItCgljaXRhdGlvbnMYAyADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uEjAKB291dGNvbWUYBCABKA4yHy5yZXNwb25zYS5jaGF0LnYxLkFuc3dlck91dGNvbWUSFQoNcGFzc2FnZXNfdXNlZBgFIAEoBRImCgV1c2FnZRgGIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuVXNhZ2USGwoTc3RhbmRhbG9uZV9xdWVzdGlvbhgHIAEoCRIPCgdzdXBwb3J0GAggASgBEg4KBmludGVudBgNIAEoCRItCglmYWxsYmFja3MYCiADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkZhbGxiYWNrEhAKCGNhdGVnb3J5GAsgASgJEg0KBW1vZGVsGAwgASgJSgQICRAKIs0BCgtUdXJuUmVmdXNlZBIvCgZyZWFzb24YASABKA4yHy5yZXNwb25zYS5jaGF0LnYxLlJlZnVzYWxSZWFzb24SDwoHbWVzc2FnZRgCIAEoCRImCgV1c2FnZRgDIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuVXNhZ2USDwoHc3VwcG9ydBgEIAEoARIOCgZpbnRlbnQYByABKAkSLQoJZmFsbGJhY2tzGAYgAygLMhoucmVzcG9uc2EuY2hhdC52MS5GYWxsYmFja0oECAUQBiKaAQoKVHVybkZhaWxlZBIiCgZzdGF0dXMYASABKAsyEi5nb29nbGUucnBjLlN0YXR1cxIRCglyZXRyaWFibGUYAiABKAgSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEi0KCWZhbGxiYWNrcxgEIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuRmFsbGJhY2siRQoUVHVyblByb3ZpZGVyU3dpdGNoZWQSDgoGc291cmNlGAEgASgJEg4KBnRhcmdldBgCIAEoCRINCgVjYXVzZRgDIAEoCSJCCglUdXJuVXNhZ2USDQoFbW9kZWwYASABKAkSJgoFdXNhZ2UYAiABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlIm0KDFR1cm5Ub29sQ2FsbBIPCgdjYWxsX2lkGAEgASgJEiAKBHRvb2wYAiABKAlCEvpBDwoNcmVzcG9uc2EvVG9vbBIqCglhcmd1bWVudHMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0ImIKDlR1cm5Ub29sUmVzdWx0Eg8KB2NhbGxfaWQYASABKAkSLgoHb3V0Y29tZRgCIAEoDjIdLnJlc3BvbnNhLmNoYXQudjEuVG9vbE91dGNvbWUSDwoHY29udGVudBgDIAEoCSJEChRUdXJuQXR0ZW1wdFJlc3RhcnRlZBIYChBkaXNjYXJkX2Zyb21fc2VxGAEgASgDEhIKCmtlZXBfYnl0ZXMYAiABKAMiOgoNVHVybkNhbmNlbGxlZBIpCgJieRgBIAEoDjIdLnJlc3BvbnNhLmNoYXQudjEuQ2FuY2VsQ2F1c2UiWAoMVHVyblNuYXBzaG90EhMKC3Rocm91Z2hfc2VxGAEgASgDEjMKDnRlcm1pbmFsX2V2ZW50GAIgASgLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuRXZlbnQiOQoNVHVyblJlY29ubmVjdBIoCgVhZnRlchgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIkCg1UdXJuSGVhcnRiZWF0EhMKC3F1ZXVlX3BsYWNlGAEgASgFKtABCglUdXJuU3RhdGUSGgoWVFVSTl9TVEFURV9VTlNQRUNJRklFRBAAEhYKElRVUk5fU1RBVEVfUEVORElORxABEhYKElRVUk5fU1RBVEVfUlVOTklORxACEhcKE1RVUk5fU1RBVEVfQU5TV0VSRUQQAxIWChJUVVJOX1NUQVRFX1JFRlVTRUQQBBIVChFUVVJOX1NUQVRFX0ZBSUxFRBAFEhUKEVRVUk5fU1RBVEVfUVVFVUVEEAYSGAoUVFVSTl9TVEFURV9DQU5DRUxMRUQQByqpAQoEU3RlcBIUChBTVEVQX1VOU1BFQ0lGSUVEEAASEgoOU1RFUF9SRVdSSVRJTkcQARITCg9TVEVQX1JFVFJJRVZJTkcQAhIQCgxTVEVQX0dSQURJTkcQAxITCg9TVEVQX0dFTkVSQVRJTkcQBBIVChFTVEVQX0NBTExJTkdfVE9PTBAFEhAKDFNURVBfUk9VVElORxAGEhIKDlNURVBfVkVSSUZZSU5HEAcqpQEKDVJlZnVzYWxSZWFzb24SHgoaUkVGVVNBTF9SRUFTT05fVU5TUEVDSUZJRUQQABIdChlSRUZVU0FMX1JFQVNPTl9OT19TVVBQT1JUEAESHwobUkVGVVNBTF9SRUFTT05fT1VUX09GX1NDT1BFEAISGQoVUkVGVVNBTF9SRUFTT05fVU5TQUZFEAMSGQoVUkVGVVNBTF9SRUFTT05fQlVER0VUEAQqngIKDEZhbGxiYWNrS2luZBIdChlGQUxMQkFDS19LSU5EX1VOU1BFQ0lGSUVEEAASIwofRkFMTEJBQ0tfS0lORF9XSVRIT1VUX1JFVFJJRVZBTBABEhsKF0ZBTExCQUNLX0tJTkRfVEVYVF9PTkxZEAISGgoWRkFMTEJBQ0tfS0lORF9QUk9WSURFUhADEhwKGEZBTExCQUNLX0tJTkRfRVhUUkFDVElWRRAEEhoKFkZBTExCQUNLX0tJTkRfVEVNUExBVEUQBRIcChhGQUxMQkFDS19LSU5EX0NMQVNTSUZJRVIQBhIWChJGQUxMQkFDS19LSU5EX1JVTEUQBxIhCh1GQUxMQkFDS19LSU5EX1dJVEhPVVRfU1VNTUFSWRAIKm0KDUFuc3dlck91dGNvbWUSHgoaQU5TV0VSX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdBTlNXRVJfT1VUQ09NRV9DT01QTEVURRABEh8KG0FOU1dFUl9PVVRDT01FX09VVFBVVF9MSU1JVBACKnIKC1Rvb2xPdXRjb21lEhwKGFRPT0xfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhMKD1RPT0xfT1VUQ09NRV9PSxABEhYKElRPT0xfT1VUQ09NRV9FUlJPUhACEhgKFFRPT0xfT1VUQ09NRV9VTktOT1dOEAMqnAEKC0NhbmNlbENhdXNlEhwKGENBTkNFTF9DQVVTRV9VTlNQRUNJRklFRBAAEhYKEkNBTkNFTF9DQVVTRV9PV05FUhABEh4KGkNBTkNFTF9DQVVTRV9BRE1JTklTVFJBVE9SEAISGgoWQ0FOQ0VMX0NBVVNFX0lOVEVSUlVQVBADEhsKF0NBTkNFTF9DQVVTRV9ESVNDT05ORUNUEARCIOpBHQoNcmVzcG9uc2EvVG9vbBIMdG9vbHMve3Rvb2x9YgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_chat_v1_citation]);
 
 /**
- * Usage is the cost of a turn, or of one call of a model.
+ * Usage is the cost of a turn, or of one call to a model.
  *
  * @generated from message responsa.chat.v1.Usage
  */
@@ -56,7 +56,7 @@ export type Usage = Message<"responsa.chat.v1.Usage"> & {
   costUsdMicros: bigint;
 
   /**
-   * Tokens, read and written, of models without a known price. `cost_usd_micros` does not include them.
+   * Tokens that models without a known price read or wrote. `cost_usd_micros` does not include these tokens.
    *
    * @generated from field: int64 unpriced_tokens = 5;
    */
@@ -71,34 +71,34 @@ export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 0);
 
 /**
- * Fallback records a replacement for a step that the server could not do as intended.
+ * Fallback records what the server did instead of a step that it could not do as intended.
  *
  * @generated from message responsa.chat.v1.Fallback
  */
 export type Fallback = Message<"responsa.chat.v1.Fallback"> & {
   /**
-   * What it did instead.
+   * What the server did instead.
    *
    * @generated from field: responsa.chat.v1.FallbackKind kind = 1;
    */
   kind: FallbackKind;
 
   /**
-   * The place, or the part that was not available: a node of the agent's graph, or a model as `provider:model`.
+   * Where the fallback happened (a node of the agent's graph), or the model that was not available, as `provider:model`.
    *
    * @generated from field: string source = 2;
    */
   source: string;
 
   /**
-   * The replacement: a node or a model.
+   * The replacement, e.g. a node or a model.
    *
    * @generated from field: string target = 3;
    */
   target: string;
 
   /**
-   * The cause, short and for programs, e.g. "rate_limited" or "part_unavailable:postgresql".
+   * The cause, as a short code for programs, e.g. "rate_limited" or "part_unavailable:postgresql".
    *
    * @generated from field: string cause = 4;
    */
@@ -113,7 +113,7 @@ export const FallbackSchema: GenMessage<Fallback> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 1);
 
 /**
- * Turn is one question and its outcome. It summarises the turn's event log, which decides.
+ * Turn is one question and its outcome. It summarises the turn's event log. If the two differ, the event log is right.
  *
  * @generated from message responsa.chat.v1.Turn
  */
@@ -154,7 +154,7 @@ export type Turn = Message<"responsa.chat.v1.Turn"> & {
   agentVersion: string;
 
   /**
-   * The state.
+   * The state of the turn.
    *
    * @generated from field: responsa.chat.v1.TurnState state = 6;
    */
@@ -231,21 +231,21 @@ export const TurnSchema: GenMessage<Turn> = /*@__PURE__*/
  */
 export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
   /**
-   * The position in the log, from 1. Snapshots, reconnects and heartbeats are not in the log and have 0.
+   * The position of the event in the log, counted from 1. Snapshots, reconnects and heartbeats are not in the log; their seq is 0.
    *
    * @generated from field: int64 seq = 1;
    */
   seq: bigint;
 
   /**
-   * The attempt that wrote the event, from 1. Each later attempt begins with `attempt_restarted`.
+   * The attempt that wrote the event, counted from 1. Each later attempt begins with `attempt_restarted`.
    *
    * @generated from field: int32 attempt = 2;
    */
   attempt: number;
 
   /**
-   * When the event happened. Deltas have no time.
+   * When the event happened; unset for deltas.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 3;
    */
@@ -258,7 +258,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
    */
   event: {
     /**
-     * The turn was accepted. Always seq 1.
+     * The turn was accepted. The seq of this event is always 1.
      *
      * @generated from field: responsa.chat.v1.TurnStarted started = 4;
      */
@@ -282,7 +282,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "delta";
   } | {
     /**
-     * A citation of the text so far.
+     * A citation that supports a part of the text sent so far.
      *
      * @generated from field: responsa.chat.v1.Citation citation = 7;
      */
@@ -330,7 +330,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "toolResult";
   } | {
     /**
-     * Another worker took over the turn and withdrew a part of the sent text.
+     * Another worker took over the turn and withdrew a part of the text that was already sent.
      *
      * @generated from field: responsa.chat.v1.TurnAttemptRestarted attempt_restarted = 13;
      */
@@ -354,7 +354,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "snapshot";
   } | {
     /**
-     * Not in the log, and the last event of its stream: the server is shutting down, so follow the turn over a new connection.
+     * Not in the log: the last event of a stream when the server is shutting down. Follow the turn over a new connection.
      *
      * @generated from field: responsa.chat.v1.TurnReconnect reconnect = 16;
      */
@@ -362,7 +362,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "reconnect";
   } | {
     /**
-     * Not in the log: nothing new has happened, and the stream is alive.
+     * Not in the log: the stream is alive, but nothing new has happened.
      *
      * @generated from field: responsa.chat.v1.TurnHeartbeat heartbeat = 17;
      */
@@ -378,7 +378,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "providerSwitched";
   } | {
     /**
-     * The cost of a finished call of a model.
+     * The cost of a finished call to a model.
      *
      * @generated from field: responsa.chat.v1.TurnUsage usage = 19;
      */
@@ -443,7 +443,7 @@ export type TurnStatus = Message<"responsa.chat.v1.TurnStatus"> & {
   step: Step;
 
   /**
-   * A sentence for people, e.g. "Searching knowledge base...".
+   * A sentence to show to people, e.g. "Searching knowledge base...".
    *
    * @generated from field: string message = 2;
    */
@@ -458,7 +458,7 @@ export const TurnStatusSchema: GenMessage<TurnStatus> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 5);
 
 /**
- * TurnDelta is a piece of the answer. All deltas that were not withdrawn, joined, are the answer's text, byte for byte.
+ * TurnDelta is a piece of the answer. Joined together, the deltas that were not withdrawn are exactly the bytes of the answer's text.
  *
  * @generated from message responsa.chat.v1.TurnDelta
  */
@@ -506,7 +506,7 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   sha256: Uint8Array;
 
   /**
-   * All citations, in the order of the text; at most 24.
+   * All citations, in the order in which they appear in the text; at most 24.
    *
    * @generated from field: repeated responsa.chat.v1.Citation citations = 3;
    */
@@ -520,7 +520,7 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   outcome: AnswerOutcome;
 
   /**
-   * How many passages the answer was made from.
+   * The number of passages that were used to make the answer.
    *
    * @generated from field: int32 passages_used = 5;
    */
@@ -534,14 +534,14 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   usage?: Usage | undefined;
 
   /**
-   * The question as rewritten to be understood without the conversation; empty when it was not rewritten.
+   * The question, rewritten so that it can be understood without the conversation; empty when the question was not rewritten.
    *
    * @generated from field: string standalone_question = 7;
    */
   standaloneQuestion: string;
 
   /**
-   * How well the documents support an answer to the question, 0 to 1. Comparable between turns of one agent version.
+   * How well the documents support an answer to the question, from 0 to 1. Compare values only between turns of one agent version.
    *
    * @generated from field: double support = 8;
    */
@@ -570,7 +570,7 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   category: string;
 
   /**
-   * The author of the text: a model as `provider:model`, "extractive" for sentences of the documents, or "template".
+   * What wrote the text: a model as `provider:model`, "extractive" if the answer quotes sentences of the documents, or "template".
    *
    * @generated from field: string model = 12;
    */
@@ -591,14 +591,14 @@ export const TurnAnswerSchema: GenMessage<TurnAnswer> = /*@__PURE__*/
  */
 export type TurnRefused = Message<"responsa.chat.v1.TurnRefused"> & {
   /**
-   * The reason, for programs.
+   * The reason, as a code for programs.
    *
    * @generated from field: responsa.chat.v1.RefusalReason reason = 1;
    */
   reason: RefusalReason;
 
   /**
-   * The reason, for people.
+   * The reason, as a sentence to show to people.
    *
    * @generated from field: string message = 2;
    */
@@ -612,7 +612,7 @@ export type TurnRefused = Message<"responsa.chat.v1.TurnRefused"> & {
   usage?: Usage | undefined;
 
   /**
-   * How well the documents support an answer, 0 to 1. See TurnAnswer.support.
+   * How well the documents support an answer, from 0 to 1. See TurnAnswer.support.
    *
    * @generated from field: double support = 4;
    */
@@ -647,14 +647,14 @@ export const TurnRefusedSchema: GenMessage<TurnRefused> = /*@__PURE__*/
  */
 export type TurnFailed = Message<"responsa.chat.v1.TurnFailed"> & {
   /**
-   * The error, in the same form in which a failed call carries it.
+   * The error, in the same form as the error of a failed call.
    *
    * @generated from field: google.rpc.Status status = 1;
    */
   status?: Status | undefined;
 
   /**
-   * Whether asking again may succeed.
+   * Whether the same question may succeed if the caller asks it again.
    *
    * @generated from field: bool retriable = 2;
    */
@@ -703,7 +703,7 @@ export type TurnProviderSwitched = Message<"responsa.chat.v1.TurnProviderSwitche
   target: string;
 
   /**
-   * The cause, short and for programs: unreachable, timeout, refused, malformed, cut, credential, rate_limited, overloaded, empty.
+   * The cause, as a short code for programs: unreachable, timeout, refused, malformed, cut, credential, rate_limited, overloaded, empty.
    *
    * @generated from field: string cause = 3;
    */
@@ -718,7 +718,7 @@ export const TurnProviderSwitchedSchema: GenMessage<TurnProviderSwitched> = /*@_
   messageDesc(file_responsa_chat_v1_turn, 10);
 
 /**
- * TurnUsage reports the cost of one call of a model.
+ * TurnUsage reports the cost of one call to a model.
  *
  * @generated from message responsa.chat.v1.TurnUsage
  */
@@ -746,7 +746,7 @@ export const TurnUsageSchema: GenMessage<TurnUsage> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 11);
 
 /**
- * TurnToolCall announces a tool call. It is committed before the tool is called, and never withdrawn.
+ * TurnToolCall announces a tool call. The event is committed before the tool is called, and is never withdrawn.
  *
  * @generated from message responsa.chat.v1.TurnToolCall
  */
@@ -801,7 +801,7 @@ export type TurnToolResult = Message<"responsa.chat.v1.TurnToolResult"> & {
   outcome: ToolOutcome;
 
   /**
-   * The tool's result, or a sentence about the error; at most 8 KiB, the rest is cut.
+   * The tool's result, or a sentence about the error. The server cuts it after 8 KiB.
    *
    * @generated from field: string content = 3;
    */
@@ -823,14 +823,14 @@ export const TurnToolResultSchema: GenMessage<TurnToolResult> = /*@__PURE__*/
  */
 export type TurnAttemptRestarted = Message<"responsa.chat.v1.TurnAttemptRestarted"> & {
   /**
-   * Deltas and citations from this seq up to this event are withdrawn.
+   * The first withdrawn seq: all deltas and citations from this seq up to this event are withdrawn.
    *
    * @generated from field: int64 discard_from_seq = 1;
    */
   discardFromSeq: bigint;
 
   /**
-   * How many bytes of the answer's text remain.
+   * The number of bytes at the beginning of the answer's text that remain.
    *
    * @generated from field: int64 keep_bytes = 2;
    */
@@ -900,7 +900,7 @@ export const TurnSnapshotSchema: GenMessage<TurnSnapshot> = /*@__PURE__*/
  */
 export type TurnReconnect = Message<"responsa.chat.v1.TurnReconnect"> & {
   /**
-   * The shortest wait before that.
+   * The minimum time that the reader waits before it connects again.
    *
    * @generated from field: google.protobuf.Duration after = 1;
    */
@@ -915,7 +915,7 @@ export const TurnReconnectSchema: GenMessage<TurnReconnect> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 17);
 
 /**
- * TurnHeartbeat shows that a stream without news is alive.
+ * TurnHeartbeat shows that a stream is alive although it has sent no other events for a while.
  *
  * @generated from message responsa.chat.v1.TurnHeartbeat
  */
@@ -936,7 +936,8 @@ export const TurnHeartbeatSchema: GenMessage<TurnHeartbeat> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 18);
 
 /**
- * TurnState is the state of a turn: queued, pending, running, then one terminal state, which never changes.
+ * TurnState is the state of a turn. A turn is first queued (only behind an earlier turn of its conversation), then pending, then running. It ends in a terminal
+ * state, which never changes.
  *
  * @generated from enum responsa.chat.v1.TurnState
  */
@@ -949,49 +950,49 @@ export enum TurnState {
   UNSPECIFIED = 0,
 
   /**
-   * Accepted; waits for a worker.
+   * The server has accepted the turn, which waits for a worker.
    *
    * @generated from enum value: TURN_STATE_PENDING = 1;
    */
   PENDING = 1,
 
   /**
-   * A worker runs it.
+   * A worker runs the turn.
    *
    * @generated from enum value: TURN_STATE_RUNNING = 2;
    */
   RUNNING = 2,
 
   /**
-   * Ended with an answer.
+   * The turn ended with an answer.
    *
    * @generated from enum value: TURN_STATE_ANSWERED = 3;
    */
   ANSWERED = 3,
 
   /**
-   * Ended with a refusal.
+   * The turn ended with a refusal.
    *
    * @generated from enum value: TURN_STATE_REFUSED = 4;
    */
   REFUSED = 4,
 
   /**
-   * Ended with an error.
+   * The turn ended with an error.
    *
    * @generated from enum value: TURN_STATE_FAILED = 5;
    */
   FAILED = 5,
 
   /**
-   * Accepted; waits for an earlier turn of its conversation.
+   * The server has accepted the turn, which waits until an earlier turn of its conversation has ended.
    *
    * @generated from enum value: TURN_STATE_QUEUED = 6;
    */
   QUEUED = 6,
 
   /**
-   * Ended by CancelTurn, by a newer question, or because its caller disconnected.
+   * The turn was cancelled by CancelTurn, by a newer question, or because its caller disconnected.
    *
    * @generated from enum value: TURN_STATE_CANCELLED = 7;
    */
@@ -1074,7 +1075,7 @@ export const StepSchema: GenEnum<Step> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_turn, 1);
 
 /**
- * RefusalReason is the reason for the absence of an answer. A refusal is a result, not an error.
+ * RefusalReason is the reason why a turn has no answer. A refusal is a result, not an error.
  *
  * @generated from enum responsa.chat.v1.RefusalReason
  */
@@ -1122,7 +1123,7 @@ export const RefusalReasonSchema: GenEnum<RefusalReason> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_turn, 2);
 
 /**
- * FallbackKind is the kind of replacement for a step that the server could not do as intended.
+ * FallbackKind says what the server did instead of a step that it could not do as intended.
  *
  * @generated from enum responsa.chat.v1.FallbackKind
  */
@@ -1135,7 +1136,7 @@ export enum FallbackKind {
   UNSPECIFIED = 0,
 
   /**
-   * The documents could not be searched; the answer uses none, and says so.
+   * The documents could not be searched. The answer does not use documents, and says so.
    *
    * @generated from enum value: FALLBACK_KIND_WITHOUT_RETRIEVAL = 1;
    */
@@ -1163,21 +1164,21 @@ export enum FallbackKind {
   EXTRACTIVE = 4,
 
   /**
-   * A template wrote the text, not a model.
+   * A template wrote the text instead of a model.
    *
    * @generated from enum value: FALLBACK_KIND_TEMPLATE = 5;
    */
   TEMPLATE = 5,
 
   /**
-   * A trained classifier decided, not a model.
+   * A trained classifier decided instead of a model.
    *
    * @generated from enum value: FALLBACK_KIND_CLASSIFIER = 6;
    */
   CLASSIFIER = 6,
 
   /**
-   * A rule decided, not a model.
+   * A rule decided instead of a model.
    *
    * @generated from enum value: FALLBACK_KIND_RULE = 7;
    */
@@ -1198,7 +1199,7 @@ export const FallbackKindSchema: GenEnum<FallbackKind> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_turn, 3);
 
 /**
- * AnswerOutcome is whether an answer is complete.
+ * AnswerOutcome says whether an answer is complete.
  *
  * @generated from enum responsa.chat.v1.AnswerOutcome
  */
@@ -1218,7 +1219,7 @@ export enum AnswerOutcome {
   COMPLETE = 1,
 
   /**
-   * The answer was cut at the limits of an answer (24 KiB, 24 citations) or of its model. Quotes are still whole sentences.
+   * The answer was cut because it reached a limit for answers (24 KiB or 24 citations) or the output limit of its model. Quotes are still whole sentences.
    *
    * @generated from enum value: ANSWER_OUTCOME_OUTPUT_LIMIT = 2;
    */
@@ -1232,7 +1233,7 @@ export const AnswerOutcomeSchema: GenEnum<AnswerOutcome> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_turn, 4);
 
 /**
- * ToolOutcome is the known outcome of a tool call.
+ * ToolOutcome is the outcome of a tool call, as far as the server knows it.
  *
  * @generated from enum responsa.chat.v1.ToolOutcome
  */
@@ -1252,14 +1253,14 @@ export enum ToolOutcome {
   OK = 1,
 
   /**
-   * The tool failed, and said so.
+   * The tool reported that it failed.
    *
    * @generated from enum value: TOOL_OUTCOME_ERROR = 2;
    */
   ERROR = 2,
 
   /**
-   * The call began, and its outcome is unknown, because the worker or the connection was lost. It is not repeated.
+   * The call began, but its outcome is unknown, because the worker or the connection was lost. The server does not repeat the call.
    *
    * @generated from enum value: TOOL_OUTCOME_UNKNOWN = 3;
    */
@@ -1300,14 +1301,14 @@ export enum CancelCause {
   ADMINISTRATOR = 2,
 
   /**
-   * A newer question in the same conversation, with INTERRUPT.
+   * A newer question in the same conversation, which was asked with INTERRUPT.
    *
    * @generated from enum value: CANCEL_CAUSE_INTERRUPT = 3;
    */
   INTERRUPT = 3,
 
   /**
-   * No client followed the turn any more, and it was asked with cancel_on_disconnect.
+   * No client followed the turn any more, and its question was asked with cancel_on_disconnect.
    *
    * @generated from enum value: CANCEL_CAUSE_DISCONNECT = 4;
    */

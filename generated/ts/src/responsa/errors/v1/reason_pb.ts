@@ -12,9 +12,8 @@ export const file_responsa_errors_v1_reason: GenFile = /*@__PURE__*/
   fileDesc("Ch9yZXNwb25zYS9lcnJvcnMvdjEvcmVhc29uLnByb3RvEhJyZXNwb25zYS5lcnJvcnMudjEqgwsKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABITCg9SRUFTT05fSU5URVJOQUwQARIYChRSRUFTT05fSU5WQUxJRF9GSUVMRBACEhwKGFJFQVNPTl9NQUxGT1JNRURfTUVTU0FHRRADEh0KGVJFQVNPTl9DUkVERU5USUFMX01JU1NJTkcQBBIfChtSRUFTT05fQ1JFREVOVElBTF9NQUxGT1JNRUQQBRIdChlSRUFTT05fQ1JFREVOVElBTF9VTktOT1dOEAYSHQoZUkVBU09OX0NSRURFTlRJQUxfUkVWT0tFRBAHEh0KGVJFQVNPTl9DUkVERU5USUFMX0VYUElSRUQQCBIYChRSRUFTT05fUk9MRV9SRVFVSVJFRBAJEh0KGVJFQVNPTl9SRVNPVVJDRV9OT1RfRk9VTkQQChIiCh5SRUFTT05fUkVTT1VSQ0VfQUxSRUFEWV9FWElTVFMQCxIcChhSRUFTT05fUkVRVUVTVF9JRF9SRVVTRUQQDBIcChhSRUFTT05fQ09OVkVSU0FUSU9OX0JVU1kQDRIYChRSRUFTT05fRVRBR19NSVNNQVRDSBAOEh0KGVJFQVNPTl9QQUdFX1RPS0VOX0lOVkFMSUQQDxIZChVSRUFTT05fRklMVEVSX0lOVkFMSUQQEBIbChdSRUFTT05fT1JERVJfQllfSU5WQUxJRBAREh4KGlJFQVNPTl9VUERBVEVfTUFTS19JTlZBTElEEBISGQoVUkVBU09OX0RPQ1VNRU5UX0VNUFRZEBMSJAogUkVBU09OX0RPQ1VNRU5UX1RZUEVfVU5TVVBQT1JURUQQFBIhCh1SRUFTT05fRE9DVU1FTlRfVFlQRV9NSVNNQVRDSBAVEh0KGVJFQVNPTl9ET0NVTUVOVF9UT09fTEFSR0UQFhIdChlSRUFTT05fRE9DVU1FTlRfTUFMRk9STUVEEBcSIAocUkVBU09OX0RPQ1VNRU5UX1BBUlNFUl9MSU1JVBAYEiIKHlJFQVNPTl9VUExPQURfTUVUQURBVEFfTUlTU0lORxAZEhwKGFJFQVNPTl9VUExPQURfSU5DT01QTEVURRAaEh8KG1JFQVNPTl9TRVNTSU9OX0NPREVfSU5WQUxJRBAbEh0KGVJFQVNPTl9PUklHSU5fTk9UX0FMTE9XRUQQHBIaChZSRUFTT05fUk9VVEVfTk9UX0ZPVU5EEB0SFQoRUkVBU09OX09WRVJMT0FERUQQHhIcChhSRUFTT05fREVBRExJTkVfRVhDRUVERUQQHxIbChdSRUFTT05fUEFSVF9VTkFWQUlMQUJMRRAgEhMKD1JFQVNPTl9EUkFJTklORxAhEhYKElJFQVNPTl9XT1JLRVJfTE9TVBAiEhoKFlJFQVNPTl9UVVJOX1RJTUVfTElNSVQQIxIeChpSRUFTT05fT1BFUkFUSU9OX0NBTkNFTExFRBAkEh8KG1JFQVNPTl9DT0xMRUNUSU9OX05PVF9FTVBUWRAlEhwKGFJFQVNPTl9PUEVSQVRJT05fUlVOTklORxAmEhQKEFJFQVNPTl9DQU5DRUxMRUQQJxInCiNSRUFTT05fQ09MTEVDVElPTl9FTUJFRERJTkdfRElGRkVSUxAoEh8KG1JFQVNPTl9BRlRFUl9TRVFfQkVZT05EX0VORBApEhUKEVJFQVNPTl9RVUVVRV9GVUxMECoSHAoYUkVBU09OX01PREVMX1VOQVZBSUxBQkxFECsSHwobUkVBU09OX1RFQUNIRVJfSURfTUFMRk9STUVEECwSHAoYUkVBU09OX1RFQUNIRVJfTk9UX0ZPVU5EEC0SHQoZUkVBU09OX1BBUkFNRVRFUlNfSU5WQUxJRBAuYgZwcm90bzM");
 
 /**
- * Reason is the reason for the failure of a call, a turn or an operation. It is sent without the prefix `REASON_`, as `reason` of a
- * google.rpc.ErrorInfo with the domain "responsa". Reasons are stable: programs may depend on them. Each comment gives the gRPC code and
- * the metadata keys.
+ * Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
+ * google.rpc.ErrorInfo with the domain "responsa". Reasons are stable: programs may depend on them. Each comment gives the gRPC code and the metadata keys.
  *
  * @generated from enum responsa.errors.v1.Reason
  */
@@ -34,14 +33,15 @@ export enum Reason {
   INTERNAL = 1,
 
   /**
-   * INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy (16 at most). Metadata: violations, e.g. "2".
+   * INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy, at most 16 fields. Metadata: violations, e.g.
+   * "2".
    *
    * @generated from enum value: REASON_INVALID_FIELD = 2;
    */
   INVALID_FIELD = 2,
 
   /**
-   * INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or hold text that is not UTF-8. Metadata: message_type, e.g.
+   * INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or contain text that is not UTF-8. Metadata: message_type, e.g.
    * "responsa.chat.v1.AskRequest", or "application/json" when the gateway refuses the request.
    *
    * @generated from enum value: REASON_MALFORMED_MESSAGE = 3;
@@ -91,8 +91,8 @@ export enum Reason {
   ROLE_REQUIRED = 9,
 
   /**
-   * NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same. Metadata: resource_type, e.g. "conversation"; resource_name,
-   * e.g. "conversations/0192f3c8-…"; for agents also known, e.g. "chat,default,tutor".
+   * NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same in both cases. Metadata: resource_type, e.g. "conversation";
+   * resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
    *
    * @generated from enum value: REASON_RESOURCE_NOT_FOUND = 10;
    */
@@ -114,7 +114,7 @@ export enum Reason {
   REQUEST_ID_REUSED = 12,
 
   /**
-   * ABORTED. The conversation's active turn has not ended. Metadata: conversation; active_turn, e.g. "turns/0192f3c8-…".
+   * ABORTED. The conversation has a turn that has not ended. Metadata: conversation; active_turn, e.g. "turns/0192f3c8-…".
    *
    * @generated from enum value: REASON_CONVERSATION_BUSY = 13;
    */
@@ -128,7 +128,7 @@ export enum Reason {
   ETAG_MISMATCH = 14,
 
   /**
-   * INVALID_ARGUMENT. The page token does not belong to this list with these arguments. Metadata: none.
+   * INVALID_ARGUMENT. The page token is not valid, or comes from another list, or from a request with another parent, filter or order. Metadata: none.
    *
    * @generated from enum value: REASON_PAGE_TOKEN_INVALID = 15;
    */
@@ -163,23 +163,24 @@ export enum Reason {
   DOCUMENT_EMPTY = 19,
 
   /**
-   * INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted.
+   * INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted (the media types that
+   * the server reads).
    *
    * @generated from enum value: REASON_DOCUMENT_TYPE_UNSUPPORTED = 20;
    */
   DOCUMENT_TYPE_UNSUPPORTED = 20,
 
   /**
-   * INVALID_ARGUMENT. The document's bytes do not have the type that its name or its declared type names. Metadata: source_key; media_type;
-   * accepted.
+   * INVALID_ARGUMENT. The document's bytes are not of the type that the document's name or its declared type states. Metadata: source_key; media_type; accepted
+   * (the media types that the server reads).
    *
    * @generated from enum value: REASON_DOCUMENT_TYPE_MISMATCH = 21;
    */
   DOCUMENT_TYPE_MISMATCH = 21,
 
   /**
-   * INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, which it does not
-   * read); limit_bytes, e.g. "67108864".
+   * INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, because the gateway
+   * does not read it); limit_bytes, e.g. "67108864".
    *
    * @generated from enum value: REASON_DOCUMENT_TOO_LARGE = 22;
    */
@@ -193,14 +194,14 @@ export enum Reason {
   DOCUMENT_MALFORMED = 23,
 
   /**
-   * INVALID_ARGUMENT. Reading the document took more memory, time or depth than a document may take. Metadata: source_key.
+   * INVALID_ARGUMENT. Reading the document would take more memory, time or depth of nesting than the limits allow. Metadata: source_key.
    *
    * @generated from enum value: REASON_DOCUMENT_PARSER_LIMIT = 24;
    */
   DOCUMENT_PARSER_LIMIT = 24,
 
   /**
-   * INVALID_ARGUMENT. The first message of an upload has no metadata, or a later one has. Metadata: none.
+   * INVALID_ARGUMENT. The first message of an upload has no metadata, or a later message has metadata. Metadata: none.
    *
    * @generated from enum value: REASON_UPLOAD_METADATA_MISSING = 25;
    */
@@ -221,7 +222,7 @@ export enum Reason {
   SESSION_CODE_INVALID = 27,
 
   /**
-   * PERMISSION_DENIED. The server does not serve the Host of the call, or the Origin of its page. Metadata: none.
+   * PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that made it. Metadata: none.
    *
    * @generated from enum value: REASON_ORIGIN_NOT_ALLOWED = 28;
    */
@@ -305,8 +306,8 @@ export enum Reason {
   CANCELLED = 39,
 
   /**
-   * FAILED_PRECONDITION, in an operation's error. The collection's vectors belong to another embedding model than the server's; upload to a new collection.
-   * Metadata: collection; embedding (the collection's model); running (the server's model).
+   * FAILED_PRECONDITION, in an operation's error. The collection's vectors come from another embedding model than the one that the server uses; upload to a new
+   * collection. Metadata: collection; embedding (the collection's model); running (the server's model).
    *
    * @generated from enum value: REASON_COLLECTION_EMBEDDING_DIFFERS = 40;
    */
@@ -342,15 +343,16 @@ export enum Reason {
   TEACHER_ID_MALFORMED = 44,
 
   /**
-   * NOT_FOUND. The teacher does not exist; in a turn's `failed` event, because it was deleted after the question. Metadata: resource_type, "teacher";
-   * resource_name, e.g. "teachers/0192f3c8-…".
+   * NOT_FOUND. The teacher does not exist. In a turn's `failed` event, the teacher was deleted after the question was asked. Metadata: resource_type,
+   * "teacher"; resource_name, e.g. "teachers/0192f3c8-…".
    *
    * @generated from enum value: REASON_TEACHER_NOT_FOUND = 45;
    */
   TEACHER_NOT_FOUND = 45,
 
   /**
-   * INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names each with a remedy (16 at most). Metadata: agent; violations, e.g. "1".
+   * INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names each parameter with a remedy, at most 16 parameters. Metadata: agent;
+   * violations, e.g. "1".
    *
    * @generated from enum value: REASON_PARAMETERS_INVALID = 46;
    */

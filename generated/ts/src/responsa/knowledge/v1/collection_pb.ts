@@ -45,7 +45,7 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   owner: string;
 
   /**
-   * How documents are cut into passages. Set when the collection is created; it never changes.
+   * How documents are cut into passages. The chunking is set when the collection is created and never changes.
    *
    * @generated from field: responsa.knowledge.v1.Chunking chunking = 4;
    */
@@ -80,7 +80,7 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   updateTime?: Timestamp | undefined;
 
   /**
-   * Changes with every change of the collection itself. An update or a delete with an old etag is refused: ETAG_MISMATCH.
+   * A value that changes with every change of the collection itself. The server refuses an update or a delete with an old etag: ETAG_MISMATCH.
    *
    * @generated from field: string etag = 9;
    */
@@ -95,20 +95,21 @@ export const CollectionSchema: GenMessage<Collection> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_collection, 0);
 
 /**
- * Chunking is how documents are cut into passages.
+ * Chunking describes how documents are cut into passages.
  *
  * @generated from message responsa.knowledge.v1.Chunking
  */
 export type Chunking = Message<"responsa.knowledge.v1.Chunking"> & {
   /**
-   * The most tokens of the embedding model in a passage, 64 to 2,000. Unset: 500.
+   * The maximum length of a passage in tokens of the embedding model, from 64 to 2,000; 500 if unset.
    *
    * @generated from field: optional int32 max_tokens = 1;
    */
   maxTokens?: number | undefined;
 
   /**
-   * How many tokens a passage shares with the previous one, 0 to 500 and less than half of max_tokens. Unset: 50, or less where max_tokens requires it.
+   * The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If unset, 50, or fewer if max_tokens
+   * requires it.
    *
    * @generated from field: optional int32 overlap_tokens = 2;
    */

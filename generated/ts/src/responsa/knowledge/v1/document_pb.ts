@@ -22,7 +22,7 @@ export const file_responsa_knowledge_v1_document: GenFile = /*@__PURE__*/
   fileDesc("CiRyZXNwb25zYS9rbm93bGVkZ2UvdjEvZG9jdW1lbnQucHJvdG8SFXJlc3BvbnNhLmtub3dsZWRnZS52MSLABAoIRG9jdW1lbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBIwCgpjb2xsZWN0aW9uGAIgASgJQhziQQED+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEhgKCnNvdXJjZV9rZXkYAyABKAlCBOJBAQMSEwoFdGl0bGUYBCABKAlCBOJBAQMSEQoDdXJpGAUgASgJQgTiQQEDEhgKCm1lZGlhX3R5cGUYBiABKAlCBOJBAQMSFQoHdmVyc2lvbhgHIAEoBUIE4kEBAxI5CgVzdGF0ZRgIIAEoDjIkLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudFN0YXRlQgTiQQEDEicKBWVycm9yGAkgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNCBOJBAQMSGAoKc2l6ZV9ieXRlcxgKIAEoA0IE4kEBAxIUCgZzaGEyNTYYCyABKAxCBOJBAQMSGwoNcGFzc2FnZV9jb3VudBgMIAEoBUIE4kEBAxI1CgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYDyABKAlCC+JBAQO6SARyAihAOkHqQT4KEXJlc3BvbnNhL0RvY3VtZW50EhRkb2N1bWVudHMve2RvY3VtZW50fSoJZG9jdW1lbnRzMghkb2N1bWVudCLxAQoQRG9jdW1lbnRNZXRhZGF0YRJfCgpjb2xsZWN0aW9uGAEgASgJQkviQQEB+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uukgscicyJV5jb2xsZWN0aW9ucy9bYS16MC05XVthLXowLTktXXswLDYyfSTYAQESIgoKc291cmNlX2tleRgCIAEoCUIO4kEBArpIB3IFIAEogAgSGwoFdGl0bGUYAyABKAlCDOJBAQG6SAVyAyiABBIZCgN1cmkYBCABKAlCDOJBAQG6SAVyAyiAEBIgCgptZWRpYV90eXBlGAUgASgJQgziQQEBukgFcgMo/wEijwIKDkluZ2VzdE1ldGFkYXRhEigKCGRvY3VtZW50GAEgASgJQhb6QRMKEXJlc3BvbnNhL0RvY3VtZW50Eg8KB3ZlcnNpb24YAiABKAUSMQoFc3RhZ2UYAyABKA4yIi5yZXNwb25zYS5rbm93bGVkZ2UudjEuSW5nZXN0U3RhZ2USFQoNcGFzc2FnZXNfZG9uZRgEIAEoBRIWCg5wYXNzYWdlc190b3RhbBgFIAEoBRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlQKDEluZ2VzdFJlc3VsdBIxCghkb2N1bWVudBgBIAEoCzIfLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudBIRCgl1bmNoYW5nZWQYAiABKAgiiAMKB1Bhc3NhZ2USEgoEbmFtZRgBIAEoCUIE4kEBCBIsCghkb2N1bWVudBgCIAEoCUIa4kEBA/pBEwoRcmVzcG9uc2EvRG9jdW1lbnQSOwoQZG9jdW1lbnRfdmVyc2lvbhgDIAEoCUIh4kEBA/pBGgoYcmVzcG9uc2EvRG9jdW1lbnRWZXJzaW9uEjAKCmNvbGxlY3Rpb24YBCABKAlCHOJBAQP6QRUKE3Jlc3BvbnNhL0NvbGxlY3Rpb24SEwoFdGl0bGUYBSABKAlCBOJBAQMSNwoMc291cmNlX3JhbmdlGAYgASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2VCBOJBAQMSEgoEdGV4dBgHIAEoCUIE4kEBAxIWCghoZWFkaW5ncxgIIAMoCUIE4kEBAxIUCgZzaGEyNTYYCSABKAxCBOJBAQM6POpBOQoQcmVzcG9uc2EvUGFzc2FnZRIScGFzc2FnZXMve3Bhc3NhZ2V9KghwYXNzYWdlczIHcGFzc2FnZSqBAQoNRG9jdW1lbnRTdGF0ZRIeChpET0NVTUVOVF9TVEFURV9VTlNQRUNJRklFRBAAEhsKF0RPQ1VNRU5UX1NUQVRFX0lOREVYSU5HEAESGAoURE9DVU1FTlRfU1RBVEVfUkVBRFkQAhIZChVET0NVTUVOVF9TVEFURV9GQUlMRUQQAyqRAQoLSW5nZXN0U3RhZ2USHAoYSU5HRVNUX1NUQUdFX1VOU1BFQ0lGSUVEEAASFwoTSU5HRVNUX1NUQUdFX1FVRVVFRBABEhgKFElOR0VTVF9TVEFHRV9QQVJTSU5HEAISGgoWSU5HRVNUX1NUQUdFX0VNQkVERElORxADEhUKEUlOR0VTVF9TVEFHRV9ET05FEARCRupBQwoYcmVzcG9uc2EvRG9jdW1lbnRWZXJzaW9uEidkb2N1bWVudHMve2RvY3VtZW50fS92ZXJzaW9ucy97dmVyc2lvbn1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_type_v1_byte_range]);
 
 /**
- * Document is a text of a collection, in its current version.
+ * Document is a text in a collection, in its current version.
  *
  * @generated from message responsa.knowledge.v1.Document
  */
@@ -42,15 +42,15 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   collection: string;
 
   /**
-   * The caller's key for the document, e.g. a path or an id; unique in its collection, at most 1,024 bytes. The same key with the same bytes is the same document;
-   * with other bytes it is a new version of the document.
+   * The caller's key for the document, e.g. a path or an id; unique in its collection, at most 1,024 bytes. Another upload with the same key makes a new
+   * version of the document, unless its bytes, title, URI and media type are unchanged.
    *
    * @generated from field: string source_key = 3;
    */
   sourceKey: string;
 
   /**
-   * The title: the caller's, or the one found in the document.
+   * The title that the caller gave, or else the title found in the document.
    *
    * @generated from field: string title = 4;
    */
@@ -78,14 +78,14 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   version: number;
 
   /**
-   * The state.
+   * The state of the newest version.
    *
    * @generated from field: responsa.knowledge.v1.DocumentState state = 8;
    */
   state: DocumentState;
 
   /**
-   * The error of indexing the newest version; unset otherwise.
+   * The error that ended the indexing of the newest version; unset if there was no error.
    *
    * @generated from field: google.rpc.Status error = 9;
    */
@@ -127,7 +127,7 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   updateTime?: Timestamp | undefined;
 
   /**
-   * Changes with every version and state. A delete with an old etag is refused: ETAG_MISMATCH.
+   * A value that changes with every new version and every change of state. The server refuses a delete with an old etag: ETAG_MISMATCH.
    *
    * @generated from field: string etag = 15;
    */
@@ -148,7 +148,7 @@ export const DocumentSchema: GenMessage<Document> = /*@__PURE__*/
  */
 export type DocumentMetadata = Message<"responsa.knowledge.v1.DocumentMetadata"> & {
   /**
-   * The collection for the document, `collections/{id}`. Empty: `collections/default`, which is created if it is missing.
+   * The collection for the document, `collections/{id}`. If empty, the server uses `collections/default`, and creates it if it does not exist.
    *
    * @generated from field: string collection = 1;
    */
@@ -162,7 +162,7 @@ export type DocumentMetadata = Message<"responsa.knowledge.v1.DocumentMetadata">
   sourceKey: string;
 
   /**
-   * The title; at most 512 bytes. Empty: the title found in the document.
+   * The title; at most 512 bytes. If empty, the server uses the title found in the document.
    *
    * @generated from field: string title = 3;
    */
@@ -176,7 +176,7 @@ export type DocumentMetadata = Message<"responsa.knowledge.v1.DocumentMetadata">
   uri: string;
 
   /**
-   * The media type; at most 255 bytes. Empty: the server detects it from the source_key's suffix and the bytes.
+   * The media type; at most 255 bytes. If empty, the server detects the type from the source_key's suffix and the bytes.
    *
    * @generated from field: string media_type = 5;
    */
@@ -218,14 +218,14 @@ export type IngestMetadata = Message<"responsa.knowledge.v1.IngestMetadata"> & {
   stage: IngestStage;
 
   /**
-   * The number of passages with vectors.
+   * The number of passages whose vectors have been computed.
    *
    * @generated from field: int32 passages_done = 4;
    */
   passagesDone: number;
 
   /**
-   * The number of passages in all; 0 until they have been counted.
+   * The total number of passages; 0 until the server has counted them.
    *
    * @generated from field: int32 passages_total = 5;
    */
@@ -267,7 +267,7 @@ export type IngestResult = Message<"responsa.knowledge.v1.IngestResult"> & {
   document?: Document | undefined;
 
   /**
-   * Whether the document already had exactly these bytes, so that nothing changed.
+   * Whether the document already had exactly these bytes, and the given title, URI and media type, so that nothing changed.
    *
    * @generated from field: bool unchanged = 2;
    */
@@ -330,7 +330,7 @@ export type Passage = Message<"responsa.knowledge.v1.Passage"> & {
   sourceRange?: ByteRange | undefined;
 
   /**
-   * The text: the bytes of that range.
+   * The text of the passage: the bytes of `source_range`.
    *
    * @generated from field: string text = 7;
    */
@@ -372,21 +372,21 @@ export enum DocumentState {
   UNSPECIFIED = 0,
 
   /**
-   * It is being read and indexed. Searches use the previous version, if there is one.
+   * The version is being read and indexed. Searches use the previous version, if there is one.
    *
    * @generated from enum value: DOCUMENT_STATE_INDEXING = 1;
    */
   INDEXING = 1,
 
   /**
-   * Searches use it.
+   * Searches use the version.
    *
    * @generated from enum value: DOCUMENT_STATE_READY = 2;
    */
   READY = 2,
 
   /**
-   * It could not be indexed. Searches use the previous version, if there is one.
+   * The version could not be indexed. Searches use the previous version, if there is one.
    *
    * @generated from enum value: DOCUMENT_STATE_FAILED = 3;
    */
@@ -413,28 +413,28 @@ export enum IngestStage {
   UNSPECIFIED = 0,
 
   /**
-   * Waiting for a worker.
+   * The operation waits for a worker.
    *
    * @generated from enum value: INGEST_STAGE_QUEUED = 1;
    */
   QUEUED = 1,
 
   /**
-   * Reading the document.
+   * A worker is reading the document.
    *
    * @generated from enum value: INGEST_STAGE_PARSING = 2;
    */
   PARSING = 2,
 
   /**
-   * Computing vectors.
+   * A worker is computing vectors.
    *
    * @generated from enum value: INGEST_STAGE_EMBEDDING = 3;
    */
   EMBEDDING = 3,
 
   /**
-   * Finished: the document can be searched, was unchanged, or failed.
+   * The operation has ended: the document can be searched, was unchanged, or could not be indexed.
    *
    * @generated from enum value: INGEST_STAGE_DONE = 4;
    */

@@ -19,21 +19,21 @@ export const file_responsa_knowledge_v1_format: GenFile = /*@__PURE__*/
  */
 export type Format = Message<"responsa.knowledge.v1.Format"> & {
   /**
-   * The name to show to people, as written within a sentence: "Markdown", "plain text", "HTML".
+   * The name to show to people, spelled as in the middle of a sentence, e.g. "Markdown", "plain text" or "HTML".
    *
    * @generated from field: string display_name = 1;
    */
   displayName: string;
 
   /**
-   * The suffixes of file names, in lower case and with the dot, the most common one first: ".md".
+   * The suffixes of file names, in lower case and with the dot, e.g. ".md". The most common suffix comes first.
    *
    * @generated from field: repeated string suffixes = 2;
    */
   suffixes: string[];
 
   /**
-   * The media types (RFC 6838), in lower case. Documents of this format get the first one.
+   * The media types (RFC 6838), in lower case. Documents of this format get the first media type.
    *
    * @generated from field: repeated string media_types = 3;
    */

@@ -35,7 +35,7 @@ export const file_responsa_knowledge_v1_knowledge_service: GenFile = /*@__PURE__
  */
 export type CreateCollectionRequest = Message<"responsa.knowledge.v1.CreateCollectionRequest"> & {
   /**
-   * The id in the collection's name: 1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen.
+   * The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen.
    *
    * @generated from field: string collection_id = 1;
    */
@@ -49,8 +49,8 @@ export type CreateCollectionRequest = Message<"responsa.knowledge.v1.CreateColle
   collection?: Collection | undefined;
 
   /**
-   * Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
-   * tenant and the user.
+   * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+   * another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
@@ -92,28 +92,30 @@ export const GetCollectionRequestSchema: GenMessage<GetCollectionRequest> = /*@_
  */
 export type ListCollectionsRequest = Message<"responsa.knowledge.v1.ListCollectionsRequest"> & {
   /**
-   * The number of items on the page at most, 1 to 200. Unset: 50.
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
    *
    * @generated from field: optional int32 page_size = 1;
    */
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+   * otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Comparisons joined by AND (AIP-160), on: display_name, create_time, update_time. Otherwise: FILTER_INVALID.
+   * Comparisons of these fields, joined by AND (AIP-160): display_name, create_time, update_time. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
 
   /**
-   * One of (AIP-132): name, name desc, create_time, create_time desc; the first is the default. Otherwise: ORDER_BY_INVALID.
+   * One of these orders (AIP-132): name, name desc, create_time, create_time desc. The first is the default. The call refuses any other value with
+   * ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -162,7 +164,7 @@ export const ListCollectionsResponseSchema: GenMessage<ListCollectionsResponse> 
  */
 export type UpdateCollectionRequest = Message<"responsa.knowledge.v1.UpdateCollectionRequest"> & {
   /**
-   * The collection with its `name` and the new values. With an etag: the collection must still have it.
+   * The collection with its `name` and the new values. If `etag` is set, the collection must still have this etag.
    *
    * @generated from field: responsa.knowledge.v1.Collection collection = 1;
    */
@@ -197,7 +199,7 @@ export type DeleteCollectionRequest = Message<"responsa.knowledge.v1.DeleteColle
   name: string;
 
   /**
-   * The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any.
+   * The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag.
    *
    * @generated from field: string etag = 2;
    */
@@ -247,7 +249,7 @@ export type UploadDocumentRequest = Message<"responsa.knowledge.v1.UploadDocumen
     case: "chunk";
   } | {
     /**
-     * Every byte was sent.
+     * States that the client has sent every byte.
      *
      * @generated from field: responsa.knowledge.v1.UploadFinish finish = 3;
      */
@@ -264,20 +266,21 @@ export const UploadDocumentRequestSchema: GenMessage<UploadDocumentRequest> = /*
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 6);
 
 /**
- * UploadFinish ends an upload. A stream that ends without it was cut: UPLOAD_INCOMPLETE, and nothing is kept.
+ * UploadFinish ends an upload. If a stream ends without this message, the upload fails with UPLOAD_INCOMPLETE, and the server keeps nothing.
  *
  * @generated from message responsa.knowledge.v1.UploadFinish
  */
 export type UploadFinish = Message<"responsa.knowledge.v1.UploadFinish"> & {
   /**
-   * The number of bytes sent. If another number arrived: UPLOAD_INCOMPLETE.
+   * The number of bytes that were sent. If another number of bytes arrived, the upload fails with UPLOAD_INCOMPLETE.
    *
    * @generated from field: int64 size_bytes = 1;
    */
   sizeBytes: bigint;
 
   /**
-   * SHA-256 of the bytes, 32 bytes. If bytes with another hash arrived: UPLOAD_INCOMPLETE. Empty: the hash is not compared.
+   * SHA-256 of the bytes, 32 bytes. If the bytes that arrived have another hash, the upload fails with UPLOAD_INCOMPLETE. If empty, the server does not compare
+   * the hash.
    *
    * @generated from field: bytes sha256 = 2;
    */
@@ -305,15 +308,16 @@ export type UploadStart = Message<"responsa.knowledge.v1.UploadStart"> & {
   metadata?: DocumentMetadata | undefined;
 
   /**
-   * The number of bytes that will be sent. If another number arrives: UPLOAD_INCOMPLETE. Unset: not known before `finish`.
+   * The number of bytes that will be sent. If another number of bytes arrives, the upload fails with UPLOAD_INCOMPLETE. Leave it unset if the number is not
+   * known before `finish`.
    *
    * @generated from field: optional int64 size_bytes = 2;
    */
   sizeBytes?: bigint | undefined;
 
   /**
-   * Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
-   * tenant and the user.
+   * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+   * another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
@@ -341,15 +345,15 @@ export type CreateDocumentRequest = Message<"responsa.knowledge.v1.CreateDocumen
   metadata?: DocumentMetadata | undefined;
 
   /**
-   * The text, 1 byte to 1 MiB. It is read as Markdown unless the metadata says otherwise.
+   * The text, 1 byte to 1 MiB. The server reads the text as Markdown unless the metadata says otherwise.
    *
    * @generated from field: string text = 2;
    */
   text: string;
 
   /**
-   * Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
-   * tenant and the user.
+   * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+   * another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
@@ -398,28 +402,31 @@ export type ListDocumentsRequest = Message<"responsa.knowledge.v1.ListDocumentsR
   parent: string;
 
   /**
-   * The number of items on the page at most, 1 to 200. Unset: 50.
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
    *
    * @generated from field: optional int32 page_size = 2;
    */
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
+   * otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
 
   /**
-   * Comparisons joined by AND (AIP-160), on: source_key, title, state, media_type, create_time, update_time. Otherwise: FILTER_INVALID.
+   * Comparisons of these fields, joined by AND (AIP-160): source_key, title, state, media_type, create_time, update_time. The call refuses any other filter
+   * with FILTER_INVALID.
    *
    * @generated from field: string filter = 4;
    */
   filter: string;
 
   /**
-   * One of (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc; the first is the default. Otherwise: ORDER_BY_INVALID.
+   * One of these orders (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc. The first is the default. The
+   * call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 5;
    */
@@ -475,7 +482,7 @@ export type DeleteDocumentRequest = Message<"responsa.knowledge.v1.DeleteDocumen
   name: string;
 
   /**
-   * The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any.
+   * The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag.
    *
    * @generated from field: string etag = 2;
    */
@@ -602,21 +609,21 @@ export const ListFormatsResponseSchema: GenMessage<ListFormatsResponse> = /*@__P
  */
 export type SearchRequest = Message<"responsa.knowledge.v1.SearchRequest"> & {
   /**
-   * 1 to 8 terms, each 1 byte to 16 KiB. A passage's score is that of the term that it matches best.
+   * 1 to 8 terms, each 1 byte to 16 KiB. The score of a passage is its score for the term that it matches best.
    *
    * @generated from field: repeated string terms = 1;
    */
   terms: string[];
 
   /**
-   * How many passages to return at most, 1 to 100. Unset: 10.
+   * The maximum number of passages to return, from 1 to 100; 10 if unset.
    *
    * @generated from field: optional int32 top_k = 3;
    */
   topK?: number | undefined;
 
   /**
-   * The lowest score of a passage that is returned, 0 to 1.
+   * The minimum score, from 0 to 1. The search does not return passages with a lower score.
    *
    * @generated from field: double threshold = 4;
    */
@@ -630,7 +637,7 @@ export type SearchRequest = Message<"responsa.knowledge.v1.SearchRequest"> & {
   mode: SearchMode;
 
   /**
-   * Where to search. Unset: every document that the caller may read.
+   * The documents to search. If unset, the server searches every document that the caller may read.
    *
    * @generated from field: responsa.type.v1.Scope scope = 6;
    */
@@ -679,7 +686,7 @@ export type SearchHit = Message<"responsa.knowledge.v1.SearchHit"> & {
   passage?: Passage | undefined;
 
   /**
-   * 0 to 1. Compare it only between hits of one search.
+   * The score, from 0 to 1. Compare scores only between hits of one search.
    *
    * @generated from field: double score = 2;
    */
@@ -707,21 +714,21 @@ export const SearchHitSchema: GenMessage<SearchHit> = /*@__PURE__*/
  */
 export type ScoreParts = Message<"responsa.knowledge.v1.ScoreParts"> & {
   /**
-   * How well the words match (BM25), not scaled; 0 when the search did not use words.
+   * The BM25 score of the words, not scaled; 0 when the search did not use words.
    *
    * @generated from field: double text = 1;
    */
   text: number;
 
   /**
-   * The cosine of the nearest of the passage's vectors, -1 to 1; 0 when the search did not use vectors.
+   * The cosine between the term and the nearest of the passage's vectors, from -1 to 1; 0 when the search did not use vectors.
    *
    * @generated from field: double vector = 2;
    */
   vector: number;
 
   /**
-   * The index of the term that matches best, from 0.
+   * The index in `terms` of the term that matches best, counted from 0.
    *
    * @generated from field: int32 term = 3;
    */
@@ -749,21 +756,21 @@ export enum SearchMode {
   UNSPECIFIED = 0,
 
   /**
-   * By words and by vectors; the score adds both.
+   * The search uses words and vectors; the score adds both.
    *
    * @generated from enum value: SEARCH_MODE_HYBRID = 1;
    */
   HYBRID = 1,
 
   /**
-   * By vectors only.
+   * The search uses vectors only.
    *
    * @generated from enum value: SEARCH_MODE_VECTOR = 2;
    */
   VECTOR = 2,
 
   /**
-   * By words only.
+   * The search uses words only.
    *
    * @generated from enum value: SEARCH_MODE_TEXT = 3;
    */
@@ -777,8 +784,8 @@ export const SearchModeSchema: GenEnum<SearchMode> = /*@__PURE__*/
   enumDesc(file_responsa_knowledge_v1_knowledge_service, 0);
 
 /**
- * KnowledgeService keeps the documents that answers are made from. Every call needs a credential. A resource of another tenant is reported as one that does not
- * exist: RESOURCE_NOT_FOUND.
+ * KnowledgeService stores the documents from which answers are made. Every call needs a credential. For a resource of another tenant, the error is the same as
+ * for a resource that does not exist: RESOURCE_NOT_FOUND.
  *
  * @generated from service responsa.knowledge.v1.KnowledgeService
  */
@@ -804,7 +811,7 @@ export const KnowledgeService: GenService<{
     output: typeof CollectionSchema;
   },
   /**
-   * ListCollections lists the collections that the caller may read, by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   * ListCollections lists the collections that the caller may read, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.ListCollections
    */
@@ -825,8 +832,8 @@ export const KnowledgeService: GenService<{
     output: typeof CollectionSchema;
   },
   /**
-   * DeleteCollection deletes a collection; with `force` also its documents, passages and vectors, in one transaction. The collection's owner and administrators
-   * may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+   * DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
+   * owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.DeleteCollection
    */
@@ -836,12 +843,12 @@ export const KnowledgeService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, 64 MiB in all, then
-   * `finish`. Nothing is kept unless all of it arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when the document can be searched
-   * or could not be read; then its error has a DOCUMENT_… reason.
+   * UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, at most 64 MiB in
+   * total, then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
+   * the document can be searched. If the document could not be read, the operation ends with an error whose reason begins with DOCUMENT_.
    *
-   * Only the uploader of a document, the collection's owner and administrators may upload other bytes for its source_key (ROLE_REQUIRED). Browsers and curl send
-   * the bytes with PUT /v1/uploads.
+   * Only the uploader of a document, the collection's owner and administrators may upload a new version of it; other callers get ROLE_REQUIRED. Browsers and
+   * curl send the bytes with PUT /v1/uploads.
    *
    * Errors: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, ROLE_REQUIRED,
    * RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
@@ -854,7 +861,7 @@ export const KnowledgeService: GenService<{
     output: typeof OperationSchema;
   },
   /**
-   * CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. Operation and errors: those of UploadDocument.
+   * CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are those of UploadDocument.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.CreateDocument
    */
@@ -874,7 +881,8 @@ export const KnowledgeService: GenService<{
     output: typeof DocumentSchema;
   },
   /**
-   * ListDocuments lists a collection's documents, by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   * ListDocuments lists a collection's documents, ordered by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
+   * ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.ListDocuments
    */
@@ -884,8 +892,8 @@ export const KnowledgeService: GenService<{
     output: typeof ListDocumentsResponseSchema;
   },
   /**
-   * DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction: no later answer uses it. Earlier answers keep their quotes.
-   * The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
+   * DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
+   * their quotes. The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.DeleteDocument
    */
@@ -895,8 +903,8 @@ export const KnowledgeService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * GetDocumentContent streams the canonical text of a document's current version, or of the named version: in order, in pieces of at most 64 KiB that end at
-   * character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
+   * GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names. The pieces arrive in order, have
+   * at most 64 KiB each, and end at character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.GetDocumentContent
    */
@@ -906,7 +914,7 @@ export const KnowledgeService: GenService<{
     output: typeof GetDocumentContentResponseSchema;
   },
   /**
-   * GetPassage returns one passage. A passage of an older version remains while an answer cites it. Errors: RESOURCE_NOT_FOUND.
+   * GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.GetPassage
    */
@@ -916,8 +924,8 @@ export const KnowledgeService: GenService<{
     output: typeof PassageSchema;
   },
   /**
-   * ListFormats lists the document formats that the server reads, on one page and always in the same order. A document of any other format is refused:
-   * DOCUMENT_TYPE_UNSUPPORTED. No other errors.
+   * ListFormats lists the document formats that the server reads, on one page and always in the same order. UploadDocument and CreateDocument refuse a document
+   * of any other format with DOCUMENT_TYPE_UNSUPPORTED.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.ListFormats
    */

@@ -20,14 +20,14 @@ export const file_responsa_type_v1_byte_range: GenFile = /*@__PURE__*/
  */
 export type ByteRange = Message<"responsa.type.v1.ByteRange"> & {
   /**
-   * The first byte of the range, counted from 0.
+   * The position of the first byte of the range, counted from 0.
    *
    * @generated from field: int64 start = 1;
    */
   start: bigint;
 
   /**
-   * The first byte after the range; `start` or more.
+   * The position of the first byte after the range, counted from 0; not less than `start`.
    *
    * @generated from field: int64 end = 2;
    */

@@ -22,7 +22,8 @@ export const file_responsa_type_v1_scope: GenFile = /*@__PURE__*/
  */
 export type Scope = Message<"responsa.type.v1.Scope"> & {
   /**
-   * Names of the collections to read, `collections/{id}`; 64 at most, each once. Empty: every collection that the caller may read.
+   * The names of the collections to read, `collections/{id}`: at most 64, without duplicates. If empty, a search reads every collection that the caller may
+   * read, and a question reads the collections of its agent (see Agent.collections).
    *
    * @generated from field: repeated string collections = 1;
    */
