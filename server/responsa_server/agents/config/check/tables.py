@@ -248,7 +248,7 @@ def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
     if found.type is None and found.enum is None and found.const is None:
         yield in_config(key, "a parameter needs a type, or a list of its values (enum)")
         return
-    values = [(("enum", place), one) for place, one in enumerate(found.enum or ())]
+    values: list[tuple[Key, object]] = [(("enum", place), one) for place, one in enumerate(found.enum or ())]
     if "default" in schema:
         values.append((("default",), schema["default"]))
     for at, value in values:
