@@ -1,4 +1,4 @@
-"""Agents in folders, over a real database: each `LiveAgents` stands for a process."""
+"""Agents in folders, over a real database. Each `LiveAgents` stands for one process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WHO = Principal("acme", uuid7(), Role.USER, "api_key")
 
 
 class Folder:
-    """Files of agents: shipped agents, among them `default`, and a user's agents."""
+    """The files of agents: the shipped agents, which include `default`, and a user's agents."""
 
     def __init__(self, root: Path) -> None:
         self.folders = Folders(root / "users", root / "shipped")
@@ -54,7 +54,7 @@ class Folder:
     def write(
         self, agent: str, greeting: str, *, shipped: bool = False, name: str = "", more: str = ""
     ) -> Path:
-        """An agent that greets with these words. more: further TOML tables."""
+        """Write an agent that greets with these words. more: further TOML tables of its file."""
         folder = self.path(agent, shipped=shipped)
         (folder / "prompts").mkdir(parents=True, exist_ok=True)
         (folder / "prompts" / "greeting.md").write_text(greeting + "\n")
@@ -63,7 +63,7 @@ class Folder:
 
 
 class Town:
-    """Processes that share a database, and files if they use the same folder."""
+    """Processes that share a database. Those with the same folder also share files."""
 
     def __init__(self, database: Database, folder: Folder) -> None:
         self.database = database
@@ -82,7 +82,7 @@ class Town:
         options: LiveOptions | None = None,
         models: ModelSettings | None = None,
     ) -> AsyncGenerator[LiveAgents]:
-        """One that has started. Polling happens only when a test requests it."""
+        """A process that has started. It polls only when a test requests it."""
         shelf = Shelf()
         table = model_table(models or ModelSettings())
         parts = NodeParts(shelf, shelf, teachers=self.teachers)
@@ -110,5 +110,5 @@ async def said(agent: Agent, text: str = "Hello!") -> str:
 
 
 def served(agents: LiveAgents) -> Sequence[str]:
-    """The versions that answer new questions."""
+    """The names of the versions that answer new questions."""
     return [one.version for one in agents.cards()]

@@ -28,7 +28,7 @@ AGENT = "agents/default/versions/1"
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Two users of one tenant, and one of another."""
+    """Two users of one tenant, and one user of another tenant."""
 
     ann: Principal
     bob: Principal
@@ -80,7 +80,7 @@ def new_turn(
     parameters: str = "",
     max_cost_micros: int = 0,
 ) -> NewTurn:
-    """A turn to accept. pending: any worker may claim it."""
+    """A turn for `accept`. pending: whether the turn begins as pending, so that any worker may claim it."""
     return NewTurn(
         id=uuid7(),
         conversation_id=conversation or uuid7(),

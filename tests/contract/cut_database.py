@@ -10,8 +10,8 @@ from responsa_server.stores.postgres.database import Connection, Database, State
 
 
 class CutDatabase(Database):
-    """Loses the connection after a successful COMMIT, so that the caller does not know its outcome. cut: the
-    number of commits to cut, after `skip` commits that succeed.
+    """Loses the connection after a successful COMMIT, so that the caller does not know the outcome of the COMMIT. cut: the
+    number of commits after which the connection is lost. skip: the number of commits before those that are not cut.
     """
 
     cut = 0

@@ -42,7 +42,7 @@ TABLES = (
 
 
 class Gate:
-    """Blocks every task until it is opened, and reports when a task waits."""
+    """A gate that blocks every task until it is opened. It reports when a task waits."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -54,7 +54,7 @@ class Gate:
 
 
 class GatedParser:
-    """The parser behind a gate or a fault."""
+    """A parser that first runs `before`, which may wait at a gate or raise an error."""
 
     def __init__(self, parser: Parser, before: Callable[[], Awaitable[None]]) -> None:
         self._parser = parser
@@ -68,7 +68,7 @@ class GatedParser:
 
 
 class GatedEmbedder:
-    """The model behind a gate; counts the texts that it received."""
+    """An embedding model that first runs `before`, which may wait at a gate. It counts the texts that it received."""
 
     def __init__(self, embedder: Embedder, before: Callable[[], Awaitable[None]] | None = None) -> None:
         self._embedder = embedder
@@ -105,7 +105,7 @@ class GatedEmbedder:
 
 
 class House:
-    """The library of one database. Jobs run only within `working`."""
+    """The library of one database. Jobs run only in a `working` block."""
 
     def __init__(
         self, urls: DatabaseUrls, database: Database, parser: Parser, embedder: Embedder, spool: Path
@@ -138,7 +138,7 @@ class House:
         embedder: Embedder | None = None,
         ingestions: IngestionStore | None = None,
     ) -> Ingest:
-        """The processing of an operation, with any part replaced."""
+        """The object that processes operations. The arguments replace its parts."""
         store = ingestions or self.ingestions
         indexer = Indexer(embedder or self.embedder, store, uuid7)
         return Ingest(store, parser or self.parser, indexer, self.waiting)
@@ -147,7 +147,7 @@ class House:
     async def working(
         self, ingest: Ingest | None = None, *, queue: JobQueue | None = None, max_attempts: int = 6
     ) -> AsyncGenerator[KnowledgeJobs, None]:
-        """Jobs run for as long as the block lasts."""
+        """Run jobs during the block."""
         jobs = KnowledgeJobs(
             queue or self.queue,
             ingest or self.ingest(),
@@ -188,17 +188,17 @@ class House:
         return await self.library.operations.get(who.tenant_id, operation.id)
 
     async def ended(self, who: Principal, operation: Operation) -> Operation:
-        """Wait for its end."""
+        """Wait until the operation has ended."""
         return await self.library.wait_operation(who, operation.id, 60.0)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for a database condition, for at most a minute."""
+        """Wait at most a minute until a condition on the database is true."""
         async with asyncio.timeout(60):
             while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - other sessions ring no bell
                 await asyncio.sleep(0.02)
 
     def rows(self, tables: Iterable[str] = TABLES) -> dict[str, int]:
-        """The number of rows of all tenants, by table, without empty tables."""
+        """The number of rows in each table, over all tenants. Empty tables are left out."""
         found: dict[str, int] = {}
         with psycopg.connect(self.urls.superuser) as connection:
             for table in tables:
@@ -217,6 +217,6 @@ class House:
 
 
 async def pieces_of(content: bytes, size: int = 64 * 1024) -> AsyncIterator[bytes]:
-    """The bytes of an upload in the pieces in which they arrive."""
+    """The bytes of an upload, in pieces as they arrive."""
     for start in range(0, len(content), size):
         yield content[start : start + size]

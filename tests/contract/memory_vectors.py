@@ -1,4 +1,4 @@
-"""An exact index of vectors in memory: the second implementation of the vector ports, for tests."""
+"""An exact vector index in memory. It is a second implementation of the vector ports, for tests."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class _Stored:
 
 
 class MemoryVectors:
-    """Implements `VectorStore`: compares every vector, rounded to 16 bits as PostgreSQL stores them."""
+    """Implements `VectorStore`. It compares every vector, rounded to 16 bits as in PostgreSQL."""
 
     def __init__(self) -> None:
         self._attempts: dict[tuple[str, UUID, int, int], _Stored] = {}
 
     def __len__(self) -> int:
-        """How many vectors there are, published or not."""
+        """The number of vectors, published or not."""
         return sum(len(one.vectors) for stored in self._attempts.values() for one in stored.passages.values())
 
     async def put(self, attempt: IndexingAttempt, passages: Sequence[PassageVectors]) -> None:

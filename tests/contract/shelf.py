@@ -1,4 +1,4 @@
-"""Puts texts into the index: passages with their vectors, in a real PostgreSQL."""
+"""Puts texts into a real PostgreSQL, as passages with their vectors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def made(
         pieces(text, [Block(BlockKind.PARAGRAPH, 0, source.end)], language),
         first=ordinal == 0,
     )
-    # Each text once, as the cache by hash ensures.
+    # Embed each distinct text once, as the cache by hash does in production.
     distinct = list(dict.fromkeys(one.text for one in planned))
     vectors = dict(zip(distinct, embedder.embed_sync(distinct), strict=True))
     form = lexical_form(Analyzer(), title, (), text, language)
@@ -59,7 +59,7 @@ def made(
 def retriever_of(
     database: Database, embedder: Embedder, *, search_seconds: float = SEARCH_SECONDS
 ) -> Retriever:
-    """A retriever on PostgreSQL's two indexes."""
+    """A retriever that uses PostgreSQL's two indexes."""
     return Retriever(
         PostgresLexicalIndex(database, search_seconds=search_seconds),
         PostgresVectorIndex(database, search_seconds=search_seconds),

@@ -57,7 +57,7 @@ def house(database: Database) -> House:
 
 
 async def checkpointed(store: PostgresTurnStore, people: People, number: int) -> list[NewTurn]:
-    """This number of running turns, each with a checkpoint."""
+    """Accept `number` running turns, each with a checkpoint."""
     made = [new_turn() for _ in range(number)]
     for new in made:
         await store.accept(people.ann, new, cancelled)
@@ -77,7 +77,7 @@ async def test_what_is_too_old_goes_where_nobody_runs_the_turn(
     assert value(database_urls, LEFT) == [young.id, runs.id]
     assert await turn_store.prune_checkpoints(24) == 0
 
-    # A worker that takes such a turn over starts it again; its earlier cost still counts.
+    # A worker that takes over a turn without its checkpoint starts the turn from the beginning. The turn's earlier cost still counts.
     taken = {one.claim.turn_id: one for one in await claim_all(turn_store)}
     assert set(taken) == {lost.id, young.id, released.id}
     assert taken[lost.id].checkpoint is taken[released.id].checkpoint is None
@@ -140,7 +140,7 @@ async def test_the_end_of_a_turn_and_of_its_conversation_take_it_away_at_once(
     newer = new_turn(conversation=interrupted.conversation_id, on_busy=OnBusy.INTERRUPT)
     await turn_store.accept(people.ann, newer, cancelled)
     assert value(database_urls, LEFT) == [deleted.id]
-    # A checkpoint that a bug of ours left behind is deleted with its conversation.
+    # If a bug left a checkpoint, it is deleted with its conversation.
     change(
         database_urls,
         "UPDATE responsa.turn SET state = 'failed', terminal = 'x', end_time = now() WHERE id = %s",
@@ -157,7 +157,7 @@ async def test_a_process_prunes_what_its_options_say(
     run_out(database_urls, young.id, old.id)
     change(database_urls, AGE, [young.id, old.id])
     change(database_urls, AGE.replace("25 h", "27 h"), [old.id])
-    # Without workers, so that no process claims the turns.
+    # This process has no workers, so that it does not claim the turns.
     options = TurnOptions(works=False, checkpoint_hours=26.0, prune_seconds=0.02)
     pruned = asyncio.Event()
     async with house.turns(options=options, store=lambda store: PrunedStore(store, pruned)):
@@ -168,7 +168,7 @@ async def test_a_process_prunes_what_its_options_say(
 async def test_a_turn_goes_on_with_its_version_wherever_that_still_is_and_nowhere_else(
     house: House, turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """A newer version, which new questions use meanwhile, cannot use an older version's checkpoint."""
+    """A newer version of the agent, which answers new questions, cannot use a checkpoint of an older version."""
     v1, v2 = (f"agents/default/versions/{number}" for number in (1, 2))
     steps = [SEARCHING, Delta("It ", 0), Milestone(b"of version 1"), Barrier(), asyncio.Event()]
     first = Script(steps, version=v1)

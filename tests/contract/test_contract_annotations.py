@@ -1,6 +1,7 @@
-"""The annotations for OpenAPI documents and generated clients: all are present, and each agrees with the contract.
+"""The annotations for OpenAPI documents and generated clients. All are present, and each agrees with the contract.
 
-The test does not use the annotations to find the places that need one: it uses the methods, the rules, and the forms of names in comments.
+To find the places that need an annotation, the test uses the methods, the rules, and the forms of names in comments, but not the
+annotations themselves.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ Types = Mapping[str, DescriptorProto]
 
 
 def types_of(files: FileDescriptorSet) -> Types:
-    """The contract's messages by full name; the entries of maps are left out."""
+    """The contract's messages by full name. The generated entry messages of maps are left out."""
     return {
         f".{name}": message
         for file in ours(files)
@@ -59,7 +60,7 @@ def methods(files: FileDescriptorSet) -> Iterator[tuple[str, MethodDescriptorPro
 
 
 def fields_of(message: DescriptorProto) -> Iterator[FieldDescriptorProto]:
-    """All fields except those of a oneof, of which exactly one is given."""
+    """All fields except those of a oneof, because a request gives exactly one field of a oneof."""
     return (one for one in message.field if one.proto3_optional or not one.HasField("oneof_index"))
 
 
@@ -75,7 +76,7 @@ def closure(types: Types, names: set[str]) -> set[str]:
 
 
 def resources(files: FileDescriptorSet, types: Types) -> set[str]:
-    """The messages that methods return, alone or in a list, and that have a name."""
+    """The messages that have a name and that methods return, alone or in a list."""
     answers = {method.output_type for _, method in methods(files)}
     lists = {one for one in answers if re.search(r"\.List\w+Response$", one)}
     items = {field.type_name for one in lists for field in types[one].field}
@@ -91,7 +92,7 @@ def comments(file: FileDescriptorProto) -> dict[tuple[int, ...], str]:
 
 
 def forms(files: FileDescriptorSet) -> Iterator[tuple[str, FieldDescriptorProto, set[tuple[str, bool]]]]:
-    """The fields that hold names, with the forms in their comments: the plural, and whether it is a version's name."""
+    """The fields that hold names, with the forms of names in their comments. A form is the plural word, and whether the name is a version's name."""
     for file in ours(files):
         found = comments(file)
         for number, message in enumerate(file.message_type):
@@ -131,7 +132,7 @@ def refuses_nothing_given(field: FieldDescriptorProto) -> bool:
 
 
 def missing(files: FileDescriptorSet) -> list[str]:
-    """The places without an annotation, or with one that contradicts the contract."""
+    """The places that lack an annotation, or whose annotation contradicts the contract."""
     types, found = types_of(files), list[str]()
     made = resources(files, types)
     known = patterns(files, types)
@@ -151,7 +152,9 @@ def missing(files: FileDescriptorSet) -> list[str]:
             if not behaviors:
                 found.append(f"{name}.{field.name}: no field_behavior")
             elif refuses_nothing_given(field) and REQUIRED not in behaviors:
-                found.append(f"{name}.{field.name}: the rules require it and its field_behavior does not")
+                found.append(
+                    f"{name}.{field.name}: the rules require the field, but its field_behavior does not"
+                )
     for name, field, shown in forms(files):
         if IDENTIFIER in field.options.Extensions[BEHAVIOR]:
             continue
@@ -179,7 +182,7 @@ def test_no_annotation_is_missing() -> None:
 
 
 def test_what_needs_one_is_found() -> None:
-    """This shows that the tests above find something: without it an empty search would pass."""
+    """This shows that the test above finds places to check. Otherwise it would pass even if it found no place."""
     types = types_of(current())
     assert {one.rpartition(".")[2] for one in resources(current(), types)} == {
         "Agent", "ApiKey", "Collection", "Conversation", "Document", "Message", "Passage", "Teacher", "Turn", "User"
@@ -207,7 +210,7 @@ def test_turns_conversations_and_keys_have_an_owner() -> None:
     assert owned == dict.fromkeys(("Turn", "Conversation", "ApiKey", "Collection"), "responsa/User")
 
 
-# Planted faults, to show that each is found.
+# These plant faults, to show that each fault is found.
 
 
 def field(files: FileDescriptorSet, message: str, name: str) -> FieldDescriptorProto:

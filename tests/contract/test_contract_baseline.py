@@ -1,4 +1,4 @@
-"""The contract against its published state: clients were built with protos/baseline.binpb.
+"""Compares the contract with its published state, protos/baseline.binpb, from which clients were built.
 
 buf checks names, numbers and types. It checks neither REST bindings nor validation rules, so this test
 compares them: every binding must stay, and every valid request must stay valid.
@@ -34,8 +34,8 @@ CURRENT = ROOT / "generated" / "descriptor.binpb"
 # Its stub is untyped.
 HTTP: Any = annotations_pb2.http
 
-# Rules with a number that may only grow, or only shrink: any other change would refuse requests that are
-# accepted now. All other rules must not change.
+# The number of an UPPER rule may only grow, and the number of a LOWER rule may only shrink. Any other change would refuse
+# requests that are accepted now. All other rules must not change.
 UPPER = frozenset({"max_len", "max_bytes", "max_items", "max_pairs", "lt", "lte"})
 LOWER = frozenset({"min_len", "min_bytes", "min_items", "min_pairs", "gt", "gte"})
 
@@ -56,7 +56,7 @@ def messages(prefix: str, found: list[DescriptorProto] | Any) -> Iterator[tuple[
 
 
 def flat(rules: Message, path: str = "") -> dict[str, object]:
-    """Rules as path → value; CEL rules by their id."""
+    """The values of the rules, by path. A CEL rule is under its id."""
     result: dict[str, object] = {}
     for field, value in rules.ListFields():
         where = f"{path}.{field.name}".lstrip(".")
@@ -102,8 +102,8 @@ def rules(files: FileDescriptorSet) -> dict[str, dict[str, object]]:
 
 
 def broken(before: FileDescriptorSet, after: FileDescriptorSet) -> list[str]:
-    """Bindings and valid requests of the first contract that the second lacks; also removed rules, because
-    clients may rely on them, too.
+    """The REST bindings of the first contract that the second contract lacks, and the rules that refuse requests which the first
+    contract accepts. Also the removed rules, because clients may rely on them too.
     """
     found: list[str] = []
     new_bindings, new_rules = bindings(after), rules(after)
@@ -113,7 +113,7 @@ def broken(before: FileDescriptorSet, after: FileDescriptorSet) -> list[str]:
     for name, old in rules(before).items():
         new = new_rules.get(name)
         if new is None:
-            continue  # gone altogether: buf tells
+            continue  # the whole field or message is gone, which buf reports
         found += [f"{name}: {rule} is new" for rule in sorted(set(new) - set(old))]
         for rule, value in old.items():
             if rule not in new:
@@ -169,7 +169,7 @@ def test_protos_are_formatted(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# Planted faults, to show that each is found.
+# These plant faults, to show that each fault is found.
 
 
 def message_of(files: FileDescriptorSet, name: str) -> DescriptorProto:

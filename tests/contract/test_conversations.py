@@ -269,7 +269,7 @@ async def test_turns_are_listed_newest_first_and_filtered(
 
 
 class Timed(PostgresConversationStore):
-    """Observes how long the server gives a transaction whose locks other sessions wait for."""
+    """Records the time limit of a transaction that holds locks for which other sessions wait."""
 
     bounds: ClassVar[dict[str, str]] = {}
 

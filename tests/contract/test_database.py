@@ -51,7 +51,7 @@ async def test_a_statement_has_its_time_and_each_role_its_plans(database_urls: D
                     "SELECT current_setting('statement_timeout'), current_setting('plan_cache_mode')"
                 )
                 assert await cursor.fetchone() == ("30s", plans)
-        # If a session stops while it holds a lock that others wait for, the server ends that session.
+        # If a session stops while it holds a lock for which others wait, PostgreSQL ends that session.
         limit: LiteralString = "SELECT current_setting('transaction_timeout') AS limit"
         ((together,),) = await database.together("acme", [(limit, {})])
         found = [together["limit"]]
@@ -71,7 +71,7 @@ async def test_a_statement_has_its_time_and_each_role_its_plans(database_urls: D
 
 
 class Impatient(Database):
-    """A database with a short limit for sessions whose locks block others."""
+    """A database with a short time limit for transactions whose locks block others."""
 
     @asynccontextmanager
     async def locking(self, tenant_id: str, seconds: int = 5) -> AsyncGenerator[Connection]:
@@ -104,7 +104,7 @@ async def test_whoever_locks_a_conversation_and_then_its_turn_has_a_limit(
         for table, calls in kept.items():
             for call in calls:
                 async with locked(database_urls, table, {"turn": new.id, "conversation": place}[table]):
-                    # Without the limit the waiting session would wait as long as the statement timeout.
+                    # Without the limit, the waiting session would wait until the statement timeout.
                     with pytest.raises(Unavailable):
                         async with asyncio.timeout(10):
                             await call()
@@ -147,7 +147,7 @@ def test_every_public_method_of_a_store_runs_to_its_end() -> None:
             if "database" not in inspect.signature(made).parameters:
                 continue
             for method, function in inspect.getmembers(made, inspect.iscoroutinefunction):
-                # Methods that receive a connection are parts of another store's transaction.
+                # A method that receives a connection is part of another store's transaction.
                 if not method.startswith("_") and "connection" not in inspect.signature(function).parameters:
                     methods += 1
                     if not hasattr(function, "__wrapped__"):
@@ -167,7 +167,7 @@ async def test_who_waits_through_an_outage_is_served_after_it(caplog: pytest.Log
         while True:
             if any("cannot be reached" in record.message for record in caplog.records):
                 return
-            await asyncio.sleep(0.01)  # between two checks of the condition
+            await asyncio.sleep(0.01)  # the pause between two checks of the condition
 
     with throwaway_postgres() as postgres:
         database = Database(postgres.dsn("app"), postgres.dsn("log"), size=2)

@@ -1,4 +1,4 @@
-"""Without vectors, a turn's search continues with words alone and reports it; a Search call fails instead."""
+"""Without vectors, a turn's search continues with words alone and reports this. A Search call fails instead."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ NO_STATISTICS: LiteralString = "REVOKE SELECT ON responsa.term_stat FROM respons
 
 
 class Failing:
-    """The model, which fails as its library would."""
+    """An embedding model that fails as its library would."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
@@ -79,7 +79,7 @@ def evidence(database: Database, embedder: Embedder, seconds: float = SEARCH_SEC
 
 
 def damage_index(urls: DatabaseUrls, statement: LiteralString = NO_INDEX) -> None:
-    """Searching vectors (or words) fails from now on; everything else continues."""
+    """From now on, the search by vectors (or by words) fails. Everything else continues to work."""
     with psycopg.connect(urls.superuser) as connection:
         connection.execute(statement)
 
@@ -188,7 +188,7 @@ async def held(urls: DatabaseUrls, *tables: str) -> AsyncGenerator[None]:
 
 
 HASTY = 0.2
-"""Seconds within which these searches give up."""
+"""The number of seconds after which these searches give up."""
 
 
 @pytest.mark.usefixtures("filled")
@@ -253,7 +253,7 @@ async def test_an_agents_options_say_how_to_search(
     assert (await knowledge.search(people.ann, both, (), SearchOptions(top_k=1))).passages == 1
     assert (await knowledge.search(people.ann, both, (), SearchOptions(threshold=1.0))).passages == 0
     assert (await knowledge.search(people.ann, both, ("elsewhere",))).passages == 0
-    # Ranked only by passages, or by their pieces.
+    # The ranking uses only passages, or also their pieces.
     for rerank in (True, False):
         found = await knowledge.search(people.ann, (QUESTION,), (), SearchOptions(rerank=rerank))
         ranked = TypeAdapter(Retrieval).validate_python(found.content)

@@ -42,7 +42,7 @@ def identity(database: Database) -> Identity:
 
 
 async def person(identity: Identity, tenant: str = "acme", role: Role = Role.USER) -> tuple[Principal, str]:
-    """A user of the tenant, which is created if it is missing, and the secret of a key."""
+    """A new user of the tenant, and the secret of the user's key. The tenant is created if it is missing."""
     with contextlib.suppress(AlreadyExists):
         await identity.create_tenant(tenant, tenant)
     user = await identity.create_user(tenant, "Ann", "", role)
@@ -185,7 +185,8 @@ async def test_a_key_is_made_once_for_a_request_id_and_its_secret_told_once(
     again, none = await identity.create_api_key(who, "laptop", ends, request)
     assert (again.id, again.revoke_time is not None, none) == (made.id, True, "")
     other, _ = await person(identity)
-    theirs, own = await identity.create_api_key(other, "laptop", ends, request)  # ids belong to one user
+    # A request_id belongs to one user.
+    theirs, own = await identity.create_api_key(other, "laptop", ends, request)
     assert theirs.id != made.id
     assert own
     assert len((await identity.list_api_keys(who, NEWEST)).items) == 2

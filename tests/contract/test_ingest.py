@@ -26,19 +26,19 @@ from tests.contract.conftest import People
 from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
 
 SECTION = "## Section {0}\n\nThe river number {0} is {1} kilometres long. It rises in the mountains of region {0}.\n\n"
-# Several batches of passages.
+# This text makes several batches of passages.
 LONG = "# Rivers\n\n" + "".join(SECTION.format(number, 100 + number) for number in range(48))
 
 
 @pytest.fixture(autouse=True)
 async def short_passages(house: House, people: People) -> None:
-    """Many passages with few distinct vectors."""
+    """Create the default collections so that a document is cut into many short passages, which have few distinct vectors."""
     for who in (people.ann, people.eve):
         await house.library.create_collection(who, "default", "", Chunking(64, 0))
 
 
 class GatedIngestions(IngestionStore):
-    """Stops before the named step until its gate opens."""
+    """Waits before the named step until its gate opens."""
 
     gate: Gate
     step: str
@@ -61,7 +61,7 @@ class GatedIngestions(IngestionStore):
 
 
 def stopping(house: House, stage: str, gate: Gate) -> Ingest:
-    """Processing that is stopped at a stage."""
+    """Processing that waits at a stage until the gate opens."""
     match stage:
         case "parsing":
             return house.ingest(parser=GatedParser(house.parser, gate.pass_through))
@@ -113,7 +113,7 @@ async def test_a_worker_that_was_killed_is_resumed_by_the_next(
     operation = await house.upload(people.ann, LONG, "rivers.md")
     task = await house.ingestions.begin("acme", operation.id)
     assert task is not None
-    # The state after a process was killed: a running job and a silent worker.
+    # Make the state that a killed process leaves: a running job and a worker without heartbeats.
     house.ask(
         """WITH dead AS (
             INSERT INTO procrastinate.procrastinate_workers (last_heartbeat)
@@ -123,7 +123,8 @@ async def test_a_worker_that_was_killed_is_resumed_by_the_next(
     )
     async with AsyncExitStack() as others:
         if not alone:
-            # Another process takes jobs: a running job may belong to a live worker, so it stays until its worker has been silent for long.
+            # Another process runs jobs, so a running job may belong to a live worker. The job is assigned again only when its worker has
+            # sent no heartbeat for long.
             other = await others.enter_async_context(await psycopg.AsyncConnection.connect(house.urls.log))
             await other.execute("SELECT pg_advisory_lock_shared(%s)", [PRESENCE])
         async with house.working():
@@ -195,7 +196,7 @@ async def test_whoever_holds_a_stale_epoch_writes_nothing(house: House, people: 
     with pytest.raises(OwnershipLost):
         await house.ingestions.fail(stale.claim, error)
     assert house.ask("SELECT epoch, stage, passages_total FROM responsa.operation") == before
-    # A third worker takes it over; the second worker continues later and finds that it has lost the
+    # A third worker takes the operation over. The second worker continues later and finds that it has lost the
     # operation.
     await house.ingest().run("acme", operation.id)
     gate.opened.set()
@@ -327,7 +328,7 @@ async def test_vectors_are_made_once(house: House, people: People) -> None:
     other = GatedEmbedder(house.embedder)
     operation = await house.upload(people.eve, LONG, "rivers.md")
     await house.ingest(embedder=other).run("rival", operation.id)
-    assert other.texts > 100, "what another tenant has is not told by being fast"
+    assert other.texts > 100, "a fast ingestion would reveal what another tenant has"
 
 
 async def test_a_replaced_version_is_pruned_by_a_job(house: House, people: People) -> None:

@@ -48,7 +48,7 @@ async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
     fault = RuntimeError("nobody foresaw this")
 
     class Broken:
-        """A runner that fails by itself."""
+        """A job runner that fails by itself."""
 
         async def run(self, work: Mapping[JobKind, Work]) -> None:
             raise fault

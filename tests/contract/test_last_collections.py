@@ -24,7 +24,7 @@ async def texts(
     shelves: dict[str, list[str]],
     options: SearchOptions,
 ) -> list[str]:
-    """The passages that a search over these collections gives to an answer, best first."""
+    """The passages that an answer gets from a search of these collections, best first."""
     shelf = Shelf(database, embedder)
     for collection, documents in shelves.items():
         for text in documents:
@@ -68,7 +68,7 @@ async def test_the_number_of_passages_stays_as_it_was_asked_for(
 async def test_expansions_still_take_no_more_than_half_of_the_places(
     database: Database, embedder: MiniLmEmbedder, people: People, last: tuple[str, ...]
 ) -> None:
-    """The wider search that `last` needs must not protect a wider half: the expansions would fill all places."""
+    """`last` needs a wider search. The expansions may still take at most half of the `top_k` places; otherwise they would fill all of them."""
     bread = [f"Rye bread is baked on Fridays, in oven {number} of the bakery." for number in range(6)]
     own = [UPLOAD, "The gate of the harbour opens when the harbour master rings."]
     options = SearchOptions(

@@ -71,7 +71,7 @@ async def test_canonical_text_comes_whole_and_in_order(house: House, people: Peo
     operation = await house.upload(people.ann, text, "long.txt")
     task = await house.ingestions.begin("acme", operation.id)
     assert task is not None
-    # Parsed, but not embedded: this test reads only the text.
+    # The document is parsed but not embedded, because this test reads only the text.
     canonical = CanonicalText(text.encode(), "long", "text/plain", "de", "text")
     await house.ingestions.parsed(task.claim, canonical, 1)
     offset, parts = 0, list[str]()
@@ -236,8 +236,8 @@ async def test_who_may_do_what_with_an_operation(house: House, people: People) -
     assert await listed(people.ann) == await listed(carol) == []
     with pytest.raises(NotPermitted):
         await library.cancel_operation(carol, operation.id)
-    await library.cancel_operation(people.ann, operation.id)  # owns the collection
-    for act in (library.cancel_operation, library.delete_operation):  # with the same result after its end
+    await library.cancel_operation(people.ann, operation.id)  # Ann owns the collection
+    for act in (library.cancel_operation, library.delete_operation):  # both are refused after its end too
         with pytest.raises(NotPermitted):
             await act(carol, operation.id)
     await library.delete_operation(people.ann, operation.id)
@@ -248,7 +248,7 @@ async def test_who_may_do_what_with_an_operation(house: House, people: People) -
 
     operation = await house.upload(people.bob, TEXT, collection="rivers")
     await library.delete_document(people.bob, operation.document_id)
-    with pytest.raises(NotPermitted):  # the document is deleted, and with it the record of its owner
+    with pytest.raises(NotPermitted):  # the record of the document's owner was deleted with the document
         await library.delete_operation(people.ann, operation.id)
     await library.delete_operation(people.bob, operation.id)
 
@@ -268,7 +268,7 @@ async def test_who_may_replace_a_document(house: House, people: People) -> None:
         assert (changed.document_id, changed.version) == (operation.document_id, version)
     await house.library.create_collection(people.ann, "lakes", "Lakes", Chunking())
     operation = await house.upload(people.bob, TEXT, collection="lakes")
-    changed = await house.upload(people.ann, TEXT + "More.", collection="lakes")  # owns the collection
+    changed = await house.upload(people.ann, TEXT + "More.", collection="lakes")  # Ann owns the collection
     assert (changed.document_id, changed.version) == (operation.document_id, 2)
 
 
@@ -285,9 +285,9 @@ async def test_who_may_delete_a_document(house: House, people: People) -> None:
         await house.library.delete_collection(people.bob, "rivers", force=True)
     with pytest.raises(NotPermitted):
         await house.library.update_collection(people.bob, "rivers", display_name="Mine")
-    await house.library.delete_document(people.ann, operation.document_id)  # owns the collection
+    await house.library.delete_document(people.ann, operation.document_id)  # Ann owns the collection
     operation = await house.upload(people.bob, TEXT, collection="rivers")
-    await house.library.delete_document(people.bob, operation.document_id)  # uploaded it
+    await house.library.delete_document(people.bob, operation.document_id)  # Bob uploaded it
     operation = await house.upload(people.bob, TEXT, collection="rivers")
     await house.library.delete_document(replace(carol, role=Role.ADMIN), operation.document_id)
 

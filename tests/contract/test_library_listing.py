@@ -48,7 +48,7 @@ ROWS = """
 
 
 async def select(database: Database, query: ListQuery) -> list[str]:
-    """All pages of a list."""
+    """The names of the items on all pages of a list."""
     found: list[str] = []
     while True:
         async with database.no_tenant() as connection:

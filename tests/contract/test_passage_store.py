@@ -1,4 +1,4 @@
-"""The passages' store under concurrent sessions: the cache of vectors, long statements, callers that disconnect."""
+"""The passage store with concurrent sessions: the cache of vectors, long statements, and callers that disconnect."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_workers_that_need_the_same_vectors_do_not_wait_for_each_other(
     async with shelf.database.tenant("acme") as first, shelf.database.tenant("acme") as second:
         for connection in (first, second):
             await connection.execute("SET LOCAL lock_timeout = '5s'")
-        # Each session has the rows that the other requests next.
+        # Each session has locked the rows that the other session requests next.
         for connection, hashes in (
             (first, known[:30]),
             (second, known[20:]),

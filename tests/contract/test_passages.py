@@ -1,4 +1,4 @@
-"""Passages in a real PostgreSQL: the live ones, the tenants that see them, and the search by both indexes."""
+"""Passages in a real PostgreSQL: which passages are live, which tenants see them, and how both indexes find them."""
 
 from __future__ import annotations
 
@@ -198,7 +198,9 @@ async def test_the_tenant_clause_of_a_search_function_is_what_guards(
         definition = str(row[0])
         assert definition.count(clause) == 1
         connection.execute(cast("LiteralString", definition.replace(clause, "true")))
-    assert await foreign(shelf, rival, query), "the test above would not notice a leak"
+    assert await foreign(shelf, rival, query), (
+        "the search function without its clause leaked nothing, so this test proves nothing"
+    )
 
 
 @pytest.mark.parametrize("query", [LEXICAL, NEAREST])
@@ -234,7 +236,7 @@ async def fill(
     version: int = 1,
     live: bool = True,
 ) -> list[UUID]:
-    """One passage for each vector, all in one document."""
+    """Write one passage for each vector, all in one document."""
     document = document or uuid7()
     new = [
         NewPassage(
@@ -276,7 +278,7 @@ async def test_a_version_that_is_being_indexed_takes_no_place_from_those_that_ar
     document = uuid7()
     ids = await fill(shelf, list(own), document)
     wanted = own[7]
-    # Only one searchable passage is nearer to the question than the passages of the new version.
+    # All passages of the new version are nearer to the question than the searchable passages, except one.
     await fill(shelf, list(wanted + 0.02 * random_vectors(6, 1_000)), document, version=2, live=False)
     other = "passage_vector_tenant" if index == "passage_vector_embedding" else "passage_vector_embedding"
     with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
@@ -288,7 +290,7 @@ async def test_a_version_that_is_being_indexed_takes_no_place_from_those_that_ar
     best = {ids[place] for place in sorted(range(len(ids)), key=lambda one: -nearness[one])[:20]}
     assert len(found) == 20
     assert ids[7] in found
-    # The index graph is approximate; before the fix, the search found one of them.
+    # The index graph is approximate. Before the fix, the search found only one of these passages.
     assert len(found & best) >= (20 if index == "passage_vector_tenant" else 12)
 
 

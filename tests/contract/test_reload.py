@@ -47,7 +47,7 @@ async def test_the_same_files_are_the_same_version_everywhere_and_after_a_restar
     town: Town, folder: Folder, tmp_path: Path
 ) -> None:
     folder.write("own", "One.")
-    # Another machine: other paths and other file times.
+    # Simulate another machine, with other paths and other file times.
     shutil.copytree(folder.folders.shipped, tmp_path / "there" / "shipped")
     shutil.copytree(folder.path("own"), tmp_path / "there" / "users" / "own")
     elsewhere = Folders(tmp_path / "there" / "users", tmp_path / "there" / "shipped")
@@ -117,7 +117,7 @@ async def test_a_version_that_is_asked_for_is_loaded_and_answers_as_it_did(
 async def test_a_question_for_a_version_runs_with_it_after_a_restart(
     town: Town, folder: Folder, people: People
 ) -> None:
-    """Through the turns: another version is current, and only the database holds the requested one."""
+    """The same through `Turns`. Another version is current, and only the database holds the requested version."""
     folder.write("own", "One.")
     async with town.process() as agents:
         folder.write("own", "Two.")
@@ -147,7 +147,7 @@ async def test_a_question_for_a_version_runs_with_it_after_a_restart(
                 "1 agents/own/versions/1": "One.",
                 "2 agents/own/versions/2": "Two.",
             }
-            # With the same request_id: the version is a part of the question.
+            # Use the same request_id. The version is part of the question, so the second question differs.
             request_id = uuid7()
             await turns.accept(people.ann, Question("Hello!", agent="own", agent_version=1), request_id)
             with pytest.raises(AlreadyExists) as caught:
@@ -258,7 +258,7 @@ async def test_an_agent_whose_folder_is_gone_serves_no_longer(town: Town, folder
         assert (gone.agent, gone.version, gone.changed) == ("own", "", True)
         with pytest.raises(NotFound):
             agents.named("own")
-        assert "agents/own/versions/1" in agents.versions, "its turns are still to be finished"
+        assert "agents/own/versions/1" in agents.versions, "its turns have not finished yet"
 
 
 async def test_a_server_without_the_files_runs_what_others_have_brought(
@@ -286,7 +286,7 @@ async def test_what_open_turns_began_with_is_there_from_the_start(
     async with town.process() as agents:
         assert agents.named("own").version == "agents/own/versions/2"
         assert await said(agents.at("agents/own/versions/1")) == "One."
-        # Otherwise it would not be pruned: no turn needs it any more.
+        # End the turn, so that no turn needs the version.
         await turn_store.cancel(people.ann, turn.id, True, cancelled)
     async with town.process() as agents:
         assert "agents/own/versions/1" not in agents.versions
@@ -429,7 +429,7 @@ async def test_a_change_of_files_is_seen_without_being_told(town: Town, folder: 
 
 
 async def _until(change: object, told: asyncio.Event, agents: LiveAgents, text: str) -> None:
-    """Make a change and wait until it is current; the server may read a folder between two writes, so more than one version may result."""
+    """Make a change and wait until it is current. The server may read the folder between two writes, so the change may make more than one version."""
     assert callable(change)
     told.clear()
     change()

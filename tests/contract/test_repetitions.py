@@ -7,13 +7,13 @@ import psycopg
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 
-# A repeated sentence has one vector.
+# All repetitions of a sentence have the same vector.
 REPEATED = "The same sentence stands here. " * 4000
 RIVERS = "# Rivers\n\n" + "".join(
     f"The river number {number} is {100 + number} kilometres long and rises in region {number}.\n\n"
     for number in range(120)
 )
-# For each vector of the rivers, whether the index finds it (or one equally near).
+# How many of the rivers' vectors the index finds (or finds an equally near vector for), and how many vectors they have.
 FOUND = """
 SELECT count(*) FILTER (WHERE nearest.distance < 0.001), count(*)
 FROM responsa.passage_vector AS v JOIN responsa.passage AS p ON p.id = v.passage_id AND p.title = 'Rivers'

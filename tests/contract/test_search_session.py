@@ -1,4 +1,4 @@
-"""The connection that the reads of one search share."""
+"""The reads of one search share a connection."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ async def test_an_etag_that_is_not_the_teachers_changes_nothing(
             assert caught.value.reason is Reason.ETAG_MISMATCH
             assert caught.value.metadata == {"resource_name": names.teacher(made.id)}
     assert await teachers.get(people.ann, made.id) == current
-    # The etag of an earlier teacher with the same id is refused, too.
+    # The etag of an earlier teacher with the same id is also refused.
     await teachers.delete(people.ann, made.id, "")
     again = await teachers.create(people.ann, replace(ADA, id=made.id), None)
     assert again.revision == made.revision
@@ -184,7 +184,7 @@ async def test_a_request_id_makes_one_teacher_however_often_it_is_sent(
             "resource_name": names.teacher(made[0].id),
             "difference": difference,
         }
-    # It belongs to its user only.
+    # A request_id belongs only to its user.
     assert (await teachers.create(people.bob, ADA, request_id)).id != made[0].id
     assert value(database_urls, "SELECT count(*) FROM responsa.teacher") == 2
 
@@ -209,7 +209,7 @@ async def test_pages_hold_every_teacher_once_in_order(
 ) -> None:
     for name in ("b", "a", "ä", "B", "a", "c"):
         await teachers.create(people.ann, replace(ADA, display_name=name), None)
-    # Two turns of the same moment: the id decides their order.
+    # Two teachers have the same create_time. Their ids decide their order.
     change(
         database_urls,
         "UPDATE responsa.teacher SET create_time = '2026-01-01T00:00Z' WHERE display_name = 'a'",

@@ -1,4 +1,4 @@
-"""An agent's decisions besides answers: the questions that it accepts, its input, the conversation's title, and its fallbacks."""
+"""What an agent decides in addition to its answers: which questions it accepts, its input, the conversation's title, and its fallbacks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_what_an_agent_objects_to_is_no_turn(
             assert caught.value is objection
         assert script.admitted == [(people.ann, TAUGHT)] * 2
         assert set(count(database_urls).values()) == {0}
-        # A placeholder that was kept for it would be missing now.
+        # A refused question keeps no place: a further question is accepted.
         accepted = await turns.accept(people.ann, TAUGHT, uuid7())
         turn = await turns.wait(people.ann, accepted.turn_id)
     assert (turn.state, turn.question) == (TurnState.ANSWERED, TAUGHT)
@@ -136,7 +136,7 @@ async def test_an_agent_that_names_no_conversation_leaves_it_its_time(house: Hou
             await turns.wait(people.ann, accepted.turn_id)
             titles[identity] = (await house.conversations.get(people.ann, accepted.conversation_id)).title
             if identity == "chat":
-                # The next question goes to an agent that does name the conversations.
+                # The next question goes to an agent that gives conversations a title.
                 other = await turns.accept(
                     people.ann, replace(TAUGHT, text="Why?", conversation_id=accepted.conversation_id), None
                 )

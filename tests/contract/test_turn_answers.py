@@ -1,4 +1,4 @@
-"""The whole path of an answer on real parts: document, question, graph, log, conversation, verification."""
+"""The whole path of an answer with real parts: document, question, graph, log, conversation and verification."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_an_answer_quotes_its_document_and_verifies_until_that_changes(
     for citation, _ in checks:
         assert citation.document_id == taken.document_id
         assert RIVERS.encode()[citation.source.start : citation.source.end] == citation.quote.encode()
-    # A newer version with the quote at the same place, then one without it, then no version.
+    # First a newer version has the quote at the same place, then a version lacks the quote, then the document is deleted.
     await house.take_in(people.ann, RIVERS + "\nThe end.\n", "rivers.md")
     assert {one for _, one in await conversations.verify(people.ann, turn_id=turn.id)} == {Verdict.VALID}
     await house.take_in(people.ann, "Moved.\n\n" + RIVERS, "rivers.md")

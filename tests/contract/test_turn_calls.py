@@ -1,4 +1,4 @@
-"""Tool calls for which the log can hold no event."""
+"""Tool calls that are too large for an event of the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns that are ended from outside, by any process."""
+"""Turns that are ended from outside their worker, by any process."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_what_was_spent_until_then_is_booked(house: House, people: People)
         await script.waiting.wait()
         await turns.cancel(people.ann, accepted.turn_id)
         await script.closed.wait()
-        while (turn := await turns.store.get(people.ann, accepted.turn_id)).usage == kept:  # noqa: ASYNC110  only the store tells
+        while (turn := await turns.store.get(people.ann, accepted.turn_id)).usage == kept:  # noqa: ASYNC110  only the store shows this
             await asyncio.sleep(0)
         assert turn.usage == kept + since
 
@@ -90,7 +90,7 @@ async def test_administrators_of_the_tenant_may_and_nobody_else(house: House, pe
                 await turns.cancel(who, accepted.turn_id)
         admin = replace(people.bob, role=Role.ADMIN)
         assert (await turns.cancel(admin, accepted.turn_id)).state is TurnState.CANCELLED
-        with pytest.raises(NotFound):  # ending the turn and reading its end are two calls
+        with pytest.raises(NotFound):  # the right to end a turn does not include the right to read it
             await turns.store.get(admin, accepted.turn_id)
         assert events_of(await followed(turns, people.ann, accepted.turn_id))[-1]["by"] == "administrator"
         own = await turns.accept(admin, RIVER, None)
@@ -178,7 +178,7 @@ async def test_a_newer_question_takes_the_place_of_all_before_it(house: House, p
 
 
 class Stream:
-    """A caller that follows a turn until it goes away."""
+    """A caller that follows a turn until the caller leaves."""
 
     def __init__(self, turns: Turns, who: Principal, turn_id: UUID) -> None:
         self._turns, self._who, self._turn_id = turns, who, turn_id
@@ -197,8 +197,8 @@ class Stream:
 
 
 async def ended(turns: Turns, who: Principal, turn_id: UUID) -> TurnState:
-    """The final state of a turn, read without following it, because a waiting client counts as a follower."""
-    while not (turn := await turns.store.get(who, turn_id)).state.terminal:  # noqa: ASYNC110  only the store tells
+    """The final state of a turn. The turn is polled and not followed, because a client that waits counts as a follower."""
+    while not (turn := await turns.store.get(who, turn_id)).state.terminal:  # noqa: ASYNC110  only the store shows this
         await asyncio.sleep(0)
     return turn.state
 
@@ -226,7 +226,7 @@ async def test_who_may_not_see_a_turn_ends_nothing_by_leaving(house: House, peop
         accepted = await turns.accept(people.ann, RIVER, None, cancel_on_disconnect=True)
         own = await turns.accept(people.bob, RIVER, None, cancel_on_disconnect=True)
         turns.left(people.bob, accepted.turn_id)
-        turns.left(people.bob, own.turn_id)  # began later, so its check comes later
+        turns.left(people.bob, own.turn_id)  # this call comes second, so its check comes second
         assert await ended(turns, people.bob, own.turn_id) is TurnState.CANCELLED
         assert not (await turns.store.get(people.ann, accepted.turn_id)).state.terminal
 
@@ -242,11 +242,11 @@ async def test_it_goes_on_while_somebody_follows_it_from_another_process(
         second = Stream(other, people.ann, accepted.turn_id)
         await first.told.wait()
         await second.told.wait()
-        while await house.value("SELECT count(*) FROM responsa.turn_follower") < 2:  # noqa: ASYNC110  only the store tells
+        while await house.value("SELECT count(*) FROM responsa.turn_follower") < 2:  # noqa: ASYNC110  only the store shows this
             await asyncio.sleep(0)
         await first.leave()
-        # Long enough for a wrong cancel to happen: another turn, left at the same time, is cancelled
-        # meanwhile.
+        # Wait long enough that a wrong cancel would have happened: until another turn, whose caller leaves now, is
+        # cancelled.
         witness = await turns.accept(people.bob, RIVER, None, cancel_on_disconnect=True)
         watcher = Stream(turns, people.bob, witness.turn_id)
         await watcher.told.wait()

@@ -1,4 +1,4 @@
-"""A connection that is lost around a commit: the turn is the same whether the commit succeeded or not."""
+"""A connection is lost just before or after a commit. The turn is the same whether the commit succeeded or not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def house(database: Database) -> House:
 
 
 class Broken:
-    """Faults: the first few times that a turn reaches a place, its connection is lost."""
+    """Faults that lose the connection the first few times that a turn reaches a place."""
 
     def __init__(self, place: Fault, times: int) -> None:
         self.place = place
@@ -96,7 +96,7 @@ async def test_a_cancel_ends_a_turn_once(house: House, people: People, place: Fa
 
 
 class Meanwhile:
-    """Faults: once armed, the response to an accept is lost, after an action of the test."""
+    """Faults that lose the response to an accept, after an action of the test. They take effect when the test sets `work`."""
 
     def __init__(self) -> None:
         self.work: Callable[[], Awaitable[None]] | None = None
@@ -116,7 +116,7 @@ async def test_an_accept_that_hears_late_of_its_turn_leaves_it_to_who_runs_it(
 
     async def predecessor_ends() -> None:
         first.set()
-        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent tells
+        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent shows this
             await asyncio.sleep(0)
 
     async with house.turns(script, QUICK, faults=faults) as turns:
@@ -135,7 +135,7 @@ async def test_an_accept_that_hears_late_of_its_turn_leaves_it_to_who_runs_it(
 
 
 class Gated(Script):
-    """An agent whose turns wait, each for its own gate."""
+    """An agent whose turns wait, each at its own gate."""
 
     def __init__(self, gates: Sequence[asyncio.Event]) -> None:
         super().__init__()
@@ -151,7 +151,9 @@ class Gated(Script):
 async def test_a_turn_that_was_stopped_before_its_run_began_is_not_run_under_an_older_epoch(
     house: House, people: People
 ) -> None:
-    """The process pauses between the commit of its accept and the begin, for longer than a lease, and then claims before it begins."""
+    """Between the commit of its accept and the begin of the run, a process pauses for longer than a lease. Then it claims the turn before
+    that run begins.
+    """
     gate = asyncio.Event()
     faults, script = Held(), Script([SEARCHING, gate, answer()])
     async with house.turns(script, QUICK, faults=faults) as turns:
@@ -169,7 +171,7 @@ async def test_a_turn_that_was_stopped_before_its_run_began_is_not_run_under_an_
 
 
 class Held:
-    """Faults: a committed accept waits here."""
+    """Faults that hold a committed accept until the test lets it go on."""
 
     def __init__(self) -> None:
         self.reached, self.go = asyncio.Event(), asyncio.Event()
@@ -187,7 +189,7 @@ async def test_an_interrupt_whose_answer_was_lost_still_tells_the_worker(
 ) -> None:
     house = House(database, redis_url)
     script = Script([SEARCHING, asyncio.Event()])
-    # It renews its lease only every 20 minutes, so it does not notice changes by itself.
+    # The worker renews its lease only every 20 minutes, so it does not notice changes by itself.
     slow = replace(QUICK, lease_seconds=3600.0)
     link = Link()
     async with (

@@ -48,7 +48,7 @@ async def test_it_takes_nothing_new_and_lets_turns_end(house: House, people: Peo
             pass
         gate.set()
         await draining
-        # Readers still receive an end within the grace period.
+        # Readers still receive the end of a turn that ends within the grace period.
         assert (await waiting).state is TurnState.ANSWERED
         assert (await turns.store.get(people.ann, accepted.turn_id)).epoch == 1
 
@@ -75,7 +75,7 @@ async def test_what_does_not_end_goes_on_elsewhere_without_a_loss(
                 assert second.tasks[0].resume == b"found"
             *rows, last = await near
             assert isinstance(last, Reconnect)
-            assert rows == log[: len(rows)]  # the reader then continues on another process
+            assert rows == log[: len(rows)]  # the reader continues on another process
             resumed = await followed(reader, people.ann, accepted.turn_id, _through(rows))
             assert [*rows, *resumed] == log
             with pytest.raises(Unavailable) as caught:

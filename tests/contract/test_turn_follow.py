@@ -1,4 +1,4 @@
-"""Followers receive the whole log, each event once, wherever the turn runs and whatever connections are lost."""
+"""Followers receive the whole log and each event once, wherever the turn runs and whichever connections are lost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.plain_codec import events_of
 
 RIVER = Question("How long is the river?")
 IDLE = replace(QUICK, works=False)
-# Longer than any test: polling the log finds nothing, and all hints arrive through Redis.
+# The interval is longer than any test, so that polling the log finds nothing, and all news arrives as hints through Redis.
 NEVER_POLLS = replace(QUICK, poll_seconds=3600.0)
 
 
@@ -45,7 +45,7 @@ def house(database: Database) -> House:
 
 
 def stepwise(count: int) -> tuple[list[asyncio.Event], list[Line]]:
-    """Pieces of an answer, each of which waits for a gate."""
+    """The pieces of an answer, and one gate for each piece. A piece waits until its gate opens."""
     gates = [asyncio.Event() for _ in range(count)]
     lines: list[Line] = [SEARCHING]
     for place, gate in enumerate(gates):
@@ -99,7 +99,7 @@ async def test_redis_alone_carries_a_turn_from_its_first_event_to_its_last(
                 if isinstance(one, LogRow):
                     rows.append(one)
                     if one.deltas and waiting:
-                        waiting.pop(0).set()  # only after the follower has received the piece before
+                        waiting.pop(0).set()  # only after the follower has received the previous piece
         events = events_of(rows)
     assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
     assert "".join(one["text"] for one in events if one["kind"] == "delta") == "ab" * 5
@@ -114,7 +114,7 @@ async def test_what_is_committed_while_a_reader_reads_the_log_is_not_missed(
         accepted = await turns.accept(people.ann, RIVER, None)
         link.held = asyncio.Event()
         following = asyncio.create_task(followed(other, people.ann, accepted.turn_id))
-        await link.reading.wait()  # it has an old snapshot, and has not received it yet
+        await link.reading.wait()  # the follower's read has an old snapshot, and its result is held back
         for gate in gates:
             gate.set()
         await turns.wait(people.ann, accepted.turn_id)
@@ -134,14 +134,14 @@ async def test_all_followers_of_a_process_share_one_question_to_the_log(house: H
             for one in accepted
             for _ in range(8)
         ]
-        while not link.polls or len(link.polls[-1]) < 3:  # noqa: ASYNC110  only the store tells
+        while not link.polls or len(link.polls[-1]) < 3:  # noqa: ASYNC110  only the store shows this
             await asyncio.sleep(0)
         assert all(len({one.turn_id for one in cursors}) == len(cursors) <= 3 for cursors in link.polls)
         read = link.backlogs
         for gate in gates:
             gate.set()
         await asyncio.gather(*following)
-        # Each follower had to read the log once, at the beginning; all later reads were made together.
+        # Each follower read the log once, at the beginning. After that, one query read the log for all followers.
         assert read == link.backlogs == len(following)
 
 
@@ -208,7 +208,7 @@ async def test_a_turn_that_is_taken_from_its_process_is_followed_by_the_log(
         await house.expire(accepted.turn_id)
         async with house.turns(second, NEVER_POLLS) as new:
             await second.waiting.wait()
-            await first.closed.wait()  # Redis sent the hint; its store is still unavailable
+            await first.closed.wait()  # the hint came through Redis; the worker's store is still unavailable
             link.cut = False
             gate.set()
             await new.wait(people.ann, accepted.turn_id)
@@ -225,7 +225,7 @@ async def test_one_process_alone_tells_nobody(database: Database, redis_url: str
 
 
 class Counted(RedisRelay):
-    """Counts the messages that it should send."""
+    """A relay that counts the messages that it should send."""
 
     told = 0
 
@@ -242,9 +242,9 @@ async def test_who_follows_a_turn_that_is_deleted_is_told(house: House, people: 
         accepted = await turns.accept(people.ann, RIVER, None)
         following = asyncio.create_task(followed(other, people.ann, accepted.turn_id))
         waiting = asyncio.create_task(other.wait(people.ann, accepted.turn_id))
-        while not link.polls:  # noqa: ASYNC110  only the store tells
+        while not link.polls:  # noqa: ASYNC110  only the store shows this
             await asyncio.sleep(0)
-        await link.sever()  # it receives nothing about the end
+        await link.sever()  # the process does not learn of the end
         gate.set()
         await turns.wait(people.ann, accepted.turn_id)
         await house.conversations.delete(people.ann, accepted.conversation_id, "")
@@ -271,14 +271,15 @@ async def test_of_two_readers_the_one_with_the_older_picture_reads_on(house: Hou
             assert [(await row_of(near)).last_seq for _ in range(2)] == [1, 2]
             hold = link.held = asyncio.Event()
             begun = asyncio.create_task(row_of(old))
-            await link.reading.wait()  # its snapshot ends at 2, and it has not received it yet
+            await link.reading.wait()  # the snapshot of this read ends at 2, and its result is held back
             link.held = None
             gate.set()
             assert (await row_of(near)).last_seq == 3
             assert [(await row_of(new)).last_seq for _ in range(3)] == [1, 2, 3]
             hold.set()
             assert (await begun).last_seq == 1
-            async with asyncio.timeout(60):  # no further commit would make it read the log
+            # There is no further commit that would make the follower read the log.
+            async with asyncio.timeout(60):
                 assert [(await row_of(old)).last_seq for _ in range(2)] == [2, 3]
             end.set()
             await turns.wait(people.ann, accepted.turn_id)

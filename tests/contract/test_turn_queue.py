@@ -1,4 +1,4 @@
-"""Questions that wait for the previous one in their conversation."""
+"""Questions that wait for the previous question of their conversation."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_their_place_is_told_as_it_changes(house: House, people: People) -
                     rows.append(one)
                 elif isinstance(one, Heartbeat) and (not places or places[-1] != one.queue_place):
                     places.append(one.queue_place)
-                    # 2, then 1 once the first is done, then 0 when its turn to run has come.
+                    # The place is 2, then 1 when the first turn has ended, then 0 when the question's turn runs.
                     gates[len(places) - 1].set()
         assert places == [2, 1, 0]
         assert [one["kind"] for one in events_of(rows)] == ["started", "status", "answered"]

@@ -51,12 +51,12 @@ def test_a_part_of_a_message_is_no_other_message(sender: UUID, hint: Hint, data:
     message = encode(sender, hint)
     cut = message[: data.draw(st.integers(0, len(message) - 1))]
     understood = decode(cut)
-    # The encoding of a list of turns does not contain its length: a shortened list is valid, too.
+    # The encoding of a list of turns does not contain the length of the list, so a shortened list is also valid.
     assert understood is None or isinstance(understood[1], Interest)
 
 
 class Ear:
-    """A process that listens, and the hints that it has received."""
+    """A process that listens for hints, and the hints that it has received."""
 
     def __init__(self, url: str) -> None:
         self.relay = RedisRelay(url)
@@ -90,7 +90,7 @@ async def ears(url: str, *, heard: bool = True) -> AsyncGenerator[tuple[Ear, Ear
 
 @pytest.fixture
 async def own_redis(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
-    """A Redis for this test, not started."""
+    """A Redis for this test only. It is not started yet."""
     layout = Layout.of(tmp_path / "home").prepare()
     part = EmbeddedRedis(layout)
     yield part
@@ -114,7 +114,7 @@ async def test_one_hears_what_is_sent_to_it_or_to_all_and_nobody_hears_himself(r
 
 async def test_it_works_without_redis_and_from_when_it_comes(own_redis: EmbeddedRedis) -> None:
     async with ears(own_redis.url, heard=False) as (ann, bob):
-        for _ in range(5000):  # no call waits, raises or grows a queue
+        for _ in range(5000):  # no call waits, raises an error or makes a queue grow
             ann.relay.tell_all(Work())
         await asyncio.to_thread(own_redis.start)
         await ann.relay.listening.wait()
@@ -123,7 +123,7 @@ async def test_it_works_without_redis_and_from_when_it_comes(own_redis: Embedded
 
 
 async def told_until_heard(speaker: Ear, listener: Ear) -> None:
-    """Send until it arrives, because messages that are sent without Redis are lost by design."""
+    """Send hints until one arrives. Hints that are sent while Redis is unavailable are lost by design."""
     turn_id = uuid7()
     hearing = asyncio.create_task(listener.until(Taken(turn_id, 1)))
     while not hearing.done():
@@ -148,7 +148,7 @@ async def test_it_comes_back_after_a_flush_and_a_restart(own_redis: EmbeddedRedi
 
 
 class Stumbles(RedisRelay):
-    """A relay whose next round of sending raises an unexpected error."""
+    """A relay that raises an unexpected error when it sends the next round of hints."""
 
     stumbles = True
 
@@ -171,7 +171,7 @@ async def test_what_nobody_foresaw_does_not_end_the_sending(redis_url: str) -> N
 
 
 class Mute:
-    """A proxy between a process and Redis. On request, it holds back all of Redis's messages without closing a connection."""
+    """A proxy between a process and Redis. When muted, it holds back everything that Redis sends but closes no connection."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis = urlsplit(redis_url)

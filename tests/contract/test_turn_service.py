@@ -66,7 +66,7 @@ async def test_a_question_is_answered_and_followed_to_its_end(house: House, peop
         assert events[0]["created"] is True
         turn = await turns.wait(people.ann, accepted.turn_id)
         assert (turn.state, turn.usage, turn.question) == (TurnState.ANSWERED, Usage(5), RIVER)
-        # A late follower gets the same events; after the last seq the stream is empty, and resuming beyond it
+        # A late follower gets the same events. After the last seq the stream is empty. A resume from beyond the last seq
         # fails.
         assert events_of(await followed(turns, people.ann, accepted.turn_id)) == events
         assert await followed(turns, people.ann, accepted.turn_id, 6) == []
@@ -221,9 +221,9 @@ async def test_an_error_ends_the_turn_typed_and_nothing_enters_the_conversation(
         async with house.turns(Script([SEARCHING, raised])) as turns:
             end = await failure(turns, people.ann)
             assert (end["kind"], end["reason"], end["retriable"]) == ("failed", reason, retriable)
-    async with house.turns(Script([SEARCHING])) as turns:  # no terminal event at all
+    async with house.turns(Script([SEARCHING])) as turns:  # the agent sends no terminal event
         assert (await failure(turns, people.ann))["reason"] == "INTERNAL"
-    async with house.turns(Script([answer("nul \x00")])) as turns:  # cannot be stored
+    async with house.turns(Script([answer("nul \x00")])) as turns:  # PostgreSQL cannot store this text
         assert (await failure(turns, people.ann))["reason"] == "INTERNAL"
 
 
@@ -278,7 +278,7 @@ async def test_a_turn_that_takes_too_long_is_stopped(house: House, people: Peopl
 
 
 class Costly(Script):
-    """It is stopped during a model call."""
+    """An agent that is stopped during a model call."""
 
     used = ModelUsed("a:m", Usage(input_tokens=7, output_tokens=2))
 
@@ -412,7 +412,7 @@ async def test_citations_in_the_conversation_are_those_of_the_answer(house: Hous
 
 @dataclass
 class Stubborn(Script):
-    """An agent that ignores a request to end, and finally fails."""
+    """An agent that ignores a cancel and finally fails."""
 
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -1,4 +1,4 @@
-"""Another worker continues the turn of a lost worker, and the epoch blocks the old worker's writes."""
+"""A worker continues the turn of a lost worker, and the epoch blocks the lost worker's writes."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ async def seen(turns: Turns, people: People, turn_id: Any, through: int) -> None
 async def taken_over(
     house: House, people: People, first: Script, second: Script, through: int, link: Link
 ) -> list[dict[str, Any]]:
-    """The frames that followers of a turn receive if its first worker loses its connection once the log has
-    reached `through`: the same on both processes.
+    """The frames that followers of a turn receive if the turn's first worker loses its connection when the log has
+    reached `through`. Followers on both processes receive the same frames.
     """
     async with house.turns(first, QUICK, store=link.on) as old, house.turns(second, IDLE) as reader:
         accepted = await old.accept(people.ann, RIVER, None)
@@ -55,7 +55,7 @@ async def taken_over(
         async with house.turns(second, QUICK):
             await second.begun.wait()
             link.cut = False
-            await first.closed.wait()  # it has noticed the loss, and stopped
+            await first.closed.wait()  # the first worker has noticed the loss and stopped
             log = await far
             assert await near == log
             assert await followed(reader, people.ann, turn_id) == log
@@ -150,7 +150,7 @@ async def test_what_the_lost_worker_had_spent_is_booked(house: House, people: Pe
         await house.expire(accepted.turn_id)
         async with house.turns(second, QUICK) as new:
             turn = await new.wait(people.ann, accepted.turn_id)
-            assert turn.usage == Usage(5)  # the terminal event that the turn itself reports
+            assert turn.usage == Usage(5)  # the lost worker has not recorded its usage yet
             assert second.tasks[0].meter.usage == Usage(1, 1, 1)
             link.cut = False
             while not link.booked:  # noqa: ASYNC110  only the store tells
@@ -206,7 +206,7 @@ async def test_a_process_whose_own_lease_ran_out_goes_on_with_its_turn(house: Ho
         await script.waiting.wait()
         await seen(turns, people, accepted.turn_id, 2)
         await house.expire(accepted.turn_id)
-        for _ in range(2):  # the first worker may have begun before
+        for _ in range(2):  # the first of these calls may have begun before the lease expired
             link.claimed.clear()
             await link.claimed.wait()
         gate.set()
@@ -218,7 +218,7 @@ async def test_a_process_whose_own_lease_ran_out_goes_on_with_its_turn(house: Ho
 
 
 class Lingering(Script):
-    """An agent whose first run ignores a request to end."""
+    """An agent whose first run ignores a cancel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -241,11 +241,12 @@ async def test_a_turn_that_comes_back_is_run_though_its_last_run_here_is_still_e
     async with house.turns(script, QUICK) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         await script.begun.wait()
-        async with house.database.log() as connection:  # another worker has claimed and released it
+        # Change the row as if another worker had claimed and released the turn.
+        async with house.database.log() as connection:
             given_back = "UPDATE responsa.turn SET epoch = 2, lease_until = '-infinity' WHERE id = %s"
             await connection.execute(given_back, (accepted.turn_id,))
         try:
-            async with asyncio.timeout(20):  # a lease is longer
+            async with asyncio.timeout(20):  # this is shorter than a lease
                 turn = await turns.wait(people.ann, accepted.turn_id)
         finally:
             script.let_go.set()

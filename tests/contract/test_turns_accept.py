@@ -228,7 +228,7 @@ async def test_no_more_turns_wait_for_a_worker_than_may_whosever_they_are(
     assert (caught.value.reason, caught.value.metadata) == (Reason.OVERLOADED, {"limit": "3"})
     assert caught.value.retry_after is not None
     assert count(database_urls) == before
-    # Repeating an accepted request finds its turn, and a process with room accepts more.
+    # A repeated request still finds its turn, and a process that has room for a turn still accepts it.
     assert (await turn_store.accept(people.ann, known, cancelled)).turn_id == known.id
     await turn_store.accept(people.ann, new_turn(max_pending=3), cancelled)
     await claim_all(turn_store, most=1)
@@ -268,7 +268,7 @@ async def test_a_question_about_a_collection_that_is_not_there_is_refused_and_le
             with pytest.raises(NotFound) as refused:
                 await turn_store.accept(people.ann, new, cancelled)
             assert refused.value.metadata["resource_name"] == "collections/birds"
-    # A turn of another tenant counts as missing, too.
+    # A collection of another tenant also counts as missing.
     with pytest.raises(NotFound):
         await turn_store.accept(people.eve, new_turn(collections=("plants",)), cancelled)
     assert count(database_urls) == before

@@ -1,4 +1,4 @@
-"""A second question in a conversation: it waits, or replaces the current one; every end of a turn makes room for the next."""
+"""A second question in a conversation waits, or replaces the current question. The end of each turn makes room for the next turn."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_questions_queue_in_order_and_each_end_promotes_the_next(
     (claimed,) = await claim_all(turn_store)
     assert (claimed.claim.turn_id, claimed.attempt, claimed.losses) == (waiting[0].id, 1, 0)
     assert (await turn_store.backlog(people.ann, waiting[1].id, 0, 9)).queue_place == 1
-    # A waiting turn may be ended, too; then the one after it is next.
+    # A waiting turn may also be ended. Then the turn after it is next.
     assert (await turn_store.cancel(people.ann, waiting[1].id, True, cancelled)).ended is not None
     assert (await turn_store.backlog(people.ann, waiting[2].id, 0, 9)).queue_place == 1
     await turn_store.cancel(people.ann, waiting[0].id, True, cancelled)
@@ -150,7 +150,7 @@ async def test_an_interrupt_ends_the_turn_at_work_and_those_that_wait(
         turn = await turn_store.get(people.ann, ended.id)
         assert (turn.state, turn.last_seq, turn.terminal) == (TurnState.CANCELLED, last_seq, b"cancelled")
         assert (await rows_of(turn_store, people.ann, ended))[-1].frame == f"cancelled at {last_seq}".encode()
-    # Repeating the call replaces no other turn, not even its own.
+    # A repeated call finds its turn again and ends no turn.
     again = await turn_store.accept(people.ann, new, cancelled)
     assert (again.turn_id, again.attached, again.ended) == (new.id, False, ())
     assert (await turn_store.get(people.ann, new.id)).state is TurnState.RUNNING
@@ -200,7 +200,7 @@ async def test_interrupts_that_race_leave_one_turn_at_work(
 async def test_an_interrupt_and_a_finish_that_race_have_one_winner(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """Both lock orders: the second session waits for the conversation, the first holds it and waits for the turn."""
+    """Tests both orders. The first session holds the conversation's lock and waits for the turn; the second session waits for the conversation."""
     for finish_first in (True, False):
         first = new_turn()
         await turn_store.accept(people.ann, first, cancelled)
@@ -226,8 +226,8 @@ async def test_an_interrupt_and_a_finish_that_race_have_one_winner(
 async def test_a_question_that_queues_while_its_predecessor_ends_is_promoted_all_the_same(
     database: Database, people: People, database_urls: DatabaseUrls, guarded: bool
 ) -> None:
-    """The new turn is accepted while the previous one runs, and is written once that one has ended: without
-    the conversation's lock no process would promote it.
+    """The accept of the new turn begins while the previous turn runs, and its write comes after that turn has ended. Without
+    the conversation's lock, no process would promote the new turn.
     """
     gate = (
         "accept_turn",
@@ -276,7 +276,7 @@ async def test_what_was_not_promoted_is_promoted_by_the_next_claim(
 async def test_the_sweep_gives_way_to_a_question_that_takes_the_place_meanwhile(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """If another turn takes the place before a promotion commits, the promotion has no effect, and the turn waits for that turn's end."""
+    """If another turn begins in the conversation before a promotion commits, the promotion has no effect, and the queued turn waits for the other turn's end."""
     first, other = new_turn(), new_turn(pending=True)
     await turn_store.accept(people.ann, first, cancelled)
     await turn_store.accept(people.bob, other, cancelled)

@@ -1,4 +1,4 @@
-"""Turns that another process ends, by a call or because they have no followers. The first terminal event wins, and no event follows it."""
+"""Turns that end through a call, or because they have no followers. The first terminal event wins, and no event follows it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_a_turn_at_work_is_ended_and_its_worker_writes_nothing_more(
     assert await turn_store.renew([claim_of(new)]) == [new.id]
     with pytest.raises(TurnLost):
         await turn_store.finish(claim_of(new), [row(5)], answered())
-    # The turn has its cost up to the last checkpoint; its worker records the rest.
+    # The turn has the cost up to its last checkpoint; the worker records the rest.
     assert done.turn.usage == Usage(1, 2, 3, 40, 50)
     await turn_store.book(claim_of(new), Usage(0, 10, 20, 300, 400))
     assert count(database_urls) == before
@@ -166,7 +166,7 @@ async def test_a_cancel_and_a_finish_that_race_have_one_winner_that_both_name(
 async def test_without_its_locks_a_cancel_would_end_what_was_finished_meanwhile(
     database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """The guard is the lock on the turn's row, which is checked after the lock."""
+    """The guard is the lock on the turn's row together with the check of its state after the lock."""
     blind = Edited(
         ("hold_conversation", "FOR NO KEY UPDATE", ""),
         ("lock_turn", "FOR NO KEY UPDATE", ""),
@@ -181,7 +181,7 @@ async def test_without_its_locks_a_cancel_would_end_what_was_finished_meanwhile(
         cancelling = asyncio.ensure_future(outcome(lambda: store.cancel(people.ann, new.id, True, cancelled)))
         await until_somebody_waits(database_urls, cancelling, 2)
     results = await asyncio.gather(finishing, cancelling, return_exceptions=True)
-    # Two terminal events of one turn: only the primary key of the log can refuse the second one.
+    # The turn would get two terminal events. Only the primary key of the log refuses the second one.
     assert any(isinstance(one, Exception) for one in results), results
 
 
@@ -195,7 +195,7 @@ async def test_a_cancel_and_an_append_that_race_leave_the_terminal_event_last(
         async with locked(database_urls, "turn", new.id):
             cancelling = asyncio.ensure_future(turn_store.cancel(people.ann, new.id, True, cancelled))
             await until_somebody_waits(database_urls, cancelling)
-            # It is skipped, not waited for; the caller sends it again.
+            # The append skips the locked turn and does not wait for it; the caller sends the rows again.
             assert isinstance((await turn_store.append([one(claim_of(new), row(2, 3))]))[new.id], Unavailable)
         await cancelling
         assert isinstance((await turn_store.append([one(claim_of(new), row(2, 3))]))[new.id], TurnLost)
@@ -251,7 +251,7 @@ async def test_a_watched_turn_ends_when_no_process_says_that_it_is_followed(
     assert await turn_store.cancel_unfollowed(people.ann, watched.id, cancelled) is None
     await turn_store.follows(here, [], 10.0)
     assert await turn_store.cancel_unfollowed(people.ann, watched.id, cancelled) is None
-    # A dead process announces nothing more, and its announcements expire.
+    # A dead process no longer records that it follows turns, and its records expire.
     change(database_urls, "UPDATE responsa.turn_follower SET until = now() - interval '1 ms'")
     await append(turn_store, claim_of(watched), row(2))
     assert await turn_store.cancel_unfollowed(people.bob, watched.id, cancelled) is None
@@ -259,7 +259,7 @@ async def test_a_watched_turn_ends_when_no_process_says_that_it_is_followed(
     assert ended is not None
     assert (ended.turn_id, ended.epoch, ended.row.first_seq) == (watched.id, 2, 3)
     assert (await turn_store.get(people.ann, watched.id)).state is TurnState.CANCELLED
-    # A second call has no effect; only turns that allow it end, and no turn of another user or tenant.
+    # A second call has no effect. Only watched turns end, and no turn of another user or tenant.
     assert await turn_store.cancel_unfollowed(people.ann, watched.id, cancelled) is None
     assert await turn_store.cancel_unfollowed(people.ann, plain.id, cancelled) is None
     other = new_turn(watched=True)

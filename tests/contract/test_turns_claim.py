@@ -1,5 +1,5 @@
-"""How workers get turns: pending, released and lost ones; each goes to one worker, under the next epoch, with
-the state that the last worker left.
+"""How workers claim pending, released and lost turns. Each turn goes to one worker, under the next epoch, with the
+state that the last worker left.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ async def test_a_released_turn_is_taken_at_once_and_counts_no_loss(
     await turn_store.release([claim_of(turn) for turn in (new, ended, late, new_turn())])
     (claimed,) = await claim_all(turn_store)
     assert (claimed.claim.turn_id, claimed.attempt, claimed.losses) == (new.id, 2, 0)
-    # A late repetition does not release a turn of the next holder.
+    # A late repetition of a release does not release the turn that the next worker holds.
     await turn_store.release([claim_of(new)])
     await turn_store.release([])
     assert await claim_all(turn_store) == []
@@ -166,7 +166,7 @@ async def test_a_turn_that_is_being_claimed_is_passed_over_not_waited_for(
 async def test_an_append_that_comes_first_keeps_the_turn_and_one_that_comes_later_is_lost(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """The lease ran out while the worker was paused. The first worker gets the turn."""
+    """The lease expired while the turn's worker was paused. The worker that writes first gets the turn."""
     kept, taken = new_turn(), new_turn()
     for new in (kept, taken):
         await turn_store.accept(people.ann, new, cancelled)
@@ -181,7 +181,7 @@ async def test_an_append_that_comes_first_keeps_the_turn_and_one_that_comes_late
 async def test_what_is_written_just_before_a_claim_is_read_by_it(
     database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """The claim has begun when the last worker writes and releases: it must use the turn's new state, with its ledger."""
+    """The last worker writes and releases after the claim has begun. The claim must use the turn's new state and ledger."""
     gate = (
         "claim_turns",
         "SELECT id, state, lease_until FROM responsa.turn",
@@ -214,7 +214,7 @@ async def test_a_claim_whose_commit_was_not_heard_of_is_taken_up_again(
         await store.accept(people.ann, new, cancelled)
     await append(store, claim_of(lost), row(2), checkpoint=checkpoint(2), tools=[MAIL])
     run_out(database_urls, lost.id)
-    # The first cut comes after the statement that promotes, before any claim.
+    # The first cut comes after the statement that promotes turns, and before any claim.
     for cuts in (1, 2, 2):
         with pytest.raises(Unavailable):
             await _claim_and_cut(store, cut_database, owner, cuts)
@@ -227,7 +227,7 @@ async def test_a_claim_whose_commit_was_not_heard_of_is_taken_up_again(
 
 
 async def _claim_and_cut(store: PostgresTurnStore, database: CutDatabase, owner: UUID, cuts: int) -> None:
-    """Claim; the connection is lost after commit number `cuts`."""
+    """Claim turns. The connection is lost after commit number `cuts`."""
     database.skip, database.cut = cuts - 1, 1
     await claim_all(store, owner)
 
@@ -313,7 +313,7 @@ async def test_each_guard_of_a_claim_is_what_gives_a_turn_to_one_worker(
 async def test_a_worker_that_stops_in_the_midst_of_a_finish_does_not_keep_its_turn(
     turn_store: PostgresTurnStore, database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """A session that locks the turn's row and falls silent; the server ends its transaction after its time limit (here a short one)."""
+    """A session locks the turn's row and then does nothing. PostgreSQL ends its transaction after a time limit, which is short in this test."""
     new = new_turn()
     await turn_store.accept(people.ann, new, cancelled)
     run_out(database_urls, new.id)
@@ -343,13 +343,14 @@ async def test_a_worker_takes_nothing_from_itself_that_it_still_runs(
     assert await turn_store.claim(owner, [AGENT], 60.0, 9, [new.id]) == []
     assert await turn_store.renew([claimed.claim]) == []
     run_out(database_urls, new.id)
-    (taken,) = await turn_store.claim(other, [AGENT], 60.0, 9, [new.id])  # not the other's own
+    # The call names the turn, but another process owns it.
+    (taken,) = await turn_store.claim(other, [AGENT], 60.0, 9, [new.id])
     assert taken.claim.epoch == 3
     run_out(database_urls, new.id)
-    # It ran here under an older epoch and was lost to another process, whose lease has now expired.
+    # The turn ran here under an older epoch and was lost to another process, whose lease has now expired.
     (again,) = await turn_store.claim(owner, [AGENT], 60.0, 9, [new.id])
     assert again.claim.epoch == 4
     run_out(database_urls, new.id)
-    # This process owns it, but does not run it.
+    # This process owns the turn, but does not run it.
     (left,) = await turn_store.claim(owner, [AGENT], 60.0, 9, [uuid7()])
     assert left.claim.epoch == 5

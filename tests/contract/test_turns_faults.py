@@ -1,4 +1,4 @@
-"""Real connections that are cut while a turn writes."""
+"""Real connections are cut while a turn writes."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ _END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = c
 
 @dataclass
 class Cut:
-    """A store whose connections go through a proxy that cuts the next commit of this kind, before or after it reaches the server."""
+    """A store whose connections go through a proxy. The proxy cuts a connection before or after the next commit of a given kind reaches the server."""
 
     store: PostgresTurnStore
     proxy: PostgresProxy
 
     async def next(self, write: Write, when: When, work: Callable[[], Awaitable[object]]) -> None:
-        """Run a call whose commit is cut."""
+        """Run a call, and cut its connection before or after its commit."""
         left = [when]
 
         def decide(kind: Write) -> When | None:
@@ -132,7 +132,7 @@ async def test_every_write_whose_commit_is_cut_is_done_once_by_its_repetition(
 async def test_an_append_whose_connection_ends_while_it_waits_is_written_by_its_repetition(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """It waits for its commit, because a lock on the log blocks it."""
+    """The append waits, because another session has locked the log."""
     new = new_turn()
     await turn_store.accept(people.ann, new, cancelled)
     async with (

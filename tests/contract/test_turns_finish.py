@@ -1,4 +1,4 @@
-"""How the worker of a turn ends it: in one transaction, once, and with room for the next turn."""
+"""A worker ends its turn once, in one transaction, and makes room for the next turn."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ async def test_a_repeated_finish_tells_of_the_turn_that_the_first_one_promoted(
 async def test_two_finishes_of_one_epoch_at_once_write_one(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """The first try still waits in the server when its repetition arrives: the connection was lost, but its transaction was not."""
+    """The first try's connection was lost, but its transaction still waits in PostgreSQL when the repetition arrives."""
     new = new_turn()
     await turn_store.accept(people.ann, new, cancelled)
     conclusion = answered(citation())
@@ -234,7 +234,7 @@ async def test_each_guard_of_a_finish_is_what_keeps_a_late_one_out(
     edit: tuple[str, str, str],
     rows: list[LogRow],
 ) -> None:
-    """With the guard, the late finish is reported as lost; without it, wrong rows are written."""
+    """With the guard, the late finish raises TurnLost. Without the guard, it writes wrong rows."""
     written: list[object] = []
     for queries in (None, Edited(edit)):
         store = PostgresTurnStore(cut_database, PlainCodec(), queries=queries)

@@ -1,4 +1,4 @@
-"""The stores' queries without their tenant and user clauses: row-level security must be enough to separate tenants."""
+"""The stores' queries run without their tenant and user clauses. Row-level security alone must separate tenants."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BY_TIME = Order("create_time")
 
 
 class Unguarded:
-    """Queries in which every comparison with the caller's tenant or user is replaced by true."""
+    """Queries in which `true` replaces every comparison with the caller's tenant or user."""
 
     def __init__(self, queries: Queries) -> None:
         self.queries = queries
@@ -83,7 +83,7 @@ async def test_without_the_clauses_nothing_of_another_tenant_is_seen_or_changed(
     await turns.finish(claim_of(ended), [row(2)], answered(citation()))
     message = await conversations.answer_of(people.ann, ended.id)
     assert message is not None
-    # Another user of the same tenant does see it now: the clauses are gone.
+    # This shows that the clauses are gone: another user of the same tenant now sees the turn.
     assert (await turns.get(people.bob, ended.id)).id == ended.id
 
     eve, place = people.eve, ended.conversation_id
@@ -120,7 +120,7 @@ async def test_without_the_clauses_nothing_of_another_tenant_is_seen_or_changed(
 async def test_what_is_sent_together_leaves_no_tenant_behind(
     database: Database, people: People, turn_store: PostgresTurnStore
 ) -> None:
-    """The setting remains neither on the connection nor for the next statement, whether the first succeeded or failed."""
+    """After `together`, the tenant's setting is gone from the connection, whether the statements succeeded or failed."""
     new = new_turn()
     await turn_store.accept(people.ann, new, cancelled)
     seen = (

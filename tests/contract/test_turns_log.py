@@ -1,4 +1,4 @@
-"""Append and renew: many turns in one statement, fenced, packed, repeatable; checkpoints and the ledger of tools use the same fence."""
+"""`append` and `renew`. One fenced statement writes many turns and can be repeated. Checkpoints and the ledger of tool calls use the same fence."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_who_is_lost_locked_or_out_of_place_falls_out_alone(
     for new in (late, held, early):
         assert await rows_of(turn_store, people.ann, new) == [STARTED]
     assert value(database_urls, "SELECT array_agg(turn_id) FROM responsa.turn_checkpoint") == [good.id]
-    # Without the lock, the same append succeeds; earlier rows stay unchanged.
+    # Once the row is no longer locked, the same append succeeds. Earlier rows stay unchanged.
     assert await turn_store.append([one(claim_of(new), row(2)) for new in (good, held)]) == {}
     assert await rows_of(turn_store, people.ann, held) == [STARTED, row(2)]
     assert await rows_of(turn_store, people.ann, good) == [STARTED, row(2)]
@@ -237,7 +237,7 @@ async def test_the_ledger_holds_what_was_called_and_what_came_of_it(
         "call-2": ("error", "no\ufffdne"),
         "call-3": (None, ""),
     }
-    # An intent is never deleted: neither by a repetition nor by the turn's end.
+    # Neither a repetition nor the turn's end deletes a tool call.
     await append(turn_store, claimed.claim, row(7), tools=[CALLED])
     await append(turn_store, claimed.claim, row(8), tools=[ToolReturned("call-3", ToolOutcome.UNKNOWN, "")])
     await turn_store.finish(claimed.claim, [row(9)], FAILED)
@@ -280,7 +280,7 @@ async def test_each_guard_of_an_append_is_what_keeps_a_wrong_one_out(
 async def test_a_released_repetition_is_what_the_place_in_the_log_is_checked_for(
     cut_database: CutDatabase, people: People
 ) -> None:
-    """An append without the expected position would write the same rows twice."""
+    """Without the check of the position, a repeated append would write the same rows twice."""
     counting_on = Edited(
         ("append_fence", "AND (f.first = 0 OR t.last_seq = f.first - 1)", ""),
         ("append_fence", "SELECT t.id, f.last,", "SELECT t.id, f.last - f.first + 1 + t.last_seq AS last,"),
@@ -307,7 +307,7 @@ async def test_a_released_repetition_is_what_the_place_in_the_log_is_checked_for
 async def test_without_skipping_locked_rows_one_turn_holds_up_all(
     database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """The server reports that it would have to wait."""
+    """Without SKIP LOCKED, the statement must wait for the locked row. A lock timeout shows this."""
     good, held = new_turn(), new_turn()
     store = PostgresTurnStore(database, PlainCodec(), queries=Edited(LOCK))
     for new in (good, held):

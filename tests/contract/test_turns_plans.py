@@ -1,6 +1,6 @@
-"""The query plans of the most frequent statements: they read few rows however many turns there are.
+"""The query plans of the most frequent statements read few rows, however many turns there are.
 
-The tests examine stored plans, those of prepared statements: made on empty tables, and made again under load.
+The tests examine the stored plans of prepared statements. The plans are made for empty tables, and again for full tables.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _TURNS = """INSERT INTO responsa.turn
         CASE WHEN running THEN now() + interval '1 h' END, 1, CASE WHEN NOT running THEN 'x'::bytea END, CASE WHEN NOT running THEN now() END
     FROM (SELECT *, row_number() OVER () % 6 = 0 AS running FROM responsa.conversation) AS c"""
 _INDEX = re.compile(r"using (\w+) on (turn\b|conversation|turn_checkpoint|turn_tool|turn_spent)")
-# An index scan from one end to the other.
+# A scan of a whole index.
 _WHOLE = re.compile(
     r"using \w+ on (?:turn\b|conversation|turn_checkpoint|turn_tool|turn_spent)[^\n]*\n(?!\s+Index Cond)"
 )
 _PREPARED = """SELECT name, statement, cardinality(parameter_types) FROM pg_prepared_statements
     WHERE statement ~ 'responsa\\.' AND NOT statement ~ '^EXPLAIN'"""
-# Accesses whose cost does not grow with the table: by the id of a turn or conversation, or over open turns.
+# The indexes whose cost does not grow with the table: those by the id of a turn or conversation, and those over open turns.
 _NARROW = {
     "turn": {
         "turn_pkey",
@@ -72,7 +72,7 @@ async def alone(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
 
 
 def fill(urls: DatabaseUrls, people: People) -> None:
-    """Six thousand turns, a thousand of them running."""
+    """Write 6,000 turns, of which 1,000 are running."""
     with psycopg.connect(urls.superuser, autocommit=True) as connection:
         connection.execute(_CONVERSATIONS, (people.ann.user_id,))
         connection.execute(_TURNS.encode())
@@ -80,7 +80,7 @@ def fill(urls: DatabaseUrls, people: People) -> None:
 
 
 async def kept(connection: Connection) -> Mapping[str, str]:
-    """The plans of a connection's prepared statements, for any parameters."""
+    """The generic plans of a connection's prepared statements."""
     await connection.execute("SET plan_cache_mode = force_generic_plan")
     plans: dict[str, str] = {}
     found = await connection.execute(_PREPARED, prepare=False)
@@ -93,8 +93,8 @@ async def kept(connection: Connection) -> Mapping[str, str]:
 
 
 async def use(store: PostgresTurnStore, people: People) -> None:
-    """Run every statement that keeps its plan, often enough for it to be prepared. Statements that have
-    several steps, or run seldom, are planned each time.
+    """Run every statement that keeps its plan so often that psycopg prepares it. Statements that belong to longer
+    transactions, or that run seldom, are planned each time.
     """
     for _ in range(7):
         new, other = new_turn(request_id=uuid7()), new_turn()
@@ -121,13 +121,13 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
     change(database_urls, f"VACUUM ANALYZE {tables}")
     await use(PostgresTurnStore(alone, PlainCodec()), people)
     for full in (False, True):
-        if full:  # which discards the stored plans
+        if full:  # full tables; filling them discards the stored plans
             fill(database_urls, people)
         plans: dict[str, str] = {}
         async with alone.writer() as connection:
             plans |= await kept(connection)
         async with alone.tenant("acme") as connection:
-            # A batch of statements runs with this setting.
+            # `Database.together` runs its statements with this setting.
             await connection.execute("SET LOCAL enable_seqscan = off")
             plans |= await kept(connection)
         assert len(plans) >= 11
@@ -143,7 +143,8 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
             assert not re.search(r"Index Cond: \(tenant_id = [^A]*$", plan, re.MULTILINE), (
                 f"{statement}\n{plan}"
             )
-            # With several turns, each partition is found when it is needed.
+            # A statement for one turn reads at most one partition of the log. (Statements for several turns choose the
+            # partitions when they run.)
             if "turn_event" in plan and "INSERT" not in statement and "unnest" not in statement:
                 assert "Subplans Removed" in plan or len(set(re.findall(r"turn_event_(\d{8})", plan))) <= 1, (
                     plan
@@ -155,8 +156,8 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
         assert "turn_active" not in finish, finish
         for plan in appends:
             assert {index for index, table in _INDEX.findall(plan) if table == "turn"} == {"turn_pkey"}, plan
-            # Hashed: the cost of a batch grows with its length, not with the square of it. (A turn's own rows
-            # are few.)
+            # With hash joins, the cost of a batch grows with its length and not with the square of its length. (Only a turn's
+            # own rows, which are few, are joined with a nested loop.)
             assert plan.count("Hash Join") >= 2, plan
             assert all("Function Scan on r" in part[:400] for part in plan.split("Nested Loop")[1:]), plan
 
@@ -164,7 +165,7 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
 async def test_without_its_guard_an_append_would_walk_all_turns_at_work(
     alone: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """While few turns run, the partial index over them looks cheaper, and the plan stays when there are many."""
+    """While few turns run, the partial index over them looks cheaper to the planner. The plan then stays in use when many turns run."""
     plans: list[str] = []
     for edits in ([], [("append_fence", "t.state || '' = 'running'", "t.state = 'running'")]):
         store = PostgresTurnStore(alone, PlainCodec(), queries=Edited(*edits))
@@ -185,7 +186,7 @@ async def test_without_its_guard_an_append_would_walk_all_turns_at_work(
 async def test_workers_go_by_the_turns_at_work_and_readers_by_those_that_they_follow(
     alone: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """These statements are planned each time, for the current data."""
+    """These statements are planned each time for the current data."""
     store = PostgresTurnStore(alone, PlainCodec())
     fill(database_urls, people)
     new = new_turn()

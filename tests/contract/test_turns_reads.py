@@ -1,4 +1,4 @@
-"""Reading logs: one turn for its user, many turns at once for a process; and partitions, created and dropped by the week."""
+"""Reads of logs: of one turn for its user, and of many turns at once for a process. Also the log's weekly partitions, which are created and dropped."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def week_of(days: int) -> tuple[str, datetime]:
 
 @pytest.fixture
 async def aged(turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls) -> list[UUID]:
-    """Turns of 100, 60 and 20 days ago and of today, with events, all answered but the second one."""
+    """Turns with events from 100, 60 and 20 days ago and from today. All have ended except the second."""
     for days in (100, 60, 20):
         name, monday = week_of(days)
         bounds = (monday, monday + timedelta(days=7))
@@ -178,7 +178,7 @@ async def test_weeks_that_are_old_and_over_are_dropped_and_their_turns_tell_how_
     # When the last turn of a week has ended, the partition of that week goes too.
     await turn_store.cancel(people.ann, running, True, cancelled)
     assert await turn_store.prune(30) == 1
-    # Even with a short retention, this week and the previous one stay, because they would be created again.
+    # Even with a short retention, the partitions of this week and the previous week stay. Otherwise they would be created again.
     await turn_store.prune(1)
     assert await turn_store.make_partitions(7) == 0
     assert len(await rows_of(turn_store, people.ann, today)) == 2
@@ -192,7 +192,7 @@ async def test_a_log_that_is_being_read_is_left_for_the_next_time(
     with psycopg.connect(database_urls.superuser) as reader:
         reader.execute("SELECT count(*) FROM responsa.turn_event")
         assert await turn_store.prune(30) == 0
-        # No other session had to wait then, and no session waits now.
+        # The prune gave up, so no session waits for it.
         await turn_store.accept(people.ann, new_turn(), cancelled)
     assert name in weeks(database_urls)
     assert await turn_store.prune(30) == 1

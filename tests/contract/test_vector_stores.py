@@ -1,4 +1,6 @@
-"""One contract for every index of vectors: PostgreSQL, whose transactions write it, and an exact one in memory, which the job writes."""
+"""One contract for every vector index. One index is PostgreSQL's, which is written in the transactions of the passages. The other is an
+exact index in memory, which the ingestion job writes.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ SECOND = "The bakery opens at six in the morning."
 
 @dataclass
 class Store:
-    """A library whose vectors are in the index under test."""
+    """A library that keeps its vectors in the index under test."""
 
     house: House
     index: VectorIndex
@@ -80,7 +82,7 @@ class Store:
         return task.claim
 
     async def write(self, claim: Claim, vectors: Vectors) -> list[UUID]:
-        """Write one passage for each vector, with a window and a sentence of that vector."""
+        """Write one passage for each vector. The passage has a window and a sentence, both with that vector."""
         text = CanonicalText(b"harbour " * len(vectors), "", "text/plain", "en", "TEXT")
         await self.ingestions.parsed(claim, text, len(vectors))
         new = [passage(claim, ordinal, vector) for ordinal, vector in enumerate(vectors)]
@@ -90,7 +92,7 @@ class Store:
     async def put(
         self, who: Principal, key: str, vectors: Vectors, collection: str = "default"
     ) -> tuple[Claim, list[UUID]]:
-        """A searchable document with these vectors."""
+        """Write a searchable document with these vectors."""
         claim = await self.begin(who, key, f"{key} {uuid7()}", collection)
         ids = await self.write(claim, vectors)
         assert await self.ingestions.publish(claim)
@@ -103,7 +105,7 @@ class Store:
         limit: int = 100,
         collections: Sequence[str] | None = None,
     ) -> set[UUID]:
-        """The candidates of a search by this vector only: the nearest passages, confirmed by the lexical index."""
+        """The candidates of a search by this vector only. They are the nearest passages that the lexical index confirms."""
         scope = SearchScope(tenant, collections)
         nearest = await self.index.nearest(scope, self.question(vector), limit)
         found = await self.lexical.candidates(scope, (), nearest)
@@ -166,7 +168,7 @@ def in_memory(house: House, memory: MemoryVectors) -> Store:
 async def test_the_nearest_are_found_and_no_more_than_asked_for(store: Store, people: People) -> None:
     own = vectors(1, 40)
     _, ids = await store.put(people.ann, "a.md", own)
-    # Near five passages, each of which has two vectors of this cosine, and one passage that is far away.
+    # This vector is near five passages, each with two equal vectors, and far from all other passages.
     wanted = own[:5].sum(axis=0)
     best = set(ids[:5])
     assert await store.candidates("acme", wanted, limit=10) == best
@@ -235,7 +237,7 @@ async def test_tenants_and_collections_are_kept_apart(store: Store, people: Peop
     every = [*ours, *other, *theirs]
     assert set(await store.index.nearest(SearchScope("acme"), question, 1, every)) == {*ours, *other}
     assert set(await store.index.pieces("rival", every, None)) == set(theirs)
-    # Whatever an index returns, the lexical one confirms only passages that the caller may read.
+    # Whatever the vector index returns, the lexical index confirms only passages that the caller may read.
     confirmed = await store.lexical.candidates(SearchScope("acme", ["default"]), (), every)
     assert {one.id for one in confirmed} == set(ours)
 
@@ -286,11 +288,11 @@ async def test_deleted_documents_and_collections_are_found_no_more_and_their_vec
 
 
 class Killed(BaseException):
-    """Simulates the end of the process: nothing after it runs."""
+    """Simulates the death of the process: no code of the process runs after it."""
 
 
 class CutVectors(MemoryVectors):
-    """Ends the process before or after a call."""
+    """A vector store that simulates the death of the process before or after a call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -320,7 +322,7 @@ class CutVectors(MemoryVectors):
 async def searched(store: Store, question: str) -> list[str]:
     found = await store.retriever.search("acme", [question])
     assert len({one.found.passage.id for one in found.passages}) == len(found.passages)
-    assert all(one.score.vector is not None for one in found.passages), "a passage without its vectors"
+    assert all(one.score.vector is not None for one in found.passages), "a passage has no vectors"
     return [one.found.passage.text for one in found.passages]
 
 
@@ -330,8 +332,8 @@ async def searched(store: Store, question: str) -> list[str]:
 async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
     house: House, people: People, place: str
 ) -> None:
-    """Until the version is committed, searches use the complete former version, and then the new one; the
-    retry publishes the missing vectors.
+    """Until the new version is committed, searches use the whole former version; after that they use the new version.
+    The retry publishes the missing vectors.
     """
     vectors_ = CutVectors()
     store = in_memory(house, vectors_)

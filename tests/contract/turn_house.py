@@ -1,4 +1,4 @@
-"""Turns on a real store with an agent that a test scripts."""
+"""Turns with a real store and an agent that a test scripts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.agent_streams import play
 from tests.plain_codec import PlainCodec
 
 SEARCHING = Status(Step.RETRIEVING, "Searching knowledge base...")
-# Short polling intervals; leases are long, so that a slow machine loses no lease: tests let them expire
+# Polling intervals are short. Leases are long, so that no lease expires on a slow machine; tests let leases expire
 # explicitly.
 QUICK = TurnOptions(lease_seconds=30.0, sweep_seconds=0.05, poll_seconds=0.05)
 NO_REDIS = "unix:///nonexistent/redis.sock"
@@ -71,10 +71,11 @@ Line = AgentEvent | asyncio.Event | Exception | Usage | Fallback
 
 @dataclass
 class Script:
-    """A scripted agent: for each item of `events` it emits an event, waits at an asyncio.Event, raises an exception, spends a Usage or records a Fallback. The agent waits for each barrier.
+    """A scripted agent. For each item of `events` it emits an event, waits at an asyncio.Event, raises an exception, spends a Usage or records a
+    Fallback. After it has emitted a barrier, it waits until the barrier is passed.
 
-    resumed: the items after a resume from a checkpoint. objections: the refusals of questions, one after the
-    other; then questions are accepted.
+    resumed: the items that are used instead after a resume from a checkpoint. objections: the errors with which the agent refuses the first
+    questions, one error per question; it accepts all later questions.
     """
 
     events: Sequence[Line] = field(default_factory=lambda: [SEARCHING, answer()])
@@ -125,7 +126,7 @@ class Script:
 
 @dataclass
 class Cast:
-    """The agents of a process, by id; "" is the default."""
+    """The agents of a process by id. The id "" means the default agent."""
 
     by_id: dict[str, Agent]
 
@@ -146,7 +147,7 @@ class Cast:
 
 
 class House:
-    """Services that share a database; each stands for a process. redis_url: the Redis for their hints; by default they have no Redis."""
+    """Services that share a database. Each service stands for a process. redis_url: the Redis that carries their hints; by default they have no Redis."""
 
     def __init__(self, database: Database, redis_url: str = NO_REDIS) -> None:
         self.database = database
@@ -182,13 +183,13 @@ class House:
             await turns.close()
 
     async def value(self, query: str, *parameters: Any) -> Any:
-        """The first column of a query's only row, read by the role that sees all tenants; None for no row."""
+        """The first column of a query's only row; None if there is no row. The query runs in the role that sees all tenants."""
         async with self.database.log() as connection:
             row = await (await connection.execute(query.encode(), parameters)).fetchone()
         return None if row is None else row[0]
 
     async def expire(self, turn_id: UUID) -> None:
-        """Let a turn's lease expire, as the passing of time would."""
+        """Let a turn's lease expire, as if its time had passed."""
         async with self.database.log() as connection:
             await connection.execute(
                 "UPDATE responsa.turn SET lease_until = now() - interval '1 s' WHERE id = %s", (turn_id,)
@@ -196,7 +197,7 @@ class House:
 
 
 async def told(turns: Turns, who: Principal, turn_id: UUID, after: int = 0) -> list[Followed]:
-    """Everything that a follower receives, without heartbeats."""
+    """Everything that a follower receives, except heartbeats."""
     async with aclosing(turns.follow(who, turn_id, after)) as news:
         return [one async for one in news if not isinstance(one, Heartbeat)]
 

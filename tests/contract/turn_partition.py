@@ -1,4 +1,4 @@
-"""A worker without a connection to its store: its writes do not arrive, and it receives nothing."""
+"""A worker that loses the connection to its store. The worker's writes do not arrive, and it receives nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 class Link:
-    """Whether a worker reaches its store. A commit that is sent while the link is cut is lost."""
+    """The connection of a worker to its store. A commit that is sent while the link is cut is lost."""
 
     def __init__(self) -> None:
         self.cut = False
@@ -35,9 +35,9 @@ class Link:
         self.tried = asyncio.Event()
         self.claimed = asyncio.Event()
         self.stuck: asyncio.Event | None = None
-        """Until then it receives no response."""
+        """If set to an event, calls wait until the event is set."""
         self.deaf = False
-        """Renewals report no losses."""
+        """Whether renewals hide the losses of turns from the worker."""
         self.booked: list[Usage] = []
         self.polls: list[Sequence[Cursor]] = []
         self.backlogs = 0
@@ -67,7 +67,7 @@ class Link:
 
 
 class LinkedStore(PostgresTurnStore):
-    """A turn store behind a link that reports each message."""
+    """A turn store behind a link. The link records the calls."""
 
     def __init__(self, store: PostgresTurnStore, link: Link) -> None:
         self.__dict__.update(store.__dict__)
@@ -114,7 +114,7 @@ class LinkedStore(PostgresTurnStore):
     async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
         self._link.backlogs += 1
         found = await self._link.over(lambda: PostgresTurnStore.backlog(self, who, turn_id, after_seq, most))
-        if self._link.held is not None:  # a response that takes long to arrive
+        if self._link.held is not None:  # the response takes long to arrive
             self._link.reading.set()
             await self._link.held.wait()
         return found

@@ -1,4 +1,4 @@
-"""Helpers for tests of the turn store: rows, claims, results, and reads that ignore the policies."""
+"""Helpers for tests of the turn store: rows, claims, results, and reads that no row-level policy restricts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def one(
 
 
 async def append(store: PostgresTurnStore, claim: Claim, *rows: LogRow, **more: Any) -> None:
-    """One turn's append; raises the reason if it was left out."""
+    """Append rows to one turn. Raises the error if the turn was left out."""
     left_out = await store.append([one(claim, *rows, **more)])
     for error in left_out.values():
         raise error
@@ -104,13 +104,13 @@ async def claim_all(
 
 
 def count(urls: DatabaseUrls) -> dict[str, int]:
-    """Rows of all tables that a turn writes."""
+    """The number of rows in each table that a turn writes."""
     tables = ("conversation", "turn", "turn_event", "message", "citation")
     return {table: value(urls, f"SELECT count(*) FROM responsa.{table}") for table in tables}
 
 
 def value(urls: DatabaseUrls, query: str, *parameters: object) -> Any:
-    """The single value of a query that no policy restricts."""
+    """The single value that a query returns. No policy restricts the query."""
     with psycopg.connect(urls.superuser, autocommit=True) as connection:
         found = connection.execute(query.encode(), parameters).fetchone()
     return None if found is None else found[0]
@@ -123,7 +123,7 @@ def change(urls: DatabaseUrls, query: str, *parameters: object) -> None:
 
 
 def run_out(urls: DatabaseUrls, *turns: UUID) -> None:
-    """The leases of these turns expire."""
+    """Let the leases of these turns expire."""
     change(
         urls,
         "UPDATE responsa.turn SET lease_until = now() - interval '1 s' WHERE id = ANY (%s)",
@@ -132,7 +132,7 @@ def run_out(urls: DatabaseUrls, *turns: UUID) -> None:
 
 
 async def until_somebody_waits(urls: DatabaseUrls, task: asyncio.Task[Any], waiters: int = 1) -> None:
-    """Wait until this number of sessions waits for a lock; fails if the task ends instead."""
+    """Wait until `waiters` sessions wait for a lock. Fails if the task ends before that."""
     async with await psycopg.AsyncConnection.connect(urls.superuser, autocommit=True) as watch:
         while True:
             found = await (await watch.execute(_WAITING)).fetchone()
@@ -143,7 +143,7 @@ async def until_somebody_waits(urls: DatabaseUrls, task: asyncio.Task[Any], wait
 
 @asynccontextmanager
 async def locked(urls: DatabaseUrls, table: str, identity: UUID) -> AsyncGenerator[None]:
-    """Another session locks a row until the end of the block."""
+    """Lock a row in another session until the end of the block."""
     async with await psycopg.AsyncConnection.connect(urls.superuser) as holder:
         query = f"SELECT FROM responsa.{table} WHERE id = %s FOR UPDATE"
         await holder.execute(query.encode(), (identity,))
@@ -164,7 +164,7 @@ def checkpoint(last_seq: int, text_bytes: int = 0, state: bytes = b"state") -> C
 
 
 def record(claimed: ClaimedTurn) -> Mapping[str, tuple[str | None, str]]:
-    """The ledger as plain values."""
+    """A turn's ledger of tool calls as plain values."""
     return {
         call: (tool.outcome.value if tool.outcome else None, tool.content)
         for call, tool in claimed.tools.items()

@@ -93,7 +93,7 @@ def test_the_real_files_are_loaded_in_order() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Older:
-    """A database with only the first migrations, as each role, with two turns: one running, one ended."""
+    """The URLs, for each role, of a database that has only the first migrations. It holds two turns, one running and one ended."""
 
     urls: DatabaseUrls
     running: UUID
@@ -102,7 +102,7 @@ class Older:
 
 @pytest.fixture
 def older(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[Older]:
-    """The database of a release; the test names the number of its last migration."""
+    """A database as an older release left it. The test gives the number of the last migration."""
     name, last = "upgraded", int(request.param)
     with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} OWNER responsa_owner TEMPLATE template0".encode())
@@ -142,7 +142,7 @@ async def test_a_database_without_pgvector_is_told_who_has_to_do_what(postgres: 
 
 @pytest.mark.parametrize("older", [5, 6], indirect=True)
 async def test_turns_of_an_older_version_are_taken_over_after_the_migration(older: Older) -> None:
-    """One turn ran while the server was replaced; the ended turn stays unchanged."""
+    """One turn was running when the server was replaced. The ended turn stays unchanged."""
     async with await psycopg.AsyncConnection.connect(older.urls.superuser) as connection:
         present = len(await applied(connection))
     assert list(await migrate(older.urls.owner)) == [one.name for one in load()[present:]]
@@ -188,7 +188,7 @@ async def test_a_turn_goes_on_from_its_older_checkpoint_and_numbers_of_agents_ar
 
 @pytest.mark.parametrize("older", [5, 6], indirect=True)
 async def test_the_default_agents_first_number_is_taken_where_an_older_version_was(older: Older) -> None:
-    """The old release's servers may still run, and write the first turn after the migration."""
+    """Servers of the old release may still run, and may write the first turn after the migration."""
     with psycopg.connect(older.urls.superuser) as connection:
         connection.execute("DELETE FROM responsa.turn")
     await migrate(older.urls.owner)

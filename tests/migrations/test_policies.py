@@ -1,5 +1,5 @@
-"""Rights in the database: every table, policy, grant and SECURITY DEFINER function, compared with a list; and
-the rows that a tenant sees if only the policies separate tenants.
+"""Rights in the database. The tests compare every table, policy, grant and SECURITY DEFINER function with a list, and
+check the rows that a tenant sees if only the policies separate tenants.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ ALL = "SELECT INSERT UPDATE DELETE"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The grants of each role, and the policies besides `tenant_isolation`: role, command, condition, condition for written rows."""
+    """The grants of each role on a table, and its policies other than `tenant_isolation`. A policy is (role, command, condition, condition for
+    written rows).
+    """
 
     app: str = ""
     log: str = ""
@@ -33,7 +35,7 @@ class Table:
 
 READS = ("responsa_search", "SELECT", "true", None)
 LOG = ("responsa_log", "ALL", "true", "true")
-# Two functions read all tenants' open turns: one counts them, one keeps their logs from being pruned.
+# Two functions read the open turns of all tenants: one counts them, and the other prevents the pruning of their logs.
 OPEN = (
     "responsa_owner",
     "SELECT",
@@ -41,7 +43,7 @@ OPEN = (
     None,
 )
 
-# All of them force row-level security and have the policy `tenant_isolation` for responsa_app.
+# All these tables force row-level security and have the policy `tenant_isolation` for responsa_app.
 TENANT_TABLES: Mapping[str, Table] = {
     "api_key": Table(app="SELECT INSERT UPDATE", search="SELECT", policies=(READS,)),
     "app_user": Table(app="SELECT INSERT", search="SELECT", policies=(READS,)),
@@ -89,8 +91,8 @@ TENANT_TABLES: Mapping[str, Table] = {
         policies=(LOG,),
     ),
 }
-# No tenant's data. Agents are the installation's. Jobs contain ids, never payloads, and only the log role
-# uses the queue.
+# These tables hold no tenant's data. Agents belong to the installation. Jobs contain ids and no payloads, and only the
+# log role uses the queue.
 OTHER_TABLES: Mapping[str, Table] = {
     "responsa.agent_version": Table(app="SELECT INSERT", log="SELECT"),
     "responsa.migration": Table(app="SELECT", log="SELECT"),
@@ -99,7 +101,7 @@ OTHER_TABLES: Mapping[str, Table] = {
     "procrastinate.procrastinate_periodic_defers": Table(log=ALL),
     "procrastinate.procrastinate_workers": Table(log=ALL),
 }
-# SECURITY DEFINER functions: the owner, and the roles that may call them.
+# The SECURITY DEFINER functions, each with its owner and the roles that may call it.
 FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "find_api_key": ("responsa_search", "responsa_app"),
     "find_session": ("responsa_search", "responsa_app"),
@@ -141,7 +143,7 @@ def owner(database_urls: DatabaseUrls) -> Iterator[psycopg.Connection]:
 
 
 def grants(connection: psycopg.Connection, table: int) -> Table:
-    """The grants of the three roles, in the form of `Table`. Fails for grants to any other role."""
+    """The grants of the three roles on a table, as a `Table`. Fails if any other role has a grant."""
     found: dict[str, set[str]] = {"responsa_app": set(), "responsa_log": set(), "responsa_search": set()}
     columns: dict[tuple[str, str], list[str]] = {}
     for role, privilege, column in connection.execute(_GRANTS, {"table": table}):
@@ -166,7 +168,7 @@ def test_every_table_has_the_policies_and_grants_that_are_listed(owner: psycopg.
     for schema, name, forced, partition, oid in owner.execute(_TABLES).fetchall():
         policies = owner.execute(_POLICIES, (schema, name)).fetchall()
         held = grants(owner, oid)
-        if partition:  # only reachable through its parent
+        if partition:  # a partition can be reached only through its parent
             assert forced, name
             assert (policies, held) == ([], Table()), name
             continue
@@ -209,8 +211,8 @@ def test_every_function_with_its_owners_rights_is_listed_and_not_everybodys(
         WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')"""
     ).fetchall()
     assert {name: (owner_, ",".join(callers)) for name, owner_, _, callers in rows} == FUNCTIONS
-    # The caller cannot change the objects that such a function uses: its search path has only schemas in
-    # which callers cannot create objects, and pg_temp last.
+    # A caller cannot change the objects that such a function uses, because the function's search path has only schemas in
+    # which callers cannot create objects, and pg_temp comes last.
     for name, _, config, _ in rows:
         (path,) = [one.removeprefix("search_path=") for one in config or [] if one.startswith("search_path=")]
         first, *between, last = [one.strip() for one in path.split(",")]
@@ -303,7 +305,9 @@ _SAMPLES: Mapping[str, str] = {
 
 @pytest.fixture
 def two_tenants(owner: psycopg.Connection) -> list[str]:
-    """One row for each tenant in every tenant table, with any values: constraints other than the policies are removed first."""
+    """Write a row for each of two tenants into every table with tenants' data. Constraints are removed first, so that the rows can have
+    arbitrary values. Returns the names of the tables.
+    """
     constraints = owner.execute(
         """SELECT c.conname, c.conrelid::regclass::text FROM pg_constraint AS c JOIN pg_class AS t ON t.oid = c.conrelid
         WHERE c.connamespace = 'responsa'::regnamespace AND c.contype IN ('c', 'f') AND c.coninhcount = 0 AND c.conparentid = 0 AND NOT t.relispartition"""
@@ -379,7 +383,7 @@ def test_a_tenant_cannot_write_rows_of_another(
             assert columns is not None
             listed = sql.SQL(columns[0])
             key = "id" if table == "tenant" else "tenant_id"
-            # A copy of the row for the other tenant: all other columns stay the same.
+            # Copy the row for the other tenant. All columns except the tenant stay the same.
             taken = sql.SQL(
                 columns[0].replace(key, "'rival'")
                 if table == "tenant"

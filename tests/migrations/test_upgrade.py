@@ -1,5 +1,5 @@
-"""Today's code uses a whole database of 8e1076a, whose server was killed. `tools/record_dump.py` recorded it;
-it is never recorded again.
+"""Today's code uses a whole database that a server of commit 8e1076a left when it was killed. `tools/record_dump.py`
+recorded the database, which is never recorded again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MANIFEST: dict[str, Any] = json.loads((HERE / "manifest.json").read_text(encodin
 TURNS: dict[str, Any] = MANIFEST["turns"]
 ENDED = ("answered", "refused", "failed", "cancelled")
 OPEN = ("unknown_tool", "running", "pending", "queued")
-# The server was down only briefly: times that would have expired since the recording are reset.
+# Simulate that the server was down only briefly: reset the times that have expired since the recording.
 AGED = """
     UPDATE responsa.turn SET lease_until = now() - interval '1 s', begin_time = now() WHERE state = 'running';
     UPDATE responsa.session SET expire_time = now() + interval '1 h';
@@ -51,11 +51,11 @@ AGED = """
 
 @dataclass(frozen=True, slots=True)
 class Upgraded:
-    """Today's server on the restored database. applied: the migrations that ran; log: the server's output."""
+    """Today's server on the restored database. applied: the migrations that ran. log: the file with the server's output."""
 
     applied: Sequence[str]
     url: str
-    channel: Any  # blocking calls: the stubs' types are those of the asynchronous ones
+    channel: Any  # the calls block, but the stubs' types are those of asynchronous calls
     log: Path
 
     @property
@@ -67,7 +67,7 @@ class Upgraded:
         return ChatServiceStub(self.channel)
 
     def events(self, turn: str) -> Sequence[TurnEvent]:
-        """All of a turn's events, to its end."""
+        """All events of a turn up to its end."""
         request = chat.ResumeTurnRequest(turn=turn, include_deltas=True)
         frames = self.chat.ResumeTurn(request, metadata=self.metadata, timeout=120)
         return [event for frame in frames for event in frame.events]
@@ -87,7 +87,7 @@ def upgraded(
             applied = asyncio.run(migrate(urls.owner))
             with psycopg.connect(urls.superuser, autocommit=True) as superuser:
                 superuser.execute(AGED.encode())
-                # The dump is older than ten minutes: versions that no answer cites would be pruned at once.
+                # Postpone the jobs. The dump is older than ten minutes, so the versions that no answer cites would be pruned at once.
                 superuser.execute(
                     "SET search_path = procrastinate; UPDATE procrastinate_jobs SET scheduled_at = now() + interval '1 day'"
                     " WHERE scheduled_at IS NOT NULL"
@@ -161,7 +161,7 @@ def test_a_turn_that_had_ended_is_read_with_the_same_bytes(upgraded: Upgraded, s
     got = upgraded.chat.GetTurn(chat.GetTurnRequest(name=recorded["turn"]), metadata=upgraded.metadata)
     stub: Any = AuthServiceStub(upgraded.channel)
     before = Turn.FromString(base64.b64decode(recorded["got"]))
-    # Turns had no owner at that time. All other fields are the same.
+    # When the database was recorded, turns had no owner field. All other fields are the same.
     assert not before.owner
     before.owner = stub.GetMe(GetMeRequest(), metadata=upgraded.metadata).name
     assert got == before
@@ -170,12 +170,12 @@ def test_a_turn_that_had_ended_is_read_with_the_same_bytes(upgraded: Upgraded, s
 @pytest.mark.parametrize("client", ["of 8e1076a", "of today"])
 @pytest.mark.parametrize("name", [*ENDED, *OPEN])
 def test_the_same_request_sent_again_attaches(upgraded: Upgraded, name: str, client: str) -> None:
-    """Today's client sends the options of its stream in other fields, and its question in the same ones."""
+    """Today's client sends the options of its stream in other fields than the old client, and its question in the same fields."""
     recorded, request = TURNS[name], request_of(name)
     if client == "of today":
         request.include_deltas, request.cancel_on_disconnect = True, True
     else:
-        # options.include_deltas and options.cancel_on_disconnect, which today's messages no longer contain.
+        # Remove options.include_deltas and options.cancel_on_disconnect, which today's messages no longer contain.
         request.MergeFromString(bytes.fromhex("220408012001"))
         assert request.SerializeToString() != request_of(name).SerializeToString()
     stream = upgraded.chat.Ask(request, metadata=upgraded.metadata, timeout=120)
@@ -190,7 +190,7 @@ def test_the_same_request_sent_again_attaches(upgraded: Upgraded, name: str, cli
 
 @pytest.mark.parametrize("name", OPEN)
 def test_a_turn_that_was_open_ends_as_its_script_says(upgraded: Upgraded, name: str) -> None:
-    """Running turns are taken over, because their leases have expired; waiting turns begin."""
+    """Running turns are taken over, because their leases have expired. Waiting turns begin."""
     recorded = TURNS[name]
     events = upgraded.events(recorded["turn"])
     assert events[-1].answer.text == golden_text(parse(recorded["script"])), upgraded.log.read_text()[-2000:]
@@ -206,7 +206,7 @@ def test_a_turn_that_was_open_ends_as_its_script_says(upgraded: Upgraded, name: 
 
 
 def test_a_turn_with_a_checkpoint_goes_on_behind_its_tool(upgraded: Upgraded) -> None:
-    """The server of 8e1076a wrote the events before the takeover: it called the tool, and the tool's result appears once."""
+    """The server of 8e1076a called the tool and wrote the events before the takeover. The tool's result appears once."""
     events = upgraded.events(TURNS["running"]["turn"])
     (place,) = [at for at, event in enumerate(events) if event.HasField("attempt_restarted")]
     assert any(event.HasField("tool_result") for event in events[:place])

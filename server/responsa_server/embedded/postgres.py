@@ -224,9 +224,8 @@ class EmbeddedPostgres(Part):
             if libraries.is_dir():
                 shutil.copytree(libraries, draft / libraries.name)
             for folder, _, names in os.walk(draft):
-                Path(folder).chmod(
-                    0o755
-                )  # the other account must read it; until the move, a folder with mode 0700 is above it
+                # The account must read the copy. Until the move, a folder with mode 0700 is above it.
+                Path(folder).chmod(0o755)
                 for name in names:
                     path = Path(folder, name)
                     if not path.is_symlink():

@@ -3,7 +3,7 @@
 
 -- name: accept_turn
 -- This is one statement, so that a question that conflicts with the same question or an earlier one leaves no rows and no new
--- conversation. Its plan is cached, and `IS TRUE` prevents that the plan scans all conversations of a user. The lease begins at
+-- conversation. Its plan is cached, and `IS TRUE` stops the plan from scanning all conversations of a user. The lease begins at
 -- clock_timestamp(), because the transaction may have waited for locks since it began.
 WITH place AS (
     SELECT id FROM responsa.conversation
