@@ -144,7 +144,7 @@ async def test_the_next_in_the_queue_moves_up(house: House, people: People) -> N
         ]
         assert (await turns.cancel(people.ann, behind[0].turn_id)).state is TurnState.CANCELLED
         await turns.cancel(people.ann, first.turn_id)
-        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent tells
+        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent shows this
             await asyncio.sleep(0)
         assert script.tasks[1].question.text == "third"
         await turns.cancel(people.ann, behind[1].turn_id)
@@ -171,7 +171,7 @@ async def test_a_newer_question_takes_the_place_of_all_before_it(house: House, p
         for rows in await asyncio.gather(*following):
             end = events_of(rows)[-1]
             assert (end["kind"], end["by"]) == ("cancelled", "interrupt")
-        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent tells
+        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent shows this
             await asyncio.sleep(0)
         assert script.tasks[1].question.text == "third"
         await turns.cancel(people.ann, newer.turn_id)

@@ -116,7 +116,7 @@ async def test_a_worker_takes_no_more_than_it_has_room_for(house: House, people:
         house.turns(script, replace(QUICK, max_running=2)) as worker,
     ):
         accepted = [await asked.accept(people.ann, Question(f"question {n}"), None) for n in range(5)]
-        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent tells
+        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent shows this
             await asyncio.sleep(0)
         states = [(await worker.store.get(people.ann, one.turn_id)).state for one in accepted]
         assert states == [TurnState.RUNNING] * 2 + [TurnState.PENDING] * 3

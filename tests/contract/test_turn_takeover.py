@@ -153,7 +153,7 @@ async def test_what_the_lost_worker_had_spent_is_booked(house: House, people: Pe
             assert turn.usage == Usage(5)  # the lost worker has not recorded its usage yet
             assert second.tasks[0].meter.usage == Usage(1, 1, 1)
             link.cut = False
-            while not link.booked:  # noqa: ASYNC110  only the store tells
+            while not link.booked:  # noqa: ASYNC110  only the store shows this
                 await asyncio.sleep(0)
     assert link.booked == [spent]
     async with house.turns(options=IDLE) as reader:

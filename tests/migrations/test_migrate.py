@@ -49,7 +49,7 @@ async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
 ) -> None:
     first, *rest = load()
     changed = [Migration(first.number, first.name, first.sql + "\n-- changed"), *rest]
-    with pytest.raises(MigrationError, match="applied in another form"):
+    with pytest.raises(MigrationError, match="applied with different content"):
         await migrate(database_urls.owner, changed)
 
 

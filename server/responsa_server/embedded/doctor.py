@@ -38,7 +38,7 @@ def diagnose(layout: Layout) -> list[Finding]:
     if layout.account is not None:
         detail = f"PostgreSQL runs as {layout.account.name}"
         if layout.account.name == "nobody":
-            detail += ", which other programs may use too; run `useradd --system responsa` before the first start to give PostgreSQL its own account"
+            detail += ", an account that other programs may use too; run `useradd --system responsa` before the first start to give PostgreSQL its own account"
         findings.append(Finding("database account", True, detail))
     findings.extend(Finding("outside the data folder", True, str(place)) for place in layout.outside)
     return findings

@@ -61,7 +61,7 @@ class Account:
         if (row := next((one for one in pwd.getpwall() if one.pw_uid != 0), None)) is None:
             raise EmbeddedError(
                 "PostgreSQL refuses to run as root and there is no other account on this machine",
-                "add one (useradd --system responsa), start as a plain user, or set DATABASE_URL",
+                "add an account (useradd --system responsa), start as a plain user, or set DATABASE_URL",
             )
         return cls(row.pw_name, row.pw_uid, row.pw_gid)
 
@@ -143,8 +143,8 @@ class Layout:
         """Computes the paths and creates nothing. With `repair`, which `purge` uses, it computes them even if `state.json` is damaged.
 
         Raises:
-            EmbeddedError: `state.json` is damaged, or was copied from another home; or root made it and a plain user runs this now,
-                or a plain user made it and root runs this now; or no path is short enough for sockets.
+            EmbeddedError: `state.json` is damaged or was copied from another home; or root created the home and this user is not root;
+                or a plain user created the home and this user is root; or no path is short enough for sockets.
         """
         home = home.absolute().resolve()
         try:

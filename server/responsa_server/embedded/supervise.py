@@ -1,6 +1,6 @@
 """Runs all parts of one instance in the foreground until a stop signal comes.
 
-Two processes share the work, because a process cannot clean up after it was killed itself with kill -9:
+Two processes share the work, because a process that is killed with kill -9 cannot clean up after itself:
 
     guard        the process that the user started. It forwards signals, waits, and adopts the supervisor's orphans.
       supervisor   a fork of the guard. It spawns the parts in order, watches and restarts them, and stops them in reverse order.

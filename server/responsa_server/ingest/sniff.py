@@ -101,7 +101,11 @@ _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """The sender's declaration: the format, a sentence beginning that says how it was declared, and the character set in lower case, if any."""
+    """The sender's declaration of a format.
+
+    format: the declared format; None if nothing declares a known format. wording: the beginning of a sentence that says how the format was declared.
+    charset: the declared character set in lower case, or None.
+    """
 
     format: Format | None
     wording: str

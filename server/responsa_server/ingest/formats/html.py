@@ -125,7 +125,7 @@ _HIDING = re.compile(
     re.IGNORECASE,
 )
 _SOFT_HYPHEN = "\u00ad"
-# Stands for <br> in inline text. HTML text never contains U+0000, because the parser replaces it.
+# Stands for <br> in inline text. HTML text never contains this character, because the parser replaces it.
 LINE_BREAK = "\x00"
 _SPACES = re.compile(r"[ \t\n\f\r]+")
 

@@ -197,7 +197,7 @@ class ParserPool:
 
 
 def _declared(text: str) -> str:
-    """The last part of a long name, which includes the suffix. Lone surrogates are removed, because a packet cannot carry them."""
+    """The last part of a long name, which includes the suffix. Lone surrogates are replaced, because a packet cannot carry them."""
     return text[-_MAX_DECLARED_CHARS:].encode("utf-8", "replace").decode()
 
 

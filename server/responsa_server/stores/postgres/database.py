@@ -216,7 +216,7 @@ class Database:
 
     async def _lost(self, pool: AsyncConnectionPool[Connection]) -> None:
         """Called when a pool has given up on a connection. The pool itself would try again only when a new caller asks, or after growing pauses.
-        So this starts a task that asks until the pool has a connection: waiting callers then get one within a second of the database's return.
+        So this method starts a task that asks until the pool has a connection. Waiting callers then get one within a second of the database's return.
         """
         task = self._knocking.get(pool.name)
         if task is None or task.done():

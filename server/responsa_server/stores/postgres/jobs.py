@@ -97,7 +97,7 @@ class JobQueue:
         await task.defer_async(tenant_id=tenant_id, id=str(identity))
 
     async def run(self, work: Mapping[JobKind, Work]) -> None:
-        """Run jobs until cancelled. While the database cannot be reached, try again and again."""
+        """Run jobs until cancelled. While the database cannot be reached, keep trying to connect."""
         while True:
             app = self._make_app()
             for kind, one in work.items():

@@ -85,7 +85,7 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
         for migration, (name, digest) in zip(wanted, present, strict=False):
             if migration.name != name or migration.sha256 != digest:
                 raise MigrationError(
-                    f"migration {name} was applied in another form; use the version of Responsa that made this database"
+                    f"migration {name} was applied with different content; use the version of Responsa that created this database"
                 )
         if len(present) > len(wanted):
             raise MigrationError(
