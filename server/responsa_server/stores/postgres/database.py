@@ -106,7 +106,7 @@ def conninfo(url: str, options: str) -> str:
 
 
 class Queries:
-    """The named queries of this package's .sql files, for example `Queries("turns.sql")["get_turn"]`.
+    """The named queries of some of this package's .sql files, as in `Queries("FILE.sql")["NAME"]`.
 
     Raises KeyError for a name that the files lack, and ValueError for a name that they have twice.
     """
