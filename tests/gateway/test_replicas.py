@@ -57,9 +57,9 @@ def test_wrong_replicas_are_told(tmp_path: Path) -> None:
             Replica(wrong, TCP)
     with pytest.raises(ReplicaError, match="both the gRPC and the HTTP address"):
         Replica("two", TCP, TCP)
-    with pytest.raises(ReplicaError, match="there is a replica one already"):
+    with pytest.raises(ReplicaError, match="there is already a replica one"):
         replicas.add(Replica("one", parse("10.0.0.6:9001")))
-    with pytest.raises(ReplicaError, match="address of the replica one already"):
+    with pytest.raises(ReplicaError, match="already an address of the replica one"):
         replicas.add(Replica("two", TCP))
     with pytest.raises(ReplicaError, match="there is no replica two"):
         replicas.remove("two")

@@ -175,7 +175,7 @@ def test_no_two_share_an_address_and_wrong_ones_are_told(fleet: Fleet) -> None:
     own = fleet.instance.run("serve", check=False)
     assert (own.returncode, "Another process listens" in own.stderr) == (1, True)
     for arguments, code, told in (
-        (("add", "rpc-2", "10.0.0.5:9001"), 1, "there is a replica rpc-2 already"),
+        (("add", "rpc-2", "10.0.0.5:9001"), 1, "there is already a replica rpc-2"),
         (("add", "other", fleet.address("rpc-2")), 1, "address of the replica rpc-2"),
         (("add", "other", "replica.example:9001"), 2, "not an IP address"),
         (("add", "up", "10.0.0.5:9001"), 2, "name of the server that `responsa up` runs"),

@@ -1,4 +1,4 @@
-"""The authorisation of calls, one row per method. The code that looks up a resource decides what its caller may see."""
+"""The authorisation of calls, one row per method. The code that looks up a resource decides whether the caller may see that resource."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ RULES: Mapping[str, Rule] = {
     _CHAT + "StartTurn": Rule.MEMBER,
     _CHAT + "Answer": Rule.MEMBER,
     _CHAT + "ResumeTurn": Rule.MEMBER,
-    # Its owner or an administrator. The lookup of the turn checks this, so that other callers get the error
-    # for a turn that does not exist.
+    # Only the turn's owner and administrators may cancel it. The lookup of the turn checks this, so that
+    # other callers get the same error as for a turn that does not exist.
     _CHAT + "CancelTurn": Rule.MEMBER,
     _CHAT + "GetTurn": Rule.MEMBER,
     _CHAT + "ListTurns": Rule.MEMBER,

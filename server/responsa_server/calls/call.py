@@ -19,9 +19,9 @@ CALL_ID = "x-request-id"
 Read: TypeAlias = Callable[[], Awaitable["bytes | None"]]
 """Returns the next message of a request as bytes; None after the last one."""
 Send: TypeAlias = Callable[["Message | bytes"], Awaitable[None]]
-"""Takes one message of the response, or its bytes. It returns once there is room for another one, so a slow reader slows the call."""
+"""Sends one message of the response, given as a message or as bytes. Returns once there is room for the next message, so a slow reader slows the call."""
 
-# How long a request may have been in transit.
+# The longest time that a request is assumed to spend on its way from the client to this server.
 _DEADLINE_LAG_SECONDS = 0.5
 
 _current: ContextVar[Call] = ContextVar("responsa_call")
@@ -31,10 +31,10 @@ _current: ContextVar[Call] = ContextVar("responsa_call")
 class Call:
     """One call. When the client disconnects, the transport cancels the task that serves the call.
 
-    method: `/package.Service/Method`. metadata: values by lower-case name, as the caller sent them. peer: the transport and the caller's address,
-    such as `grpc ipv4:127.0.0.1:51312`. deadline: when the caller stops waiting, by `time.monotonic()`; None when it waits for ever.
-    served: whether this server has the method. id: the call id, once its interceptor ran. principal: the caller; None on calls that need no
-    credential. leaving: functions to run when the client disconnects before the call has ended.
+    method: the path of the method, `/package.Service/Method`. metadata: the values that the caller sent, by lower-case name. peer: the transport and
+    the caller's address, such as `grpc ipv4:127.0.0.1:51312`. deadline: the time on the clock `time.monotonic()` at which the caller stops waiting;
+    None if the caller waits for ever. served: whether this server has the method. id: the call id; empty until the interceptor `CallId` sets it.
+    principal: the caller; None on calls that need no credential. leaving: functions to run if the client disconnects before the call has ended.
     """
 
     method: str
@@ -56,10 +56,10 @@ class Call:
         self.leaving.append(act)
 
     def left(self) -> None:
-        """Run what `when_left` registered. Call this when the call was cancelled, unless this server cancelled it.
+        """Run the functions that `when_left` registered. Call this when the call was cancelled, unless this server cancelled the call.
 
-        On gRPC's wire a passed deadline and a disconnected client look the same (RST_STREAM, CANCEL), and the client's clock started one network delay
-        before ours. A call that is cancelled this close to its deadline therefore counts as ended by the deadline.
+        On gRPC's wire, a passed deadline and a disconnected client look the same (RST_STREAM, CANCEL), and the client's timer started one network delay
+        before ours. Therefore, a call that is cancelled shortly before its deadline counts as ended by the deadline.
         """
         remaining = self.time_remaining
         if remaining is None or remaining > _DEADLINE_LAG_SECONDS:
@@ -99,7 +99,7 @@ def metadata_of(pairs: Iterable[tuple[str, object]]) -> Mapping[str, Sequence[st
 
 
 def deadline_in(seconds: float | None) -> float | None:
-    """The deadline of a call whose caller waits this many seconds from now."""
+    """The deadline of a call whose caller waits this many seconds from now; None if the caller waits for ever."""
     return None if seconds is None else time.monotonic() + seconds
 
 
@@ -113,7 +113,7 @@ def peer_of(client: object) -> str:
 
 
 async def abandon() -> NoReturn:
-    """Cancel the current task, to end its call, because the client is gone. For a transport's `Read` and `Send`."""
+    """Cancel the current task, and with it the call, because the client is gone. A transport's `Read` and `Send` may call this."""
     task = asyncio.current_task()
     assert task is not None, "calls run in tasks"
     task.cancel()
@@ -145,7 +145,8 @@ class Received:
 class Interceptor(Generic[StartValue]):
     """Code that runs around a call.
 
-    The first interceptor of the chain begins first and ends last. An error that `on_start` raises ends the call; the interceptors that have begun then end.
+    The first interceptor of the chain begins first and ends last. An error that `on_start` raises ends the call; `on_end` then runs for the interceptors
+    that have begun.
     """
 
     async def on_start(self, call: Call) -> StartValue:
@@ -153,13 +154,16 @@ class Interceptor(Generic[StartValue]):
         raise NotImplementedError
 
     def on_request(self, call: Call, message: object) -> object:
-        """Process one message of the request: `Received` for the first interceptor, else the previous one's result. Return the message for the next one."""
+        """Process one message of the request, and return the message for the next interceptor.
+
+        The first interceptor gets a `Received`; each later one gets what the previous interceptor returned.
+        """
         del call
         return message
 
     async def on_end(
         self, call: Call, token: StartValue, error: BaseException | None
     ) -> BaseException | None:
-        """End, however the call ended. error: the reason, None on success. Returns the error for the interceptors before this one."""
+        """Finish; this runs however the call ended. error: the error that ended the call; None on success. Returns the error to pass to the interceptors that began earlier."""
         del call, token
         return error

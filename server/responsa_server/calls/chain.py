@@ -25,16 +25,17 @@ Response = TypeVar("Response", bound=Message)
 Item = TypeVar("Item")
 
 FAREWELL_SECONDS: Final = 0.5
-"""When the server drains: how long the last responses may take to reach their callers."""
+"""How long the last responses may take to reach their callers when the server drains."""
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
     """One served method.
 
-    name: `/package.Service/Method`. request: the type of its requests. handler: takes the parsed request, or an async iterator of requests if the client
-    streams; returns a coroutine of the response, or an async generator of responses (messages or their bytes) if the server streams.
-    waits: the method has one response and only waits for it. It is cancelled when its caller disconnects; other methods with one response run to their end.
+    name: the path, `/package.Service/Method`. request: the type of the method's requests. handler: a function that takes the parsed request, or an async
+    iterator of requests if the client streams. It returns a coroutine of the response, or an async generator of responses (messages or their bytes) if the
+    server streams. waits: whether the method has one response and only waits for it. Such a method is cancelled when its caller disconnects; other methods
+    with one response run to their end.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Method:
 def methods_of(
     service: ServiceDescriptor, handlers: object, *, waiting: Sequence[str] = ()
 ) -> Iterator[Method]:
-    """All methods of a service. handlers: has one attribute per method, with the method's name. waiting: the names of the methods that only wait."""
+    """All methods of a service. handlers: an object with one attribute per method, under the method's name. waiting: the names of the methods that only wait."""
     for one in service.methods:
         yield Method(
             f"/{service.full_name}/{one.name}",
@@ -95,7 +96,7 @@ class Feed(Generic[Item]):
         self._changed.set()
 
     def abandon(self, reader: object = None) -> None:
-        """Note that the reader has left. It is also a callback of the reader's task."""
+        """Note that the reader has left. reader: unused; asyncio passes the reader's task when it calls this method at the end of that task."""
         del reader
         self._abandoned = True
         self._changed.set()
@@ -114,7 +115,7 @@ class Feed(Generic[Item]):
         raise StopAsyncIteration
 
     async def _wait(self) -> None:
-        # There is one writer and one reader, and only one of them can have a reason to wait, so clearing first loses no wake-up.
+        # There is one writer and one reader, and only one of them can have a reason to wait, so clearing the event first loses no wake-up.
         self._changed.clear()
         await self._changed.wait()
 
@@ -122,16 +123,16 @@ class Feed(Generic[Item]):
 class Calls:
     """Serves calls: runs the method of a call inside the interceptors.
 
-    Everything in a call, sending its responses included, happens in the task that serves it: the task passes responses to a function and does not yield
-    them. It therefore notices a cancellation or a deadline at any point; a generator that is suspended at a
-    `yield` would not. Work with one response runs
-    in a separate task: when its caller disconnects, the work runs to its end and its response is dropped, so no database call is interrupted.
+    One task serves a call, including the sending of its responses. The task passes the responses to a function and does not yield them. Therefore the task
+    notices a cancellation or a deadline at any point; a generator that is suspended at a `yield` would not.
+    Work with one response runs in a separate task. If the caller disconnects, that work runs to its end and its response is dropped, so no database call is
+    interrupted.
     """
 
     def __init__(
         self, interceptors: Sequence[Interceptor[Any]], admission: Admission, logger: Logger
     ) -> None:
-        """interceptors: in order; the first one begins first and ends last. admission: the interceptor that counts calls."""
+        """interceptors: the interceptors in order; the first one begins first and ends last. admission: the interceptor that counts calls."""
         self._interceptors = interceptors
         self._admission = admission
         self.work = Background()
@@ -191,11 +192,11 @@ class Calls:
         return response
 
     async def drain(self, grace_seconds: float) -> None:
-        """Refuse new calls (DRAINING); let running calls end, and also work whose caller has disconnected. Then end the rest with an error that gives the reason.
+        """Refuse new calls (DRAINING), and wait for running calls and for work whose caller has disconnected. Then end the remaining calls with an error that gives the reason, and cancel the remaining work.
 
-        It takes at most `grace_seconds`, but at least half a second. Streams of turns end when `Turns.drain`,
-        which runs at the same time, sends their
-        readers to another server. The turn itself continues: its readers find it on another server, or here after a restart.
+        Draining takes at most `grace_seconds`, or half a second if that is longer. `Turns.drain` runs at the
+        same time; it ends the streams of turns by sending their readers to another server. The turns
+        themselves continue, and readers can follow them on another server, or here after a restart.
         """
         self._admission.drain()
         with contextlib.suppress(TimeoutError):
@@ -271,7 +272,7 @@ async def _only(method: Method, read: Read) -> bytes:
     if data is None:
         raise InvalidRequest(
             Reason.MALFORMED_MESSAGE,
-            "The request ended before its message had come; frame it as gRPC does: a zero byte, its length in four bytes, its bytes.",
+            "The request ended before its message arrived; frame the message as gRPC does: a zero byte, the message's length in four bytes, then the message's bytes.",
             {"message_type": method.request.DESCRIPTOR.full_name},
         )
     return data

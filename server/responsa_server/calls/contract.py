@@ -51,7 +51,7 @@ _DESCRIPTORS: Final[Mapping[str, ServiceDescriptor]] = {
 }
 SERVICES: Final = tuple(_DESCRIPTORS)
 """The full names of the services of the contract."""
-# These methods wait for others and write nothing while they wait. They shield the work before the wait.
+# These methods wait for other work to end, and write nothing meanwhile. They shield the work that comes before the wait from cancellation.
 _WAITING: Final = ("Answer", "WaitOperation")
 
 
@@ -80,7 +80,7 @@ def calls_of(
 ) -> Calls:
     """All calls of one server, for every transport.
 
-    max_calls: how many calls with a credential may run at a time; further calls are OVERLOADED. session_cookie: the name of this server's session cookie.
+    max_calls: the maximum number of calls with a credential at a time; further calls fail with OVERLOADED. session_cookie: the name of this server's session cookie.
     logger: logs one line per call; structlog's logger by default.
     """
     log: Logger = structlog.get_logger("calls") if logger is None else logger
@@ -107,7 +107,7 @@ def calls_of(
 
 
 def health_calls(logger: Logger | None = None) -> Calls:
-    """The calls of a process that serves only health; its transport adds the methods. No method that needs a credential is served."""
+    """The calls of a process that serves only health checks; the transport adds the methods. No method that needs a credential is served."""
     log: Logger = structlog.get_logger("calls") if logger is None else logger
     admission = Admission(0)
     return Calls(

@@ -63,7 +63,7 @@ class AskFrames:
                     None if question.on_busy is OnBusy.REJECT else question.on_busy
                 ),
                 parameters=structs.of_text(question.parameters) if question.parameters else None,
-                # The agent's own limit is also encoded as an absent field, for the same reason.
+                # If the agent's own limit applies, the field is omitted too, for the same reason.
                 max_cost_usd_micros=question.max_cost_micros or None,
             ),
             agent=_agent(question),
@@ -83,7 +83,7 @@ def _agent(question: Question) -> str:
 
 
 def after(frame: bytes, after_seq: int) -> bytes:
-    """The same frame with another after_seq, so that it also covers the events left out before it. Its events are not read."""
+    """The same frame with another after_seq, so that the frame also covers the events that were left out before it. The frame's events are not parsed."""
     end_of_turn = _field_end(frame, 0, _TURN, length=True)
     end_of_after = _field_end(frame, end_of_turn, _AFTER)
     changed = bytes([_AFTER]) + _varint(after_seq) if after_seq else b""
@@ -91,9 +91,9 @@ def after(frame: bytes, after_seq: int) -> bytes:
 
 
 def rest(frame: bytes, after_seq: int) -> bytes:
-    """The part of a frame after a seq within it, without that seq.
+    """The rest of a frame: the events that follow the event `after_seq`, which the frame contains.
 
-    Events are copied and not parsed: encoding one again could order its fields differently, if an earlier version of the contract wrote it.
+    Events are copied, not parsed. If an earlier version of the contract wrote an event, encoding that event again could order its fields differently.
     """
     events = _field_end(frame, _field_end(frame, _field_end(frame, 0, _TURN, length=True), _AFTER), _THROUGH)
     position = events
@@ -110,13 +110,13 @@ def empty(turn_id: UUID, after_seq: int, through_seq: int) -> bytes:
 
 
 def heartbeat(turn_id: UUID, at_seq: int, queue_place: int) -> bytes:
-    """A frame that does not advance. queue_place: how many turns of the conversation come before this one."""
+    """A heartbeat frame. It covers no events. queue_place: the number of turns of the conversation that come before this turn."""
     event = turn_pb2.TurnEvent(heartbeat=turn_pb2.TurnHeartbeat(queue_place=queue_place))
     return _frame_outside_log(turn_id, at_seq, event)
 
 
 def reconnect(turn_id: UUID, at_seq: int, after_seconds: float) -> bytes:
-    """A frame that does not advance and ends its stream."""
+    """A frame that asks the client to reconnect, and ends its stream. It covers no events."""
     event = turn_pb2.TurnEvent(reconnect=turn_pb2.TurnReconnect())
     event.reconnect.after.FromNanoseconds(int(after_seconds * 1e9))
     return _frame_outside_log(turn_id, at_seq, event)
@@ -129,7 +129,7 @@ def _frame_outside_log(turn_id: UUID, at_seq: int, event: turn_pb2.TurnEvent) ->
 
 
 def snapshot(turn_id: UUID, after_seq: int, through_seq: int, terminal: bytes) -> bytes:
-    """A frame that covers the rest of a pruned log. terminal: the terminal event's bytes, which are copied unread."""
+    """A frame that covers the rest of a pruned log. terminal: the terminal event's bytes, which are copied and not parsed."""
     end = bytes([_SNAPSHOT_THROUGH]) + _varint(through_seq) + _embedded(_SNAPSHOT_TERMINAL, terminal)
     return empty(turn_id, after_seq, through_seq) + _embedded(_EVENTS, _embedded(_SNAPSHOT, end))
 
@@ -137,11 +137,12 @@ def snapshot(turn_id: UUID, after_seq: int, through_seq: int, terminal: bytes) -
 async def stream(
     turn_id: UUID, rows: AsyncIterator[Followed], *, include_deltas: bool, after_seq: int = 0
 ) -> AsyncIterator[bytes]:
-    """The frames of a stream. The first begins at after_seq, and each later one where the previous frame ended, whether or not deltas were left out.
+    """The frames of a stream. The first frame begins at after_seq. Each later frame begins where the previous frame ended, even if deltas were left out.
 
-    The next frame also covers a row of deltas that is left out, so leaving deltas out costs no frame. A frame
-    that is not part of the log does not advance past the last frame sent, so a client that resumes from it
-    with deltas misses no delta. Raises RuntimeError when seqs are missing between two rows.
+    If a row of deltas is left out, the next frame also covers that row, so no extra frame is sent for it. A
+    frame that is not part of the log, such as a heartbeat, stays at the end of the last frame sent, so a
+    client that then resumes with deltas misses no delta. Raises RuntimeError if seqs are missing between two
+    rows.
     """
     sent = read = after_seq
     async for row in rows:
@@ -150,9 +151,9 @@ async def stream(
                 if row.last_seq <= read:
                     continue
                 if row.first_seq > read + 1:
-                    # A frame over the gap would hide it. The reader should see a broken stream and
+                    # A frame that covered the gap would hide it. The reader should see a broken stream and
                     # resume.
-                    raise RuntimeError(f"{names.turn(turn_id)} goes on at {row.first_seq} after {read}")
+                    raise RuntimeError(f"{names.turn(turn_id)} continues at {row.first_seq} after {read}")
                 if row.deltas and not include_deltas:
                     read = row.last_seq
                     continue
@@ -187,7 +188,7 @@ def _field_end(frame: bytes, position: int, tag: int, *, length: bool = False) -
 
 
 def _seq(frame: bytes, position: int) -> int:
-    """The seq of the event at this position: the first field of every event in the log."""
+    """The seq of the event at this position. The seq is the first field of every event in the log."""
     _, begin = _read_varint(frame, position + 1)
     assert frame[begin : begin + 1] == _SEQ
     return _read_varint(frame, begin + 1)[0]
@@ -205,7 +206,7 @@ def _read_varint(frame: bytes, position: int) -> tuple[int, int]:
 
 
 def _delta(numbered: NumberedEvent) -> bytes:
-    """A delta as an event of a frame. Most events are deltas, and encoding them by hand costs a third of encoding messages."""
+    """A delta as an event of a frame. Most events are deltas, and encoding them by hand takes a third of the time that protobuf needs."""
     delta = numbered.event
     assert isinstance(delta, Delta)
     content = _embedded(_DELTA_TEXT, delta.text.encode()) if delta.text else b""

@@ -1,4 +1,4 @@
-"""List calls: page sizes, page tokens (AIP-158), filters (AIP-160) and orders (AIP-132)."""
+"""List calls: page sizes, page tokens (AIP-158), filters (AIP-160) and sort orders (AIP-132)."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class Listing:
     """One list call: its query, and the token of the next page.
 
     A token holds the position of the last item, and a digest of this position and of everything that must stay the same between pages: list, caller, parent,
-    filter and order. The digest makes the token of another list invalid. A token grants no access: each page
-    checks again whether the caller may see the items.
+    filter and sort order. Because of the digest, a token is invalid for any other list. A token grants no
+    access: each call checks again whether the caller may see the items.
     """
 
     def __init__(self, rules: ListRules, who: Principal, request: ListRequest, parent: str = "") -> None:
@@ -126,7 +126,7 @@ def _written(value: Value) -> str:
 
 
 def _is_storable(text: str) -> bool:
-    """Whether the database can compare with a text from a token: it must hold neither U+0000 nor half a surrogate pair."""
+    """Whether the database can compare its values with a text from a token. The text must contain neither U+0000 nor half a surrogate pair."""
     return "\x00" not in text and text.encode(errors="ignore").decode() == text
 
 
@@ -155,7 +155,7 @@ def parse_filter(rules: ListRules, text: str) -> Sequence[Comparison]:
             if joined is None:
                 raise _bad_filter(
                     rules,
-                    f"expected AND at character {position + 1}; comparisons are joined by AND, nothing else",
+                    f"expected AND at character {position + 1}; comparisons can only be joined with AND",
                 )
             position = _skip(text, joined.end())
         field = _FIELD.match(text, position)
@@ -174,7 +174,8 @@ def parse_filter(rules: ListRules, text: str) -> Sequence[Comparison]:
         value = _QUOTED.match(text, position) or _BARE.match(text, position)
         if value is None:
             raise _bad_filter(
-                rules, f"expected a value at character {position + 1}; put one with spaces or signs in quotes"
+                rules,
+                f"expected a value at character {position + 1}; put a value with spaces or special characters in quotes",
             )
         result.append(_comparison(rules, kind, name, Operator(operator[0]), _unquoted(value[0])))
         position = _skip(text, value.end())
@@ -224,7 +225,7 @@ def _comparison(rules: ListRules, field: Field, name: str, operator: Operator, v
             case FieldKind.NAME if equality:
                 return Comparison(name, operator, names.parse_uuid(field.prefix, value))
             case _:
-                raise _bad_filter(rules, f"{name} cannot be compared by {operator.value!r}")
+                raise _bad_filter(rules, f"{name} cannot be compared with {operator.value!r}")
     except ValueError as error:
         raise _bad_filter(rules, f"{value!r} is not a value of {name}") from error
 
@@ -261,7 +262,7 @@ def _bad_token() -> InvalidRequest:
     return _bad(
         "page_token",
         Reason.PAGE_TOKEN_INVALID,
-        "is not one that this list gave for these same arguments; send the last next_page_token with all else unchanged, "
+        "is not a page token of this list for these arguments; send the last next_page_token and leave all other fields unchanged, "
         "or begin with the first page",
         {},
     )

@@ -1,4 +1,4 @@
-"""The one table from errors to google.rpc.Status.
+"""The only table that maps errors to google.rpc.Status.
 
 The same object travels as trailers (gRPC, gRPC-Web), as the body of a REST error and in a turn's `failed` event.
 """
@@ -135,7 +135,7 @@ ORIGIN_NOT_ALLOWED = NotPermitted(
     "This server does not serve the Host or the Origin of the call; use the address that it prints, or allow "
     "the host or the origin in its settings.",
 )
-"""Messages that more than one transport sends, and that Envoy sends in their place."""
+"""The errors that more than one transport sends, and that Envoy sends when it replies in their place."""
 
 
 def no_route() -> NotFound:
@@ -154,7 +154,7 @@ def unexpected(call_id: str) -> ResponsaError:
 
 
 def of(error: ResponsaError) -> status_pb2.Status:
-    """Encode an error with at most 16 violations and 4 KiB of details. Details beyond that are left out, starting with the last."""
+    """Encode an error with at most 16 violations and 4 KiB of details. Violations beyond these limits are left out, starting with the last."""
     kept = replace(error, violations=tuple(error.violations)[:MAX_VIOLATIONS])
     while (result := _status(kept)).ByteSize() > MAX_DETAILS_BYTES and kept.violations:
         kept = replace(kept, violations=tuple(kept.violations)[:-1])
@@ -205,7 +205,7 @@ def _status(error: ResponsaError) -> status_pb2.Status:
 
 
 def http_status(status: status_pb2.Status) -> int:
-    """The HTTP status of an error, the same as from transcoding."""
+    """The HTTP status of an error. Envoy's transcoder uses the same status."""
     return _HTTP.get(status.code, 500)
 
 

@@ -17,7 +17,7 @@ _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _EXAMPLE = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
 _SLUG_FORM = "1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen"
 _MAX_KEY_CHARS = 64
-# 0 breaks only the rules of fields that have a default: to get the default, the field is left out instead.
+# A rule refuses 0 only for fields that have a default. A caller gets the default by leaving the field out.
 _OMIT = "; leave it out for the default"
 
 # The requirement of each regular expression of the contract, in words. A test checks that every expression
@@ -25,10 +25,10 @@ _OMIT = "; leave it out for the default"
 PATTERNS: Mapping[str, str] = {
     r"[^\s]": "must hold at least one character that is not white space",
     r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
-    r"^collections/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a collection, collections/{{id}}, the id {_SLUG_FORM}; e.g. collections/handbook",
-    r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": f"must be the name of an agent, agents/{{id}}, the id {_SLUG_FORM}, "
+    r"^collections/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a collection, collections/{{id}}, where the id is {_SLUG_FORM}; e.g. collections/handbook",
+    r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}, "
     "or of one of its versions; e.g. agents/default or agents/default/versions/1",
-    r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, the id {_SLUG_FORM}; e.g. agents/default",
+    r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}; e.g. agents/default",
     f"^conversations/{_UUID}$": f"must be the name of a conversation as the server gave it, e.g. conversations/{_EXAMPLE}",
     f"^turns/{_UUID}$": f"must be the name of a turn as the server gave it, e.g. turns/{_EXAMPLE}",
     f"^messages/{_UUID}$": f"must be the name of a message as the server gave it, e.g. messages/{_EXAMPLE}",
@@ -59,8 +59,8 @@ def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> I
 def broken_rules(found: Sequence[Violation]) -> InvalidRequest:
     """The error for the violations that the validator found; only the first broken rule of each field counts.
 
-    It describes at most as many violations as a status can contain, and counts the others: describing a
-    violation costs far more than finding it.
+    The error describes at most as many violations as a status can contain, and only counts the others,
+    because describing a violation costs far more than finding it.
     """
     by_path: dict[str, Violation] = {}
     for one in found:
@@ -73,7 +73,7 @@ def broken_rules(found: Sequence[Violation]) -> InvalidRequest:
 
 
 def too_large(size: int, limit: int) -> InvalidRequest:
-    """The error for a message that is larger than its method accepts. Sizes in bytes."""
+    """The error for a message that is larger than its method accepts. size, limit: in bytes."""
     remedy = f"must be at most {limit} bytes and has {size}; send less at once"
     return invalid([FieldViolation("", "message.max_bytes", remedy)])
 
@@ -84,14 +84,14 @@ def too_many(path: str, rule: str, limit: int) -> FieldViolation:
 
 
 def nul_characters(message: Message) -> InvalidRequest | None:
-    """The error for texts with U+0000, which is valid UTF-8 but cannot be stored in the database; None if there are none."""
+    """The error for texts with U+0000, which is valid UTF-8 but cannot be stored in the database; None if no text contains it."""
     search = _NulSearch()
     search.message(message)
     return invalid(search.described, search.count) if search.count else None
 
 
 class _NulSearch:
-    """Walks through a message. Keeps the current path in pieces, and joins them only to describe a violation."""
+    """Walks through a message. The current path is kept in pieces, which are joined only to describe a violation."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -155,7 +155,7 @@ def _remedy(violation: Violation) -> str:
     limit, value = violation.rule_value, violation.field_value
     match violation.proto.rule_id:
         case "string.pattern":
-            return PATTERNS.get(str(limit), "has not the form that the contract asks for")
+            return PATTERNS.get(str(limit), "does not have the form that the contract requires")
         case "string.uuid":
             return f"must be a UUID, e.g. {_EXAMPLE}, or empty"
         case "string.min_bytes" | "bytes.min_len" if limit == 1:
@@ -165,7 +165,7 @@ def _remedy(violation: Violation) -> str:
         case "bytes.max_len" if isinstance(value, bytes):
             return f"must be at most {limit} bytes and has {len(value)}; send it in smaller pieces"
         case "repeated.min_items" if limit == 1:
-            return "must hold at least one"
+            return "must hold at least one entry"
         case "int64.gte":
             return f"must be {limit} or more{_OMIT if value == 0 else ''}"
         case "int32.gte_lte" if value == 0:

@@ -1,4 +1,4 @@
-"""Finds the text field that is not UTF-8 in bytes that are not a valid message. It runs only after parsing failed, so it favours clarity over speed."""
+"""Finds the text field that is not UTF-8, in the bytes of a message that could not be parsed. The search runs only after parsing has failed, so its code favours clarity over speed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 _VARINT, _FIXED64, _LENGTH, _GROUP, _GROUP_END, _FIXED32 = range(6)
 _MAX_DEPTH = 16
 MAX_PARTS = 10_000
-"""How many values the search reads before it gives up; a request within the contract's limits has fewer."""
+"""The maximum number of values that the search reads before it gives up. A request within the contract's limits has fewer values."""
 
 
 def invalid_text(descriptor: Descriptor, data: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""Envoy's bootstrap file, made from the templates in `envoy/` and a typed description of one instance."""
+"""Makes Envoy's bootstrap file from the templates in `envoy/` and a typed description of one instance."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class EnvoyConfigError(Exception):
 class EnvoyConfig:
     """The values that differ between instances.
 
-    port: the one port, 1 to 65,535. endpoints: the folder with the endpoint files of both clusters (`Replicas`), which Envoy watches.
-    descriptor: `generated/descriptor.binpb`, whose services are served over REST. admin_socket: for Envoy's admin interface; None switches
-    it off. listen_address: an IP address. allowed_hosts: the hosts of Host headers, with a port or without (for the one port); clients leave out :80 and :443,
-    so a host with one of these also stands for the host without a port ("chat.example.org:443" behind a proxy that ends TLS). allowed_origins: other origins, such
-    as "https://chat.example.org", whose pages may call (CORS); pages of the allowed hosts always may. standard_services: whether gRPC's health and reflection,
-    which need no credential, are open to callers outside.
+    port: the only port, from 1 to 65,535. endpoints: the folder with the endpoint files of both clusters (`Replicas`), which Envoy watches.
+    descriptor: the path of `generated/descriptor.binpb`; its services are served over REST. admin_socket: the socket of Envoy's admin interface; None switches
+    that interface off. listen_address: an IP address. allowed_hosts: the accepted hosts in Host headers. A host without a port stands for the host with `port`.
+    Clients leave out :80 and :443, so a host with one of these ports also stands for the host without a port ("chat.example.org:443" behind a proxy that ends
+    TLS). allowed_origins: other origins, such as "https://chat.example.org", whose pages may call (CORS); pages of the allowed hosts may always call.
+    standard_services: whether outside callers may use gRPC's health and reflection services, which need no credential.
     """
 
     port: int
@@ -81,7 +81,7 @@ class EnvoyConfig:
 
     @property
     def origins(self) -> Sequence[str]:
-        """All accepted Origin headers: this server's, then the other allowed ones."""
+        """All accepted Origin headers: first this server's own origins, then the other allowed origins."""
         return origins_of(self.domains, self.allowed_origins)
 
 
@@ -92,7 +92,7 @@ def templates_folder() -> Path:
 
 
 def render(config: EnvoyConfig, templates: Path | None = None) -> str:
-    """The bootstrap file as JSON (Envoy reads a file with the ending .json or .yaml).
+    """The bootstrap file as JSON. Envoy reads it from a file whose name ends in .json or .yaml.
 
     Raises:
         EnvoyConfigError: the descriptor set is missing or broken, or the templates do not match this module.
@@ -170,7 +170,7 @@ def _admin(socket: Path | None) -> Tree:
 
 
 def _cors(origins: Sequence[str]) -> Tree:
-    """Envoy's CORS policy. It does not allow credentials: browsers never send the cookies from another site (SameSite)."""
+    """Envoy's CORS policy. It does not allow credentials, because browsers never send this server's cookies with calls from another site (SameSite)."""
     return {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy",
         "allow_origin_string_match": [{"exact": origin} for origin in origins],

@@ -1,4 +1,4 @@
-"""Envoy's own responses (no such route, server unavailable, too large…), in the server's form.
+"""Envoy's own responses (no such route, server unavailable, too large…), in the form of the server's errors.
 
 REST callers get the google.rpc.Status as JSON with the HTTP status that belongs to its code; gRPC and gRPC-Web callers get the code, the
 message and the same Status in `grpc-status-details-bin`.
@@ -31,8 +31,9 @@ from responsa_server.envoy.templates import Tree
 class LocalReply:
     """One kind of response that Envoy gives without asking the server.
 
-    first, last: the range of Envoy's HTTP statuses that it covers. error: the error sent to callers. flags: Envoy's response flags; if given, one must
-    be set. path: if given, the prefix of the request's path. grpc_code: gRPC's code, if it differs from the error's.
+    first, last: the first and the last of Envoy's HTTP statuses that this reply covers. error: the error sent to callers. flags: Envoy's response flags; if
+    any are given, the response must have one of them. path: if given, the request's path must begin with it. grpc_code: the code for gRPC, if it differs from
+    the error's code.
     """
 
     first: int
@@ -53,7 +54,7 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         599,
         Exhausted(
             Reason.OVERLOADED,
-            "The gateway takes no more calls at the moment; try again in a second.",
+            "The gateway accepts no more calls at the moment; try again in a second.",
             retry_after=1,
         ),
         flags=("UO", "OM"),
@@ -81,7 +82,7 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         path="/v1/passages:search",
     ),
     LocalReply(413, 413, _malformed("The body is larger than 64 KiB.")),
-    LocalReply(431, 431, _malformed("The request has more than 16 KiB or more than 64 fields of headers.")),
+    LocalReply(431, 431, _malformed("The request's headers have more than 16 KiB or more than 64 fields.")),
     LocalReply(408, 408, DeadlinePassed(Reason.DEADLINE_EXCEEDED, "The request did not arrive in time.")),
     LocalReply(
         504,
@@ -93,8 +94,8 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         400,
         499,
         _malformed(
-            "The request is not one that this server can read: over REST the body is JSON in UTF-8 and the query has the "
-            "names of the request's fields."
+            "This server cannot read the request: over REST, the body must be JSON in UTF-8, and the query parameters must "
+            "be fields of the request."
         ),
     ),
 )
@@ -166,7 +167,7 @@ def _filters(reply: LocalReply) -> Sequence[Tree]:
         filters.append({"response_flag_filter": {"flags": list(reply.flags)}})
     if reply.path:
         starts: dict[str, Tree] = {"string_match": {"prefix": reply.path}}
-        # The transcoder may have replaced the requested path by the method's path.
+        # The transcoder may have replaced the requested path with the method's path.
         asked: list[Tree] = [_header_filter(name, starts) for name in (":path", "x-envoy-original-path")]
         filters.append({"or_filter": {"filters": asked}})
     return filters

@@ -34,7 +34,7 @@ class ReplicaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A process that serves. name: 1 to 63 of a-z, 0-9 and hyphen. grpc: the address of its RPCs. http: the address of its gateway; None without a gateway."""
+    """A process that serves calls. name: its name, 1 to 63 of a-z, 0-9 and hyphen. grpc: the address of its RPCs. http: the address of its gateway; None if it has no gateway."""
 
     name: str
     grpc: Address
@@ -56,7 +56,7 @@ class Replicas:
         self.folder = folder
 
     def all(self) -> Sequence[Replica]:
-        """All replicas in the order in which they were added; the one of `responsa up` is first.
+        """All replicas in the order in which they were added; the replica of `responsa up` comes first.
 
         Raises:
             ReplicaError: the list cannot be read.
@@ -73,18 +73,18 @@ class Replicas:
             raise self._unreadable() from error
 
     def add(self, replica: Replica) -> None:
-        """Add one.
+        """Add a replica.
 
         Raises:
-            ReplicaError: its name or one of its addresses is taken.
+            ReplicaError: the name or one of the addresses is taken.
         """
         with self._edited() as replicas:
             for other in replicas:
                 if other.name == replica.name:
-                    raise ReplicaError(f"there is a replica {replica.name} already; remove it first")
+                    raise ReplicaError(f"there is already a replica {replica.name}; remove it first")
                 if taken := _addresses(other) & _addresses(replica):
                     raise ReplicaError(
-                        f"{min(map(str, taken))} is an address of the replica {other.name} already"
+                        f"{min(map(str, taken))} is already an address of the replica {other.name}"
                     )
             replicas.append(replica)
 
@@ -107,7 +107,7 @@ class Replicas:
 
     @contextmanager
     def _edited(self) -> Generator[list[Replica]]:
-        """The list, which one process at a time can change within the block. It is written if the block raises no error."""
+        """The list, which no other process can change within the block. The list is written if the block raises no error."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

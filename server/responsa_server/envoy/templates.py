@@ -33,7 +33,8 @@ class Templates:
     def render(self, name: str) -> Tree:
         """The file `name`, filled in.
 
-        Raises: TemplateError: as described for the class, or no template uses one of the given values.
+        Raises:
+            TemplateError: as the class describes, or because no template uses one of the given values.
         """
         self._used.clear()
         tree = self._fill(self._load(name))

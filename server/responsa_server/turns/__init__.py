@@ -1,1 +1,1 @@
-"""Turns: accepted, run, logged and followed. The log in the store is the truth; everything else here only makes it faster."""
+"""Accepts, runs, logs and follows turns. The log in the store is the only source of truth; everything else here only saves time."""

@@ -1,4 +1,4 @@
-"""Claims turns without a worker while there is room, and records the turns that run in this process."""
+"""Claims turns that have no worker while this process has room, and records the turns that run in this process."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from responsa_server.turns.runtime import repeated
 from responsa_server.turns.worker import Outcome, Run, WorkerParts
 
 _MOST_AT_ONCE: Final = 32
-# The part of the grace period in which a drain stops and releases open turns.
+# The last part of the grace period, in which a drain stops and releases the turns that still run.
 _MARGIN_SECONDS: Final = 2.0
 _MARGIN_SHARE: Final = 0.25
 _RELEASE_PATIENCE_SECONDS: Final = 2.0
 _RELEASE_SECONDS: Final = 3.0
-# The least time that a claim in flight gets to return.
+# The minimum time that a drain waits for a claim in flight.
 _CLAIM_SECONDS: Final = 2.0
-# The time in which released runs stop: an agent's stop and a last write, which both have their own limits.
+# How long a drain waits for runs to stop. A run stops its agent and then writes once more; each step also has its own limit.
 _GIVE_UP_SECONDS: Final = 5.0
 
 
@@ -55,7 +55,7 @@ class Claiming:
             self._loop = asyncio.create_task(self._claim_again_and_again(), name="turns-claims")
 
     def wake(self) -> None:
-        """There may be something to claim."""
+        """Look for turns to claim, because there may be some."""
         self._wake.set()
 
     async def reserve(self) -> bool:
@@ -65,7 +65,7 @@ class Claiming:
         if self._room() <= 0 and len(self._running) < self._options.max_running:
             await (
                 self._looked.wait()
-            )  # the last places are reserved by a claim in flight, which usually finds nothing
+            )  # a claim in flight has reserved the last places, but usually finds no turns
         if self._draining or self._room() <= 0:
             return False
         self._reserved += 1
@@ -78,14 +78,14 @@ class Claiming:
     def begin(
         self, claimed: ClaimedTurn, first: LogRow | None = None, *, watched: bool | None = None
     ) -> None:
-        """Run a claimed turn. first: event 1, if it was accepted here. Raises KeyError for a version that this process lacks."""
+        """Run a claimed turn. first: the row of event 1, if the turn was accepted here. watched: see `Hub.open`. Raises KeyError if this process lacks the agent's version."""
         turn_id = claimed.claim.turn_id
         agent = self._agents.at(claimed.agent_version)
         before = self._running.get(turn_id)
         if before is not None:
             if (
                 before[0].claim.epoch >= claimed.claim.epoch
-            ):  # an accept that received a late reply about a newer claim
+            ):  # the reply to an accept came late: this process already runs the turn under a newer claim
                 return
             before[0].lose()  # the older run was ending, and this process has claimed the turn again
         live = self._parts.hub.open(turn_id, claimed.who, claimed.last_seq, first, watched=watched)
@@ -95,25 +95,25 @@ class Claiming:
         task.add_done_callback(lambda done: self._ended(turn_id, run, done))
 
     def taken(self, turn_id: UUID, epoch: int) -> None:
-        """A turn now has this epoch: if it runs here under an older one, it stops."""
+        """Note that a turn now has this epoch. If the turn runs here under an older epoch, that run stops."""
         running = self._running.get(turn_id)
         if running is not None and running[0].claim.epoch < epoch:
             running[0].lose()
 
     def stop(self, turn_id: UUID, epoch: int) -> None:
-        """A turn now has this epoch: a worker that runs it under an older one stops, here and elsewhere."""
+        """Announce that a turn now has this epoch. A worker that runs the turn under an older epoch stops, here and elsewhere."""
         self.taken(turn_id, epoch)
         self._relay.tell_all(Taken(turn_id, epoch))
 
     def promoted(self) -> None:
-        """A turn may be claimed, here or elsewhere."""
+        """Announce that a turn may now be claimed, here or elsewhere."""
         self.wake()
         self._relay.tell_all(Work())
 
     async def drain(self, deadline: float) -> None:
         """Claim no more turns, let running turns end for most of the grace period, and release the rest for other workers.
 
-        deadline: the end of the grace period, by the loop's clock. If the store does not respond, it takes at most some seconds longer.
+        deadline: the end of the grace period, by the loop's clock. If the store does not respond, the drain takes at most some seconds longer.
         """
         loop = asyncio.get_running_loop()
         grace = max(deadline - loop.time(), 0.0)
@@ -121,8 +121,8 @@ class Claiming:
         self._draining = True
         self.wake()
         if self._loop is not None:
-            # The drain waits for a claim in flight: its turns begin, and are released below. A claim that
-            # does not return brings no turns, and their leases expire.
+            # The drain waits for a claim in flight: the claimed turns begin, and are released below. If the
+            # claim does not return, the turns that it took do not begin here, and their leases expire.
             await asyncio.wait({self._loop}, timeout=max(stop_at - loop.time(), _CLAIM_SECONDS))
             self._loop.cancel()
             self._loop = None
@@ -133,7 +133,7 @@ class Claiming:
             run.give_up()
         if tasks := [task for _, task in self._running.values()]:
             _, hanging = await asyncio.wait(tasks, timeout=_GIVE_UP_SECONDS)
-            for task in hanging:  # the store is unavailable: their leases expire
+            for task in hanging:  # the store is unavailable, so the leases of these turns will expire
                 task.cancel()
             if hanging:
                 await asyncio.wait(hanging, timeout=_GIVE_UP_SECONDS)
@@ -201,13 +201,13 @@ class Claiming:
             self._was_full = room <= 0
             if self._was_full:
                 return
-            # Not all of the room, so that a question that is accepted meanwhile begins at once.
+            # The claim uses only half of the room, so that a question that is accepted meanwhile begins at once.
             most = min(_MOST_AT_ONCE, (room + 1) // 2)
             self._reserved += most
             self._looked.clear()
             try:
-                # Turns that run here are renewed here, even if the store was unavailable for longer than a
-                # lease.
+                # Turns that run here must not be claimed again, even if their leases expired while the store
+                # was unavailable.
                 here = [turn_id for turn_id, (run, _) in self._running.items() if run.goes_on]
                 claimed = await self._parts.turns.claim(
                     self._parts.hub.process, self._agents.versions, self._options.lease_seconds, most, here
@@ -235,6 +235,6 @@ class Claiming:
             try:
                 self.begin(one)
             except KeyError:
-                # Its version was removed here during the claim: another process may still have it.
+                # The agent's version was removed here during the claim. Another process may still have it.
                 self._log.warning("turn_given_back", turn=names.turn(turn_id), agent=one.agent_version)
                 await self._parts.turns.release([one.claim])

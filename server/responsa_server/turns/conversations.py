@@ -1,4 +1,4 @@
-"""Conversations: created, listed, renamed, deleted, read, and their citations verified."""
+"""Operations on conversations: create, list, rename, delete and read them, and verify their citations."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Conversations:
     async def create(
         self, who: Principal, title: str, labels: Mapping[str, str], request_id: UUID | None
     ) -> Conversation:
-        """Create a conversation; without a title its creation time is its title. Raises InvalidRequest,
-        AlreadyExists (REQUEST_ID_REUSED).
+        """Create a conversation. If the title is empty, the creation time becomes the title. Raises
+        InvalidRequest, AlreadyExists (REQUEST_ID_REUSED).
         """
         identity = self._new_id()
         return await repeated(
@@ -46,8 +46,8 @@ class Conversations:
         labels: Mapping[str, str] | None,
         etag: str,
     ) -> Conversation:
-        """Change the fields that are not None, all or none; title "" removes the title. Raises
-        InvalidRequest, NotFound, Conflict (ETAG_MISMATCH).
+        """Change the fields that are not None. If an error occurs, no field is changed. The title "" removes
+        the title. Raises InvalidRequest, NotFound, Conflict (ETAG_MISMATCH).
         """
         return await self.store.update(who, identity, title=title, labels=labels, etag=etag)
 
@@ -56,7 +56,7 @@ class Conversations:
     ) -> Sequence[tuple[Citation, Verdict]]:
         """Check each citation of a turn's answer, or of a message, against the current documents; in the answer's order.
 
-        None for a refusal, a failure or a turn that has not ended. Raises NotFound.
+        The result is empty for a refusal, a failure or a turn that has not ended. Raises NotFound.
         """
         message: Message | None = None
         if message_id is not None:
@@ -70,8 +70,8 @@ class Conversations:
     async def _verdicts(self, who: Principal, citations: Sequence[Citation]) -> Sequence[Verdict]:
         cited = [SourceRef(one.document_id, one.version, one.source) for one in citations]
         slices = await self._sources.sources(who.tenant_id, cited)
-        # A quote is valid if the current searchable version contains it; the version that was read may exist
-        # only because of the citation.
+        # A quote is valid if the current searchable version contains it. The cited version does not count: it
+        # may still exist only because of the citation.
         today = [
             SourceRef(one.document_id, found.current_version, one.source)
             for one, found in zip(cited, slices, strict=True)

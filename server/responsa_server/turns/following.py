@@ -1,4 +1,4 @@
-"""Follows turns wherever they run: through the hub, hints of other processes, and the log, which alone is the truth."""
+"""Follows turns wherever they run, through the hub, the hints of other processes, and the log. Only the log is the source of truth."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from responsa_server.turns.hub import Hub
 from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
 
 _BACKLOG_ROWS: Final = 32
-# A seq beyond the end of any log: the read returns a turn's state and no rows.
+# A seq beyond the end of any log. A read that begins there returns a turn's state and no rows.
 _BEYOND_ALL: Final = 2**53
 _POLL_ROWS: Final = 16
 _POLL_TURNS: Final = 1000
-# The shortest time between polls because of gaps; one poll covers all gaps since the last.
+# The shortest time between two polls that fill gaps. One poll covers all gaps since the previous poll.
 _SHORTEST_POLL_SECONDS: Final = 0.01
 _AGAIN_SECONDS: Final = 0.25
 _PATIENCE_SECONDS: Final = 5.0
 _BEATS_A_HEARTBEAT: Final = 15
 _FOLLOWS_SECONDS: Final = 5.0
 FOLLOWED_FOR_SECONDS: Final = 10.0
-# Disconnected followers return over one second for each thousand of them, so that they do not all return at
-# once.
+# The return of disconnected followers is spread over one second per thousand followers, so that they do not all
+# return at once.
 _RECONNECT_SECONDS_A_FOLLOWER: Final = 0.001
 _LONGEST_RECONNECT_SECONDS: Final = 2.0
 
@@ -76,8 +76,8 @@ class Following:
                     yield self._reconnect()
                     return
                 if mine.behind:
-                    # From here on all rows are delivered again, so that rows committed while the log is read
-                    # are not missed.
+                    # From here on, new rows are delivered again, so that this follower misses no row that is
+                    # committed while it reads the log.
                     mine.behind = False
                     backlog = await repeated(
                         lambda: self._store.backlog(who, turn_id, cursor, _BACKLOG_ROWS),  # noqa: B023 - awaited in this round
@@ -211,14 +211,14 @@ class Following:
 
 
 def _beyond_end(turn_id: UUID, after_seq: int, last_seq: int) -> InvalidRequest:
-    advice = f"the log has come to {last_seq}, not to {after_seq}; send the through_seq of a frame that this turn has sent, or over a WebSocket its seq"
+    advice = f"the log ends at {last_seq}, before {after_seq}; send the through_seq of a frame of this turn, or over a WebSocket, the seq of a frame"
     metadata = {"turn": names.turn(turn_id), "last_seq": str(last_seq)}
     violation = FieldViolation("after_seq", "after_seq.beyond_end", advice)
     return InvalidRequest(Reason.AFTER_SEQ_BEYOND_END, f"after_seq: {advice}", metadata, (violation,))
 
 
 def draining() -> Unavailable:
-    """The error for callers that come while the server shuts down."""
+    """The error for callers that call while the server is shutting down."""
     return Unavailable(
         Reason.DRAINING, "The server is shutting down; try again in a moment.", retry_after=1.0
     )

@@ -13,14 +13,14 @@ from responsa_server.domain.people import Principal
 from responsa_server.domain.relay import Committed, Interest, Relay
 from responsa_server.domain.turns import Cursor, LogRow, News
 
-# The limit of rows that wait for a reader; beyond it the reader must read the log. A turn's readers share the
-# rows, but every turn may have a slow reader.
+# The limits for the rows that wait for one reader. Beyond them, the reader must read the log. The readers of a
+# turn share its rows in memory, but every turn may have a slow reader.
 MAX_WAITING_ROWS: Final = 32
 MAX_WAITING_BYTES: Final = 8 * 1024
-# A process that begins to follow gets the last rows at once, up to this number and weight.
+# A process that begins to follow a turn gets the last rows at once, up to this number of rows and bytes.
 _GREETING_ROWS: Final = 16
 _GREETING_BYTES: Final = 16 * 1024
-# How recently a turn must have had news, as a share of the polling interval, for its log to be skipped.
+# A poll skips the log of a turn that had news within this share of the polling interval.
 _LATELY: Final = 0.1
 _INTEREST_INTERVALS: Final = 3
 _INTEREST_IDS: Final = 1000
@@ -28,7 +28,7 @@ _INTEREST_IDS: Final = 1000
 
 @dataclass(eq=False, slots=True)
 class Live:
-    """A turn that runs here: its owner, and its rows from the one after begin_seq on."""
+    """A turn that runs here, with its owner and with its rows after begin_seq."""
 
     turn_id: UUID
     tenant_id: str
@@ -43,8 +43,8 @@ class Live:
 
 @dataclass(slots=True)
 class _Remote:
-    """A turn that is followed here and runs elsewhere, or nowhere. cursor: all rows up to it were delivered
-    or read; None until the first reader has read.
+    """A turn that is followed here and does not run here. cursor: the seq up to which all rows were delivered
+    or read; None until the first reader has read the log.
     """
 
     cursor: int | None = None
@@ -54,7 +54,7 @@ class _Remote:
 
 
 class Subscription:
-    """One follower's place. Made by `Hub.subscribe`; used by one task."""
+    """One follower of a turn. `Hub.subscribe` creates it, and one task uses it."""
 
     __slots__ = (
         "_bytes",
@@ -82,13 +82,13 @@ class Subscription:
     ) -> None:
         self.turn_id = turn_id
         self.behind = behind
-        """Rows were missed, or may have been: the follower must read the log."""
+        """Whether the follower must read the log, because it missed rows or may have missed some."""
         self.ended = False
-        """The terminal event is among the delivered rows."""
+        """Whether the terminal event is among the delivered rows."""
         self.leaving = False
-        """This process goes away."""
+        """Whether this process is shutting down."""
         self.beat = False
-        """A heartbeat is due."""
+        """Whether a heartbeat is due."""
         self.place = 0
         self.watched = False
         self.news_at = now
@@ -123,7 +123,7 @@ class Subscription:
         self.wake()
 
     def wake(self) -> None:
-        """Let the follower look."""
+        """Wake the follower, so that it looks for changes."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -154,11 +154,11 @@ class Hub:
     """
 
     def __init__(self, process: UUID, relay: Relay, poll_seconds: float, clock: Callable[[], float]) -> None:
-        """process: this one. clock: the loop's time in seconds."""
+        """process: the id of this process. clock: a function that returns the loop's time in seconds."""
         self.process = process
         self.stale = asyncio.Event()
         self.watching = asyncio.Event()
-        """Set when a watched turn has got its first follower here."""
+        """Set when a watched turn gets a follower here."""
         self.draining = False
         self._relay = relay
         self._poll_seconds = poll_seconds
@@ -185,7 +185,11 @@ class Hub:
         *,
         watched: bool | None = None,
     ) -> Live:
-        """A turn begins to run here, with its log at last_seq. first: event 1, if it was accepted here. watched: None for unknown."""
+        """Begin to hold a turn that runs here.
+
+        last_seq: the last seq in the turn's log. first: the row of event 1, if the turn was accepted here.
+        watched: whether the turn is cancelled when it has no follower left; None if this is not known.
+        """
         rows = [] if first is None else [first]
         begin_seq = last_seq - len(rows)
         live = Live(turn_id, who.tenant_id, who.user_id, begin_seq, last_seq, watched, rows=rows)
@@ -204,7 +208,7 @@ class Hub:
         return live
 
     def publish(self, live: Live, rows: Sequence[LogRow], *, ended: bool) -> None:
-        """Deliver committed rows to followers here and in other processes. ended: the last of them holds the terminal event."""
+        """Deliver committed rows to followers here and in other processes. ended: whether the last row holds the terminal event."""
         live.last_seq = rows[-1].last_seq
         if not live.open:  # another worker has the turn now, and sends hints to its followers
             return
@@ -216,7 +220,7 @@ class Hub:
         self._tell_interested(live, rows, ended=ended)
 
     def end(self, turn_id: UUID, row: LogRow) -> None:
-        """A turn was ended from outside its worker: deliver its last row to the followers here."""
+        """Deliver the last row of a turn to the followers here, after the turn was ended from outside its worker."""
         live = self._live.get(turn_id)
         if live is not None:
             self._forget(live)
@@ -226,7 +230,7 @@ class Hub:
             self.offer(turn_id, (row,), ended=True)
 
     def close(self, live: Live) -> None:
-        """The turn no longer runs here. If it did not end, its followers continue with the log and hints of other processes."""
+        """Note that a turn no longer runs here. If the turn has not ended, its followers continue with the log and the hints of other processes."""
         if not live.open:
             return
         self._forget(live)
@@ -252,7 +256,7 @@ class Hub:
                 self._relay.tell(process, Committed(live.turn_id, rows, ended))
 
     def interest(self, process: UUID, turn_ids: Iterable[UUID]) -> None:
-        """Another process follows these turns."""
+        """Note that another process follows these turns."""
         until = self._now() + _INTEREST_INTERVALS * self._poll_seconds
         for turn_id in turn_ids:
             live = self._live.get(turn_id)
@@ -261,7 +265,7 @@ class Hub:
                 continue
             new = process not in live.interested
             live.interested[process] = until
-            if new and live.rows:  # rows that were committed before its announcement arrived
+            if new and live.rows:  # send the rows that were committed before the announcement arrived
                 self._relay.tell(process, Committed(turn_id, _greeting(live.rows), ended=False))
 
     # Followers.
@@ -269,7 +273,7 @@ class Hub:
     def subscribe(self, turn_id: UUID, who: Principal, after_seq: int) -> Subscription:
         """Begin to follow. If the turn belongs to the caller and runs here, its committed rows are available at once; otherwise the log must be read first.
 
-        Subscribing comes before reading, so that no row is missed between the two.
+        A follower subscribes before it reads the log, so that it misses no row between the two.
         """
         live = self._live.get(turn_id)
         known = (
@@ -290,7 +294,7 @@ class Hub:
         return subscription
 
     def watch(self, subscription: Subscription) -> None:
-        """The turn is cancelled when it has no follower left; this subscription counts as one."""
+        """Mark a subscription as a follower of a watched turn. A watched turn is cancelled when it has no follower left."""
         if not subscription.watched:
             subscription.watched = True
             self.watching.set()
@@ -305,11 +309,11 @@ class Hub:
                 self._remote.pop(subscription.turn_id, None)
 
     def followed(self, turn_id: UUID) -> bool:
-        """Whether it has a follower here."""
+        """Whether the turn has a follower here."""
         return turn_id in self._followers
 
     def runs(self, turn_id: UUID) -> bool:
-        """Whether it runs here, so that its followers receive every row."""
+        """Whether the turn runs here, so that its followers receive every row."""
         return turn_id in self._live
 
     def watched(self) -> Sequence[UUID]:
@@ -317,10 +321,10 @@ class Hub:
         return [turn_id for turn_id, some in self._followers.items() if any(one.watched for one in some)]
 
     def read(self, turn_id: UUID, through_seq: int, place: int | None) -> bool:
-        """A reader has read the log up to here. place: the turn's in its queue, None for unknown.
+        """Note that a reader has read the log up to through_seq. place: the turn's place in its queue; None if unknown.
 
-        Returns whether it lags behind the other readers here. Rows that they read before are not delivered
-        again, so it must continue to read the log.
+        Returns whether this reader lags behind the other readers here. The rows that they already have are
+        not delivered again, so a reader that lags must continue to read the log.
         """
         remote = self._remote.get(turn_id)
         if remote is None:
@@ -329,7 +333,7 @@ class Hub:
             self._set_place(turn_id, place)
         if remote.cursor is None:
             remote.cursor = through_seq
-        elif through_seq > remote.cursor:  # the other readers have not: read the log for all of them
+        elif through_seq > remote.cursor:  # the other readers lack rows: read the log for all of them
             remote.due = True
             self.stale.set()
         return through_seq < remote.cursor
@@ -337,10 +341,10 @@ class Hub:
     # Rows from other processes and from the log.
 
     def offer(self, turn_id: UUID, rows: Sequence[LogRow], *, ended: bool) -> None:
-        """Committed rows from another process: delivered if they continue the rows here; if they leave a gap, the log is read.
+        """Take committed rows that did not come from a worker here. If they continue the rows here, they are delivered; if they leave a gap, the log is read.
 
-        ended: the last of them holds the terminal event. Without rows nothing happens, not even an end: the
-        reader that asked may have left, and another one may have arrived.
+        ended: whether the last row holds the terminal event. Without rows, this has no effect, even if
+        `ended` is set: the reader for which the log was read may have left, and a new reader may have arrived.
         """
         remote = self._remote.get(turn_id)
         if remote is None or not rows:
@@ -360,14 +364,14 @@ class Hub:
             follower.deliver(rows, ended=ended)
 
     def ended_elsewhere(self, turn_id: UUID, rows: Sequence[LogRow]) -> None:
-        """Rows up to a turn's end, from another process."""
+        """Deliver rows from another process that include a turn's end."""
         if turn_id in self._live:
             self.end(turn_id, rows[-1])
         else:
             self.offer(turn_id, rows, ended=True)
 
     def due(self, *, all_of_them: bool) -> Sequence[Cursor]:
-        """The turns to read from the log: those with a gap, and at the end of an interval all turns without new rows."""
+        """The turns whose log must be read: the turns with a gap, and with `all_of_them`, also all turns without recent rows."""
         silent = self._now() - _LATELY * self._poll_seconds
         found: list[Cursor] = []
         for turn_id, remote in self._remote.items():
@@ -379,7 +383,7 @@ class Hub:
         return found
 
     def still_due(self, cursors: Iterable[Cursor]) -> None:
-        """The log of these turns could not be read."""
+        """Note that the log of these turns could not be read and must be read again."""
         for one in cursors:
             remote = self._remote.get(one.turn_id)
             if remote is not None:
@@ -387,7 +391,7 @@ class Hub:
         self.stale.set()
 
     def receive(self, news: News, *, more: bool) -> None:
-        """Rows of a turn that were read from the log. more: the log has more than these."""
+        """Take rows of a turn that were read from the log. more: whether the log has more rows."""
         self.offer(news.turn_id, news.rows, ended=news.end_seq is not None and not more)
         remote = self._remote.get(news.turn_id)
         if remote is None:
@@ -397,18 +401,18 @@ class Hub:
             remote.due = True
             self.stale.set()
         elif news.end_seq is not None and not news.rows:
-            # The turn ended and was read to its end, or its rows were pruned; each reader checks which.
+            # Either the turn was read to its end, or its rows were pruned. Each reader checks which is the case.
             for follower in self._followers.get(news.turn_id, ()):
                 follower.recheck()
 
     def gone(self, turn_ids: Iterable[UUID]) -> None:
-        """These turns were deleted: each follower reads the log and gets the error."""
+        """Note that these turns were deleted. Each follower then reads the log and gets the error."""
         for turn_id in turn_ids:
             for follower in self._followers.get(turn_id, ()):
                 follower.recheck()
 
     def tell_interest(self) -> None:
-        """Announce again which turns are followed here and run elsewhere, and drop announcements of others that are too old."""
+        """Announce again which turns are followed here and do not run here. Drop announcements of other processes that are too old."""
         now = self._now()
         for turn_id, processes in tuple(self._expected.items()):
             if all(until < now for until in processes.values()):
@@ -427,7 +431,7 @@ class Hub:
                     follower.wake()
 
     def drain(self) -> int:
-        """Send all followers away; returns how many there are."""
+        """Send all followers away, and return their number."""
         self.draining = True
         count = 0
         for followers in self._followers.values():
@@ -446,7 +450,7 @@ class Hub:
 
 
 def _greeting(rows: Sequence[LogRow]) -> Sequence[LogRow]:
-    """The last rows up to a total weight; at least one."""
+    """The last rows, up to the limits of a greeting, but at least one row."""
     weight = 0
     first = len(rows)
     while first > 0 and len(rows) - first < _GREETING_ROWS:

@@ -1,4 +1,4 @@
-"""Turns collected events into rows of the log, and merges deltas while a writer lags. Pure."""
+"""Packs collected events into rows of the log, and merges deltas while a writer lags. All functions are pure."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.turns import Ending, FrameCodec, LogRow, OpenTurn
 
-# A frame on the wire is at most 256 KiB; a row's events take at most half of that, and so leave room for
-# their envelopes.
+# A frame on the wire has at most 256 KiB. The events of a row take at most half of that, which leaves room
+# for their envelopes.
 MAX_ROW_BYTES: Final = 128 * 1024
 MAX_ROW_EVENTS: Final = 256
 _ENVELOPE_BYTES: Final = 64
@@ -38,12 +38,12 @@ class Happened:
 
 
 def utf8_length(text: str) -> int:
-    """The length of a text in bytes."""
+    """The length of a text in bytes of UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
 
 
 def merged(before: Event, after: Event, most_bytes: int = MAX_DELTA_BYTES) -> Delta | None:
-    """Two neighbouring deltas as one delta of at most that many bytes; None if they do not fit together."""
+    """Two neighbouring deltas as one delta of at most `most_bytes`; None if they are not neighbouring deltas or are too long together."""
     if not isinstance(before, Delta) or not isinstance(after, Delta):
         return None
     size = utf8_length(before.text)
@@ -61,7 +61,7 @@ def number(first_seq: int, attempt: int, events: Iterable[Happened]) -> Sequence
 
 
 def pack(codec: FrameCodec, turn_id: UUID, events: Sequence[NumberedEvent]) -> Sequence[LogRow]:
-    """Contiguous rows over the events: each has only deltas or no deltas, and none is larger than a frame may be."""
+    """Pack the events into contiguous rows. Each row has only deltas or no deltas, and fits into a frame."""
     rows: list[LogRow] = []
     group: list[NumberedEvent] = []
     weight = 0
@@ -88,7 +88,7 @@ def pack(codec: FrameCodec, turn_id: UUID, events: Sequence[NumberedEvent]) -> S
 
 
 def ending(codec: FrameCodec, turn: OpenTurn, time: datetime, terminal: Terminal) -> Ending:
-    """The end of a turn from outside its worker, as the next row of its log."""
+    """The end of a turn that was ended from outside its worker, as the next row of the turn's log."""
     events = number(turn.last_seq + 1, turn.attempt, [Happened(time, terminal)])
     (row,) = pack(codec, turn.turn_id, events)
     return Ending(row, codec.encode_terminal(events[0]))

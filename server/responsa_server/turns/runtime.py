@@ -1,4 +1,4 @@
-"""The shared parts of turns: the process in which they run, and repeated work."""
+"""What the modules of turns share: the objects of the process, and functions that repeat work."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def loop_time() -> float:
 async def repeated(work: Callable[[], Awaitable[Result]], patience_seconds: float) -> Result:
     """Repeat work until it succeeds, with pauses that double and jitter. The work must be safe to repeat.
 
-    Raises the last Unavailable once patience is over, and any other error at once.
+    Raises the last Unavailable after `patience_seconds`, and any other error at once.
     """
     deadline = loop_time() + patience_seconds
     pause = _FIRST_PAUSE
@@ -70,7 +70,7 @@ async def keep_going(
 ) -> None:
     """Repeat work until it is cancelled, with a pause after each round. A round that fails does not end the loop.
 
-    loop: its name in the log; failed rounds are logged as `{loop}_unavailable` and `{loop}_failed`.
+    loop: the name of the loop in the log; failed rounds are logged as `{loop}_unavailable` and `{loop}_failed`.
     """
     while True:
         try:

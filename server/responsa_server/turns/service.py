@@ -64,7 +64,7 @@ class Turns:
         runtime: Runtime,
         reload: Callable[[], None] = _nothing,
     ) -> None:
-        """reload: called when another process has reloaded the agents' files."""
+        """reload: a function to call when another process has reloaded the agents' files."""
         self.store = store
         """The stored turns, to read one or list them."""
         self._agents = agents
@@ -82,13 +82,13 @@ class Turns:
         self._draining = False
         # Accepts and cancels, which continue when their caller disconnects.
         self._background = Background()
-        # Turns whose caller disconnected, while they may still be followed again.
+        # Checks of turns whose caller disconnected. A check waits, because the turn may be followed again.
         self._left = Background()
         self._loops: list[asyncio.Task[None]] = []
 
     @property
     def process(self) -> UUID:
-        """This process, as the owner of the turns that it runs."""
+        """The id of this process. The store records it as the owner of the turns that run here."""
         return self._process
 
     async def start(self) -> None:
@@ -115,13 +115,15 @@ class Turns:
         *,
         cancel_on_disconnect: bool = False,
     ) -> Accepted:
-        """Accept a question, or attach to the turn that this request_id has.
+        """Accept a question, or attach to the turn that already has this request_id.
 
-        It runs here if there is room, else on any worker; if its conversation is busy, question.on_busy
-        decides. An error leaves no rows. When the caller disconnects, work that has begun continues. Raises
-        InvalidRequest and NotFound (conversation, collection, agent, and the agent's own objections to the
-        question: see `Agent.admit`), AlreadyExists (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY),
-        Exhausted (QUEUE_FULL, OVERLOADED), Unavailable (DRAINING, PART_UNAVAILABLE).
+        The turn runs here if there is room, otherwise on any worker. If the conversation is busy,
+        question.on_busy decides what happens. After an error, nothing is stored. When the caller
+        disconnects, work that has begun continues.
+
+        Raises InvalidRequest and NotFound (for the conversation, a collection or the agent, or because the
+        agent refuses the question: see `Agent.admit`), AlreadyExists (REQUEST_ID_REUSED), Conflict
+        (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED), Unavailable (DRAINING, PART_UNAVAILABLE).
         """
         _check(question)
         return await self._background.run(
@@ -129,48 +131,49 @@ class Turns:
         )
 
     def follow(self, who: Principal, turn_id: UUID, after_seq: int = 0) -> AsyncGenerator[Followed, None]:
-        """The rows of a turn's log that end after after_seq, each once, in order, as they are committed, with heartbeats between; the first may begin before it.
+        """The rows of a turn's log that end after after_seq, as they are committed. Each row comes once and in order; the first row may begin before after_seq.
 
-        Ends after the row with the terminal event; after a `Snapshot` if the log was pruned; after a
-        `Reconnect` when this process shuts down. Raises NotFound, InvalidRequest (AFTER_SEQ_BEYOND_END),
-        Unavailable; a follower that resumes after the last row's last_seq misses nothing.
+        Heartbeats come between the rows. The stream ends after the row with the terminal event, after a
+        `Snapshot` if the log was pruned, or after a `Reconnect` when this process shuts down. A follower
+        that resumes after the last_seq of its last row misses nothing. Raises NotFound, InvalidRequest
+        (AFTER_SEQ_BEYOND_END), Unavailable.
         """
         return self._following.follow(who, turn_id, after_seq)
 
     def left(self, who: Principal, turn_id: UUID) -> None:
-        """A client left its stream of a turn. A watched turn without a follower some seconds later is cancelled."""
+        """Note that a client left its stream of a turn. If a watched turn has no follower some seconds later, the turn is cancelled."""
         if not self._hub.draining:
             self._left.start(self._cancel_when_unfollowed(who, turn_id))
 
     async def cancel(self, who: Principal, turn_id: UUID) -> Turn:
-        """End a turn that has not ended, and stop its worker. Its owner may, and administrators of the tenant.
+        """End a turn that has not ended, and stop its worker. Only the turn's owner and administrators of the tenant may do this.
 
-        Returns the turn with the terminal event that won. When the caller disconnects, the turn is still
-        cancelled. Raises NotFound, Unavailable.
+        Returns the turn with its terminal event, which is a different one if the turn ended first. When the
+        caller disconnects, the turn is still cancelled. Raises NotFound, Unavailable.
         """
         return await self._background.run(self._cancel(who, turn_id))
 
     async def wait(self, who: Principal, turn_id: UUID) -> Turn:
-        """The turn, once it has ended, wherever it runs. Raises NotFound, and Unavailable (DRAINING) if this process shuts down before."""
+        """Wait until a turn has ended, wherever it runs, and return it. Raises NotFound, and Unavailable (DRAINING) if this process shuts down first."""
         return await self._following.wait(who, turn_id)
 
     async def drain(self, grace_seconds: float) -> None:
         """Refuse new questions, send followers elsewhere, let running turns end within most of the grace period, and release the rest for other workers.
 
-        If the store does not respond, it takes some seconds longer than the grace period, and no more; turns
-        that could not be released are claimed when their leases have expired.
+        If the store does not respond, the drain takes at most some seconds longer than the grace period.
+        Other workers claim turns that could not be released after the leases have expired.
         """
         deadline = loop_time() + grace_seconds
         self._following.drain()
         self._draining = True
-        # At least a short time, because otherwise a turn that is being accepted could not be handed over.
+        # The drain waits at least a short time. Otherwise a turn that is being accepted could not be handed over.
         await self._background.drain(max(grace_seconds, _LEAST_DRAIN_SECONDS))
         await self._claiming.drain(deadline)
 
     async def close(self) -> None:
         """Stop everything that is left here. Running turns are released."""
         await self.drain(0.0)
-        # A server that shuts down sends its followers away itself, so it cancels no turn because of that.
+        # This server has sent the followers away itself, so it must not cancel turns that have lost them.
         await self._left.cancel()
         for loop in self._loops:
             loop.cancel()
@@ -250,7 +253,7 @@ class Turns:
         accepted = await repeated(work, _PATIENCE_SECONDS)
         for ended in accepted.ended:
             self._ended(ended)
-        # An earlier try, whose response was lost, may have ended these; the last try cannot know.
+        # An earlier try whose response was lost may have ended these turns; the last try does not report them.
         for other in interrupted - {one.turn_id for one in accepted.ended}:
             self._background.start(self._stop_interrupted(who, other))
         if accepted.attached:
@@ -272,8 +275,8 @@ class Turns:
             )
             self._claiming.begin(claimed, row, watched=watched)
         elif accepted.state is TurnState.PENDING:
-            # The caller follows in a moment: the worker that claims the turn should know it from the first
-            # event on.
+            # The caller follows the turn in a moment. The worker that claims the turn should know about this
+            # follower from the first event on.
             self._relay.tell_all(Interest(self._process, (turn_id,)))
             self._relay.tell_all(Work())
             self._claiming.wake()
@@ -299,8 +302,8 @@ class Turns:
             self._log.info("turn_cancelled", turn=names.turn(turn_id), tenant=who.tenant_id)
             self._ended(done.ended)
         elif done.turn.state is TurnState.CANCELLED:
-            # Cancelled by an earlier call, or by an earlier try of this call whose response was lost: its
-            # worker may not know yet.
+            # An earlier call, or an earlier try of this call whose response was lost, cancelled the turn. The
+            # turn's worker may not know yet.
             self._claiming.stop(turn_id, done.turn.epoch)
         return done.turn
 
@@ -324,7 +327,7 @@ class Turns:
             return
         end = self._ending(CancelCause.DISCONNECT)
         try:
-            # The earlier report of this process may be older than the caller's disconnect.
+            # This process's last report of followed turns may be older than the caller's disconnect.
             await self._following.register()
             ended = await repeated(lambda: self.store.cancel_unfollowed(who, turn_id, end), _PATIENCE_SECONDS)
         except Unavailable as error:
@@ -338,7 +341,7 @@ class Turns:
         return lambda turn: ending(self._runtime.codec, turn, self._runtime.clock(), Cancelled(cause))
 
     def _ended(self, ended: EndedTurn) -> None:
-        """A turn's end from outside is committed: inform its followers and its worker, here and elsewhere."""
+        """Inform the followers and the worker of a turn, here and elsewhere, that the turn was ended from outside."""
         self._hub.end(ended.turn_id, ended.row)
         self._claiming.stop(ended.turn_id, ended.epoch)
         self._relay.tell_all(Committed(ended.turn_id, (ended.row,), ended=True))
@@ -377,5 +380,5 @@ class Turns:
 def _check(question: Question) -> None:
     size = len(question.text.encode())
     if not question.text.strip() or size > MAX_QUESTION_BYTES:
-        wanted = f"1 to {MAX_QUESTION_BYTES} bytes with more than white space"
+        wanted = f"1 to {MAX_QUESTION_BYTES} bytes that are not only white space"
         raise InvalidRequest.of_field("text", "string.length", f"send {wanted}; this has {size} bytes")

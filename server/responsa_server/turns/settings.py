@@ -1,4 +1,4 @@
-"""The settings of turns, `turns`: time limits, numbers, and leases."""
+"""The settings of turns, under the name `turns`: times, limits and leases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from responsa_server.domain.events import MAX_DELTA_BYTES
 
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
-    """The settings that an operator may change. The bounds apply where settings are read; tests create shorter times directly."""
+    """The settings that an operator may change. The bounds apply where settings are read; tests create settings with shorter times directly."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -45,7 +45,7 @@ class TurnSettings:
         Field(
             ge=1,
             le=10_000,
-            description="The number of turns that one worker runs at a time; further turns wait for a worker with room.",
+            description="The maximum number of turns that one worker runs at a time; further turns wait for a worker with room.",
         ),
     ] = 64
     max_pending: Annotated[
@@ -53,7 +53,7 @@ class TurnSettings:
         Field(
             ge=1,
             le=1_000_000,
-            description="The number of turns that may wait for a worker, over all replicas; further turns are refused with OVERLOADED.",
+            description="The maximum number of turns, over all replicas, that may wait for a worker; further turns are refused with OVERLOADED.",
         ),
     ] = 1000
     max_queued: Annotated[
@@ -61,7 +61,7 @@ class TurnSettings:
         Field(
             ge=1,
             le=1000,
-            description="The number of turns that may wait in one conversation (`on_busy` QUEUE); further turns are refused with QUEUE_FULL.",
+            description="The maximum number of turns that may wait in one conversation (`on_busy` QUEUE); further turns are refused with QUEUE_FULL.",
         ),
     ] = 8
     max_losses: Annotated[
@@ -129,8 +129,8 @@ class TurnOptions(TurnSettings):
     """The settings, and the other options for the turns of one process.
 
     works: whether this process runs turns; otherwise it only accepts and follows them. poll_seconds: how
-    often the log is read for silent turns that run elsewhere. merge_bytes: neighbouring deltas become one of
-    at most this length while a commit is in flight; 0 disables merging.
+    often, in seconds, the log is read for silent turns that run elsewhere. merge_bytes: while a commit is in
+    flight, neighbouring deltas are merged into deltas of at most this many bytes; 0 disables merging.
     """
 
     works: bool = True

@@ -1,4 +1,4 @@
-"""Runs one claimed turn: its agent, its time limit, its end, and its state when it is taken away."""
+"""Runs one claimed turn. A run starts the agent, enforces the time limit and writes the turn's end, unless the turn is taken away."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ from responsa_server.turns.hub import Hub, Live
 from responsa_server.turns.runtime import Runtime, repeated
 from responsa_server.turns.writer import LogWriter, Start, TurnWriter
 
-# Seconds that an agent has to stop. After that it is left behind, and can write nothing.
+# How long an agent may take to stop, in seconds. After that, the run ends without waiting for the agent, which can no longer write.
 _STOP_SECONDS: Final = 2.0
-# The time for a turn that is given up to write its collected events, so that less work is repeated.
+# How long a turn that is given up may take to write its collected events, so that the next worker repeats less.
 _LAST_WORDS_SECONDS: Final = 0.5
 _HISTORY_PATIENCE_SECONDS: Final = 60.0
 _BOOK_PATIENCE_SECONDS: Final = 10.0
@@ -60,13 +60,13 @@ class Outcome(Enum):
 
     ENDED = auto()
     PROMOTED = auto()
-    """It ended, and a turn that waited for it must be claimed."""
+    """The turn ended, and a turn that waited for this end must be claimed."""
     LOST = auto()
-    """It was taken away: another epoch has it, or it was ended from outside."""
+    """The turn was taken away: it has a newer epoch, or it was ended from outside."""
     ABANDONED = auto()
-    """Writing was no longer possible; its lease expires."""
+    """Writing was no longer possible. The turn's lease expires."""
     GIVEN_UP = auto()
-    """It was stopped by `give_up`, and still held: it must be released."""
+    """`give_up` stopped the run. This process still holds the turn, and must release it."""
 
 
 class _GivenUp(Exception):
@@ -85,7 +85,7 @@ class WorkerParts:
 
 
 class Run:
-    """One turn under one epoch. `run` is the whole life of a task and belongs to no call, so the caller may disconnect."""
+    """One turn under one epoch. A separate task executes `run`. The task does not belong to a call, so the caller may disconnect."""
 
     def __init__(self, parts: WorkerParts, agent: Agent, claimed: ClaimedTurn, live: Live) -> None:
         """live: the turn in the hub."""
@@ -100,7 +100,7 @@ class Run:
             self._meter.add(checkpoint.usage)
         self._open_calls = {call_id for call_id, tool in claimed.tools.items() if tool.outcome is None}
         self._stop: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-        # Set with the error of an event that could not be stored.
+        # Gets the error of the first event that cannot be stored.
         self._refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._stopping = False
         self._cut_off: list[ModelUsed] = []
@@ -127,15 +127,15 @@ class Run:
 
     @property
     def goes_on(self) -> bool:
-        """Whether it has not been stopped."""
+        """Whether the run has not been stopped."""
         return not self._stop.done()
 
     def lose(self) -> None:
-        """Another worker has the turn, or it was ended: stop at once."""
+        """Stop at once, because another worker has the turn or the turn was ended."""
         self.fail(TurnLost(names.turn(self.claim.turn_id)))
 
     def give_up(self) -> None:
-        """Stop, and leave the turn to be released."""
+        """Stop the run. The caller must then release the turn."""
         self.fail(_GivenUp())
 
     def publish(self, rows: Sequence[LogRow], ended: bool) -> None:
@@ -146,7 +146,7 @@ class Run:
         """See `WriterOwner.fail`."""
         if not self._stop.done():
             self._stop.set_result(reason)
-        elif isinstance(reason, TurnLost):  # replaces the earlier reason, as long as that was not read
+        elif isinstance(reason, TurnLost):  # this replaces an earlier reason that has not been read yet
             self._stop = asyncio.get_running_loop().create_future()
             self._stop.set_result(reason)
 
@@ -200,7 +200,7 @@ class Run:
         return Outcome.GIVEN_UP
 
     def _metered(self, failed: Failed) -> Failed:
-        """A failure with the turn's cost and fallbacks until then."""
+        """The failure, with the turn's cost and fallbacks so far."""
         fallbacks = failed.fallbacks or self._meter.fallbacks
         return replace(failed, usage=self._meter.usage, fallbacks=fallbacks)
 
@@ -272,7 +272,7 @@ class Run:
     async def _end_agent(self, agent: asyncio.Task[Terminal]) -> None:
         if agent.done():
             if not agent.cancelled():
-                agent.exception()  # its error is known, or no longer matters
+                agent.exception()  # the agent's error is known, or no longer matters
             return
         self._stopping = True
         agent.cancel()
@@ -316,7 +316,7 @@ class Run:
             return
         try:
             self._writer.put(event)
-        except Exception as error:  # it ends the turn; a node must not handle it as its own error
+        except Exception as error:  # the error ends the turn; a node must not handle it as its own error
             self._stopping = True
             self._refused.set_result(error)
             return
@@ -373,9 +373,9 @@ def _log_late_end(agent: asyncio.Task[Terminal], log: FilteringBoundLogger) -> N
 def conclude(
     terminal: Terminal, encoded: bytes, question: Question, new_id: NewId, *, titles: bool = True
 ) -> Conclusion:
-    """An answer and a refusal add question and reply to the conversation; a failed or cancelled turn adds nothing.
+    """The conclusion of a turn. An answer or a refusal adds the question and the reply to the conversation; a failed or cancelled turn adds nothing.
 
-    titles: whether the question becomes the title of a conversation without one; otherwise its creation time stays its title.
+    titles: whether the question becomes the title of a conversation that has no title. Otherwise, the creation time remains the title.
     """
     match terminal:
         case Answered():
@@ -390,7 +390,7 @@ def conclude(
             return Conclusion(TurnState.CANCELLED, encoded, Usage())
         case _:
             assert_never(terminal)
-    # The question's id comes first, in the order of speaking.
+    # Messages of the same time are ordered by id, so the question gets the smaller id.
     first, second = sorted((reply.id, new_id()))
     asked = NewMessage(first, Speaker.USER, question.text)
     replied = NewMessage(second, reply.speaker, reply.text, reply.citations, reply.refusal)
@@ -410,21 +410,21 @@ def title_of(question: str) -> str:
 
 
 def failed(error: ResponsaError) -> Failed:
-    """A turn that an error ended. Asking again can help if the error depends on the moment and not on the question."""
+    """The end of a turn because of an error. The turn is retriable if the error depends on the moment and not on the question."""
     return Failed(error, isinstance(error, (Unavailable, Exhausted, DeadlinePassed)))
 
 
 def worker_lost(turn_id: UUID, losses: int) -> Failed:
-    """The turn has lost its worker so often, in succession, that no other worker gets it."""
+    """The end of a turn that has lost too many workers in succession, so that no other worker may run it."""
     message = (
-        f"{losses} workers were lost while they answered; ask again, in other words if it happens again."
+        f"{losses} workers were lost while they answered; ask again, and use other words if it happens again."
     )
     metadata = {"turn": names.turn(turn_id)}
     return failed(Unavailable(Reason.WORKER_LOST, message, metadata, retry_after=1.0))
 
 
 def time_limit(turn_id: UUID, limit_seconds: float) -> Failed:
-    """The turn took longer than its agent allows."""
+    """The end of a turn that took longer than its agent allows."""
     metadata = {"turn": names.turn(turn_id), "limit_seconds": f"{limit_seconds:g}"}
     message = (
         f"Answering took longer than {limit_seconds:g} seconds and was stopped; ask again or ask for less."
@@ -433,7 +433,7 @@ def time_limit(turn_id: UUID, limit_seconds: float) -> Failed:
 
 
 def unexpected(turn_id: UUID) -> Failed:
-    """An error without a specific rule. The server's log contains it under the turn's name."""
+    """The end of a turn because of an unforeseen error. The server's log contains the error under the turn's name."""
     message = "Something went wrong. Please try again."
     error = ResponsaError(Reason.INTERNAL, message, {"call_id": names.turn(turn_id)})
     return Failed(error, retriable=True)

@@ -1,5 +1,5 @@
-"""The way into the log: a running turn collects its agent's events; the single writer of the process commits
-them for all turns, batch after batch.
+"""Writes the log. Each running turn collects its agent's events, and the single writer of the process commits
+the events of all turns, batch by batch.
 """
 
 from __future__ import annotations
@@ -28,20 +28,22 @@ from responsa_server.domain.turns import (
 from responsa_server.turns.pack import Happened, merged, number, pack, utf8_length
 from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
 
-# Far above the size of any regular event. A larger one would make rows that fit into no frame, and a turn
-# that cannot be read.
+# This is far above the size of any regular event. A larger event would make a row that fits into no frame, and
+# clients could not read the turn.
 MAX_EVENT_BYTES: Final = 64 * 1024
-# How long a write is repeated. Far beyond a lease: a worker that takes the turn over ends the repetition by its epoch.
+# How long a write is repeated. This is far longer than a lease, but it is safe: if another worker takes the turn
+# over, its newer epoch ends the repetition.
 _PATIENCE_SECONDS: Final = 60.0
-# Turns in one commit.
+# The maximum number of turns in one commit.
 _MOST_TURNS: Final = 512
-# Leases renewed in one statement.
+# The maximum number of leases that one statement renews.
 _MOST_LEASES: Final = 1000
-# How often the writer checks a turn without news, so that its worker notices without a hint that it was
-# claimed or cancelled.
+# The longest time, in seconds, for which the writer does not check a silent turn. The check lets the turn's
+# worker notice, even without a hint, that the turn was claimed or cancelled.
 _LONGEST_SILENCE: Final = 1.0
 _RENEWALS_A_LEASE: Final = 3
-# From this number of turns on, fewer and larger commits save the database more than they cost a reader.
+# From this number of turns on, fewer and larger commits are better: they save the database a lot of work and
+# delay readers only a little.
 _BUSY_TURNS: Final = 200
 _BUSIEST_TURNS: Final = 800
 _SHORTEST_WINDOW: Final = 0.005
@@ -52,7 +54,7 @@ _LONGEST_PAUSE: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The start of a turn's writer: the seq of the last committed event, the attempt, the bytes of valid text, and the recorded usage."""
+    """The state from which a turn's writer starts: the seq of the last committed event, the attempt, the number of bytes of valid text, and the recorded usage."""
 
     last_seq: int
     attempt: int
@@ -81,16 +83,16 @@ class WriterOwner(Protocol):
         ...
 
     def publish(self, rows: Sequence[LogRow], ended: bool) -> None:
-        """Called with rows in order, once they are committed. ended: the last one holds the terminal event."""
+        """Called with rows, in order, once they are committed. ended: whether the last row holds the terminal event."""
         ...
 
     def fail(self, reason: Exception) -> None:
-        """Called once, when writing is no longer possible: with TurnLost, with Unavailable when the store stayed away too long, or with the error of an event that cannot be stored."""
+        """Called once, when writing is no longer possible. reason: TurnLost; Unavailable if the store was unavailable for too long; or the error of an event that cannot be stored."""
         ...
 
 
 class TurnWriter:
-    """Collects one turn's events, from the one after `start` on. During a batch in flight, neighbouring deltas become one of at most `merge_bytes`."""
+    """Collects one turn's events, from the event after `start` on. While a batch is in flight, neighbouring deltas are merged into deltas of at most `merge_bytes`."""
 
     __slots__ = (
         "_barriers",
@@ -133,7 +135,7 @@ class TurnWriter:
         self.committed_at = loop_time()
         """When the lease was last renewed, by the loop's clock."""
         self.queued = False
-        """Whether the process's writer has it on its list."""
+        """Whether this turn is in the queue of the process's writer."""
         self.tries = 0
         self.tries_since = 0.0
         self._process_writer = process_writer
@@ -155,7 +157,11 @@ class TurnWriter:
     # The methods that the agent's side calls.
 
     def put(self, event: AgentEvent) -> None:
-        """Take an event, milestone or barrier, to be written after all earlier ones. Raises the error that ended writing; EventTooLarge, or the codec's error about a call's arguments, for an event that is then not taken."""
+        """Take an event, milestone or barrier, and write it after all earlier ones.
+
+        Raises the error that ended writing. Raises EventTooLarge, or the codec's error about the arguments of
+        a call, and then does not take the event.
+        """
         if self._failed is not None:
             raise self._failed
         if isinstance(event, Delta):
@@ -198,18 +204,18 @@ class TurnWriter:
             self._process_writer.ready(self)
 
     async def flush(self) -> None:
-        """Wait until all earlier events are committed. Raises as `put` does."""
+        """Wait until all earlier events are committed. Raises the error that ended writing."""
         while self._in_flight is not None or self._pending or self._checkpoint is not None:
             await self._next_outcome()
 
     async def finish(
         self, terminal: Terminal, conclude: Callable[[bytes], Conclusion], write: Finish
     ) -> bool:
-        """End the turn: the collected events, the terminal event and its conclusion, in one transaction, after the batch in flight. Returns what write does.
+        """End the turn. After the batch in flight, one transaction writes the collected events, the terminal event and its conclusion. Returns the result of `write`.
 
-        conclude gets the terminal event's bytes. If it raised an error other than TurnLost or Unavailable, it
-        may be called again with another terminal event: collected events that could not be stored are then
-        left out.
+        conclude: a function that gets the terminal event's bytes. If `finish` raised an error other than
+        TurnLost or Unavailable, it may be called again with another terminal event. Collected events that
+        could not be stored are then left out.
         """
         if self._tools and self._failed is None:  # only appends write the ledger
             await self.flush()
@@ -230,8 +236,8 @@ class TurnWriter:
         return promoted
 
     def stop(self, *, hold: bool = False) -> None:
-        """Gather nothing more. A commit in flight may still succeed; the epoch decides. hold: the lease is
-        renewed until a call without it.
+        """Commit no more events. A commit in flight may still succeed; the epoch decides. hold: whether the lease
+        is still renewed, until `stop` is called without `hold`.
         """
         self._closing = True
         if not hold:
@@ -245,7 +251,7 @@ class TurnWriter:
         return self._in_flight is None
 
     def take(self) -> Append | None:
-        """The append to commit next: the one that failed before, otherwise all collected events; None if there are none."""
+        """The append to commit next: the append in flight if it was not committed, otherwise all collected events; None if there is nothing to commit."""
         self.queued = False
         if self._closing and self._in_flight is None:
             return None
@@ -259,7 +265,7 @@ class TurnWriter:
         return self._in_flight
 
     def committed(self, now: float) -> None:
-        """The append that was taken is in the log."""
+        """Note that the append that was taken is in the log."""
         append, self._in_flight = self._in_flight, None
         if append is None:
             return
@@ -278,7 +284,7 @@ class TurnWriter:
         self._wake()
 
     def fail(self, error: Exception) -> None:
-        """The append that was taken is not in the log, and no later one will be."""
+        """Note that the append that was taken is not in the log, and that there will be no later append."""
         if self._failed is not None:
             return
         self._failed = error
@@ -288,7 +294,7 @@ class TurnWriter:
         self._owner.fail(error)
 
     def _check_size(self, event: ToolCalled | ToolReturned) -> None:
-        """For data from outside, only the size on the wire counts: an argument may take many times more bytes there than in JSON."""
+        """Check the size of an event with data from outside. Its size on the wire counts, because an argument may take many times more bytes there than in JSON."""
         size = len(self._runtime.codec.encode(self.claim.turn_id, 0, 1, [NumberedEvent(1, 1, None, event)]))
         if size > MAX_EVENT_BYTES:
             raise EventTooLarge(f"an event of {size} bytes: {type(event).__name__}")
@@ -313,9 +319,9 @@ class TurnWriter:
 
 
 def window(open_turns: int) -> float:
-    """The least time in seconds from one commit's start to the next: no limit below 200 turns, then 5 ms, growing to 50 ms at 800.
+    """The minimum time in seconds between the starts of two commits: 0 below 200 turns, 5 ms at 200 turns, growing to 50 ms at 800 turns.
 
-    A frame costs a reader's stream the same with one event or ten, so fewer commits also save work there.
+    For a reader's stream, a frame with ten events costs as much as a frame with one, so fewer commits also save work there.
     """
     if open_turns < _BUSY_TURNS:
         return 0.0
@@ -324,8 +330,8 @@ def window(open_turns: int) -> float:
 
 
 def _silence(lease_seconds: float, open_turns: int) -> float:
-    """How long a turn may go without a commit before its lease is renewed. With very many silent turns,
-    frequent renewals would be a load themselves: then only the lease counts.
+    """How long a turn may go without a commit before its lease is renewed, in seconds. With very many turns,
+    frequent renewals would themselves be a load, so then only the length of the lease counts.
     """
     of_lease = lease_seconds / _RENEWALS_A_LEASE
     return of_lease if open_turns > _MOST_LEASES else min(of_lease, _LONGEST_SILENCE)
@@ -362,27 +368,27 @@ class LogWriter:
         self._tasks = []
 
     def join(self, writer: TurnWriter) -> None:
-        """A turn begins to run: its lease is renewed from now on."""
+        """Add a turn that begins to run. Its lease is renewed from now on."""
         self._members[writer.claim.turn_id] = writer
 
     def leave(self, writer: TurnWriter) -> None:
-        """A turn's lease is no longer renewed. Its collected events may still be written."""
+        """Remove a turn. Its lease is no longer renewed, but its collected events may still be written."""
         if self._members.get(writer.claim.turn_id) is writer:
             del self._members[writer.claim.turn_id]
 
     def ready(self, writer: TurnWriter) -> None:
-        """A turn has events to write."""
+        """Queue a turn that has events to write."""
         writer.queued = True
         self._ready.append(writer)
         self._arrived.set()
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        # Without its loops no turn of this process could continue, nor could another process claim it.
+        # If one of these loops ended, no turn of this process could continue, and no other process could claim it.
         going = keep_going(work, _FIRST_PAUSE, self._log, "turns_log_writer")
         return asyncio.create_task(going, name=name)
 
     async def _write(self) -> None:
-        # The unfinished work of an earlier round is sent again, which is harmless if it is committed.
+        # The unfinished work of an earlier round is sent again, which is harmless if it was already committed.
         for writer in tuple(self._members.values()):
             if not writer.silent and not writer.queued:
                 self.ready(writer)
@@ -399,7 +405,7 @@ class LogWriter:
                 writer = self._ready.popleft()
                 turn_id = writer.claim.turn_id.int
                 if turn_id in batch:
-                    # An older claim on the same turn, which is about to end. A batch contains each turn once.
+                    # A batch contains each turn once. The older of the two claims on this turn is about to end.
                     writer.queued = True
                     self._ready.append(writer)
                 elif (append := self._taken(writer)) is not None:
@@ -410,12 +416,12 @@ class LogWriter:
     def _taken(self, writer: TurnWriter) -> Append | None:
         try:
             return writer.take()
-        except Exception as error:  # what cannot be encoded must not stop the writer of all turns
+        except Exception as error:  # events that cannot be encoded must not stop the writer of all turns
             self._refuse(writer, error)
             return None
 
     async def _commit(self, batch: Sequence[tuple[TurnWriter, Append]]) -> None:
-        """Write a batch, and repeat it while its outcome is unknown. Afterwards each of its turns has its outcome."""
+        """Write a batch, and repeat it while its outcome is unknown. Afterwards, each turn of the batch knows its outcome."""
         appends = [append for _, append in batch]
 
         async def work() -> Mapping[UUID, TurnLost | Unavailable]:
@@ -430,7 +436,7 @@ class LogWriter:
             for writer, _ in batch:
                 writer.fail(error)
             return
-        except Exception as error:  # one item in the batch cannot be stored: the rest must be
+        except Exception as error:  # one item in the batch cannot be stored, but the others must be
             await self._each_alone(batch, error)
             return
         now = loop_time()
@@ -461,7 +467,7 @@ class LogWriter:
         writer.fail(error)
 
     def _put_off(self, writer: TurnWriter, error: Unavailable, now: float) -> None:
-        """A turn whose row is locked tries again a little later, without holding up the others."""
+        """Try again a little later with a turn whose row is locked, without holding up the other turns."""
         writer.tries += 1
         if writer.tries == 1:
             writer.tries_since = now
@@ -488,7 +494,9 @@ class LogWriter:
             return
         try:
             lost = frozenset(await self._store.renew(claims))
-        except Unavailable as error:  # the next round may succeed; the fence holds in any case
+        except (
+            Unavailable
+        ) as error:  # the next round may succeed; a worker that lost its lease cannot write in any case
             self._log.warning("leases_not_renewed", turns=len(claims), reason=error.reason.value)
             return
         except Exception:  # the next round must begin

@@ -1,1 +1,4 @@
-"""Conversion of requests to the domain and of the domain to responses: pure, one direction each, and exhaustive, so that a new kind of event cannot be forgotten."""
+"""Conversion of requests to the domain, and of the domain to responses. Each function is pure and converts in one direction.
+
+The type checker reports a kind of event that is not converted, so a new kind cannot be forgotten.
+"""

@@ -15,7 +15,7 @@ from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
 
 
 def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
-    """Convert an agent. schema: of its parameters, with the choices of this caller."""
+    """Convert an agent. schema: the JSON Schema of the agent's parameters to show to this caller."""
     return agent_pb2.Agent(
         name=names.agent(card.id),
         display_name=card.display_name,
@@ -68,7 +68,7 @@ def teacher(value: Teacher) -> teacher_pb2.Teacher:
 
 
 def new_teacher(request: admin_service_pb2.CreateTeacherRequest) -> NewTeacher:
-    """Convert a teacher to create. Raises InvalidRequest for parameters that cannot be stored."""
+    """Convert the teacher of a create request. Raises InvalidRequest for parameters that cannot be stored."""
     given = request.teacher
     return NewTeacher(
         display_name=given.display_name,
@@ -79,7 +79,7 @@ def new_teacher(request: admin_service_pb2.CreateTeacherRequest) -> NewTeacher:
 
 
 def teacher_change(given: teacher_pb2.Teacher, wanted: frozenset[str]) -> TeacherChange:
-    """Convert an update of the wanted fields. Raises InvalidRequest for parameters that cannot be stored."""
+    """Convert an update. wanted: the names of the fields to change. Raises InvalidRequest for parameters that cannot be stored."""
     return TeacherChange(
         display_name=given.display_name if "display_name" in wanted else None,
         persona=given.persona if "persona" in wanted else None,

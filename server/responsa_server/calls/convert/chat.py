@@ -42,7 +42,7 @@ Asking = chat_service_pb2.AskRequest | chat_service_pb2.StartTurnRequest | chat_
 
 
 def question(request: Asking) -> Question:
-    """Return the question without the options for its stream. Two calls with the same request_id are compared by it."""
+    """Return the question, without the options of its stream. If two calls have the same request_id, their questions must be equal."""
     agent, version = _agent(request.agent) if request.agent else ("", None)
     return Question(
         text=request.text,
@@ -77,7 +77,7 @@ def _agent(name: str) -> tuple[str, int | None]:
 
 
 def turn(value: Turn) -> turn_pb2.Turn:
-    """Convert a turn; its terminal event keeps the bytes of the log."""
+    """Convert a turn. Its terminal event is parsed from the stored bytes."""
     result = turn_pb2.Turn(
         name=names.turn(value.id),
         conversation=names.conversation(value.conversation_id),

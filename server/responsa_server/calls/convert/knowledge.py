@@ -76,7 +76,7 @@ def collection(value: Collection) -> collection_pb2.Collection:
 
 
 def metadata(field: str, value: document_pb2.DocumentMetadata) -> DocumentMetadata:
-    """Convert the metadata of a document. field: its path in the request. Raises InvalidRequest."""
+    """Convert the metadata of a document. field: the path of the metadata in the request. Raises InvalidRequest."""
     return DocumentMetadata(
         collection_id=named_slug(f"{field}.collection", "collections", value.collection)
         if value.collection
@@ -89,7 +89,7 @@ def metadata(field: str, value: document_pb2.DocumentMetadata) -> DocumentMetada
 
 
 def inline(value: DocumentMetadata) -> DocumentMetadata:
-    """Return the metadata of a text within the request: Markdown, unless the media type or the suffix of the source_key says otherwise."""
+    """Return the metadata of a text that the request holds. The text is Markdown, unless the media type or the suffix of the source_key says otherwise."""
     declared = value.media_type or PurePosixPath(value.source_key).suffix
     return value if declared else replace(value, media_type="text/markdown")
 
@@ -155,7 +155,7 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
 
 
 def operation(value: Operation, result: Document | None) -> operations_pb2.Operation:
-    """Convert an operation. result: its document; None when it has been deleted: the response then holds only its name."""
+    """Convert an operation. result: the operation's document. If the document has been deleted, result is None and the response holds only the document's name."""
     encoded = operations_pb2.Operation(name=names.operation(value.id), done=value.done)
     encoded.metadata.Pack(
         document_pb2.IngestMetadata(

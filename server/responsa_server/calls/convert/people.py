@@ -45,7 +45,7 @@ def system_status(
     parts: Sequence[tuple[str, PartReport]],
     counts: Sequence[Count],
 ) -> system_status_pb2.SystemStatus:
-    """Convert the status of the system. parts: names and reports, in the order to show."""
+    """Convert the status of the system. parts: the name and the report of each part, in display order."""
     return system_status_pb2.SystemStatus(
         version=installation.version,
         migration=migration.last,

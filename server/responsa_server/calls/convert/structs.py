@@ -1,4 +1,4 @@
-"""google.protobuf.Struct as plain JSON values: equal objects have one form, and whole numbers are integers."""
+"""Converts google.protobuf.Struct to plain JSON values. Equal objects get the same form, and whole numbers become integers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from responsa_server.domain.errors import FieldViolation, InvalidRequest
 
 MAX_BYTES: Final = 4096
 """The largest object in a request, in bytes of JSON."""
-# A Value's number is a double: beyond this whole numbers are not exact, so they stay doubles.
+# A Value's number is a double, which does not represent every whole number above this limit exactly. Larger numbers therefore stay doubles.
 _WHOLE: Final = 2.0**53
 _MAX_DEPTH: Final = 16
-# A number of one digit takes 2 bytes of JSON and 11 of protobuf; no value takes more protobuf bytes for each
-# byte of JSON.
+# A number of one digit takes 2 bytes of JSON and 11 bytes of protobuf. No other value has a higher ratio of
+# protobuf bytes to JSON bytes.
 _MAX_ENCODED_BYTES: Final = 6 * MAX_BYTES
 _SIZE_RULE: Final = "struct.max_bytes"
 
@@ -26,7 +26,7 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 
 def text(field: str, value: Struct) -> str:
-    """Return a Struct as JSON with sorted keys, "" for an empty one: equal objects give equal texts. Raises as `plain` does."""
+    """Return a Struct as JSON with sorted keys, so that equal objects give equal texts; "" for an empty Struct. Raises the same errors as `plain`."""
     content = plain(field, value)
     return _encoded(content) if content else ""
 
@@ -37,9 +37,9 @@ def of_text(value: str) -> Struct:
 
 
 def plain(field: str, value: Struct) -> dict[str, Json]:
-    """Return a Struct as plain values. field: its path in the request.
+    """Return a Struct as plain values. field: the path of the Struct in the request.
 
-    Raises InvalidRequest: it has more than 4 KiB as JSON, is nested more than 16 deep, or holds a number that is not finite.
+    Raises InvalidRequest if the Struct has more than 4 KiB as JSON, is nested more than 16 levels deep, or holds a number that is not finite.
     """
     for violation in too_large(field, value):
         raise InvalidRequest.of_field(violation.field, violation.rule, violation.description)
@@ -53,7 +53,7 @@ def plain(field: str, value: Struct) -> dict[str, Json]:
 
 
 def too_large(field: str, value: Struct) -> Sequence[FieldViolation]:
-    """The violation of a Struct so large that its size as JSON need not be counted; empty for any other."""
+    """The violation if a Struct is certainly too large, without counting its size as JSON; otherwise empty."""
     if value.ByteSize() <= _MAX_ENCODED_BYTES:
         return ()
     return (
@@ -73,7 +73,7 @@ def _encoded(value: Mapping[str, Json]) -> str:
 
 
 class _Reader:
-    """Turns a Struct into plain values. Keeps the path to the current value as keys and indexes; only an error joins them to a text."""
+    """Turns a Struct into plain values. The path to the current value is kept as keys and indexes, which are joined to a text only for an error."""
 
     def __init__(self, field: str) -> None:
         self._field = field
@@ -85,7 +85,7 @@ class _Reader:
     def _value(self, step: str | int, value: Value) -> Json:
         self._way.append(step)
         if len(self._way) > _MAX_DEPTH:
-            raise self._refused("depth", f"is nested more than {_MAX_DEPTH} deep; make it flatter")
+            raise self._refused("depth", f"is nested more than {_MAX_DEPTH} levels deep; flatten it")
         result: Json
         match value.WhichOneof("kind"):
             case "bool_value":
@@ -105,7 +105,7 @@ class _Reader:
 
     def _number(self, number: float) -> int | float:
         if not math.isfinite(number):
-            raise self._refused("number", "must be a finite number; JSON has no others")
+            raise self._refused("number", "must be a finite number; JSON has no NaN and no infinity")
         return int(number) if number.is_integer() and abs(number) <= _WHOLE else number
 
     def _refused(self, rule: str, remedy: str) -> InvalidRequest:

@@ -47,12 +47,12 @@ def to_datetime(field: str, time: Timestamp) -> datetime:
         return time.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidRequest.of_field(
-            field, "timestamp", "must be a time of the years 1 to 9999, e.g. 2027-01-31T00:00:00Z"
+            field, "timestamp", "must be a time in the years 1 to 9999, e.g. 2027-01-31T00:00:00Z"
         ) from error
 
 
 def request_id(text: str) -> UUID | None:
-    """Return the request_id, or None if the request has no id. Validation has checked its form."""
+    """Return the request_id, or None if the request has no id. Validation has already checked the form of the id."""
     return UUID(text) if text else None
 
 
@@ -104,9 +104,9 @@ class _ProtoEnum(Protocol[_Number_co]):
 
 
 class EnumMap(Generic[_Number, _Domain]):
-    """The two sides of one enum. `PREFIX_NAME` of the contract is `NAME` of the domain; the contract's `PREFIX_UNSPECIFIED` is None.
+    """Maps an enum of the contract to an enum of the domain and back. The contract's `PREFIX_NAME` is the domain's `NAME`; `PREFIX_UNSPECIFIED` is None.
 
-    Raises ValueError when made for enums that do not have the same names.
+    The constructor raises ValueError if the two enums do not have the same names.
     """
 
     def __init__(self, proto: _ProtoEnum[_Number], domain: type[_Domain]) -> None:
@@ -120,11 +120,11 @@ class EnumMap(Generic[_Number, _Domain]):
         self._values: dict[int, _Domain] = {number: one for one, number in self._numbers.items()}
 
     def number(self, value: _Domain | None) -> _Number:
-        """The contract's value; None gives the unset one."""
+        """The contract's number for a value of the domain; for None, the number of `PREFIX_UNSPECIFIED`."""
         return self._unset if value is None else self._numbers[value]
 
     def value(self, number: int) -> _Domain | None:
-        """The domain's value. None when unset; validation has refused numbers that the contract does not know."""
+        """The domain's value for a number of the contract; None for `PREFIX_UNSPECIFIED`. Validation has already refused numbers that the contract does not know."""
         return self._values.get(number)
 
 

@@ -62,10 +62,10 @@ class CredentialCheck(Interceptor[None]):
 
 
 def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> Sequence[Credential]:
-    """The credentials of a call: only the header's, or else at most four session cookies, first those called `cookie_name`.
+    """The credentials of a call: the key of the authorization header; without that header, at most four session cookies, those named `cookie_name` first.
 
-    Browsers send a host's cookies to all its ports, so a request may carry the sessions of several instances on one machine: `responsa_session`, and
-    `responsa_session_` followed by anything. Raises Unauthenticated (CREDENTIAL_MALFORMED).
+    Browsers send a host's cookies to all its ports, so a request may carry the session cookies of several instances on one machine. Their names are
+    `responsa_session`, and `responsa_session_` followed by anything. Raises Unauthenticated (CREDENTIAL_MALFORMED).
     """
     headers = metadata.get("authorization", ())
     if headers:
@@ -73,21 +73,21 @@ def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> S
         if len(headers) > 1 or scheme.lower() != "bearer" or not secret.strip():
             raise Unauthenticated(
                 Reason.CREDENTIAL_MALFORMED,
-                "The authorization header must read `Bearer rsp_…`, once, with an API key of this server.",
+                "Send the authorization header once, as `Bearer rsp_…` with an API key of this server.",
             )
         return (Credential("api_key", secret.strip()),)
     pairs = (
         pair.strip().partition("=") for cookies in metadata.get("cookie", ()) for pair in cookies.split(";")
     )
     found = [(name, value.strip('"')) for name, _, value in pairs if is_session_cookie(name)]
-    # This server's own cookie comes first, so it is tried however many other instances left a cookie on this
-    # host.
+    # This server's own cookie comes first, so it is tried even if many other instances have left cookies on
+    # this host.
     found.sort(key=lambda one: one[0] != cookie_name)
     return [Credential("session", token) for _, token in found[:MAX_SESSIONS]]
 
 
 def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
-    """The headers of an HTTP request that a call needs, as metadata: credentials and the call id. Only session cookies are kept."""
+    """The credentials and the call id in the headers of an HTTP request, as metadata. Only session cookies are kept."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
         key = name.lower()
@@ -127,6 +127,6 @@ class Authorised(Interceptor[None]):
                 assert_never(rule)
         raise NotPermitted(
             Reason.ROLE_REQUIRED,
-            "This call is for administrators; use the key of one.",
+            "Only administrators may make this call; use an administrator's key.",
             {"required_role": Role.ADMIN.name},
         )

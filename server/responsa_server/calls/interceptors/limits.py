@@ -12,11 +12,11 @@ from responsa_server.domain.errors import DeadlinePassed, Exhausted, Reason, Una
 
 RETRY_SECONDS: Final = 1.0
 MAX_PUBLIC_CALLS: Final = 64
-"""How many calls without a credential may run at a time: health checks, watches, reflection. Anyone may make them, so they have a separate limit."""
+"""The maximum number of calls without a credential (health checks, watches, reflection) at a time. Anyone may make these calls, so they have a separate limit."""
 
 QUIET_SECONDS: Final = 0.1
 MAX_QUIET_SECONDS: Final = 1.0
-"""A draining server answers new calls until none has come for this long."""
+"""A draining server answers new calls with DRAINING until no call has arrived for `QUIET_SECONDS`, but not longer than `MAX_QUIET_SECONDS`."""
 
 # The status must be on its way before the caller's own timer fires, or the caller never sees the reason.
 _HEAD_START_SECONDS: Final = 0.05
@@ -24,7 +24,7 @@ _HEAD_START_SHARE: Final = 0.1
 
 
 class Place:
-    """A running call. cut: whether the drain has ended it."""
+    """A running call. cut: whether the drain has ended the call."""
 
     __slots__ = ("cut", "task")
 
@@ -37,7 +37,7 @@ class Admission(Interceptor[Place]):
     """Counts calls. gRPC's own limit is unreliable (grpc#41531), gives no reason and does not cover the other transports."""
 
     def __init__(self, most: int) -> None:
-        """most: how many calls with a credential may run at a time."""
+        """most: the maximum number of calls with a credential at a time."""
         self._most = most
         self._public: set[Place] = set()
         self._active: set[Place] = set()
@@ -87,10 +87,10 @@ class Admission(Interceptor[Place]):
         await self._idle.wait()
 
     async def quiet(self) -> None:
-        """Return once no new call has come for `QUIET_SECONDS`, and at the latest after `MAX_QUIET_SECONDS`.
+        """Return once no new call has arrived for `QUIET_SECONDS`, but not later than after `MAX_QUIET_SECONDS`.
 
-        gRPC drops a call that arrives while its server stops, and gives no reason. Callers that repeat their
-        calls must not hold the server up.
+        A stopping gRPC server drops new calls without a reason, so the server first waits for quiet. The wait
+        is limited, so that callers that repeat their calls cannot delay the stop.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(MAX_QUIET_SECONDS):
@@ -110,7 +110,7 @@ class Admission(Interceptor[Place]):
 def _overloaded(limit: int) -> Exhausted:
     return Exhausted(
         Reason.OVERLOADED,
-        "The server has as many calls as it can serve; try again in a moment.",
+        "The server is already serving as many calls as it can; try again in a moment.",
         {"limit": str(limit)},
         retry_after=RETRY_SECONDS,
     )

@@ -15,7 +15,7 @@ from responsa_server.calls.call import CALL_ID, Call, Interceptor
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Cancelled, Reason, ResponsaError, Unavailable
 
-# An id goes into logs: replace one that could break the log's format.
+# The id is written to the log, so an id that could break the log's format is replaced.
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_FRAMES = 40
 
@@ -94,7 +94,7 @@ def _code(error: BaseException | None) -> Code:
 
 
 class Errors(Interceptor[None]):
-    """Turns every error into a domain error, except those that end a call without one. Logs an unforeseen error with the call id; callers get no details."""
+    """Turns every exception into a domain error, except the cancellation of the call itself. Logs unforeseen errors with the call id; callers get no details of them."""
 
     def __init__(self, logger: Logger) -> None:
         self._logger = logger
@@ -127,7 +127,7 @@ class Errors(Interceptor[None]):
 
 
 def report(logger: Logger, call: Call, error: BaseException, event: str = "unexpected error") -> None:
-    """Log an error and its causes: types, code locations and SQLSTATEs. Error texts may quote a question and are left out."""
+    """Log an error and its causes: types, code locations and SQLSTATEs. Error texts are left out, because they may quote a question."""
     causes: list[str] = []
     seen: set[int] = set()
     one: BaseException | None = error

@@ -20,18 +20,18 @@ from responsa_server.calls.convert import structs
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 
 MAX_BYTES: Final = 256 * 1024
-"""The limit for a message of a request. Any message that the contract's rules allow is far smaller: the largest is a Search with eight terms of 16 KiB. The gateway's limits (envoy/routes.yaml) agree."""
+"""The limit for a message of a request, in bytes. Any message that the contract's rules allow is far smaller: the largest is a Search with eight terms of 16 KiB. The gateway's limits (envoy/routes.yaml) agree."""
 _LARGER: Final[Mapping[str, int]] = {
     "/responsa.knowledge.v1.KnowledgeService/CreateDocument": 4 * 1024 * 1024,
     "/responsa.knowledge.v1.KnowledgeService/UploadDocument": 4 * 1024 * 1024,
 }
-"""The methods with a higher limit: as much as gRPC accepts, so that the rule for the text or the chunk can name the field."""
+"""The methods with a higher limit. It is gRPC's own limit, so that a text or a chunk that is too large breaks the rule for its field and the error names that field."""
 
 
 class Validation(Interceptor[None]):
     """Parses in the chain, not in gRPC's deserialiser, where malformed bytes would end the call as UNKNOWN without a reason.
 
-    The cost of a message is bounded before its fields are read: first its size, then the sizes of its lists, maps and objects, then all rules.
+    The cheap checks come first, so that no message costs much: the size of the message, then the sizes of its lists, maps and objects, then all rules.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Validation(Interceptor[None]):
             return error
         if found := self._validator.collect_violations(message):
             return violations.broken_rules(found)
-        # Numbers and chunks contain zero bytes too; without a zero byte the search is not needed.
+        # A text with U+0000 makes a zero byte, so a message without zero bytes needs no search. A zero byte may also come from a number or a chunk.
         return violations.nul_characters(message) if b"\x00" in data else None
 
 
@@ -106,7 +106,7 @@ _GOOGLE = "google.protobuf."
 
 @dataclass(frozen=True, slots=True)
 class _Sized:
-    """A list or map with a limit of entries, or an object (rule and limit empty). path: the names of the fields from the message to it."""
+    """A list or map with a maximum number of entries, or an object, which has neither rule nor limit. path: the names of the fields that lead to it from the message."""
 
     path: tuple[str, ...]
     rule: str = ""
@@ -151,4 +151,6 @@ def _limit(field: FieldDescriptor, path: tuple[str, ...]) -> Iterator[_Sized]:
     elif rules.map.HasField("max_pairs"):
         yield _Sized(path, "map.max_pairs", rules.map.max_pairs)
     elif rules.ByteSize():
-        raise ValueError(f"{'.'.join(path)} of a request has rules for its entries and no limit of how many")
+        raise ValueError(
+            f"{'.'.join(path)} of a request has rules for its entries, but no limit on their number"
+        )

@@ -102,11 +102,11 @@ class AdminService:
         try:
             return await self._bounded(self._migrations.state())
         except (ResponsaError, TimeoutError):
-            # The database's own entry in the status reports that it is down.
+            # The database's own entry in the status reports that the database is down.
             return MigrationState("", pending=False)
 
     async def _report(self, part: Part) -> PartReport:
-        """Ask one part for its health. An error that it raises becomes its report: the status is most needed when something is broken."""
+        """Ask one part for its health. If the part raises an error, the error becomes its report: the status is most needed when something is broken."""
         try:
             return await self._bounded(part.check())
         except TimeoutError:
@@ -118,7 +118,7 @@ class AdminService:
             return PartReport(Health.DOWN, detail=f"failed with {type(error).__name__}")
 
     async def _bounded(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Wait for two seconds at most. Late work is not cancelled, so no database call is interrupted; its result is dropped."""
+        """Wait for two seconds at most. Late work is not cancelled, so no database call is interrupted; the result of late work is dropped."""
         task = asyncio.ensure_future(work)
         done, _ = await asyncio.wait((task,), timeout=CHECK_SECONDS)
         if not done:
@@ -128,7 +128,7 @@ class AdminService:
 
 
 def _check(change: TeacherChange) -> None:
-    """Refuse empty texts that a change names: the contract's rules cannot see which fields are named. Raises InvalidRequest."""
+    """Refuse a change that empties a text. The contract's rules cannot check this, because they do not see which fields the mask names. Raises InvalidRequest."""
     texts = {"display_name": change.display_name, "persona": change.persona}
     found = [
         FieldViolation(

@@ -62,7 +62,7 @@ class ChatService:
                 yield frame
 
     async def ResumeTurn(self, request: pb.ResumeTurnRequest) -> AsyncIterator[bytes]:
-        """Follow a turn from after a seq. Each item is the bytes of a `ResumeTurnResponse`."""
+        """Follow a turn from the event after `after_seq` on. Each item is the bytes of a `ResumeTurnResponse`."""
         who = caller()
         turn_id = named_uuid("turn", "turns", request.turn)
         after_seq, include_deltas = request.after_seq, request.include_deltas
@@ -191,7 +191,7 @@ class ChatService:
 
 
 def page_of(cards: Sequence[AgentCard], query: ListQuery) -> Page[AgentCard]:
-    """A page of agents in memory, by name, with the same paging as the database's lists."""
+    """A page of the agents in memory, sorted by name, with the same paging as the database's lists."""
     descending = query.order.descending
     found = sorted(
         (one for one in cards if all(_fits(one.display_name, asked) for asked in query.filters)),

@@ -183,7 +183,7 @@ def _blaming(field: str) -> Generator[None]:
 async def _chunks(
     requests: AsyncIterator[pb.UploadDocumentRequest], announced: int | None
 ) -> AsyncIterator[bytes]:
-    """The bytes of an upload up to its `finish`. announced: the size in `start`, if it had one. Raises InvalidRequest: UPLOAD_INCOMPLETE and others."""
+    """The bytes of an upload up to its `finish`. announced: the size in `start`; None if `start` has no size. Raises InvalidRequest: UPLOAD_INCOMPLETE and others."""
     received, digest = 0, hashlib.sha256()
     async for one in requests:
         match one.WhichOneof("part"):
@@ -197,14 +197,14 @@ async def _chunks(
                     what = f"{size} bytes were announced and {received} came; nothing was kept. Send the document again."
                     raise _incomplete("finish.size_bytes", what, size, received)
                 if sha256 and sha256 != digest.digest():
-                    what = "The bytes that came have another SHA-256 than `finish` names; nothing was kept. Send the document again."
+                    what = "The SHA-256 of the bytes that came is not the one in `finish`; nothing was kept. Send the document again."
                     raise _incomplete("finish.sha256", what, size, received)
                 return
             case _:
                 raise _metadata_missing(
                     "Only the first message of an upload may carry `start`; the others carry `chunk`."
                 )
-    what = "The upload ended without `finish`, so that bytes may be missing; nothing was kept. Send the document again, and `finish` after its last chunk."
+    what = "The upload ended without `finish`, so bytes may be missing; nothing was kept. Send the document again, with `finish` after its last chunk."
     raise _incomplete("finish", what, announced or 0, received)
 
 

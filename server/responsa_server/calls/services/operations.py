@@ -31,7 +31,7 @@ async def encoded(library: Library, who: Principal, operation: Operation) -> pb.
 async def _encoded(
     library: Library, who: Principal, operations: Sequence[Operation]
 ) -> Sequence[pb.Operation]:
-    """Operations with their documents, which are read together."""
+    """Operations with their documents. One query reads all documents."""
     wanted = [one.document_id for one in operations if one.done and one.error is None]
     documents: Mapping[UUID, Document] = await library.documents.find(who.tenant_id, wanted) if wanted else {}
     return [knowledge.operation(one, documents.get(one.document_id)) for one in operations]
@@ -50,11 +50,11 @@ class _ListRequest:
 class OperationsService:
     """Ingestion operations. The messages are Google's and have no validation rules of ours, so their content is checked here.
 
-    Members of the tenant may get any of its operations and wait for them. A list holds the caller's
-    operations; for an administrator, the tenant's. The callers that may cancel and delete an operation: the
-    user who started it, uploaded its document or owns the collection, and administrators (others:
-    ROLE_REQUIRED).
-    Another tenant's operations are RESOURCE_NOT_FOUND.
+    Members of a tenant may get any of the tenant's operations and wait for them. A list holds the caller's
+    operations; for an administrator, it holds the tenant's operations. An operation may be cancelled and
+    deleted by the user who started it, by the user who uploaded its document, by the owner of the collection,
+    and by administrators; other users get ROLE_REQUIRED. For another tenant's operations, callers get
+    RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, library: Library) -> None:
@@ -88,14 +88,14 @@ class OperationsService:
         return Empty()
 
     async def CancelOperation(self, request: pb.CancelOperationRequest) -> Empty:
-        """Cancel an operation; no effect when it has ended."""
+        """Cancel an operation. This has no effect if the operation has ended."""
         await self._library.cancel_operation(caller(), named_uuid("name", "operations", request.name))
         return Empty()
 
     async def WaitOperation(self, request: pb.WaitOperationRequest) -> pb.Operation:
         """Wait until an operation has ended or time is up, whichever comes first, and return its state at that moment.
 
-        The time is the request's timeout: one hour by default and at most, and never longer than the caller's deadline allows.
+        The time limit is the request's timeout; its default and its maximum are one hour. The wait also ends shortly before the caller's deadline.
         """
         seconds = MAX_WAIT_SECONDS
         if request.HasField("timeout"):

@@ -26,7 +26,7 @@ _FIRST_WRITE_SECONDS: Final = 0.2
 
 
 class Handlers(grpc.GenericRpcHandler):
-    """Gives gRPC a handler for each method that `calls` serves, and a handler that refuses for any other method."""
+    """Gives gRPC a handler for each method that `calls` serves, and a refusing handler for any other method."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -115,7 +115,7 @@ def _bytes(message: Message | bytes) -> bytes:
 
 
 async def _write_first(writing: Awaitable[None]) -> None:
-    """Write the first message, which carries the initial metadata: until that is sent, gRPC cannot end the call with a status."""
+    """Write the first message, which carries the initial metadata. gRPC cannot end the call with a status before that metadata is sent."""
     task = asyncio.ensure_future(writing)
     try:
         await asyncio.shield(task)
@@ -133,7 +133,7 @@ def _retrieve(task: asyncio.Future[Any]) -> None:
 async def _abort(call: Call, context: Context, error: ResponsaError) -> None:
     encoded = status.of(error)
     if error.reason is Reason.ROUTE_NOT_FOUND:
-        # gRPC's own code for a method that does not exist: reflection clients fall back from v1 to v1alpha on it.
+        # This is gRPC's own code for a method that does not exist. Reflection clients that get it fall back from v1 to v1alpha.
         encoded.code = Code.UNIMPLEMENTED
     trailers: list[tuple[str, str | bytes]] = [(DETAILS, encoded.SerializeToString())]
     if call.id:
@@ -141,5 +141,5 @@ async def _abort(call: Call, context: Context, error: ResponsaError) -> None:
     try:
         await context.abort(_CODES[encoded.code], encoded.message, tuple(trailers))
     except grpc.aio.InternalError as failed:
-        # A client that does not read has not taken the first message yet (`_write_first`) and cannot get a status. gRPC drops the call on this exception.
+        # The client does not read: it has not taken the first message yet (`_write_first`) and cannot get a status. On this exception, gRPC drops the call.
         raise asyncio.CancelledError from failed

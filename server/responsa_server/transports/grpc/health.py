@@ -21,9 +21,10 @@ SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 
 
 class Health:
-    """The status of each service, and of all together under the empty name. NOT_SERVING before the server is ready and once it drains.
+    """The status of each service; the empty name stands for all services. The status is NOT_SERVING before the server is ready and once it drains.
 
-    Unknown services are refused, by Watch too; following the standard there would make the server keep every name that a client invents.
+    Unknown services are refused, also by Watch. The standard lets clients watch unknown services, but then the server would have to keep every name that a
+    client invents.
     """
 
     def __init__(self, services: Sequence[str]) -> None:
@@ -40,7 +41,7 @@ class Health:
         return [*methods_of(descriptor, self)]
 
     def serving(self) -> None:
-        """Mark the server as ready. No effect after `drain`."""
+        """Mark the server as ready. This has no effect after `drain`."""
         if not self._drained:
             self._set(SERVING)
 
@@ -66,13 +67,13 @@ class Health:
         while True:
             changed, status = self._changed, self._status
             yield self._response()
-            # A slow reader misses statuses between two that it read.
+            # A slow reader may miss statuses that change again before it reads them.
             while self._status == status:
                 await changed.wait()
                 changed = self._changed
 
     async def List(self, request: object) -> object:
-        """The status of all services. The library's stubs lack its messages."""
+        """The status of all services. The library's stubs lack the messages of this method."""
         del request
         response: Any = getattr(health_pb2, "HealthListResponse")()  # noqa: B009
         for name in self._names:
@@ -84,7 +85,7 @@ class Health:
             raise NotFound.of("service", service[:_MAX_NAME_SHOWN])
 
     def _response(self) -> health_pb2.HealthCheckResponse:
-        return health_pb2.HealthCheckResponse(status=self._status)  # pyright: ignore[reportArgumentType]  a number is what the wire has
+        return health_pb2.HealthCheckResponse(status=self._status)  # pyright: ignore[reportArgumentType]  the wire carries a number
 
     def _set(self, status: Status) -> None:
         self._status = status

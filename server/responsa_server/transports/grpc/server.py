@@ -1,4 +1,4 @@
-"""The gRPC server: its start, the services in addition to the contract (health, reflection), and its stop."""
+"""The gRPC server: its start, its stop, and the services that it adds to those of the contract (health, reflection)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OPTIONS: Mapping[str, int] = {
     "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
     # Two processes must not share an address by accident: the second one must fail.
     "grpc.so_reuseport": 0,
-    # We ping the peer every 30 s. Clients may ping every 10 s, also without a call; by default the second ping within 300 s ends the connection.
+    # We ping the peer every 30 s. Clients may ping every 10 s, even without a call; by gRPC's defaults, a second ping within 300 s would end the connection.
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
     "grpc.keepalive_permit_without_calls": 1,
@@ -37,8 +37,8 @@ class RpcServer:
     """One server. Start it once and drain it once."""
 
     def __init__(self, calls: Calls, services: Sequence[str], address: str, *, reflects: bool = True) -> None:
-        """Build the server; call this in the running event loop. calls: health and reflection are added to it. services: the full names that health reports.
-        address: `unix:PATH` or `HOST:PORT`, port 0 for any. reflects: whether reflection is served."""
+        """Build the server; call this in the running event loop. calls: the calls to serve; health and reflection are added to them. services: the full names of
+        the services that health reports. address: `unix:PATH` or `HOST:PORT`; port 0 means any free port. reflects: whether to serve reflection."""
         self._calls = calls
         self._address = address
         names = (*services, HEALTH)
@@ -53,7 +53,7 @@ class RpcServer:
         )
 
     async def start(self) -> int:
-        """Bind and serve; health reports NOT_SERVING until `ready`. Returns the port, 1 for a unix socket. Raises OSError when the address is taken."""
+        """Bind and serve; health reports NOT_SERVING until `ready` is called. Returns the port (1 for a unix socket). Raises OSError if the address is taken."""
         try:
             port = self._server.add_insecure_port(self._address)
         except RuntimeError as error:
@@ -62,7 +62,7 @@ class RpcServer:
         return port
 
     async def ready(self) -> None:
-        """Report SERVING: all parts are available."""
+        """Report SERVING, because all parts are available."""
         self._health.serving()
 
     async def retire(self) -> None:
@@ -70,9 +70,9 @@ class RpcServer:
         self._health.not_serving()
 
     async def drain(self, grace_seconds: float) -> None:
-        """Stop: report NOT_SERVING, refuse new calls (DRAINING) on every transport, let running ones end,
-        then stop. All this takes at most `grace_seconds`, but at least one second. Returns when it serves
-        no more calls.
+        """Report NOT_SERVING, refuse new calls (DRAINING) on every transport, wait for running calls to end, and
+        stop. This takes at most `grace_seconds`, or one second if that is longer. Returns when the server
+        serves no more calls.
         """
         end = time.monotonic() + grace_seconds
         self._health.drain()
@@ -81,7 +81,7 @@ class RpcServer:
 
 
 def _reflection(names: Sequence[str]) -> Method:
-    # Any, because its stubs declare the stream of responses as a coroutine.
+    # The type is Any, because the library's stubs declare the stream of responses as a coroutine.
     servicer: Any = reflection.aio.ReflectionServicer(names)
     return Method(
         _REFLECTION_INFO,

@@ -1,4 +1,4 @@
-"""Refuses HTTP requests and WebSocket handshakes for other hosts or from pages of other origins, even if a proxy in front does not."""
+"""Refuses HTTP requests and WebSocket handshakes for other hosts or from pages of other origins, even if a proxy in front lets them through."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FOREIGN_SITES = ("cross-site", "same-site")
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """hosts: accepted Host headers, in lower case, with the port unless it is the scheme's default. origins: accepted Origin headers."""
+    """The accepted callers. hosts: the accepted Host headers, in lower case, with the port unless the port is the scheme's default. origins: the accepted Origin headers."""
 
     hosts: Collection[str]
     origins: Collection[str]
@@ -28,12 +28,12 @@ class Allowed:
         origins = headers.getlist("origin")
         if origins:
             return len(origins) == 1 and origins[0] in self.origins
-        # Browsers omit Origin in simple GETs, such as of an image. A page on another port of this host would send our cookie with such a request.
+        # Browsers send no Origin with simple GETs, for example for an image. A page on another port of this host would send our cookie with such a request.
         return path == "/" or headers.get("sec-fetch-site", "") not in _FOREIGN_SITES
 
 
 class Guard:
-    """ASGI middleware. `/health` is open to everyone: it reveals no user data, and health checks name no host."""
+    """ASGI middleware that refuses callers that are not `Allowed`. `/health` is open to everyone: it reveals no user data, and health checks name no host."""
 
     def __init__(self, app: ASGIApp, allowed: Allowed) -> None:
         self._app = app
@@ -46,7 +46,7 @@ class Guard:
         if not guarded or self._allowed.admits(scope["path"], Headers(scope=scope)):
             await self._app(scope, receive, send)
         elif kind == "websocket":
-            # Closing before accepting answers the handshake with 403.
+            # A close before the accept answers the handshake with 403.
             await send({"type": "websocket.close", "code": 1008})
         else:
             await problem(status.of(status.ORIGIN_NOT_ALLOWED))(scope, receive, send)

@@ -15,7 +15,7 @@ from responsa_server.calls import status
 
 BUILD_COMMAND = "npm ci && npm run build --workspace @responsa/web"
 
-# At most one folder deep, and no name starts with a dot, so no path can leave the root.
+# A path has at most one folder, and no name starts with a dot, so no path can leave the root.
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 _FILE = re.compile(rf"(?:(?P<folder>assets)/)?(?P<name>{_NAME})")
 
@@ -37,7 +37,7 @@ MEDIA_TYPES = {
 
 
 class Page:
-    """Serves the folder `root`: `/` is index.html, files in `/assets/` never change under their names, other files are in the root."""
+    """Serves the folder `root`. `/` is index.html. A file in `/assets/` never changes under the same name. All other files are in the root."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -71,7 +71,7 @@ class Page:
 
 
 def _regular_file(path: Path) -> os.stat_result | None:
-    """The file's status; None when it is missing, and for links, which could lead anywhere."""
+    """The file's status; None if the file is missing or is a link, which could lead anywhere."""
     try:
         found = path.lstat()
     except OSError:

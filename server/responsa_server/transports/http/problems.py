@@ -1,4 +1,4 @@
-"""Errors of the HTTP side as google.rpc.Status, the same as transcoding gives."""
+"""Errors of the HTTP side as google.rpc.Status, in the same form as Envoy's transcoder gives them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ async def _of_http(_: Request, error: Exception) -> Response:
         return problem(status.of(status.no_route()))
     wrong = InvalidRequest(
         Reason.MALFORMED_MESSAGE,
-        "The request is not one that this server can read.",
+        "This server cannot read the request.",
         {"message_type": "application/json"},
     )
     return problem(status.of(wrong))
 
 
 async def _unexpected(request: Request, _: Exception) -> Response:
-    """Starlette raises the error again after this response, so it is logged in full."""
+    """Starlette raises the error again after this response, so the error is logged in full."""
     return problem(status.of(status.unexpected(request.headers.get("x-request-id", ""))))
 
 

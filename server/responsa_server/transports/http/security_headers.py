@@ -18,7 +18,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-"""No inline code, nothing from other hosts: injected markup cannot run code or fetch anything."""
+"""The policy allows no inline code and nothing from other hosts, so injected markup can neither run code nor fetch anything."""
 
 HEADERS = (
     ("content-security-policy", CONTENT_SECURITY_POLICY),

@@ -12,18 +12,18 @@ from starlette.responses import JSONResponse, Response
 from responsa_server.domain.errors import InvalidRequest, Reason
 
 MAX_BODY = 4096
-"""In bytes."""
+"""The largest body, in bytes."""
 
 
 class SessionExchange(Protocol):
     """The part of the identity service that the gateway needs."""
 
     async def exchange_code(self, code: str) -> tuple[str, datetime]:
-        """Use up a code; returns the new session's token and its expiry. Raises Unauthenticated (SESSION_CODE_INVALID)."""
+        """Exchange a single-use code for a session; returns the session's token and expiry time. Raises Unauthenticated (SESSION_CODE_INVALID)."""
         ...
 
     async def end_session(self, token: str) -> None:
-        """End a session; no effect if it does not exist."""
+        """End a session. This has no effect if the session does not exist."""
         ...
 
 
@@ -36,10 +36,10 @@ class Sessions:
         self._secure = secure
 
     async def create(self, request: Request) -> Response:
-        """POST {"code": "rsc_…"}: 200 {"expireTime": …} and the cookie.
+        """Serve POST with the body {"code": "rsc_…"}. The response is 200 {"expireTime": …} and sets the cookie.
 
         Raises:
-            InvalidRequest: the body is not that object (MALFORMED_MESSAGE, INVALID_FIELD).
+            InvalidRequest: the body is not such an object (MALFORMED_MESSAGE, INVALID_FIELD).
             Unauthenticated: the code is not valid (SESSION_CODE_INVALID).
         """
         token, expire_time = await self._exchange.exchange_code(await _code_of(request))
@@ -50,7 +50,7 @@ class Sessions:
         return response
 
     async def end(self, request: Request) -> Response:
-        """DELETE: 200 {} and the cookie is removed, whether or not the session was still valid."""
+        """Serve DELETE. The response is 200 {} and removes the cookie, whether or not the session was still valid."""
         token = request.cookies.get(self._cookie_name)
         if token:
             await self._exchange.end_session(token)
@@ -85,7 +85,7 @@ async def _code_of(request: Request) -> str:
         raise _malformed("the body is not JSON") from error
     code = cast("dict[str, object]", content).get("code") if isinstance(content, dict) else None
     if not isinstance(code, str) or not code:
-        raise InvalidRequest.of_field("code", "required", "send the code that the printed address ends in")
+        raise InvalidRequest.of_field("code", "required", "send the code at the end of the printed address")
     return code
 
 

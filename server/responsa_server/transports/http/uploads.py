@@ -1,4 +1,4 @@
-"""PUT /v1/uploads: a browser cannot stream a gRPC request, so this feeds the body to the same method."""
+"""PUT /v1/uploads, because a browser cannot stream a gRPC request. The body is passed to the gRPC method UploadDocument."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DRAIN_SECONDS = 60
 
 METHOD = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"
 PARAMETERS = ("collection", "source_key", "title", "uri", "media_type", "request_id")
-"""The query parameters: the fields of UploadStart, each at most once."""
+"""The query parameters. They are fields of UploadStart, and each may occur at most once."""
 
 
 class Uploads:
@@ -46,8 +46,8 @@ class Uploads:
         A client that disconnects cancels the call and everything that the call began.
 
         Raises:
-            InvalidRequest: an unknown or repeated parameter, or a body whose announced size is too large.
-            ResponsaError: as for the method.
+            InvalidRequest: a parameter is unknown or repeated, or the announced size of the body is too large.
+            ResponsaError: the method failed.
         """
         start = _start_of(request)
         body = request.stream()
@@ -99,7 +99,7 @@ class _Body:
 
 
 async def _drain(body: AsyncIterator[bytes]) -> None:
-    """Read and drop the rest of a refused body (64 MiB at most): browsers that are still sending when the response arrives report a broken
+    """Read and drop the rest of a refused body, at most 64 MiB. A browser that is still sending when the response arrives would report a broken
     connection instead of the response."""
     left = MAX_DOCUMENT_BYTES
     try:
@@ -130,14 +130,14 @@ def _start_of(request: Request) -> UploadStart:
         if name not in values:
             known = ", ".join(PARAMETERS)
             raise InvalidRequest.of_field(
-                name[:64], "unknown_parameter", f"there is no such parameter; known are {known}"
+                name[:64], "unknown_parameter", f"there is no such parameter; the parameters are {known}"
             )
         if values[name]:
             raise InvalidRequest.of_field(name, "given_twice", "give it once")
         values[name] = value
     size = _announced_size(request)
     if size > MAX_DOCUMENT_BYTES:
-        # The RPC's error would come only after the bytes.
+        # Otherwise the RPC would report the error only after it had received the bytes.
         error = DocumentRejected.too_large(MAX_DOCUMENT_BYTES)
         raise replace(
             error,
@@ -149,6 +149,6 @@ def _start_of(request: Request) -> UploadStart:
 
 
 def _announced_size(request: Request) -> int:
-    """The size from content-length, in bytes; 0 when the body is chunked and its size unknown."""
+    """The size from content-length, in bytes; 0 if the body is chunked and its size is unknown."""
     text = request.headers.get("content-length", "0")
     return int(text) if text.isdecimal() else 0

@@ -22,7 +22,7 @@ from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
 ASK_PATH: Final = "/v1/turns:ask"
 RESUME_PATH: Final = "/v1/turns/{turn}/events"
 MAX_BODY: Final = 65_536
-"""In bytes, the same as for other REST calls."""
+"""The largest body, in bytes: the same as for other REST calls."""
 MEDIA_TYPE: Final = "text/event-stream"
 
 _CHAT: Final = "/responsa.chat.v1.ChatService/"
@@ -39,9 +39,9 @@ _PARAMETERS: Final = {
 class TurnEvents:
     """`POST /v1/turns:ask` and `GET /v1/turns/{turn}/events` as event streams.
 
-    Each event is a frame: `data` is an `AskResponse` as proto-JSON, `id` the frame's through_seq. A heartbeat is a comment. An error before the first event is
-    the response, as for REST; a later error is the last event, of type `error_status` with a google.rpc.Status. A client that disconnects has left the
-    turn, as for gRPC.
+    Each event is a frame: `data` is an `AskResponse` as proto-JSON, and `id` is the frame's through_seq. A heartbeat is a comment. An error before the first
+    event becomes an ordinary REST error response. A later error becomes the last event, of type `error_status`, with a google.rpc.Status. A client that
+    disconnects leaves the turn, as with gRPC.
     """
 
     def __init__(self, calls: Calls) -> None:
@@ -53,7 +53,7 @@ class TurnEvents:
         await self._serve(request, send, "Ask", await _question(request))
 
     async def resume(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a turn's events after a seq, from `Last-Event-ID` or else from the query. Raises ResponsaError if nothing was sent yet."""
+        """Serve a turn's events after a seq. The seq comes from `Last-Event-ID`, or else from the query. Raises ResponsaError if nothing was sent yet."""
         request = Request(scope, receive)
         await self._serve(request, send, "ResumeTurn", _resumption(request))
 
@@ -159,7 +159,7 @@ async def _question(request: Request) -> AskRequest:
         # The client is gone, so no client receives this error.
         raise _malformed("its body ended early") from None
     if request.query_params:
-        raise _unknown(next(iter(request.query_params)), "none")
+        raise _unknown(next(iter(request.query_params)), "this path takes no parameters")
     try:
         content = body.decode() or "{}"
         return json_format.Parse(content, AskRequest(), ignore_unknown_fields=True)
@@ -171,7 +171,7 @@ def _resumption(request: Request) -> ResumeTurnRequest:
     values: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in _PARAMETERS:
-            raise _unknown(name, "afterSeq, includeDeltas")
+            raise _unknown(name, "the parameters are afterSeq, includeDeltas")
         values[_PARAMETERS[name]] = value
     last: str | None = request.headers.get("last-event-id")
     given = values.get("after_seq", "0") if last is None else last
@@ -189,11 +189,9 @@ def _resumption(request: Request) -> ResumeTurnRequest:
 
 
 def _malformed(why: str) -> InvalidRequest:
-    message = f"The request is not one that this server can read: {why}."
+    message = f"This server cannot read the request: {why}."
     return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"})
 
 
-def _unknown(name: str, known: str) -> InvalidRequest:
-    return InvalidRequest.of_field(
-        name[:64], "unknown_parameter", f"there is no such parameter; known are {known}"
-    )
+def _unknown(name: str, remedy: str) -> InvalidRequest:
+    return InvalidRequest.of_field(name[:64], "unknown_parameter", f"there is no such parameter; {remedy}")

@@ -1,4 +1,4 @@
-"""Finds the credential of a socket: the token of the handshake or of the first frame."""
+"""Finds the credential of a socket: the token or the cookie of the handshake, or the token of the first frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from responsa_server.calls.interceptors.reporting import call_id
 from responsa_server.domain.errors import Reason, Unauthenticated
 
 PROTOCOL: Final = "responsa.v1"
-"""The subprotocol that this server speaks. The server names another one only to clients that do not offer it."""
+"""The subprotocol that this server speaks. To a client that does not offer it, the server answers with a subprotocol that the client offers."""
 _BEARER: Final = "bearer."
 
 Metadata: TypeAlias = Mapping[str, Sequence[str]]
@@ -23,8 +23,8 @@ Metadata: TypeAlias = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """The content of a handshake. subprotocol: the one to answer with. metadata: None without a credential. call_id: the log's id for
-    all calls of the socket."""
+    """The content of a handshake. subprotocol: the subprotocol to answer with; None if the client offers none. metadata: the credential; None if the
+    handshake has no credential. call_id: the id under which the log records all calls of the socket."""
 
     subprotocol: str | None
     metadata: Metadata | None = field(repr=False)
@@ -57,7 +57,7 @@ def bearer(token: str) -> Metadata:
 
 
 def missing() -> Unauthenticated:
-    """The error for a client that sends something else before a token, or nothing for too long."""
+    """The error for a client that sends something else before a token, or sends no token in time."""
     return Unauthenticated(
         Reason.CREDENTIAL_MISSING,
         f'This socket needs a credential: offer the subprotocols "{PROTOCOL}" and "{_BEARER}rsp_…" with an API key, or send '

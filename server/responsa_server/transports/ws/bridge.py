@@ -1,4 +1,4 @@
-"""`/ws/chat`, as a route of the gateway: all sockets of a process, and each one from its handshake to its end."""
+"""`/ws/chat`, a route of the gateway: all sockets of a process, and the life of each socket from its handshake to its end."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ _POLICY_VIOLATION: Final = 1008
 _SERVICE_RESTART: Final = 1012
 _TRY_AGAIN_LATER: Final = 1013
 _FIRST_MESSAGE_BYTES: Final = 8_192
-"""Per message before the sign-in; a token is far shorter."""
+"""The largest message before the sign-in, in bytes; a token is far shorter."""
 _FIRST_MESSAGES: Final = 128
-"""How many messages may come before the sign-in."""
+"""The maximum number of messages before the sign-in."""
 _MOST_NAME: Final = 64
-"""Characters of a turn name from a client that are sent back to it; valid names are shorter."""
+"""The server sends back at most this many characters of a turn name that a client sent; valid names are shorter."""
 _LAST_WORDS_SECONDS: Final = 5.0
-"""The time in which a client must read the waiting frames when its socket closes."""
+"""How long a client may take to read the waiting frames when its socket closes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """heartbeat_seconds: of silence before a heartbeat. credential_seconds: time in which a token must arrive. call_seconds: time limit for a call that is
-    not a stream."""
+    """Times in seconds. heartbeat_seconds: how long a socket is silent before a heartbeat. credential_seconds: how long the server waits for a token.
+    call_seconds: the time limit for a call that is not a stream."""
 
     heartbeat_seconds: float = 15.0
     credential_seconds: float = 10.0
@@ -68,14 +68,14 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The user of a socket: `users/{uuid}` of a tenant."""
+    """The owner of a socket: a user (`users/{uuid}`) and the user's tenant."""
 
     tenant: str
     user: str
 
 
 class Bridge:
-    """All sockets of this process, by user, and by the teacher of their last question."""
+    """All sockets of this process by user, each with the teacher of its last question."""
 
     def __init__(
         self, calls: Calls, settings: SocketSettings | None = None, timing: Timing | None = None
@@ -85,7 +85,7 @@ class Bridge:
         self.timing = timing or Timing()
         self.rendering = Rendering()
         self.leaving = False
-        """Whether all sockets were asked to reconnect elsewhere."""
+        """Whether all clients were asked to reconnect elsewhere."""
         self._sockets: dict[Owner, dict[Session, str]] = {}
 
     async def serve(self, socket: WebSocket) -> None:
@@ -112,25 +112,25 @@ class Bridge:
         self._sockets.setdefault(owner, {})[session] = ""
 
     def about(self, owner: Owner, session: Session, teacher: str) -> None:
-        """Record the teacher ("" without one) of a socket's last question."""
+        """Record the teacher of a socket's last question; "" if the question named no teacher."""
         if session in self._sockets.get(owner, {}):
             self._sockets[owner][session] = teacher
 
     def exit(self, owner: Owner, session: Session) -> None:
-        """Remove a socket; no effect if it is not there."""
+        """Remove a socket. This has no effect if the socket is not registered."""
         sockets = self._sockets.get(owner, {})
         sockets.pop(session, None)
         if not sockets:
             self._sockets.pop(owner, None)
 
     def of(self, owner: Owner, teacher: str | None = None) -> Collection[Session]:
-        """A user's sockets; with a teacher, those whose last question was for that teacher."""
+        """A user's sockets. With a teacher, only the sockets whose last question was for that teacher."""
         found = self._sockets.get(owner, {})
         return [session for session, last in found.items() if teacher is None or last == teacher]
 
 
 class Session:
-    """One socket. Its reader takes messages, one follower per turn fills the outbox, its writer empties it."""
+    """One socket. A reader takes the client's messages, one follower per turn fills the outbox, and a writer sends what is in the outbox."""
 
     def __init__(self, socket: WebSocket, bridge: Bridge) -> None:
         self._socket = socket
@@ -169,7 +169,7 @@ class Session:
         self._finish(_SERVICE_RESTART, "the server is shutting down; reconnect and resume")
 
     def _finish(self, code: int, reason: str) -> None:
-        """Close the socket once the outbox is sent. The first reason counts."""
+        """Close the socket once the outbox is sent. If this is called again, the first reason counts."""
         if not self._ended.is_set():
             self._end = (code, reason)
             self._ended.set()
@@ -183,7 +183,7 @@ class Session:
                 self._log.error("socket failed", exc_info=end)
 
     async def _write(self) -> None:
-        """Send the outbox, and heartbeats when it stays empty for long; then close."""
+        """Send the frames of the outbox, and a heartbeat whenever it stays empty for too long. When the outbox has ended, close the socket."""
         while True:
             try:
                 async with asyncio.timeout(self._bridge.timing.heartbeat_seconds):
@@ -213,7 +213,7 @@ class Session:
         return text
 
     async def _first_token(self) -> Metadata:
-        """The credential of the first message. Raises Unauthenticated when a question or too many other messages come first, or nothing in time."""
+        """The credential of the first message. Raises Unauthenticated if a question or too many other messages come before a token, or if no token comes in time."""
         most_bytes = min(_FIRST_MESSAGE_BYTES, self._bridge.settings.message_bytes)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._bridge.timing.credential_seconds):
@@ -257,7 +257,7 @@ class Session:
         self._finish(_POLICY_VIOLATION if denied else _TRY_AGAIN_LATER, error.reason.value)
 
     async def _report(self, error: ResponsaError, message: Incoming | None = None) -> None:
-        """Send the error of a message; None if the message could not be parsed."""
+        """Send the error of a message. message: None if the message could not be parsed."""
         request_id = message.request_id if isinstance(message, Question) else ""
         turn = message.turn[:_MOST_NAME] if isinstance(message, Resume | Cancel) else ""
         await self._outbox.control(frames.error(status.of(error), turn=turn, request_id=request_id))
@@ -279,7 +279,7 @@ class Session:
             case SignIn():
                 await self._sign_in_again(message)
             case Question():
-                # A question that is cut off before its turn is known is sent again with the same id, which attaches to the turn.
+                # If the stream breaks off before its turn is known, the follower sends the question again. The same request_id attaches it to the same turn.
                 request = message.request(message.request_id or str(uuid4()), self._bridge.settings.agent)
                 follower = self._follower(message)
                 self._start(follower, partial(follower.ask, request), message)
@@ -313,7 +313,7 @@ class Session:
             self._bridge.about(self._owner, self, teacher)
 
     def _follower(self, message: Question | Resume) -> Follower:
-        """Raises Exhausted (OVERLOADED) when the socket already follows as many turns as it may."""
+        """Create the follower for a message. Raises Exhausted (OVERLOADED) if the socket already follows as many turns as it may."""
         self._asked = True
         most = self._bridge.settings.turns
         if sum(not one.ended for one in self._followers.values()) >= most:
@@ -344,32 +344,32 @@ class Session:
             self._close_if_over(error)
         except (
             Exception
-        ):  # whatever fails in one turn, its client gets the error and the socket's other turns continue
+        ):  # the client gets the error of the failed turn, and the socket's other turns continue
             self._log.exception("turn not followed")
             await self._not_followed(follower, message, status.unexpected(self._handshake.call_id))
 
     async def _not_followed(
         self, follower: Follower, message: Question | Resume, error: ResponsaError
     ) -> None:
-        """Send the reason why a turn is no longer followed. The frame has no seq, since it is not the turn's end."""
+        """Send the reason why a turn is no longer followed. The frame has no seq, because the turn has not ended."""
         if not follower.turn:
             await self._report(error, message)
             return
         request_id = message.request_id if isinstance(message, Question) else ""
-        # After the frames of the turn that wait.
+        # The error goes after the waiting frames of the turn.
         await follower.put(
             frames.error(status.of(error), turn=follower.turn[:_MOST_NAME], request_id=request_id)
         )
 
     def _close_if_over(self, error: ResponsaError) -> None:
-        """Close the socket of a client that is no longer signed in, or whose server is stopping."""
+        """Close the socket if the client is no longer signed in, or if the server is stopping."""
         if status.code(error) == Code.UNAUTHENTICATED:
             self._finish(_POLICY_VIOLATION, error.reason.value)
         elif error.reason is Reason.DRAINING:
             self.leave()
 
     async def _cancel(self, turn: str) -> None:
-        """Cancel a turn. Its follower here sends the last frame; without a follower it is sent at once. Raises ResponsaError."""
+        """Cancel a turn. If this socket follows the turn, the follower sends the turn's last frame; otherwise the frame is sent at once. Raises ResponsaError."""
         followed = self._follows(turn)
         ended = await self._signed_in.answer(_CANCEL, CancelTurnRequest(name=turn), Turn)
         if followed or self._follows(turn):

@@ -1,4 +1,4 @@
-"""The frames that the server sends: `{"type": …}` with the fields of its type; each frame of a turn also has `turn` and `seq`."""
+"""The frames that the server sends. A frame is `{"type": …}` with the fields of that type; each frame of a turn also has `turn` and `seq`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _CODES: Final[Mapping[int, str]] = {
     Code.PERMISSION_DENIED: "UNAUTHENTICATED",
     Code.NOT_FOUND: "NOT_FOUND",
 }
-"""The frame's code by the code of the Status; other codes become INTERNAL."""
+"""Maps the code of a Status to the code of a frame. All other codes become INTERNAL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def delta(turn: str, seq: int, text: str) -> Frame:
 
 
 def joined(first: Frame, second: Frame) -> Frame:
-    """Two consecutive deltas of one turn as one. It has the later seq, so that a client resumes after both."""
+    """Two consecutive deltas of one turn as one delta. The joined delta has the later seq, so that a client resumes after both."""
     assert first.text is not None, "only deltas are joined"
     assert second.text is not None, "only deltas are joined"
     text = first.text + second.text
@@ -73,9 +73,10 @@ def joined(first: Frame, second: Frame) -> Frame:
 
 
 def error(found: Status, *, turn: str = "", seq: int = 0, request_id: str = "") -> Frame:
-    """An error: of a turn that failed (turn and seq), of following or cancelling a turn that continues (turn alone), or of a message that was refused.
+    """An error frame.
 
-    request_id: the id that the client gave its question.
+    With `turn` and `seq`, the turn failed. With `turn` alone, the turn continues, but it could not be followed or cancelled. With neither, a message was
+    refused. request_id: the id that the client gave its question.
     """
     info = ErrorInfo()
     model = any(one.Unpack(info) for one in found.details) and info.reason == Reason.MODEL_UNAVAILABLE
@@ -90,14 +91,14 @@ def error(found: Status, *, turn: str = "", seq: int = 0, request_id: str = "") 
 
 
 def waiting(turn: str, seq: int, place: int) -> Frame:
-    """A heartbeat of a turn that waits for others of its conversation. seq: the last one sent."""
+    """A heartbeat of a turn that waits for other turns of its conversation. seq: the last seq that was sent."""
     return Frame({"type": "heartbeat", "queue_place": place, "turn": turn, "seq": seq})
 
 
 async def of_event(
     turn: str, event: TurnEvent, seq: int, conversation: str, rendering: Rendering
 ) -> Frame | None:
-    """The frame of an event; None for kinds without a frame (sources come with the message). conversation: the turn's, which its last frame names."""
+    """The frame of an event; None for kinds of events without a frame (the `message` frame contains the sources). conversation: the turn's conversation, which the turn's last frame names."""
     content: dict[str, Json]
     match event.WhichOneof("event"):
         case "status":

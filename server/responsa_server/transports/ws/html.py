@@ -19,7 +19,7 @@ TAGS: Final = frozenset(
     {"p", "br", "hr", "em", "strong", "del", "code", "pre", "ul", "ol", "li", "blockquote", "a"}
     | {"h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"}
 )
-"""All allowed tags. None of them fetches (images least of all), runs code or sets styles."""
+"""All allowed tags. None of them loads anything (images are not allowed), runs code or sets styles."""
 ATTRIBUTES: Final = {"a": {"href", "title"}, "ol": {"start"}}
 SCHEMES: Final = frozenset({"http", "https", "mailto"})
 _KEPT: Final = 16
@@ -40,13 +40,13 @@ class _Markdown(MarkdownIt):
 def _alternative(
     renderer: RendererHTML, tokens: Sequence[Token], place: int, options: OptionsDict, env: EnvType
 ) -> str:
-    """An image's text in place of the image: fetching the image would reveal the reader to its host."""
+    """An image's alternative text, which replaces the image: fetching the image would reveal the reader to the image's host."""
     children = tokens[place].children or []
     return html.escape(renderer.renderInlineAsText(children, options, env))
 
 
 def _markdown(*, tables: bool) -> MarkdownIt:
-    # Tags in the text are shown as text. Reference links are disabled: one long address could be written out a thousand times.
+    # Tags in the text are shown as text. Reference links are disabled, because they could repeat one long address a thousand times in the HTML.
     made = _Markdown("commonmark", {"html": False}).disable("reference")
     made.add_render_rule("image", _alternative)
     return made.enable("table") if tables else made
@@ -57,7 +57,7 @@ _WITHOUT_TABLES: Final = _markdown(tables=False)
 
 
 def of_markdown(text: str) -> str:
-    """Sanitised HTML of a Markdown text. Its length is at most a multiple of the text's. Takes up to half a second for the worst 24 KiB."""
+    """Sanitised HTML of a Markdown text. The HTML's length is at most a fixed multiple of the text's length. The slowest text of 24 KiB takes half a second."""
     fits = _cells_left_out(text) <= max(_FEW_CELLS, len(text) // _CHARACTERS_PER_CELL)
     return nh3.clean(
         (_MARKDOWN if fits else _WITHOUT_TABLES).render(text),
@@ -75,7 +75,7 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
 
 
 def _cells_left_out(text: str) -> int:
-    """How many cells, at most, tables have that the text does not contain: the parser pads each row to its header's width."""
+    """An upper limit for the number of table cells that the parser adds, because it pads each row to the width of its header."""
     found, width = 0, 0
     for line in _LINE_END.split(text):
         if not line.strip(" \t"):
@@ -94,12 +94,12 @@ def of_plain(text: str) -> str:
 
 
 class Rendering:
-    """Makes HTML outside the event loop, two texts at a time. All followers of a turn get its end, so the last results are kept."""
+    """Makes HTML outside the event loop, two texts at a time. The last results are kept, because every follower of a turn needs the HTML of the same answer."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_AT_A_TIME, "html")
         self._last: dict[str, asyncio.Future[str]] = {}
-        """The last texts and their HTML, which may still be in the making; the latest text is at the end."""
+        """The last texts and their HTML, which may not be ready yet; the latest text is at the end."""
 
     async def of_markdown(self, text: str) -> str:
         """The same as the function `of_markdown`."""
@@ -109,5 +109,5 @@ class Rendering:
         self._last[text] = found
         if len(self._last) > _KEPT:
             del self._last[next(iter(self._last))]
-        # Other followers may wait for it too, so a follower that leaves does not end it.
+        # Other followers may wait for the same HTML, so a follower that leaves does not cancel the rendering.
         return await asyncio.shield(found)

@@ -1,4 +1,4 @@
-"""The messages that a client may send: one JSON object each."""
+"""The messages that a client may send. Each message is one JSON object."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 
 TUTOR: Final = "tutor"
-"""The agent of a question that names a teacher and no agent."""
+"""The agent that answers a question that names a teacher and no agent."""
 _NEW: Final = "new"
 _MOST_NAME: Final = 64
 
 
 def _encodable(text: str) -> str:
-    """JSON can contain lone surrogates, which no encoding can carry. Raises ValueError."""
+    """Refuse a text with lone surrogates, which JSON can contain but UTF-8 cannot encode. Raises ValueError."""
     text.encode()
     return text
 
 
 def named(kind: str, value: str) -> str:
-    """`kind/{id}` for an id or for that name itself; "" for ""."""
+    """The name `kind/{id}`. value: an id or the name itself; "" stays ""."""
     return value if not value or value.startswith(f"{kind}/") else f"{kind}/{value}"
 
 
@@ -42,7 +42,7 @@ TurnName: TypeAlias = Annotated[Text, AfterValidator(partial(named, "turns"))]
 
 
 class _Message(BaseModel, strict=True, extra="forbid"):
-    """Names may be ids; a validator completes them. The RPC refuses those that are not valid."""
+    """A message. A client may send an id in place of a name; a validator completes it to a name. The RPC refuses invalid names."""
 
 
 class Ping(_Message):
@@ -59,7 +59,7 @@ class SignIn(_Message):
 
 
 class Question(_Message):
-    """A question. conversation_id: "" for a new conversation. teacher_id: one of the parameters."""
+    """A question. conversation_id: the conversation; "" for a new one. teacher_id: the same as the parameter of this name."""
 
     type: Literal["ask"]
     content: Text
@@ -72,11 +72,11 @@ class Question(_Message):
 
     @property
     def teacher(self) -> str:
-        """The id of the teacher that the question names, "" without one."""
+        """The id of the teacher that the question names; "" if it names no teacher."""
         return self.teacher_id.removeprefix("teachers/") or teacher_in(self.parameters)
 
     def request(self, request_id: str, default_agent: str) -> AskRequest:
-        """The question as the RPC's request, with this request_id. default_agent: an id; the agent if the question names no agent and no teacher.
+        """The question as the RPC's request, with this request_id. default_agent: the id of the agent for a question that names neither an agent nor a teacher.
 
         Raises:
             InvalidRequest: the parameters cannot be encoded, or name another teacher.
@@ -102,12 +102,12 @@ class Question(_Message):
             raise InvalidRequest.of_field(
                 "parameters",
                 "struct.value",
-                "contains a value that cannot be sent on: a number that is not finite or too large, half a character (a surrogate), or too many levels",
+                "contains a value that cannot be encoded: a number that is infinite, NaN or too large, half a character (a surrogate), or too many levels",
             ) from error
 
 
 class Resume(_Message):
-    """Follows a turn from after a seq."""
+    """Follows a turn, beginning after a seq."""
 
     type: Literal["resume"]
     turn: TurnName
@@ -142,10 +142,10 @@ _PROBLEMS: Final = {
 
 
 def parse(text: str | None, most_bytes: int) -> Incoming:
-    """Read a message of at most `most_bytes` bytes. None means a binary message. A null counts as left out.
+    """Read a message. text: the message; None if it is binary. most_bytes: the size limit. A field with the value null counts as left out.
 
     Raises:
-        InvalidRequest: it is not one of the above (MALFORMED_MESSAGE), or has fields that do not belong to it (INVALID_FIELD).
+        InvalidRequest: the message is binary, too large or not a JSON object (MALFORMED_MESSAGE), or its type or one of its fields is not valid (INVALID_FIELD).
     """
     content = {
         "type": "ask",
@@ -163,13 +163,13 @@ def parse(text: str | None, most_bytes: int) -> Incoming:
 
 
 def teacher_in(parameters: dict[str, object]) -> str:
-    """The id of the teacher that parameters name, "" without one."""
+    """The id of the teacher that the parameters name; "" if they name no teacher."""
     found = parameters.get("teacher_id")
     return found.removeprefix("teachers/") if isinstance(found, str) else ""
 
 
 def _surplus(content: dict[str, object]) -> list[str]:
-    """The unknown fields beyond the first `MAX_VIOLATIONS`. Pydantic would build an error for each of them, on the event loop."""
+    """The unknown fields beyond the first `MAX_VIOLATIONS`. The caller removes them, because Pydantic would build an error for each of them on the event loop."""
     kind = content["type"]
     if not (isinstance(kind, str) and kind in _TYPES):
         return []
@@ -178,13 +178,16 @@ def _surplus(content: dict[str, object]) -> list[str]:
 
 
 def _violation(problem: str, place: tuple[int | str, ...]) -> FieldViolation:
-    """place: the message's type and the field; empty when the type is unknown."""
+    """The violation for one of Pydantic's errors. place: the message's type and the field; empty if the type is unknown."""
     if not place:
-        return FieldViolation("type", "type.unknown", f"there is no such type; known are {', '.join(_TYPES)}")
+        return FieldViolation(
+            "type", "type.unknown", f"there is no such type; the types are {', '.join(_TYPES)}"
+        )
     kind, field = str(place[0]), str(place[1])[:_MOST_NAME]
     if problem == "extra_forbidden":
-        known = ", ".join(name for name in _TYPES[kind].model_fields if name != "type") or "none but type"
-        return FieldViolation(field, "field.unknown", f"there is no such field; known are {known}")
+        known = ", ".join(name for name in _TYPES[kind].model_fields if name != "type")
+        remedy = f"the fields are {known}" if known else "this message has only a type"
+        return FieldViolation(field, "field.unknown", f"there is no such field; {remedy}")
     return FieldViolation(field, *_PROBLEMS[problem])
 
 
@@ -203,7 +206,7 @@ def _object(text: str | None, most: int) -> dict[str, object]:
 
 
 def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object at any depth. Refuses repeated keys; JSON's own reader would silently drop all values but the last."""
+    """Make one object of the message, at any depth. Refuses repeated keys, because Python's JSON parser would silently drop all values but the last."""
     content = dict(pairs)
     if len(content) < len(pairs):
         seen = set[str]()

@@ -1,4 +1,4 @@
-"""The frames that wait to be sent over one socket: bounded, in the order in which they are sent."""
+"""The frames that wait to be sent over one socket. Their number of bytes is bounded, and the outbox decides their order."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final
 from responsa_server.transports.ws.frames import Frame, joined
 
 CONTROL_BYTES: Final = 65_536
-"""Of pongs and errors. While more bytes wait, the socket is not read."""
+"""The limit for pongs and errors. While this many bytes or more wait, the socket is not read."""
 DELTA_BYTES: Final = 262_144
-"""Of the turns' frames. While more bytes wait, no delta is accepted, and so the turns' streams are not read."""
+"""The limit for deltas. While this many bytes of turns' frames or more wait, no delta is accepted, so the turns' streams are not read."""
 TURN_BYTES: Final = 524_288
-"""Of the turns' frames. While more bytes wait, no frame is accepted."""
+"""The limit for all frames of turns. While this many bytes of them or more wait, no frame of a turn is accepted."""
 _JOINED_CHARACTERS: Final = 32_768
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """A frame and its approximate size in bytes. text: the encoded frame, if it cannot be joined with another."""
+    """A frame and its approximate size in bytes. text: the encoded frame; None for a delta, which may still be joined with the next delta."""
 
     frame: Frame
     text: str | None
@@ -36,17 +36,17 @@ class _Waiting:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """The waiting frames of one follower, in order. urgent: how many of them are not deltas."""
+    """The waiting frames of one follower, in order. urgent: the number of frames that are not deltas."""
 
     frames: deque[_Waiting] = field(default_factory=deque[_Waiting])
     urgent: int = 0
 
 
 class Outbox:
-    """Filled by a socket's reader and its followers, emptied by its writer.
+    """The waiting frames of a socket. The socket's reader and followers add frames; its writer takes them.
 
-    Frames of one lane keep their order. Otherwise frames that are not deltas go first: pongs and errors before all turns, then the lanes with a
-    waiting status or end, then the lanes with deltas alone, each in turn. Deltas that wait together in a lane are joined.
+    Frames of one lane keep their order. Pongs and errors go first, then the lanes in which a frame other than a delta waits (a status, the end of a turn),
+    then the lanes with only deltas. Lanes of the same kind take turns. Deltas that wait together in a lane are joined.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Outbox:
         return self._bytes + self._control_bytes
 
     async def control(self, frame: Frame) -> None:
-        """Add a frame that does not belong to a turn; waits while too many bytes wait."""
+        """Add a frame that does not belong to a turn. If too many bytes are waiting, this call waits for room."""
         while self._control_bytes >= CONTROL_BYTES and not self._closed:
             self._emptied.clear()
             await self._emptied.wait()
@@ -75,7 +75,7 @@ class Outbox:
         self._filled.set()
 
     async def put(self, lane: Lane, frame: Frame) -> None:
-        """Add the next frame of a turn; waits while too many bytes wait."""
+        """Add the next frame of a turn. If too many bytes are waiting, this call waits for room."""
         most = TURN_BYTES if frame.text is None else DELTA_BYTES
         while self._bytes >= most and not self._closed:
             self._emptied.clear()
@@ -86,7 +86,7 @@ class Outbox:
         self._filled.set()
 
     def close(self) -> None:
-        """End the outbox: the waiting frames are the last ones. Calls that wait for room return."""
+        """End the outbox. The frames that are waiting now are the last ones. Calls that wait for room return."""
         self._closed = True
         self._filled.set()
         self._emptied.set()

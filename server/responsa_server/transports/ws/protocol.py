@@ -9,29 +9,29 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 
 MOST_FRAGMENTS: Final = 1024
-"""Per message. Empty fragments do not count towards a message's size."""
+"""The maximum number of fragments of a message. The limit is needed because empty fragments do not count towards a message's size."""
 QUIET_SECONDS: Final = 1.0
-"""The connection of a client that was sent a close frame ends after this much silence."""
+"""After a close frame, the connection ends once the client has been silent for this long."""
 READ_ON_SECONDS: Final = 10.0
-"""How long, at most, input from such a client is read and discarded."""
+"""The longest time after a close frame in which input from the client is read and discarded."""
 
 
 class BoundedProtocol(WebSocketsSansIOProtocol):
-    """Answers no ping while the client does not read the pongs, refuses a message in too many fragments (1009), and lets clients read the close reason."""
+    """A WebSocket that answers no ping while the client does not read the pongs, refuses a message with too many fragments (1009), and lets clients read the close reason."""
 
     _read_on_until: float | None = None
-    """By the loop's clock; None until input is discarded."""
+    """The end of the discarding, by the loop's clock; None until input is discarded."""
 
     def data_received(self, data: bytes) -> None:
-        """Process bytes from the client; after a close frame was sent, discard them."""
+        """Process bytes from the client. While input is discarded, drop the bytes and wait again for silence."""
         if self._read_on_until is None:
             super().data_received(data)
         else:
             self._read_on(self._read_on_until)
 
     def handle_parser_exception(self) -> None:
-        """Close because of the client's input. Closing a connection with unread bytes resets it and loses the close frame, so the rest of a
-        message that is too long is read and discarded first.
+        """Close the connection because the client's input is not acceptable. Closing a connection with unread bytes would reset it and lose the close frame,
+        so the rest of the input is read and discarded first.
         """
         sent = self.conn.close_sent
         assert sent is not None, "the library has closed"
@@ -51,14 +51,14 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
 
     def _read_on(self, until: float) -> None:
-        """End the connection after a period without input, at `until` at the latest."""
+        """End the connection after a period without input, but not later than `until`."""
         if self.close_timer is not None:
             self.close_timer.cancel()
         end = min(self.loop.time() + QUIET_SECONDS, until)
         self.close_timer = self.loop.call_at(end, self.transport.close)
 
     def pause_writing(self) -> None:
-        """Pause reading too, until the written bytes have been sent."""
+        """Pause writing, and also reading, until the written bytes have been sent."""
         super().pause_writing()
         self.transport.pause_reading()
 
@@ -72,7 +72,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         """The next event."""
         event = await super().receive()
         if not self.writable.is_set():
-            self.transport.pause_reading()  # it was resumed for the message that is taken
+            self.transport.pause_reading()  # taking the message resumed reading
         return event
 
     def handle_cont(self, event: Frame) -> None:

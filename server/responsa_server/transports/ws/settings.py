@@ -1,4 +1,4 @@
-"""The settings of `/ws/chat`, `sockets`."""
+"""The settings of `/ws/chat`, under the name `sockets`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ class SocketSettings(BaseModel, extra="forbid", frozen=True):
     agent: str = Field(
         default="chat",
         pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$",
-        description="The agent that answers a question that names neither an agent nor a teacher; empty: the default agent.",
+        description="The agent for questions that name neither an agent nor a teacher. Empty means the default agent.",
     )
     per_user: int = Field(
         default=16,
         ge=1,
         le=10_000,
-        description="The number of connections that one user may have open to one process.",
+        description="The maximum number of connections that one user may have open to one process.",
     )
     turns: int = Field(
-        default=4, ge=1, le=1000, description="The number of turns that one connection may follow at a time."
+        default=4,
+        ge=1,
+        le=1000,
+        description="The maximum number of turns that one connection may follow at a time.",
     )
     message_bytes: int = Field(
         default=262_144, ge=1024, le=1_048_576, description="The largest message that is accepted, in bytes."

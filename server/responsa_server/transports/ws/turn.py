@@ -21,7 +21,7 @@ from responsa_server.transports.ws.html import Rendering
 from responsa_server.transports.ws.outbox import Lane, Outbox
 
 TRIES: Final = 3
-"""How often a stream that breaks off is resumed without any progress."""
+"""How many times in a row a stream that breaks off is resumed if it makes no progress."""
 FIRST_PAUSE_SECONDS: Final = 0.1
 _CHAT: Final = "/responsa.chat.v1.ChatService/"
 _ASK, _RESUME, _GET = _CHAT + "Ask", _CHAT + "ResumeTurn", _CHAT + "GetTurn"
@@ -37,12 +37,12 @@ Response = TypeVar("Response", bound=Message)
 
 
 class GoElsewhere(Exception):
-    """This server is stopping, or cannot follow the turn to its end; another one can."""
+    """This server is stopping, or cannot follow the turn to its end; another server can."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Makes the calls of one socket. Their errors name the fields of the socket's messages. seconds: the time limit for a call that is not a stream."""
+    """Makes the calls of one socket. The errors of these calls name the fields of the socket's messages. seconds: the time limit for a call that is not a stream."""
 
     calls: Calls
     metadata: Metadata = field(repr=False)
@@ -50,7 +50,7 @@ class Caller:
     seconds: float
 
     async def answer(self, method: str, request: Message, kind: type[Response]) -> Response:
-        """Make a call with one response. Raises ResponsaError; PART_UNAVAILABLE when the time limit passed."""
+        """Make a call with one response. Raises ResponsaError; its reason is PART_UNAVAILABLE if the time limit has passed."""
         call = Call(method, self.metadata, self.peer, deadline_in(self.seconds))
         try:
             return await self.calls.answer(call, request, kind)
@@ -68,10 +68,10 @@ class Caller:
 
 @dataclass(slots=True, eq=False)
 class Follower:
-    """Follows one turn, from a question or from a seq, and puts its frames into a lane of the outbox.
+    """Follows one turn, from a question or from a seq, and puts the turn's frames into a lane of the outbox.
 
-    turn: `turns/{uuid}`, "" before the turn is accepted. after_seq: the last seq that was sent. conversation: "" while unknown. ended: whether the turn's end
-    is in the outbox; its stream may close a moment later.
+    turn: the name `turns/{uuid}`; "" before the turn is accepted. after_seq: the last seq that was sent. conversation: the turn's conversation; "" while it is
+    unknown. ended: whether the outbox has the turn's last frame; the stream may close a moment later.
     """
 
     caller: Caller
@@ -95,11 +95,11 @@ class Follower:
         await self._follow(_ASK, request)
 
     async def resume(self) -> None:
-        """Follow from the given place. Raises the same errors as `ask`."""
+        """Follow `turn` from `after_seq` on. Raises the same errors as `ask`."""
         await self._follow(_RESUME, self._rest())
 
     async def look_up(self) -> Turn | None:
-        """The turn that is resumed; None when it cannot be read. `resume` raises the reason."""
+        """The turn to resume; None if it cannot be read. In that case, `resume` raises the reason."""
         try:
             found = await self._get()
         except ResponsaError:
@@ -108,7 +108,7 @@ class Follower:
         return found
 
     async def put(self, frame: frames.Frame) -> None:
-        """Add a frame after those of the turn."""
+        """Add a frame after the turn's earlier frames."""
         await self.outbox.put(self._lane, frame)
 
     async def _follow(self, method: str, request: AskRequest | ResumeTurnRequest) -> None:
@@ -122,7 +122,7 @@ class Follower:
                     return
                 if not isinstance(error, Unavailable | Exhausted):
                     raise
-                # The turn itself is not affected by what happens to its followers.
+                # The turn itself continues, whatever happens to its followers.
                 came = came or self.after_seq > before
                 tries = 0 if self.after_seq > before else tries + 1
                 over = tries > TRIES or error.reason is Reason.DRAINING
