@@ -1,1 +1,1 @@
-"""Intents: a classifier of messages that is trained from examples, stored as plain arrays and measured."""
+"""Intents: a classifier of messages, its training from examples, and its storage as plain arrays."""

@@ -1,7 +1,7 @@
-"""The classifier: the meaning and the wording of a message, weighted for each intent.
+"""The classifier, which weights the meaning and the wording of a message for each intent.
 
-The embedding of a message shows its topic. Its wording separates intents that share a topic: hashed words, pairs of words and runs of characters,
-weighted by how rare they are.
+The embedding of a message shows its topic. The wording separates intents that share a topic. It consists of hashed words,
+pairs of words and runs of characters, weighted by how rare they are.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ Float = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
 DIMENSIONS: Final = 4096
-"""The dimensions of the hashed space. Twice as many dimensions change the accuracy by less than its error."""
+"""The dimensions of the hashed space. Twice as many dimensions change the accuracy by less than the error of the
+measurement.
+"""
 
 MOST_CHARACTERS: Final = 2000
-"""The number of characters of a message that are read: more would only take time, because the intent shows early."""
+"""The most characters of a message that are read. More would only take time, because the intent shows early."""
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _RUNS: Final = (3, 4, 5)
@@ -36,14 +38,18 @@ _RUNS: Final = (3, 4, 5)
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """A sparse vector of length one, or of length zero for a message without words: indexes in the hashed space, and the values there."""
+    """A sparse vector: indexes in the hashed space, and the values at these indexes. Its length is one, or zero for a message
+    without words.
+    """
 
     places: Places
     values: Float
 
 
 def counted(text: str) -> Wording:
-    """How often the message has each hashed feature, damped: 1 + ln(count). The counts are neither weighted nor of length one."""
+    """How often the message has each hashed feature, damped as 1 + ln(count). This vector is not weighted, and its length is
+    not one.
+    """
     counts = Counter(crc32(feature.encode()) % DIMENSIONS for feature in _features(text))
     places = np.fromiter(sorted(counts), np.int64, len(counts))
     values = np.array([counts[int(place)] for place in places], np.float32)
@@ -51,7 +57,7 @@ def counted(text: str) -> Wording:
 
 
 def rarity(wordings: Sequence[Wording]) -> Float:
-    """The smoothed inverse document frequency of every feature, [DIMENSIONS], in the results of `counted`."""
+    """The smoothed inverse document frequency of every feature, [DIMENSIONS]. wordings: results of `counted`."""
     found = np.zeros(DIMENSIONS, np.int64)
     for wording in wordings:
         found[wording.places] += 1
@@ -91,9 +97,9 @@ def _features(text: str) -> Iterator[str]:
 class Parameters:
     """The result of a training, as it is stored: k intents, vectors of d dimensions, D hashed features.
 
-    meaning: weights of the vector, [d, k]. words: weights of the features, [D, k]. idf: rarity of each feature, [D]. threshold: the
-    least score (logit of the nearest intent) that is in scope. embedder: name of the vectors. examples: SHA-256 of the
-    examples that it was trained from.
+    labels: the intents, sorted. meaning: the weights of the vector, [d, k]. words: the weights of the features, [D, k]. idf:
+    the rarity of each feature, [D]. threshold: the lowest score (logit of the nearest intent) that is in scope. embedder: the
+    name of the embedder of the vectors. examples: the SHA-256 of the training examples.
     """
 
     labels: tuple[str, ...]
@@ -106,14 +112,14 @@ class Parameters:
 
 
 class TrainedClassifier:
-    """An `IntentClassifier` of parameters and the embedder that they were trained with."""
+    """An `IntentClassifier` made from parameters and from the embedder with which they were trained."""
 
     def __init__(self, parameters: Parameters, embedder: Embedder) -> None:
         if parameters.embedder != embedder.name:
             raise ValueError(f"The classifier is for vectors of {parameters.embedder}, not {embedder.name}.")
         self.parameters = parameters
         self._embedder = embedder
-        # 32 bits: numpy multiplies 16-bit floats many times slower.
+        # The weights are converted to 32 bits, because numpy multiplies 16-bit floats many times more slowly.
         self._meaning = parameters.meaning.astype(np.float32)
         self._words = parameters.words.astype(np.float32)
 
@@ -123,7 +129,7 @@ class TrainedClassifier:
         return self.parameters.labels
 
     async def classify(self, text: str) -> Classified:
-        """Decide on one message: one embedding, off the loop, and a product."""
+        """Decide on one message. This takes one embedding, computed in a thread, and one product of matrices."""
         cut = text[:MOST_CHARACTERS]
         scores = self._scores(await self._embedder.embed([cut]), [counted(cut)])
         best = int(scores[0].argmax())
@@ -134,7 +140,7 @@ class TrainedClassifier:
         )
 
     def scores_sync(self, texts: Sequence[str]) -> Float:
-        """Logits of many messages, [n, k]: all near zero for a message that resembles no example. Blocks the caller."""
+        """The logits of many messages, [n, k]. They are all near zero for a message that resembles no example. Blocks the caller."""
         cut = [text[:MOST_CHARACTERS] for text in texts]
         return self._scores(self._embedder.embed_sync(cut), [counted(text) for text in cut])
 

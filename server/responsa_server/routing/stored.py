@@ -1,7 +1,8 @@
-"""Classifiers that are trained once and stored as files: archives of plain arrays (`.npz`) that are fully checked before use.
+"""Classifiers that are trained once and stored as files. The files are archives of plain arrays (`.npz`) that are fully
+checked before use.
 
-A file contains no code and no pickle: only arrays of four number types are read, and every array's type,
-shape and size must match the others, and every number must be finite.
+A file contains no code and no pickle. Only arrays of four number types are read. The type, shape and size of every array must
+match the other arrays, and every number must be finite.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from responsa_server.search.embedder import Embedder
 _log = structlog.stdlib.get_logger()
 
 SHIPPED: Final = Path(__file__).with_name("shipped")
-"""The classifiers of the shipped agents, written by tools/classifiers.py: a fresh instance has them without training."""
+"""The classifiers of the shipped agents. tools/classifiers.py writes them, so that a fresh instance need not train them."""
 FORMAT: Final = 1
-"""Part of a file's name: raise it whenever the file, the features or the training change."""
+"""The version in a file's name. Raise it whenever the file's format, the features or the training change."""
 
 MOST_BYTES: Final = 64 << 20
-"""The limit for a file, and for its unpacked content."""
+"""The most bytes of a file and of its unpacked content."""
 
 _MOST_LABELS: Final = 1000
 _MOST_DIMENSIONS: Final = 8192
@@ -47,7 +48,7 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class ClassifierBroken(ValueError):
-    """A file is not a classifier that this version can read; the message says why."""
+    """A file is not a classifier that this version can read. The message gives the reason."""
 
 
 class _Meta(BaseModel):
@@ -61,7 +62,7 @@ class _Meta(BaseModel):
 
 
 def dumped(parameters: Parameters) -> bytes:
-    """The file's bytes: the same for the same parameters."""
+    """The bytes of the parameters' file. The same parameters always give the same bytes."""
     meta = _Meta(
         labels=list(parameters.labels),
         threshold=parameters.threshold,
@@ -74,7 +75,7 @@ def dumped(parameters: Parameters) -> bytes:
         "idf": parameters.idf,
         "meta": np.frombuffer(meta.model_dump_json().encode(), np.uint8),
     }
-    # `numpy.savez` would write the time of day into it.
+    # `numpy.savez` is not used, because it would write the current time into the file.
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name in _NAMES:
@@ -123,7 +124,9 @@ def loaded(data: bytes) -> Parameters:
 
 
 def keep(folder: Path, parameters: Parameters) -> Path:
-    """Write the file, named after its examples, by rename: a reader finds all of it or no file. Makes the folder."""
+    """Write the file under a name made from its examples, and create the folder. The file is renamed into place, so that a
+    reader finds the whole file or no file.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = place(folder, parameters.examples)
     handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
@@ -163,7 +166,7 @@ def _arrays(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
         infos = archive.infolist()
         if sorted(info.filename for info in infos) != sorted(f"{name}.npy" for name in _NAMES):
             raise ClassifierBroken("Its arrays are not those of a classifier.")
-        # Written uncompressed, so its unpacked size is at most the file's size.
+        # Arrays are stored uncompressed, so their unpacked size is at most the file's size.
         if any(info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data) for info in infos):
             raise ClassifierBroken("It is compressed, or claims to be larger than it is.")
         for name in _NAMES:
@@ -180,23 +183,23 @@ def _array(name: str, member: bytes) -> npt.NDArray[np.generic]:
     shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.str != _TYPES[name] or by_columns or len(shape) != (1 if name in ("idf", "meta") else 2):
         raise ClassifierBroken(f"{name} is {dtype.str} in {len(shape)} dimensions.")
-    # Checked before memory of that size is allocated.
+    # The size is checked before memory for it is allocated.
     if math.prod(shape) * dtype.itemsize != len(member) - file.tell() or min(shape) < 0:
         raise ClassifierBroken(f"{name} is not as large as it claims to be.")
     return np.frombuffer(member, dtype, offset=file.tell()).reshape(shape)
 
 
 class KeptClassifiers:
-    """A `Trainer` over a folder: `data/classifiers` of the instance. Processes may share it."""
+    """A `Trainer` that keeps its classifiers in a folder, the instance's `data/classifiers`. Processes may share the folder."""
 
     def __init__(self, folder: Path, embedder: Embedder) -> None:
         self._folder = folder
         self._embedder = embedder
 
     async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
-        """The stored classifier, or the shipped one, or one trained now, in a thread.
+        """The stored classifier, else the shipped classifier, else a new classifier that is trained now, in a thread.
 
-        A broken file is replaced by a new training. When the folder cannot be written, the next start trains again.
+        If a file is broken, the classifier is trained again. If the folder cannot be written, the next start trains again.
         """
         if len(key) != 32:
             raise ValueError("A key is a SHA-256, 32 bytes.")

@@ -1,6 +1,6 @@
-"""Training: from examples to parameters; equal examples give equal parameters.
+"""Training, which makes parameters from examples. Equal examples give equal parameters.
 
-It is a softmax regression with a quadratic penalty, minimised by L-BFGS (Liu and Nocedal 1989), in 32-bit floats with numpy only.
+The method is a softmax regression with a quadratic penalty, minimised by L-BFGS (Liu and Nocedal 1989), in 32-bit floats with numpy only.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from responsa_server.routing.classifier import (
 from responsa_server.search.embedder import Embedder
 
 KEPT: Final = 0.95
-"""Share of in-scope messages that the threshold lets pass."""
+"""The share of in-scope messages that the threshold accepts."""
 
 MOST_EXAMPLES: Final = 20_000
-"""Training holds a matrix of examples × 4,480 numbers: 360 MB at most."""
+"""The most examples. Training holds a matrix with 4,480 numbers for each example, which is at most 360 MB."""
 
-# Chosen on clinc150; docs/routing.md lists the other values that were tried.
+# These values were chosen on clinc150. docs/routing.md lists the other values that were tried.
 _WORDING: Final = 0.8
 _PENALTY: Final = 0.075
 
@@ -48,7 +48,7 @@ _ENOUGH: Final = 1e-4
 
 
 def digest(examples: Sequence[Example]) -> bytes:
-    """SHA-256 of the examples in their order, without ambiguity."""
+    """The SHA-256 of the examples in their order. Different examples never give the same hashed bytes."""
     hashed = hashlib.sha256()
     for example in examples:
         for part in (example.label.encode(), example.text.encode()):
@@ -59,14 +59,15 @@ def digest(examples: Sequence[Example]) -> bytes:
 def train(
     examples: Sequence[Example], embedder: Embedder, *, held_out: Sequence[Example] = (), key: bytes = b""
 ) -> Parameters:
-    """Parameters trained on the examples; blocks the caller (docs/routing.md says for how long).
+    """The parameters trained on the examples. Blocks the caller; docs/routing.md says for how long.
 
-    The threshold accepts 95 % of the in-scope messages of `held_out`, scored by weights trained on the
-    examples; without `held_out` it uses the examples, each half scored by weights trained on the other half.
-    Then the final weights are trained on all of them, including the held-out ones. Examples with a label of
-    OUT_OF_SCOPE teach that no intent is near. key: 32 bytes that name the examples, by default their own
-    digest.
-    Raises ExamplesUnfit: no examples, one without text or label, no intent, or too many.
+    The threshold accepts 95 % of the in-scope messages in `held_out`, which weights trained on `examples` score. Without
+    `held_out`, the threshold accepts 95 % of the in-scope examples; weights trained on one half score the other half. The
+    final weights are then trained on `examples` and `held_out` together. Examples with a label of OUT_OF_SCOPE teach that no
+    intent is near. key: 32 bytes that identify the examples, by default their digest.
+
+    Raises ExamplesUnfit if there are no examples or too many, if no example has an intent, or if an example has no text or
+    no label.
     """
     every = [*examples, *held_out]
     _check(examples, every)
@@ -102,7 +103,10 @@ def train(
 def _left_out(
     inputs: Float, targets: Float, shares: Float, judged: npt.NDArray[np.int64], folds: int
 ) -> tuple[Float, Float | None]:
-    """The score of each judged row's nearest intent by weights that were not trained on the row, and initial weights for further training."""
+    """The score of each judged row's nearest intent, and initial weights for further training.
+
+    Each score comes from weights that were not trained on its row.
+    """
     scores = np.zeros(len(judged), np.float32)
     weights: Float | None = None
     for fold in range(folds):
@@ -111,16 +115,16 @@ def _left_out(
         learnt[judged[asked]] = False
         if not learnt.any():
             continue
-        # Rows with zero weight have no effect, and this avoids a second matrix.
+        # Rows get zero weight, and so no effect, instead of being removed, which would need a second matrix.
         counting = np.where(learnt, shares, np.float32(0))
-        # Starts at zero, because the weights of the other fold were trained on these rows.
+        # This training starts at zero, because the weights of the other fold were trained on the rows to be judged.
         weights = fit(inputs, targets, counting / counting.sum(), _PENALTY / int(learnt.sum()))
         scores[asked] = (inputs[judged[asked]] @ weights).max(axis=1)
     return scores, weights
 
 
 def _shares(examples: Sequence[Example]) -> Float:
-    """All intents count the same, however many examples each has; on average an example counts 1."""
+    """The weight of each example. All labels have the same total weight, however many examples they have; the mean is 1."""
     counts = Counter(example.label for example in examples)
     each = len(examples) / len(counts)
     return np.array([each / counts[example.label] for example in examples], np.float32)
@@ -145,8 +149,8 @@ def _half(values: Float) -> Half:
 def fit(inputs: Float, targets: Float, shares: Float, penalty: float, start: Float | None = None) -> Float:
     """Weights [d, k], without intercept, that give `inputs` [n, d] the distributions `targets` [n, k].
 
-    shares: the weight of each row, [n], with the sum 1. start: the first weights, by default zero. The same arguments give the
-    same weights on the same machine.
+    shares: the weight of each row, [n]; their sum is 1. start: the initial weights, by default zero. The same arguments give
+    the same weights on the same machine.
     """
     shape = inputs.shape[1], targets.shape[1]
 
@@ -192,7 +196,7 @@ def _minimised(loss: Loss, point: Float) -> Float:
 
 
 def _scaled(slope: Float, pairs: deque[tuple[Float, Float]]) -> Float:
-    """The slope times an approximation of the inverse curvature, by L-BFGS's two loops over the recent steps."""
+    """The slope times an approximation of the inverse curvature, which L-BFGS computes in two loops over the recent steps."""
     made = slope.copy()
     passed: list[tuple[Float, Float, float, float]] = []
     for moved, bent in reversed(pairs):

@@ -76,15 +76,15 @@ async def test_what_fits_is_taken(name: str, level: Mapping[str, object]) -> Non
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (None, {"teacher_id": "is missing; give a teacher's id (GetAgent lists those that may be chosen)"}),
+        (None, {"teacher_id": "is missing; give a teacher's id (GetAgent lists the ids that you may give)"}),
         (
             {"teacher_id": 3},
-            {"teacher_id": "is not valid; give a teacher's id (GetAgent lists those that may be chosen)"},
+            {"teacher_id": "is not valid; give a teacher's id (GetAgent lists the ids that you may give)"},
         ),
         ({"level": "middle"}, {"level": 'is not valid; give one of "low", "high"'}),
         ({"age": 5}, {"age": "is not valid; give a whole number at least 6, at most 99"}),
         ({"age": 6.5}, {"age": "is not valid; give a whole number at least 6, at most 99"}),
-        ({"born": "2010-02-30"}, {"born": "is not valid; give a text of the format date"}),
+        ({"born": "2010-02-30"}, {"born": "is not valid; give a text in the format date"}),
         ({"levle": "low"}, {"levle": "the agent has no such parameter; did you mean “level”?"}),
         (
             {"x": 1},

@@ -141,7 +141,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "13 an edge that is never taken": (
         [("agent.toml", 'to = "hello", when = { field = "intent", is = "chat" } }', 'to = "hello" }')],
         [
-            "agent.toml:22:3: graph.edges[0]: this edge from “route” is always taken, so those after it are never taken."
+            "agent.toml:22:3: graph.edges[0]: this edge from “route” is always taken, so the edges after it are never taken."
         ],
     ),
     "14 condition on an unknown field": (

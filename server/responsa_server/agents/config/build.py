@@ -36,7 +36,7 @@ from responsa_server.domain.models import Models, Price
 
 
 class BuildFailed(Exception):
-    """This server cannot run a version; `problems` say why."""
+    """This server cannot run a version. `problems` lists the reasons."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("; ".join(str(one) for one in problems))
@@ -47,7 +47,8 @@ class BuildFailed(Exception):
 class BuildContext:
     """The parts from which this server builds agents.
 
-    parts: without a model, prompts and classifiers, which differ from agent to agent; trainer: None if no classifier can be trained.
+    parts: the parts that all agents share, without the model, prompts and classifiers of any agent. trainer: trains
+    classifiers; None if this server cannot train them.
     """
 
     parts: NodeParts
@@ -62,7 +63,7 @@ class BuildContext:
 class LazyClassifier:
     """An `IntentClassifier` that is trained when it is first used, or earlier by `ready`.
 
-    text: a file of examples, one JSON object a line. Raises ExamplesUnfit if no example has an intent.
+    text: the content of a file of examples, which has one JSON object on each line. Raises ExamplesUnfit if no example has an intent.
     """
 
     def __init__(self, text: str, trainer: Trainer) -> None:
@@ -103,7 +104,8 @@ def classifiers(examples: Mapping[str, str], trainer: Trainer | None) -> Mapping
 class Built:
     """A runnable version that has no number yet.
 
-    classifiers: by the path of their examples; unpriced: models without a known price, if a limit on costs needs it.
+    classifiers: the classifiers by the path of their examples. unpriced: the models without a known price; empty if the
+    agent does not limit its costs.
     """
 
     content: Content
@@ -117,7 +119,7 @@ class ConfiguredAgent(PlannedAgent):
     """One version of an agent that is configured by files. Its graph is compiled for its first question, or by `compile`."""
 
     def __init__(self, built: Built, version: str, digest: bytes, context: BuildContext) -> None:
-        """version: `agents/{id}/versions/{n}`; digest: the version's SHA-256."""
+        """version: the name, `agents/{id}/versions/{n}`. digest: the version's SHA-256."""
         config = built.config
         if "seconds" not in built.content.config.get("limits", {}):
             limits = config.limits.model_copy(update={"seconds": context.defaults.seconds})
@@ -177,7 +179,7 @@ def build(content: Content, context: BuildContext) -> Built:
         unpriced = [name for name in content.chain if models.price(name) is None]
         made = plan(config, parts, prompts, context.kinds)
         return Built(content, config, made, trained, unpriced if config.limits.cost_micros else ())
-    except KeyError as error:  # a model, or a kind of node, of another release
+    except KeyError as error:  # the version may name a model or a kind of node that only another release has
         problem = Problem(AGENT_FILE, f"cannot run on this server: {str(error.args[0]).rstrip('.')}")
         raise BuildFailed(list(_missing_models(content, models)) or [problem]) from error
     except ValidationError as error:
@@ -187,7 +189,7 @@ def build(content: Content, context: BuildContext) -> Built:
 
 
 def _missing_models(content: Content, models: Models) -> Iterator[Problem]:
-    """The models of the chain that are not available, and whether the agent or a setting names them."""
+    """A problem for each model of the chain that is not available. It says whether the agent or a setting names the model."""
     own = AgentConfig.model_validate(content.config).model.chain
     for name in content.chain:
         if (why := models.problem(name)) is None:
@@ -216,7 +218,9 @@ def dearest(models: Models, chain: Sequence[str]) -> Price | None:
 
 
 def _fitted(config: AgentConfig, window: int | None) -> AgentConfig:
-    """The configuration with limits that fit a model's window. window: tokens read and written together, None for no limit."""
+    """The configuration with limits that fit a model's window. window: the most tokens that
+    the model can read and write together; None for no limit.
+    """
     if window is None:
         return config
     model, history, retrieval = config.model, config.history, config.retrieval

@@ -21,12 +21,14 @@ from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.agents import NewVersion
 
 ENGINE: Final = 1
-"""The number of the code that runs versions. It rises when the code runs the same files differently, so that the old code finishes the turns that it began."""
+"""The number of the code that runs versions. Raise it when the code begins to run the same files differently; a turn then
+finishes on a server with the code that began the turn.
+"""
 MOST_BYTES: Final = 4 * 1024 * 1024
 
 
 class ContentBroken(ValueError):
-    """This code cannot run a version's bytes, or they are too many; the message says why."""
+    """This code cannot read a version's bytes, or the version is too large. The message says which."""
 
 
 class _Prompt(BaseModel):
@@ -41,8 +43,8 @@ class _Prompt(BaseModel):
 class Content(BaseModel):
     """The parts of a version.
 
-    config: `agent.toml` as plain values, with the server's defaults filled in; chain: the models as `provider:model`, in order. prompts, partials, examples:
-    those that the nodes use.
+    config: `agent.toml` as plain values, with the server's defaults filled in. chain: the models as `provider:model`, in order.
+    prompts, partials, examples: the files that the nodes use, by name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,7 +69,11 @@ class Content(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """The server's values for settings that an agent leaves out. models: replace “default” in a chain; history_messages: of `[history]`; seconds: of `[limits]`."""
+    """The server's values for settings that an agent leaves out.
+
+    models: the models that replace “default” in a chain. history_messages: the value of `messages` in `[history]`.
+    seconds: the value of `seconds` in `[limits]`.
+    """
 
     models: Sequence[str] = ()
     history_messages: int = 10
@@ -81,7 +87,7 @@ def content_of(
     defaults: Defaults,
     kinds: Mapping[str, NodeKind] = KINDS,
 ) -> Content:
-    """The version that files without problems make. raw: `agent.toml` as plain values; config: the same as its model."""
+    """The version of an agent whose files have no problems. raw: `agent.toml` as plain values. config: `agent.toml` as its model."""
     prompts: dict[str, PromptSource] = {}
     examples: dict[str, str] = {}
     for table in config.nodes.values():
@@ -108,13 +114,13 @@ def content_of(
 
 
 def resolved(chain: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
-    """The models of a chain in the order in which they are asked, each once; empty for “extractive” alone."""
+    """The models of a chain in the order in which they are asked, each once. Empty if the chain holds only “extractive”."""
     flat = [one for name in chain for one in (default if name == DEFAULT_MODEL else (name,))]
     return tuple(dict.fromkeys(one for one in flat if one != EXTRACTIVE))
 
 
 def packed(content: Content) -> bytes:
-    """Canonical JSON: sorted keys, no spaces, UTF-8."""
+    """The content as canonical JSON: sorted keys, no spaces, UTF-8."""
     plain = content.model_dump(mode="json", by_alias=True)
     return json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -134,13 +140,13 @@ def new_version(content: Content) -> NewVersion:
         raise ContentBroken(
             f"its files have {len(data):,} bytes together; an agent has at most {MOST_BYTES:,}"
         )
-    # The engine is part of the hash: another engine runs the same files as another version.
+    # The hash includes the engine's number, so that the same files are a new version for a new engine.
     digest = hashlib.sha256(b"engine %d\n" % ENGINE + data).digest()
     return NewVersion(content.agent, ENGINE, digest, data)
 
 
 def _filled(raw: Mapping[str, object], defaults: Defaults) -> dict[str, Any]:
-    """The default of the time limit is not filled in: it does not shape answers."""
+    """`agent.toml` with the defaults that shape answers. The default time limit does not shape them, so it is left out."""
     given = raw.get("history")
     history: dict[str, object] = dict(given) if isinstance(given, Mapping) else {}  # pyright: ignore[reportUnknownArgumentType] - of texts
     return {**raw, "history": {"messages": defaults.history_messages, **history}}

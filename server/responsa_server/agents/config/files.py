@@ -39,7 +39,9 @@ _AT: Final = re.compile(r"^(?P<message>.*) at line (?P<line>\d+) column (?P<colu
 
 @dataclass(frozen=True, slots=True)
 class PromptFiles:
-    """The prompts and partials of a folder, by name, and their problems. texts: the front matters by file, each with the number of its first line."""
+    """The prompts and partials of a folder, by name, and their problems. texts: the front matter of each file, with the
+    number of its first line.
+    """
 
     prompts: Mapping[str, PromptSource]
     partials: Mapping[str, Partial]
@@ -49,10 +51,10 @@ class PromptFiles:
 
 @dataclass(frozen=True, slots=True)
 class AgentFolder:
-    """An agent's files as read.
+    """An agent's files as they were read.
 
-    config: `agent.toml` as plain values, None if it cannot be parsed; problems: found while reading; texts: TOML by file, each with the number of its first
-    line, to look up the lines of keys.
+    config: `agent.toml` as plain values, None if it cannot be parsed. problems: the problems found while reading.
+    texts: the TOML of each file and the number of its first line, from which the line of a key is computed.
     """
 
     files: AgentFiles
@@ -71,14 +73,19 @@ class Examined:
 
 
 def examine(folder: Path, surroundings: Surroundings, shared: Path | None = None) -> Examined:
-    """Read and check an agent's folder. shared: a folder to take the shared prompts from, None for the shipped one. Raises OSError."""
+    """Read and check an agent's folder. shared: the folder of the shared prompts; None for the
+    shipped folder. Raises OSError.
+    """
     found = read(folder, shared)
     config, problems = checked(found, surroundings)
     return Examined(config, PromptSet(found.files.prompts, found.files.partials), problems)
 
 
 def checked(folder: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfig | None, Sequence[Problem]]:
-    """The configuration, None with any problem, and the problems with their lines: those of `agent.toml` first, then by file and line."""
+    """The configuration (None if there is a problem) and the problems with their lines.
+
+    The problems of `agent.toml` come first; the others follow by file and line.
+    """
     config, found = None, list(folder.problems)
     if folder.config is not None:
         config, problems = check(folder.texts[AGENT_FILE][0], folder.files, surroundings)
@@ -91,7 +98,8 @@ def checked(folder: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfi
 def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str = "") -> AgentFolder:
     """Read an agent's folder. Files that cannot be decoded or parsed are problems; only OSError is raised.
 
-    identity: the agent's id, "" for the folder's name. The name of a symbolic link itself is used, not that of its target.
+    identity: the agent's id; "" to take the folder's name, which for a symbolic link is the name of the link and not of
+    its target.
     """
     if not isinstance(shared, PromptFiles):
         shared = read_shared(shared or SHIPPED / SHARED)
@@ -115,7 +123,7 @@ def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str =
 
 
 def read_shared(folder: Path) -> PromptFiles:
-    """Read the prompts that all agents share. folder: the one that holds `prompts`."""
+    """Read the prompts that all agents share. folder: the folder that contains `prompts`."""
     return _prompts(folder, f"{SHARED}/")
 
 
@@ -215,13 +223,13 @@ def _order(problem: Problem) -> tuple[bool, str, int, int]:
 
 
 def agents_in(folder: Path) -> Iterator[Path]:
-    """The folders of agents in a folder, by name."""
+    """The agents' folders inside a folder, sorted by name."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.is_dir() and path.name != SHARED and not path.name.startswith((".", "_")):
             yield path
 
 
-# A file that was just written may be written again without a new time stamp.
+# A second write that follows the first one at once may leave the file's time stamp unchanged.
 _STILL_NS: Final = 100_000_000
 
 Fingerprint = Sequence[tuple[str, int, int, int, int]]
@@ -239,7 +247,9 @@ class AgentLocation:
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """The folders that hold agents: the server's own and the user's. A user's agent replaces a shipped one of the same id entirely."""
+    """The folders that hold agents: the shipped ones and the user's. A user's agent entirely replaces a shipped agent with the
+    same id.
+    """
 
     users: Path | None = None
     shipped: Path = SHIPPED
@@ -264,7 +274,7 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class ScannedAgent:
-    """The content of an agent's files: content and version, or problems."""
+    """What a scan found in an agent's files: either `content` and `version`, or `problems`."""
 
     identity: str
     shipped: bool
@@ -281,7 +291,9 @@ class _Scan:
 
 
 class AgentScanner:
-    """Reads the agents whose files have changed. Its methods block. Each process has one, for one thread at a time."""
+    """Reads the agents whose files have changed. Its methods block. Each process has one scanner, which only one thread
+    may use at a time.
+    """
 
     def __init__(self, folders: Folders, surroundings: Surroundings, defaults: Defaults) -> None:
         self._folders = folders
@@ -291,13 +303,16 @@ class AgentScanner:
         self._shared: tuple[Fingerprint | None, PromptFiles] | None = None
 
     def scan(self) -> Sequence[ScannedAgent]:
-        """All agents, by id. Only those whose own or shared files have changed are read. Raises OSError if a folder of agents cannot be listed."""
+        """All agents, by id. Reads only the agents whose own files or shared files have changed.
+
+        Raises OSError if a folder of agents cannot be listed.
+        """
         shared, changed = self._read_shared()
         found: dict[str, _Scan] = {}
         for identity, location in self._folders.locations().items():
             scan = self._scans.get(identity)
             try:
-                # Taken before the files are read, so that the next scan finds a change in between.
+                # The fingerprint is taken before the files are read, so that the next scan finds a change made in between.
                 now = fingerprint(location.folder)
                 unchanged = scan is not None and (scan.location, scan.fingerprint) == (location, now)
                 if scan is None or changed or now is None or not unchanged:
@@ -340,9 +355,10 @@ class AgentScanner:
 
 
 def fingerprint(folder: Path) -> Fingerprint | None:
-    """A value that differs after any change of the folder's files.
+    """A value that changes whenever a file in the folder changes.
 
-    None while a file was changed less than 100 ms ago: the folder must then be read, and read again next time. Raises OSError.
+    None if a file was changed less than 100 ms ago. The caller must then read the folder now and again at its next scan.
+    Raises OSError.
     """
     recent = time.time_ns() - _STILL_NS
     found: list[tuple[str, int, int, int, int]] = []
@@ -381,7 +397,7 @@ _STEP_MS: Final = 10
 
 
 class Watch:
-    """Calls `changed` a moment after something changes in the folders. `start`, then `close`."""
+    """Calls `changed` shortly after something changes in the folders. Call `start` before use and `close` at the end."""
 
     def __init__(self, folders: Sequence[Path], changed: Callable[[], None]) -> None:
         self._folders = folders
@@ -391,7 +407,7 @@ class Watch:
         self._log: FilteringBoundLogger = structlog.get_logger("agents")
 
     def start(self) -> None:
-        """Begin to watch. Returns at once."""
+        """Begin to watch the folders. Returns at once."""
         self._task = asyncio.create_task(self._watch(), name="agents-watch")
 
     async def close(self) -> None:
@@ -403,24 +419,24 @@ class Watch:
 
     async def _watch(self) -> None:
         try:
-            changes = watchfiles.awatch(  # pyright: ignore[reportUnknownMemberType]  # an event of trio, which is not installed
+            changes = watchfiles.awatch(  # pyright: ignore[reportUnknownMemberType]  # its type hints name trio, which is not installed
                 *self._folders,
-                # Every kind of event starts a scan: a scan is cheap, and files behind links into other folders
-                # change under other names.
+                # Every event starts a scan, whatever its file: scans are cheap, and the event of a file in a linked
+                # folder carries another path.
                 watch_filter=None,
                 debounce=_DEBOUNCE_MS,
                 step=_STEP_MS,
                 stop_event=self._stop,
                 recursive=True,
             )
-            # The changes from before the watching began.
+            # This call covers the changes made before the watch began.
             self._changed()
             async for _ in changes:
                 self._changed()
         except (OSError, RuntimeError) as error:
-            # For example without free inotify watches: agents are still reloaded on request.
+            # For example, no inotify watches are free. Agents are still reloaded on request.
             self._log.warning(
                 "agents_not_watched",
                 error=str(error),
-                remedy="reload by `responsa agents reload`; see that the folders can be read, and that fs.inotify.max_user_watches is high enough",
+                remedy="reload agents with `responsa agents reload`; check that the folders can be read and that fs.inotify.max_user_watches is high enough",
             )

@@ -36,7 +36,7 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Principal
 
 DEFAULT: Final = "default"
-"""The id of the agent for questions without an agent, unless the settings say otherwise."""
+"""The id of the agent that answers questions that name no agent, unless the settings name another one."""
 POLL_SECONDS: Final = 5.0
 KEEP_SECONDS: Final = 3600.0
 _RETRY_SECONDS: Final = 1.0
@@ -44,7 +44,7 @@ _MOST_SHOWN: Final = 3
 
 
 class AgentsBroken(Exception):
-    """The server cannot start without agents that `problems` reports."""
+    """The server cannot start, because agents that it needs are missing or broken. `problems` lists these agents."""
 
     def __init__(self, problems: Sequence[Reloaded]) -> None:
         self.problems = problems
@@ -55,8 +55,8 @@ class AgentsBroken(Exception):
 class AgentSnapshot:
     """The agents at one moment.
 
-    current: by id; configured: the current agents with files; versions: by version, including those that are
-    no longer current; problems: by the id of the agent whose files have them.
+    current: the current agents, by id. configured: the current agents that have files, by id. versions: all versions in
+    memory, by name, including old ones. problems: the agents whose files have problems, by id.
     """
 
     current: Mapping[str, Agent]
@@ -74,7 +74,9 @@ class AgentSnapshot:
         default: str,
         versions: Mapping[str, Agent] | None = None,
     ) -> AgentSnapshot:
-        """coded: agents without files; they hide configured agents of the same id. versions: further versions to keep."""
+        """coded: agents written in code, without files; each hides a configured agent with the same id. versions: further
+        versions to keep.
+        """
         visible = {name: one for name, one in configured.items() if name not in coded}
         every = {**(versions or {}), **{one.version: one for one in coded.values()}}
         cards = {name: _card(name, one, default=name == default) for name, one in visible.items()}
@@ -90,10 +92,10 @@ class AgentSnapshot:
 class LiveOptions:
     """How the agents of a process are kept up to date.
 
-    default: the id of the agent for questions without an agent. coded: agents without files, by id. notify:
-    asks the other processes to reload. strict: whether a broken shipped agent stops the start. runs_turns:
-    whether turns run in this process. poll_seconds: how often the database is read for new versions and open
-    turns. keep_seconds: how long a version stays in memory that is no longer current and that no turn needs.
+    default: the id of the agent that answers questions that name no agent. coded: agents written in code, without files,
+    by id. notify: asks the other processes to reload. strict: whether a broken shipped agent prevents the start.
+    runs_turns: whether turns run in this process. poll_seconds: the interval at which the database is read for new
+    versions and open turns. keep_seconds: how long an old version stays in memory after the last turn that needs it.
     """
 
     default: str = DEFAULT
@@ -106,7 +108,7 @@ class LiveOptions:
 
 
 class LiveAgents:
-    """Call `start` before use and `close` at the end. Also a `Part`, whose report names broken files."""
+    """The agents in service. Call `start` before use and `close` at the end. It is also a `Part`, and its report names broken files."""
 
     name = "agents"
 
@@ -128,7 +130,7 @@ class LiveAgents:
         self._unfit: set[str] = set()
         self._shipped: set[str] = set()
         self._left: dict[str, float] = {}
-        # A reload holds the first lock to its end, training included. The second one guards what polling changes too.
+        # A reload holds `_reloading` until it ends, training included. `_lock` guards the values that polling changes, too.
         self._reloading = asyncio.Lock()
         self._lock = asyncio.Lock()
         self._wanted = asyncio.Event()
@@ -170,7 +172,7 @@ class LiveAgents:
         return self._snapshot
 
     def named(self, identity: str) -> Agent:
-        """The current agent of an id, "" for the default. Raises NotFound, with the known ids."""
+        """The current agent with an id, or the default agent for "". Raises NotFound, whose metadata has the known ids."""
         wanted = identity or self._options.default
         found = self._snapshot.current.get(wanted)
         if found is None:
@@ -178,8 +180,8 @@ class LiveAgents:
         return found
 
     async def version(self, identity: str, number: int) -> Agent:
-        """One version of an agent in service; an older one is loaded from the database and stays in memory
-        like any other. Raises NotFound, Unavailable.
+        """One version of an agent in service. A version that is not in memory is loaded from the database, and then stays
+        in memory as long as any other. Raises NotFound, Unavailable.
         """
         self.named(identity)
         name = names.agent_version(identity, number)
@@ -188,7 +190,7 @@ class LiveAgents:
                 await self._load(name)
         if name not in self._snapshot.versions:
             raise NotFound.of("agent", name)
-        # Turns are often over before a poll sees them, so the question itself counts as a use.
+        # Many turns end before a poll sees them, so a question counts as a use of the version.
         self._left.pop(name, None)
         return self._snapshot.versions[name]
 
@@ -213,7 +215,7 @@ class LiveAgents:
         return list(self._snapshot.cards.values())
 
     def card(self, identity: str) -> AgentCard:
-        """The card of an agent, "" for the default. Raises NotFound."""
+        """The card of the agent with an id, or of the default agent for "". Raises NotFound."""
         wanted = identity or self._options.default
         if wanted not in self._snapshot.cards:
             raise unknown(wanted, self._snapshot.cards)
@@ -228,7 +230,10 @@ class LiveAgents:
         return list(self._snapshot.problems.values())
 
     async def reload(self, *, notify: bool = True) -> Sequence[Reloaded]:
-        """Read the files again; the outcome for each agent. notify: whether the other processes are asked to reload too. Raises Unavailable."""
+        """Read the files again, and return the outcome for each agent.
+
+        notify: whether to ask the other processes to reload too. Raises Unavailable.
+        """
         async with self._reloading:
             try:
                 found = await self._reload()
@@ -241,12 +246,12 @@ class LiveAgents:
         return found
 
     def want_reload(self, *, notify: bool = False) -> None:
-        """Reload soon; returns at once. notify: whether the other processes are asked to reload too, if an agent has changed."""
+        """Reload soon. Returns at once. notify: whether to ask the other processes to reload too if an agent has changed."""
         self._notifies = self._notifies or notify
         self._wanted.set()
 
     async def check(self) -> PartReport:
-        """Degraded while the files of an agent have problems."""
+        """The health: degraded while any agent's files have problems."""
         problems = self._snapshot.problems
         if not problems:
             return PartReport(Health.OK)
@@ -293,7 +298,7 @@ class LiveAgents:
                 known[agent.fingerprint] = agent
                 added.append(agent)
         if self._tasks and self._options.runs_turns:
-            # Outside the lock: the old versions serve and polling continues during the training.
+            # The lock is free during the training, so that old versions continue to serve and polling continues.
             await _train(added, self._log)
         async with self._lock:
             return self._replace(scanned, known, failed)
@@ -304,7 +309,9 @@ class LiveAgents:
         known: Mapping[tuple[str, bytes], ConfiguredAgent],
         failed: Mapping[str, Sequence[Problem]],
     ) -> Sequence[Reloaded]:
-        """Replace the snapshot by one with the scanned agents. An agent with problems keeps its last version. known: agents by fingerprint."""
+        """Replace the snapshot with one of the scanned agents. An agent with problems keeps its last version. known: the agents by
+        fingerprint.
+        """
         before = self._snapshot
         current: dict[str, ConfiguredAgent] = {}
         problems: dict[str, Reloaded] = {}
@@ -340,7 +347,7 @@ class LiveAgents:
             self._tasks = [*(one for one in self._tasks if not one.done()), task]
 
     async def _restored(self, stored: StoredVersion) -> ConfiguredAgent | None:
-        """The agent of a registered version; None if it cannot run here, which is logged once."""
+        """The agent of a registered version; None if the version cannot run here, which is logged once."""
         try:
             content = await self._content(stored)
             if content is None:
@@ -355,7 +362,7 @@ class LiveAgents:
     async def _content(self, stored: StoredVersion) -> Content | None:
         if stored.content:
             return unpacked(stored.content)
-        # Older releases stored the default agent without content; it behaved like the one shipped today.
+        # Older releases stored the default agent without content. That agent behaved like the default agent shipped today.
         return await asyncio.to_thread(self._scanner.shipped, DEFAULT) if stored.agent == DEFAULT else None
 
     def _kept(self, versions: Mapping[str, Agent], needed: Collection[str]) -> Mapping[str, Agent]:
@@ -382,9 +389,7 @@ class LiveAgents:
                 await self.poll()
             except Unavailable as error:
                 self._log.warning("agents_not_polled", reason=error.reason.value)
-            except (
-                Exception
-            ):  # polling must continue: without it no worker would take the turns of new versions
+            except Exception:  # without polling, no worker would take the turns of new versions
                 self._log.exception("agents_not_polled")
 
     async def _keep_reloading(self) -> None:
@@ -400,7 +405,7 @@ class LiveAgents:
                 self._log.warning("agents_not_reloaded", reason=error.reason.value)
                 await asyncio.sleep(_RETRY_SECONDS)
                 self.want_reload(notify=notify)
-            except Exception:  # the next change must still be read
+            except Exception:  # the loop must continue, so that the next change is read
                 self._log.exception("agents_not_reloaded")
 
 
@@ -413,7 +418,7 @@ def problem_lines(one: Reloaded) -> Iterator[str]:
 
 
 def _changes(before: AgentSnapshot, after: AgentSnapshot) -> Sequence[Reloaded]:
-    """The effect of a reload on each agent, by id, including removed agents."""
+    """The effect of a reload on each agent, sorted by id. Removed agents are included."""
     found: list[Reloaded] = []
     for name in sorted({*before.configured, *after.configured, *after.problems}):
         if name in after.problems:
@@ -471,17 +476,19 @@ async def _train(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -
     for agent in agents:
         try:
             await agent.train()
-        except ExamplesUnfit as error:  # the first question reports it too
+        except ExamplesUnfit as error:  # the first question reports the error, too
             log.error("agent_not_trained", agent=agent.version, error=str(error))
-        except Exception:  # the other agents must be trained; the first question to this one tries again
+        except (
+            Exception
+        ):  # the other agents must still be trained; the first question to this agent tries again
             log.exception("agent_not_trained", agent=agent.version)
 
 
 async def _prepare(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -> None:
-    """Compile and train, so that first questions need not wait."""
+    """Compile the graphs and train the classifiers, so that first questions need not wait."""
     for agent in agents:
         try:
             await asyncio.to_thread(agent.compile)
-        except Exception:  # as with training
+        except Exception:  # the other agents must still be compiled
             log.exception("agent_not_compiled", agent=agent.version)
     await _train(agents, log)

@@ -20,7 +20,7 @@ from responsa_server.domain.teachers import Teachers
 from responsa_server.domain.turns import Question
 
 MOST_CHOICES: Final = 200
-"""The most records that a schema lists. A caller with more records names one by its id."""
+"""The most records that a schema lists. A caller with more records can give the id of a record that is not listed."""
 _PATH: Final = "options.parameters"
 _MOST_VIOLATIONS: Final = 16
 _MOST_SHOWN: Final = 64
@@ -41,7 +41,10 @@ def schema_of(parameters: ParametersTable) -> dict[str, Any]:
 async def with_choices(
     who: Principal, schema: Mapping[str, object], teachers: Teachers | None
 ) -> Mapping[str, object]:
-    """The schema with the records that the caller may choose from, as `oneOf` of `const` and `title`. Raises Unavailable."""
+    """The schema with the records that the caller may choose from: a `oneOf` whose entries have `const` and `title`.
+
+    Raises Unavailable.
+    """
     properties = cast("Mapping[str, Mapping[str, Any]]", schema.get("properties", {}))
     wanted = [name for name, one in properties.items() if one.get(RESOURCE) == TEACHERS]
     if not wanted or teachers is None:
@@ -55,7 +58,9 @@ async def with_choices(
 
 
 class ParameterCheck:
-    """Checks the parameters of questions to one agent. teachers: None on a server without teachers; ids are not looked up then."""
+    """Checks the parameters of questions to one agent. teachers: looks up the teachers that parameters
+    name; None if the server has no teachers.
+    """
 
     def __init__(self, agent: str, parameters: ParametersTable, teachers: Teachers | None = None) -> None:
         self._agent = agent
@@ -98,12 +103,12 @@ class ParameterCheck:
                 yield FieldViolation(f"{_PATH}.{name}", "parameters.required", message)
         known = {name: value for name, value in given.items() if name in self._properties}
         reported = set[str]()
-        if self._validator is None:  # made for the first question: a hundred agents may be loaded at once
+        if self._validator is None:  # made only for the first question, because many agents may load at once
             self._validator = jsonschema_rs.Draft202012Validator(
                 self._schema, validate_formats=True, retriever=no_retrieval
             )
         for error in self._validator.iter_errors(known):
-            # A missing parameter has no path, and was reported above.
+            # The error about a missing parameter has no path; the loop above has reported it.
             if error.instance_path and (name := str(error.instance_path[0])) not in reported:
                 reported.add(name)
                 message = f"is not valid; give {_wanted(self._properties[name])}"
@@ -117,8 +122,8 @@ _BOUNDS: Final[Mapping[str, str]] = {
     "exclusiveMaximum": "less than {}",
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
-    "format": "of the format {}",
-    "pattern": "that fits {}",
+    "format": "in the format {}",
+    "pattern": "that matches {}",
 }
 _KINDS: Final[Mapping[object, str]] = {
     "string": "a text",
@@ -135,6 +140,6 @@ def _wanted(schema: Mapping[str, Any]) -> str:
     if "const" in schema:
         return json.dumps(schema["const"], ensure_ascii=False)
     if schema.get(RESOURCE) == TEACHERS:
-        return "a teacher's id (GetAgent lists those that may be chosen)"
+        return "a teacher's id (GetAgent lists the ids that you may give)"
     bounds = [text.format(schema[name]) for name, text in _BOUNDS.items() if name in schema]
     return " ".join([_KINDS.get(schema.get("type"), "a value"), ", ".join(bounds)]).strip()

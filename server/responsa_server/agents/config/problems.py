@@ -1,4 +1,4 @@
-"""The problems in an agent's files, and their places: messages, suggestions, lines and columns. Pure."""
+"""The problems in an agent's files: their messages, suggestions, lines and columns. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECRET: Final = re.compile(
 _SECRET_BEGINNINGS: Final = ("sk-", "rsp_", "AIza", "xox")
 
 Key = tuple[str | int, ...]
-"""The path of a value in a TOML file: names, and positions from 0 in arrays."""
+"""The path of a value in a TOML file: the names of keys and, in arrays, positions from 0."""
 
 TYPE_NAMES: Final[Mapping[str, str]] = {
     "string": "a text",
@@ -31,7 +31,7 @@ TYPE_NAMES: Final[Mapping[str, str]] = {
     "array": "an array",
     "object": "a table",
 }
-"""The types of JSON Schema in messages."""
+"""The names of JSON Schema's types in messages."""
 _WRONG_TYPES: Final[Mapping[str, str]] = {
     "string_type": "string",
     "int_type": "integer",
@@ -58,8 +58,9 @@ _BRANCHES: Final = frozenset({"bool", "int", "float", "str", "dict[str,str]"})
 class Problem:
     """One mistake.
 
-    file: relative to the agent's folder, or `shared/…`. key: the path in `agent.toml` or in a prompt's front matter. suggestion: a likely correction, "" for none.
-    line, column: from 1, None while unknown. Secrets are removed from the message and the path.
+    file: the path relative to the agent's folder, or `shared/…`. key: the path of the value in `agent.toml` or in a
+    prompt's front matter. suggestion: a likely correction, or "". line, column: the position from 1; None while it is
+    unknown. The message and the key's path never contain secrets.
     """
 
     file: str
@@ -87,7 +88,7 @@ class Problem:
 
 
 def may_hold_secret(text: str) -> bool:
-    """Whether SECRET can match in a text; many times faster than the search."""
+    """Whether SECRET can match in a text. This test is many times faster than the search."""
     return any(one in text for one in _SECRET_BEGINNINGS)
 
 
@@ -97,19 +98,19 @@ def in_config(key: Key, message: str, suggestion: str = "") -> Problem:
 
 
 def closest(given: object, allowed: Iterable[str]) -> str:
-    """The allowed name that is most like the given one, but never that name itself; "" when none is similar."""
+    """The allowed name that is most similar to the given name but differs from it; "" if no allowed name is similar."""
     others = [one for one in allowed if one != str(given)]
     found = difflib.get_close_matches(str(given), others, n=1, cutoff=0.6)
     return found[0] if found else ""
 
 
 def quoted(names: Iterable[object]) -> str:
-    """Names for a sentence."""
+    """The names in quotation marks, separated by commas."""
     return ", ".join(f"“{one}”" for one in names)
 
 
 def clause(sentence: str) -> str:
-    """A sentence rewritten as a part of another sentence: no capital, no full stop."""
+    """A sentence as part of another sentence: without its first capital and its full stop."""
     rest = sentence.rstrip(" .")
     return rest[:1].lower() + rest[1:]
 
@@ -122,7 +123,7 @@ def from_validation(
     unknown: str = "there is no key “{}” here",
     file: str = AGENT_FILE,
 ) -> Iterator[Problem]:
-    """The errors of Pydantic as problems, one for each path.
+    """Pydantic's errors as problems, one for each path.
 
     prefix: the path of the validated table. known: the table's keys, if it may have more than the model's
     fields. unknown: the message about an unknown key.
@@ -171,7 +172,7 @@ def from_validation(
 
 
 def shown(value: object) -> str:
-    """A value of a file in a message, without the text of a secret."""
+    """A value of a file, described for a message. The description never contains a secret."""
     match value:
         case bool():
             return str(value).lower()
@@ -203,7 +204,7 @@ def _keys(model: type[BaseModel], path: Key) -> Sequence[str]:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field holds, itself or in an array or a table."""
+    """The model that a field holds directly, in an array or in a table."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for one in get_args(annotation) if (found := _model_in(one))), None)
@@ -228,11 +229,11 @@ def _number(value: object) -> str:
 
 
 Place = tuple[int, int]
-"""Line and column, from 1."""
+"""A line and a column, both from 1."""
 
 
 def positions(text: str, first_line: int = 1) -> Mapping[Key, Place]:
-    """The line and column of each key and of each element of an array. first_line: the number of the text's first line in its file."""
+    """The line and column of each key and of each array element. first_line: the line in the file at which the text begins."""
     parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_toml.language()))
     found: dict[Key, Place] = {}
     counts: dict[Key, int] = {}
@@ -248,7 +249,10 @@ def positions(text: str, first_line: int = 1) -> Mapping[Key, Place]:
 
 
 def placed(problems: Iterable[Problem], texts: Mapping[str, tuple[str, int]]) -> Sequence[Problem]:
-    """The problems with the positions of their keys, or of the innermost enclosing table that exists. texts: TOML by file, with the number of its first line."""
+    """The problems with their positions: that of the key or, if the file lacks the key, that of the innermost enclosing table.
+
+    texts: the TOML of each file and the number of its first line.
+    """
     known: dict[str, Mapping[Key, Place]] = {}
     found: list[Problem] = []
     for problem in problems:
@@ -277,7 +281,7 @@ def _table(node: tree_sitter.Node, found: dict[Key, Place], counts: dict[Key, in
     key: Key = ()
     for part in parts[:-1]:
         key = (*key, part)
-        if key in counts:  # a key after an array of tables belongs to its last table
+        if key in counts:  # a key below an array of tables belongs to the last table in the array
             key = (*key, counts[key] - 1)
     key = (*key, parts[-1])
     found.setdefault(key, _start(name))

@@ -8,11 +8,11 @@ from pydantic import BaseModel, Field
 
 
 class AgentSettings(BaseModel, extra="forbid"):
-    """Agents: where their files are."""
+    """The settings for agents: where their files are, and how agents are chosen and reloaded."""
 
     folder: Path | None = Field(
         default=None,
-        description="The folder of your own agents, each in a folder named by its id; empty: `agents` in the data folder. An agent with the id of a shipped agent replaces it.",
+        description="The folder with your own agents; if empty, `agents` in the data folder. Each agent has a folder that is named after its id. Your agent replaces a shipped agent with the same id.",
     )
     default: str = Field(
         default="default",
@@ -21,5 +21,5 @@ class AgentSettings(BaseModel, extra="forbid"):
     )
     watch: bool = Field(
         default=True,
-        description="Whether the server reloads agents when their files change; otherwise run `responsa agents reload`.",
+        description="Whether the server reloads agents when their files change. If it does not, run `responsa agents reload` after a change.",
     )

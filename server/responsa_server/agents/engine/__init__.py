@@ -1,1 +1,1 @@
-"""The graph that answers a question: typed nodes, a table of them, and LangGraph to run it."""
+"""The graph that answers a question: typed nodes, their kinds, and the code that runs them with LangGraph."""

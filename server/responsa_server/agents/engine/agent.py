@@ -37,7 +37,7 @@ from responsa_server.domain.turns import Question
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
-    """An agent's settings. defaults: values for parameters that a question leaves out."""
+    """An agent's settings. defaults: the values of parameters that a question does not give."""
 
     version: str = "agents/default/versions/1"
     time_limit_seconds: float = 60.0
@@ -50,7 +50,7 @@ class AgentOptions:
 
 
 def agent_options(config: AgentConfig, version: str) -> AgentOptions:
-    """The settings in the tables of a configuration. version: `agents/{id}/versions/{n}`."""
+    """The settings in the tables of a configuration. version: the version's name, `agents/{id}/versions/{n}`."""
     return AgentOptions(
         version=version,
         time_limit_seconds=config.limits.seconds,
@@ -68,20 +68,21 @@ def agent_options(config: AgentConfig, version: str) -> AgentOptions:
 
 
 _UNSAFE: Final = (
-    "The language model refuses to answer this question. Ask for something else, or in other words."
+    "The language model refuses to answer this question. Ask something else, or rephrase the question."
 )
 _UNSAFE_MIDWAY: Final = (
     "The language model stopped in the middle of its answer and refuses to continue, so there is no answer. "
-    "Ask for something else, or in other words."
+    "Ask something else, or rephrase the question."
 )
 
 Admit = Callable[[Principal, Question], Awaitable[None]]
 
 
 class PlannedAgent:
-    """An `Agent` that runs a plan's graph. counted: called once for each fallback of an attempt, at the attempt's end, however it ends. admission: see `Agent.admit`; None accepts every question.
+    """An `Agent` that runs a plan's graph.
 
-    Raises PlanError.
+    counted: called at the end of an attempt, even a failed one, once for each fallback of that attempt. admission: checks
+    questions, as in `Agent.admit`; None accepts every question. Raises PlanError.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class PlannedAgent:
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         """See `Agent.answer`. Raises StateError for a milestone from which it cannot continue."""
         begin_at, state = ("", GraphState()) if task.resume is None else restored(task.resume, self._keys)
-        earlier = fallbacks_of(state)  # counted by earlier attempts
+        earlier = fallbacks_of(state)  # earlier attempts have counted these
         for fallback in earlier:
             task.meter.fell_back(fallback)
         options = self._options
@@ -162,8 +163,8 @@ class PlannedAgent:
             message = _UNSAFE_MIDWAY if declined.begun else _UNSAFE
             end = Refused(RefusalReason.UNSAFE, message, task.meter.usage)
         finally:
-            # Counted here, because a turn that is stopped by its time limit or a cancellation never reaches
-            # its end.
+            # The fallbacks are counted here, because a turn that its time limit or a cancellation stops has no
+            # terminal event in the code above.
             if self._counted is not None:
                 for fallback in task.meter.fallbacks:
                     if fallback not in earlier:
@@ -172,17 +173,20 @@ class PlannedAgent:
 
 
 def _over(over: OverBudget, limits: Limits, usage: Usage) -> Answered | Refused:
-    """The end of a turn that has reached a limit: an incomplete answer with the text that was sent, or a refusal."""
+    """The terminal event of a turn that has reached a limit: an incomplete answer if text was sent, else a refusal."""
     if not over.text:
         return Refused(RefusalReason.BUDGET, limits.sentence(over.limit), usage)
     return _written(over.text, complete=False, state={}, usage=usage)
 
 
 def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
-    """The terminal event of a finished state: a cited answer, a refusal, or a model's text without citations. usage: of the whole turn."""
+    """The terminal event of a finished state: a cited answer, a refusal, or a model's text without citations.
+
+    usage: the usage of the whole turn.
+    """
     if "answer" in state:
         answer = AnswerModel.model_validate(state["answer"])
-        # A rejected text of a model stays in the state together with the answer that replaced it.
+        # If a model's text was rejected, the state holds that text as well as the answer that replaced it.
         checked = state.get("text", answer.text) == answer.text
         whole = answer.outcome is AnswerOutcome.COMPLETE and (
             not checked or bool(state.get("complete", True))

@@ -1,4 +1,4 @@
-"""Sends an answer's text to the reader in deltas, without the marks of citations and data, and within the limit of an answer's size."""
+"""Sends an answer's text to the reader in deltas. Removes the marks of citations and of data, and limits the answer's size."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from responsa_server.agents.engine.prompts import FenceFilter
 from responsa_server.domain.events import MAX_ANSWER_BYTES, MAX_DELTA_BYTES, Delta
 
 _MOST_READ: Final = 4 * MAX_ANSWER_BYTES
-"""The most characters to read from a model. Marks and white space count here, but not in the size of the answer."""
+"""The most characters to read from a model. Removed marks and white space count here, but not in the answer's size."""
 
 
 class AnswerWriter:
-    """Sends each piece of a text as it comes.
+    """Sends each piece of a text when it arrives.
 
-    before: the text of the answer that was sent earlier. lead: a sentence before the model's first words, if nothing was sent yet. cites: whether marks of
-    citations are removed and recorded; marks of data are always removed. sends: False keeps the text for another node to send. end: the bytes of the answer so
-    far, 0 while there is only white space.
+    before: the text of the answer that was sent earlier. lead: a sentence to send before the model's first words if nothing
+    was sent yet. cites: whether to remove and record marks of citations; marks of data are always removed. sends: whether to
+    send the text; if not, another node sends it later. end: the number of bytes of the answer so far; 0 while the text is
+    only white space.
     """
 
     def __init__(
@@ -28,13 +29,13 @@ class AnswerWriter:
         self._parts = [before]
         self.sends = sends
         self.end = len(before.encode())
-        # White space before the first word is held back, since it may be all that follows.
+        # White space before the first word is held back, because the text may hold nothing else.
         self._waits = not before
         self._held = list[str]()
         self._read = 0
         self._lead = f"{lead}\n\n" if lead and not before else ""
-        # Marks of data are removed first, because the marks of citations are recorded by their place in the
-        # text without them.
+        # Marks of data are removed first, because the recorded places of citations are places in the text without
+        # marks of data.
         self._fences = FenceFilter(run.nonce, before) if run.nonce else None
         self._filter = MarkFilter(self.end + len(self._lead.encode())) if cites else None
 
@@ -45,11 +46,11 @@ class AnswerWriter:
 
     @property
     def marks(self) -> tuple[tuple[int, int], ...]:
-        """The marks in the text so far: bytes of the text, and numbers of passages."""
+        """The marks in the text so far. Each is a byte offset in the text and the number of a passage."""
         return () if self._filter is None else tuple(one for one in self._filter.marks if one[0] <= self.end)
 
     def add(self, text: str) -> bool:
-        """Add the next piece. False if the text no longer fits and was cut; no further text can follow then."""
+        """Add the next piece. Returns False if the text no longer fits and was cut; then no further text can follow."""
         # U+0000 cannot be stored.
         text = text.replace("\x00", "\ufffd")
         self._read += len(text)
@@ -90,13 +91,13 @@ class AnswerWriter:
 
 
 def _fitting(text: str, most_bytes: int) -> str:
-    """The longest prefix with whole characters that fits into the number of bytes."""
+    """The longest prefix of whole characters that has at most `most_bytes` bytes."""
     data = text.encode()
     return text if len(data) <= most_bytes else data[:most_bytes].decode(errors="ignore")
 
 
 def emit_text(text: str, run: Run) -> None:
-    """Send a whole answer's text in deltas."""
+    """Send the text of a whole answer in deltas."""
     start = 0
     for part in split(text, MAX_DELTA_BYTES):
         run.emit(Delta(part, start))

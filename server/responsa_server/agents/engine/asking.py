@@ -1,4 +1,4 @@
-"""Asks models: one call with its limits and its cost, and small structured answers."""
+"""Asks models. Limits each call, counts its cost, and reads small structured answers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from responsa_server.domain.models import (
 from responsa_server.domain.tools import ToolCard
 
 BYTES_A_TOKEN: Final = 4
-# A share of the remaining time, so that each of several calls leaves time for the next one or for a fallback.
+# The share of the turn's remaining time that one call may take. The rest is for a later call or for a fallback.
 _SHARE: Final = 0.5
 FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 _PIECE: Final = Usage(output_tokens=1)
@@ -59,24 +59,25 @@ class Pricing(Protocol):
     """The current prices of models."""
 
     def __call__(self, model: str = "") -> Price | None:
-        """The price of `provider:model`, or, for "", the highest one of the agent's chain. None if it is not known."""
+        """The price of `provider:model`. For "", the highest price in the agent's chain. None if no price is known."""
         ...
 
 
 def no_price(model: str = "") -> Price | None:
-    """The price of models without a known price."""
+    """A `Pricing` without known prices."""
     return None
 
 
 def read_tokens(messages: Sequence[PromptMessage]) -> int:
-    """An estimate of a prompt's tokens at four bytes each, until the provider reports its own count."""
+    """An estimate of a prompt's tokens, at four bytes each. It holds until the provider reports its own count."""
     return -(-sum(len(one.text.encode()) for one in messages) // BYTES_A_TOKEN)
 
 
 def may_write(run: Run, configured: int, messages: Sequence[PromptMessage], price: Price | None) -> int:
-    """The most tokens that a call may write now. price: of the model, or the highest of several; None if none is known.
+    """The most tokens that a call may write now.
 
-    Raises OverBudget if the turn has no budget left for it.
+    price: the model's price, or the highest price of several models; None if no price is known. Raises OverBudget if the
+    turn's budget does not allow the call.
     """
     limits, spent, cost = run.limits, run.spent(), price or FREE
     tokens_left, micros_left = limits.tokens_left(spent), limits.micros_left(spent)
@@ -97,13 +98,19 @@ def may_write(run: Run, configured: int, messages: Sequence[PromptMessage], pric
 
 
 def patience(run: Run, most: float = inf) -> float | None:
-    """How many seconds a call may take to its first word: half of the turn's remaining time, at most `most`; None for no limit."""
+    """How many seconds a model may take for its first word: half of the turn's remaining time, at most `most`; None for no
+    limit.
+    """
     left = min(most, _SHARE * max(0.0, run.until - asyncio.get_running_loop().time()))
     return None if left == inf else left
 
 
 class ModelCall:
-    """A call of a model. model: the one that writes now, `provider:model`. reports: whether the cost is sent as an event; it is counted in any case."""
+    """A call of a model.
+
+    model: the model that writes now, as `provider:model`. reports: whether the cost is also sent as an event; it is always
+    counted.
+    """
 
     def __init__(
         self,
@@ -123,7 +130,10 @@ class ModelCall:
         self.model = model.name
 
     async def pieces(self) -> AsyncGenerator[TextPiece | ToolRequest | Ended, None]:
-        """The pieces of the answer. The cost is counted, and reported at the end, even after a failure. Raises ModelError."""
+        """The pieces of the answer. The cost is counted as they arrive and reported at the end, even after a failure.
+
+        Raises ModelError.
+        """
         try:
             async with aclosing(self._model.stream(self._prompt)) as stream:
                 async for piece in stream:
@@ -154,9 +164,11 @@ class ModelCall:
 
 
 class _Spending:
-    """Counts the cost of a call while it runs, at the price of the model that writes, so that a cancelled call is counted too.
+    """Counts the cost of a call while it runs, so that a cancelled call is counted, too. Uses the price of the model that
+    writes.
 
-    Until the provider reports its usage, each piece counts as one token and the prompt as a quarter of its bytes. The provider's report replaces that estimate.
+    Until the provider reports its usage, each piece of text counts as one token, and the prompt as a quarter token for each
+    byte. The provider's report replaces this estimate.
     """
 
     __slots__ = (
@@ -173,16 +185,16 @@ class _Spending:
     )
 
     def __init__(self, run: Run, messages: Sequence[PromptMessage], price: Price | None) -> None:
-        """price: of the first model, None if it is not known."""
+        """price: the price of the first model; None if that is not known."""
         self._run = run
         self._messages = messages
         self._price = price
         self._reported = False
-        # The counts that providers have reported, and an estimate of the tokens since.
+        # `_known` has the counts that providers have reported. `_read` and `_pieces` estimate the tokens since then.
         self._known = Usage()
         self._read = self._pieces = 0
-        # Whether the model's prompt is counted; whether the next piece is; the text written at the provider's
-        # last report.
+        # `_begun`: whether the prompt is counted for this model. `_covered`: whether the provider's report already
+        # includes the next piece. `_reported_output`: the output tokens in the provider's last report.
         self._begun = self._covered = False
         self._reported_output = 0
 
@@ -202,7 +214,7 @@ class _Spending:
             self._covered = False
             return
         price = self._price
-        # The case of nearly all pieces: without a price there is no cost to compute.
+        # A fast path: without a price for the output, there is no cost to compute.
         if self._begun and (price is None or not price.output):
             self._pieces += 1
             self._run.spend(_UNPRICED_PIECE if price is None else _PIECE)
@@ -218,13 +230,13 @@ class _Spending:
         """The provider reports the cost of the call so far."""
         self._run.spend(usage - self.counted)
         self._begun = self._reported = True
-        # Some providers report the cost with text that it already includes, others before any text.
+        # Some providers send a report before the text that it includes; others send it before any text is written.
         self._covered = usage.output_tokens > self._reported_output
         self._reported_output = usage.output_tokens
         self._known, self._read, self._pieces = usage, 0, 0
 
     def switched(self, price: Price | None) -> None:
-        """Another model continues. price: of that model."""
+        """Another model continues. price: the price of that model."""
         self._known, self._read, self._pieces = self.counted, 0, 0
         self._begun = self._covered = False
         self._reported_output = self._known.output_tokens
@@ -241,7 +253,7 @@ class _Spending:
 Answer = TypeVar("Answer", bound=BaseModel)
 
 PATIENCE_SECONDS: Final = 10.0
-"""The most seconds for one call; after that the node uses its own rule."""
+"""The most seconds that one call may take. After that, the node uses its own rule."""
 _FIRST_WORD: Final = 0.9
 COMMON: Final = frozenset({"agent", "language", "questions", "formats"})
 """The trusted variables that every node offers to its prompts."""
@@ -250,20 +262,22 @@ _MAX_COMPLAINT: Final = 300
 
 
 def offered(*trusted: str, untrusted: Sequence[str] = ("question", "history")) -> Offered:
-    """The variables that a kind offers to prompts, those of all kinds included."""
+    """The variables that a kind offers to prompts: the given ones and those that all kinds offer."""
     return Offered(COMMON | frozenset(trusted), frozenset(untrusted))
 
 
 class StructuredInvalid(Exception):
-    """A model's answer does not have the required shape, even after a second request; the message says why, for the log."""
+    """A model's answer does not have the required shape, even after a second request. The message gives the reason, for the
+    log.
+    """
 
 
 FAILURES: Final = (ModelError, StructuredInvalid, OverBudget)
-"""The errors of `ask_typed` after which a node uses its own rule. A turn without remaining budget can still do that."""
+"""The errors of `ask_typed` after which a node uses its own rule. The rule also works when the turn's budget is spent."""
 
 
 def cause(error: Exception) -> str:
-    """The cause of one of FAILURES in a fallback."""
+    """The cause that a fallback reports for one of FAILURES."""
     match error:
         case ModelError():
             return f"model_unavailable:{error.fault.value}"
@@ -281,7 +295,10 @@ class Shape(Generic[Answer]):
         self.schema, self.text = _described(output)
 
     def read(self, text: str, mark: str = "") -> Answer:
-        """The answer as the model, without marks of data in its texts. mark: the turn's number in the marks. Raises StructuredInvalid."""
+        """The answer as an instance of `output`, without marks of data in its texts.
+
+        mark: the turn's number in the marks. Raises StructuredInvalid.
+        """
         value = _object(text)
         try:
             return self.output.model_validate_json(json.dumps(_unfenced(value, mark)), strict=True)
@@ -293,17 +310,18 @@ class Shape(Generic[Answer]):
             raise StructuredInvalid(f"{place or 'the object'}: {first['msg']}") from error
 
 
-# Making the schema takes longer than the rest of a node's construction, and most kinds have one model for all their nodes.
+# Schemas are cached: making one takes longer than the rest of a node's construction, and most kinds have a single
+# output model for all their nodes.
 @lru_cache(maxsize=256)
 def _described(output: type[BaseModel]) -> tuple[Mapping[str, object], str]:
-    """A model's JSON Schema, and the same as text."""
+    """A model's JSON Schema, as a mapping and as text."""
     schema = cast("dict[str, object]", _untitled(output.model_json_schema()))
     return schema, json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """The agent's model, its prompts, and its settings for both. price: of the chain, at the time of a call."""
+    """An agent's model and prompts, with the settings for them. price: gives the chain's price at the time of a call."""
 
     model: ChatModel
     prompts: PromptSet
@@ -321,7 +339,10 @@ class Asker:
         after: Sequence[PromptMessage] = (),
         tools: Sequence[ToolCard] = (),
     ) -> ModelPrompt:
-        """A prompt, filled in. Its hints take precedence over the agent's settings, but cannot raise the limit of tokens. after: messages to append. Raises OverBudget, PromptError."""
+        """A prompt, filled in. The prompt's hints take precedence over the agent's settings but cannot raise the token limit.
+
+        after: messages to append. Raises OverBudget, PromptError.
+        """
         common = {
             "agent": self.traits.name,
             "language": "",
@@ -352,7 +373,7 @@ class Asker:
         """The whole answer as the model wrote it. Raises ModelError."""
         pieces_read, size = list[str](), 0
         seconds = patience(run, PATIENCE_SECONDS) or 0.0
-        # A silent model is given up a little earlier, so that the next one of the chain has some of the time.
+        # The call abandons a silent model a little earlier, so that some time is left for the next model of the chain.
         prompt = replace(prompt, patience_seconds=_FIRST_WORD * seconds)
         try:
             async with (
@@ -368,7 +389,7 @@ class Asker:
                                 ModelFault.MALFORMED, "more than the prompt requested", model=self.model.name
                             )
                     elif isinstance(piece, Ended) and piece.stop is Stop.UNSAFE:
-                        raise ModelError(ModelFault.REFUSED, "it will not say it", model=self.model.name)
+                        raise ModelError(ModelFault.REFUSED, "the model refuses", model=self.model.name)
         except TimeoutError as error:
             raise ModelError(
                 ModelFault.TIMEOUT, f"no end within {seconds:g} s", model=self.model.name
@@ -387,9 +408,10 @@ async def ask_typed(
     trusted: Mapping[str, object],
     untrusted: Untrusted,
 ) -> Answer:
-    """Ask for an answer of a shape with the prompt `name`; if the answer has another shape, ask once more and report the mistake.
+    """Ask for an answer of a shape with the prompt `name`. If the answer has another shape, tell the model the mistake and
+    ask once more.
 
-    Raises StructuredInvalid, ModelError, OverBudget (the node then uses its own rule), PromptError.
+    Raises StructuredInvalid, ModelError or OverBudget, after which the node uses its own rule. Raises PromptError.
     """
     prompt = asker.prompt(run, name, {**trusted, "formats": shape.text}, untrusted, shape.schema)
     text = await asker.raw(prompt, run)
@@ -397,7 +419,7 @@ async def ask_typed(
         return shape.read(text, run.nonce)
     except StructuredInvalid as error:
         complaint = fenced("complaint", str(error)[:_MAX_COMPLAINT], run.nonce)
-    # The answer goes back in the model's role; the complaint, which quotes it, goes back as data.
+    # The next prompt has the answer in the model's role, and the complaint as data, because it quotes the answer.
     messages = [
         *prompt.messages,
         PromptMessage(Role.ASSISTANT, neutral(text)),
@@ -411,7 +433,7 @@ async def ask_typed(
 
 
 def label_of(run: Run) -> str:
-    """The label of a request in the provider's logs."""
+    """The label that identifies a request in the provider's logs."""
     return names.turn(run.turn_id) if run.turn_id is not None else ""
 
 

@@ -1,4 +1,7 @@
-"""Citations: answers made of quotes, the marks with which a model names passages, and the sentences that the marks are for. Pure."""
+"""Citations: answers made of quotes, the marks with which a model names passages, and the sentences that marks belong to.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,12 @@ from responsa_server.domain.events import (
 )
 
 SEPARATOR: Final = "\n"
-"""The separator of two sentences: each has its own line, with its citations."""
+"""The separator of two sentences. Each sentence has its own line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """An answer: events in order, whose deltas concatenate to text byte for byte."""
+    """An answer: its text and its events in order. The deltas among the events concatenate to exactly the text."""
 
     text: str
     events: Sequence[Delta | Cited]
@@ -41,14 +44,14 @@ class Composition:
 
     @property
     def citations(self) -> Sequence[Citation]:
-        """In the order of the text."""
+        """The citations in the order of the text."""
         return [event.citation for event in self.events if isinstance(event, Cited)]
 
 
 def compose(quotes: Sequence[Quote]) -> Composition:
-    """Join quotes, each whole and cited. A quote that no longer fits ends the answer as OUTPUT_LIMIT.
+    """Join quotes; each is whole and cited. If a quote no longer fits, the answer ends before it as OUTPUT_LIMIT.
 
-    A sentence longer than a quote may be is cited in several pieces that follow each other.
+    A sentence that is longer than MAX_QUOTE_BYTES is cited in several consecutive pieces.
     """
     text, events, cited = "", list[Delta | Cited](), 0
     outcome = AnswerOutcome.COMPLETE
@@ -66,7 +69,9 @@ def compose(quotes: Sequence[Quote]) -> Composition:
         for piece in pieces:
             start = len((text + lead).encode())
             size = len(piece.encode())
-            if lead and len(lead.encode()) + size > MAX_QUOTE_BYTES:  # the limit of a delta
+            if (
+                lead and len(lead.encode()) + size > MAX_QUOTE_BYTES
+            ):  # together they would exceed the limit of a delta
                 events.append(Delta(lead, start - len(lead.encode())))
                 events.append(Delta(piece, start))
             else:
@@ -88,7 +93,7 @@ def compose(quotes: Sequence[Quote]) -> Composition:
 
 
 def split(text: str, most_bytes: int) -> Iterator[str]:
-    """Splits the text into pieces of at most that many bytes, after a space if the second half of a piece has one."""
+    """Split the text into pieces of at most `most_bytes` bytes. A piece ends after a space if its second half has one."""
     rest = text
     while len(rest.encode()) > most_bytes:
         piece = rest.encode()[:most_bytes].decode(errors="ignore")
@@ -119,14 +124,14 @@ def citation_of(quote: Quote, piece: str, source: ByteRange, answer: ByteRange) 
 
 
 Mark = tuple[int, int]
-"""The byte at which a mark stood, in the text without marks, and the number of the passage that it names, from 1."""
+"""A mark: its byte offset in the text without marks, and the number of the passage that it names, from 1."""
 
 MOST_MARKS: Final = 256
-"""The most marks of one text that are recorded. Later ones are removed but not recorded."""
+"""The most marks of one text that are recorded. Later marks are removed from the text, too, but not recorded."""
 MOST_HELD: Final = 12
-"""The most bytes that are held back while they may still become a mark."""
+"""The most bytes that are held back because they may be the beginning of a mark."""
 
-# The characters that cannot begin a mark, code or a line, outside of code.
+# Outside of code: a run of characters that cannot begin a mark, code or a line.
 _PASSING: Final = re.compile(r"[^ \[`\n]+")
 _CODE: Final = re.compile(r"[^`\n]+")
 _FENCE: Final = 3
@@ -138,32 +143,34 @@ class _Held(Enum):
     NOTHING = "nothing"
     SPACE = "space"
     OPENED = "opened"
-    """After the bracket, or after a comma and perhaps a space."""
+    """Held up to the opening bracket, or up to a comma and perhaps a space."""
     NUMBER = "number"
     CLOSED = "closed"
-    """A mark, unless a link's address follows."""
+    """Held up to the closing bracket: a mark unless the address of a link follows."""
 
 
 class MarkFilter:
-    """Removes marks from a text that arrives in pieces, each mark with the space before it. The result does not depend on how the text is cut.
+    """Removes marks from a text that arrives in pieces, and the space before each mark. The result does not depend on where
+    the text is cut into pieces.
 
-    A mark names passages 1 to 99. Brackets in code, and before the address of a link (`[1](…)`), are not marks.
+    A mark names passages from 1 to 99. Brackets in code, and before the address of a link (`[1](…)`), are not marks.
     """
 
     def __init__(self, start: int = 0) -> None:
-        """start: the bytes of the text before the first piece."""
+        """start: how many bytes of text precede the first piece."""
         self.marks: list[Mark] = []
         self._end = start
         self._state = _Held.NOTHING
         self._held = ""
-        # The size of an open code fence, of open inline code, and of the run of backticks that is being read.
+        # The numbers of backticks that opened the current code fence and the current inline code (0 outside of code), and
+        # the length of the run of backticks that is being read.
         self._fence = 0
         self._inline = 0
         self._run = 0
         self._line_begins = True
 
     def feed(self, text: str) -> str:
-        """Process the next piece; returns the text that can be passed on by now, which may be empty."""
+        """Process the next piece. Returns the text that can be passed on now, which may be empty."""
         if self._plain(text):
             return self._pass_on(text)
         out: list[str] = []
@@ -181,7 +188,9 @@ class MarkFilter:
         return "".join(out)
 
     def _plain(self, text: str) -> bool:
-        """Whether a piece holds no part of a mark, no code and no line break, as nearly all do, so that it need not be read by character."""
+        """Whether a piece has no part of a mark, no code and no line break. Such pieces, which are nearly all, need not be read
+        character by character.
+        """
         return (
             (self._state is _Held.NOTHING or self._state is _Held.SPACE)
             and "[" not in text
@@ -191,7 +200,7 @@ class MarkFilter:
         )
 
     def _pass_on(self, text: str) -> str:
-        """The text with the space that was held back; a space at its end is held back, since a mark may follow."""
+        """The text after the space that was held back. A space at the text's end is held back, because a mark may follow."""
         text = self._held + text
         self._line_begins = self._line_begins and not text.strip()
         self._held, self._state = "", _Held.NOTHING
@@ -202,7 +211,7 @@ class MarkFilter:
         return text
 
     def end(self) -> str:
-        """The text has ended; returns the withheld rest."""
+        """End the text. Returns the rest that was held back."""
         out: list[str] = []
         if self._state is _Held.CLOSED:
             self._mark()
@@ -248,7 +257,7 @@ class MarkFilter:
             self._run = 0
         code = self._fence or self._inline
         if one == "\n":
-            # A stray backtick must not hide the marks in the next paragraphs.
+            # Without this, a stray backtick would hide the marks in the paragraphs that follow.
             self._inline = 0
             self._line_begins = True
             self._say(one, out)
@@ -278,7 +287,7 @@ class MarkFilter:
 
     def _hold(self, one: str, state: _Held, out: list[str]) -> None:
         if len(self._held) == MOST_HELD:
-            # The space is passed on; then the mark can be held back.
+            # The space is passed on first, so that only the beginning of the mark is held back.
             if not self._held.startswith(" "):
                 self._release(out)
                 self._begin(one, out)
@@ -292,14 +301,14 @@ class MarkFilter:
         return len(self._held) - len(self._held.rstrip("0123456789"))
 
     def _mark(self) -> None:
-        """Record the withheld text as a mark."""
+        """Record the text that was held back as a mark."""
         if (left := MOST_MARKS - len(self.marks)) > 0:
             self.marks += [(self._end, int(number)) for number in re.findall(r"\d+", self._held)[:left]]
         self._held, self._state = "", _Held.NOTHING
         self._line_begins = False
 
     def _release(self, out: list[str]) -> None:
-        """Emit the withheld text, because it is not a mark."""
+        """Emit the text that was held back, because it is not a mark."""
         if self._held:
             self._line_begins = self._line_begins and not self._held.strip()
             self._say(self._held, out)
@@ -313,11 +322,13 @@ class MarkFilter:
 _MOST_LINES_BACK: Final = 8
 """How many sentences without words may stand between a mark and its sentence."""
 _LEAD: Final = re.compile(r"(?:[\s,;:.)|–—]|>|#{1,6}\s|[-*+•]\s|\d{1,3}[.)]\s)*")
-"""The characters before a claim's first word: white space, the signs of lists and headings, the end of the previous clause."""
+"""The characters before a claim's first word: white space, the markers of lists and headings, and punctuation that
+ends the previous clause.
+"""
 
 
 class CitationModel(NodeModel):
-    """A citation as plain state; the hash is in hexadecimal."""
+    """A citation as plain state, with its hash in hexadecimal."""
 
     passage_id: str
     document_id: str
@@ -332,7 +343,7 @@ class CitationModel(NodeModel):
 
 
 class AnswerModel(NodeModel):
-    """The answer, whole."""
+    """A whole answer, as plain state."""
 
     text: str = Field(min_length=1)
     citations: tuple[CitationModel, ...] = Field(max_length=MAX_CITATIONS)
@@ -341,7 +352,7 @@ class AnswerModel(NodeModel):
 
 
 class RefusalModel(NodeModel):
-    """A refusal, typed."""
+    """A refusal, as plain state."""
 
     reason: RefusalReason
     message: str
@@ -349,7 +360,9 @@ class RefusalModel(NodeModel):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A sentence and the passage that its mark names. source: the sentence's bytes in the text; text: the sentence."""
+    """A sentence and the passage that its mark names. text: the sentence. source: the sentence's bytes in the answer.
+    passage: the passage's number, from 1.
+    """
 
     text: str
     source: ByteRange
@@ -357,10 +370,10 @@ class Claimed:
 
 
 def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
-    """The claims of the marks in the order of the text, each pair of sentence and passage once.
+    """The claims that the marks make, in the order of the text. Each pair of a sentence and a passage occurs once.
 
-    A mark belongs to the sentence that ends at it or contains it, up to the mark. If a sentence has several
-    marks, each belongs to the text since the previous one; adjacent marks belong to the same text.
+    A mark belongs to the part before it of the sentence that contains it or ends at it. If a sentence has several marks,
+    each belongs to the text since the previous mark. Adjacent marks belong to the same text.
     """
     data = text.encode()
     found = dict[tuple[int, int, int], Claimed]()
@@ -381,8 +394,9 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
 
 
 def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int) -> ByteRange | None:
-    """The part of the last sentence with a word that belongs to a mark at `offset`: it begins at the previous
-    mark, if that is in the sentence. None without a word.
+    """The text that a mark at `offset` belongs to: a part of the last sentence that has a word. None if no sentence has one.
+
+    before: the offset of the previous mark; if it is in the sentence, the text begins there.
     """
     for sentence in reversed(sentences):
         end = min(sentence.end, offset)
@@ -394,13 +408,13 @@ def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int
         end -= len(raw) - len(raw.rstrip())
         if start < end and any(one.isalnum() for one in data[start:end].decode()):
             return ByteRange(start, end)
-        # A line without words: a mark alone on a line belongs to the line before.
+        # This line has no words. A mark that is alone on a line belongs to the line before.
         before = 0
     return None
 
 
 def _sentences(text: str) -> Sequence[ByteRange]:
-    """A line break always ends a sentence: lists and headings have no full stops."""
+    """The sentences of a text. A line break always ends a sentence, because lists and headings have no full stops."""
     found: list[ByteRange] = []
     start = 0
     for line in text.split("\n"):
@@ -416,7 +430,7 @@ def _sentences(text: str) -> Sequence[ByteRange]:
 def citation(claimed: Claimed, quote: Quote) -> Citation:
     """The citation of a claim that a quote supports. A quote that is too long is cut at its end."""
     first = next(split(quote.text, MAX_QUOTE_BYTES), "")
-    # The space at the cut is left out.
+    # A quote that was cut does not end with the space at the cut.
     words = first if first == quote.text else first.removesuffix(" ")
     start = quote.source.start
     return citation_of(quote, words, ByteRange(start, start + len(words.encode())), claimed.source)

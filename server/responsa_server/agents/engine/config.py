@@ -1,7 +1,7 @@
 """An agent's configuration: one model for each table of `agent.toml`, with every default.
 
-Unknown keys are errors. The options of a node are checked against its kind (`config/check`). Values are not
-converted: a text is not taken for a number.
+Unknown keys are errors. The options of a node are checked against its kind (`config/check`). Values are not converted; for
+example, a text is not read as a number.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ FINISH: Final = "finish"
 """The end of every run."""
 NODE_NAME: Final = "^[a-z][a-z0-9_]{0,62}$"
 DEFAULT_MODEL: Final = "default"
-"""In a chain: the models that the setting `models.default` names."""
+"""In a chain, this name stands for the models that the setting `models.default` names."""
 EXTRACTIVE: Final = "extractive"
-"""In a chain: no model. The turn takes the edge `on = "unavailable"` of the node that asked."""
+"""In a chain, this name stands for no model. The turn takes the edge `on = "unavailable"` of the node that asks a model."""
 
 TEMPLATE: Final = "template"
 """The model name of an answer that was made from a template."""
 WITHOUT_RETRIEVAL: Final = "I could not reach the documents, so this answer rests on none of them."
 RESOURCE: Final = "x-resource"
-"""The keyword of a parameter's schema for the kind of record that its values name."""
+"""The keyword in a parameter's schema that gives the kind of record that the parameter's values name."""
 TEACHERS: Final = "teachers"
 
 
@@ -48,7 +48,7 @@ class ModelTable(Table):
     chain: Texts = Field(
         (DEFAULT_MODEL,),
         min_length=1,
-        description='The models, in the order in which they are asked; each is asked when the ones before it are unavailable. If all are, the turn takes the node\'s edge `on = "unavailable"`, and fails without one. “extractive” at the end makes the check require such an edge.',
+        description='The models, in the order in which they are asked. A model is asked if all models before it are unavailable. If no model is available, the turn takes the node\'s edge `on = "unavailable"`; without such an edge, the turn fails. “extractive” at the end makes the check require such an edge.',
     )
     temperature: float | None = Field(
         None, ge=0, le=2, description="How freely the model chooses its words; unset: the provider's default."
@@ -66,9 +66,9 @@ class HistoryTable(Table):
         3000,
         ge=0,
         le=200_000,
-        description="The most tokens of these messages, estimated as a quarter of their bytes; 0: no limit.",
+        description="The most tokens that these messages may have together, estimated as a quarter of their bytes; 0: no limit.",
     )
-    older: int = Field(0, ge=0, le=400, description="How many earlier messages are read for a summary.")
+    older: int = Field(0, ge=0, le=400, description="How many earlier messages a summary covers.")
 
 
 class ConversationTable(Table):
@@ -84,40 +84,48 @@ class RetrievalTable(Table):
 
     collections: Texts = Field(
         (),
-        description="The collections to search if a question names no collection; empty: all that the caller may read.",
+        description="The collections to search if a question names no collection; empty: all collections that the caller may read.",
     )
     last_collections: Texts = Field(
         (),
         description="Collections to use only when no other document supports an answer.",
     )
     top_k: int | None = Field(
-        None, ge=1, le=50, description="How many passages are kept; unset: the server's own number."
+        None,
+        ge=1,
+        le=50,
+        description="The most passages that a search returns; unset: the server's own number.",
     )
-    threshold: float = Field(0.0, ge=0, le=1, description="The lowest score of a passage.")
+    threshold: float = Field(
+        0.0, ge=0, le=1, description="The lowest score of a passage that a search returns."
+    )
     rerank: bool = Field(
-        True, description="Whether the first passages are compared with the question once more."
+        True,
+        description="Whether the best passages are compared with the question once more and sorted again.",
     )
     context_bytes: int = Field(
-        6000, ge=200, le=200_000, description="The most bytes of passages that a model gets."
+        6000, ge=200, le=200_000, description="The most bytes of passages that a prompt contains."
     )
     support: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="With less support, the documents do not answer the question; unset: the server's own threshold.",
+        description="The lowest support with which the documents count as an answer; unset: the server's own threshold.",
     )
 
 
 class LimitsTable(Table):
     """`limits`: the most that one turn may use. 0: no limit."""
 
-    seconds: float = Field(60.0, gt=0, le=86_400, description="Seconds from the first start of the turn.")
-    steps: int = Field(0, ge=0, le=1000, description="Nodes that the turn runs.")
-    tokens: int = Field(0, ge=0, description="Tokens that language models read and write.")
+    seconds: float = Field(
+        60.0, gt=0, le=86_400, description="The most seconds from the first start of the turn."
+    )
+    steps: int = Field(0, ge=0, le=1000, description="The most nodes that the turn runs.")
+    tokens: int = Field(0, ge=0, description="The most tokens that language models read and write.")
     cost_micros: int = Field(
         0,
         ge=0,
-        description="Millionths of a US dollar. A request can only lower this limit. It does not cover models without a known price; the server logs a warning about them.",
+        description="The highest cost, in millionths of a US dollar. A request can only lower this limit. The limit does not cover models without a known price; the server logs a warning that names these models.",
     )
 
 
@@ -133,9 +141,12 @@ class ParametersTable(Table):
 class RetryTable(Table):
     """`retry` of a node: further attempts when a part of the server is unavailable."""
 
-    attempts: int = Field(1, ge=1, le=10, description="The number of attempts, the first included.")
+    attempts: int = Field(1, ge=1, le=10, description="The most attempts, including the first.")
     pause: float = Field(
-        0.05, ge=0, le=60, description="Seconds before the second attempt; doubled for each further one."
+        0.05,
+        ge=0,
+        le=60,
+        description="The pause before the second attempt, in seconds. Before each further attempt, the pause doubles.",
     )
 
 
@@ -148,19 +159,24 @@ class NodeTable(BaseModel):
     status: str | None = Field(
         None,
         max_length=200,
-        description='The status that users see when the node begins; "": no status; unset: the kind\'s own.',
+        description='The status that users see when the node begins; "": no status; unset: the kind\'s own status.',
     )
     timeout: float | None = Field(
-        None, gt=0, le=86_400, description="The most seconds of one attempt; unset: the kind's own."
+        None,
+        gt=0,
+        le=86_400,
+        description="The most seconds that one attempt may take; unset: the kind's own limit.",
     )
-    retry: RetryTable | None = Field(None, description="Unset: the kind's own.")
+    retry: RetryTable | None = Field(
+        None, description="Further attempts after a failure; unset: the kind's own values."
+    )
     reads: Mapping[str, str] = Field(
         default_factory=dict[str, str],
-        description="For inputs, by their own names: the fields of the state to read them from.",
+        description="For each renamed input: the input's own name, and the field of the state that it is read from.",
     )
     writes: Mapping[str, str] = Field(
         default_factory=dict[str, str],
-        description="For outputs, by their own names: the fields of the state to write them to.",
+        description="For each renamed output: the output's own name, and the field of the state that it is written to.",
     )
 
     @property
@@ -170,27 +186,27 @@ class NodeTable(BaseModel):
 
 
 class WhenTable(Table):
-    """`when` of an edge: one test of a field, or `model`, or several of these joined. A field that is absent counts as false."""
+    """`when` of an edge: one test of a field, or `model`, or several conditions joined. An absent field counts as false."""
 
     field: str | None = Field(None, description="A field of the state; dots separate nested fields.")
     equals: Scalar | None = Field(None, alias="is", description="The field has this value.")
     within: Annotated[tuple[Scalar, ...], Field(strict=False)] | None = Field(
         None, alias="in", min_length=1, description="The field has one of these values."
     )
-    above: float | None = Field(None, description="The field is greater than this.")
-    below: float | None = Field(None, description="The field is less than this.")
+    above: float | None = Field(None, description="The field is greater than this number.")
+    below: float | None = Field(None, description="The field is less than this number.")
     empty: bool | None = Field(None, description="Whether the field is absent or empty.")
     model: bool | None = Field(None, description="Whether the agent has a model.")
     every: Annotated[tuple[WhenTable, ...], Field(strict=False)] | None = Field(
-        None, alias="all", min_length=1, description="All of these hold."
+        None, alias="all", min_length=1, description="All of these conditions hold."
     )
     some: Annotated[tuple[WhenTable, ...], Field(strict=False)] | None = Field(
-        None, alias="any", min_length=1, description="One of these holds."
+        None, alias="any", min_length=1, description="At least one of these conditions holds."
     )
 
     @property
     def tests(self) -> Mapping[str, Any]:
-        """The tests of the field that were given, by their names in the file."""
+        """The tests of the field that the file gives, by their names in the file."""
         given = {
             "is": self.equals,
             "in": self.within,
@@ -277,7 +293,9 @@ class AgentConfig(Table):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """The settings of an agent that its nodes need. shown: the parameters that a prompt may contain, all but names of records."""
+    """The settings of an agent that its nodes need. shown: the parameters that a prompt may contain, which are
+    all except those that name records.
+    """
 
     name: str = "Responsa"
     questions: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""Edges between nodes: their conditions, the paths that they make, and a picture of the graph. Pure."""
+"""Edges between nodes: their conditions, the paths along them, and a picture of the graph. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from responsa_server.agents.engine.state import Said
 Test = Callable[[Plain], bool]
 
 REFERS_BACK: Final = "refers_back"
-"""A field that no node writes: whether, by rule, the question refers to earlier messages."""
+"""A field that no node writes: whether the question refers to earlier messages, which a rule decides."""
 
 
 def compiled(when: WhenTable | None, *, model: bool) -> Test | None:
@@ -47,7 +47,7 @@ def fixed(when: WhenTable | None, *, model: bool) -> bool | None:
 
 
 def demanded(when: WhenTable | None) -> frozenset[str]:
-    """The fields, up to their first dot, that must exist if the condition holds."""
+    """The fields that must exist if the condition holds. A nested field is given as its name up to the first dot."""
     if when is None or when.model is not None:
         return frozenset()
     if when.field is not None:
@@ -168,7 +168,7 @@ def _empty(value: object) -> bool:
 
 
 def edges_from(config: AgentConfig, name: str) -> Sequence[EdgeTable]:
-    """A node's edges in order. The edges from BEGIN end with one to `start`."""
+    """A node's edges in order. The last edge from BEGIN leads to `start`."""
     given = [edge for edge in config.graph.edges if edge.source == name]
     if name == BEGIN:
         given.append(EdgeTable.model_validate({"from": BEGIN, "to": config.start}))
@@ -176,7 +176,10 @@ def edges_from(config: AgentConfig, name: str) -> Sequence[EdgeTable]:
 
 
 def possible_edges(config: AgentConfig, *, model: bool) -> Mapping[str, Sequence[EdgeTable]]:
-    """The edges that a turn can take from BEGIN and from each node, in order, up to the first one that always fits. model: whether the agent has a model."""
+    """The edges that a turn can take from BEGIN and from each node, in order, up to the first edge that always matches.
+
+    model: whether the agent has a model.
+    """
     return {name: _possible(config, name, model=model) for name in (BEGIN, *config.nodes)}
 
 
@@ -193,7 +196,7 @@ def _possible(config: AgentConfig, name: str, *, model: bool) -> Sequence[EdgeTa
 
 
 def beyond(edges: Mapping[str, Sequence[EdgeTable]], start: str) -> set[str]:
-    """The nodes that a path of at least one edge leads to."""
+    """The nodes to which a path of at least one edge leads from `start`."""
     found, left = set[str](), [start]
     while left:
         for edge in edges.get(left.pop(), ()):
@@ -204,12 +207,12 @@ def beyond(edges: Mapping[str, Sequence[EdgeTable]], start: str) -> set[str]:
 
 
 def reachable(edges: Mapping[str, Sequence[EdgeTable]]) -> set[str]:
-    """The start and all nodes that a path from it leads to."""
+    """BEGIN and all nodes to which a path from it leads."""
     return {BEGIN, *beyond(edges, BEGIN)}
 
 
 def mermaid(config: AgentConfig) -> str:
-    """The flowchart, with conditions on its edges; fallback edges are dotted."""
+    """The graph as a Mermaid flowchart with conditions on its edges. Fallback edges are dotted."""
     return "\n".join(_lines(config)) + "\n"
 
 

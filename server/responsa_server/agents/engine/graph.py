@@ -1,4 +1,4 @@
-"""From a configuration to a LangGraph graph: a plan of nodes and routes, and the engine's work around every node."""
+"""Makes a LangGraph graph from a configuration: the plan of nodes and routes, and the engine's work around every node."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from responsa_server.domain.tools import Effect
 
 _MOST_STEPS: Final = 10_000
 
-# LangGraph gets the state as one value. Its type hints do not allow that, so they get the type of the values in it.
+# LangGraph gets the state as a single dict. Its type hints do not allow a dict, hence this cast.
 _STATE: Final = cast("type[GraphState]", dict)
 Choice = Callable[[GraphState], str]
 
 
 class PlanError(Exception):
-    """A plan names an unknown node, or leaves a node without an edge to it or from it; the message names the node."""
+    """A plan names an unknown node, or no edge leads to a node or away from it. The message names the node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """The nodes that may follow a node or BEGIN. FINISH among the targets ends the turn.
 
-    choose: returns one of the targets; None with a single target. limits: how often a turn may take the edge to a target; `choose` compares them with the
-    state's `visits`.
+    choose: returns one of the targets; None if there is a single target. limits: how often a turn may take the edge to each
+    limited target; `choose` compares this with the state's `visits`.
     """
 
     source: str
@@ -57,10 +57,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Detour:
-    """The nodes that may follow a node which was unavailable in all attempts and has sent no text.
+    """The nodes that may follow a node that was unavailable in all attempts and has sent no text.
 
-    choose: returns one of the targets, or None if no edge fits the state; the turn then fails. kind: how the detour is reported; kinds: the same for single
-    targets.
+    choose: returns one of the targets, or None if no edge matches the state; the turn then fails. kind: the kind of fallback
+    that the detour reports. kinds: the kinds of fallback for targets that report another kind.
     """
 
     kind: FallbackKind
@@ -72,7 +72,10 @@ class Detour:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The nodes of a graph by name, and a route for BEGIN and for each node. detours: by node. steps: the most nodes that a turn may run, 0 for no limit."""
+    """The nodes of a graph by name, and a route for BEGIN and for each node.
+
+    detours: the detours, by the node that they lead away from. steps: the most nodes that a turn may run; 0 for no limit.
+    """
 
     nodes: Mapping[str, AnyNode]
     routes: Sequence[Route]
@@ -81,7 +84,7 @@ class Plan:
 
     @property
     def keys(self) -> frozenset[str]:
-        """The keys of the state: the keys of every graph, and those that the nodes read and write."""
+        """The keys of the state: those of every graph, and those that this graph's nodes read and write."""
         return KNOWN_KEYS | {key for node in self.nodes.values() for key in (*inputs(node), *outputs(node))}
 
 
@@ -120,7 +123,7 @@ class _Watched:
 
     @property
     def end(self) -> int:
-        """The byte of the answer at which the node's text ends, 0 without text."""
+        """The byte of the answer at which the node's text ends; 0 if the node has sent no text."""
         return 0 if self._last is None else self._last.byte_offset + len(self._last.text.encode())
 
     def __call__(self, event: Progress) -> None:
@@ -131,7 +134,7 @@ class _Watched:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """The context of one run for LangGraph. run: sends its events through watch."""
+    """The context of one run for LangGraph. run: the run, which sends its events through `watch`."""
 
     run: Run
     watch: _Watched
@@ -143,8 +146,8 @@ _Compiled = CompiledStateGraph[GraphState, _Walk, GraphState, GraphState]
 class Graph:
     """A plan, compiled once for all runs. Raises PlanError.
 
-    The state is a single value for LangGraph, and each node returns a new one. With one LangGraph channel per
-    key, it would be split and joined around every node and edge.
+    The state is a single value for LangGraph, and each node returns a new state. With one LangGraph channel for each key,
+    LangGraph would split and join the state around every node and edge.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -156,7 +159,10 @@ class Graph:
         self._whole = self._compiled(anywhere=ways_out[BEGIN].choose is not None)
 
     async def run(self, state: GraphState, context: Run) -> Mapping[str, object]:
-        """Run the graph from `context.begin_at` to its end, and return the last state. Raises the errors of its nodes, and StateError for an unknown first node."""
+        """Run the graph from `context.begin_at` to its end, and return the last state.
+
+        Raises the errors of its nodes, and StateError if the graph lacks the node `begin_at`.
+        """
         if context.begin_at == FINISH:
             return cast("Mapping[str, object]", state)
         graph = self._whole
@@ -171,7 +177,9 @@ class Graph:
         return cast("Mapping[str, object]", await graph.ainvoke(state, context=walk))  # pyright: ignore[reportUnknownMemberType]
 
     def _compiled(self, *, anywhere: bool) -> _Compiled:
-        """anywhere: whether a run may begin at any node, which costs time in every run; otherwise it begins at the plan's first node."""
+        """anywhere: whether a run may begin at any node, which costs time in every run; otherwise each run begins at the
+        plan's first node.
+        """
         graph: StateGraph[GraphState, _Walk, GraphState, GraphState] = StateGraph(
             _STATE, context_schema=_Walk
         )
@@ -189,18 +197,18 @@ class Graph:
                 targets = [*route.targets, *(detour.targets if detour is not None else ())]
                 graph.add_conditional_edges(route.source, _way_on(route), _ends(targets))
         compiled = graph.compile()  # pyright: ignore[reportUnknownMemberType]
-        # The wrapper counts the steps and reports the limit; this is a second guard.
+        # The code around each node counts the steps and reports the limit. LangGraph's limit is a second guard.
         most = self._plan.steps + 2 if self._plan.steps else _MOST_STEPS
         return compiled.with_config({"recursion_limit": most})
 
 
 class _Entry(Protocol):
-    """The choice of the first node as LangGraph calls it."""
+    """The function with which LangGraph chooses the first node."""
 
     async def __call__(self, state: Any, *, runtime: Runtime[_Walk]) -> str: ...
 
 
-# LangGraph would run a plain function on another thread.
+# The function is async, because LangGraph would run a plain function on another thread.
 
 
 def _entry(route: Route) -> _Entry:
@@ -256,12 +264,12 @@ def verify(plan: Plan) -> None:
     for route in plan.routes:
         if not route.targets or (route.choose is None and len(route.targets) > 1):
             raise PlanError(
-                f"the route from {route.source} has no targets, or several and no choice among them"
+                f"the route from {route.source} has no targets, or has several targets but no `choose`"
             )
 
 
 class _Action(Protocol):
-    """A node as LangGraph calls it."""
+    """The function with which LangGraph runs a node."""
 
     def __call__(self, state: Any, *, runtime: Runtime[_Walk]) -> Awaitable[Any]: ...
 
@@ -309,7 +317,7 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
         if diverted:
             limits = detour.limits if detour is not None else dict[str, int]()
         elif limits:
-            # The edge is chosen here, so this visit does not count yet.
+            # The edge is chosen before this visit is counted, so that the limit compares only earlier visits.
             diverted = _next(route, cast("GraphState", {**state, **output, "diverted": ""}))
         if diverted in limits:
             visits, edge = state.get("visits", {}), visit(name, diverted)
@@ -325,7 +333,7 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
 
 
 def _counted(plan: Plan, state: GraphState) -> int:
-    """The number of this step, 0 where steps are not counted. Raises OverBudget."""
+    """The number of this step; 0 if steps have no limit and are not counted. Raises OverBudget."""
     if not plan.steps:
         return 0
     if (steps := state.get("steps", 0) + 1) > plan.steps:
@@ -340,17 +348,17 @@ def _affordable(node: AnyNode, context: Run) -> None:
 
 
 def _sent(state: GraphState) -> str:
-    """The part of the text that was sent. A draft that was not sent must not become the answer."""
+    """The part of the text that was sent. The rest may be a draft, which must not become the answer."""
     return state.get("text", "").encode()[: state.get("told", 0)].decode(errors="ignore")
 
 
 def _may_go_round(error: Unavailable | OverBudget, state: GraphState) -> bool:
-    """Without a budget for models, a turn may take a detour only before its answer has begun."""
+    """Whether a turn may take a detour. When its budget is spent, that is only before its answer has begun."""
     return isinstance(error, Unavailable) or not _sent(state)
 
 
 def cause(error: Unavailable | OverBudget) -> str:
-    """The cause of a detour: the error's reason with the part or the model's fault, or the limit that was reached."""
+    """The cause of a detour: the limit that was reached, or the error's reason with the failed part or the model's fault."""
     if isinstance(error, OverBudget):
         return error.cause
     detail = error.metadata.get("cause") or error.metadata.get("part") or ""
@@ -363,7 +371,7 @@ async def _attempts(node: AnyNode, given: Any, context: Run, watch: _Watched) ->
         try:
             return await _in_time(node, given, context)
         except Unavailable as error:
-            # Another attempt would send the same text again.
+            # If text was sent, another attempt would send the same text again.
             if attempt == node.policy.attempts or watch.text or isinstance(error, TooSlow):
                 raise
         await asyncio.sleep(pause)
@@ -377,7 +385,7 @@ async def _in_time(node: AnyNode, given: Any, context: Run) -> Any:
         async with limit:
             return await node.process(given, context)
     except TimeoutError as error:
-        if not limit.expired():  # raised by the node itself
+        if not limit.expired():  # the node itself raised it
             raise
         message = (
             f"The step “{node.name}” took longer than {node.policy.timeout_seconds:g} seconds; ask again."
@@ -391,7 +399,8 @@ _UNANNOUNCED = ""
 def plan(
     config: AgentConfig, parts: NodeParts, prompts: PromptSet | None, kinds: Mapping[str, NodeKind]
 ) -> Plan:
-    """The plan of a configuration without problems. Nodes that are not reachable with (or without) the agent's model are left out.
+    """The plan of a configuration that has no problems. The plan leaves out nodes that no turn can reach, given whether the
+    agent has a model.
 
     Raises PartMissing, PlanError.
     """
@@ -407,7 +416,7 @@ def plan(
             targets = _targets(ways)
             replacing = {target: kinds[config.nodes[target].kind].replaces_model for target in targets}
             named = {target: one for target, one in replacing.items() if one is not None}
-            # The kind of a node that replaces the model is more precise than “extractive”.
+            # If the target replaces the model, its own kind of fallback is more precise than “extractive”.
             named = named if kind is FallbackKind.EXTRACTIVE else {}
             detours[name] = Detour(kind, targets, _choice(ways, model=model), _limits(ways), named)
     routes = [
@@ -453,7 +462,7 @@ def _route(name: str, edges: Sequence[EdgeTable], *, model: bool) -> Route:
     targets = _targets(edges)
     if len(targets) == 1 and not limits:
         return Route(name, targets)
-    # The check makes sure that the last edge always matches, so some edge is always chosen.
+    # `choose` never returns None here, because the check ensures that the last edge always matches.
     return Route(name, targets, cast("Callable[[GraphState], str]", _choice(edges, model=model)), limits)
 
 

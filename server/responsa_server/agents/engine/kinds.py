@@ -1,4 +1,4 @@
-"""Kinds of nodes: how a node is made and from which parts, and their properties for the check and the plan."""
+"""Kinds of nodes: how nodes of a kind are made from parts, and the kind's properties for the check and the plan."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Part = TypeVar("Part")
 
 
 class PartMissing(Exception):
-    """A node needs a part that this server does not have; the message says which."""
+    """A node needs a part that this server does not have. The message names the part."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeParts:
-    """The parts that nodes are made of; None for a part that the server does not have.
+    """The parts that nodes are made of. A part is None if the server does not have it.
 
-    classifiers, examples: trained classifiers and their examples, by the path of the examples in the agent's
-    folder. price: of the models, at the time of a call. traits: values from the agent's tables, filled in by
-    `plan`. small: the small models of the chain (`Models.small`); larger: the chain without them, None if no
-    model is left.
+    classifiers, examples: trained classifiers and their examples, by the path of the examples in the agent's folder.
+    price: gives the models' prices at the time of a call. traits: values from the agent's tables, which `plan` fills in.
+    small: the small models of the chain (`Models.small`). larger: the chain without its small models; None if no model is
+    left.
     """
 
     source: EvidenceSource | None = None
@@ -51,13 +51,13 @@ class NodeParts:
     traits: Traits = field(default_factory=Traits)
 
     def asker(self, prompt: object) -> Asker | None:
-        """The model for a node with this prompt, or table of prompts; None without a model or a prompt."""
+        """The asker for a node with this prompt or table of prompts; None if the agent has no model or the node has no prompt."""
         if self.model is None or self.prompts is None or not prompt:
             return None
         return Asker(self.model, self.prompts, self.traits, self.price)
 
     def decider(self, prompt: object) -> Asker | None:
-        """As `asker`, but without small models: for nodes that make decisions or data, which small models do badly."""
+        """Like `asker`, but without small models, which are bad at decisions and at structured data."""
         asker = self.asker(prompt)
         if asker is None or not self.small:
             return asker
@@ -68,12 +68,14 @@ class NodeParts:
 class NodeKind:
     """A kind of node.
 
-    make: the node from parts, validated options and its name. offers: the variables for prompts and templates. needs_model: it cannot be made without a model.
-    streams: it sends the answer's text, unless its option `stream` is false. repeats_text: it sends text of earlier nodes, which must not have sent it.
-    fallback: the kind of fallback that an edge `on = "unavailable"` from it reports; None: it is never unavailable. replaces_model: the kind of fallback that a
-    detour around a model to this node reports. values: the possible values of an output, by options, where its type does not list them. labels: the labels
-    that its examples may have, each of which needs an example, by options; None: any. needs_test: an input that may be an empty result, which an edge on every
-    path must test.
+    make: makes a node from parts, validated options and the node's name. offers: the variables for prompts and templates.
+    needs_model: whether a node cannot be made without a model. streams: whether the node sends the answer's text, unless its
+    option `stream` is false. repeats_text: whether the node sends text that earlier nodes wrote and must not have sent.
+    fallback: the kind of fallback that an edge `on = "unavailable"` from the node reports; None if the node is never
+    unavailable. replaces_model: the kind of fallback that a detour around a model to this node reports. values: returns, for
+    given options, the possible values of outputs whose types do not list them. labels: returns, for given options, the
+    labels that examples may have, each of which needs an example; None if every label is allowed. needs_test: the input that
+    may be an empty result and that an edge on every path must test; "" if no input needs a test.
     """
 
     make: Callable[[NodeParts, Any, str], AnyNode]
@@ -92,7 +94,7 @@ class NodeKind:
 
 
 def required(part: Part | None, name: str) -> Part:
-    """A part that a node cannot do without. Raises PartMissing."""
+    """The part, which a node cannot do without. Raises PartMissing if it is None."""
     if part is None:
         raise PartMissing(f"there is no {name}")
     return part

@@ -1,4 +1,4 @@
-"""A node: a name, an input and an output that are both validated, and the work in between; and the limits of a turn."""
+"""A node, which turns a validated input into a validated output, and the limits of a turn."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ _MORE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that a turn may take: nodes, tokens of language models, millionths of a US dollar. 0: no limit. asked: whether the request itself set the limit on the cost."""
+    """The most that a turn may use: nodes, tokens of language models, millionths of a US dollar. 0 means no limit.
+
+    asked: whether the request itself set the limit on the cost.
+    """
 
     steps: int = 0
     tokens: int = 0
@@ -49,25 +52,27 @@ class Limits:
     asked: bool = False
 
     def lowered(self, cost_micros: int) -> Limits:
-        """The limits with the cost that a request allows, if that is lower. cost_micros: 0 for a request without a limit."""
+        """The limits, with the request's limit on the cost if that is lower. cost_micros: the request's limit; 0 if it has no
+        limit.
+        """
         if not cost_micros or 0 < self.cost_micros <= cost_micros:
             return self
         return replace(self, cost_micros=cost_micros, asked=True)
 
     def tokens_left(self, spent: Usage) -> int | None:
-        """How many tokens may still be read and written together, at least 0; None: any number."""
+        """How many tokens may still be read and written together, at least 0; None for no limit."""
         if not self.tokens:
             return None
         return max(0, self.tokens - spent.input_tokens - spent.output_tokens)
 
     def micros_left(self, spent: Usage) -> int | None:
-        """How many millionths of a US dollar may still be spent, at least 0; None: any number."""
+        """How many millionths of a US dollar may still be spent, at least 0; None for no limit."""
         if not self.cost_micros:
             return None
         return max(0, self.cost_micros - spent.cost_micros)
 
     def reached(self, spent: Usage) -> str:
-        """The key of a limit that no longer allows a call of a model, "" for none."""
+        """The key of the limit that no longer allows a call of a model; "" if all limits allow it."""
         if self.tokens_left(spent) == 0:
             return "tokens"
         return "cost_micros" if self.micros_left(spent) == 0 else ""
@@ -80,7 +85,7 @@ class Limits:
 
 
 class OverBudget(Exception):
-    """A turn has reached a limit. limit: its key under `limits`; text: the part of the answer that was sent."""
+    """A turn has reached a limit. limit: the limit's key under `limits`. text: the part of the answer that was sent."""
 
     def __init__(self, limit: str, text: str = "") -> None:
         super().__init__(f"the turn has reached its limit of {limit}")
@@ -89,7 +94,7 @@ class OverBudget(Exception):
 
     @property
     def cause(self) -> str:
-        """The cause in a fallback."""
+        """The cause that a fallback reports."""
         return f"budget:{self.limit}"
 
 
@@ -102,9 +107,10 @@ def most_output(
     input_price: Decimal = Decimal(0),
     output_price: Decimal = Decimal(0),
 ) -> int:
-    """How many tokens a call may write: as configured, or fewer if the turn's limits require it. The call must not be made for 0 or less.
+    """How many tokens a call may write: the configured number, or fewer if the turn's limits require it.
 
-    tokens_left, micros_left: None for no limit. Prices are in US dollars for a million tokens, that is in millionths of a dollar for one.
+    If the result is 0 or less, the call must not be made. tokens_left, micros_left: what remains of the turn's limits; None
+    for no limit. Prices are in US dollars for a million tokens, which is the same as millionths of a dollar for one token.
     """
     most = configured
     if tokens_left is not None:
@@ -133,15 +139,17 @@ Plain = Mapping[str, object]
 Progress = (
     Status | Delta | Cited | ToolCalled | ToolReturned | ProviderSwitched | ModelUsed | Barrier | Milestone
 )
-"""The events of a running graph. The turn's end is made from the state; only the engine emits milestones."""
+"""The events of a running graph. Only the engine emits milestones. The turn's terminal event is made from the last state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a node is run. timeout_seconds: of one attempt; attempts: the most, a further one follows Unavailable but not TooSlow; pause_seconds: before the
-    second attempt, doubled each time.
+    """How a node is run.
 
-    keep_after_seconds: work that took longer is kept by a milestone, so that a later attempt at the turn does not repeat it.
+    timeout_seconds: the time limit of one attempt. attempts: the most attempts; another attempt follows Unavailable but not
+    TooSlow. pause_seconds: the pause before the second attempt, which doubles before each further attempt.
+    keep_after_seconds: if the work took longer, a milestone keeps its result, so that a later attempt at the turn does not
+    repeat the work.
     """
 
     timeout_seconds: float = 30.0
@@ -160,11 +168,13 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a graph: the user, the receiver of events, and the count of costs. It is never part of the state.
+    """One run of a graph: the user, the receiver of events, and the count of costs. A run is never part of the state.
 
-    turn_id: None outside a turn. begin_at: the node that a milestone of an earlier attempt names, "" for the first one. tools: the tool calls of earlier
-    attempts, by call_id. limits, spent: the turn's budget and its use. fallen: the current node's fallbacks, which the engine moves into the state; noted: called
-    for each fallback. nonce: the number in the marks of untrusted text, the same in every attempt. until: the end of the turn's time, by the loop's clock.
+    turn_id: the turn; None outside a turn. begin_at: the node that a milestone of an earlier attempt names; "" to begin at the
+    first node. tools: the tool calls of earlier attempts, by call_id. limits, spent: the turn's budget and the part of it that
+    was spent. fallen: the current node's fallbacks, which the engine moves into the state. noted: called for each fallback.
+    nonce: the number in the marks of untrusted text, the same in every attempt. until: the time at which the turn's time is
+    up, by the loop's clock.
     """
 
     who: Principal
@@ -190,10 +200,13 @@ class Run:
 
 
 class Declined(Exception):
-    """A model or its provider refuses to answer or to finish; the turn is refused as unsafe. begun: whether a part of an answer was sent."""
+    """A model or its provider refuses to answer or to finish the answer, so the turn is refused as unsafe.
+
+    begun: whether a part of an answer was sent.
+    """
 
     def __init__(self, *, begun: bool = False) -> None:
-        super().__init__("the model will not say it")
+        super().__init__("the model refuses")
         self.begun = begun
 
 
@@ -204,40 +217,42 @@ class Node(abc.ABC, Generic[Input, Output]):
     """A step of a graph. It keeps no state between runs, and may be run again after a crash."""
 
     name: str
-    """Its name in the graph and in the logs."""
+    """The node's name in the graph and in the logs."""
     input_model: type[Input]
-    """Its fields are read from the state by name; fields with defaults may be absent there."""
+    """The model of the input. Its fields are read from the state by name; a field with a default may be absent there."""
     output_model: type[Output]
-    """Its fields are written to the state by name."""
+    """The model of the output. Its fields are written to the state by name."""
     announcement: Announcement | None = None
-    """None for a node that is not announced, or announces itself."""
+    """The status to send when the node begins; None if the node has no status or sends it itself."""
     policy: Policy = Policy()
     effect: Effect = Effect.NONE
-    """Its effect outside the turn. A milestone always follows a node with an effect."""
+    """The node's effect outside the turn. A milestone always follows a node with an effect."""
     calls_model: bool = False
-    """Whether it calls a model, which costs money; then a milestone follows it too."""
+    """Whether the node calls a model. Because that costs money, a milestone then follows the node."""
     has_rule: bool = False
-    """Whether it works without a model when the turn's budget is spent."""
+    """Whether the node can work without a model when the turn's budget is spent."""
     reads: Mapping[str, str] = _SAME
-    """The keys of the state for inputs that are not read by their own names."""
+    """For inputs that are read under another name: the key of the state by the input's own name."""
     writes: Mapping[str, str] = _SAME
-    """The keys of the state for outputs that are not written by their own names."""
+    """For outputs that are written under another name: the key of the state by the output's own name."""
 
     def validate_input(self, state: Plain) -> Input:
         """Read the input from the state. Raises pydantic.ValidationError."""
         reads, model = self.reads, self.input_model
         wanted = ((name, reads.get(name, name)) for name in model.__pydantic_fields__)
-        # The validator is called directly, because `model_validate` adds overhead and this runs for every node.
+        # This code runs for every node. It calls the validator directly, because `model_validate` adds overhead.
         return model.__pydantic_validator__.validate_python(
             {name: state[key] for name, key in wanted if key in state}
         )
 
     @abc.abstractmethod
     async def process(self, given: Input, run: Run) -> Output:
-        """Do the work. Raises ResponsaError for the user; Unavailable allows another attempt, TooSlow does not."""
+        """Do the work. Raises ResponsaError with a message for the user. Another attempt may follow Unavailable, but not
+        TooSlow.
+        """
 
     def validate_output(self, output: Output) -> Plain:
-        """The output as plain state, validated like an input. Raises pydantic.ValidationError."""
+        """The output as plain state, validated with the output model. Raises pydantic.ValidationError."""
         plain = cast("Plain", type(output).__pydantic_serializer__.to_python(output, mode="json"))
         self.output_model.__pydantic_validator__.validate_python(plain)
         return {self.writes.get(name, name): value for name, value in plain.items()} if self.writes else plain
@@ -260,7 +275,7 @@ class Names(Enum):
     TEMPLATE = "template"
     """`prompts/NAME.md`, for a person to read."""
     EXAMPLES = "examples"
-    """A file of examples, a path within the agent's folder, of lines `{"text": …, "label": …}`."""
+    """A file of examples, given by its path in the agent's folder. Its lines are `{"text": …, "label": …}`."""
 
 
 BY: Final = "by"
@@ -270,14 +285,16 @@ PromptName = Annotated[str, Names.PROMPT]
 TemplateName = Annotated[str, Names.TEMPLATE]
 ExamplesName = Annotated[str, Names.EXAMPLES]
 PromptChoice = Annotated[str | Annotated[dict[str, str], Field(min_length=2)], Names.PROMPT]
-"""A prompt's name; or a table: `by` names a field of the state, `default` a prompt, and each other key is a
-value of that field with its prompt.
+"""A prompt's name or a table. In the table, `by` names a field of the state, each value of that field may have a prompt, and
+`default` is the prompt for all other values.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """The variables that a node offers to its prompt or template. untrusted: texts of users, documents and models."""
+    """The variables that a node offers to its prompt or template. untrusted: the variables that hold texts of users,
+    documents or models.
+    """
 
     trusted: frozenset[str] = frozenset()
     untrusted: frozenset[str] = frozenset()
@@ -291,7 +308,10 @@ class Offered:
 def named(
     options: type[NodeOptions], given: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], Names, str]]:
-    """The files that the given options name: path of the option, kind of file, name. Values of other types are skipped."""
+    """The files that the given options name. Each result is the option's path, the kind of file and the name.
+
+    Values of other types are skipped.
+    """
     for name, info in options.model_fields.items():
         for role in info.metadata:
             if not isinstance(role, Names):

@@ -1,7 +1,8 @@
-"""Prompts: templates of a strict engine that keep instructions, questions and retrieved text apart.
+"""Prompts: strict templates that keep instructions, questions and retrieved text apart.
 
-A file has a front matter, a system part and, below the line `=== user`, a user part. Texts of users, documents and models are never in the system part. They are
-neutralised and, in a prompt, put between marks with a number that their authors cannot know; the system part ends with the meaning of the marks.
+A prompt's file has a front matter, a system part and, below the line `=== user`, a user part. Texts of users, documents and
+models are never in the system part. They are neutralised and, in a prompt, put between marks. The marks hold a number that
+the authors of the texts cannot know. The system part ends with the meaning of the marks.
 """
 
 from __future__ import annotations
@@ -25,21 +26,22 @@ from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.models import Place, PromptMessage, Role
 
 MOST_FENCE: Final = 64
-"""The most characters of a mark without its brackets; at most this many are held back while they may still become a mark."""
+"""The most characters of a mark without its brackets, and so the most that are held back because they may be a mark."""
 
 _OPEN: Final = "⟦"
 _BODY: Final = re.compile(rf"[^⟦⟧\n]{{0,{MOST_FENCE}}}")
-# The form of a mark with any number: a model may copy the number wrongly.
+# The form of a mark with any number, because a model may copy the number wrongly.
 _LIKE: Final = re.compile(r"(?:data \w+|end) q?[0-9a-f]+")
 _CONTROLS: Final = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 _MARKS: Final = str.maketrans({**_CONTROLS, "⟦": "[[", "⟧": "]]"})
 
 
 def nonce(version: str, turn_id: UUID | None) -> str:
-    """The number in the marks of untrusted text: the same in every attempt at a turn, and not known to anyone before the question.
+    """The number in the marks of untrusted text. It is the same in every attempt at a turn, and nobody can know it before the
+    question.
 
-    It begins with a letter that few words end with, because a possible beginning of the number is not sent to
-    the reader until the next piece.
+    The number begins with a letter that few words end with, because text that may be the beginning of the number is held
+    back until the next piece.
     """
     if turn_id is None:
         number = secrets.token_hex(6)
@@ -69,24 +71,24 @@ def meaning(mark: str) -> str:
 
 
 class FenceFilter:
-    """Removes from a text that arrives in pieces: marks, the turn's number alone, and incomplete marks that hold the number. The result does not depend on
-    how the text is cut.
+    """Removes marks, incomplete marks that hold the turn's number, and the number alone from a text that arrives in pieces.
 
-    A mark after white space, or at the beginning, is removed with one character of white space behind it.
+    The result does not depend on where the text is cut into pieces. If a mark is at the beginning or after white space, one
+    character of white space after it is removed, too.
     """
 
     def __init__(self, mark: str, before: str = "") -> None:
-        """mark: the turn's number, not empty. before: the end of the text before the first piece."""
+        """mark: the turn's number, not empty. before: the text that precedes the first piece, or its end."""
         self._mark = mark
         self._first = mark[0]
         self._second = mark[:2]
         self._held = ""
         self._last = before[-1:]
-        # Whether a mark has just ended whose white space may follow.
+        # Whether a mark has just ended, so that white space after it must be removed.
         self._behind = False
 
     def feed(self, text: str) -> str:
-        """Process the next piece; returns the text that can be passed on by now, which may be empty."""
+        """Process the next piece. Returns the text that can be passed on now, which may be empty."""
         if not text:
             return ""
         if self._held or self._behind or not self._plain(text):
@@ -95,7 +97,7 @@ class FenceFilter:
         return text
 
     def end(self) -> str:
-        """The text has ended; returns the withheld rest."""
+        """End the text. Returns the rest that was held back."""
         return self._cleaned(self._held, ended=True)
 
     def _plain(self, text: str) -> bool:
@@ -129,8 +131,9 @@ class FenceFilter:
         return "".join(out)
 
     def _next(self, text: str, place: int) -> tuple[int, bool]:
-        """Return the position where the next mark or number may begin, and whether it is a number or the beginning of one.
-        Without a mark or number the position is the end of the text.
+        """The position at which the next mark or number may begin, and whether it is a number or the beginning of a number.
+
+        If the text has no mark and no number, the position is the end of the text.
         """
         opened = text.find(_OPEN, place)
         opened = len(text) if opened < 0 else opened
@@ -144,7 +147,7 @@ class FenceFilter:
         return (number, True) if number >= 0 else (opened, False)
 
     def _end(self, text: str, start: int, *, ended: bool) -> int:
-        """The end of the mark that a bracket opens: `start` if it opens none, -1 while that is not known."""
+        """The end of the mark that a bracket opens: `start` if the bracket opens no mark, -1 while that is not known."""
         body = _BODY.match(text, start + 1)
         end = start + 1 if body is None else body.end()
         inside = text[start + 1 : end]
@@ -166,7 +169,7 @@ class FenceFilter:
 
 
 def unfenced(text: str, mark: str) -> str:
-    """A whole text without marks. mark: the turn's number, "" for none."""
+    """A whole text without marks. mark: the turn's number; "" to return the text unchanged."""
     if not mark:
         return text
     fences = FenceFilter(mark)
@@ -175,7 +178,9 @@ def unfenced(text: str, mark: str) -> str:
 
 USER_LINE: Final = "=== user"
 SCHEMAS: Final = ("intent", "category", "need", "query", "queries", "verdict")
-"""The names that a front matter may give its answer, for readers of the file. The schema itself comes from the node (`formats`)."""
+"""The names that a front matter may give to the answer's schema. They only inform readers of the file: the schema itself
+comes from the node (`formats`).
+"""
 HISTORY: Final = "history"
 PASSAGES: Final = "passages"
 _FUEL: Final = 500_000
@@ -188,7 +193,7 @@ _QUOTED: Final = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 
 
 class PromptError(Exception):
-    """A prompt is broken or cannot be filled in. line: in the file, from 1, None if it is not known."""
+    """A prompt is broken or cannot be filled in. line: the line in the file, from 1; None if it is not known."""
 
     def __init__(self, file: str, line: int | None, message: str) -> None:
         super().__init__(f"{file}{f':{line}' if line else ''}: {message}")
@@ -198,14 +203,18 @@ class PromptError(Exception):
 
 
 class Hints(Table):
-    """A prompt's settings for its model. They take precedence over the agent's, except that an answer is never longer than the agent allows."""
+    """A prompt's settings for its model. They take precedence over the agent's settings, but cannot make an answer longer than
+    the agent allows.
+    """
 
     temperature: float | None = Field(None, ge=0, le=2)
     max_output_tokens: int | None = Field(None, ge=1, le=65536)
 
 
 class FrontMatter(Table):
-    """The table between the `+++` lines. variables: with their descriptions; structured: one of SCHEMAS, "" for free text."""
+    """The table between the `+++` lines. variables: the variables, with their descriptions. structured: one of
+    SCHEMAS; "" for free text.
+    """
 
     variables: Mapping[str, str] = Field(default_factory=dict[str, str])
     hints: Hints = Hints.model_validate({})
@@ -214,7 +223,11 @@ class FrontMatter(Table):
 
 @dataclass(frozen=True, slots=True)
 class PromptSource:
-    """A prompt's file with its parsed front matter. file: its name in messages; body_line: the first line of the text, from 1; sound: whether the front matter is valid."""
+    """A prompt's file with its parsed front matter.
+
+    file: the file's name in messages. body_line: the line at which the text begins, from 1. sound: whether the front matter
+    is valid.
+    """
 
     file: str
     front: FrontMatter
@@ -233,7 +246,11 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Untrusted:
-    """The texts of users, documents and models. history: oldest first; passages: best first, numbered from 1; others: by variable."""
+    """The texts of users, documents and models.
+
+    history: the messages, oldest first. passages: the passages, best first; prompts number them from 1. others: further
+    texts, by variable.
+    """
 
     question: str
     history: Sequence[Said] = ()
@@ -243,14 +260,14 @@ class Untrusted:
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """The variables of a prompt's parts, partials included."""
+    """The variables that a prompt's two parts use, those in partials included."""
 
     system: frozenset[str]
     user: frozenset[str]
 
     @property
     def all(self) -> frozenset[str]:
-        """Those of both parts."""
+        """The variables of both parts."""
         return self.system | self.user
 
 
@@ -267,7 +284,10 @@ class _Part:
 
 
 class PromptSet:
-    """All prompts of one version of an agent. Immutable. `broken` has the errors of broken prompts, by name; using one raises its first error."""
+    """All prompts of one version of an agent. Immutable.
+
+    `broken` has the errors of broken prompts, by name. Using a broken prompt raises its first error.
+    """
 
     def __init__(
         self, prompts: Mapping[str, PromptSource], partials: Mapping[str, Partial] | None = None
@@ -318,12 +338,15 @@ class PromptSet:
         return self._prompts[name]
 
     def fill(self, name: str, values: Plain) -> str:
-        """All parts of a prompt, filled in with the values unchanged, for the check. Raises KeyError, and PromptError with the partial's file for an error in a partial."""
+        """All parts of a prompt, filled in with unchanged values, for the check.
+
+        Raises KeyError and PromptError. An error in a partial names the partial's file.
+        """
         parts = [one for one in self._sound(name) if one is not None]
         try:
             return "".join(self._filled(one, values) for one in parts)
         except PromptError:
-            # The engine reports only the line of the include.
+            # For an error in a partial, the template engine reports only the line of the include.
             for template in reversed(self._reached([one.template for one in parts])):
                 if template in self._partials:
                     self._filled(_Part(template, self._partials[template].file, 1), values)
@@ -339,7 +362,10 @@ class PromptSet:
         return self._uses[name]
 
     def where(self, name: str, variable: str, *, system: bool) -> tuple[str, int | None]:
-        """The file and the line where a part of a prompt, or an included partial, first uses a variable. Raises KeyError, PromptError."""
+        """The file and the line in which a part of a prompt, or a partial that it includes, first uses a variable.
+
+        Raises KeyError, PromptError.
+        """
         parts = self._sound(name)
         part = parts[0] if system else parts[1] or parts[0]
         tag = re.compile(r"\{[{%][^}]*\b" + re.escape(variable) + r"\b")
@@ -355,9 +381,10 @@ class PromptSet:
     def render(
         self, name: str, trusted: Mapping[str, object], untrusted: Untrusted, mark: str
     ) -> Sequence[PromptMessage]:
-        """The messages for a model: instructions, history, passages, and the prompt's user part (without one, the question).
+        """The messages for a model: instructions, history, passages, and the user part, or the question if there is no user part.
 
-        A user part that uses `history` gets it as fenced text instead of messages; `passages` is their number there. Raises KeyError, PromptError.
+        If the user part uses `history`, it gets the history as fenced text, and the history is left out of the messages. In
+        the user part, `passages` is the number of passages. Raises KeyError, PromptError.
         """
         system, user = self._sound(name)
         values = {key: _plain(self._prompts[name].file, key, value) for key, value in trusted.items()}
@@ -376,7 +403,7 @@ class PromptSet:
             messages.append(PromptMessage(Role.USER, question, place=Place.USER))
             return messages
         talk = "\n\n".join(f"{one.speaker.value}: {one.text}" for one in untrusted.history)
-        # An empty value stays empty, so that a prompt can test it.
+        # An empty value gets no marks, so that a prompt can test whether it is empty.
         values |= {key: fenced(key, one, mark) if one else "" for key, one in untrusted.others.items()}
         values |= {
             "question": question,
@@ -387,7 +414,7 @@ class PromptSet:
         return messages
 
     def text(self, name: str, values: Plain) -> str:
-        """A template for readers, filled in. Texts are neutralised but not fenced. Raises KeyError, PromptError."""
+        """A template that people read, filled in. Texts are neutralised but get no marks. Raises KeyError, PromptError."""
         part, _ = self._sound(name)
         plain = {
             key: neutral(one) if isinstance(one, str) else _plain(self._prompts[name].file, key, one)
@@ -447,7 +474,7 @@ class PromptSet:
 
 
 def _unfit(part: _Part, text: str, partials: Mapping[str, Partial]) -> PromptError | None:
-    """An error that the engine would otherwise report only when it renders the template."""
+    """An error that the template engine would otherwise report only while it renders the template."""
     at = partial(_line, part, text)
     if foreign := _FOREIGN.search(text):
         return PromptError(
@@ -481,14 +508,14 @@ def _prompt_error(part: _Part, error: minijinja.TemplateError) -> PromptError:
 
 def _spoken(one: Said, mark: str) -> PromptMessage:
     if one.speaker is Speaker.USER:
-        # Earlier messages of the user are as untrusted as the question.
+        # The user's earlier messages are as untrusted as the question.
         return PromptMessage(Role.USER, fenced("message", one.text, mark), place=Place.USER)
     # Answers quote documents, which may contain instructions.
     return PromptMessage(Role.ASSISTANT, fenced("answer", one.text, mark), place=Place.MODEL)
 
 
 def _plain(file: str, key: str, value: object) -> object:
-    """A plain copy of a value, since templates can call the methods of other objects."""
+    """A copy of a value as plain data, because templates could call the methods of other objects."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Rewrites a follow-up question by rules so that it stands alone, with words of the conversation only. Pure."""
+"""Rewrites a follow-up question so that it can be understood alone. Rules do this, with words of the conversation only. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_ENTITIES: Final = 3
 _MAX_TITLE: Final = 120
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-# Scripts without spaces: about two characters make a word.
+# In scripts without spaces, about two characters make a word.
 _UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
 
 
@@ -33,7 +33,7 @@ class _Language:
     small: frozenset[str]
 
 
-# The language with the most function words wins; English, the first, wins a tie.
+# A question counts as written in the language whose function words it has most of; a tie goes to English, the first.
 _LANGUAGES: Final = (
     _Language(
         _words(
@@ -74,7 +74,8 @@ _LANGUAGES: Final = (
     ),
 )
 _SMALL: Final = frozenset[str]().union(*(one.small | one.pronouns for one in _LANGUAGES))
-# After these "that" is a pronoun ("What does that mean?"); after others it begins a clause ("the river that flows …").
+# After these words, "that" is a pronoun ("What does that mean?"). After others, "that" begins a clause ("the river that
+# flows …").
 _BEFORE_THAT: Final = _words(
     "is was are does did do about of to in with like and for from on at by than after before"
 )
@@ -101,7 +102,9 @@ _OPENERS: Final = frozenset(
 
 
 def standalone(question: str, history: Sequence[Said]) -> str | None:
-    """The question with the subject of the last answer; None if it stands alone already or there is nothing to add."""
+    """The question with the subject of the last answer added; None if the question needs no subject or the history gives
+    no subject.
+    """
     if not (points_back(question) or content_words(question) < MIN_CONTENT_WORDS):
         return None
     carried = _subjects(question, history)
@@ -126,22 +129,23 @@ def points_back(question: str) -> bool:
 
 
 def content_words(question: str) -> int:
-    """The number of words that carry meaning: all but function words."""
+    """The number of words that carry meaning, which are all except function words."""
     unspaced = len(_UNSPACED.findall(question))
     words = (word.casefold() for word in _WORD.findall(_UNSPACED.sub(" ", question)))
     return unspaced // 2 + sum(word not in _SMALL for word in words)
 
 
 def entities(text: str) -> Sequence[str]:
-    """The names in a text: runs of capitalised words within a sentence; the most frequent first, then in their order."""
+    """The names in a text, which are runs of capitalised words within a sentence. The most frequent names come first; equally
+    frequent names keep the order of the text.
+    """
     found: Counter[str] = Counter()
     for sentence in re.split(r"(?<=[.!?:])\s+|\n+", text):
         run: list[str] = []
         for place, match in enumerate([*_WORD.finditer(sentence), None]):
             word = match.group() if match else ""
             begins = word[:1].isupper() and word.casefold() not in _LANGUAGES[0].pronouns
-            # A capital at the beginning of a sentence is not a sign of a name, unless the next word has one
-            # too.
+            # A capital at the beginning of a sentence does not mark a name, unless the next word has a capital, too.
             if begins and not (place == 0 and word in _OPENERS) and not _broken(sentence, run, match):
                 run.append(word)
                 continue
@@ -152,7 +156,7 @@ def entities(text: str) -> Sequence[str]:
 
 
 def _broken(sentence: str, run: Sequence[str], match: re.Match[str] | None) -> bool:
-    """Whether the run's last word and this one are separated by more than a space."""
+    """Whether more than a space separates the matched word from the run's last word."""
     return bool(run) and match is not None and sentence[: match.start()][-1:] not in (" ", "\u00a0")
 
 
@@ -163,8 +167,8 @@ def _close(run: Sequence[str], found: Counter[str], sentence: str) -> None:
 
 
 def _subjects(question: str, history: Sequence[Said]) -> Sequence[str]:
-    """The subjects of the last answer that the question does not name: its document's title, then names in
-    the answer and in its question.
+    """The subjects of the last answer that the question does not name: first the title of the cited document, then the names
+    in the earlier question and in its answer.
     """
     for place in range(len(history) - 1, -1, -1):
         answer = history[place]
@@ -179,7 +183,7 @@ def _subjects(question: str, history: Sequence[Said]) -> Sequence[str]:
 
 
 def _unlike(names: Iterable[str], taken: Sequence[str]) -> list[str]:
-    """Each name once, without names that are part of another one."""
+    """Each name once, without names that are a part of an earlier name or of a name in `taken`."""
     kept: list[str] = []
     for name in names:
         folded = name.casefold()

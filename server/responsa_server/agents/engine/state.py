@@ -1,4 +1,4 @@
-"""The state of a graph: plain values that msgpack can carry, the models that give them types, and the messages that a turn reads."""
+"""The state of a graph: plain values that msgpack can store, and the messages that a turn reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from responsa_server.domain.events import Fallback, FallbackKind
 
 
 class Said(NodeModel):
-    """A message of the conversation in the state. titles: of the documents that it cites, each once. id: the message's id, "" if no node needs it."""
+    """A message of the conversation, as the state holds it.
+
+    titles: the titles of the documents that the message cites, each once. id: the message's id; "" if no node needs it.
+    """
 
     speaker: Speaker
     text: str
@@ -23,14 +26,15 @@ class Said(NodeModel):
 
 
 class GraphState(TypedDict, total=False):
-    """Every key that a node reads or writes. The types behind the plain values are in the nodes' models.
+    """The keys that every graph's state may have. A graph's nodes may add further keys. The nodes' models have the types of
+    the plain values.
 
-    text: the part of the answer that finished nodes have written; complete: whether the model finished its text. calls: tools to call; results: of the calls so
-    far. The engine's own keys: steps, the number of nodes that ran; visits, how often each limited edge was
-    taken; told, how many bytes of the text were sent; fallbacks; diverted, a next node that overrides the
-    routes, "" for none.
+    text: the part of the answer that finished nodes have written. complete: whether the model finished its text. calls: the
+    tools to call. results: the results of the calls so far.
 
-    A graph's own state has these keys and those of its nodes.
+    Only the engine writes the following keys. steps: the number of nodes that ran. visits: how often each limited edge was
+    taken. told: how many bytes of the text were sent. fallbacks: the fallbacks so far. diverted: the next node if it differs
+    from the one that the routes give; otherwise "".
     """
 
     question: str
@@ -63,7 +67,7 @@ ENGINE_KEYS: Final = frozenset({"steps", "visits", "told", "fallbacks", "diverte
 KNOWN_KEYS: Final = frozenset(GraphState.__annotations__)
 
 _FORMAT: Final = b"\x01"
-# Values that are not plain are refused here, not only by the worker that takes the turn over.
+# Values that are not plain are refused when a milestone is written, not only when another worker takes the turn over.
 _STRICT: Final = (
     ormsgpack.OPT_PASSTHROUGH_DATACLASS
     | ormsgpack.OPT_PASSTHROUGH_DATETIME
@@ -75,11 +79,14 @@ _STRICT: Final = (
 
 
 class StateError(Exception):
-    """A state cannot be stored, or this version cannot continue from stored bytes; the message says why."""
+    """A state cannot be stored, or this version cannot continue from stored bytes. The message gives the reason."""
 
 
 def kept(next_node: str, state: Plain) -> bytes:
-    """The bytes of a milestone: the number of the format, then msgpack of the next node and of the state without the task's fields. Raises StateError."""
+    """The bytes of a milestone: the format's number, then msgpack of the next node and of the state without the task's fields.
+
+    Raises StateError.
+    """
     plain = {key: value for key, value in state.items() if key not in TASK_KEYS}
     try:
         return _FORMAT + ormsgpack.packb([next_node, plain], option=_STRICT)
@@ -88,7 +95,9 @@ def kept(next_node: str, state: Plain) -> bytes:
 
 
 def restored(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str, GraphState]:
-    """The next node and the state of a milestone. keys: those that the graph's state may have. Raises StateError."""
+    """The next node and the state of a milestone. keys: the keys that the graph's state may have. Raises
+    StateError.
+    """
     if milestone[:1] != _FORMAT:
         raise StateError(
             f"the milestone has the format {milestone[:1].hex() or '(none)'}, not {_FORMAT.hex()}"
@@ -137,7 +146,11 @@ _BYTES_A_TOKEN: Final = 4
 def divided(
     history: Sequence[Message], *, messages: int, tokens: int, older: int
 ) -> tuple[Sequence[Message], Sequence[Message]]:
-    """The messages to read in full, and the earlier ones for a summary, both oldest first. tokens: 0 for no limit. The last message is always read."""
+    """The messages to read in full, and the earlier messages to summarise. Both are in order, oldest first.
+
+    messages: the most messages to read in full. tokens: the most tokens of these messages; 0 for no limit. older: the most
+    messages to summarise. The last message is always read in full, however long it is.
+    """
     kept = list(history[-messages:]) if messages else []
     if tokens:
         left = tokens * _BYTES_A_TOKEN

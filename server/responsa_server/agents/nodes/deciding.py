@@ -1,4 +1,4 @@
-"""The nodes at which a turn decides: the message's intent, its category, whether it needs documents, and conditions on the state."""
+"""The nodes that make decisions: about a message's intent, its category, its need of documents, and the next node."""
 
 from __future__ import annotations
 
@@ -31,30 +31,34 @@ from responsa_server.domain.intents import OUT_OF_SCOPE as NO_INTENT
 from responsa_server.domain.intents import Example, IntentClassifier
 
 OUT_OF_SCOPE: Final = "out_of_scope"
-"""The intent, and the category, of a message that has none of the other labels."""
+"""The intent or category of a message to which no other label applies."""
 OFFERED: Final = offered("categories", "examples")
 """The variables for the prompts of these nodes."""
 _LAST: Final = 4
-"""How many earlier messages a model is shown."""
+"""How many earlier messages a model reads."""
 _SHOWN_EXAMPLES: Final = 4
 
 
 class DecidingOptions(NodeOptions):
-    """examples: a file; the classifier is trained with all of them, and a model is shown a few. prompt: to ask a model first."""
+    """examples: the file of examples. The classifier is trained with all examples, and a model's prompt shows a few of them.
+    prompt: the prompt with which to ask a model first; "" to ask no model.
+    """
 
     examples: ExamplesName
     prompt: PromptName = ""
 
 
 class DecidingNode(Node[Input, Output]):
-    """Base of the nodes that make a small decision about a message: by a model, else by a classifier, else by a rule.
+    """Base of the nodes that make a small decision about a message. A model decides; without a model's answer, a classifier
+    decides, and without a classifier, a rule.
 
-    asker, classifier: None for none. examples: those that the classifier was trained with.
+    asker: the model to ask; None if no model decides. classifier: the classifier; None if the node does not classify.
+    examples: the examples with which the classifier was trained.
     """
 
     announcement = Announcement(Step.ROUTING, "Classifying your query...")
     has_rule = True
-    # The calls have their own time limits, and a decision without a model is quickly repeated.
+    # The calls have their own time limits. A decision without a model is so quick that it is repeated, not stored.
     policy = Policy(timeout_seconds=60.0, keep_after_seconds=1.0)
 
     def __init__(
@@ -80,7 +84,9 @@ class DecidingNode(Node[Input, Output]):
         question: str,
         history: Sequence[Said],
     ) -> Answer | None:
-        """The answer of a model; None without a model, and after a failure or without a budget, which the run records. Raises PromptError."""
+        """A model's answer; None if there is no model. Also None after a failure or without a budget, which the run records as a
+        fallback. Raises PromptError.
+        """
         if self._asker is None:
             return None
         trusted = {"categories": categories, "examples": self._examples}
@@ -94,14 +100,14 @@ class DecidingNode(Node[Input, Output]):
 
 
 def refers_back(question: str, history: Sequence[Said]) -> bool:
-    """Whether, by rule, a question refers to earlier messages."""
+    """Whether a question refers to earlier messages, as a rule decides."""
     return standalone(question, history) is not None
 
 
 def choice(shape: type[Answer], field: str, labels: Sequence[str]) -> Shape[Answer]:
     """A shape whose field is one of the labels."""
     kind: Any = Literal[tuple(labels)]
-    make: Any = create_model  # its type hints do not allow names of fields from variables
+    make: Any = create_model  # the type hints of `create_model` do not allow field names from variables
     return Shape(make(shape.__name__, __base__=shape, **{field: (kind, ...)}))
 
 
@@ -127,14 +133,14 @@ def from_examples(node: Callable[..., AnyNode]) -> Callable[[NodeParts, Any, str
 
 
 QA: Final = "qa"
-"""The intent of a message without a classifier, if the agent has this intent."""
+"""The intent of every message if the node has no classifier and the agent has this intent."""
 POST: Final = "post"
 LINKEDIN: Final = "linkedin"
-"""Also an alias for `post` in the parameter, for agents without an intent of that name."""
+"""An intent. In the parameter `intent`, this name also stands for `post` if the agent has no intent `linkedin`."""
 
 
 class IntentOptions(DecidingOptions):
-    """intents: the possible ones."""
+    """intents: the possible intents."""
 
     intents: Annotated[Texts, Field(min_length=1, max_length=32)] = (
         "chitchat",
@@ -159,14 +165,14 @@ class IntentOutput(NodeModel):
 
 
 class RouteShape(NodeModel):
-    """The model's reply; `intent` has its values from the options."""
+    """The model's reply. The options list the values that `intent` may have."""
 
     intent: str
     follow_up: bool
 
 
 class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
-    """Decides by the parameter `intent`, else by a model, else by the classifier."""
+    """Takes the intent from the parameter `intent`; else asks a model; without its answer, asks the classifier."""
 
     input_model = IntentInput
     output_model = IntentOutput
@@ -231,19 +237,19 @@ class CategoryInput(NodeModel):
 
 
 class CategoryOutput(NodeModel):
-    """category: "" for a question of an unknown category."""
+    """category: the question's category; "" if it is unknown."""
 
     category: str
 
 
 class CategoryShape(NodeModel):
-    """The model's reply; `category` has its values from the examples."""
+    """The model's reply. The examples give the values that `category` may have."""
 
     category: str
 
 
 class QuestionCategoriser(DecidingNode[CategoryInput, CategoryOutput]):
-    """Decides by a model, else by the classifier."""
+    """Asks a model for the category; without a model's answer, asks the classifier."""
 
     input_model = CategoryInput
     output_model = CategoryOutput
@@ -258,7 +264,7 @@ class QuestionCategoriser(DecidingNode[CategoryInput, CategoryOutput]):
     ) -> None:
         found = {one.label for one in examples} | set(() if classifier is None else classifier.labels)
         self._labels = tuple(sorted(found - NO_INTENT))
-        # Without categories a model is not asked.
+        # Without categories, the node asks no model.
         super().__init__(name, options, asker if self._labels else None, classifier, examples)
         self._shape = choice(CategoryShape, "category", self._labels) if self.calls_model else None
 
@@ -303,7 +309,7 @@ class NeedOutput(NodeModel):
 
 
 class NeedShape(NodeModel):
-    """What a model answers."""
+    """The model's reply."""
 
     needs_retrieval: bool
     follow_up: bool
@@ -313,7 +319,9 @@ _SHAPE: Final = Shape(NeedShape)
 
 
 class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
-    """Decides by a model, else by the classifier. In doubt, documents are searched."""
+    """Asks a model whether a message needs documents; without a model's answer, asks the classifier. In doubt, documents are
+    searched.
+    """
 
     input_model = NeedInput
     output_model = NeedOutput
@@ -331,7 +339,7 @@ class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
 async def need(
     question: str, history: Sequence[Said], classifier: IntentClassifier | None = None
 ) -> NeedOutput:
-    """The decision without a model. For a message unlike all examples, the documents are searched, because one of them may be about it."""
+    """The decision without a model. A message that resembles no example needs documents, because a document may cover it."""
     follow_up = refers_back(question, history)
     if classifier is None:
         return NeedOutput(needs_retrieval=follow_up or content_words(question) > 0, follow_up=follow_up)
@@ -350,11 +358,11 @@ RETRIEVAL_NEED: Final = NodeKind(
 
 
 class ConditionModel(NodeModel):
-    """It has no fields, because the conditions are in the edges."""
+    """The node's input and output. They have no fields, because the edges hold the conditions."""
 
 
 class Condition(Node[ConditionModel, ConditionModel]):
-    """Does nothing. The node connects several edges, or chooses one of them."""
+    """Does nothing itself. Its edges choose the next node."""
 
     name = "condition"
     input_model = ConditionModel

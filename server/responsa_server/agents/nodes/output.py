@@ -1,4 +1,4 @@
-"""Sends a text that an earlier node has written and not sent, unchanged or prepared for publication."""
+"""Sends a text that an earlier node wrote but did not send. The text is unchanged or prepared for publication."""
 
 from __future__ import annotations
 
@@ -60,8 +60,10 @@ _ENDS: Final = re.compile(r"[.!?…](?=\s|\Z)")
 class PostOptions(NodeOptions):
     """The steps, in their order.
 
-    unfence: removes a code fence around the whole text. prefixes: are removed from the beginning (“Post:”). most_bytes: a longer text is cut after a sentence.
-    must_have, must_not_have: texts of any case that are required or forbidden; otherwise the node is unavailable. stream: whether the text is sent here.
+    unfence: whether to remove a code fence around the whole text. prefixes: texts to remove from the beginning, such as
+    “Post:”. most_bytes: the size above which the text is cut after a sentence. must_have, must_not_have: texts that are
+    required or forbidden, in any case of letters; if the text violates them, the node is unavailable. stream: whether this
+    node sends the text.
     """
 
     unfence: bool = True
@@ -90,7 +92,7 @@ class PostOutput(NodeModel):
 
 
 class PostProcessor(Node[PostInput, PostOutput]):
-    """Only removes text, so that the answer holds nothing but the model's words."""
+    """Prepares a text for publication. It only removes text, so that the answer holds only the model's words."""
 
     input_model = PostInput
     output_model = PostOutput
@@ -100,7 +102,7 @@ class PostProcessor(Node[PostInput, PostOutput]):
         self._options = options
 
     async def process(self, given: PostInput, run: Run) -> PostOutput:
-        """Raises Unavailable (MODEL_UNAVAILABLE) for a rejected text, so that a detour to another node is possible."""
+        """Prepare the text. Raises Unavailable (MODEL_UNAVAILABLE) for a rejected text, so that the turn can take a detour."""
         text, marks, complete = given.text, given.marks, given.complete
         for cuts in (self._around, self._beginning, _gaps, _edges):
             text, marks = left_out(text, marks, list(cuts(text)))
@@ -143,11 +145,13 @@ class PostProcessor(Node[PostInput, PostOutput]):
 
 
 def left_out(text: str, marks: Sequence[Mark], cuts: Sequence[Cut]) -> tuple[str, tuple[Mark, ...]]:
-    """The text without some ranges of characters, and the marks at their new places. cuts: in order, not adjacent."""
+    """The text without some ranges of characters, and the marks at their new places. cuts: the ranges, in order and not
+    adjacent.
+    """
     if not cuts:
         return text, tuple(marks)
     kept, place = list[str](), 0
-    # In bytes: the beginning and the end of each range, and how much was removed before it.
+    # The beginning and the end of each range, and the size of what was removed before it, all in bytes.
     begins, ends, before = list[int](), list[int](), [0]
     at = 0
     for start, end in cuts:

@@ -64,8 +64,8 @@ OFFERED: Final = offered(
     untrusted=("question", "history", "summary", "passages", "parameters"),
 )
 """The variables for this node's prompts."""
-# The turn, the model's client (for silence) and each tool have their own limits, so long work must not be
-# stopped here.
+# Long work must not be stopped here, because the turn and each tool have their own time limits, and the model's client
+# limits silence.
 _LONGEST_SECONDS: Final = 3600.0
 _FAULTS: Final[Mapping[ModelFault, str]] = {
     ModelFault.UNREACHABLE: "could not be reached",
@@ -79,16 +79,17 @@ _FAULTS: Final[Mapping[ModelFault, str]] = {
     ModelFault.EMPTY: "sent an answer without text",
 }
 HELD_SECONDS: Final = 15.0
-"""The most seconds that a small model's text is held back while it is written."""
+"""The most seconds for which a small model's text is held back while the model writes."""
 UNCITED: Final = "uncited"
 """The cause of the fallback when no document supports a small model's answer."""
 
 
 class PromptOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`, or one for each value of a field; "" sends the conversation alone.
+    """prompt: the file `prompts/NAME.md`, or a file for each value of a field; "" to send only the conversation.
 
-    cites: whether the model marks the passages that support its sentences; the marks are removed from the text. tools: whether it may request tools; it then
-    need not write text. stream: whether the text is sent as it arrives; otherwise a later node must send it.
+    cites: whether the model marks the passages that support its sentences; the marks are removed from the text. tools:
+    whether the model may request tools, and then need not write text. stream: whether the text is sent as it arrives; if not,
+    a later node must send it.
     """
 
     prompt: PromptChoice = ""
@@ -98,7 +99,9 @@ class PromptOptions(NodeOptions):
 
 
 class CallModel(NodeModel):
-    """A requested call of a tool. call_id: the model's own id; signature: data that the provider requires with the result."""
+    """A requested call of a tool. call_id: the model's own id of the call. signature: data that the provider requires
+    together with the result.
+    """
 
     call_id: str
     tool: str
@@ -117,7 +120,8 @@ class ResultModel(NodeModel):
 class PromptInput(NodeModel):
     """The question, the history, and the turn so far: the text that was sent and the results of tools.
 
-    choice: the value of the field that chooses among prompts. evidence: to show to the model. fallbacks: those of the turn so far.
+    choice: the value of the field that chooses among prompts. evidence: the evidence to show to the model. fallbacks: the
+    fallbacks of the turn so far.
     """
 
     question: str
@@ -136,8 +140,8 @@ class PromptInput(NodeModel):
 class PromptOutput(NodeModel):
     """The answer's text from its beginning, whether the model has finished it, and the requested calls of tools.
 
-    model: the one that wrote the text, `provider:model`. marks: the bytes of the text at which passages were named, with the passages' numbers. shown: how many
-    passages the model was shown.
+    model: the model that wrote the text, as `provider:model`. marks: for each mark, its byte offset in the text and the number
+    of the passage that it names. shown: how many passages the prompt contained.
     """
 
     text: str
@@ -151,11 +155,11 @@ class PromptOutput(NodeModel):
 class Prompt(Node[PromptInput, PromptOutput]):
     """One call of a model, whose text continues the answer.
 
-    A stream that breaks off is not repeated, since its text was sent. If the documents could not be searched, the answer begins with the agent's sentence about
-    that, which is sent with the model's first words.
+    A stream that breaks off is not repeated, because its text was already sent. If the documents could not be searched, the
+    answer begins with the sentence that the agent has for this case, which is sent with the model's first words.
 
-    The text of a small model about passages is sent only when it is whole and a passage supports a sentence that names it. Otherwise the model counts as
-    unavailable.
+    When a small model answers from passages, its text is sent only after the model has finished and only if at least one
+    sentence is supported by the passage that it names. Otherwise the model counts as unavailable.
     """
 
     input_model = PromptInput
@@ -185,7 +189,9 @@ class Prompt(Node[PromptInput, PromptOutput]):
             self.reads = {"choice": prompt[BY]}
 
     async def process(self, given: PromptInput, run: Run) -> PromptOutput:
-        """Stream the model's text as deltas. Raises Unavailable (MODEL_UNAVAILABLE), before or after some of it; OverBudget; Declined."""
+        """Stream the model's text as deltas. Raises Unavailable (MODEL_UNAVAILABLE), even after some deltas, OverBudget and
+        Declined.
+        """
         passages = self._passages(given)
         try:
             prompt = self._made(given, passages, run)
@@ -203,7 +209,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             end = await self._written(call, run, text, calls, holding)
             text.finish()
             if end.stop is Stop.UNSAFE:
-                # The text that was sent is not an answer, since the provider stopped it.
+                # The provider stopped the text, so the part that was sent is not an answer.
                 raise Declined(begun=bool(text.end) and text.sends)
             if not self._options.tools and not text.end:
                 raise ModelError(ModelFault.EMPTY, "an answer without text", model=call.model)
@@ -221,7 +227,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         )
 
     def _checks(self, passages: Sequence[str], given: PromptInput) -> bool:
-        """Whether a small model's text is checked before it is sent: if it must cite, is the whole answer, and tools are not offered."""
+        """Whether a small model's text is checked before it is sent: it must cite and be the whole answer, without tools."""
         return self._options.cites and bool(passages) and not given.text and not self._tools
 
     async def _written(
@@ -229,7 +235,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
     ) -> Ended:
         """Read the stream, and return its last piece. Raises ModelError.
 
-        holding: models whose text is held back, for at most 15 seconds or half of the turn's remaining time, whichever is less.
+        holding: the models whose text is held back, for at most 15 seconds and at most half of the turn's remaining time.
         """
         limited = bool(run.limits.tokens or run.limits.cost_micros)
         end = Ended(complete=True)
@@ -239,7 +245,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
                 async for piece in pieces:
                     match piece:
                         case TextPiece():
-                            # The model is known at this point: a chain switches only before the first word.
+                            # `call.model` is final at this point, because a chain changes its model only before the first word.
                             if holding and limit.when() is None and call.model in holding:
                                 text.sends = False
                                 seconds = patience(run, HELD_SECONDS) or 0.0
@@ -300,7 +306,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         return prompt[choice] if choice in prompt and choice not in (BY, DEFAULT) else prompt[DEFAULT]
 
     def _lead(self, given: PromptInput) -> str:
-        """The sentence that the answer must begin with, "" for none."""
+        """The sentence with which the answer must begin; "" if it may begin freely."""
         without = any(one.kind is FallbackKind.WITHOUT_RETRIEVAL for one in given.fallbacks)
         return self._parts.traits.without_retrieval if without and self._asker is not None else ""
 
@@ -328,7 +334,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
 
 
 def prompt_messages(given: PromptInput) -> Sequence[PromptMessage]:
-    """The messages for a model without a prompt: the history, the question, and what this turn has written and called so far."""
+    """The messages for a model without a prompt: the history, the question, and the text and tool calls of this turn so far."""
     messages: list[PromptMessage] = []
     for one in given.history:
         asked = one.speaker is Speaker.USER
@@ -382,11 +388,13 @@ class CallToolOutput(NodeModel):
 
 
 class CallTool(Node[CallToolInput, CallToolOutput]):
-    """Makes the calls in their order. For each: send the event, wait for its commit, call the tool, send the result.
+    """Makes the calls in their order. For each call, the node sends the event, waits for its commit, calls the tool, and sends
+    the result.
 
-    The ledger (`Run.tools`) has the calls that earlier attempts at the turn have begun. A call with a result is not repeated; one with an unknown outcome only if
-    its tool allows that. The key of a call is this node's name and the call's number in the turn. It is the same in every attempt, since a milestone keeps the
-    requests before a call begins.
+    The ledger (`Run.tools`) has the calls that earlier attempts at the turn have begun. A call with a result is not repeated.
+    A call with an unknown outcome is repeated only if its tool allows that. The key of a call consists of this node's name
+    and the call's number in the turn. The key is the same in every attempt, because a milestone stores the requested calls
+    before the first call begins.
     """
 
     name = "tool"
@@ -434,7 +442,8 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
         await run.faults.at(Fault.BEFORE_TOOL, run.turn_id)
         result = await tool.call(f"{run.turn_id}/{call_id}", call.arguments, sent)
         await run.faults.at(Fault.AFTER_TOOL, run.turn_id)
-        # The ledger cannot store NUL. It is replaced before the cut, because the replacement is longer; the event holds the same text as the ledger.
+        # The ledger cannot store NUL. NUL is replaced before the cut, because the replacement is longer. The event has the same
+        # text as the ledger.
         content = result.content.replace("\x00", "\ufffd").encode()
         return ToolResult(result.outcome, content[:MAX_RESULT_BYTES].decode(errors="ignore"))
 

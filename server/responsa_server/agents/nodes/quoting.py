@@ -1,4 +1,4 @@
-"""The nodes that work with the evidence: they grade it, quote it, and check a model's citations."""
+"""The nodes that work with the evidence: they grade it, quote it, and check a model's citations against it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, Cited, F
 
 
 class GraderOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md` for a model's verdict on whether the passages answer; "" judges by their support alone."""
+    """prompt: the file `prompts/NAME.md` with which to ask a model whether the passages answer the question; "" to decide by
+    their support alone.
+    """
 
     prompt: PromptName = ""
 
@@ -63,14 +65,16 @@ class Graded(NodeModel):
 
 
 class Grade(Node[GradeInput, GradeOutput]):
-    """Chooses sentences and measures their support. If a model gave a verdict, it decides; otherwise the support does."""
+    """Chooses sentences and measures their support. A model's verdict decides whether they answer the question; without a
+    verdict, the support decides.
+    """
 
     name = "grade"
     input_model = GradeInput
     output_model = GradeOutput
     has_rule = True
     announcement = Announcement(Step.GRADING, "Analyzing results...")
-    # As with the evidence (see Retrieve): repeating the step is faster than storing its result.
+    # Repeating this step is faster than storing its result, as with the evidence (see Retrieve).
     policy = Policy(keep_after_seconds=1.0)
 
     def __init__(
@@ -81,7 +85,7 @@ class Grade(Node[GradeInput, GradeOutput]):
         asker: Asker | None = None,
         prompt: str = "",
     ) -> None:
-        """source: gives the passages to show a model; None asks no model."""
+        """source: provides the passages to show to a model; None to ask no model."""
         self._extractor = extractor
         self._table = table
         self._source = source
@@ -132,7 +136,7 @@ class AnswerInput(NodeModel):
 
 
 class AnswerOutput(NodeModel):
-    """The answer: only quotes, each with its citation."""
+    """The answer, which consists of quotes only. Each quote has its citation."""
 
     answer: AnswerModel
 
@@ -159,7 +163,7 @@ class Answer(Node[AnswerInput, AnswerOutput]):
         return AnswerOutput(answer=model)
 
     def validate_output(self, output: AnswerOutput) -> Plain:
-        """Also checks that there are citations, and that each quotes the answer's own bytes."""
+        """The output as plain state. Checks also that there are citations, and that each one quotes the answer's own bytes."""
         checked = super().validate_output(output)
         text = output.answer.text.encode()
         if not output.answer.citations:
@@ -188,14 +192,16 @@ class CitationCheckerInput(NodeModel):
 
 
 class CitationCheckerOutput(NodeModel):
-    """The cited answer. unsupported: how many sentences their passages do not support; they stay in the answer without a citation."""
+    """The cited answer. unsupported: how many sentences are not supported by the passages that they name. These sentences
+    stay in the answer without a citation.
+    """
 
     answer: AnswerModel
     unsupported: int = Field(ge=0)
 
 
 class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
-    """Adds citations. It never changes the text, which has been sent."""
+    """Adds citations to a model's text. The text never changes, because it was already sent."""
 
     name = "cite"
     input_model = CitationCheckerInput

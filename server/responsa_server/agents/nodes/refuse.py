@@ -18,7 +18,7 @@ _DEFAULT_TRAITS: Final = Traits()
 
 
 class RefuseOptions(NodeOptions):
-    """out_of_scope: whether every question that reaches this node is out of the agent's scope; otherwise the intent decides."""
+    """out_of_scope: whether every question that reaches this node is out of the agent's scope; if not, the intent decides."""
 
     out_of_scope: bool = False
 
@@ -40,7 +40,7 @@ class RefuseOutput(NodeModel):
 
 
 class Refuse(Node[RefuseInput, RefuseOutput]):
-    """Ends a turn without an answer. It is not announced, since no answer is written."""
+    """Ends a turn without an answer. The node sends no status, because it writes no answer."""
 
     name = "refuse"
     input_model = RefuseInput

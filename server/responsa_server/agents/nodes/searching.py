@@ -29,13 +29,13 @@ from responsa_server.domain.turns import MAX_QUESTION_BYTES
 
 
 class RewriterOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`, with which a model rewrites; "" rewrites by rule alone."""
+    """prompt: the file `prompts/NAME.md` with which to ask a model; "" to rewrite by rule alone."""
 
     prompt: PromptName = ""
 
 
 class RewriteInput(NodeModel):
-    """The question and the history; summary: of the messages before the history."""
+    """The question and the history. summary: the summary of the messages before the history."""
 
     question: str
     history: tuple[Said, ...] = ()
@@ -43,19 +43,21 @@ class RewriteInput(NodeModel):
 
 
 class RewriteOutput(NodeModel):
-    """standalone_question: "" if the question needs no rewriting."""
+    """standalone_question: the rewritten question; "" if the question needs no rewriting."""
 
     standalone_question: str
 
 
 class Rewritten(NodeModel):
-    """The model's answer: the question in a form that can be understood alone."""
+    """The model's reply: the question in a form that can be understood alone."""
 
     query: str = Field(min_length=1, max_length=MAX_QUESTION_BYTES)
 
 
 class Rewrite(Node[RewriteInput, RewriteOutput]):
-    """Adds the subject of the last answer: by a model, else, or after its failure, by rule."""
+    """Adds the subject of the last answer to the question. A model does this; without a model or after its failure, a rule
+    does.
+    """
 
     name = "rewrite"
     input_model = RewriteInput
@@ -70,7 +72,7 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
         self.calls_model = asker is not None
 
     async def process(self, given: RewriteInput, run: Run) -> RewriteOutput:
-        """Rewrite. Without a history no model is asked."""
+        """Rewrite the question. Without a history, the node asks no model."""
         if self._asker is not None and (given.history or given.summary):
             try:
                 return RewriteOutput(standalone_question=await self._asked(self._asker, given, run))
@@ -96,12 +98,12 @@ REWRITER: Final = NodeKind(
 
 
 MOST_EXPANSIONS: Final = 6
-"""A search takes at most eight strings, and two are the question's own."""
+"""The most expansions. A search takes at most eight queries, and up to two of them are the question itself."""
 MAX_QUERY_BYTES: Final = 400
 
 
 class QueryExpanderOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`. most: the number of other wordings to search for."""
+    """prompt: the file `prompts/NAME.md`. most: the most expansions to search for."""
 
     prompt: PromptName = "query_expansion"
     most: Annotated[int, Field(ge=1, le=MOST_EXPANSIONS)] = 3
@@ -115,19 +117,19 @@ class QueryExpanderInput(NodeModel):
 
 
 class QueryExpanderOutput(NodeModel):
-    """Other wordings of the question, without the original; empty without a model."""
+    """expansions: other queries for the question, without the question itself; empty without a model."""
 
     expansions: tuple[str, ...] = Field(max_length=MOST_EXPANSIONS)
 
 
 class Expanded(NodeModel):
-    """What a model answers."""
+    """The model's reply."""
 
     queries: tuple[str, ...]
 
 
 class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
-    """Asks a model for other wordings. Without a model, or after its failure, only the question itself is searched."""
+    """Asks a model for other queries. Without a model or after its failure, only the question itself is searched."""
 
     name = "expand"
     input_model = QueryExpanderInput
@@ -141,7 +143,7 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
         self.calls_model = asker is not None
 
     async def process(self, given: QueryExpanderInput, run: Run) -> QueryExpanderOutput:
-        """Expand. Wordings that are too long, or exceed the number, are dropped."""
+        """Expand the question. Queries that are too long are dropped, and so are queries beyond the most expansions."""
         if self._asker is None:
             return QueryExpanderOutput(expansions=())
         question = given.standalone_question or given.question
@@ -164,7 +166,7 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
 
 
 def distinct(texts: Iterable[str], said: Iterable[str] = ()) -> Sequence[str]:
-    """Each text once, in its first form with white space normalised, without the texts in `said`."""
+    """Each text once, as it first occurs but with normalised white space. Texts in `said` are left out."""
     seen = {_folded(one) for one in said} | {""}
     kept: list[str] = []
     for text in texts:
@@ -192,7 +194,11 @@ _VECTORS_GONE = "part_unavailable:vectors"
 
 
 class RetrieveInput(NodeModel):
-    """The question and the collections to search. standalone_question: "" if the question needs no rewriting; expansions: other wordings."""
+    """The question and the collections to search.
+
+    standalone_question: the rewritten question; "" if the question needs no rewriting. expansions: other queries for the
+    question.
+    """
 
     question: str
     standalone_question: str = ""
@@ -213,7 +219,7 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
     input_model = RetrieveInput
     output_model = RetrieveOutput
     announcement = Announcement(Step.RETRIEVING, "Searching knowledge base...")
-    # Evidence is the largest part of the state, and another search takes about 10 ms; a milestone would cost more.
+    # Evidence is the largest part of the state. A milestone would cost more than another search, which takes about 10 ms.
     policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
 
     def __init__(self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL) -> None:
@@ -224,7 +230,7 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         )
 
     async def process(self, given: RetrieveInput, run: Run) -> RetrieveOutput:
-        """Search in the collections of the request, else in the agent's own."""
+        """Search the collections that the request names, or the agent's collections if it names no collection."""
         collections = given.collections or self._collections
         questions = wordings(given)
         options = replace(self._options, expansions=tuple(distinct(given.expansions, said=questions)))
@@ -236,9 +242,9 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
 
 
 def wordings(given: RetrieveInput) -> tuple[str, ...]:
-    """The wordings of the question to search for, without expansions. Passages found by other wordings must resemble the last wording.
+    """The queries for the question, without expansions. Passages found with other queries must resemble the last query.
 
-    A short question without a pronoun may be a new question and not a follow-up, so the original wording is searched, too.
+    A short question without a pronoun may be a new question instead of a follow-up, so the original question is also a query.
     """
     if given.standalone_question and not points_back(given.question):
         return (given.standalone_question, given.question)

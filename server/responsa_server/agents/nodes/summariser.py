@@ -19,17 +19,17 @@ from responsa_server.domain.events import Fallback, FallbackKind
 
 OFFERED: Final = offered(untrusted=("history", "summary"))
 NEWS: Final = 10
-"""How many messages without a summary make a new summary necessary."""
+"""The model writes a new summary when the stored summary leaves out at least this many messages."""
 _RULED_BYTES: Final = 1024
 MOST_READ_BYTES: Final = 12 * 1024
-"""The most bytes of messages for one summary; with the instructions they fit a small model's window."""
+"""The most bytes of messages that one summary reads. With the instructions, they fit into a small model's window."""
 _MESSAGE_BYTES: Final = 2048
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 _SENTENCE_BYTES: Final = 200
 
 
 class SummaryOptions(NodeOptions):
-    """prompt: to ask a model; "" summarises by rule."""
+    """prompt: the prompt with which to ask a model; "" to summarise by rule."""
 
     prompt: PromptName = ""
 
@@ -41,13 +41,18 @@ class SummaryInput(NodeModel):
 
 
 class SummaryOutput(NodeModel):
-    """summary: at most 4 KiB; "" without messages, or if none could be made."""
+    """summary: the summary, at most 4 KiB; "" if there are no messages or no summary could be made."""
 
     summary: str
 
 
 class Summarise(Node[SummaryInput, SummaryOutput]):
-    """Returns the stored summary if it covers nearly all messages. Otherwise a model writes one; without a model, the first sentences of the messages are the summary."""
+    """Summarises the messages before the history.
+
+    Without a model, the summary consists of the first sentences of the messages. With a model, the node returns the stored
+    summary and the first sentences of the newer messages. The model writes a new summary if there is no stored summary or if
+    at least 10 messages are newer.
+    """
 
     input_model = SummaryInput
     output_model = SummaryOutput
@@ -68,7 +73,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
         self._summaries = summaries
 
     async def process(self, given: SummaryInput, run: Run) -> SummaryOutput:
-        """Summarise. After a failure the turn continues without a summary, and reports that."""
+        """Summarise. After a model's failure, the turn continues with the old summary or without one, and reports that."""
         if not given.older:
             return SummaryOutput(summary="")
         if self._asker is None:
@@ -79,7 +84,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             return SummaryOutput(summary="\n".join(filter(None, [kept.text, first_sentences(uncovered)])))
         before = kept.text if kept is not None else ""
         read = newest(uncovered)
-        # Messages that are too many to read are represented by their first sentences.
+        # If there are too many messages to read, only the first sentences of the older ones are used.
         notes = "\n".join(filter(None, [before, first_sentences(uncovered[: len(uncovered) - len(read)])]))
         untrusted = Untrusted("", read, others={"summary": notes})
         try:
@@ -97,7 +102,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             return None
         try:
             return await self._summaries.find(run.who, run.conversation_id)
-        except Unavailable:  # then it is created again
+        except Unavailable:  # then the summary is created again
             return None
 
     async def _keep(self, run: Run, text: str, last: Said) -> None:
@@ -105,12 +110,12 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             return
         try:
             await self._summaries.keep(run.who, run.conversation_id, Summary(text, UUID(last.id)))
-        except Unavailable:  # the next turn creates it again
+        except Unavailable:  # then the next turn creates the summary again
             return
 
 
 def newest(messages: Sequence[Said]) -> Sequence[Said]:
-    """The newest messages that fit into 12 KiB together, the oldest first, each cut to its first 2 KiB."""
+    """The newest messages, oldest first, that together fit into 12 KiB. Each message is cut to its first 2 KiB."""
     found: list[Said] = []
     left = MOST_READ_BYTES
     for one in reversed(messages):
@@ -123,7 +128,7 @@ def newest(messages: Sequence[Said]) -> Sequence[Said]:
 
 
 def first_sentences(messages: Sequence[Said]) -> str:
-    """The first sentence of each of the newest messages, as many as fit into 1 KiB."""
+    """The first sentences of the newest messages, as many as fit into 1 KiB."""
     found: list[str] = []
     left = _RULED_BYTES
     for one in reversed(messages):
@@ -137,7 +142,7 @@ def first_sentences(messages: Sequence[Said]) -> str:
 
 
 def _covered(kept: Summary | None, older: Sequence[Said]) -> int:
-    """How many messages, counted from the first, a summary covers."""
+    """How many messages a summary covers, counted from the first message."""
     if kept is None:
         return 0
     through = str(kept.through)

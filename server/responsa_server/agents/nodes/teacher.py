@@ -31,7 +31,7 @@ class TeacherInput(NodeModel):
 
 
 class TeacherOutput(NodeModel):
-    """teacher: the display name; persona: how the teacher speaks. Both "" without a teacher."""
+    """teacher: the display name. persona: a description of how the teacher speaks. Without a teacher, both are ""."""
 
     teacher: str
     persona: str
@@ -50,7 +50,7 @@ class ChooseTeacher(Node[TeacherInput, TeacherOutput]):
         self._parameter = options.parameter
 
     async def process(self, given: TeacherInput, run: Run) -> TeacherOutput:
-        """Raises NotFound (TEACHER_NOT_FOUND), InvalidRequest (TEACHER_ID_MALFORMED), Unavailable."""
+        """Load the teacher. Raises NotFound (TEACHER_NOT_FOUND), InvalidRequest (TEACHER_ID_MALFORMED), Unavailable."""
         chosen = given.parameters.get(self._parameter, "")
         if chosen in ("", None):
             return TeacherOutput(teacher="", persona="")
@@ -76,7 +76,7 @@ def teacher_id(value: object, parameter: str = TEACHER_ID) -> UUID:
 
 
 def persona(teacher: Teacher) -> str:
-    """A teacher in a prompt: the persona, and the record's parameters."""
+    """The description of a teacher for a prompt: the persona and the record's parameters."""
     lines = [
         f"{name}: {value}"
         for name, value in sorted(teacher.parameters.items())

@@ -70,7 +70,9 @@ class TemplateOutput(NodeModel):
 
 
 class Template(Node[TemplateInput, TemplateOutput]):
-    """Fills in the template and sends it. A template with `without_model` replaces a model, which the turn reports."""
+    """Fills in the template and sends the text. If the agent has no model and the template has the variable `without_model`, the
+    turn reports that the template replaced a model.
+    """
 
     input_model = TemplateInput
     output_model = TemplateOutput
@@ -85,7 +87,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
         traits: Traits | None = None,
         has_model: bool = False,
     ) -> None:
-        """has_model: whether the agent has a model, which then was unavailable."""
+        """has_model: whether the agent has a model. If it has one, the model was unavailable."""
         self.name = name
         self._prompts = prompts
         self._template = template
@@ -93,7 +95,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
         self._has_model = has_model
 
     async def process(self, given: TemplateInput, run: Run) -> TemplateOutput:
-        """Raises PromptError for a template that cannot be filled in."""
+        """Fill in the template and send the text. Raises PromptError if the template cannot be filled in."""
         quotes = given.extraction.quotes[:MAX_CITATIONS] if given.extraction is not None else ()
         if not self._has_model and WITHOUT_MODEL in self._prompts.front(self._template).variables:
             run.fell_back(Fallback(FallbackKind.TEMPLATE, "model", self.name, "no_model"))
@@ -119,7 +121,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
             WITHOUT_MODEL: MODEL_AWAY if self._has_model else NO_MODEL,
             "question": given.standalone_question or given.question,
             "title": titles[0] if titles else "",
-            # The quotes are exactly as in their documents, because they are cited.
+            # Because quotes are cited, their text must be exactly as in the documents.
             "quotes": tuple({"text": one.text, "number": number} for number, one in enumerate(quotes, 1)),
             "tags": tuple(tag for one in titles[:_MOST_TAGS] if (tag := _tag(one))),
         }

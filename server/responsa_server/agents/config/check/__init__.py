@@ -1,4 +1,4 @@
-"""Checks an agent's files: finds all mistakes at once, each with its place and, where possible, a suggestion."""
+"""Checks an agent's files. One check finds all mistakes, each with its place and, where possible, a suggestion."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ AGENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 def check(
     text: str, files: AgentFiles, surroundings: Surroundings
 ) -> tuple[AgentConfig | None, Sequence[Problem]]:
-    """The configuration as its model, None with any problem, and all problems. Pure.
+    """The configuration as its model (None if there is a problem) and all problems. Pure.
 
-    text: `agent.toml`, which is valid TOML.
+    text: the content of `agent.toml`, which must be valid TOML.
     """
     found: list[Problem] = []
     if not AGENT_ID.fullmatch(files.identity):
@@ -52,10 +52,10 @@ def check(
     return (None if found else agent), list(dict.fromkeys(found))
 
 
-# Most reloads change prompts alone, and the graph takes longest to check.
+# Results are cached, because most reloads change only prompts and the check of the graph takes longest.
 @lru_cache(maxsize=256)
 def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig | None, Sequence[Problem]]:
-    """The results from `agent.toml` alone: the configuration, None if it does not fit its model, and its problems."""
+    """The result of checking `agent.toml` alone: the configuration (None if it does not fit its model) and its problems."""
     config: Mapping[str, object] = rtoml.loads(text)
     agent, wrong = tables.tables(config)
     found = [*tables.secrets(config), *wrong, *tables.node_tables(config, surroundings)]

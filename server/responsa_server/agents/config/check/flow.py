@@ -1,4 +1,4 @@
-"""Checks the data flow of the graph: the fields that nodes and conditions read, the answer's text, and the turn's end. Pure."""
+"""Checks the graph's data flow: the fields that nodes and conditions read, the answer's text, and the turn's end. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _GIVEN: Final[Mapping[str, Any]] = {
     "older": tuple[Said, ...],
     "parameters": dict[str, JsonValue],
 }
-"""The types of the fields that every turn begins with."""
+"""The types of the fields with which every turn begins."""
 _END: Final[Mapping[str, Any]] = {
     "answer": AnswerModel,
     "refusal": RefusalModel,
@@ -41,14 +41,16 @@ _END: Final[Mapping[str, Any]] = {
     "shown": int,
     "extraction": Extraction,
 }
-"""The types of the fields from which a turn's end is made."""
+"""The types of the fields from which a turn's terminal event is made."""
 _JSON: Final[Mapping[object, Any]] = {"string": str, "integer": int, "number": float, "boolean": bool}
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class InputField:
-    """An input of a node. field: its own name; key: its name in the state; place: its position in the file."""
+    """An input of a node. field: the input's name in the node. key: the input's name in the state. place: the key in
+    `agent.toml` at which problems are reported.
+    """
 
     field: str
     key: str
@@ -61,7 +63,8 @@ class InputField:
 class NodeFields:
     """The inputs and outputs of a node.
 
-    outputs: types by name in the state; values: the possible values of an output; streams: whether the node sends the answer's text to the reader.
+    outputs: the type of each output, by its name in the state. values: the possible values of outputs, by name in the
+    state. streams: whether the node sends the answer's text to the reader.
     """
 
     name: str
@@ -73,7 +76,7 @@ class NodeFields:
 
 
 def options_of(kind: NodeKind, table: NodeTable) -> NodeOptions | None:
-    """A node's options as their model, None if they are wrong."""
+    """A node's options as their model; None if the options are not valid."""
     try:
         return kind.options.model_validate(table.options)
     except ValidationError:
@@ -113,7 +116,7 @@ def _inputs(name: str, table: NodeTable, kind: NodeKind) -> Iterator[InputField]
 
 
 class Flow:
-    """The fields of a graph whose nodes are all of known kinds."""
+    """The data flow of a graph. The kinds of all nodes must be known."""
 
     def __init__(self, config: AgentConfig, surroundings: Surroundings) -> None:
         self._config = config
@@ -130,7 +133,7 @@ class Flow:
         self._edges: Edges = known_edges(config)
 
     def problems(self) -> Iterator[Problem]:
-        """All problems of fields, of the answer's text and of the turn's end."""
+        """All problems with fields, with the answer's text and with the turn's end."""
         yield from self._conditions()
         yield from self._renamed()
         for node in self._nodes.values():
@@ -143,7 +146,7 @@ class Flow:
         yield from self._endless()
 
     def choices(self) -> Iterator[Problem]:
-        """Problems of tables that choose a prompt by the value of a field."""
+        """Problems in tables that choose a prompt by the value of a field."""
         for name, table in self._config.nodes.items():
             for field, info in self._kinds[table.kind].options.model_fields.items():
                 given = table.options.get(field)
@@ -177,7 +180,7 @@ class Flow:
                 )
 
     def _conditions(self) -> Iterator[Problem]:
-        """Conditions on fields that do not exist, and on values that a field never has."""
+        """Problems with conditions on a field that does not exist, or on a value that the field never has."""
         fields: dict[str, Any] = {**_GIVEN, REFERS_BACK: Any}
         for node in self._nodes.values():
             for name, kind in node.outputs.items():
@@ -223,7 +226,7 @@ class Flow:
             kind = self._nodes[name].kind
             for field, key in table.reads.items():
                 info = kind.input_model.model_fields.get(field)
-                # A required input is reported with the path that does not provide it.
+                # `_missing` reports required inputs, together with the path that does not provide them.
                 if info is not None and not info.is_required() and key not in written:
                     yield in_config(
                         ("nodes", name, "reads", field),
@@ -270,7 +273,7 @@ class Flow:
                 )
 
     def _implied(self, field: str, above: frozenset[str] = frozenset()) -> frozenset[str]:
-        """The fields that exist wherever a given field exists: the fields that each of its writers writes and
+        """The fields that exist whenever a given field exists: the fields that every node that writes it also writes or
         requires. Fields are never removed from the state.
         """
         each: list[frozenset[str]] = []
@@ -282,10 +285,12 @@ class Flow:
         return frozenset({field}) | (each[0].intersection(*each[1:]) if each else frozenset[str]())
 
     def _types(self, node: NodeFields) -> Iterator[Problem]:
-        """Inputs that another node, or the turn, writes as another type; outputs from which a turn's end cannot be made."""
+        """Inputs whose field another node or the turn writes with another type, and outputs whose type does not fit the turn's
+        terminal event.
+        """
         read = [one for each in self._nodes.values() for one in each.inputs]
         for key, given in node.outputs.items():
-            # A node that reads it is reported instead.
+            # If a node reads the field with another type, that node is reported instead.
             unread = all(fits(given, one.type) for one in read if one.key == key)
             if key in _END and not fits(given, _END[key]) and unread:
                 yield in_config(
@@ -308,13 +313,13 @@ class Flow:
                     )
 
     def _untested(self, node: NodeFields) -> Iterator[Problem]:
-        """Paths on which a node gets a result that may be empty, and no edge tests it."""
+        """Paths on which a node gets a result that may be empty although no edge on the path tests the result."""
         for one in node.inputs:
             if not node.kind.needs_test or one.field != node.kind.needs_test:
                 continue
 
             def tests(edge: EdgeTable, field: str = one.key) -> bool:
-                # A turn that passes an earlier edge of the same node has been tested by that edge.
+                # A turn that comes to this edge has also been tested by the earlier edges of the same node.
                 before = self._edges[edge.source]
                 return any(
                     (leaf.field or "").split(".")[0] == field
@@ -325,7 +330,7 @@ class Flow:
 
             writers = [each for each in self._nodes.values() if one.key in each.outputs]
             if not all(fits(each.outputs[one.key], one.type) for each in writers):
-                continue  # reported as a wrong type
+                continue  # `_types` reports this
             for writer in writers:
                 if (taken := path(self._edges, writer.name, {node.name}, tests)) is not None:
                     yield in_config(
@@ -338,12 +343,12 @@ class Flow:
         streaming = [node for node in self._nodes.values() if node.streams]
         for first in streaming:
             for second in streaming:
-                # A node that reads the text continues it, unless it repeats the text, or the text is in
-                # another field.
+                # A node that reads the field `text` continues the text that was sent, unless its kind repeats that
+                # text or the first node writes its text to another field.
                 reads = any(one.key == "text" for one in second.inputs)
                 if reads and "text" in first.outputs and not second.kind.repeats_text:
                     continue
-                # If the turn took its fallback edge, the first one has sent nothing.
+                # If the turn took the first node's fallback edge, the first node has sent nothing.
                 taken = path(
                     self._edges,
                     first.name,
@@ -357,7 +362,9 @@ class Flow:
                     )
 
     def _streamed_and_refused(self) -> Iterator[Problem]:
-        """Refusals after an answer was sent. After a later node's failure, a refusal is better than no answer."""
+        """Refusals after an answer was sent. Paths over fallback edges are allowed: after a node's failure, a refusal is better
+        than no answer.
+        """
         for first in self._nodes.values():
             for second in self._nodes.values() if first.streams else ():
                 taken = path(self._edges, first.name, {second.name}, lambda edge: edge.on is not None)
@@ -369,7 +376,7 @@ class Flow:
                     )
 
     def _never_streamed(self) -> Iterator[Problem]:
-        """Text that is held back for a later node to send, on a path where no node sends it."""
+        """Nodes that hold back their text for a later node, with a path on which no later node sends the text."""
         senders = {name for name, node in self._nodes.items() if node.streams and node.kind.repeats_text}
         refusing = {name for name, node in self._nodes.items() if "refusal" in node.outputs}
         ends = {FINISH} | {name for name in self._nodes if self._is_end(name)}
@@ -378,7 +385,7 @@ class Flow:
                 continue
 
             def closed(edge: EdgeTable, name: str = name) -> bool:
-                fell_back = edge.source == name and edge.on is not None  # and has written nothing
+                fell_back = edge.source == name and edge.on is not None  # then the node has written nothing
                 return edge.target in senders or edge.source in refusing or fell_back
 
             taken = [name] if name in ends else path(self._edges, name, ends - senders - refusing, closed)
@@ -389,7 +396,7 @@ class Flow:
                 )
 
     def _is_end(self, name: str) -> bool:
-        """Whether a turn ends after this node when the node has succeeded."""
+        """Whether a turn ends after this node if the node succeeds."""
         return not any(edge.on is None for edge in self._edges[name])
 
     def _endless(self) -> Iterator[Problem]:
@@ -415,7 +422,7 @@ class Flow:
             if (taken := path(self._edges, BEGIN, {name}, provides)) is None:
                 continue
             before = [one for one in self._nodes.values() if name in beyond(self._edges, one.name)]
-            # The path is more informative than “no node” if another path does end correctly.
+            # If another path ends correctly, the message names this path, because “no node” would be wrong.
             which = (
                 f"the path {' → '.join(taken)}" if any(_ended(one.outputs) for one in before) else "the way"
             )
@@ -426,18 +433,21 @@ class Flow:
 
 
 def _ended(fields: Container[str]) -> bool:
-    """Whether these fields make a turn's end."""
+    """Whether these fields are enough to end a turn."""
     return "answer" in fields or "refusal" in fields or ("text" in fields and "complete" in fields)
 
 
 def _value(leaf: WhenTable, key: Key, kind: Any, allowed: Sequence[object] | None) -> Iterator[Problem]:
-    """A test for a value that the field never has. allowed: the field's values, None if any value of its type is possible."""
+    """A problem if a condition tests for a value that the field never has.
+
+    kind: the field's type. allowed: the field's values; None if any value of its type is possible.
+    """
     ((test, wanted),) = leaf.tests.items()
     if test == "empty":
         return
     words = [_word(one) for one in allowed or ()]
     for one in cast("Sequence[object]", wanted if isinstance(wanted, tuple) else (wanted,)):
-        if one is False and test in ("is", "in"):  # tests for an absent field
+        if one is False and test in ("is", "in"):  # `false` also matches an absent field
             continue
         if allowed is not None and test in ("is", "in"):
             if one not in allowed:
@@ -454,7 +464,7 @@ def _value(leaf: WhenTable, key: Key, kind: Any, allowed: Sequence[object] | Non
 
 
 def _comparable(value: object, kind: Any) -> bool:
-    """Whether a field of this scalar type can be compared with the value. Numbers of both types can be compared."""
+    """Whether a field of this scalar type can be compared with the value. Whole numbers and other numbers can be compared."""
     numbers = (int, float)
     return type(value) is _plain(kind) or (type(value) in numbers and _plain(kind) in numbers)
 
@@ -474,7 +484,7 @@ def _plain(kind: Any) -> Any:
 
 
 def fits(given: Any, wanted: Any) -> bool:
-    """Whether values of one type can be read as the other, as far as the types tell. None and bounds are not considered."""
+    """Whether values of the type `given` can be read as the type `wanted`. None and bounds are ignored."""
     if given == wanted:
         return True
     one, other = _plain(given), _plain(wanted)
@@ -482,7 +492,7 @@ def fits(given: Any, wanted: Any) -> bool:
 
 
 def _name(kind: Any) -> str:
-    """A type in a message."""
+    """The name of a type in a message."""
     kind = _plain(kind)
     words = {str: "text", bool: "true or false", int: "whole number", float: "number"}
     return (
@@ -502,7 +512,7 @@ def _members(kind: Any) -> Mapping[str, Any] | None:
 
 
 def _values(kind: Any) -> Sequence[object] | None:
-    """All values of a type, None if they are not listed."""
+    """All values of a type; None if the type does not list them."""
     kind = _plain(kind)
     if get_origin(kind) is Literal:
         return list(get_args(kind))

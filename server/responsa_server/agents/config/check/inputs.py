@@ -1,4 +1,4 @@
-"""The inputs of a check: an agent's files, and the offers of the server."""
+"""The inputs of a check: an agent's files, and what the server offers to agents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from responsa_server.agents.nodes.table import KINDS
 
 @dataclass(frozen=True, slots=True)
 class AgentFiles:
-    """An agent's files other than `agent.toml`. prompts, partials: its own and the shared ones, by name; examples: bytes by path in its folder."""
+    """An agent's files other than `agent.toml`.
+
+    identity: the agent's id. prompts, partials: the agent's own files and the shared ones, by name. examples: the bytes of
+    each file, by its path in the agent's folder.
+    """
 
     identity: str
     prompts: Mapping[str, PromptSource] = field(default_factory=dict[str, PromptSource])
@@ -27,21 +31,22 @@ class ModelNames(Protocol):
     """Tells which models are available."""
 
     def problem(self, name: str) -> str | None:
-        """Why `provider:model` is not available, as a sentence with the remedy; None if it is available."""
+        """The reason why the model `provider:model` is not available, as a sentence with the remedy; None if it is available."""
         ...
 
 
 class NamedModels:
     """Accepts the models of known providers. Implements `ModelNames` for a check without a server.
 
-    providers: the names of each provider's models, an empty collection for any; None accepts every well-formed name.
+    providers: the names of the models by provider; an empty collection accepts every model of the provider. None accepts
+    every well-formed name.
     """
 
     def __init__(self, providers: Mapping[str, Collection[str]] | None = None) -> None:
         self._providers = providers
 
     def problem(self, name: str) -> str | None:
-        """Why the model is not known, or None."""
+        """The reason why the model is not known; None if it is known."""
         provider, _, model = name.partition(":")
         if not provider or not model:
             return "A model's name has the form provider:model."
@@ -60,8 +65,9 @@ class NamedModels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surroundings:
-    """The server's offers for agents: kinds of nodes, models, and the names of models and providers for
-    suggestions. Compared by identity.
+    """What the server offers to agents: kinds of nodes, models, and the names of models and providers for suggestions.
+
+    Instances are compared by identity.
     """
 
     kinds: Mapping[str, NodeKind] = field(default_factory=lambda: KINDS)

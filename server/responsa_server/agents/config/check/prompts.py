@@ -40,7 +40,7 @@ WORDS: Final = (
     *("integer", "iterable", "mapping", "none", "number", "odd", "sequence", "startingwith", "true"),
     "undefined",
 )
-"""The template engine's filters and tests, for suggestions. The engine itself says which ones exist."""
+"""The template engine's filters and tests, from which suggestions are made. The engine itself rejects unknown ones."""
 SAMPLES: Final[Mapping[str, object]] = {
     "most": 3,
     "passages": 2,
@@ -50,7 +50,7 @@ SAMPLES: Final[Mapping[str, object]] = {
     "examples": ({"text": "What is it?", "label": "one"},),
     "quotes": ({"text": "It is here.", "number": 1},),
 }
-"""Values for the variables that are not texts."""
+"""Sample values for the variables that are not texts."""
 EMPTY: Final[Mapping[str, object]] = {
     **dict.fromkeys(("persona", "language", "formats", "without_retrieval", "teacher", "title"), ""),
     **dict.fromkeys(("history", "summary", "parameters"), ""),
@@ -65,7 +65,7 @@ _UNKNOWN: Final = re.compile(r"(?:filter|test) (\w+) is unknown")
 
 
 def prompt_files(config: AgentConfig, given: AgentFiles, surroundings: Surroundings) -> Iterator[Problem]:
-    """Problems of the files that nodes name. A file that several nodes name is checked once; one that no node names is not checked."""
+    """Problems of the files that nodes name. Each such file is checked once; files that no node names are not checked."""
     names = {
         name
         for table in config.nodes.values()
@@ -114,7 +114,7 @@ def file_secrets(files: AgentFiles) -> Iterator[Problem]:
         for found in SECRET.finditer(text) if may_hold_secret(text) else ():
             yield Problem(file, HELD, line=first_line + text.count("\n", 0, found.start()))
     for one in files.prompts.values():
-        # A variable may have any name.
+        # The names of keys are ignored here, because a variable may have any name.
         for held in secrets(one.front.model_dump(exclude_unset=True), by_name=False):
             yield replace(held, file=one.file)
 
@@ -145,9 +145,9 @@ def _file(prompts: PromptSet, name: str, source: PromptSource) -> Iterator[Probl
 def _variables(
     prompts: PromptSet, name: str, offers: Offered, questions: Sequence[str], *, template: bool
 ) -> Iterator[Problem]:
-    """Variables that the front matter does not declare; else whether the prompt can be filled in."""
+    """Variables that the front matter does not declare. If it declares all, problems with filling in the prompt."""
     source = prompts.source(name)
-    if name in prompts.broken or not source.sound:  # reported already
+    if name in prompts.broken or not source.sound:  # this problem was already reported
         return
     uses, declared = prompts.variables(name), source.front.variables
     if uses.all <= set(declared) & offers.all:
@@ -165,7 +165,9 @@ def _variables(
 def _offered(
     prompts: PromptSet, name: str, offers: Offered, node: str, *, template: bool
 ) -> Iterator[Problem]:
-    """Variables that the node does not offer, and untrusted ones among the instructions. A template gives a model no instructions."""
+    """Variables that the node does not offer, and untrusted variables in a prompt's instructions. Templates have no
+    instructions, because no model reads them.
+    """
     source = prompts.source(name)
     if name in prompts.broken or not source.sound:
         return
@@ -186,9 +188,11 @@ def _offered(
 
 
 def filled(prompts: PromptSet, name: str, questions: Sequence[str], *, template: bool) -> Iterator[Problem]:
-    """Whether a prompt can be filled in with values like those of a turn: with all, without all that may be empty, and without each of these.
+    """The first problem with filling in a prompt with sample values: with all values set, with all optional values empty, and
+    with each optional value empty.
 
-    questions: the agent's example questions. template: whether people read the text; if so, it must not be empty.
+    questions: the agent's example questions. template: whether people read the text, which then must
+    not be empty.
     """
     variables = prompts.variables(name).all
     full = {one: questions if one == "questions" else SAMPLES.get(one, _TEXT) for one in variables}
@@ -214,7 +218,9 @@ def filled(prompts: PromptSet, name: str, questions: Sequence[str], *, template:
 
 
 def _examples(path: str, key: Key, examples: Mapping[str, bytes], labels: Sequence[str]) -> Iterator[Problem]:
-    """Problems of a file of examples. labels: the allowed labels, each of which needs a line; empty: any label."""
+    """Problems of a file of examples. labels: the allowed labels, each of which needs at least one line; empty
+    if every label is allowed.
+    """
     data = examples.get(path)
     if data is None:
         stems = {PurePosixPath(one).stem: one for one in examples}
@@ -231,10 +237,10 @@ def _examples(path: str, key: Key, examples: Mapping[str, bytes], labels: Sequen
         )
 
 
-# Most reloads do not change examples, and a file may have thousands of lines.
+# Results are cached, because a file may have thousands of lines and most reloads do not change examples.
 @lru_cache(maxsize=256)
 def _lines(path: str, data: bytes, labels: Sequence[str]) -> tuple[Sequence[Problem], Sequence[str]]:
-    """The problems of a file of examples, and, if there are no problems, the labels without a line."""
+    """The problems of a file of examples and, if it has no problems, the labels without a line."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -250,7 +256,7 @@ def _lines(path: str, data: bytes, labels: Sequence[str]) -> tuple[Sequence[Prob
 
 
 def _row(line: str) -> Mapping[str, str]:
-    """A line's text and label with all of its keys; empty for a line of another form."""
+    """A line's object with all its keys; empty if the line lacks a valid text or label."""
     try:
         row = cast("object", from_json(line))
     except ValueError:

@@ -21,14 +21,15 @@ Edges = Mapping[str, Sequence[EdgeTable]]
 
 
 def shape(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
-    """Problems of the edges, and, if each edge leads to an existing node, of the graph that they make."""
+    """Problems of the edges and, if every edge joins existing nodes, of the whole graph."""
     wrong = [*_names(config), *_start(config)]
     yield from wrong
     yield from _detours(config, surroundings)
     if not wrong:
         untaken = [*_untaken_start(config), *_order(config)]
         yield from untaken
-        # Not strict after other findings: else every node after an edge that no turn takes would be reported, too.
+        # After other findings the check is not strict. Otherwise it would also report every node behind an edge that no
+        # turn takes.
         yield from _unreachable(config, strict=not untaken)
     yield from _cycles(config)
 
@@ -61,7 +62,10 @@ def path(
 
 
 def without_model(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
-    """Nodes that need a model and have no route around them, though “extractive” in the chain promises one. All kinds must be known."""
+    """Nodes that need a model and that no route avoids, although “extractive” in the chain promises such a route.
+
+    The kinds of all nodes must be known.
+    """
     chain = config.model.chain
     if EXTRACTIVE not in chain:
         return
@@ -119,7 +123,7 @@ def _start(config: AgentConfig) -> Iterator[Problem]:
 
 
 def _untaken_start(config: AgentConfig) -> Iterator[Problem]:
-    """An edge from BEGIN that every turn takes."""
+    """The problem of an edge from BEGIN that every turn takes."""
     for place, edge in _numbered(config, BEGIN):
         if _always(edge):
             yield in_config(
@@ -143,7 +147,8 @@ def _order(config: AgentConfig) -> Iterator[Problem]:
                 )
             elif number < len(edges) and _always(edge):
                 yield in_config(
-                    _key(place), f"this edge from “{name}” is always taken, so those after it are never taken"
+                    _key(place),
+                    f"this edge from “{name}” is always taken, so the edges after it are never taken",
                 )
 
 
@@ -163,7 +168,7 @@ def _detours(config: AgentConfig, surroundings: Surroundings) -> Iterator[Proble
 
 
 def _unreachable(config: AgentConfig, *, strict: bool) -> Iterator[Problem]:
-    """Nodes that no path leads to. strict: ignores edges that no turn takes, with a model or without."""
+    """Nodes that no path leads to. strict: whether to ignore edges that no turn takes, with or without a model."""
     found = reachable(known_edges(config))
     if strict:
         with_model, without = (possible_edges(config, model=model) for model in (True, False))
@@ -174,7 +179,7 @@ def _unreachable(config: AgentConfig, *, strict: bool) -> Iterator[Problem]:
 
 
 def _cycles(config: AgentConfig) -> Iterator[Problem]:
-    """Each edge that closes a cycle without a limit, once."""
+    """The edges that close a cycle without a limit, each once."""
     after: dict[str, list[tuple[int, EdgeTable]]] = {name: [] for name in config.nodes}
     for place, edge in enumerate(config.graph.edges):
         if edge.limit is None and edge.source in after and edge.target in after:
@@ -200,7 +205,7 @@ def _cycles(config: AgentConfig) -> Iterator[Problem]:
 
 
 def _numbered(config: AgentConfig, name: str) -> Sequence[tuple[int, EdgeTable]]:
-    """A node's edges but its fallback edges, with their places in the file."""
+    """A node's edges, except fallback edges, with their positions in the file."""
     edges = enumerate(config.graph.edges)
     return [(place, edge) for place, edge in edges if edge.source == name and edge.on is None]
 

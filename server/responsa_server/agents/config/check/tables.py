@@ -1,4 +1,4 @@
-"""Checks the tables of `agent.toml` by themselves: keys and values, node options, models, parameters, collections, secrets. Pure."""
+"""Checks each table of `agent.toml` alone: keys and values, node options, models, parameters, collections, secrets. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ _SECRET_KEY: Final = re.compile(r"(?:^|[_-])(?:key|token|secret|password)$")
 def tables(config: Mapping[str, object]) -> tuple[AgentConfig | None, Sequence[Problem]]:
     """The configuration as its model and the problems of its values.
 
-    Wrong values that have a default are left out of the model, so that the other checks can run; None if that is not possible.
+    A wrong value is replaced with its default, so that the other checks can run. The model is None if a wrong value has no
+    default.
     """
     try:
         return AgentConfig.model_validate(config), []
@@ -60,7 +61,7 @@ def _without(value: object, keys: set[Key], at: Key = ()) -> object:
 
 
 def node_tables(config: Mapping[str, object], surroundings: Surroundings) -> Iterator[Problem]:
-    """Unknown kinds, and options and fields that a node's kind does not have."""
+    """Unknown kinds of nodes, and options and fields that the node's kind does not have."""
     given = config.get("nodes")
     for name, table in cast("Mapping[str, object]", given).items() if isinstance(given, Mapping) else ():
         if not isinstance(table, Mapping) or not isinstance(table.get("kind"), str):  # pyright: ignore[reportUnknownMemberType] - a TOML table
@@ -112,7 +113,7 @@ def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]
 
 
 def _suggested_model(name: str, surroundings: Surroundings) -> str:
-    """The same model of a provider with a similar name, or a similarly named model of the same provider."""
+    """A likely correction: the same model of a provider with a similar name, or a similarly named model."""
     provider, _, model = name.partition(":")
     close = closest(provider, surroundings.providers) if provider not in surroundings.providers else ""
     return f"{close}:{model}" if close and model else closest(name, surroundings.suggested_models)
@@ -136,7 +137,9 @@ def collections(config: AgentConfig) -> Iterator[Problem]:
 
 
 def secrets(value: object, key: Key = (), *, by_name: bool = True) -> Iterator[Problem]:
-    """Keys and tokens among the values; messages never repeat them. by_name: also values whose key is named like a secret."""
+    """Keys and tokens among the values; messages never repeat them. by_name: whether to report also texts under a key whose
+    name suggests a secret.
+    """
     if isinstance(value, Mapping):
         for name, one in cast("Mapping[str, object]", value).items():
             if by_name and isinstance(one, str) and one and _SECRET_KEY.search(name.lower()):
@@ -154,7 +157,10 @@ def secrets(value: object, key: Key = (), *, by_name: bool = True) -> Iterator[P
 
 
 class ParameterSchema(Table):
-    """The JSON Schema of one parameter: a text, a number, or true or false. Only the check uses it; requests are validated against the schema as it was written."""
+    """The JSON Schema of one parameter, which is a text, a number, or true or false.
+
+    Only the check of agents uses this model. Requests are validated against the schema as its author wrote it.
+    """
 
     type: Literal["string", "integer", "number", "boolean"] | None = None
     enum: Annotated[tuple[Scalar, ...] | None, Field(strict=False, min_length=1)] = None
@@ -224,7 +230,7 @@ def parameters(config: AgentConfig) -> Iterator[Problem]:
 
 
 def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
-    # Other keywords that begin with x- are the author's own remarks.
+    # Other keywords that begin with x- are the author's own notes, unless they look like a misspelt RESOURCE.
     given = {
         word: one
         for word, one in schema.items()
@@ -261,5 +267,5 @@ def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
 
 
 def no_retrieval(address: str) -> Any:
-    """Refuses to fetch a schema that another one refers to."""
+    """Refuse to fetch a schema that another schema refers to."""
     raise ValueError(f"{address} is not fetched")
