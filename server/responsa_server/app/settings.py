@@ -67,7 +67,9 @@ class SettingsError(Exception):
 
 
 class Environment(StrEnum):
-    """The environment in which this server runs. By default, PRODUCTION turns gRPC reflection off."""
+    """The environment in which this server runs. In PRODUCTION, gRPC reflection and unconfined parsing are off by default,
+    and the server does not start with scripted models or the testing agent.
+    """
 
     DEVELOPMENT = "development"
     STAGING = "staging"
@@ -133,7 +135,7 @@ class Settings(BaseSettings):
     )
     environment: Environment = Field(
         default=Environment.DEVELOPMENT,
-        description="`development`, `staging` or `production`. Production turns off reflection, scripted models and the testing agent.",
+        description="`development`, `staging` or `production`. In production, reflection and unconfined parsing are off by default, and the server does not start with scripted models or the testing agent.",
     )
     allowed_hosts: Names = Field(
         default=(),

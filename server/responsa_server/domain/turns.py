@@ -326,7 +326,7 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True)
 class OpenTurn:
-    """A turn that a process other than its worker is about to end. The turn's row is locked. The terminal event gets
+    """A turn that is about to be ended from outside its worker. The turn's row is locked. The terminal event gets
     the seq last_seq + 1.
     """
 
@@ -352,7 +352,7 @@ runs inside a transaction.
 
 @dataclass(frozen=True, slots=True)
 class EndedTurn:
-    """A turn that a process other than its worker has ended.
+    """A turn that was ended from outside its worker.
 
     epoch: the turn's new epoch, which stops its worker. row: the turn's last row, for its followers.
     """

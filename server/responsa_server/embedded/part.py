@@ -87,7 +87,8 @@ class Part(abc.ABC):
 
     @abc.abstractmethod
     def spawn(self) -> None:
-        """Removes the files that a killed predecessor left, starts the process and returns at once.
+        """Starts the process and returns at once. `launch` has already removed the socket that a killed predecessor left; a part that
+        leaves other files or processes behind removes them here.
 
         Raises:
             EmbeddedError: the process cannot be started.

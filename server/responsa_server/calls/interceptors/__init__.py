@@ -1,1 +1,1 @@
-"""The interceptors that every call passes through, one file each. `chain.py` holds their order."""
+"""The interceptors that calls pass through, in one file per task. `calls/contract.py` sets their order."""
