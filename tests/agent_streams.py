@@ -1,4 +1,4 @@
-"""Converts between the two forms of an agent: its emitted events as a stream, and a generator as an agent."""
+"""Converts an agent to a stream of its events, and a generator of events to an agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The callers of tests: tenants for one test in a running instance, their users, and every kind of credential."""
+"""The callers of tests: tenants of a running instance for one test each, their users, and every kind of credential."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ class Registry:
 
     @property
     def identity(self) -> Identity:
-        """The service; pass its calls to `wait`."""
+        """The identity service; pass its coroutines to `wait`."""
         return self._identity
 
     def database(self) -> psycopg.Connection[tuple[Any, ...]]:
-        """A new connection to the instance's database that sees all rows."""
+        """A new connection to the instance's database. The connection sees all rows."""
         return psycopg.connect(self._postgres.dsn("superuser"), autocommit=True)
 
     def new_tenant(self) -> Tenant:
@@ -87,7 +87,7 @@ class Registry:
         self._loop.close()
 
     def key_of(self, tenant: str, display_name: str, role: Role) -> tuple[str, str]:
-        """Make a user and a key; returns the user's name and the secret."""
+        """Create a user and a key; returns the user's name and the key's secret."""
         user = self.wait(
             self._identity.create_user(tenant, display_name, f"{display_name}@{tenant}.example", role)
         )
@@ -95,9 +95,9 @@ class Registry:
         return f"users/{user.id}", secret
 
     def rows(self, *tenants: str) -> Mapping[str, int]:
-        """The number of rows of these tenants in each table, without empty tables."""
+        """The number of rows of these tenants in each table. Tables without such rows are left out."""
         with ExitStack() as stack:
-            # Only the holder of the table's lock can count its rows.
+            # If a table is locked, only the connection that holds the lock can count its rows.
             connection = self._holder or stack.enter_context(self.database())
             tables = connection.execute(
                 "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
@@ -118,7 +118,7 @@ class Registry:
 
     @contextmanager
     def holding(self, table: str) -> Generator[None]:
-        """Locks this table during the block: every reader and writer waits."""
+        """Lock this table during the block, so that every reader and writer waits."""
         with self.database() as connection, connection.transaction():
             name = sql.Identifier("responsa", table)
             connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
@@ -139,7 +139,7 @@ class Tenant:
     _other: list[Tenant] = field(default_factory=list["Tenant"])
 
     def key(self, who: Credential = Credential.USER) -> str:
-        """The API key of one of its users."""
+        """The API key of one of the tenant's users."""
         if who not in self._secrets:
             role = Role.ADMIN if who is Credential.ADMIN else Role.USER
             _, self._secrets[who] = self.registry.key_of(self.name, who.value, role)

@@ -1,4 +1,4 @@
-"""Fixtures on real parts: one throw-away PostgreSQL a run, one database a test."""
+"""Fixtures on real parts: one throw-away PostgreSQL for each run, and one database for each test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytest_plugins = ["tests.groups", "tests.instance", "tests.callers", "tests.faul
 TEMPLATE = "responsa_template"
 _numbers = itertools.count(1)
 
-# No test may fail because the machine is busy: generated examples have no time limit.
+# Generated examples have no time limit, because no test may fail when the machine is busy.
 settings.register_profile("responsa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("responsa")
 
@@ -52,7 +52,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
 
 @pytest.fixture(scope="session")
 def postgres(layout: Layout) -> Iterator[EmbeddedPostgres]:
-    """A real PostgreSQL, started for this run. It need not survive a power cut."""
+    """A real PostgreSQL, started for this run. Its data need not survive a power cut."""
     part = EmbeddedPostgres(layout, settings=[("fsync", "off"), ("max_connections", "200")])
     part.start()
     try:
@@ -98,7 +98,7 @@ def template(postgres: EmbeddedPostgres) -> str:
 
 @pytest.fixture
 def database_urls(postgres: EmbeddedPostgres, template: str) -> Iterator[DatabaseUrls]:
-    """A database of this test's own, with all migrations."""
+    """A database with all migrations, only for this test."""
     name = f"test_{next(_numbers)}"
     _create(postgres, name, template)
     yield urls_of(postgres, name)

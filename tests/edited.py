@@ -1,4 +1,4 @@
-"""The product's SQL without one of its guards, to show that the guard keeps the promise."""
+"""The product's SQL without one of its guards. Tests use it to show that the guard is needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from responsa_server.stores.postgres.turns import turn_queries
 
 
 class Edited:
-    """The turn store's queries with changes that remove a guard. edits: the query, text in it, and its replacement."""
+    """The turn store's queries with changes that remove a guard. edits: for each change, the name of the query, a text in the query, and the replacement of that text."""
 
     def __init__(self, *edits: tuple[str, str, str]) -> None:
         queries = turn_queries()

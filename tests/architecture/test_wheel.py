@@ -20,7 +20,7 @@ SOURCES = ("server", "clients/python", "generated/python")
 
 
 def files() -> list[str]:
-    """The names of all files in a newly built wheel, without the metadata, because its folder has the version in its name."""
+    """The names of all files in a newly built wheel. The metadata is left out, because its folder's name contains the version."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],

@@ -18,7 +18,7 @@ from tests.instance import Instance, instance_in
 @pytest.fixture(scope="session")
 def manual() -> Iterator[Instance]:
     """An instance as shipped, with its docs, and with the settings that the pages give."""
-    # Not in pytest's folder, because the paths of sockets must stay short.
+    # The home is not in pytest's folder, because the paths of sockets must stay short.
     folder = Path(tempfile.mkdtemp(prefix="rsd-"))
     try:
         with instance_in(folder, RESPONSA_TESTING__AGENT="true", RESPONSA_MODELS__SCRIPTED="true") as one:

@@ -1,20 +1,20 @@
-"""A reader who follows a page of the docs to the letter: writes its files, runs its commands and samples, and compares what is printed.
+"""A reader who follows a page of the docs to the letter: writes the page's files, runs its commands and samples, and compares the output with the page.
 
-A fenced block says in its info string what it is:
+The info string of a fenced block says what the block is:
 
-| info string | what the reader does with it |
+| info string | what the reader does with the block |
 |---|---|
-| `sh` | runs it; `exit=N` expects that exit code, `terminal=N` types it into another terminal, `skip="reason"` leaves it out |
-| `sh start` | starts the instances that its `responsa up` lines name, with the settings before them |
-| `console` | runs each line that begins with `$ ` and compares the lines below it with what it printed; `until` runs it again until they agree |
-| `text` | compares it with what the block before it printed |
-| `python`, `js` | runs it, Python in one namespace a page |
-| `json`, `toml`, `yaml`, `md` and a path | writes that file |
-| `json`, `jsonl`, `toml` | checks that it parses, JSON line by line if not as a whole |
-| `mermaid`, `tree` | leaves it alone: a drawing |
+| `sh` | runs the block; `exit=N` expects that exit code, `terminal=N` types the block into another terminal, `skip="reason"` leaves the block out |
+| `sh start` | starts the instances that the block's `responsa up` lines name, with the settings before `responsa up` |
+| `console` | runs each line that begins with `$ `, and compares the lines below the command with its output; `until` repeats the command until the two agree |
+| `text` | compares the block with the output of the block before |
+| `python`, `js` | runs the block; all Python blocks of a page share one namespace |
+| `json`, `toml`, `yaml`, `md` and a path | writes the block to that file |
+| `json`, `jsonl`, `toml` | checks that the block parses; JSON is parsed as a whole or line by line |
+| `mermaid`, `tree` | does nothing, because the block is a drawing |
 
 In expected output, `…` matches any text in its line; a line with only `…` matches any number of lines. Loopback ports
-and files below `/srv` are replaced by free ports and by files of the reader.
+are replaced with free ports, and files below `/srv` with files of the reader.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Block:
 
     @property
     def skipped(self) -> str:
-        """The reason to skip it; empty if it runs."""
+        """The reason to skip the block; empty if the block runs."""
         return self.words.get("skip", "")
 
 
@@ -101,7 +101,7 @@ class Terminal:
         )
 
     def run(self, text: str, patience: float = 2 * PATIENCE) -> tuple[int, str]:
-        """Type it in; returns the exit code and the output (of the first command that failed, if one did)."""
+        """Run a text in the shell. Returns the exit code of the last command that failed (0 if every command succeeded), and the output."""
         self._count += 1
         typed, printed, ended = (self._files / f"{self._count}.{name}" for name in ("sh", "out", "code"))
         typed.write_text(text, encoding="utf-8")
@@ -113,7 +113,7 @@ class Terminal:
         return int(ended.read_text()), printed.read_text(encoding="utf-8")
 
     def close(self) -> None:
-        """End the shell and what it started."""
+        """End the shell and everything that it started."""
         shell = psutil.Process(self._shell.pid)
         jobs = shell.children(recursive=True)
         for one in (*jobs, shell):
@@ -130,8 +130,8 @@ class Terminal:
 class Reader:
     """Follows pages in a folder that looks like the checkout.
 
-    instance: the one that `make up` has started; the docs use it by default. places: texts of the page, such
-    as ports and folders, with their replacements here.
+    instance: the instance that `make up` has started; the docs use it by default. places: texts of the page,
+    such as ports and folders, with their replacements here.
     """
 
     folder: Path
@@ -147,7 +147,7 @@ class Reader:
         self.places["127.0.0.1:8080"] = f"127.0.0.1:{self.instance.port}"
 
     def close(self) -> None:
-        """End what was started."""
+        """End everything that was started."""
         for one in self._terminals.values():
             one.close()
         self._stack.close()
@@ -189,7 +189,7 @@ class Reader:
     def _here(self, text: str) -> str:
         for address in _PORT.findall(text):
             self.places.setdefault(address, f"127.0.0.1:{free_port()}")
-        # The longest text first, because one text may begin with another.
+        # The longest text is replaced first, because one text may begin with another.
         for shown in sorted(self.places, key=len, reverse=True):
             text = text.replace(shown, self.places[shown])
         return text.replace("/srv/", f"{self.folder}/")
@@ -249,7 +249,7 @@ class Reader:
         return done.stdout
 
     def _start(self, text: str, where: str) -> None:
-        """Start each instance that the text names by a RESPONSA_HOME; without one it means the reader's instance, which already runs."""
+        """Start each instance for which the text sets a RESPONSA_HOME. Without RESPONSA_HOME, the text means the reader's instance, which already runs."""
         exported: dict[str, str] = {}
         started = 0
         for line in text.splitlines():
@@ -273,8 +273,8 @@ class Reader:
     def _place(self, home: str, port: str | None, settings: Mapping[str, str]) -> None:
         folder = self.folder / home.strip("/").replace("/", "-")
         folder.mkdir()
-        # Reading all of the docs takes longer than everything else, and the tests ask these instances nothing
-        # about them.
+        # Loading Responsa's docs takes longer than the rest of the start, and the tests ask these instances
+        # nothing about the docs.
         one = self._stack.enter_context(instance_in(folder, None, RESPONSA_DOCS="none", **settings))
         self.places[home] = str(one.home)
         if port is not None:

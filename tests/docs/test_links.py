@@ -29,7 +29,7 @@ def pages() -> list[Path]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, by the rules of the common Markdown hosts."""
+    """The anchors of a page's headings, made with the rules of the common Markdown hosts."""
     found: set[str] = set()
     counts: dict[str, int] = {}
     for line in re.sub(r"```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S).splitlines():

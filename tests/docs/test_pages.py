@@ -14,7 +14,7 @@ PAGES: Final = sorted(
     path
     for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
     if any(block.kind != "mermaid" for block in blocks(path.read_text(encoding="utf-8")))
-    # tests/system/test_tutorial.py runs this page, with other settings.
+    # tests/system/test_tutorial.py runs this page with other settings.
     and path.name != "tutorial-agent.md"
 )
 MOST_SKIPPED: Final = 5

@@ -1,5 +1,5 @@
-"""Servicers written for gRPC, called in process as the gateway calls the server's methods, so that the
-stand-in's answers are the same on every transport.
+"""Calls servicers written for gRPC in process, as the gateway calls the server's methods. The stand-in's
+answers are therefore the same on every transport.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Context:
         return current().time_remaining
 
     async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
-        """An end without a reason, as from a part that is briefly unavailable."""
+        """End the call without a reason, like a part that is briefly unavailable."""
         assert code is grpc.StatusCode.UNAVAILABLE
         raise Unavailable(Reason.PART_UNAVAILABLE, details, {"part": "postgresql"})
 

@@ -1,10 +1,15 @@
-"""Turns of the stand-in with known events: `script NAME` requests one, and the words after it control its stream.
+"""Turns of the stand-in with known events. The question `script NAME` requests a turn, and further words control its stream:
 
-`cut=N` cuts Ask's stream after seq N, once; `gone=N` cuts it there and at each resume; `reconnect=N` reports
-there that the server is shutting down; `hang=N` waits there until the turn is cancelled; `lost=N` reports
-there that the caller may no longer see the turn; `stuck` never finishes a cancel; `drop` cuts the first
-stream before the first frame; `queued` begins with a heartbeat. `script echo` sends the received question as
-a delta, and `script call` the call's id.
+- `cut=N` cuts Ask's stream once, after seq N.
+- `gone=N` cuts the stream after seq N, and at each resume.
+- `reconnect=N` reports after seq N that the server is shutting down.
+- `hang=N` waits after seq N until the turn is cancelled.
+- `lost=N` reports after seq N that the caller may no longer see the turn.
+- `stuck` never finishes a cancel.
+- `drop` cuts the first stream before the first frame.
+- `queued` begins with a heartbeat.
+
+`script echo` sends the received question as a delta, and `script call` sends the call's id.
 """
 
 from __future__ import annotations
@@ -135,7 +140,7 @@ class ScriptedTurns:
         return self._texts[name]
 
     def cancelled(self, name: str) -> Turn:
-        """End one that hangs."""
+        """End a turn that hangs."""
         words = self._words(name)
         if "hang" in words and not self._cancelled[name].is_set():
             at = int(words["hang"])
@@ -147,7 +152,7 @@ class ScriptedTurns:
         return found
 
     async def asked(self, request: AskRequest, context: Any) -> AsyncIterator[AskResponse]:
-        """A stream of Ask."""
+        """The stream of an Ask call."""
         name = name_of(request.text + request.request_id)
         if "overloaded" in request.text:
             raise AssertionError(status.of(Exhausted(Reason.OVERLOADED, "Too much.", {"limit": "1"})))
@@ -170,7 +175,7 @@ class ScriptedTurns:
             yield frame
 
     async def resumed(self, request: ResumeTurnRequest, context: Any) -> AsyncIterator[AskResponse]:
-        """A stream of ResumeTurn."""
+        """The stream of a ResumeTurn call."""
         log = self._logs[request.turn]
         if "pruned" in self._words(request.turn):
             end = log[-1]

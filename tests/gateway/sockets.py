@@ -1,4 +1,4 @@
-"""WebSocket clients of two libraries behind one interface, each written as a user of that library would write it."""
+"""WebSocket clients with two libraries behind one interface. Each client is written as a user of its library would write it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 class Closed(Exception):
-    """The server closed the socket. code: as RFC 6455 numbers them; 1006 if the connection ended without a close frame."""
+    """The server closed the socket. code: the close code of RFC 6455; 1006 if the connection ended without a close frame."""
 
     def __init__(self, code: int) -> None:
         super().__init__(str(code))
@@ -40,7 +40,7 @@ class Socket(Protocol):
         ...
 
     def close(self) -> None:
-        """End it."""
+        """Close the socket."""
         ...
 
 
@@ -105,7 +105,7 @@ class ByWebsockets:
         return found
 
     def close(self) -> None:
-        with contextlib.suppress(ConnectionClosed):  # the server was first
+        with contextlib.suppress(ConnectionClosed):  # the server may have closed it already
             self._entered.__exit__(None, None, None)
 
 
@@ -150,19 +150,19 @@ class Client:
         return cast("Json", json.loads(self.socket.receive()))
 
     def turn(self) -> list[Json]:
-        """All frames up to the end of a turn, or to an error."""
+        """All frames up to and including the end of a turn, or an error."""
         found = [self.hear()]
         while found[-1]["type"] not in ("message", "error"):
             found.append(self.hear())
         return found
 
     def closed(self) -> int:
-        """The code that the server closes with; no frame may arrive before."""
+        """The code with which the server closes the socket. Fails if a frame arrives first."""
         try:
             frame = self.hear()
         except Closed as closed:
             return closed.code
-        raise AssertionError(f"it is open, and tells {frame}")
+        raise AssertionError(f"the socket is still open, and the server sent {frame}")
 
 
 def reason_of(frame: Json) -> str:

@@ -1,8 +1,9 @@
 """A small gRPC server with the real contract and the real gateway, run as a separate process behind Envoy.
 
-Its answers show what arrived: these tests check the transports, not the answers. Usage: stand_in.py
-GRPC_SOCKET HTTP_SOCKET WEB_ROOT PATIENCE PORT. patience: seconds that sockets stay silent, and wait for a
-token; port: Envoy's. SIGUSR1 has sockets leave.
+Its answers show what arrived, because these tests check the transports and not the answers. Usage:
+stand_in.py GRPC_SOCKET HTTP_SOCKET WEB_ROOT PATIENCE PORT. PATIENCE: how many seconds sockets stay silent before
+a heartbeat, and wait for a token. PORT: Envoy's port. After SIGUSR1, the sockets ask their clients to reconnect
+elsewhere.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ class Chat(chat_service_pb2_grpc.ChatServiceServicer):
 
 class Auth(auth_service_pb2_grpc.AuthServiceServicer):
     async def GetMe(self, request: auth_service_pb2.GetMeRequest, context: Context) -> user_pb2.User:
-        """Shows the metadata that arrived. Every key that begins with rsp_good may use a script."""
+        """Shows the metadata that arrived. Every key that begins with rsp_good is accepted and may use a script."""
         key = str(dict(context.invocation_metadata() or ()).get("authorization", ""))
         if key == "Bearer rsp_stuck":
             await asyncio.Event().wait()
@@ -150,7 +151,7 @@ class Auth(auth_service_pb2_grpc.AuthServiceServicer):
 class Knowledge(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
     def __init__(self) -> None:
         self.uploads: list[str] = []
-        """The result of each upload, in the order of their starts."""
+        """The result of each upload, in the order in which the uploads started."""
 
     async def UploadDocument(
         self,

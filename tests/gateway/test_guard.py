@@ -76,5 +76,5 @@ async def test_sockets(app: ASGIApp, origin: str) -> None:
     await app(
         {"type": "websocket", "path": "/ws/chat", "query_string": b"", "headers": headers}, receive, send
     )
-    # A socket that is closed before it is accepted gets a 403.
+    # The server answers 403 if a socket is closed before it is accepted.
     assert [one["type"] for one in sent] == ["websocket.close"]

@@ -82,7 +82,7 @@ def server(
         "REDIS_URL": redis_url,
         "RESPONSA_SOCKETS__PER_USER": "3",
         "RESPONSA_SOCKETS__MESSAGE_BYTES": "8192",
-        # Envoy's sockets: the gateway checks Host and Origin itself.
+        # The gateway itself checks Host and Origin, so it must know Envoy's port.
         "RESPONSA_PORT": str(port),
     }
     layout = Layout.of(home).prepare()
@@ -247,7 +247,7 @@ def test_the_same_answer_over_a_socket(server: Server, http: httpx2.Client, libr
         sources = end["metadata"]["sources"]
         assert [one["quote"] for one in sources] == [one["quote"] for one in answer["citations"]]
         assert end["metadata"]["source_chunks"] == [*dict.fromkeys(one["passage"] for one in sources)]
-        # If a stream is cut after a seq, the rest is the same.
+        # A stream that is cut after a seq and resumed has the same remaining frames.
         for place, frame in enumerate(frames[:-1]):
             client.say(type="resume", turn=turn["name"], after_seq=frame["seq"], deltas=True)
             assert client.turn()[-1] == end, place
@@ -283,7 +283,7 @@ def test_a_browsers_session_opens_a_socket(server: Server, http: httpx2.Client) 
     with Client(server.target, key=None, headers=cookie) as client:
         assert client.say(content="What is a lease?").turn()[-1]["type"] == "message"
         assert http.delete("/v1/sessions", headers=cookie).status_code == 200
-        # The next question meets a session that has ended.
+        # The session has ended before the next question.
         frame = client.say(content="What is a lease?").turn()[-1]
         assert frame["code"] == "UNAUTHENTICATED"
         assert client.closed() == 1008
@@ -345,7 +345,7 @@ def test_problems_of_uploads_are_told_by_field(server: Server, http: httpx2.Clie
 
 
 def test_at_its_end_it_sends_sockets_elsewhere(server: Server) -> None:
-    """The last test of this file: afterwards the server is stopped."""
+    """This must be the last test of this file, because it stops the server."""
     with Client(server.target, key=server.key) as client:
         assert client.say(content="What is a lease?").turn()[-1]["type"] == "message"
         server.process.terminate()

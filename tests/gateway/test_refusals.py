@@ -76,7 +76,7 @@ def test_what_is_not_there(http: httpx2.Client, method: str, path: str) -> None:
 
 
 def test_an_escaped_slash_stays_escaped(http: httpx2.Client) -> None:
-    """The name must be refused by the rule for names; otherwise another resource would be read."""
+    """The rule for names must refuse the name; otherwise another resource would be read."""
     assert http.get("/v1/turns/a%2Fb").json() == {"name": "turns/a%2Fb"}
 
 
@@ -149,7 +149,7 @@ def test_the_own_page(http: httpx2.Client, place: Place) -> None:
 
 
 def test_what_another_site_embeds(http: httpx2.Client) -> None:
-    """A simple GET (an image, a script) has no Origin; a page on another port of this host would send our cookie with it."""
+    """Browsers send no Origin with a simple GET (for an image or a script). A page on another port of this host would send our cookie with such a request."""
     for site in ("cross-site", "same-site"):
         refused(http.get("/v1/turns", headers={"sec-fetch-site": site}), 403, 7, ORIGIN)
         assert http.get("/", headers={"sec-fetch-site": site}).status_code == 200
@@ -218,8 +218,8 @@ async def test_a_killed_server_and_its_successor(web: Path) -> None:
             assert isinstance(first, AskResponse)
             place.server.kill()
             place.server.wait()
-            # A cut in the middle of a stream carries no status of ours, so the client knows that it must
-            # resume.
+            # A stream that is cut in the middle does not end with a status of our server. The client thus knows
+            # that it must resume.
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await following.read()
             assert raised.value.code() in (

@@ -140,7 +140,7 @@ class House:
         return found
 
     async def until(self, **states: HostState | None) -> None:
-        """Wait until Envoy has these states of the replicas; None: Envoy does not know the replica."""
+        """Wait until Envoy reports these states for the replicas. None means that Envoy does not know the replica."""
         wanted = {str(UnixAddress(self.folder / f"{name}.sock")): state for name, state in states.items()}
         while True:
             known = {one.address: one.state for one in host_states(self.folder / "a.sock")}
@@ -149,7 +149,7 @@ class House:
             await asyncio.sleep(0.02)  # between two checks of the condition
 
     async def ask(self, count: int) -> Counter[str]:
-        """The replicas that answer a number of calls; raises if a call fails."""
+        """How many of the calls each replica answers. Raises if a call fails."""
         async with grpc.aio.insecure_channel(f"127.0.0.1:{self.port}") as channel:
             call = channel.unary_unary(WHO)
             return Counter([(await call(b"", timeout=30)).decode() for _ in range(count)])
@@ -204,7 +204,7 @@ async def test_who_drains_leaves_the_rotation_and_harms_nobody(house: House) -> 
     two = await house.replica("two")
     await house.until(two=HostState.SERVING)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{house.port}") as channel:
-        # One stream for each replica: the replica with fewer streams gets the next.
+        # Each replica gets streams, because the replica with fewer streams gets the next one.
         streams = [channel.unary_stream(FOLLOW)(b"", timeout=60) for _ in range(8)]
         served = [await stream.read() for stream in streams]
         assert set(served) == {b"up", b"two"}

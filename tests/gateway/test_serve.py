@@ -26,7 +26,7 @@ def folder() -> Iterator[Path]:
 
 
 class Slow:
-    """Answers when the test lets it."""
+    """An app that answers only when the test allows it."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Requests whose bodies never end: they use little memory, end soon, and do not block other callers."""
+"""Requests with bodies that never end: they use little memory, they are ended soon, and they do not block other callers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def own(web: Path) -> Generator[Place]:
 
 @contextmanager
 def stalled(place: Place, path: str, size: int) -> Generator[None]:
-    """POSTs of `size` bytes without the last byte, sent as far as Envoy accepts them."""
+    """POSTs that announce `size` bytes and leave out the last byte. The others are sent as far as Envoy accepts them."""
     body = json.dumps({"text": "x" * (size - 12)}).encode()[:-1]
     assert len(body) == size - 1
     head = f"POST {path} HTTP/1.1\r\nHost: {place.target}\r\nContent-Type: application/json\r\nContent-Length: {len(body) + 1}\r\n\r\n"
@@ -50,7 +50,7 @@ def stalled(place: Place, path: str, size: int) -> Generator[None]:
 
         read, since = -1, time.monotonic()
         deadline = since + PATIENCE
-        # Wait until Envoy has read nothing for a second: the kernel holds the rest.
+        # Wait until Envoy has read nothing for a second. The kernel then holds the rest.
         while time.monotonic() - since < 1.0:
             assert time.monotonic() < deadline
             for key, _ in selector.select(0.1) if selector.get_map() else ():
@@ -90,7 +90,7 @@ def test_bodies_that_never_end_keep_nobody_out(own: Place, path: str, size: int)
 
 @pytest.mark.parametrize("path", ["/v1/documents", "/v1/passages:search"])
 def test_documents_over_rest_are_refused_as_overload_while_too_many_never_end(own: Place, path: str) -> None:
-    """Large searches share the limit."""
+    """Documents and large searches share one limit."""
     with stalled(own, path, 100_000), httpx2.Client(base_url=own.url, timeout=20) as http:
         answer = http.post("/v1/documents", json={"text": "x"})
         assert (answer.status_code, of_rest(answer).reason) == (429, "OVERLOADED")
@@ -98,7 +98,7 @@ def test_documents_over_rest_are_refused_as_overload_while_too_many_never_end(ow
     with httpx2.Client(base_url=own.url, timeout=20) as http:
         deadline = time.monotonic() + PATIENCE
         while http.post("/v1/documents", json={"text": "x"}).status_code != 200:
-            assert time.monotonic() < deadline, "what was given up still counts"
+            assert time.monotonic() < deadline, "a request that was given up still counts"
 
 
 def test_what_is_gathered_is_bounded_in_size_and_time() -> None:

@@ -86,7 +86,7 @@ async def test_operations_over_grpc(channel: grpc.aio.Channel) -> None:
 async def test_the_deadline_of_a_grpc_client_arrives_and_holds(channel: grpc.aio.Channel) -> None:
     stub = ChatServiceStub(channel)
     assert (await stub.Answer(AnswerRequest(text="why"))).last_seq == -1
-    # gRPC rounds a long deadline up by up to a hundredth on the way.
+    # gRPC may round a long deadline up by as much as one percent on the way.
     assert 0 < (await stub.Answer(AnswerRequest(text="why"), timeout=3000)).last_seq <= 3100
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await stub.Answer(AnswerRequest(text="wait"), timeout=0.3)
@@ -210,7 +210,7 @@ def test_operations_over_rest(http: httpx2.Client) -> None:
 
 
 def test_unknown_fields_of_json_are_passed_over(http: httpx2.Client) -> None:
-    """The transcoder does this; the docs say so."""
+    """The transcoder ignores unknown fields, as the docs say."""
     assert http.post("/v1/turns:answer", json={"text": "why", "nope": 1}).status_code == 200
 
 

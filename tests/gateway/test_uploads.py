@@ -53,7 +53,7 @@ def test_five_megabytes(http: httpx2.Client) -> None:
     assert answer.headers["content-type"] == "application/json"
     operation = answer.json()
     assert operation["done"] is True
-    # Twenty pieces, each at most 256 KiB.
+    # The gateway sent twenty pieces of at most 256 KiB.
     assert operation["metadata"]["version"] == 20
     call_id = answer.headers["x-request-id"]
     assert operation["response"] == {

@@ -1,4 +1,4 @@
-"""Every frame that a socket can send, word for word, through Envoy and with clients of two libraries."""
+"""Every frame that a socket can send, word for word, through Envoy and with two client libraries."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_deltas_are_the_answers_markdown(place: Place) -> None:
     deltas = [frame for frame in frames if frame["type"] == "delta"]
     assert "".join(frame["text"] for frame in deltas) == "A **lease** <script>alert(1)</script> ends."
     assert all(set(frame) == {"type", "text", "turn", "seq"} for frame in deltas)
-    # Deltas that waited together were joined, and then have the seq of the last one.
+    # Deltas that waited together were joined. A joined delta has the seq of its last delta.
     assert deltas[-1]["seq"] == 6
     assert frames[-1]["content"] == HTML
 

@@ -63,7 +63,7 @@ HOSTILE = [
 
 
 class Seen(HTMLParser):
-    """The tags and attributes of a text, as a browser would see them."""
+    """The tags and attributes that a browser would see in a text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ def test_plain_text_is_shown_as_it_is() -> None:
 WORST = [
     *("> " * 12_000, "[" * 24_000, "*a " * 8_000, "`" * 24_000, "* " * 12_000, "![" * 12_000, "<" * 24_000, "&" * 24_000),
     "|a" * 12_000 + "\n" + "|-" * 12_000,
-    # Rows that the parser completes: they get the header's width, whatever the text contains.
+    # Rows to which the parser adds cells: each row gets the width of the header, whatever the text contains.
     "|a" * 128 + "\n" + "|-" * 128 + "\n|" * 256,
     "|a" * 128 + "\r" + "|-" * 128 + "\rx" * 256,
     ("|a" * 16 + "\n" + "|-" * 16 + "\n|" * 64 + "\n\n") * 120,
@@ -161,7 +161,7 @@ async def test_recent_html_is_kept_and_made_in_threads(monkeypatch: pytest.Monke
     both = await asyncio.gather(rendering.of_markdown(text), rendering.of_markdown(text))
     assert both == ["<p><em>made once</em></p>\n"] * 2
     assert len(threads) == 1
-    # Rendered outside the event loop, even if the text is short.
+    # Even a short text is rendered outside the event loop.
     assert threading.get_ident() not in threads
     threads.clear()
     assert await rendering.of_markdown(text) == "<p><em>made once</em></p>\n"

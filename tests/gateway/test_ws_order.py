@@ -53,7 +53,7 @@ async def test_what_is_no_delta_overtakes_the_deltas_of_other_turns() -> None:
     await outbox.control(PONG)
     assert await heard(outbox) == [
         ("pong", "", 0),
-        # A turn's own deltas come before its end; those of other turns need not.
+        # A turn's own deltas come before its end. Deltas of other turns may come later.
         ("delta", "b", 8), ("delta", "c", 5), ("message", "b", 9), ("status", "c", 6),
         ("delta", "a", 2), ("delta", "a", 3), ("delta", "a", 4),
     ]  # fmt: skip
@@ -72,7 +72,7 @@ async def test_deltas_that_wait_are_joined_and_nothing_else_is() -> None:
     for seq, text in enumerate(["Ä", "b", "c"], 2):
         await outbox.put(lane, delta("a", seq, text))
     assert json.loads(await outbox.next() or "") == {"type": "delta", "text": "Äbc", "turn": "a", "seq": 4}
-    # A sent frame does not change any more.
+    # A frame that was sent is no longer joined with later deltas.
     await outbox.put(lane, delta("a", 5, "d"))
     assert json.loads(await outbox.next() or "") == {"type": "delta", "text": "d", "turn": "a", "seq": 5}
     assert outbox.size == 0

@@ -1,4 +1,4 @@
-"""The memory that a client can make a socket use, over a real socket and before sign-in."""
+"""Limits the memory that a client can make a socket use, over a real socket and before sign-in."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Says each message again."""
+    """Sends each message back."""
     if scope["type"] == "lifespan":
         while (await receive())["type"] != "lifespan.shutdown":
             await send({"type": "lifespan.startup.complete"})

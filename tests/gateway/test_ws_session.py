@@ -1,4 +1,4 @@
-"""A socket's session, tested directly: which user and teacher it is registered under."""
+"""Tests a socket's session directly: the user and the teacher under which the session is registered."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def calls() -> Calls:
 
 
 class Opened:
-    """A session with a client's side of its socket."""
+    """A session, and the client's side of its socket."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._to: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
@@ -56,7 +56,7 @@ class Opened:
                 return
 
     async def close(self) -> None:
-        """Go away."""
+        """Disconnect the client."""
         self._to.put_nowait({"type": "websocket.disconnect", "code": 1000})
         await self.task
 
@@ -68,7 +68,7 @@ async def test_who_resumes_a_turn_is_about_its_teacher(calls: Calls) -> None:
     assert [*bridge.of(OWNER, TEACHER)] == [asking.session]
     await resuming.turn(type="resume", turn=name_of("script limitr"))
     assert {*bridge.of(OWNER, TEACHER)} == {asking.session, resuming.session}
-    # The next question may be without a teacher.
+    # The next question names no teacher.
     await resuming.turn(content="script limit")
     assert [*bridge.of(OWNER, TEACHER)] == [asking.session]
     await asking.close()

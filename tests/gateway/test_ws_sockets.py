@@ -21,7 +21,7 @@ COOKIE = {"cookie": "other=1; responsa_session_8080=rss_good; responsa_session=r
 
 
 def whose(client: Client) -> Json:
-    """The end of a turn over this socket shows that the server accepted the socket."""
+    """The last frame of a turn over this socket. It shows that the server accepted the socket."""
     return client.say(content="script limit").turn()[-1]
 
 
@@ -230,7 +230,7 @@ def test_a_turn_is_cancelled_once_for_all_who_follow(place: Place) -> None:
         ends = [client.turn()[-1], other.turn()[-1]]
         assert ends[0] == ends[1]
         assert ends[0]["metadata"]["outcome"] == "cancelled"
-        # It arrived once: the next frame is a different one.
+        # The end arrived only once, because the next frame is a different one.
         assert client.say(type="ping").hear() == {"type": "pong"}
         # Cancelling again reports how the turn ended.
         assert client.say(type="cancel", turn=turn).hear() == ends[0]
@@ -253,7 +253,7 @@ def test_sockets_of_one_user_are_bounded(place: Place) -> None:
 
 
 def test_a_slow_reader_gets_all_and_others_do_not_wait(place: Place) -> None:
-    """3 MB in 2,000 deltas: more than sockets and outbox can hold."""
+    """The turn has 3 MB in 2,000 deltas, which is more than the sockets and the outbox can hold."""
     with Client(place.target) as slow:
         slow.say(content="script long", deltas=True)
         with Client(place.target) as quick:
@@ -303,7 +303,7 @@ def test_a_server_that_goes_away_sends_all_elsewhere(leaving: Place) -> None:
         with Client(leaving.target) as late:
             assert late.socket.subprotocol == "responsa.v1"
             assert late.closed() == 1012
-    # That did not cancel the turn.
+    # The turn was not cancelled.
     with httpx2.Client(base_url=leaving.url) as http:
         assert http.get(f"/v1/{turn}").json()["terminalEvent"]["answer"]
 

@@ -1,4 +1,4 @@
-"""gRPC-Web frames, hand-written, and the errors as each transport carries them."""
+"""gRPC-Web frames, encoded by hand, and the errors in the form that each transport gives them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def of_grpc(error: grpc.aio.AioRpcError) -> Problem:
 
 @dataclass(frozen=True)
 class WebAnswer:
-    """The result of a gRPC-Web call: messages and trailers, wherever they stood."""
+    """The result of a gRPC-Web call: its messages, and its trailers, which may come in the body or in the headers."""
 
     messages: list[bytes]
     trailers: dict[str, str]
@@ -127,7 +127,7 @@ def _padded_parts(text: bytes) -> list[bytes]:
 
 
 def metadata_seen(display_name: str) -> dict[str, list[str]]:
-    """The response of the stand-in's GetMe."""
+    """The metadata that the stand-in received, from the display name that its GetMe returns."""
     found: dict[str, list[str]] = {}
     for key, value in cast("list[list[str]]", json.loads(display_name)):
         found.setdefault(key, []).append(value)

@@ -1,4 +1,4 @@
-"""A server on real parts, one a test."""
+"""A server on real parts. Each test has a server to itself."""
 
 from __future__ import annotations
 

@@ -104,8 +104,8 @@ class Lines:
 
 
 class ScriptedAgent:
-    """Answers by a script, so that a stream's frames are known: the river's length, a refusal, a failure, or
-    a wait until the gate opens.
+    """An agent that follows a script, so that the frames of a stream are known. It answers with the river's
+    length, refuses, fails, or waits until the gate opens.
     """
 
     time_limit_seconds = 60.0
@@ -151,7 +151,7 @@ class ScriptedAgent:
 
 
 class Cards:
-    """A catalogue without files: the two agents of this server, and results of a reload that a test sets."""
+    """A catalogue without files. It has the two agents of this server, and a test sets the results of a reload."""
 
     def __init__(self) -> None:
         self.known = {
@@ -213,7 +213,7 @@ class SwitchedPart:
 
 @dataclass
 class Caller:
-    """A user with a key, and a channel's stubs that send it."""
+    """A user with a key, and stubs of a channel that send this key."""
 
     who: Principal
     secret: str
@@ -265,7 +265,7 @@ class Served:
         return operations_pb2_grpc.OperationsStub(self.channel)
 
     async def raw(self, method: str, data: bytes, who: Caller | None = None, *, stream: bool = False) -> Any:
-        """Send raw bytes to a unary method, or to one that streams its response, which stubs cannot do."""
+        """Send raw bytes, which stubs cannot do, to a unary method or to a method that streams its response."""
         metadata = () if who is None else who.metadata
         if not stream:
             return await self.channel.unary_unary(method)(data, metadata=metadata)
@@ -288,7 +288,7 @@ async def serving(
     more_parts: Sequence[Part] = (),
     replica: str = "s",
 ) -> AsyncGenerator[Served, None]:
-    """A ready server, drained afterwards. replica: its name among several on one database."""
+    """A ready server, which is drained afterwards. replica: the server's name among the servers on one database."""
     identity = Identity(PostgresIdentityStore(database), uuid7)
     codec = AskFrames()
     conversations = PostgresConversationStore(database)
@@ -383,7 +383,7 @@ def failure(error: grpc.aio.AioRpcError) -> Failure:
 
 
 async def failed(work: Any) -> Failure:
-    """The error of a call that must fail: a unary call, or a stream."""
+    """The error of a call that must fail. work: a unary call or a stream."""
     try:
         if hasattr(work, "__aiter__"):
             async for _ in work:
@@ -392,4 +392,4 @@ async def failed(work: Any) -> Failure:
             await work
     except grpc.aio.AioRpcError as error:
         return failure(error)
-    raise AssertionError("the call went well")
+    raise AssertionError("the call succeeded")

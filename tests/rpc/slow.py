@@ -1,4 +1,4 @@
-"""An HTTP/2 client that reads only the allowed number of bytes; gRPC's clients always read everything."""
+"""An HTTP/2 client that reads only a given number of bytes; gRPC's clients always read everything."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SlowReader:
         await self._writer.wait_closed()
 
     def ask(self, method: str, request: Message, secret: str, timeout: str = "") -> int:
-        """Begin a call; returns its stream. timeout: as gRPC writes it, e.g. 500m."""
+        """Begin a call, and return the number of its stream. timeout: the timeout in gRPC's form, e.g. 500m."""
         stream = 2 * self._streams + 1
         self._streams += 1
         headers = {
@@ -62,7 +62,7 @@ class SlowReader:
         self._write(_WINDOW_UPDATE, 0, stream, struct.pack(">I", count))
 
     async def received(self, count: int) -> None:
-        """Wait for a number of bytes in messages, over all streams."""
+        """Wait until all streams together have received this number of bytes in messages."""
         while count > 0:
             head = await self._reader.readexactly(9)
             size = int.from_bytes(head[:3])
@@ -77,7 +77,7 @@ class SlowReader:
 
 
 def _text(value: str) -> bytes:
-    """A literal of HPACK, not compressed; only for short strings."""
+    """A string as an uncompressed HPACK literal; only for short strings."""
     data = value.encode()
     assert len(data) < 127
     return bytes([len(data)]) + data

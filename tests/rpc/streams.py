@@ -1,4 +1,4 @@
-"""Reading streams of turns."""
+"""Reads streams of turns."""
 
 # Requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportArgumentType=false
@@ -31,8 +31,8 @@ async def resumed(
 
 
 def events(found: Frames, after_seq: int = 0) -> list[turn_pb2.TurnEvent]:
-    """The log's events, after checking that the frames are contiguous. Leaves out events outside the log,
-    which arrive in frames that do not advance.
+    """The log's events, after a check that the frames are contiguous. Events that are not in the log, such as
+    heartbeats, are left out; their frames cover no seqs.
     """
     at = after_seq
     result: list[turn_pb2.TurnEvent] = []

@@ -47,7 +47,7 @@ async def test_a_key_or_a_session_says_who_calls(served: Served) -> None:
     foreign = new_secret(SecretKind.SESSION)
     both = (("cookie", f"responsa_session={foreign}; responsa_session_8081={token}"),)
     assert await served.auth.GetMe(auth.GetMeRequest(), metadata=both) == me
-    # However many instances have left a cookie, the server tries its own.
+    # The server tries its own cookie, even if many other instances have left one.
     many = "; ".join(
         f"responsa_session_{port}={new_secret(SecretKind.SESSION)}" for port in range(8080, 8090)
     )
@@ -99,8 +99,8 @@ async def test_every_method_but_health_and_reflection_asks_for_a_credential(serv
     for method, rule in RULES.items():
         if rule is Rule.PUBLIC:
             continue
-        # Not a stream of requests: the server may refuse it before the first request, and grpc.aio reports
-        # that as its own error.
+        # The request is not sent as a stream. The server may refuse a stream before its first request, which
+        # grpc.aio would report as an error of the client.
         error = await failed(served.channel.unary_stream(method)(b""))
         assert error.reason == "CREDENTIAL_MISSING", method
 
@@ -206,7 +206,7 @@ async def test_a_call_has_an_id(served: Served) -> None:
     call = served.auth.GetMe(auth.GetMeRequest())
     with pytest.raises(grpc.aio.AioRpcError):
         await call
-    # An error must be trailers-only, because the transcoder would otherwise send 200 OK first.
+    # An error must come in trailers only. Otherwise the transcoder would first send 200 OK.
     assert not await call.initial_metadata()
     assert dict(await call.trailing_metadata())["x-request-id"]
 

@@ -1,4 +1,4 @@
-"""Event streams over HTTP on a real server: a reader that leaves, is sent away, waits, or comes back."""
+"""Event streams over HTTP on a real server. A reader leaves, is sent to another server, waits, or comes back."""
 
 # The standard services' stubs are untyped, and requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -69,7 +69,7 @@ class Replica:
 
 @dataclass
 class Reading:
-    """A stream while it is read. last_event_id: the header of an EventSource. retry: milliseconds, once the server has sent them."""
+    """A stream while it is read. last_event_id: the id that an EventSource would send in its header. retry: the milliseconds that the server sent; None before that."""
 
     response: httpx2.Response
     _lines: AsyncIterator[str]
@@ -293,7 +293,7 @@ async def test_a_reader_that_is_cut_off_in_mid_answer_resumes_without_loss(openi
                 frame = await reading.frame()
                 assert frame is not None
                 found.append(frame)
-        # It reconnects while there are no new events: the first heartbeat begins the response, and the events follow as they are written.
+        # The reader reconnects while there are no new events. The first heartbeat begins the response, and the events follow as they are written.
         async with replica.resuming(turn, reading.last_event_id, deltas=True) as again:
             replica.served.agent.gate.set()
             found += await again.rest()
@@ -303,7 +303,7 @@ async def test_a_reader_that_is_cut_off_in_mid_answer_resumes_without_loss(openi
 
 
 async def test_an_event_source_stays_away_after_the_last_event(quick: Replica) -> None:
-    """A browser reconnects after every end of a response, and stops at 204."""
+    """A browser reconnects whenever a response has ended, unless its status was 204."""
     turn = await started(quick, "How long is it?")
     async with quick.resuming(turn) as reading:
         assert kinds(await reading.rest())[-1] == "answer"
@@ -318,7 +318,7 @@ async def test_an_event_source_stays_away_after_the_last_event(quick: Replica) -
 
 
 async def test_the_last_event_id_wins_over_the_query(quick: Replica) -> None:
-    """An EventSource keeps the address that it was opened with."""
+    """An EventSource reconnects with its first address, so the query still has the first seq."""
     turn = await started(quick, "How long is it?")
     end = (await resumed(quick.served, quick.served.bob, turn))[-1].through_seq
     headers = {"accept": "text/event-stream", **dict(quick.served.bob.metadata), "last-event-id": str(end)}

@@ -1,4 +1,4 @@
-"""Documents over gRPC: uploads that come whole or not at all, and their operations."""
+"""Documents over gRPC: an upload is stored completely or not at all. Also the operations of uploads."""
 
 # The standard services' stubs are untyped, and requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -210,7 +210,7 @@ async def test_an_upload_is_whole_by_its_finish_alone(served: Served) -> None:
 async def test_an_upload_whose_sender_leaves_keeps_nothing(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stream seems complete but is not: no length was announced, so only the cancellation shows it."""
+    """The stream seems complete, but it is not. No length was announced, so only the cancellation shows that bytes are missing."""
     read = asyncio.Event()
     upload = served.house.library.upload
 
@@ -245,7 +245,7 @@ async def test_an_upload_whose_sender_leaves_keeps_nothing(
 
 async def test_operations_are_cancelled_and_forgotten(served: Served) -> None:
     who = served.bob.metadata
-    # No job runs: it stays queued.
+    # No job runs, so the operation stays queued.
     operation = await served.knowledge.UploadDocument(each([start(), chunk(TEXT.encode())]), metadata=who)
     get = operations.GetOperationRequest(name=operation.name)
     metadata = document_pb2.IngestMetadata()

@@ -1,5 +1,5 @@
-"""The end of a stream through the gateway: on every transport the server distinguishes a client that
-disconnects from an expired deadline.
+"""The end of a stream through the gateway. On every transport, the server distinguishes a client that
+disconnects from a deadline that has passed.
 """
 
 # Requests are written as plain literals here.
@@ -31,7 +31,7 @@ def ways(instance: Instance) -> Iterator[Ways]:
 
 
 def over_grpc(ways: Ways, headers: dict[str, str], seconds: float | None = None) -> str:
-    """Ask, read the first frame, and disconnect, or stay until the deadline has passed. Returns the turn."""
+    """Ask, and read the first frame. Then disconnect, or with `seconds`, stay until the deadline has passed. Returns the turn."""
     call = stub_of(ways.channel, "ChatService").Ask(QUESTION, metadata=[*headers.items()], timeout=seconds)
     frames = iter(call)
     turn = next(frames).turn
@@ -45,7 +45,7 @@ def over_grpc(ways: Ways, headers: dict[str, str], seconds: float | None = None)
 
 
 def over_web(ways: Ways, headers: dict[str, str], *, text: bool) -> str:
-    """The same over gRPC-Web, where a client can leave only by closing the connection."""
+    """Ask over gRPC-Web, read the first frame and disconnect. Here a client can only leave by closing the connection."""
     message = QUESTION.SerializeToString()
     body = struct.pack(">BI", 0, len(message)) + message
     kind = "application/grpc-web-text+proto" if text else "application/grpc-web+proto"
@@ -65,7 +65,7 @@ def over_web(ways: Ways, headers: dict[str, str], *, text: bool) -> str:
 
 
 def over_rest(ways: Ways, headers: dict[str, str]) -> str:
-    """The same by REST."""
+    """Ask over REST, read the first frame and disconnect."""
     sent = {"text": QUESTION.text, "cancelOnDisconnect": True}
     with ways.http.stream("POST", "/v1/turns:ask", json=sent, headers=headers) as answer:
         return str(json.loads(next(answer.iter_lines()))["turn"])
@@ -79,8 +79,8 @@ def test_who_leaves_ends_the_turn_and_whose_time_is_up_does_not(registry: Regist
     tenant = registry.new_tenant()
     headers = tenant.headers(Credential.USER)
     with registry.holding("collection_stat"):
-        # The turn that must continue begins first; its limit would therefore pass before the limits of the
-        # others.
+        # The turn that must continue begins first. If a passed deadline counted as leaving, this turn would
+        # therefore be cancelled before the others.
         goes_on = over_grpc(ways, headers, seconds=5.0)
         left = [
             over_grpc(ways, headers),
@@ -94,6 +94,6 @@ def test_who_leaves_ends_the_turn_and_whose_time_is_up_does_not(registry: Regist
                 "by": "CANCEL_CAUSE_DISCONNECT"
             }
         assert turn_of(ways, tenant, goes_on)["state"] == "TURN_STATE_RUNNING"
-    # Without a follower, it still ends normally.
+    # The turn ends normally, even without a follower.
     eventually(lambda: "terminalEvent" in turn_of(ways, tenant, goes_on), goes_on)
     assert "refused" in turn_of(ways, tenant, goes_on)["terminalEvent"]

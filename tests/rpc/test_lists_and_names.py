@@ -1,4 +1,4 @@
-"""Lists, names and keys: the names, pages, filters and orders that callers may use."""
+"""Lists, names and keys: the names, pages, filters and sort orders that callers may use."""
 
 # The standard services' stubs are untyped, and requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -38,7 +38,7 @@ NOUNS = {
 
 
 async def test_all_that_is_given_to_strangers_is_not_found(served: Served) -> None:
-    """All methods that take a name give the same error for ids of another user, of another tenant and for unknown ids."""
+    """Every method that takes a name gives the same error for another user's id, for another tenant's id and for an unknown id."""
     made = await served.chat.StartTurn(chat.StartTurnRequest(text="Why?"), metadata=served.ann.metadata)
     name = made.name
     for who in (served.bob, served.eve):
@@ -57,7 +57,7 @@ async def test_all_that_is_given_to_strangers_is_not_found(served: Served) -> No
 
 
 async def test_unknown_and_malformed_names(served: Served) -> None:
-    """Every method that takes a name, with names of missing resources and with malformed names."""
+    """Calls every method that takes a name, with names of missing resources and with malformed names."""
     asked = 0
     for method in RULES:
         descriptor = input_type(method)

@@ -123,8 +123,8 @@ async def test_what_cannot_be_resumed(served: Served) -> None:
         error = await failed(served.chat.ResumeTurn(request, metadata=served.bob.metadata))
         assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
         assert list(error.violations) == [field]
-    # A colleague's turn, one of an administrator's tenant, one of another tenant, a missing turn: all get the
-    # same answer.
+    # The error is the same for an administrator of the owner's tenant, for an administrator of another tenant,
+    # and for a turn that does not exist.
     hidden = [(served.ann, turn), (served.eve, turn), (served.bob, f"turns/{uuid4()}")]
     for who, name in hidden:
         error = await failed(resumed(served, who, name))
@@ -281,7 +281,7 @@ async def test_it_is_known_whose_client_has_left(
         served.lines.kept.clear()
         assert await left.get() == turn.name
     served.agent.gate.set()
-    # A caller that reads to the end has not left.
+    # A caller that reads to the end does not count as a client that left.
     async for _ in getattr(served.chat, method)(request, metadata=served.bob.metadata):
         pass
     assert left.empty()
@@ -357,7 +357,7 @@ async def test_a_stream_that_does_not_end_is_cut_within_the_grace(
     call = served.chat.Ask(pb.AskRequest(text="wait"), metadata=served.bob.metadata)
     stream = aiter(call)
     await anext(stream)
-    # The turns are not drained, so the reader gets no reconnect event.
+    # Only the server is drained, not its turns, so the reader gets no reconnect event.
     cut = asyncio.create_task(failed(stream))
     async with asyncio.timeout(30):
         await served.server.drain(1.0)

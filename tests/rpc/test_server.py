@@ -1,4 +1,4 @@
-"""How the server starts, its limits, and how it shuts down."""
+"""How the server starts, which limits it has, and how it shuts down."""
 
 # The standard services' stubs are untyped, and requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -108,7 +108,7 @@ async def test_a_drain_does_not_wait_for_ever(served: Served) -> None:
     await served.server.drain(0.1)
     for error in await asyncio.gather(*ending):
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
-    # The call was cut, but the turn continues.
+    # The server ended the call, but the turn continues.
     (turn,) = (await served.turns.store.list(served.bob.who, ListQuery(10, Order("create_time")))).items
     assert turn.state is TurnState.RUNNING
 
@@ -203,7 +203,7 @@ async def test_calls_without_a_credential_have_a_cap_of_their_own(served: Served
     error = await failed(stub.Check(health_pb2.HealthCheckRequest()))
     assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
     assert error.metadata == {"limit": str(MAX_PUBLIC_CALLS)}
-    # Calls with a credential do not wait for them, and a freed place can be used again.
+    # Calls with a credential do not wait for calls without one, and a place that becomes free can be used again.
     assert (await served.auth.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)).name
     served.lines.kept.clear()
     watches[0].cancel()

@@ -1,4 +1,4 @@
-"""Questions over gRPC: contiguous frames, attaching, and the stored result of a turn."""
+"""Questions over gRPC: contiguous frames, attaching to a turn, and the stored result of a turn."""
 
 # The standard services' stubs are untyped, and requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

@@ -1,4 +1,4 @@
-"""Anthropic's messages, from the server's side (types of anthropic 2.11.0, read 2026-11-20)."""
+"""The server's side of Anthropic's Messages API, from the types of anthropic 2.11.0, read on 2026-11-20."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Google's Gemini API, from the server's side (types of google-genai 3.4.0, read 2026-11-20)."""
+"""The server's side of Google's Gemini API, from the types of google-genai 3.4.0, read on 2026-11-20."""
 
 from __future__ import annotations
 

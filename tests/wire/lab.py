@@ -1,5 +1,5 @@
-"""Servers of language models for tests of a whole instance, one for each protocol; each can be unplugged and
-plugged in again while the instance runs.
+"""Servers of language models for tests of a whole instance. There is one server for each protocol. A test can
+unplug a server and plug it in again while the instance runs.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ LONG = 3600
 
 
 class Plug(StrEnum):
-    """How a station is connected. REFUSED: nobody listens. KEY: it rejects the key. BUSY: it asks callers to
-    wait an hour. SILENT: it accepts the question and sends nothing. CUT and STALLED: after some text, the
-    server closes the socket or sends nothing more. STRONG: it plays a strong model, only with OpenAI's protocol.
+    """How a station is connected. REFUSED: nobody listens. KEY: the station rejects the key. BUSY: it asks
+    callers to wait an hour. SILENT: it accepts the question and sends nothing. CUT: after some text, it closes
+    the socket. STALLED: after some text, it sends nothing more. STRONG: it plays a strong model; this works only
+    with OpenAI's protocol.
     """
 
     IN = "in"
@@ -47,7 +48,7 @@ class Plug(StrEnum):
 
 
 class Station:
-    """One server. asked: the bodies of all requests that it received."""
+    """One server. asked: the bodies of all requests that the server received."""
 
     def __init__(self, name: str, wire: WireServer, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         self.name = name
@@ -56,7 +57,7 @@ class Station:
         self._run = run
         self._plug = Plug.REFUSED
         self._server: LoopbackServer | None = None
-        # Bound but not listening: the port stays reserved for this station, and connections are refused.
+        # The socket is bound but does not listen. The port thus stays reserved, and connections are refused.
         self._place = _bound(0)
         self.port = int(self._place.getsockname()[1])
         self.plug(Plug.IN)
@@ -68,11 +69,11 @@ class Station:
 
     @property
     def says(self) -> Sequence[str]:
-        """Its answer, in pieces."""
+        """The pieces of this station's answer."""
         return (f"I am {self.name}. ", "Plus costs 3.90 euros a month [1].")
 
     def plug(self, plug: Plug) -> None:
-        """From now on."""
+        """Connect the station in this way from now on."""
         self._plug = plug
         if plug is Plug.REFUSED and self._server is not None:
             self._run(self._server.close())
@@ -84,7 +85,7 @@ class Station:
             self._run(self._server.start(self.port))
 
     def close(self) -> None:
-        """End it."""
+        """Close the station."""
         self.plug(Plug.REFUSED)
         self._place.close()
 
@@ -115,7 +116,7 @@ class Station:
 
 
 class Lab:
-    """A station for each protocol, in the order of a chain: alpha uses OpenAI's, beta Anthropic's, gamma Gemini's."""
+    """A station for each protocol, in the order of a chain: alpha uses OpenAI's protocol, beta Anthropic's and gamma Gemini's."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -126,8 +127,9 @@ class Lab:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The settings of an instance whose models are the stations: `alpha:NAME`, and again as `alpha-too:NAME` for
-        tests that reject its key, because the server remembers a rejected key.
+        """The settings of an instance whose models are the stations. A station's models have two names, such as
+        `alpha:NAME` and `alpha-too:NAME`. Tests that reject the key use the second name, because the server
+        remembers a rejected key.
         """
         found: dict[str, str] = {}
         for one, wire in zip(self.stations, ("openai", "anthropic", "gemini"), strict=True):
@@ -139,13 +141,13 @@ class Lab:
         return found
 
     def plug(self, *plugs: Plug) -> None:
-        """Set the connection of each station; stations that are not named work normally, and the recorded requests are deleted."""
+        """Set the connections of the stations in order, and delete the recorded requests. Stations without a given connection work normally."""
         for place, one in enumerate(self.stations):
             one.plug(plugs[place] if place < len(plugs) else Plug.IN)
             one.asked.clear()
 
     def close(self) -> None:
-        """End all."""
+        """Close all stations."""
         for one in self.stations:
             one.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -164,7 +166,7 @@ def played(body: Json) -> str:
 
 
 def purpose(body: Json) -> str:
-    """The shipped prompt of a request in OpenAI's protocol, "" if there is no such prompt: the request contains all fixed lines of the prompt."""
+    """The name of the shipped prompt that a request in OpenAI's protocol contains: all fixed lines of the prompt are in the request. "" if there is no such prompt."""
     instructions = str(body["messages"][0]["content"])
     found = [name for name, lines in _fixed().items() if all(line in instructions for line in lines)]
     assert len(found) <= 1, found

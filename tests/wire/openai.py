@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, from the server's side (types of openai 3.52.0, read 2026-11-20). Compatible
+"""The server's side of OpenAI's chat completions, from the types of openai 3.52.0, read on 2026-11-20. Compatible
 servers differ in the fields that they leave out.
 """
 

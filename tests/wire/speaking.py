@@ -1,7 +1,7 @@
-"""The responses of a model server, independent of a vendor's protocol: every protocol plays the same scenes, over real sockets.
+"""The responses of a model server, independent of a vendor's protocol. Every protocol plays the same scenes, over real sockets.
 
-The wires were written from the types that the vendors' client libraries publish (openai 3.52.0, anthropic 2.11.0, google-genai 3.4.0; read 2026-11-20), not from
-the live services.
+The protocols were written from the types that the vendors' client libraries publish (openai 3.52.0, anthropic 2.11.0, google-genai 3.4.0; read on 2026-11-20),
+not from the live services.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEY = "sk-test-9f8e7d6c5b4a-secret"
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A whole response. usage: tokens read, read from the cache, written to it, generated."""
+    """A whole response. usage: the numbers of tokens that were read, read from the cache, written to the cache, and generated."""
 
     texts: Sequence[str] = ()
     calls: Sequence[ToolRequest] = ()
@@ -34,7 +34,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """An error in a vendor's form. reply: headers."""
+    """An error in a vendor's form. reply: the headers of the response."""
 
     status: int
     body: object
@@ -46,7 +46,7 @@ class WireServer(Protocol):
 
     @property
     def root(self) -> str:
-        """The path after the server's address in a provider's url."""
+        """The path that follows the server's address in a provider's URL."""
         ...
 
     def model(self, server: CompatibleSettings, model: str = "m-1") -> Adapter:
@@ -54,7 +54,7 @@ class WireServer(Protocol):
         ...
 
     def events(self, scene: Scene) -> Sequence[bytes]:
-        """The scene as server-sent events; the last ones contain the finish."""
+        """The scene as server-sent events. The last events say that the response has finished."""
         ...
 
     def unfinished(self, *texts: str) -> Sequence[bytes]:
@@ -62,7 +62,7 @@ class WireServer(Protocol):
         ...
 
     def strange(self) -> Sequence[bytes]:
-        """Events of kinds that may exist in future."""
+        """Events of unknown kinds, which may exist in the future."""
         ...
 
     def failing(self) -> bytes:
@@ -74,7 +74,7 @@ class WireServer(Protocol):
         ...
 
     def check(self, exchange: Exchange) -> Mapping[str, Any]:
-        """The request's body, after a check that its path and headers are what the vendor requires."""
+        """The request's body, after a check that the request's path and headers are as the vendor requires."""
         ...
 
 
@@ -82,17 +82,17 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 def sse(data: object, event: str = "") -> bytes:
-    """An event with JSON, or with a plain word."""
+    """A server-sent event with JSON, or with a plain word."""
     text = data.encode() if isinstance(data, str) else as_json(data)
     return (f"event: {event}\n".encode() if event else b"") + b"data: " + text + b"\n\n"
 
 
 @asynccontextmanager
 async def speaking(wire: WireServer, handler: Handler, **options: Any) -> AsyncGenerator[Adapter]:
-    """An adapter and its server."""
+    """An adapter that is connected to a running server."""
     server = LoopbackServer(handler)
     await server.start()
-    # Not validated: tests wait for shorter times than a server's settings allow.
+    # The settings are not validated, because tests use shorter times than the settings allow.
     given: dict[str, Any] = {"api_key": SecretStr(KEY), **options}
     model = wire.model(CompatibleSettings.model_construct(url=f"{server.url}{wire.root}", **given))
     try:
@@ -103,8 +103,8 @@ async def speaking(wire: WireServer, handler: Handler, **options: Any) -> AsyncG
 
 
 def telling(wire: WireServer, events: Sequence[bytes], *, cut: bool = False, by: int = 0) -> Handler:
-    """Responds with these events. cut: the socket is closed after them. by: the number of bytes sent at a
-    time, 0 for one event at a time.
+    """A handler that responds with these events. cut: whether it closes the socket after the last event. by: the
+    number of bytes that it sends at a time; 0 means one event at a time.
     """
 
     async def handle(exchange: Exchange) -> None:
@@ -122,7 +122,7 @@ def telling(wire: WireServer, events: Sequence[bytes], *, cut: bool = False, by:
 
 
 def complaining(complaint: Complaint) -> Handler:
-    """Answers with an error."""
+    """A handler that responds with an error."""
 
     async def handle(exchange: Exchange) -> None:
         await exchange.reply(complaint.status, as_json(complaint.body), complaint.headers)
@@ -131,7 +131,7 @@ def complaining(complaint: Complaint) -> Handler:
 
 
 class Staying:
-    """Sends a few events, and then no more; notices when its client leaves."""
+    """A handler that sends a few events and then nothing more. It notices when its client leaves."""
 
     def __init__(self, events: Sequence[bytes]) -> None:
         self._events = events
