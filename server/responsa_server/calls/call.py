@@ -150,7 +150,7 @@ class Interceptor(Generic[StartValue]):
     """
 
     async def on_start(self, call: Call) -> StartValue:
-        """Begin, before the handler. The return value is passed to `on_end`."""
+        """Begin, before the handler runs. The return value is passed to `on_end`."""
         raise NotImplementedError
 
     def on_request(self, call: Call, message: object) -> object:

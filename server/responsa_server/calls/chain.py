@@ -140,7 +140,7 @@ class Calls:
         self._methods: dict[str, Method] = {}
 
     def add(self, found: Iterable[Method]) -> None:
-        """Add methods to the served ones."""
+        """Add methods to those that are served."""
         for one in found:
             self._methods[one.name] = one
 

@@ -149,7 +149,7 @@ def code(error: ResponsaError) -> Code:
 
 
 def unexpected(call_id: str) -> ResponsaError:
-    """The error that callers get in place of an unforeseen one. The log has the details under the call id."""
+    """The error that callers get in place of an unforeseen error. The log has the details under the call id."""
     return ResponsaError(Reason.INTERNAL, UNEXPECTED, {"call_id": call_id} if call_id else {})
 
 

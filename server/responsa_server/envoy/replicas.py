@@ -50,7 +50,7 @@ class Replica:
 
 
 class Replicas:
-    """The replicas in `folder`, which is created when the first is added. Several processes may edit the list at the same time."""
+    """The replicas in `folder`. The folder is created when the first replica is added. Several processes may edit the list at the same time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

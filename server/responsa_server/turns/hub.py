@@ -166,7 +166,7 @@ class Hub:
         self._followers: dict[UUID, set[Subscription]] = {}
         self._live: dict[UUID, Live] = {}
         self._remote: dict[UUID, _Remote] = {}
-        # Processes that follow turns which do not run here: this process may claim one of those turns soon.
+        # Processes that follow turns which do not run here. They are kept, because this process may claim such a turn soon.
         self._expected: dict[UUID, dict[UUID, float]] = {}
 
     @property

@@ -100,7 +100,7 @@ class Admission(Interceptor[Place]):
                         await self._refused.wait()
 
     def cut(self) -> None:
-        """End the calls that still run, as UNAVAILABLE (DRAINING): callers try another server, or this one after its restart."""
+        """End the calls that still run with UNAVAILABLE (DRAINING), so that callers try another server, or this server after its restart."""
         for place in self._active | self._public:
             if not place.cut:
                 place.cut = True

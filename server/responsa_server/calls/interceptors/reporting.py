@@ -51,7 +51,7 @@ def call_id(given: str) -> str:
 
 
 class Log(Interceptor[float]):
-    """Writes one line per call at its end: method, code, reason, duration, call id, tenant, user; never a text, a key or a cookie.
+    """Writes one line at the end of each call: method, code, reason, duration, call id, tenant, user. The line never contains a text, a key or a cookie.
 
     Health checks and reflection are logged at debug level.
     """

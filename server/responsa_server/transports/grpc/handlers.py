@@ -17,7 +17,7 @@ from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Reason, ResponsaError
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-# Generic only in its stubs.
+# The class is generic only in its stubs.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 DETAILS: Final = "grpc-status-details-bin"
