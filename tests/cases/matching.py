@@ -1,4 +1,4 @@
-"""Compares a response with the expectation, independent of a run's ids, times and secrets."""
+"""Compares a response with the expected response. Ids, times and secrets, which differ between runs, are ignored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NUMBERS = {"score": "<score>", "support": "<support>"}
 
 
 def fill(value: Any, kept: Mapping[str, str]) -> Any:
-    """Replace `${name}` and `${repeat:x:3}` (xxx) in a value."""
+    """Replace `${name}` with the stored value, and `${repeat:x:3}` with `xxx`, in a value."""
     match value:
         case str():
 
@@ -81,7 +81,7 @@ def differences(pattern: Any, value: Any, where: str = "") -> list[str]:
 
 
 class Steady:
-    """Replaces values that differ between runs by placeholders: the same id gets the same number everywhere."""
+    """Replaces values that differ between runs with placeholders. The same id gets the same number everywhere."""
 
     def __init__(self, names: Sequence[str], unsteady: Sequence[str] = ()) -> None:
         self._unsteady = frozenset(unsteady)
@@ -115,8 +115,8 @@ class Steady:
             UUID, lambda found: self._ids.setdefault(found[0], f"<uuid {len(self._ids) + 1}>"), text
         )
         text = re.sub(TIME, "<time>", text)
-        # The version number shows how often an agent's files were changed while the instance ran; the default
-        # agent's files do not change.
+        # The version number counts how often an agent's files were changed while the instance ran. The default
+        # agent's files do not change, so its number is compared.
         text = re.sub(r"\b(agents/(?!default)[a-z0-9-]+/versions)/\d+", r"\1/<version>", text)
         for number, name in enumerate(self._names, 1):
             text = text.replace(name, f"<tenant {number}>")

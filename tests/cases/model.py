@@ -16,7 +16,7 @@ from tests.transports import Way
 FOLDER = Path(__file__).parent
 SCHEMA = FOLDER / "case.schema.json"
 FOLLOWING = "following.yaml"
-"""Cases of another shape: how clients follow a turn across cut connections. See its head."""
+"""This file has cases of another shape, on how clients follow a turn across cut connections. Its first lines explain them."""
 
 Code = Literal[
     "INVALID_ARGUMENT", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "ALREADY_EXISTS", "ABORTED",
@@ -27,7 +27,10 @@ NUMBERS: Mapping[str, int] = {
     "RESOURCE_EXHAUSTED": 8, "FAILED_PRECONDITION": 9, "ABORTED": 10, "OUT_OF_RANGE": 11, "UNIMPLEMENTED": 12, "UNAUTHENTICATED": 16,
 }  # fmt: skip
 Pattern = Any
-"""The expected value: an object's named fields (others are ignored), a whole list, or a scalar. In texts `<uuid>`, `<time>`, `<any>` match values that differ between runs, `${name}` a value that a step stored; `<absent>` means that the field is missing."""
+"""The expected value: an object with the fields to compare (others are ignored), a whole list, or a scalar. In texts,
+`<uuid>`, `<time>` and `<any>` match values that differ between runs, and `${name}` matches a value that a step stored.
+`<absent>` means that the field is missing.
+"""
 
 
 class Strict(BaseModel):
@@ -37,23 +40,28 @@ class Strict(BaseModel):
 
 
 class Step(Strict):
-    """An action that must happen before the call; it is made over gRPC and must succeed. Exactly one of `call`, `hold`."""
+    """An action before the call, with exactly one of `call` and `hold`. A `call` is made over gRPC and must succeed."""
 
     call: str = Field(default="", description="Service/Method")
     hold: str = Field(
         default="", description="A table of the database that nobody can read or write until the case ends."
     )
     who: Credential = Field(default=Credential.USER, alias="as")
-    request: dict[str, Any] = Field(default_factory=dict, description="proto-JSON; ${name} is filled in.")
+    request: dict[str, Any] = Field(
+        default_factory=dict, description="The request as proto-JSON, in which ${name} is filled in."
+    )
     requests: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     wait: bool = Field(
-        default=False, description="The call gives an operation: wait until it is done and well."
+        default=False,
+        description="Whether the call returns an operation that must end without an error before the case continues.",
     )
     until: Pattern = Field(
-        default=None, description="The call is made again and again until its response is so."
+        default=None,
+        description="The response that is awaited: the call is repeated until its response matches.",
     )
     keep: dict[str, str] = Field(
-        default_factory=dict, description="Names for values of the response, by path: `metadata.document`."
+        default_factory=dict,
+        description="Names under which values of the response are stored, with the path of each value, such as `metadata.document`.",
     )
 
     @model_validator(mode="after")
@@ -63,7 +71,7 @@ class Step(Strict):
 
 
 class Raw(Strict):
-    """Bytes in place of a request, Base64: one message's for gRPC and gRPC-Web, a body for REST."""
+    """Bytes in place of a request, in Base64. message: the message for gRPC and gRPC-Web. body: the body for REST."""
 
     message: str
     body: str = ""
@@ -73,21 +81,21 @@ class Problem(Strict):
     """The error that every transport must return."""
 
     code: Code
-    reason: str = Field(description="errors.v1.Reason without its prefix")
+    reason: str = Field(description="The name in errors.v1.Reason, without the prefix.")
     fields: list[str] = Field(default_factory=list, description="All fields at fault, in order.")
-    metadata: dict[str, str] = Field(default_factory=dict, description="All of ErrorInfo's metadata.")
-    says: str = Field(min_length=3, description="A part of the message that tells what helps.")
+    metadata: dict[str, str] = Field(default_factory=dict, description="The whole metadata of ErrorInfo.")
+    says: str = Field(min_length=3, description="The part of the message that gives the remedy.")
 
 
 class Expect(Strict):
-    """Exactly one of the three fields must be set."""
+    """The expected result. Exactly one of the four fields must be set."""
 
     problem: Problem | None = None
     response: Pattern = None
     messages: list[Pattern] | None = Field(default=None, description="A stream's messages, in order.")
     golden: str = Field(
         default="",
-        description="A turn's events (those after the request's afterSeq) must be those of golden/NAME.json. `RESPONSA_GOLDEN=write` rewrites it from gRPC.",
+        description="The NAME of golden/NAME.json. A turn's events after the request's afterSeq must equal the events in this file. `RESPONSA_GOLDEN=write` writes the file from the events over gRPC.",
     )
 
     @model_validator(mode="after")
@@ -111,17 +119,19 @@ class Case(Strict):
     who: Credential = Field(default=Credential.USER, alias="as")
     setup: list[Step] = Field(default_factory=list[Step])
     request: dict[str, Any] | None = None
-    requests: list[dict[str, Any]] | None = Field(default=None, description="Of a client's stream.")
+    requests: list[dict[str, Any]] | None = Field(
+        default=None, description="The requests of a client stream."
+    )
     raw: Raw | None = None
     ways: list[Way] = Field(default=[Way.GRPC, Way.WEB, Way.REST], min_length=1)
     expect: Expect
     unsteady: list[str] = Field(
         default_factory=list,
-        description="Fields of the response that hang on the moment; not compared between ways.",
+        description="Fields of the response whose values depend on the time of the call. They are not compared between transports.",
     )
     words_differ: str = Field(
         default="",
-        description="Why the ways cannot tell the problem in the same words; code and reason must be the same all the same.",
+        description="The reason why transports describe the problem in different words. Code and reason must be the same anyway.",
     )
 
     @model_validator(mode="after")
@@ -135,7 +145,9 @@ class CaseFile(Strict):
     """All cases of one service."""
 
     service: str
-    shared: dict[str, Any] = Field(default_factory=dict, description="Anchors that cases repeat; not read.")
+    shared: dict[str, Any] = Field(
+        default_factory=dict, description="YAML anchors that cases repeat. The field itself is not read."
+    )
     cases: Annotated[list[Case], Field(min_length=1)]
 
 
@@ -153,7 +165,7 @@ def read_all() -> Mapping[str, Case]:
         file = read(path)
         for case in file.cases:
             key = f"{file.service}/{case.method}:{case.name}"
-            assert key not in found, f"{key} is there twice"
+            assert key not in found, f"{key} occurs twice"
             found[key] = case
     return found
 

@@ -1,5 +1,5 @@
-"""Runs every case over every transport: the responses are as expected and the same everywhere, and failed
-calls leave no rows or files behind.
+"""Runs every case over every transport. The responses are as expected and the same everywhere, and failed calls leave no rows
+or files behind.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def spooled(instance: Instance) -> list[str]:
 
 
 def prepare(steps: Sequence[Step], tenant: Tenant, ways: Ways, holding: ExitStack) -> dict[str, str]:
-    """Run the steps; returns the values that they stored."""
+    """Run the steps, and return the values that they stored."""
     kept = {"none": "01900000-0000-7000-8000-000000000000"}
     for step in steps:
         if step.hold:
@@ -131,7 +131,9 @@ def check_golden(name: str, events: Any, way: Way) -> None:
 
 
 def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence[str], way: Way) -> Any:
-    """Compare an outcome with the expectation; returns it in the form that is the same in every run and on every transport."""
+    """Compare an outcome with the expected result. Returns the outcome in a form that is the same in every run and on every
+    transport.
+    """
     expect = case.expect
     steady = Steady(names, case.unsteady)
     if expect.problem is not None:
@@ -144,7 +146,8 @@ def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence
         return None if case.words_differ else steady.of(outcome.problem)
     assert outcome.problem is None, outcome.problem
     if expect.golden and way is Way.WS:
-        # Frames are compared with the frames of the same events; fields that frames lack are compared between the other transports.
+        # WebSocket frames are compared with frames made from the same events. Frames lack some fields, which are compared
+        # between the other transports.
         golden = json.loads((GOLDEN / f"{expect.golden}.json").read_text(encoding="utf-8"))
         came, wanted = steadily(steady.of(list(outcome.messages))), steadily(frames_of(golden))
         assert came == wanted, f"{came} is not {wanted}"
@@ -186,7 +189,7 @@ def test_case(key: str, instance: Instance, registry: Registry, ways: Ways) -> N
         results[way] = check(case, outcome, kept, tenant.names, way)
     first, *others = ways_of(case)
     for way in others:
-        assert results[way] == results[first], f"{way} tells another thing than {first}: {results}"
+        assert results[way] == results[first], f"{way} and {first} have different results: {results}"
 
 
 def test_every_call_has_a_case_that_succeeds_and_one_that_fails() -> None:

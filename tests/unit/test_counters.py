@@ -1,4 +1,4 @@
-"""Counters used by many threads, with a limit on their number."""
+"""Counters that many threads use, and the limit on the number of counters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The addresses on which a process listens, by its settings."""
+"""The addresses on which a process listens, as its settings say."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ PROMPTS: Final = {
     "chat": {"chitchat", "chitchat_reply", "post", "post_draft"},
 }
 TEMPLATES: Final = {"greeting", "chitchat_reply", "post_draft", "unreachable"}
-"""These templates are filled in for people, not for models, and have one part."""
+"""The templates that people read instead of models. They have no user part."""
 PARTS: Final = {"system", "citing", "language", "json", "examples"}
 WRITTEN_BY_OTHERS: Final = {"question", "history", "summary", "passages", "parameters", "query"}
 LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
@@ -46,7 +46,7 @@ LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "tutor/examples/categories.jsonl": ({"fact", "concept", "exercise", "comparison", "check"}, 120),
     "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "out_of_scope"}, 300),
 }
-"""Per file: its labels, and the least number of its lines."""
+"""For each file, its labels and the minimum number of its lines."""
 LEAST_PER_LABEL: Final = 20
 CORPUS_BYTES: Final = {"tutor": (2000, 5000), "chat": (2000, 4000)}
 FILLED: Final[Mapping[str, object]] = {
@@ -65,9 +65,9 @@ FILLED: Final[Mapping[str, object]] = {
     "examples": [{"text": "Hello!", "label": "chitchat"}],
     "quotes": [{"text": "It costs 59 euros.", "number": 1}],
 }
-"""A value for every variable that does not contain other people's text."""
+"""A value for every variable that does not contain texts of users, documents or models."""
 
-# A home, a drive, or a folder of one machine; shipped files must not contain them. The device name is an
+# A home, a drive, or a folder of one machine; which shipped files must not contain. The device name is an
 # example in a manual.
 _ABSOLUTE = re.compile(r"(?:/(?:home|root|work|tmp|mnt|opt|srv|Users)/|\b[A-Z]:\\)")
 _FOREIGN = re.compile(
@@ -146,7 +146,9 @@ def test_an_agents_file_names_what_is_there(agent: str) -> None:
         assert all("when" in edge for edge in ways[:-1])
         assert not ways or "when" not in ways[-1], f"{name} has no way out when nothing fits"
     searched = {
-        "chat": {"last_collections": ["chat", "tutor", "responsa-docs"]},  # all, what ships last
+        "chat": {
+            "last_collections": ["chat", "tutor", "responsa-docs"]
+        },  # all collections, with the shipped ones last
         "tutor": {"collections": ["tutor"]},
     }
     assert config["retrieval"].items() >= searched[agent].items()
@@ -192,7 +194,7 @@ def test_prompts_can_be_filled_in_with_everything_and_with_nothing(agent: str, f
         if name in TEMPLATES:
             told = prompts.text(name, cast("Any", trusted))
             assert told.startswith(("No language model is configured; ", "Hello", "Good")) or not full
-            assert "; this " in told  # and says that a template wrote it
+            assert "; this " in told  # the text says that a template wrote it
             continue
         others = {"summary": "They asked before.", "parameters": "level: beginner"}
         untrusted = Untrusted(
@@ -228,7 +230,7 @@ def test_intents_hold_the_other_word_for_a_post_and_other_languages() -> None:
     examples = rows(AGENTS / "chat/examples/intents.jsonl")
     assert sum("linkedin" in one["text"].casefold() for one in examples if one["label"] == "linkedin") >= 20
     assert not any("linkedin" in one["text"].casefold() for one in examples if one["label"] == "post")
-    # A single word must not decide.
+    # The intent must not follow from a single word.
     assert any("linkedin" in one["text"].casefold() for one in examples if one["label"] == "qa")
     for label in ("chitchat", "qa", "post", "out_of_scope"):
         texts = " ".join(one["text"] for one in examples if one["label"] == label)
@@ -304,7 +306,7 @@ def test_each_attack_stands_in_its_document_and_not_in_the_twin() -> None:
     for one in attacks:
         document, clean = documents[one["doc_id"]]["text"], documents[one["clean_doc_id"]]["text"]
         assert document.encode()[one["byte_start"] : one["byte_end"]].decode() == one["attack"]
-        # The twin is the document without the instruction and without the empty line before it.
+        # The twin document lacks the attack and the empty line before it, and nothing else.
         assert document.replace(f"{one['attack']}\n\n", "").replace(f"\n\n{one['attack']}", "") == clean
         assert one["sign"] not in clean
     assert len({one["sign"] for one in attacks}) == len(attacks)

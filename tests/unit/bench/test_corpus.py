@@ -8,7 +8,7 @@ from responsa_server.search.embedder import Vectors
 
 
 class Words:
-    """A model without weights: one token for each word."""
+    """An embedding model without weights. Each word is one token."""
 
     name = "words"
     dimensions = 4

@@ -42,7 +42,7 @@ def test_a_percentile_leaves_its_share_below(values: list[float], share: float) 
 
 
 def test_a_ratio_is_made_round_by_round() -> None:
-    # The machine was half as fast in the second round; the ratio does not change.
+    # The machine was half as fast in the second round, which does not change the ratio.
     found = Comparison.of([100.0, 50.0, 110.0], [200.0, 100.0, 200.0])
     assert found.ratio == Figure(0.5, 0.5, 0.55)
     assert found.ours == Figure(100.0, 50.0, 110.0)

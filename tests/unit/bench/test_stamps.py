@@ -1,4 +1,4 @@
-"""Words with their sending times, and the readers that measure them."""
+"""Words that carry their sending time, and the readers that measure how long words took."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_a_loop_that_is_held_up_shows() -> None:
         _hold(0.05)
         while len(found) == before:
             await _turn()
-    # The loop is blocked for fifty milliseconds: one check is late by that time, and nine more are missed.
+    # The loop is blocked for fifty milliseconds. One check is late by this time, and nine more checks are missed.
     assert max(found[before:]) > 40
     assert len(found) - before >= 8
 

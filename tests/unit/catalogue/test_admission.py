@@ -1,4 +1,4 @@
-"""Parameters of questions: valid values, invalid values with the reason, and the lookup of teachers."""
+"""The parameters of questions: valid values, invalid values and their reasons, and the lookup of teachers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PARAMETERS = ParametersTable.model_validate(
 
 
 class School:
-    """A directory with one teacher, or empty."""
+    """The teachers of a school: the given ones."""
 
     def __init__(self, *there: UUID) -> None:
         now = datetime.now(UTC)

@@ -36,7 +36,7 @@ def content(folder: Path, defaults: Defaults = DEFAULTS) -> Content:
 
 
 def changed(tmp_path: Path, *changes: tuple[str, str, str]) -> bool:
-    """Whether a change of the files makes another version."""
+    """Whether a change of the files gives a new version."""
     before = packed(content(write(tmp_path / "before")))
     return packed(content(write(tmp_path / "after", *changes))) != before
 
@@ -103,14 +103,14 @@ def test_what_shapes_none_makes_none(change: tuple[str, str, str], tmp_path: Pat
 def test_what_the_server_says_where_the_agent_does_not(tmp_path: Path) -> None:
     folder = write(tmp_path)
     plain = packed(content(folder))
-    # Models and history shape answers; a turn's time limit concerns only the server.
+    # The defaults for models and history shape answers, so a version has them. The time limit does not shape answers.
     assert packed(content(folder, Defaults(models=("openai:gpt",)))) != plain
     assert packed(content(folder, Defaults(DEFAULTS.models, history_messages=3))) != plain
     assert packed(content(folder, Defaults(DEFAULTS.models, seconds=5.0))) == plain
 
 
 def test_another_engine_makes_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If new code reads the same files differently, the result must not have the version number of the old code's result."""
+    """If new code runs the same files differently, the files must become a new version."""
     made = content(write(tmp_path))
     before = new_version(made)
     assert new_version(made) == before

@@ -1,4 +1,4 @@
-"""Which folders are agents', and how the server notices changes in them."""
+"""Which folders belong to agents, and how the server notices changes in them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def places(tmp_path: Path) -> Folders:
 
 
 def settled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Advances the clock so that the unchanged files look old."""
+    """Advance the clock, so that the files no longer count as just written."""
     import time
 
     latest = max(path.stat().st_ctime_ns for path in folder.rglob("*"))

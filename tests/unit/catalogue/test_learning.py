@@ -14,7 +14,7 @@ TEXT = '{"text": "Hello!", "label": "chat"}\n\n{"text": "How long?", "label": "q
 
 
 class Echo:
-    """Says the first label."""
+    """A classifier that gives every text the first label."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = labels

@@ -65,7 +65,7 @@ class Kept:
 
 
 class School:
-    """Trains when the test allows it; fails for one given input."""
+    """A trainer that trains when the test allows it, and fails for given examples."""
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
@@ -118,7 +118,7 @@ async def test_polling_goes_on_while_a_reload_trains(tmp_path: Path) -> None:
             await agents.poll()
         assert not reloading.done()
         assert agents.named("") is before
-        # A version that was registered meanwhile can run at once, and the end of the reload keeps it.
+        # A version that was registered during the reload can run at once, and the end of the reload does not drop it.
         assert "agents/default/versions/2" in agents.versions
         school.open.set()
         (told,) = await reloading

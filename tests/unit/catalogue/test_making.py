@@ -1,4 +1,4 @@
-"""The cost limit of an agent's calls, and the warning if the cost is unknown."""
+"""The limit on the cost of an agent's calls, and the warning about models without a known price."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def price(read: int, said: int) -> Price:
 
 @dataclass
 class Known:
-    """Implements `Models`: every name gives a model that sends no text."""
+    """Implements `Models`. Every name stands for a model that sends no text."""
 
     prices: dict[str, Price] = field(default_factory=dict[str, Price])
 

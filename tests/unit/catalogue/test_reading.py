@@ -1,4 +1,4 @@
-"""Folders that do not belong to an agent, unreadable files, and the source of shared files."""
+"""Folders without an agent, unreadable files, and the origin of shared files."""
 
 from __future__ import annotations
 

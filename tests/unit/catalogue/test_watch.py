@@ -16,7 +16,7 @@ async def test_changes_at_any_depth_are_told_and_what_came_before(tmp_path: Path
     watch.start()
     try:
         async with asyncio.timeout(20):
-            await changed.wait()  # as it begins
+            await changed.wait()  # `changed` is also called when the watch begins
             changed.clear()
             (tmp_path / "own" / "prompts").mkdir(parents=True)
             await changed.wait()

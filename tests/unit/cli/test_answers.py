@@ -1,4 +1,4 @@
-"""Answers as text: marks are placed correctly, whatever the ranges are."""
+"""Answers as text. The marks of citations are at the right places, whatever ranges the citations have."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ def test_marks_share_numbers_and_stand_before_white_space() -> None:
         text="Is é. Was b.\n\nEnd.", citations=[cited(8, 5), cited(14, 9), cited(8, 9), cited(8, 9)]
     )
     text = answer_text(answer)
-    # Byte 8 comes after "W" of "Was", because é has two bytes: the mark does not move, and no character is
-    # split.
+    # Byte 8 is behind "W" of "Was", because é has two bytes. The mark stays there, and no character is split.
     assert text.startswith("Is é. W [1][2]as b. [2]\n\nEnd.")
     assert text.splitlines()[-4:] == [
         "[1] T (documents/d/versions/1, bytes 5-6)",

@@ -12,7 +12,7 @@ VERSION = "agents/tutor/versions/3"
 
 
 def told(version: str = VERSION, **answer: object) -> list[str]:
-    made = turn_pb2.TurnAnswer(**answer)  # pyright: ignore[reportArgumentType] - names are the message's own
+    made = turn_pb2.TurnAnswer(**answer)  # pyright: ignore[reportArgumentType] - the names are fields of the message
     return list(remarks(outcome(turn_pb2.TurnEvent(answer=made)), version))
 
 
@@ -48,7 +48,7 @@ def test_every_kind_of_fallback_has_its_sentence() -> None:
     }
     assert len(set(said.values())) == len(said) >= 8
     assert all(one.endswith(" (write: empty).") for one in said.values())
-    (unknown,) = told(fallbacks=[turn_pb2.Fallback(kind=99)])  # pyright: ignore[reportArgumentType] - a newer server's
+    (unknown,) = told(fallbacks=[turn_pb2.Fallback(kind=99)])  # pyright: ignore[reportArgumentType] - a newer server may send this kind
     assert unknown not in {one.replace(" (write: empty)", "") for one in said.values()}
 
 

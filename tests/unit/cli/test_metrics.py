@@ -1,4 +1,4 @@
-"""The measures, on cases small enough to work out by hand."""
+"""The measures, with cases that are small enough to compute by hand."""
 
 from __future__ import annotations
 

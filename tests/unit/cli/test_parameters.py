@@ -1,4 +1,4 @@
-"""The meaning of a parameter on the command line, by the agent's schema."""
+"""Parameters on the command line, which are read as the agent's schema says."""
 
 from __future__ import annotations
 

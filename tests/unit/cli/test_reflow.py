@@ -1,4 +1,4 @@
-"""Text for people: lines are joined only where the source was wrapped."""
+"""Text for terminals: lines are joined only where the source was wrapped."""
 
 from __future__ import annotations
 

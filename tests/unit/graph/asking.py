@@ -18,7 +18,7 @@ DEAR = Price(Decimal(1), Decimal(1), Decimal(1), Decimal(4))
 
 
 def costing(price: Price | None) -> Pricing:
-    """The price of all models; None: unknown."""
+    """A `Pricing` with one price for all models. price: None if the price is unknown."""
 
     def pricing(model: str = "") -> Price | None:
         return price
@@ -30,13 +30,13 @@ FREELY = costing(FREE)
 
 
 def asker(model: ChatModel, price: Price | None = None) -> Asker:
-    """The chat agent's prompts for this model."""
+    """An asker with this model and the chat agent's prompts."""
     return Asker(model, PROMPTS, Traits("Chat", ("Why?",)), costing(price))
 
 
 @dataclass
 class Offered:
-    """A tool that prompts offer to a model; these tests do not call it."""
+    """A tool that prompts offer to a model. These tests never call the tool."""
 
     card: ToolCard
     effect: Effect = Effect.NONE

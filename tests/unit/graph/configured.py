@@ -1,4 +1,4 @@
-"""Valid files of an agent, in which tests make mistakes, and a kind of node that only tests have."""
+"""The valid files of an agent, into which tests put mistakes, and kinds of nodes that only tests have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from responsa_server.agents.engine.node import ExamplesName, Node, NodeModel, No
 from responsa_server.agents.nodes.table import KINDS
 
 Change = tuple[str, str, str]
-"""A file, its old text and the new text; "" as old text adds or replaces the file."""
+"""A file, an old text in it and the new text. If the old text is "", the new text is the whole file."""
 
 AGENT = """\
 name = "Test"
@@ -85,7 +85,7 @@ class RouterOutput(NodeModel):
 
 
 class Router(Node[RouterInput, RouterOutput]):
-    """Small talk is a greeting."""
+    """Takes a text that begins with “Hello” for small talk, and every other text for a question."""
 
     name = "router"
     input_model = RouterInput
@@ -143,7 +143,7 @@ SURROUNDINGS = Surroundings(
 
 
 def write(folder: Path, *changes: Change) -> Path:
-    """Write the files into a folder `test`, with changes."""
+    """Write the files into a folder `test`, with these changes."""
     files = dict(FILES)
     for file, old, new in changes:
         assert not old or files[file].count(old) == 1, (file, old)

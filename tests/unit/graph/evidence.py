@@ -1,4 +1,4 @@
-"""Hand-made evidence, and the parts of an agent that return it."""
+"""Hand-made evidence, and parts of an agent that return this evidence."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def quote(text: str, *, start: int = 100, score: float = 0.8) -> Quote:
 
 
 def retrieval(**said: object) -> RetrievalTable:
-    """An agent's table with this name."""
+    """An agent's table `retrieval` with these values."""
     return RetrievalTable.model_validate(said)
 
 
@@ -47,7 +47,7 @@ def evidence(passages: int = 1) -> Evidence:
 
 
 class Shelf:
-    """An EvidenceSource and an Extractor: returns fixed results and records its questions."""
+    """An EvidenceSource and an Extractor that returns fixed results and records its questions."""
 
     def __init__(
         self,

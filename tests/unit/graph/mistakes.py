@@ -1,4 +1,4 @@
-"""The table of mistakes: changes to the files of `configured`, and all their expected reports."""
+"""The table of mistakes. Each row has changes to the files of `configured`, and all expected reports."""
 
 from __future__ import annotations
 
@@ -182,7 +182,9 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     ),
     "15 a text compared with a number": (
         [("agent.toml", 'field = "intent", is = "chat"', 'field = "intent", above = 3')],
-        ["agent.toml:22:62: graph.edges[0].when.above: compares “intent” with number, but it is text."],
+        [
+            "agent.toml:22:62: graph.edges[0].when.above: compares “intent” with a value of the type “number”, but the field has the type “text”."
+        ],
     ),
     "15 two tests": (
         [("agent.toml", 'field = "intent", is = "chat"', 'field = "intent", is = "chat", above = 3')],

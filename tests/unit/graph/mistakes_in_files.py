@@ -1,4 +1,4 @@
-"""Mistakes in prompts and examples. A part of the table of mistakes."""
+"""Mistakes in prompts and examples. This is a part of the table of mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Mistakes in the fields that nodes read and write, in the text that they emit, and in their ends. A part of the table of mistakes."""
+"""Mistakes in the fields that nodes read and write, in the text that nodes emit, and in the ends of turns.
+
+This is a part of the table of mistakes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes in tables and values: parameters, models, collections, bounds. A part of the table of mistakes."""
+"""Mistakes in tables and values: parameters, models, collections, bounds. This is a part of the table of mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped agents with hand-made parts: a judge, teachers, classifiers and summaries that a test controls."""
+"""The shipped agents with parts that a test controls: a judge, teachers, classifiers and summaries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _THEN = datetime(2026, 11, 20, tzinfo=UTC)
 
 @dataclass
 class Judge:
-    """A CitationJudge: supports every claim with the passage's quote, as far as it has one."""
+    """A CitationJudge that supports every claim with the quote of the named passage if the passage has a quote."""
 
     quotes: Sequence[Quote] = ()
     asked: list[Claim] = field(default_factory=list[Claim])
@@ -79,7 +79,9 @@ class Staff:
 
 @dataclass
 class Knows:
-    """An IntentClassifier: a label for each known beginning of a text; other texts get the last label, or are out of scope without one."""
+    """An IntentClassifier that knows the label for each given beginning of a text. Other texts get the label `otherwise`; if
+    that is "", they are out of scope.
+    """
 
     known: Mapping[str, str]
     otherwise: str = ""
@@ -97,7 +99,7 @@ class Knows:
 
 @dataclass
 class Notes:
-    """Summaries of conversations."""
+    """A store of summaries that keeps them in memory."""
 
     kept: dict[UUID, Summary] = field(default_factory=dict[UUID, Summary])
 

@@ -1,4 +1,4 @@
-"""A scripted model and tool, a turn's run, and access to an agent's events."""
+"""A scripted model, a scripted tool, a turn's run, and functions that collect an agent's events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TURN = UUID(int=7)
 
 @dataclass
 class Says:
-    """A model: for each item it sends a piece, waits at an asyncio.Event, or raises an exception."""
+    """A model that follows a list of items. It sends pieces, waits for each asyncio.Event, and raises exceptions."""
 
     pieces: Sequence[ModelPiece | asyncio.Event | Exception] = (Ended(complete=True),)
     name: str = "m"
@@ -46,7 +46,7 @@ class Says:
 
 @dataclass
 class Does:
-    """A tool: records its calls and returns its result."""
+    """A tool that records its calls and returns a fixed result."""
 
     effect: Effect = Effect.ONCE
     result: ToolResult = field(default_factory=lambda: ToolResult(ToolOutcome.OK, "done"))
@@ -63,7 +63,7 @@ class Does:
 
 @dataclass
 class Places:
-    """Faults: records the places that a turn reaches."""
+    """An implementation of `Faults` that records the places that a turn reaches."""
 
     passed: list[tuple[Fault, UUID | None]] = field(default_factory=list[tuple[Fault, UUID | None]])
 
@@ -73,7 +73,7 @@ class Places:
 
 @dataclass
 class Turn:
-    """A run of one turn's graph, with its events and cost. It passes a barrier at once, unless barriers are held."""
+    """A run of one turn's graph, with its events and cost. The run passes barriers at once, unless barriers are held."""
 
     tools: Mapping[str, ToolRecord] = field(default_factory=dict[str, ToolRecord])
     events: list[Progress] = field(default_factory=list[Progress])
@@ -84,7 +84,7 @@ class Turn:
     _more: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def has_told(self, events: int) -> None:
-        """Wait until the run has emitted this text length."""
+        """Wait until the run has emitted this number of events."""
         while len(self.events) < events:
             self._more.clear()
             await self._more.wait()
@@ -104,7 +104,10 @@ class Turn:
 
 
 async def told_by(agent: Agent, task: AnswerTask, most: int = 10_000) -> list[AgentEvent]:
-    """An agent's events, at most this number; then its stream is closed, as when its worker is killed. Every barrier passes immediately."""
+    """An agent's events, at most `most` of them. Then the stream is closed, as when the worker is killed.
+
+    Every barrier passes at once.
+    """
     told: list[AgentEvent] = []
     async with aclosing(stream(agent, task)) as events:
         async for one in events:
@@ -117,12 +120,12 @@ async def told_by(agent: Agent, task: AnswerTask, most: int = 10_000) -> list[Ag
 
 
 def deltas(told: Sequence[AgentEvent]) -> list[Delta]:
-    """The emitted events of these types."""
+    """The deltas among the emitted events."""
     return [one for one in told if isinstance(one, Delta)]
 
 
 def ledger(told: Sequence[AgentEvent]) -> dict[str, ToolRecord]:
-    """The ledger of a log with these events."""
+    """The ledger that these events make."""
     records: dict[str, ToolRecord] = {}
     for one in told:
         if isinstance(one, ToolCalled):

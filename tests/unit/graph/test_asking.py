@@ -1,4 +1,6 @@
-"""Asking a model for an object with a schema: accepted replies, replies that lead to a second request, and replies that end the attempt."""
+"""Asking a model for an object with a schema: replies that are accepted, that lead to a second request, or that end the
+attempt.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models that fail in every possible way: the turn always ends with a typed result, and reports the fallback."""
+"""Models that fail in every way that the scripts know. The turn always ends with a typed result and reports its fallbacks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CAUSES = {
 }
 AGENTS = ["chat", "tutor"]
 DECIDED = {"chat": "intent", "tutor": "need"}
-"""For each agent, its first node that asks a model and has a classifier as its fallback."""
+"""For each agent, the first node that asks a model and falls back to a classifier."""
 
 
 class Free:
@@ -113,7 +113,7 @@ async def test_a_model_that_cannot_write_json_still_writes_the_answer(agent: str
     assert (end.model, end.text) == ("broken-invalid-json", text(told))
     assert {one.cause for one in end.fallbacks} == {"structured_invalid"}
     kinds = {one.kind for one in end.fallbacks}
-    # Only the tutor uses rewordings; without a model it uses the question alone.
+    # Only the tutor searches with expansions. Without valid expansions, it searches for the question alone.
     assert kinds == {FallbackKind.CLASSIFIER} | ({FallbackKind.RULE} if agent == "tutor" else set())
 
 
@@ -250,7 +250,7 @@ async def test_a_turn_that_may_cost_next_to_nothing_is_answered_without_a_model(
     one = asked(agent)
     one = replace(one, question=replace(one.question, max_cost_micros=1))
     told, _ = await ended(agent, Strong(), one)
-    assert isinstance(told[-1], Answered)  # a call without a price costs nothing
+    assert isinstance(told[-1], Answered)  # a call of a model without a price costs nothing
     model, shelf = Strong(), Shelf(quotes=[QUOTE])
     dear = Price(*[Decimal(5)] * 4)
     parts = NodeParts(

@@ -1,4 +1,4 @@
-"""The cost of a model call while it runs, and the prompt node's reaction to its end."""
+"""The cost of a model call while it runs, and what the prompt node does when the call ends."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_a_call_that_is_cut_short_is_paid_for_by_what_was_read_and_said() 
     turn = Turn()
     cheap = Price(Decimal("0.5"), Decimal(0), Decimal(0), Decimal("1.5"))
     await called([TextPiece("a"), TextPiece("b"), TextPiece("c"), END], turn, cheap, most=2)
-    # A hundred tokens at half a micro-dollar, two at one and a half.
+    # The prompt has 100 tokens at 0.5 micro-dollars, and the answer has 2 tokens at 1.5 micro-dollars.
     used = Usage(input_tokens=100, output_tokens=2, cost_micros=53)
     assert turn.meter.usage == used
     assert turn.events == [ModelUsed("m", used)]
@@ -79,7 +79,7 @@ PRICES = {
 
 
 def priced(model: str = "") -> Price | None:
-    """Prices by name; "unknown:m" has no price. The most expensive price of the chain."""
+    """The price of a model by its name, or for "" the highest price of the chain. "unknown:m" has no price."""
     return PRICES.get(model) if model else DEAR
 
 
@@ -120,7 +120,7 @@ async def test_what_failed_models_have_cost_stays_beside_the_guess_at_the_next_o
 
 
 async def test_text_that_a_provider_has_not_counted_yet_is_counted() -> None:
-    """Gemini's first usage may cover only the prompt, and cached input is not charged again."""
+    """Gemini's first report of usage may cover only the prompt. Cached input is not charged again."""
     turn = Turn()
     told = Spent(Usage(input_tokens=90, cost_micros=9), "cheap:m")
     says = Says([told, TextPiece("a"), TextPiece("b"), ModelError(ModelFault.CUT, "")], name="cheap:m")
@@ -285,7 +285,7 @@ async def test_who_wrote_is_who_was_asked_last() -> None:
 
 @pytest.mark.parametrize("limits", [Limits(tokens=120), Limits(cost_micros=140)])
 async def test_a_stream_is_closed_where_the_turn_has_nothing_left(limits: Limits) -> None:
-    # An agent whose model does not follow the schema.
+    # This model ignores the limit on the tokens that it may write.
     turn = Turn()
     forever = asyncio.Event()
     model = Says([*(TextPiece(f"word{number} ") for number in range(100)), forever])

@@ -1,4 +1,4 @@
-"""Only the model's sentences that the passages support get citations; the text stays as it was emitted."""
+"""Only sentences that the passages support get citations. The text stays as it was emitted."""
 
 from __future__ import annotations
 

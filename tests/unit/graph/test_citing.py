@@ -34,7 +34,7 @@ def claimed(marked: str) -> list[tuple[str, int]]:
         ("[1] nothing before", []),
         ("* [1]", []),
         ("It boils.\n*\n*\n[1]", [("It boils.", 1)]),
-        # This text is too far before the mark.
+        # The sentence is too far before the mark.
         ("It boils.\n" + "*\n" * 50 + "[1]", []),
         ("no mark", []),
     ],

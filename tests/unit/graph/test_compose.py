@@ -22,7 +22,7 @@ SENTENCES = st.lists(
 
 
 def check(composition: Composition, sentences: list[str]) -> None:
-    """All guarantees about an answer's bytes."""
+    """Check all guarantees about an answer's bytes."""
     text = composition.text.encode()
     assert "".join(one.text for one in composition.events if isinstance(one, Delta)) == composition.text
     offset = 0
@@ -33,7 +33,7 @@ def check(composition: Composition, sentences: list[str]) -> None:
             offset += len(event.text.encode())
         else:
             one = event.citation
-            assert one.answer.end == offset  # cited after its text was sent
+            assert one.answer.end == offset  # the citation follows its text
             assert text[one.answer.start : one.answer.end] == one.quote.encode()
             assert one.source.end - one.source.start == len(one.quote.encode()) <= MAX_QUOTE_BYTES
             assert one.sha256 == hashlib.sha256(one.quote.encode()).digest()

@@ -1,4 +1,4 @@
-"""Conditions of edges: when they hold, what they require, and how they are displayed."""
+"""Conditions of edges: when they hold, which fields they require, and how they are displayed."""
 
 from __future__ import annotations
 

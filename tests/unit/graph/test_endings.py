@@ -1,4 +1,4 @@
-"""The ends of turns, their events, and the same end after a takeover by another worker."""
+"""The ends of turns and their events. A turn that another worker takes over ends in the same way."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_an_answer_tells_who_wrote_it() -> None:
     assert answered({**WRITTEN, **CITED}).model == "a:x"
     assert answered({**CITED, "model": "template"}).model == "template"
     assert answered(CITED).model == "extractive"
-    # The unsafe text is not in the answer.
+    # The rejected text of the model is not in the answer.
     unfit = {"text": "Buy!", "complete": False, "model": "a:x", **CITED}
     assert (answered(unfit).model, answered(unfit).outcome) == ("extractive", AnswerOutcome.COMPLETE)
     assert answered({**unfit, "model": "template"}).model == "template"
@@ -99,7 +99,7 @@ def agent(name: str, model: ChatModel, counted: list[Fallback] | None = None) ->
     parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), Notes(), model, classifiers=CLASSIFIERS)
     one = shipped(name, parts)
     counting = counted.append if counted is not None else None
-    return PlannedAgent(one.plan, one._options, counted=counting)  # pyright: ignore[reportPrivateUsage] - the same, and counted
+    return PlannedAgent(one.plan, one._options, counted=counting)  # pyright: ignore[reportPrivateUsage] - the same agent, whose fallbacks are counted
 
 
 def asked(name: str) -> AnswerTask:
@@ -144,13 +144,13 @@ async def test_what_was_done_without_is_counted_once_also_of_a_turn_that_is_cut_
     told = await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), question)
     assert [one.target for one in counted] == ["intent", "quote"]
     counted.clear()
-    # The turn runs up to the first milestone, after the router; then its time is over, or a caller cancels
-    # it.
+    # The turn runs until the first milestone, which follows the router. Then its time is up, or a caller cancels the
+    # turn.
     first = next(place for place, one in enumerate(told) if isinstance(one, Milestone))
     cut = replace(question, meter=Meter())
     await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), cut, first + 1)
     assert [one.target for one in counted] == ["intent"]
-    # The next worker counts the cost after that.
+    # The next worker counts only the fallbacks after that.
     state = told[first]
     assert isinstance(state, Milestone)
     later = replace(question, resume=state.state, meter=Meter())
@@ -165,7 +165,7 @@ class Nothing(NodeModel):
 
 
 class FallsOften(Node[Nothing, Nothing]):
-    """An agent with more fallbacks than an event can list."""
+    """A node with more fallbacks than an event can list."""
 
     name = "a"
     input_model = Nothing
@@ -181,7 +181,7 @@ class FallsOften(Node[Nothing, Nothing]):
 async def test_the_first_sixteen_are_told_each_once() -> None:
     one = PlannedAgent(
         Plan({"a": FallsOften()}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]),
-        agent("chat", Strong())._options,  # pyright: ignore[reportPrivateUsage] - any will do
+        agent("chat", Strong())._options,  # pyright: ignore[reportPrivateUsage] - any options serve this test
     )
     end = (await told_by(one, asked("chat")))[-1]
     assert isinstance(end, Answered)

@@ -1,4 +1,4 @@
-"""The server removes the marks around data from a model's output, however it is split into pieces, and removes nothing else."""
+"""The server removes the marks around data from a model's output, however the output is cut into pieces. Other text stays."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def cleaned(*texts: str, before: str = "") -> str:
         ),
         (f"The answer to that question is: {MARK}.", "The answer to that question is: ."),
         (f"a ⟦end {MARK}⟧ b ⟦end {MARK}⟧", "a b "),
-        # Glues nothing together.
+        # Words on both sides of a mark stay apart.
         (f"a⟦end {MARK}⟧ b", "a b"),
-        # The marks in a model's faulty copies: with another number, without an end, on another line.
+        # A model may copy marks wrongly: with another number, without an end, or with an end on another line.
         ("So. ⟦end 568f780e952f⟧", "So. "),
         (f"So. ⟦end {MARK}", "So. "),
         (f"So. ⟦data answer {MARK}\nIt", "So. \nIt"),
         (f"⟦⟦end {MARK}⟧⟧", "⟦⟧"),
-        # No marks.
+        # These texts have no marks.
         ("⟦e⟧ is what e means, ⟦end⟧ too, and ⟦", "⟦e⟧ is what e means, ⟦end⟧ too, and ⟦"),
         ("⟦" + "x" * MOST_FENCE + "⟧", "⟦" + "x" * MOST_FENCE + "⟧"),
         (f"{MARK[:-1]} and {MARK[:3]}", f"{MARK[:-1]} and {MARK[:3]}"),
@@ -169,7 +169,7 @@ async def test_what_is_kept_or_searched_for_is_without_marks() -> None:
     written = Says([TextPiece(fenced("answer", "They spoke of Rome.", MARK)), ends])
     text = await asker(written).text(ModelPrompt([], ""), run)
     assert text == "They spoke of Rome."
-    # They may also be escaped as in JSON.
+    # Marks may also be escaped as in JSON.
     said = json.dumps({"line": f"Why {MARK}?", "more": [f"⟦end {MARK}⟧ So?"]})
     answer = await ask_typed(
         asker(Says([TextPiece(said), ends])),

@@ -1,4 +1,4 @@
-"""If the check accepts two nodes, every value that one writes is valid for the other that reads it."""
+"""If the check accepts that a node reads a field of another node, every value of that field is valid for the reader."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMATS = {"uuid": "00000000-0000-4000-8000-000000000001", "date-time": "2026-01
 
 
 def samples(schema: Mapping[str, Any], defs: Mapping[str, Any], depth: int = 0) -> Iterator[object]:
-    """Plain values that a schema allows: the smallest, and one with content."""
+    """Plain values that a schema allows: the smallest value, and a value with content."""
     if "$ref" in schema:
         yield from samples(defs[schema["$ref"].rsplit("/", 1)[1]], defs, depth + 1)
         return

@@ -1,4 +1,4 @@
-"""The variables that a check knows in addition to the file's own: those of the engine and of turns."""
+"""Filling in prompts during the check, with the filters of the template engine and with sample values for variables."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_a_limit_is_told_in_plain_words_and_whose_it_is() -> None:
         assert "_" not in told[limit]
     assert "you allow" in agent.lowered(50).sentence("cost_micros")
     assert "the agent may" in agent.lowered(50).sentence("tokens")
-    # A caller's limit above the agent's has no effect.
+    # A caller's limit that is above the agent's limit has no effect.
     assert agent.lowered(200).sentence("cost_micros") == told["cost_micros"]
 
 
@@ -49,7 +49,7 @@ def test_the_limit_that_is_reached_is_named() -> None:
         (None, None, 1000),
         (600, None, 500),
         (100, None, 0),
-        (None, 1100, 250),  # 100 for the prompt, the rest at 4 a token
+        (None, 1100, 250),  # 100 for the prompt; each written token costs 4
         (None, 99, 0),
         (None, 100, 0),
         (150, 1100, 50),

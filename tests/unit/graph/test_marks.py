@@ -30,10 +30,10 @@ def cleaned(*pieces: str, start: int = 0) -> tuple[str, list[Mark]]:
         ("Close[1][2]", "Close", [(5, 1), (5, 2)]),
         ("a [12,3]\n", "a\n", [(1, 12), (1, 3)]),
         ("水沸腾 [1]。", "水沸腾。", [(9, 1)]),
-        # The longest mark that is recognised; the space before it stays.
+        # The longest mark that is recognised is removed, but the space before this mark stays. A longer mark stays.
         ("a [1, 2, 3, 4] b", "a  b", [(2, 1), (2, 2), (2, 3), (2, 4)]),
         ("a [1, 2, 3, 4, 5]", "a [1, 2, 3, 4, 5]", []),
-        # No passages.
+        # These brackets name no passages.
         ("in [2024] or [0], [a], [], [1,] or [1 2]", "in [2024] or [0], [a], [], [1,] or [1 2]", []),
         ("an end [1", "an end [1", []),
         ("an end  ", "an end  ", []),
@@ -62,7 +62,7 @@ def test_however_a_text_is_cut_the_outcome_is_the_same(text: str, cuts: list[int
     assert [place for place, _ in marks] == sorted(place for place, _ in marks)
     data = found.encode()
     for place, _ in marks:
-        data[:place].decode()  # between characters, within the text
+        data[:place].decode()  # the place is between characters and within the text
         assert place <= len(data)
 
 
@@ -81,7 +81,7 @@ def test_little_is_held_back_and_nothing_of_what_cannot_be_a_mark(text: str) -> 
 
 
 def _taken(text: str) -> int:
-    """The byte ranges of the marks in a text that are certain when another letter follows."""
+    """The number of bytes that are removed from a text when another letter follows the text."""
     return len(text.encode()) + 1 - len(cleaned(text, "x")[0].encode())
 
 

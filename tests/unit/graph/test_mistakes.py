@@ -1,4 +1,4 @@
-"""Every kind of mistake in an agent's files, with its complete report: file, line, column, key, message, suggestion."""
+"""Every kind of mistake in an agent's files. Reports are complete: file, line, column, key, message, suggestion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_files_without_a_mistake_are_right(tmp_path: Path) -> None:
     found = examine(write(tmp_path), SURROUNDINGS, tmp_path / "none")
     assert found.problems == []
     assert found.config is not None
-    assert found.config.history.messages == 10  # not said: the default
+    assert found.config.history.messages == 10  # the file does not set it, so this is the default
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -55,7 +55,7 @@ def test_a_prompts_variable_may_be_called_like_a_secret(tmp_path: Path) -> None:
 
 
 def test_what_a_condition_asks_for_was_made_of_something(tmp_path: Path) -> None:
-    """On every path to an extraction there was evidence."""
+    """A condition on the extraction holds only if the extraction exists, which needs evidence."""
     edge = '  { from = "route", to = "hello", when = { field = "intent", is = "chat" } },\n'
     other = '  { from = "route", to = "write", when = { field = "intent", is = "out_of_scope" } },\n'
     end = '{ from = "write", to = "quote", on = "unavailable" }'
@@ -90,7 +90,7 @@ def test_a_text_that_stands_elsewhere_is_not_gone_on_with(tmp_path: Path) -> Non
 
 
 def test_what_is_kept_until_it_is_known_may_be_refused_or_told(tmp_path: Path) -> None:
-    """The remedy for a refusal after emitted text: no node emits text before the refusal."""
+    """The remedy for a refusal after emitted text: `stream = false`, so that no node emits text before the refusal."""
     kept = (
         'write = { kind = "prompt", prompt = "write", stream = false }\n'
         'check = { kind = "citation_checker" }\nout = { kind = "output" }'

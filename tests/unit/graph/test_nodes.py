@@ -70,7 +70,7 @@ async def test_retrieve_searches_for_the_standalone_question_within_the_scope() 
     output = node.validate_output(await node.process(given, Run(WHO, lambda _: None, meter.add)))
     assert shelf.asked == [(("Where is it? (Nile)",), ("a",))]
     assert meter.usage == Usage(embedding_tokens=7)
-    assert json.loads(json.dumps(output)) == output  # plain
+    assert json.loads(json.dumps(output)) == output  # the output is plain data
 
 
 async def test_grade_says_whether_the_evidence_supports_an_answer() -> None:
@@ -134,10 +134,10 @@ def test_every_kind_of_the_table_makes_what_it_says_and_refuses_what_is_not_its_
     node = made(kind)
     assert node.input_model is KINDS[kind].input_model
     assert node.output_model is KINDS[kind].output_model
-    if kind == "condition":  # neither reads nor writes
+    if kind == "condition":  # this kind reads and writes nothing
         assert node.validate_input({"question": "?"}).model_dump() == {}
         return
-    # Some nodes can also run without inputs that they would prefer to have.
+    # All inputs of some nodes are optional.
     if any(field.is_required() for field in node.input_model.model_fields.values()):
         with pytest.raises(ValidationError):
             node.validate_input({})
@@ -171,7 +171,7 @@ def test_what_is_announced_is_what_users_are_promised() -> None:
         "refuse": None,
         "condition": None,
         "prompt": Announcement(Step.GENERATING, "Generating response..."),
-        "tool_caller": None,  # announced one by one, since not every call is made
+        "tool_caller": None,  # each call has its own status, because not every call is made
     }
 
 

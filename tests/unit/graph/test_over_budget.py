@@ -1,4 +1,6 @@
-"""A turn without budget for a model: emitted text stays, other text is not an answer, and nodes without a model still run."""
+"""A turn without budget for a model. Emitted text stays, other text does not become an answer, and nodes that need no model
+still run.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ QUESTION = "How long is the Nile?"
 
 
 def drafting(folder: Path, *, limits: str, quoted: bool = False, stream: bool = False) -> Path:
-    """An agent whose draft is emitted only by a third node, after a second node has called a model."""
+    """An agent whose first node drafts a text, whose second node calls a model, and whose third node emits the draft."""
     nodes = (
         f'write = {{ kind = "prompt", prompt = "write", stream = {str(stream).lower()} }}\n'
         f'check = {{ kind = "{"rewriter" if stream else "prompt"}", prompt = "write"{"" if stream else ", stream = false"} }}\n'

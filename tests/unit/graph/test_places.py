@@ -1,4 +1,4 @@
-"""Prompts: all variables must be filled in, and other people's text has a separate, marked place."""
+"""Prompts: all variables must be filled in, and untrusted text has a separate, marked place."""
 
 from __future__ import annotations
 

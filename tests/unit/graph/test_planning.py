@@ -1,4 +1,4 @@
-"""From a configuration to a plan that runs: the unchanged default agent, conditions, fallback edges, limits."""
+"""Plans made from configurations: the default agent, conditions, fallback edges, limits."""
 
 from __future__ import annotations
 

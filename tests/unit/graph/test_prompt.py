@@ -135,7 +135,9 @@ async def test_spending_is_known_while_it_grows_and_exact_once_the_provider_tell
     turn, model = Turn(), Says([TextPiece("a"), TextPiece("b"), gate, told, END])
     node = asyncio.create_task(asked(model, turn, PromptInput(question="Why, then?"), price=FREELY))
     await turn.has_told(2)
-    assert turn.meter.usage == Usage(input_tokens=3, output_tokens=2)  # ten bytes, two pieces
+    assert turn.meter.usage == Usage(
+        input_tokens=3, output_tokens=2
+    )  # ten bytes were read, and two pieces were written
     gate.set()
     await node
     assert turn.meter.usage == Usage(input_tokens=3, output_tokens=9)

@@ -1,4 +1,4 @@
-"""Milestones: when they are emitted, their content, and continuing from them."""
+"""Milestones: when they are emitted, what they contain, and how a run continues from them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Text(NodeModel):
 
 
 class Adds(Node[Text, Text]):
-    """Adds its name to the text."""
+    """A node that adds its name to the text."""
 
     input_model = Text
     output_model = Text
@@ -123,7 +123,7 @@ async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_
     agent = GraphAgent(shelf, shelf)
     events = await told_by(agent, asked)
     assert not any(isinstance(one, Milestone) for one in events)
-    # The same answer from the state before its last node.
+    # A run from the state before the node `grade` gives the same answer.
     turn = Turn()
     state = GraphState(
         evidence={
@@ -142,7 +142,7 @@ async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_
     assert (first.usage.embedding_tokens, second.usage.embedding_tokens) == (
         7,
         0,
-    )  # the worker's meter counts the rest
+    )  # the second attempt searched nothing
 
 
 async def test_a_milestone_at_the_end_is_the_end() -> None:

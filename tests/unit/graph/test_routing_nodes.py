@@ -106,7 +106,7 @@ async def test_what_the_classifier_does_not_know_is_out_of_scope() -> None:
     node = IntentRouter("intent", OPTIONS, None, KNOWS)
     assert not node.calls_model
     assert (await node.process(IntentInput(question="Book a train"), Turn().run)).intent == "out_of_scope"
-    # A label that the classifier knows and the agent lacks does not count, either.
+    # A label that the classifier knows but the agent lacks is also out of scope.
     other = IntentRouter("intent", IntentOptions(examples="e", intents=("qa",)), None, KNOWS)
     assert (await other.process(IntentInput(question="Hello"), Turn().run)).intent == "out_of_scope"
 

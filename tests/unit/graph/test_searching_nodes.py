@@ -1,4 +1,6 @@
-"""Nodes that make search queries from a question and judge the results, with a model, without one, and with one that fails."""
+"""Nodes that make search queries from a question and judge the results: with a model, without a model, and with a model
+that fails.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,7 @@ async def test_without_anything_said_before_no_model_is_asked() -> None:
     assert model.asked == []
 
 
-# Other wordings
+# Expansions
 
 
 async def test_other_wordings_are_as_many_as_asked_for_and_none_is_the_question() -> None:
@@ -138,7 +140,7 @@ def test_distinct_keeps_the_first_of_each() -> None:
     [
         ("Where?", "", ("Where?",)),
         ("Where is it?", "Where is it? (Nile)", ("Where is it? (Nile)",)),
-        # The original question comes last: an answer found by another wording must be near it.
+        # The original question comes last, because passages found with other queries must be near it.
         ("Founded when?", "Founded when? (Nile)", ("Founded when? (Nile)", "Founded when?")),
     ],
 )

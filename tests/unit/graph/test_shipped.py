@@ -1,4 +1,4 @@
-"""The tutor and the chat agent, with a model and without one, from their own files."""
+"""The shipped tutor and chat agents, with and without a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A model whose server accepts the question and sends nothing: the turn is answered without it, well within its time."""
+"""A model's server accepts the question but sends nothing. The turn is answered without this model, well within its time
+limit.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ QUOTED = Fallback(FallbackKind.EXTRACTIVE, "write", "quote", "model_unavailable:
 
 
 def agent(name: str, model: ChatModel, seconds: float) -> PlannedAgent:
-    """A shipped agent, with this time limit for a turn."""
+    """A shipped agent with this model and this time limit for a turn."""
     found = examine(SHIPPED / name, Surroundings())
     assert found.config is not None
     limits = found.config.limits.model_copy(update={"seconds": seconds})
@@ -72,7 +74,7 @@ async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
 
 
 class Hears:
-    """Fails with a timeout, and records the patience of each call."""
+    """A model that fails with a timeout and records the patience of each call."""
 
     name = "p:m"
 
@@ -91,7 +93,7 @@ async def test_no_call_may_take_more_than_half_of_what_is_left_of_the_turn(name:
     one = replace(asked(name), age_seconds=40.0)
     await told_by(agent(name, model, 60.0), one)
     *small, write = model.patience
-    # The tutor asks whether documents are needed, for the kind of question, and for rewordings.
+    # The tutor makes three small calls: whether documents are needed, the question's category, and the expansions.
     assert len(small) == {"chat": 1, "tutor": 3}[name]
     assert all(one is not None and one <= 9.0 for one in small)
     assert write is not None
@@ -106,7 +108,7 @@ async def test_without_a_time_limit_there_is_no_share_of_it() -> None:
 
 
 class Blank:
-    """Sends only blanks and marks, like a model that has lost the thread."""
+    """A model that sends only blanks and marks."""
 
     name = "p:blank"
 

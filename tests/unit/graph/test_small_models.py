@@ -1,4 +1,4 @@
-"""A small model makes no decisions, and its text about documents is emitted only if they support it."""
+"""A small model makes no decisions, and its text about documents is emitted only if the documents support the text."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_it_writes_and_is_asked_for_nothing_else(agent: str) -> None:
     assert (end.text, end.model) == ("The Nile is very long. I know.", SMALL)
     assert [one.quote for one in end.citations] == [LONG]
     assert end.fallbacks == ()
-    # When it is whole.
+    # The text is emitted when it is whole.
     assert [one for one in events if isinstance(one, Delta)] == [Delta(end.text, 0)]
 
 
@@ -80,7 +80,7 @@ async def test_the_documents_are_quoted_where_they_bear_nothing_out(agent: str, 
 
 async def test_who_is_asked_in_the_end_decides() -> None:
     away = Says([ModelError(ModelFault.UNREACHABLE, "away")])
-    # The small model replaces another one: its text is checked, and it does not classify.
+    # A small model that replaces another model does not classify, and its text is checked.
     small = says("120000")
     end = (await told("chat", chain(away, small), asked("chat"), small="p1:m", larger=chain(away)))[-1]
     assert isinstance(end, Answered)
@@ -90,7 +90,7 @@ async def test_who_is_asked_in_the_end_decides() -> None:
         (FallbackKind.PROVIDER, "unreachable"),
         (FallbackKind.EXTRACTIVE, "model_unavailable:uncited"),
     ]
-    # Another model replaces it, and its text is emitted as it arrives.
+    # When a larger model replaces the small one, the larger model's text is emitted as it arrives.
     larger = says("12", "0000")
     events = await told("chat", chain(away, larger), asked("chat"), small="p0:m", larger=larger)
     end = events[-1]

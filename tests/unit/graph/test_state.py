@@ -1,4 +1,4 @@
-"""State across versions: a run continues from an earlier release's state, and the stored bytes stay the same."""
+"""State across releases: a run continues from the state of an earlier release, and the stored bytes stay the same."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_a_turn_of_a_release_before_goes_on() -> None:
 
 
 def restored_evidence() -> Evidence:
-    """The evidence in GRADE."""
+    """The evidence in the milestone GRADE."""
     return GradeInput.model_validate({"question": "?", **cast("dict[str, Any]", restored(GRADE)[1])}).evidence
 
 

@@ -63,12 +63,12 @@ async def test_a_model_sums_up_and_what_it_said_is_kept() -> None:
     assert prompt.purpose == "conversation_summary"
     assert [one.place for one in prompt.messages] == [Place.INSTRUCTION, Place.USER]
     assert "user: Message 2 says this. And more." in prompt.messages[1].text
-    # The next turn reads it, and adds the messages that it does not cover.
+    # The next turn reads the stored summary, and adds the messages that the summary does not cover.
     assert await summed(node, older(5)) == (
         "They spoke of rivers.\nassistant: Message 3 says this.\nuser: Message 4 says this."
     )
     assert len(model.asked) == 1
-    # Ten more messages make a new summary, from the old one and only those messages.
+    # After ten more messages, a new summary is made from the old summary and only these messages.
     assert await summed(node, older(13)) == "They spoke of rivers."
     second = model.asked[1].messages[1].text
     assert "They spoke of rivers." in second

@@ -1,5 +1,5 @@
-"""Twelve nodes, each of which fails once and has an edge for the failure: a run resumed at any node continues
-as without an interruption.
+"""Twelve nodes with fallback edges. One of them fails once. A run that is resumed at any node continues as if it had not
+been interrupted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Path(NodeModel):
 
 
 class Walks(Node[Path, Path]):
-    """Adds its name to the path; is unavailable a given number of times."""
+    """A node that adds its name to the path. It is unavailable a given number of times."""
 
     input_model = Path
     output_model = Path
@@ -43,7 +43,7 @@ class Walks(Node[Path, Path]):
         self.name = name
         self.fails = fails
         self.tells = tells
-        # Each is followed by a milestone.
+        # A milestone follows each of these nodes.
         self.policy = Policy(keep_after_seconds=-1.0)
 
     async def process(self, given: Path, run: Run) -> Path:
@@ -56,8 +56,8 @@ class Walks(Node[Path, Path]):
 
 
 def twelve(failing: str = "", *, tells: bool = False) -> Plan:
-    """A chain in which an edge leads past each unavailable node to the one after the next, and a limited edge
-    leads back once from the seventh.
+    """A chain of twelve nodes. If a node is unavailable, an edge leads past the next node to the one after it. A limited edge
+    leads once from the seventh node back to the fourth.
     """
     nodes = {name: Walks(name, int(name == failing), tells=tells) for name in NAMES}
     routes = [Route(BEGIN, (NAMES[0],))]
@@ -107,12 +107,12 @@ async def test_a_node_that_fails_is_gone_round_and_the_run_goes_on_from_every_mi
     assert (fallback.source, fallback.target) == (failing, NAMES[place + 2] if place < 10 else FINISH)
     assert fallback.cause == f"part_unavailable:{failing}"
     path = cast("list[str]", end["path"])
-    # A node that runs twice failed only the first time.
+    # The limited edge makes some nodes run twice. Such a node fails only the first time.
     assert path.count(failing) == (1 if 3 <= place <= 4 else 0)
     for milestone in milestones:
         name, state = restored(milestone, plan.keys)
         state["question"] = "?"
-        # A node that failed before the interruption does not fail again; otherwise it fails after it.
+        # If the node failed before the milestone, it does not fail again. Otherwise it fails after the milestone.
         left = "" if fallbacks_of(cast("Any", state)) else failing
         again, _ = await walked(twelve(left), state, name)
         assert {**again, "question": "?"} == {**end, "question": "?"}
@@ -147,7 +147,7 @@ class Steps(NodeModel):
 
 
 class Cheats(Node[Path, Steps]):
-    """Writes a field that only the builder may write."""
+    """A node that writes a field that only the engine may write."""
 
     name = "a"
     input_model = Path

@@ -1,4 +1,4 @@
-"""Text on its way to the reader: a model's, a template's, and the changes before it is emitted."""
+"""The text of models and templates on its way to the reader, and changes to the text before it is emitted."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ async def test_a_template_in_the_place_of_a_model_says_so() -> None:
     text, _, fallen = await filled("{{ without_model }}.", "without_model")
     assert text == "No language model is configured."
     assert fallen == [Fallback(FallbackKind.TEMPLATE, "model", "draft", "no_model")]
-    # The edge to this node has already reported the fallback.
+    # The edge to this node reports the fallback, so the node does not.
     text, _, fallen = await filled("{{ without_model }}.", "without_model", has_model=True)
     assert (text, fallen) == ("The language model is not available.", [])
     assert (await filled("Hello."))[2] == []

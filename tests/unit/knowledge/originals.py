@@ -1,4 +1,4 @@
-"""Documents in the form that parsers get, and their expected rejections."""
+"""Documents in the form that parsers get, and the check for expected rejections."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from responsa_server.ingest.sniff import Original, sniff
 
 @contextmanager
 def rejected(reason: Reason, match: str | None = None) -> Generator[pytest.ExceptionInfo[DocumentRejected]]:
-    """The block raises DocumentRejected for this reason."""
+    """Check that the block raises DocumentRejected for this reason."""
     with pytest.raises(DocumentRejected, match=match) as caught:
         yield caught
     assert caught.value.reason is reason
 
 
 def original_of(text: str, kind: str = "MARKDOWN", name: str = "n") -> Original:
-    """An original whose decoded text is this one, including blank texts."""
+    """An original with this decoded text, which may also be blank."""
     original = sniff(text.encode(), name, known=kind)
     original.__dict__["text"] = text
     return original

@@ -1,4 +1,4 @@
-"""Whether a passage supports an answer's claim: by words, numbers and, in doubt, the model's cosine."""
+"""Whether a passage supports a claim of an answer. Words and numbers decide and, in doubt, the model's cosine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BOILING = "Water boils at 100 degrees at sea level. On a mountain of 3,000 metre
 
 
 class NoIndex:
-    """Both indexes; these tests do not search."""
+    """Stands for both indexes. These tests do not search."""
 
     def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
@@ -74,7 +74,7 @@ class NoIndex:
 
 
 class Broken:
-    """A model that fails."""
+    """An embedding model that fails."""
 
     name = "broken"
     dimensions = 384
@@ -92,7 +92,7 @@ class Broken:
 
 
 def blocks(text: str) -> list[Block]:
-    """Paragraphs and headings, as in Markdown."""
+    """The blocks of a text with paragraphs and headings as in Markdown."""
     found: list[Block] = []
     place = 0
     for part in text.split("\n\n"):

@@ -1,5 +1,5 @@
-"""The judge of citations on public paragraphs: sentences from them, and claims made from questions and
-answers, each against its paragraph and another paragraph of the article.
+"""The judge of citations, measured on public paragraphs. The claims are sentences from the paragraphs, and statements made
+from questions and answers. Each claim is judged by its own paragraph and by another paragraph of the article.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Paragraph:
 
 
 def claimed(question: str, answer: str) -> str:
-    """The question with the answer in place of its question word: a clumsy paraphrase."""
+    """A clumsy statement: the question with the answer in place of the question word."""
     asked = question.rstrip("? ")
     return _ASKED.sub(lambda _: answer, asked, count=1) if _ASKED.search(asked) else f"{asked} {answer}"
 
 
 def renumbered(texts: Sequence[str]) -> Sequence[str]:
-    """Claims with a number, with the number replaced by another."""
+    """The claims that contain a number, with the first number replaced with another number."""
     return [
         re.sub(r"\d+", lambda found: str(int(found.group()) + 7), one, count=1)
         for one in texts
@@ -49,7 +49,7 @@ def renumbered(texts: Sequence[str]) -> Sequence[str]:
 
 
 def denied(texts: Sequence[str]) -> Sequence[str]:
-    """Claims without a negation that one word can negate, with that word."""
+    """The claims without a negation, negated with the word “not” where one word can negate the claim."""
     turned = [_VERB.sub(r"\1 not", one, count=1) for one in texts if negates(one, "en") is False]
     return [one for one in turned if negates(one, "en")]
 

@@ -26,22 +26,22 @@ TEXTS = st.text(
 
 
 def words(text: str) -> list[tuple[int, int]]:
-    """Words and signs, as a WordPiece pre-tokenizer cuts them."""
+    """Words and punctuation marks, as a WordPiece pre-tokenizer cuts a text."""
     return [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)]
 
 
 def spaced(text: str) -> list[tuple[int, int]]:
-    """Words with the space before them, as SentencePiece reports them."""
+    """Words, each with the space before it, as SentencePiece reports them."""
     return [match.span() for match in re.finditer(r"\s*\S+", text)]
 
 
 def bytewise(text: str) -> list[tuple[int, int]]:
-    """A token a byte: characters beyond ASCII have several tokens with the same offsets."""
+    """One token for each byte. A character beyond ASCII has several tokens with the same offsets."""
     return [(i, i + 1) for i, character in enumerate(text) for _ in character.encode()]
 
 
 def forgetful(text: str) -> list[tuple[int, int]]:
-    """Skips everything except ASCII letters, and reports an empty token."""
+    """A tokenizer that skips everything except ASCII letters, and reports an empty token."""
     return [(0, 0), *(match.span() for match in re.finditer(r"[a-z]+", text))]
 
 

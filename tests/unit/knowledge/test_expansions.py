@@ -1,4 +1,4 @@
-"""Rewordings of a question: they add passages, and never make the question less supported than it is alone."""
+"""Expansions of a question. They add passages, and the question never has less support than without expansions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NEAR: Final[Mapping[str, Mapping[int, float]]] = {
     "light is put to work": {1: 0.2, 2: 0.1, 3: 0.9},
     "roots take up water": {1: 0.2, 2: 0.95, 3: 0.1},
 }
-"""The cosine of each passage to each string."""
+"""The cosine between each string and each passage."""
 
 
 class Numbered:
@@ -144,7 +144,7 @@ async def test_expansions_take_no_more_than_half_of_the_places(rerank: bool) -> 
     assert sorted(numbers(one)) == [1, 3]
     assert numbers(replace(one, passages=one.alone)) == [1, 2]
     assert (one.expansions, one.terms, len(one.weights), len(one.languages)) == (1, (OTHER, ASKED), 2, 2)
-    # This holds even if every other passage fits some rewording better than the best one fits the question.
+    # This holds even if every other passage fits an expansion better than the best passage fits the question.
     several = await searched([OTHER, "roots take up water"], rerank=rerank)
     assert 1 in numbers(several)
     assert numbers(await searched([OTHER], top_k=1, rerank=rerank)) == [1]
@@ -177,7 +177,7 @@ async def test_expansions_leave_the_support_and_the_answer_of_the_question(expan
     alone = Extractor().answer(ASKED, await searched())
     assert alone.supported()
     more = await searched(expansions)
-    # The passages found by rewordings fit these better than any passage fits the question.
+    # The passages that expansions found fit the expansions better than any passage fits the question.
     assert more.passages[0].term < more.expansions
     answer = Extractor().answer(ASKED, more)
     assert answer.support >= alone.support
@@ -189,7 +189,7 @@ async def test_what_only_an_expansion_finds_answers_where_it_is_near_the_questio
     asked, expansion = "light is put to work", OTHER
     alone = Extractor().answer(asked, await retriever.search("acme", [asked], top_k=2))
     both = await retriever.search("acme", [asked], top_k=2, expansions=[expansion])
-    # The rewording fits the passage even better, and the passage contains the words of the question.
+    # The expansion is even nearer to the passage, and the passage contains the words of the question.
     assert both.passages[0].term == 0
     answer = Extractor().answer(asked, both)
     assert answer.support > alone.support

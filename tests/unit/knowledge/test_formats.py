@@ -1,4 +1,4 @@
-"""A new format is one row and one file: all code that depends on formats reads the table."""
+"""A new format needs only one row and one file, because all code that depends on formats reads the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cached vectors of questions: one run of the model for a tenant's question, and no sharing between tenants or models."""
+"""Cached vectors of questions. The model runs once for a tenant's question, and tenants and models share no vectors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Kept:
 
 
 class Counting:
-    """A model that counts the texts it embeds; each text's vector contains the text's number."""
+    """A model that counts the texts that it embeds. The vector of a text contains the text's number."""
 
     dimensions = 2
     max_tokens = 254
@@ -60,7 +60,7 @@ async def test_a_question_asked_again_costs_no_run_of_the_model() -> None:
 async def test_tenants_and_models_share_no_vector() -> None:
     cache, model, other = Kept(), Counting(), Counting("model/2")
     await QuestionEmbedder(model, cache).embed("acme", [QUESTION])
-    # Another tenant neither learns from a hit that the question was asked, nor gets a vector that acme's cache may hold.
+    # Another tenant cannot learn from a cache hit that acme asked the question, and never gets a vector of acme.
     cache.entries = dict.fromkeys(cache.entries, bytes(8))
     theirs = await QuestionEmbedder(model, cache).embed("rival", [QUESTION])
     assert model.texts == [QUESTION, QUESTION]

@@ -1,4 +1,4 @@
-"""A passage is read once while it is cached, and the judgement is the same with and without the cache."""
+"""A passage is analysed once while it is cached. The judgement is the same with and without the cache."""
 
 from __future__ import annotations
 

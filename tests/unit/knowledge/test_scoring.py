@@ -14,7 +14,7 @@ STATISTICS = TermStatistics(100, 10_000, {"turn": 40, "lease": 2})
 
 
 def candidate(counts: Mapping[int, int], *, length: int = 100) -> LexicalCandidate:
-    """counts: by the index of the term."""
+    """counts: how often each term occurs, by the term's index."""
     return LexicalCandidate(UUID(int=1), "en", length, list(counts), list(counts.values()))
 
 

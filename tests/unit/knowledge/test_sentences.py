@@ -36,7 +36,7 @@ Three things survive:
 
 
 def prose(text: str, language: str = "") -> list[Piece]:
-    """Pieces of a text that is one paragraph."""
+    """The pieces of a text that is a single paragraph."""
     return pieces(text, [Block(BlockKind.PARAGRAPH, 0, len(text.encode()))], language)
 
 

@@ -1,4 +1,4 @@
-"""The parts of the passages found that a prompt may show."""
+"""The parts of found passages that a prompt may show."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ TEXT = " ".join(SENTENCES)
 def scored(
     text: str = TEXT, *, number: int = 1, start: int = 50, title: str = "", best: int | None = None
 ) -> ScoredPassage:
-    """A passage that begins at byte `start` of its document; best: the sentence nearest to the question, None without vectors."""
+    """A passage that begins at byte `start` of its document; best: the sentence nearest to the question;
+    None without vectors.
+    """
     size = len(text.encode())
     found = [
         PassagePiece(

@@ -1,4 +1,4 @@
-"""The shipped prompts, filled in, and the scripted models that tests ask with them."""
+"""The shipped prompts, filled in, and functions that ask scripted models with these prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server on a real socket with scripted responses, and its client."""
+"""An OpenAI-compatible server with scripted responses on a real socket, and a client of this server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def served(
 ) -> AsyncGenerator[OpenAiChat]:
     server = LoopbackServer(handler)
     await server.start()
-    # Not validated: tests wait for shorter times than a server's settings allow.
+    # The settings are not validated, because tests wait for shorter times than settings allow.
     model = OpenAiChat(CompatibleSettings.model_construct(url=f"{server.url}/v1", **options), "m")
     try:
         yield model
@@ -36,7 +36,7 @@ async def served(
 
 
 def telling(*data: str, done: bool = True, cut: bool = False) -> Callable[[Exchange], Awaitable[None]]:
-    """A server whose response has these events; `cut` closes the socket after them."""
+    """The handler of a server whose response has these events. cut: whether the socket closes after the events."""
 
     async def handle(exchange: Exchange) -> None:
         await exchange.begin("text/event-stream")

@@ -1,4 +1,4 @@
-"""What is Anthropic's alone."""
+"""Behaviour that only the Anthropic adapter has."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ WHOLE: Sequence[ModelPiece | ModelError] = [TextPiece("a"), Ended(complete=True)
 
 
 class Dear:
-    """One micro-dollar for each token; `free:…` has no price."""
+    """A price table: each token costs one micro-dollar, and models of the provider `free` have no price."""
 
     def price(self, model: str, at: date) -> Price | None:
         return None if model.startswith("free") else Price(*[Decimal(1)] * 4)
@@ -57,7 +57,7 @@ def chain(*models: ChatModel, barred: Barred | None = None, patience: float = 30
 
 
 async def given_up(fault: ModelFault, times: int, barred: Barred) -> Told:
-    """A model that always fails in this way, after a number of prompts that the next model answered."""
+    """A model that always fails in this way, after a chain with it and another model was asked `times` times."""
     failed = Told([failing(fault)], name="a:m")
     for _ in range(times):
         pieces, _ = await gathered(chain(failed, Told(WHOLE, name="b:m"), barred=barred))
@@ -125,7 +125,7 @@ async def test_a_key_that_was_not_taken_is_left_alone_for_half_a_minute() -> Non
 
 
 class Hears:
-    """Fails, and records the patience of each call."""
+    """A model that fails and records the patience of each call."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -138,7 +138,7 @@ class Hears:
 
 
 class Silent:
-    """Reports its cost, then sends nothing more."""
+    """A model that reports its cost and then sends nothing more."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -179,7 +179,7 @@ async def test_a_prompts_patience_is_divided_among_the_members() -> None:
             with pytest.raises(ModelError):
                 await anext(pieces)
         found = (first.patience.pop(), second.patience.pop())
-        # The time that the first model has not used remains for the second.
+        # The second model also gets the time that the first model did not use.
         assert found == pytest.approx(given, abs=0.5)
 
 
@@ -190,7 +190,7 @@ async def test_whoever_was_silent_twice_is_asked_no_more_for_half_a_minute() -> 
     assert silent.calls == 2
     other = Told(WHOLE, name="a:other")
     assert await gathered(chain(other, barred=barred)) == (WHOLE, None)
-    # A call with little time may be repeated with more.
+    # A model that was silent in a short call may be asked again with more time.
     await gathered(chain(silent, barred=barred, patience=600.0))
     assert silent.calls == 3
     await gathered(chain(silent, barred=barred, patience=600.0))
@@ -220,7 +220,7 @@ async def test_a_server_that_is_not_there_is_left_alone_if_that_takes_long() -> 
         assert barred.fault(member, 600.0) is found
         barred.answered(member)
         assert barred.fault(member, 30.0) is None
-    # A model that refuses at once is used again as soon as it recovers.
+    # A model whose server refuses connections at once is asked each time, so it is used as soon as it recovers.
     one = Told([gone], [gone], [gone], WHOLE, name="a:m")
     shared = Barred(Clock())
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Connections: how many are open, when they are reused, and when they close; one client of them, against real sockets."""
+"""Connections: how many are open, when they are reused, and when they close. One client is tested with real sockets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.providers.told import PROMPT
 
 
 class Endless:
-    """A server that never stops sending; it notices when its client disconnects."""
+    """A server that sends without end, until its client disconnects."""
 
     def __init__(self) -> None:
         self.left = asyncio.Event()

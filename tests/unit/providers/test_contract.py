@@ -1,4 +1,4 @@
-"""The rules that every adapter keeps, against real sockets that use its vendor's protocol."""
+"""The rules that every adapter keeps, tested with servers on real sockets that speak its vendor's protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log lines of failed calls: they distinguish the causes, and contain no prompt, answer or secret."""
+"""The log lines of failed calls. They distinguish causes and contain no prompt, answer or secret."""
 
 from __future__ import annotations
 

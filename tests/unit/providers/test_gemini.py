@@ -1,4 +1,4 @@
-"""What is Gemini's alone."""
+"""Behaviour that only the Gemini adapter has."""
 
 from __future__ import annotations
 

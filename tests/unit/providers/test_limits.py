@@ -21,7 +21,7 @@ from tests.unit.providers.told import PROMPT, Told, gathered
 
 
 class Gated:
-    """Waits until the test releases it; counts concurrent calls."""
+    """A model that waits until the test releases it and counts concurrent calls."""
 
     name = "gated"
 

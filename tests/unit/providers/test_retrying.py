@@ -1,4 +1,4 @@
-"""When the client repeats a request to a model, and after how long."""
+"""When the client repeats a request to a model, and how long it waits before."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUSY = failing(ModelFault.OVERLOADED, passing=True)
 
 
 class Clock:
-    """Records pauses instead of waiting."""
+    """A clock that records pauses instead of waiting."""
 
     def __init__(self) -> None:
         self.pauses: list[float] = []

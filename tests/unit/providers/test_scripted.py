@@ -35,13 +35,13 @@ from tests.unit.providers.told import gathered
 
 
 def golden(agent: str) -> list[tuple[str, str, str]]:
-    """Question, quote, source."""
+    """The golden questions of an agent, each as question, quote and source."""
     content = yaml.safe_load((SHIPPED / agent / "golden.yaml").read_text(encoding="utf-8"))
     return [(one["question"], one["quote"], one["source"]) for one in content["answered"]]
 
 
 def corpus(agent: str, source: str) -> list[str]:
-    """The paragraphs of a document, between those of another one."""
+    """The paragraphs of a document, between paragraphs of another document."""
     folder = SHIPPED / agent / "samples" / "corpus"
     other = next(one for one in sorted(folder.iterdir()) if one.name != source)
     return [

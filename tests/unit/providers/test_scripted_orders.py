@@ -1,4 +1,4 @@
-"""Instructions in texts: which scripted models obey them, with the marks of our prompts and without."""
+"""Instructions in untrusted texts: which scripted models obey them, with and without the marks of our prompts."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_orders_in_a_passage_are_heeded_by_the_heedless_alone(attack: dict
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=[one["doc_id"] for one in ATTACKS])
 async def test_where_no_marks_are_the_obedient_one_is_found_out(attack: dict[str, str]) -> None:
-    """The control: the search results are in the prompt without marks."""
+    """The control experiment: the prompt has the search results without marks."""
     found = PromptMessage(Role.USER, DOCUMENTS[attack["doc_id"]], place=Place.RETRIEVED)
     system = PromptMessage(Role.SYSTEM, "Answer.")
     prompt = ModelPrompt([system, found, PromptMessage(Role.USER, "What does it say?")], "")
@@ -99,7 +99,7 @@ async def test_orders_that_an_earlier_answer_has_quoted_are_data_in_the_next_tur
     )
     prompt = asked("response_synthesis", "Why does ice float?", history=talk, passages=["Ice floats."])
     assert await said(OBEDIENT, prompt) == await said(STRONG, prompt)
-    # The control: the answer is in the prompt without marks.
+    # The control experiment: the prompt has the answer without marks.
     bare = [
         PromptMessage(Role.ASSISTANT, quoted) if one.role is Role.ASSISTANT else one
         for one in prompt.messages

@@ -1,4 +1,4 @@
-"""The available models, and why others are unavailable."""
+"""Which models are available, and why others are not."""
 
 from __future__ import annotations
 

@@ -23,7 +23,9 @@ def failing(fault: ModelFault, *, passing: bool = False, retry_after: float | No
 
 
 class Told:
-    """Each call plays the next script, and the last one repeats: pieces, and an error where it fails."""
+    """A model that plays one script in each call, and the last script in all further calls. A script has pieces to send and
+    may have an error to raise.
+    """
 
     def __init__(self, *takes: Sequence[ModelPiece | ModelError], name: str = "told") -> None:
         self.name = name
@@ -44,7 +46,7 @@ class Told:
 
 
 async def gathered(model: ChatModel) -> tuple[list[ModelPiece], ModelError | None]:
-    """All pieces, and the error after them."""
+    """All pieces of a model's stream, and the error that ended the stream; None without an error."""
     pieces: list[ModelPiece] = []
     try:
         async with aclosing(model.stream(PROMPT)) as stream:

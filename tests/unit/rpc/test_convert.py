@@ -113,7 +113,7 @@ def test_enums_are_the_same_inside_and_outside(
 
 
 def test_the_mapped_enums_are_all_that_there_are() -> None:
-    """Every enum of the services' messages has a row in the test above: the test fails for a new one without a row."""
+    """Every enum in the services' messages has a row in the test above. This test fails for a new enum without a row."""
     modules = (
         turn_pb2,
         citation_pb2,

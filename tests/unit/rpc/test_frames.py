@@ -1,4 +1,4 @@
-"""Frames: valid bytes of the contract, joined without being parsed."""
+"""Frames: the bytes of valid messages, joined from stored bytes that are not parsed."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def sent(
     async for frame in found:
         as_asked = chat_service_pb2.AskResponse.FromString(frame)
         result.append(chat_service_pb2.ResumeTurnResponse.FromString(frame))
-        # A frame built from pieces equals the encoded message, both for Ask and for ResumeTurn.
+        # For both Ask and ResumeTurn, a frame that is built from pieces equals the encoded message.
         assert as_asked.SerializeToString(deterministic=True) == frame
         assert result[-1].SerializeToString(deterministic=True) == frame
         assert as_asked.turn == f"turns/{TURN}"
@@ -216,7 +216,7 @@ def test_parameters_in_another_order_are_the_same_question() -> None:
 
 
 def test_questions_that_were_kept_before_there_were_agents_and_policies() -> None:
-    # The database stores and compares these bytes: the bytes of a question must never change.
+    # The database stores and compares these bytes, so the bytes of a question must never change.
     old = chat_service_pb2.StartTurnRequest(
         text="Why?",
         conversation=f"conversations/{UUID(int=5)}",
@@ -258,7 +258,9 @@ def test_a_question_with_everything_has_the_bytes_that_8e1076a_stored() -> None:
 
 
 def test_an_answer_of_8e1076a_keeps_its_bytes_when_a_reader_resumes_within_its_row() -> None:
-    """Its intent is an enum in field 9, which today's messages do not know. Parsing and encoding it would move the field to the end."""
+    """The answer's intent is an enum in field 9, which today's messages do not know. If the answer was parsed and encoded
+    again, the field would move to the end.
+    """
     event = bytes.fromhex(
         "2251080810011a0608809bfed70642430a045965732e12200101010101010101010101010101010101010101010101010101010101"
         "010101200128013208080710011802200348025a04666163746203613a62"

@@ -324,11 +324,11 @@ def test_the_tables_are_what_the_contract_documents(message: str, rules: ListRul
     ],
 )
 def test_a_token_with_the_right_digest_and_a_wrong_cursor_is_refused(cursor: bytes) -> None:
-    """The digest has no key: anyone who reads the source can make a token."""
+    """The digest has no secret key, so anyone who reads the source can make a token."""
     last = page(("v", "i"))
     right = Listing(lists.TURNS, ANN, Request())
     made = base64.urlsafe_b64decode(right.token(last) + "==")
-    # The digested text precedes the cursor; a valid token shows the format.
+    # A valid token shows which text is digested before the cursor.
     same = json.dumps(["turns", ANN.tenant_id, str(ANN.user_id), "", "", "create_time", True]).encode()
     assert hashlib.sha256(same + b"\x00" + made[16:]).digest()[:16] == made[:16]
     forged = hashlib.sha256(same + b"\x00" + cursor).digest()[:16] + cursor

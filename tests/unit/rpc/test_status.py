@@ -1,4 +1,4 @@
-"""The table of errors: complete and bounded, with all parts of an error in its details."""
+"""The table of errors is complete. An error's details have all its parts, but are limited in size."""
 
 from __future__ import annotations
 

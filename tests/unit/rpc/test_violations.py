@@ -1,4 +1,4 @@
-"""Broken rules, described for people; malformed bytes; and the cost of a hostile request."""
+"""Descriptions of broken rules, malformed bytes, and the cost of a hostile request."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_no_bytes_break_the_search_for_the_field(data: bytes) -> None:
 
 
 def calls_of(act: Callable[[], object]) -> int:
-    """The number of function calls in a piece of work, both the server's and C functions."""
+    """The number of calls of the server's functions and of C functions during `act`."""
     count = 0
 
     def on_event(frame: FrameType, event: str, argument: object) -> None:
@@ -183,7 +183,7 @@ def calls_of(act: Callable[[], object]) -> int:
 
 
 def test_a_list_that_is_too_long_is_one_violation_whatever_its_entries() -> None:
-    """200,000 broken entries once froze the event loop for seconds: each was validated and described."""
+    """200,000 broken entries once blocked the event loop for seconds, because each entry was validated and described."""
     error = ask(options=chat.AskOptions(scope=scope_pb2.Scope(collections=[""] * 100_000)))
     assert error.metadata == {"violations": "1"}
     assert [(one.field, one.rule, one.description) for one in error.violations] == [
@@ -249,7 +249,7 @@ def test_the_largest_requests_that_the_rules_allow_fit() -> None:
 
 
 def test_parameters_are_refused_by_their_size_before_anything_reads_them() -> None:
-    """A key of 2 MB over 500,000 nulls once cost 22 s: each entry built a path with the key in it."""
+    """A list of 500,000 nulls under a key of 2 MB once took 22 s, because a path with the key was built for each entry."""
 
     def refuse(entries: int) -> None:
         parameters = Struct(fields={"k" * 9_000: Value(list_value=ListValue(values=[Value()] * entries))})
@@ -259,7 +259,7 @@ def test_parameters_are_refused_by_their_size_before_anything_reads_them() -> No
         }
 
     refuse(10_000)
-    # Python's own list of values has no cost per entry: any difference would be our code.
+    # Protobuf's list of values makes no call for each entry, so any difference would come from our code.
     assert calls_of(lambda: refuse(100_000)) == calls_of(lambda: refuse(10_000))
 
 

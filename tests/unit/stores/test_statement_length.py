@@ -9,8 +9,7 @@ import pytest
 
 from responsa_server.stores.postgres.turns import turn_queries
 
-# psycopg caches the parsed form of statements shorter than this, with fewer parameters than this
-# (psycopg/_queries.py).
+# psycopg caches the parsed form of statements that have fewer bytes and fewer parameters than this (psycopg/_queries.py).
 _MOST_BYTES: Final = 4096
 _MOST_PARAMETERS: Final = 50
 

@@ -1,4 +1,4 @@
-"""The testing agent's scripts, and the facts about their turns that follow from them."""
+"""The testing agent's scripts, and what a script determines about its turn."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_nonsense_is_a_typed_error_that_says_what_helps(question: str, complaint
 
 
 def test_the_text_is_the_same_for_ever() -> None:
-    """Logs and the expectations of other machines may contain the text, so it must not change."""
+    """Stored logs and expected results on other machines may contain the text, so the text must not change."""
     text = golden_text(Script(tokens=400, seed=1))
     assert hashlib.sha256(text.encode()).hexdigest() == GOLDEN_SHA256
     assert golden_text(Script(tokens=3, seed=2)) != golden_text(Script(tokens=3, seed=3))

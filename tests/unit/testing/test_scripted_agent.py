@@ -1,4 +1,4 @@
-"""The testing agent over its real sockets: its events, and how it continues after a crash at any place."""
+"""The testing agent with its real sockets: its events, and how it continues after a crash at any place."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ async def test_going_on_from_a_milestone_tells_exactly_what_came_after_it(house:
             again = replace(first, resume=one.state, tools=ledger(told[:place]), meter=Meter())
             after = await told_by(house.agent, again)
             assert [stateless(x) for x in after] == [stateless(x) for x in told[place + 1 :]]
-    # The call is made once in the whole turn, and again after the milestone before it if the ledger does not
-    # have it.
+    # The tool is called once in the whole turn. It is called again from the milestone before the call, because that
+    # attempt's ledger does not have the call.
     assert [one.calls for one in house.sink.calls.values()] == [2]
 
 

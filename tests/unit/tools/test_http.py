@@ -1,4 +1,4 @@
-"""The HTTP tool against real sockets."""
+"""The HTTP tool, tested with real sockets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from responsa_server.tools.http import LOST_CONTENT, UNREACHED_CONTENT, HttpEndp
 
 
 async def unnoticed() -> None:
-    """No event arrives during a tool call."""
+    """Ignore that the tool has sent its request."""
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The hub's deliveries. All tests run in one process, between the hub and its followers."""
+"""How the hub delivers rows to the followers of its process, and what it exchanges with other processes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_rows_that_follow_are_handed_over_and_a_hole_is_asked_about(hub: H
 async def test_an_answer_for_one_who_left_does_not_end_the_stream_of_one_who_came(hub: Hub) -> None:
     with hub.subscribe(TURN, ANN, 0):
         hub.read(TURN, 9, 0)
-    mine = hub.subscribe(TURN, ANN, 4)  # before the log has answered for the first one
+    mine = hub.subscribe(TURN, ANN, 4)  # before the log has answered the first follower
     hub.receive(News(TURN, [], 9, 0), more=False)
     assert (mine.ended, mine.behind) == (False, True)
 

@@ -102,4 +102,4 @@ def test_an_end_from_outside_is_the_logs_next_row() -> None:
 def test_deltas_are_merged_up_to_a_length() -> None:
     assert merged(Delta("ab", 0), Delta("cd", 2), 4) == Delta("abcd", 0)
     assert merged(Delta("ab", 0), Delta("cd", 2), 3) is None
-    assert merged(Delta("é", 0), Delta("cd", 1)) is None  # bytes, not characters
+    assert merged(Delta("é", 0), Delta("cd", 1)) is None  # offsets are in bytes, not in characters

@@ -19,7 +19,9 @@ WHO = Principal("acme", UUID(int=1), Role.USER, "api_key")
 
 
 class Shelf:
-    """Sources: each document's versions as texts, with the one that is searched today; None for a deleted document."""
+    """The sources. Each document has the number of the version that is searched today and the texts of its versions; a deleted
+    document is None.
+    """
 
     def __init__(self, documents: Mapping[UUID, tuple[int, Mapping[int, bytes]] | None]) -> None:
         self.documents = documents

@@ -1,4 +1,4 @@
-"""Rows that turns collect, and the single writer that commits them."""
+"""The rows that turns buffer, and the single writer that commits the rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AWAY = Unavailable(Reason.PART_UNAVAILABLE, "away")
 
 
 class ScriptedLog:
-    """A log whose commits wait for the test. Checks that rows are contiguous and that only one append is under way."""
+    """A log whose commits wait until the test allows them. It checks that rows are contiguous and that at most one append runs."""
 
     def __init__(self, *, open_: bool = True) -> None:
         self.rows: dict[UUID, list[LogRow]] = {}
@@ -111,7 +111,7 @@ class One:
 
     def publish(self, rows: Sequence[LogRow], ended: bool) -> None:
         self.visible.extend(rows)
-        assert self.visible == self.log.rows[self.turn_id]  # committed before followers can see it
+        assert self.visible == self.log.rows[self.turn_id]  # rows are committed before followers can see them
         assert ended == bool(self.log.conclusions)
 
     def fail(self, reason: Exception) -> None:
@@ -205,7 +205,7 @@ async def test_a_checkpoint_is_committed_with_the_events_before_it_and_keeps_its
         one.put(Milestone(b"first"), Delta("b", 2), Milestone(b"second"), Delta("c", 3), Delta("d", 4))
         log.gate.set()
         await one.writer.flush()
-        one.put(Milestone(b"third"))  # only a checkpoint, no rows
+        one.put(Milestone(b"third"))  # this writes only a checkpoint and no rows
         await one.writer.flush()
         booked = one.writer.booked
         events = await one.finish()
@@ -223,7 +223,7 @@ async def test_a_barrier_passes_when_all_before_it_is_committed() -> None:
         one = begin()
         before, during, after = Barrier(), Barrier(), Barrier()
         one.put(before)
-        assert before.passed.is_set()  # nothing came before it
+        assert before.passed.is_set()  # no event preceded the barrier
         call = ToolCalled("c", "tools/mail", {"to": "ann"})
         one.put(STATUS)
         await log.entered.wait()
@@ -275,7 +275,7 @@ async def test_an_event_that_cannot_be_stored_fails_its_own_turn_alone_which_can
     async with writing(log) as begin:
         bad, good = begin(), begin()
         refused = ValueError("cannot be stored")
-        log.failures = [refused, refused]  # both together, then only the first of them
+        log.failures = [refused, refused]  # both items fail together; then only the first item fails
         bad.put(STATUS)
         good.put(STATUS)
         log.gate.set()
@@ -309,7 +309,7 @@ async def test_silent_turns_are_renewed_together_and_hear_that_they_are_lost() -
             log.renewed.clear()
             await log.renewed.wait()
         log.lost = [one.writer.claim.turn_id]
-        while not one.failed:  # noqa: ASYNC110  only the renewals tell
+        while not one.failed:  # noqa: ASYNC110  only a renewal can report the loss
             await asyncio.sleep(0)
         assert isinstance(one.failed[0], TurnLost)
         await other.finish()

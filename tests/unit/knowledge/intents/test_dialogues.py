@@ -1,4 +1,4 @@
-"""The set of dialogues that routing is measured with."""
+"""The set of dialogues with which routing is measured."""
 
 from __future__ import annotations
 

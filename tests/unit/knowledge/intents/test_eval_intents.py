@@ -1,4 +1,4 @@
-"""`responsa eval intents`, without a server, on a small set for this test."""
+"""`responsa eval intents` without a server, with a small data set for this test."""
 
 from __future__ import annotations
 

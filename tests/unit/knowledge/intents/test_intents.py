@@ -123,7 +123,7 @@ def test_the_threshold_keeps_what_it_should(embedder: MiniLmEmbedder) -> None:
     rest = [example for example in EXAMPLES if example not in held]
     made = train(rest, embedder, held_out=held)
     best = TrainedClassifier(made, embedder).scores_sync([example.text for example in held]).max(axis=1)
-    # The final weights were trained on them; the weights that set the threshold were not.
+    # The final weights were also trained on `held`. The weights that set the threshold were not.
     assert (best >= made.threshold).mean() >= 0.95
 
 
@@ -244,7 +244,7 @@ async def test_classifiers_are_trained_once_and_again_when_broken(
     await kept.trained(EXAMPLES, key=key)
     file = place(tmp_path, key)
     good = file.read_bytes()
-    # Only the file contains these labels.
+    # Only the stored file has these labels, so the classifier was not trained again.
     assert (await kept.trained([], key=key)).labels == ("frost", "pests", "water")
     file.write_bytes(good[:-1000])
     await kept.trained(EXAMPLES, key=key)

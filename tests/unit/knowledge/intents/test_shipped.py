@@ -36,7 +36,7 @@ def test_each_is_what_training_comes_to(file: Path, tmp_path: Path) -> None:
     finally:
         embedder.close()
     assert (shipped.labels, shipped.embedder) == (made.labels, made.embedder)
-    # Processors may round differently.
+    # Different processors may round differently, so the values are only nearly equal.
     assert shipped.threshold == pytest.approx(made.threshold, abs=0.02)
     for one, other in ((shipped.meaning, made.meaning), (shipped.words, made.words), (shipped.idf, made.idf)):
         assert np.allclose(one.astype(np.float64), other.astype(np.float64), atol=0.02)
@@ -45,7 +45,7 @@ def test_each_is_what_training_comes_to(file: Path, tmp_path: Path) -> None:
 async def test_they_are_taken_where_nothing_was_kept(tmp_path: Path) -> None:
     embedder = load(tmp_path)
     try:
-        # Nothing can be learnt without examples.
+        # Without examples there can be no training, so the classifier comes from the shipped file.
         found = await stored.KeptClassifiers(tmp_path / "none", embedder).trained(
             [], key=sha256(FILES[0].read_bytes()).digest()
         )

@@ -459,7 +459,7 @@ def _value(leaf: WhenTable, key: Key, kind: Any, allowed: Sequence[object] | Non
         elif _plain(kind) in (str, bool, int, float) and not _comparable(one, kind):
             yield in_config(
                 (*key, test),
-                f"compares “{leaf.field}” with {_name(type(one))}, but it is {_name(kind)}",
+                f"compares “{leaf.field}” with a value of the type “{_name(type(one))}”, but the field has the type “{_name(kind)}”",
             )
 
 
