@@ -360,7 +360,7 @@ async def test_a_stream_begins_where_it_was_asked_to_also_within_a_row() -> None
 
 
 async def test_a_hole_in_the_rows_is_not_hidden() -> None:
-    with pytest.raises(RuntimeError, match="goes on at 5 after 3"):
+    with pytest.raises(RuntimeError, match="continues at 5 after 3"):
         await sent([row(1, 3, deltas=False), row(5, 6, deltas=False)], include_deltas=False)
 
 
