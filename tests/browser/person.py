@@ -238,14 +238,15 @@ class Person:
         self.troubles.append(str(error))
 
 
-async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], what: str | Callable[[], str]) -> None:
     """Wait for a condition for which the browser has no event; checks every 20 ms."""
     try:
         async with asyncio.timeout(PATIENCE / 1000):
             while not await condition():  # noqa: ASYNC110  the condition lies in the browser
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        raise AssertionError(f"it never came to pass: {what}") from None
+        said = what if isinstance(what, str) else what()
+        raise AssertionError(f"it never came to pass: {said}") from None
 
 
 def frames(body: bytes) -> Sequence[bytes]:

@@ -64,10 +64,13 @@ async def test_another_tab_shows_the_same_stream_over_the_same_connection(asker:
     for tab in (one, other, third):
         await expect(tab.answers.nth(1)).to_contain_text("You stopped this answer.")
 
-    async def alike() -> bool:
-        return len({await tab.text(number=1) for tab in (one, other, third)}) == 1
+    texts: list[str] = []
 
-    await until(alike, "the same text in all tabs")
+    async def alike() -> bool:
+        texts[:] = [await tab.text(number=1) for tab in (one, other, third)]
+        return len(set(texts)) == 1
+
+    await until(alike, lambda: f"the same text in all tabs: {[text[-60:] for text in texts]}")
     assert golden_text(ENDLESS).startswith(await one.text(number=1))
     assert len(list(asker.client.turns())) == 2
 
