@@ -40,6 +40,9 @@ export interface Parts {
   readonly patience?: Patience;
 }
 
+/** Milliseconds for which a stopped answer waits for the rest of its text. */
+const CATCH_UP = 1_000;
+
 export class LiveTurn {
   readonly view: TurnView;
   readonly #parts: Parts;
@@ -143,6 +146,9 @@ export class LiveTurn {
       const name = this.turn || (await persist((one) => chat.startTurn(body(this.#pending!), { signal: one }), signal, this.#patience)).name;
       const { terminalEvent, conversation } = await persist((one) => chat.cancelTurn({ name }, { signal: one }), signal, this.#patience);
       if (!terminalEvent || this.#reader.terminal) return;
+      // Text that was written before the stop may still be on its way; other tabs show it too.
+      if (this.#reader.lastSeq + 1n < terminalEvent.seq) await this.#patience.sleep(CATCH_UP, this.#following.signal);
+      if (this.#reader.terminal) return;
       this.#reader.turn ||= name;
       this.#mark();
       if (!this.#conversation) this.#began(conversation);
