@@ -1,4 +1,4 @@
-"""Retrieval and extraction in the form that the graph uses: evidence in plain values, which checkpoints can store."""
+"""Retrieval and extraction for the graph. The evidence consists of plain values, so that checkpoints can store it."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ TEXT_ONLY: Final = "text_only"
 
 _LOG: Final = logging.getLogger(__name__)
 _WIDER: Final = 4
-"""How many times more passages are read when some collections come last, so that the passages of those
-collections do not push the others out.
+"""If some collections come last, a search reads this many times more passages. Otherwise, passages of those
+collections could displace the passages of the other collections.
 """
 _SPECIAL_TOKENS: Final = 2
 """The begin and end tokens that the model reads around every text."""
@@ -42,7 +42,8 @@ _SPECIAL_TOKENS: Final = 2
 class LibraryEvidence:
     """An `EvidenceSource`, an `Extractor` and a `CitationJudge` over the library's passages.
 
-    support: a question with less support (0 to 1) is refused. top_k: the most passages of a search; most: the most sentences of an answer.
+    support: the least support (0 to 1) that an answer needs; a question with less is refused. top_k: the maximum number of passages of a search.
+    most: the maximum number of sentences of an answer.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class LibraryEvidence:
         return Evidence(len(retrieval.passages), tokens, content, degraded)
 
     async def _preferred(self, found: Retrieval, options: SearchOptions, top_k: int) -> Retrieval:
-        """The passages outside `options.last` if they support an answer, otherwise the best of all; `top_k` at most."""
+        """At most `top_k` passages: those outside the collections `options.last` if they support an answer, otherwise the best of all collections."""
 
         def first(one: ScoredPassage) -> bool:
             return one.found.passage.collection_id not in options.last
@@ -128,7 +129,7 @@ class LibraryEvidence:
             (claim.text, piece.analysis.plain)
             for claim, (_, pieces) in zip(claims, supports, strict=True)
             for piece in pieces
-            # Embedding takes most of the time and changes little when the words suffice.
+            # Embedding takes most of the time, and changes little if the words alone are sufficient.
             if pieces[0].score(None) < THRESHOLD and piece.doubtful
         ]
         cosines = await self._cosines(doubtful, self._language(claims))
@@ -140,7 +141,7 @@ class LibraryEvidence:
     def _supports(
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int, analyses: PassageAnalyses
     ) -> Sequence[tuple[Excerpt | None, Sequence[ClaimSupport]]]:
-        """For each claim the excerpt that it names, None if no excerpt has its number, and the excerpt's best pieces."""
+        """For each claim, the excerpt whose number the claim names (None if there is no such excerpt), and the best pieces of that excerpt."""
         retrieval = self._plain.validate_python(evidence.content)
         passages = excerpts(retrieval.passages, most_bytes)
         language = self._language(claims)
@@ -161,7 +162,7 @@ class LibraryEvidence:
     async def _cosines(
         self, pairs: Sequence[tuple[str, str]], language: str
     ) -> Mapping[tuple[str, str], float]:
-        """The cosine of each pair of texts; empty when the model does not know the language, or fails."""
+        """The cosine of each pair of texts; empty if the model does not know the language, or fails."""
         known = self._embedder.languages
         if not pairs or not (known is None or language == UNKNOWN or language in known):
             return {}
@@ -169,7 +170,7 @@ class LibraryEvidence:
         try:
             vectors = dict(zip(texts, np.asarray(await self._embedder.embed(texts)), strict=True))
         except Exception:
-            # The words decide nearly as well as the vectors, so the kind of failure does not matter.
+            # Words alone decide nearly as well as words with vectors, so the kind of failure does not matter.
             _LOG.warning("claims could not be embedded; words alone decide", exc_info=True)
             return {}
         return {(one, other): float(vectors[one] @ vectors[other]) for one, other in pairs}
@@ -181,7 +182,7 @@ class LibraryEvidence:
         return Extraction(quotes, found.support, found.supported(self._support))
 
     def _tokens(self, questions: Sequence[str], languages: Sequence[str]) -> int:
-        """The tokens that the model read: only questions in its languages are embedded."""
+        """The number of tokens that the embedding model read. It embeds only questions in its languages."""
         known = self._embedder.languages
         return sum(
             min(
@@ -196,7 +197,7 @@ class LibraryEvidence:
 def _cut(
     found: Retrieval, passages: Sequence[ScoredPassage], alone: Sequence[ScoredPassage], top_k: int
 ) -> Retrieval:
-    """The result of a wider search with the best `top_k` of these passages only."""
+    """`found`, the result of a wider search, with only the best `top_k` of these passages."""
     alone = alone[:top_k]
     kept = joined(alone, passages, top_k) if found.expansions else passages[:top_k]
     return replace(found, passages=kept, alone=alone)
@@ -208,7 +209,7 @@ def _quote(
     pieces: Sequence[ClaimSupport],
     cosines: Mapping[tuple[str, str], float],
 ) -> Quote | None:
-    """The piece that supports the claim best, None if no piece does."""
+    """A quote of the piece that supports the claim best; None if no piece supports the claim."""
     if passage is None or not pieces:
         return None
     scores = [one.score(cosines.get((claim.text, one.analysis.plain))) for one in pieces]

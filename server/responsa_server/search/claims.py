@@ -1,8 +1,8 @@
-"""The passages that a prompt shows, and whether one of their pieces supports a claim of the answer. Pure.
+"""Chooses the passages that a prompt shows, and decides whether one of their pieces supports a claim of the answer. Pure.
 
-A claim is usually a paraphrase, so its words count when they are in the piece, its headings or its neighbours, and the cosine of claim and piece counts too.
-A number of the claim that does not occur near the piece speaks against it, however similar the rest is, and
-so does a missing negation: most wrong claims differ from right ones in one of these.
+A claim is usually a paraphrase of a piece. Therefore a word of the claim counts if it is in the piece, in its headings or in the neighbouring pieces, and the cosine of
+claim and piece counts too. However similar the rest is, a piece loses score if a number of the claim does not occur near the piece, or if
+the claim has a negation and the text near the piece does not: most wrong claims differ from the source in a number or a negation.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from responsa_server.search.retrieve import ScoredPassage
 from responsa_server.text.lexical import UNKNOWN
 
 LEAST_BYTES: Final = 160
-"""A shorter excerpt says little and is left out."""
+"""The minimum size of an excerpt that is cut from a passage; a shorter excerpt says little."""
 THRESHOLD: Final = 0.45
-"""A piece supports a claim from this score on."""
+"""The minimum score of a piece that supports a claim."""
 CANDIDATES: Final = 3
-"""How many pieces of a passage are compared with a claim: the pieces with most of its words."""
+"""The maximum number of pieces of a passage that are compared with a claim. The pieces with the most words of the claim are chosen."""
 
 _NUMBER_WEIGHT: Final = 1.5
 _NOT_NEAR: Final = 0.2
 _MAX_COUNTED: Final = 2
 _DECISIVE: Final = 0.6
-"""Larger than the score of all shared words: the passage lacks the claim's number, or contradicts its negation."""
-# Below this value no cosine lifts (words + words around + cosine) / 3 to the threshold.
+"""The deduction if the passage lacks a number of the claim, or lacks its negation. Even if all words match, the remaining score is too low."""
+# If the score without a cosine is at most this value, no cosine lifts the score to THRESHOLD.
 _TOO_LOW: Final = 0.175
 _DIGITS: Final = re.compile(r"\d+(?:[.,'\u00a0\u2009\u202f ]\d{3}(?!\d))*(?:[.,]\d+)?")
 _NEGATIONS: Final[Mapping[str, re.Pattern[str]]] = {
@@ -45,12 +45,12 @@ _NEGATIONS: Final[Mapping[str, re.Pattern[str]]] = {
         "nl": "niet|niets|nooit|niemand|zonder|geen",
     }.items()
 }
-"""Words of negation, by language; other languages have no rule."""
+"""A pattern for the words of negation in each language. Other languages have no rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """The part of a passage that a prompt shows: `text` is the canonical text's bytes in `source`."""
+    """The part of a passage that a prompt shows. `text` is the part of the canonical text in the byte range `source`."""
 
     found: FoundPassage
     source: ByteRange
@@ -58,11 +58,11 @@ class Excerpt:
 
 
 def excerpts(passages: Sequence[ScoredPassage], most_bytes: int) -> Sequence[Excerpt]:
-    """The passages in their order, until titles and texts have taken `most_bytes` bytes of UTF-8. Equal passages give equal excerpts.
+    """Excerpts of the passages, in the same order, until titles and texts fill `most_bytes` bytes of UTF-8. Equal passages result in equal excerpts.
 
-    If passages have the same text, only the first is shown. A passage that does not fit is cut along its
-    pieces (sentences, items, rows) and ends the list; it is left out when less than LEAST_BYTES would remain
-    and another passage is shown.
+    If passages have the same text, only the first is shown. The first passage that does not fit is
+    cut at the boundaries of its pieces (sentences, items, rows), and no passage follows it. If fewer than
+    LEAST_BYTES of it would remain, it is left out, unless no other passage is shown.
     """
     kept: list[Excerpt] = []
     left = most_bytes
@@ -86,13 +86,13 @@ def excerpts(passages: Sequence[ScoredPassage], most_bytes: int) -> Sequence[Exc
 
 
 def _part(found: FoundPassage, room: int) -> Excerpt | None:
-    """As many neighbouring pieces around the best one as fit into `room` bytes, with the text between them;
-    None if even the best one does not fit.
+    """The best piece of a passage, with as many neighbouring pieces as fit into `room` bytes, and the text between
+    the pieces. None if the best piece alone does not fit.
     """
     quotable = [piece for piece in found.pieces if piece.kind is not VectorKind.HEADING]
     if not quotable:
         return None
-    # The first of the best pieces: without vectors that is the passage's beginning.
+    # If several pieces are equally good, the first of them. Without vectors, this is the first piece of the passage.
     best = max(range(len(quotable)), key=lambda place: (quotable[place].cosine or 0.0, -place))
     first = last = best
     if _size(quotable[best].source) > room:
@@ -119,7 +119,8 @@ def _size(source: ByteRange) -> int:
 class ClaimSupport:
     """How far a piece supports a claim.
 
-    words: the share of the claim's terms in the piece and its headings; around: with its neighbours. against: the deduction for numbers and negations.
+    words: the share of the claim's terms that are in the piece or its headings. around: the share of the terms that are in these or in the neighbouring
+    pieces. against: the deduction for missing numbers and negations.
     """
 
     piece: PassagePiece
@@ -130,11 +131,11 @@ class ClaimSupport:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the words are not decisive, so that a cosine may change the outcome."""
+        """Whether the words alone do not decide, so that a cosine may change the outcome."""
         return _TOO_LOW < (self.words + self.around) / 2 - self.against < THRESHOLD
 
     def score(self, cosine: float | None) -> float:
-        """0 to 1. cosine: of the claim and the piece, None when it is not known."""
+        """The score of the support, 0 to 1. cosine: the cosine of the claim and the piece; None if it is not known."""
         if cosine is None:
             reached = (self.words + self.around) / 2
         else:
@@ -145,10 +146,10 @@ class ClaimSupport:
 def support_claim(
     claim: str, language: str, excerpt: Excerpt, analyses: PassageAnalyses
 ) -> Sequence[ClaimSupport]:
-    """The pieces of an excerpt that have most of the claim's words, best first. language: of the claim, or UNKNOWN.
+    """The at most CANDIDATES pieces of an excerpt that match the claim's words best, best first. language: the claim's language, or UNKNOWN.
 
-    A claim in another language than the passage shares only names and numbers with it: then a single shared
-    one counts as if all words matched.
+    If claim and passage are in different languages, they share only names and numbers. Then a single shared name or
+    number counts as if all words matched.
     """
     found = excerpt.found
     foreign = UNKNOWN not in (language, found.language) and language != found.language
@@ -189,12 +190,12 @@ def support_claim(
 
 
 def numbers_in(text: str) -> frozenset[str]:
-    """The numbers in a text as digits only, so that the notation of thousands and fractions makes no difference."""
+    """The numbers in a text, as digits only. Therefore the separators of thousands and fractions make no difference."""
     return frozenset("".join(filter(str.isdigit, one)) for one in _DIGITS.findall(text))
 
 
 def negates(text: str, language: str) -> bool | None:
-    """Whether a text has a word of negation; None in a language without a rule. UNKNOWN counts as English."""
+    """Whether a text has a word of negation; None if there is no rule for the language. UNKNOWN is treated as English."""
     words = _NEGATIONS.get(language or "en")
     return None if words is None else words.search(text) is not None
 

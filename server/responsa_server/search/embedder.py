@@ -15,47 +15,47 @@ from responsa_server.domain.parts import Health, PartReport
 DAY: Final = 86_400
 
 Vectors = npt.NDArray[np.float32]
-"""[n, dimensions], every row of length one."""
+"""An array of shape [n, dimensions]. Every row is a vector of length one."""
 
 
 class Embedder(Protocol):
-    """Turns text into vectors whose cosine measures how near two texts are in meaning."""
+    """Turns texts into vectors. The cosine of two vectors measures how similar the texts are in meaning."""
 
     @property
     def name(self) -> str:
-        """Identifies the vectors, including the weights: equal names mean equal vectors."""
+        """The name of the model and its weights. Two embedders with equal names compute equal vectors."""
         ...
 
     @property
     def dimensions(self) -> int:
-        """Length of a vector."""
+        """The number of dimensions of a vector."""
         ...
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of text that one vector can cover; longer texts are cut."""
+        """The maximum number of tokens that one vector can represent. A longer text is cut."""
         ...
 
     @property
     def languages(self) -> frozenset[str] | None:
-        """ISO 639-1 codes of the languages that the vectors suit; None: all."""
+        """The ISO 639-1 codes of the languages that the model supports; None if it supports all languages."""
         ...
 
     def embed_sync(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of the texts in their order; blocks the caller."""
+        """The vectors of the texts, in the same order. Blocks the caller."""
         ...
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        """Like `embed_sync`, off the event loop."""
+        """Like `embed_sync`, but does not block the event loop."""
         ...
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
-        """Character ranges (start, end) of all tokens of the text, in order; a long text is not cut."""
+        """The character ranges (start, end) of all tokens of the text, in order. A long text is not cut."""
         ...
 
 
 class EmbeddingPart:
-    """The model's health: whether it computes a vector, after the work that is already queued."""
+    """The health of the embedding model. The model is healthy if it computes a vector; this check waits behind the work that is already queued."""
 
     name = "embedding"
 
@@ -69,10 +69,10 @@ class EmbeddingPart:
 
 
 class QuestionEmbedder:
-    """Embeds questions, with a cache in front of the model: the same question of the same tenant costs one run of the model.
+    """Embeds questions, with a cache in front of the model. If a tenant repeats a question, the model does not run again.
 
-    Keys contain the tenant and the model: a tenant can neither learn from a hit what another tenant asked,
-    nor get that tenant's vectors. They contain the hash of a question, never its text. seconds: how long a vector is cached.
+    A key contains the tenant and the model. Therefore a tenant can neither learn from a cache hit what another tenant asked,
+    nor get that tenant's vectors. A key contains the hash of a question, never its text. seconds: the time for which a vector is cached.
     """
 
     def __init__(self, model: Embedder, cache: Cache | None = None, seconds: int = DAY) -> None:
@@ -81,7 +81,7 @@ class QuestionEmbedder:
         self._seconds = seconds
 
     async def embed(self, tenant_id: str, texts: Sequence[str]) -> Vectors:
-        """Vectors of the texts in their order; the model computes only those that the cache lacks."""
+        """The vectors of the texts, in the same order. The model computes only the vectors that the cache does not have."""
         if self._cache is None:
             return await self._model.embed(texts)
         keys = [

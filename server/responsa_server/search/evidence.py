@@ -1,8 +1,8 @@
-"""How well the pieces of a passage answer a question: pure functions over terms, cosines and a few English forms.
+"""Judges how well the pieces of a passage answer a question. Pure functions over terms, cosines and a few English patterns.
 
-A piece is judged by its own words, by the words around it (the piece before it, headings, title: "It was built in 1712" names
-"it" one sentence earlier), by its cosine, by the score of its passage, and by whether it has the form of the answer (a number, a
-date, a name). The weights were fitted on one half of a question set and checked on the other (docs/retrieval.md).
+A piece is judged by its own words, by its cosine, by the score of its passage, and by whether it has the form of the answer (a
+number, a date, a name). The words of the piece before it, of the headings and of the title count too, because in "It was built in
+1712", the previous sentence says what "it" is. The weights were fitted on one half of a question set and checked on the other (docs/retrieval.md).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORM_WEIGHT: Final = 0.15
 
 
 class AnswerForm(StrEnum):
-    """The form that an answer must have, if the question's words show it."""
+    """The form that the answer must have according to the question's words. ANYTHING if the words do not show a form."""
 
     NUMBER = "number"
     DATE = "date"
@@ -63,7 +63,7 @@ _QUESTION_PENALTY: Final = 1.75
 _SHORT_PENALTY: Final = 0.3
 _ANNOUNCEMENT_PENALTY: Final = 0.25
 _SHORT_WORDS: Final = 4
-# About 2 KiB each: at most 10 MiB for about 600 passages.
+# A piece takes about 2 KiB, so the cache takes at most 10 MiB. It holds about 600 passages.
 _CACHED_PIECES: Final = 5_000
 
 
@@ -71,8 +71,9 @@ _CACHED_PIECES: Final = 5_000
 class PieceAnalysis:
     """The properties of a piece that do not depend on a question.
 
-    quote: its exact text. plain: the text without markup. context: the plain text of the piece before it, '' after a heading. terms: in order.
-    distinct: the same terms, once each. penalty: 0 or more, for pieces that answer little by themselves.
+    quote: the exact text of the piece. plain: the text without markup. context: the plain text of the previous piece; '' if the piece follows a heading or is the
+    first. terms: the terms of the piece, in order. distinct: the same terms without repetition. penalty: a deduction of 0 or more for a piece that answers
+    little by itself.
     """
 
     quote: str
@@ -85,28 +86,28 @@ class PieceAnalysis:
 
 @dataclass(frozen=True, slots=True)
 class PassageAnalysis:
-    """above: the terms of the passage's title and headings. pieces: one for each of its pieces and headings, in their order."""
+    """above: the terms of the passage's title and headings. pieces: one analysis for each piece and heading of the passage, in order."""
 
     above: frozenset[str]
     pieces: Sequence[PieceAnalysis]
 
 
 class PassageAnalyses:
-    """Analyses passages and caches the latest analyses, since questions find the same passages again. Keep one per thread."""
+    """Analyses passages and caches the latest analyses, because different questions often find the same passages. Each thread needs its own instance."""
 
     def __init__(self, most: int = _CACHED_PIECES) -> None:
-        """most: pieces that are cached at a time."""
+        """most: the maximum number of cached pieces."""
         self.analyzer = Analyzer()
         self._most = most
         self._cached: OrderedDict[object, PassageAnalysis] = OrderedDict()
         self._pieces = 0
 
     def __len__(self) -> int:
-        """How many pieces are cached."""
+        """The number of cached pieces."""
         return self._pieces
 
     def of(self, found: FoundPassage) -> PassageAnalysis:
-        """The analysis of a passage, by its content and not by its id; the same object while it is cached."""
+        """The analysis of a passage. The cache compares the content of passages, not their ids. While an analysis is cached, calls return the same object."""
         passage = found.passage
         key = (
             passage.text,
@@ -163,8 +164,8 @@ def _penalty(kind: VectorKind, words: str, terms: int) -> float:
 class ParsedQuestion:
     """A parsed question.
 
-    tokens: of the whole text. weights: of its content terms; total: their sum. order: pairs of content terms that follow each other.
-    searched: in how many passages it was searched.
+    tokens: the tokens of the whole text. weights: the weights of the content terms. total: the sum of the weights. order: the pairs of successive content
+    terms. searched: the number of passages that were searched.
     """
 
     text: str
@@ -181,14 +182,14 @@ class ParsedQuestion:
     _shares: dict[int, float] = field(default_factory=dict[int, float])
 
     def mask(self, terms: frozenset[str]) -> int:
-        """A mask of the content terms among these, with one bit for each."""
+        """A mask with one bit for each content term that is among `terms`."""
         found = 0
         for term in self._content & terms:
             found |= self._bits[term]
         return found
 
     def covered(self, mask: int) -> float:
-        """The share of the question's weight that these content terms have; cached, since a question has few masks."""
+        """The share of the question's total weight that these content terms have. The shares are cached, because few different masks occur."""
         share = self._shares.get(mask)
         if share is None:
             covered = (weight for term, weight in self.weights.items() if mask & self._bits[term])
@@ -207,11 +208,12 @@ class ParsedQuestion:
 
 @dataclass(frozen=True, slots=True)
 class PieceEvidence:
-    """A quotable piece and its signals; all but `form` (-1 to 1) are 0 to 1.
+    """A quotable piece and its signals. The signals are from 0 to 1, except `form`, which is from -1 to 1.
 
-    own: weight of the question's terms in the piece. titled: with headings and title. around: with the piece before it too.
-    order: pairs of question terms in the same order. cosine: None without vectors. form: whether it has the form of the answer.
-    context: the plain text of the piece before it, '' if none. score: 0 to 1, passage included.
+    own: the weighted share of the question's terms that are in the piece. titled: the same for the piece with its headings and title. around: the same for
+    these and the previous piece. order: the share of the question's pairs of terms that are in the same order in the piece. cosine: None without vectors.
+    form: whether the piece has the form of the answer. context: the plain text of the previous piece; '' after a heading or for the first piece.
+    score: the total of all signals and of the passage's score, 0 to 1.
     """
 
     piece: PassagePiece
@@ -228,7 +230,7 @@ class PieceEvidence:
 
 
 def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer) -> ParsedQuestion:
-    """Parse a question whose terms `weigh` has weighted."""
+    """Parses a question. `weights` is the result of `weigh` for its terms."""
     by_term = weights.by_term
     tokens = analyzer.tokens(text, language)
     content = [token.term for token in tokens if token.term in by_term]
@@ -261,7 +263,7 @@ def _form_of(text: str) -> AnswerForm:
 def judge(
     question: ParsedQuestion, found: FoundPassage, passage_score: float, analyses: PassageAnalyses
 ) -> list[PieceEvidence]:
-    """The passage's quotable pieces in order, each with its signals. passage_score: 0 to 1."""
+    """The passage's quotable pieces in order, each with its signals. passage_score: the score of the passage, 0 to 1."""
     analysis = analyses.of(found)
     before = 0
     titled = title = question.mask(analysis.above)
@@ -285,7 +287,7 @@ def _evidence(
     before: int,
     passage_score: float,
 ) -> PieceEvidence:
-    """own_terms, above, before: masks of the question's terms in the piece, in headings and title, in the piece before it."""
+    """own_terms, above and before are masks of the question's terms: in the piece, in its headings and title, and in the previous piece."""
     own = question.covered(own_terms)
     titled = question.covered(own_terms | above)
     around = question.covered(own_terms | above | before)
@@ -322,14 +324,14 @@ def _evidence(
 
 
 def _order(question: ParsedQuestion, terms: Sequence[str]) -> float:
-    """The share of the question's pairs of neighbouring terms that follow each other in the piece; other words are ignored."""
+    """The share of the question's pairs of successive terms that also follow each other in the piece. Other words of the piece are ignored."""
     matched = [term for term in terms if term in question.weights]
     return len(question.order.intersection(pairwise(matched))) / len(question.order)
 
 
 def _has_form(question: ParsedQuestion, words: str) -> float:
-    """1 when the piece has the form of the answer in words that the question does not contain, -1 when it
-    does not, 0 when the form is not known.
+    """1 if words of the piece that are not in the question have the form of the answer, -1 if no such words have
+    it, and 0 if the form is not known.
     """
     match question.form:
         case AnswerForm.ANYTHING:

@@ -1,10 +1,10 @@
-"""Answers without a model: the pieces of the passages that answer best, quoted byte for byte, and whether they support an answer.
+"""Answers without a language model: quotes the pieces that answer the question best, byte for byte, and computes their support.
 
-Support is a number from 0 to 1. Off-topic questions already fail because of cosine and coverage. Near misses
-are questions on the topic that the text does not answer; they share its words. The checks look for their
-typical changes: a number that the passage does not have, a negation or an opposite that the sentence does not
-have, words that the passage has only far from the sentence. The weights are a logistic regression's;
-docs/retrieval.md has its data and its accuracy.
+Support is a number from 0 to 1. An off-topic question gets little support because its cosine and its share of
+matching words are low. A near miss is a question that is on the topic and shares words with the text, but that
+the text does not answer. Further signals look for the typical differences: a number that the passage does not
+have, a negation or an opposite that the sentence does not have, or words that the passage has only far from the
+sentence. The weights come from a logistic regression; docs/retrieval.md describes its data and its accuracy.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from responsa_server.search.scoring import Score
 from responsa_server.text.lexical import Analyzer
 
 DEFAULT_SUPPORT: Final = 0.5
-"""Questions with less support are refused: this refuses most off-topic questions, and few answerable ones."""
+"""The support below which a question is refused. This value refuses most off-topic questions and few answerable ones."""
 MAX_SENTENCES: Final = 3
 PASSAGES_READ: Final = 5
 _NEIGHBOURS: Final = 2
 _WORTH: Final = 0.8
-"""A further sentence must score at least this share of the best one: more sentences rarely help, and always take time to read."""
+"""The minimum score of a further sentence, as a share of the best score. More sentences rarely help, and always take time to read."""
 
 _BASE: Final = -4.3
 _COSINE: Final = 4.3
@@ -47,7 +47,8 @@ _NUMBERS: Final = 1.6
 _NEGATED: Final = 2.2
 _OPPOSED: Final = 1.8
 
-# Measured with 25, 100 and 605 passages: the threshold that refuses the same share of off-topic questions moves by this much with the logarithm.
+# The more passages are searched, the higher is the threshold that refuses a given share of off-topic questions. The threshold grows by this factor times the logarithm
+# of the number of passages, as measured with 25, 100 and 605 passages.
 _FEW: Final = 0.36
 _LEAST: Final = 20
 _MANY: Final = 605
@@ -59,13 +60,14 @@ _TEXT_TITLED: Final = 2.2
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """The terms of the regression; shares are 0 to 1, the others are counts or booleans.
+    """The inputs of the regression. Scores and shares are from 0 to 1; the other inputs are counts or booleans.
 
-    cosine: the best of all pieces, None without vectors. passage, lexical: the scores of the best piece's
-    passage. titled: weight of the question's terms in the best piece, headings and title. scattered: weight
-    of the terms that occur only some pieces away. numbers: how many of the question's are not around the
-    piece. searched: the number of passages that were searched. negation, opposite: whether the question has
-    one that the piece does not have.
+    cosine: the best cosine of all pieces; None without vectors. passage, lexical: the scores of the best piece's
+    passage by vectors and by words. titled: the weighted share of the question's terms that are in the best piece,
+    its headings or its title. scattered: the weighted share of the terms that occur only some pieces away.
+    numbers: how many of the question's numbers do not occur around the piece. searched: the number of passages
+    that were searched. negation: whether the question has a negation and the piece does not. opposite: whether
+    the piece has the opposite of a word of the question, and not the word itself.
     """
 
     cosine: float | None
@@ -128,7 +130,7 @@ def signals(
 ) -> Signals:
     """The signals for and against `best` as the answer's first piece.
 
-    others: all pieces considered. score: of its passage. around: the words some pieces before and after it, headings and title.
+    others: all pieces that were considered. score: the score of the passage of `best`. around: the text of `best` and its neighbours, with headings and title.
     """
     terms = frozenset(analyzer.terms(around, question.language))
     covered = sum(weight for term, weight in question.weights.items() if term in terms) / question.total
@@ -163,7 +165,7 @@ def _has(prefix: str, text: str) -> bool:
 
 
 def support(signals: Signals) -> float:
-    """The probability, by the regression, that the piece answers the question. Without vectors the words alone decide."""
+    """The probability that the piece answers the question, according to the regression. Without vectors, only the words count."""
     against = (
         _SCATTERED * signals.scattered
         + _NUMBERS * min(signals.numbers, 2)
@@ -176,14 +178,14 @@ def support(signals: Signals) -> float:
         value = (
             _BASE + _COSINE * max(signals.cosine, 0.0) + _PASSAGE * signals.passage + _TITLED * signals.titled
         )
-        # The nearest of many passages is nearer than the nearest of few, whether it answers or not.
+        # The best cosine among many passages is higher than the best among few, even if no passage answers the question.
         value += _FEW * math.log(_MANY / min(max(signals.searched, _LEAST), _MANY))
     return 1 / (1 + math.exp(-(value - against)))
 
 
 @dataclass(frozen=True, slots=True)
 class SupportedSentence:
-    """A quote: `text` is exactly the canonical text's bytes in `source`. score: 0 to 1."""
+    """A quote. `text` is exactly the part of the canonical text in the byte range `source`. score: 0 to 1."""
 
     passage: Passage
     source: ByteRange
@@ -193,7 +195,7 @@ class SupportedSentence:
 
 @dataclass(frozen=True, slots=True)
 class ExtractedAnswer:
-    """The best sentences, best first (empty when no passage was found), and their support of an answer (0 to 1)."""
+    """The best sentences, best first, and their support (0 to 1). If no passage was found, there are no sentences."""
 
     sentences: Sequence[SupportedSentence]
     support: float
@@ -214,19 +216,19 @@ class _RankedPiece:
 
 
 class Extractor:
-    """Chooses sentences. Keep one per thread."""
+    """Chooses sentences. Each thread needs its own instance."""
 
     def __init__(self, analyses: PassageAnalyses | None = None) -> None:
-        """analyses: those of the search that found the passages; None makes new ones."""
+        """analyses: the analyses of the search that found the passages. If None, the extractor analyses the passages itself."""
         self._analyses = analyses if analyses is not None else PassageAnalyses()
         self._analyzer = self._analyses.analyzer
 
     def answer(self, question: str, retrieval: Retrieval, *, most: int = MAX_SENTENCES) -> ExtractedAnswer:
         """At most `most` sentences of the best passages that answer the question.
 
-        retrieval: of the question, or of rewritings of it; each passage is judged by the string that found it. The last string is the question as it
-        was asked: when an answer comes from a rewriting, words of the question must be near it too. If there
-        were expansions, the answer without them is used, unless the answer with them has more support.
+        retrieval: the result of a search for the question or for rewritten forms of it. Each passage is judged by the string that found it. The last string is
+        the question as it was asked. If the best sentence was found by a rewritten form, the question's own words must be near it too. If there were
+        expansions, the answer without them is used, unless the answer with them has more support.
         """
         questions = [
             read_question(text, weights, language, self._analyzer)
@@ -245,7 +247,7 @@ class Extractor:
     def _judged(
         self, questions: Sequence[ParsedQuestion], passages: Sequence[ScoredPassage]
     ) -> Sequence[_RankedPiece]:
-        """The pieces of the first passages, best first."""
+        """The pieces of the first PASSAGES_READ passages, best first."""
         judged = [
             _RankedPiece(evidence, place, passage, pieces)
             for passage in passages[:PASSAGES_READ]
@@ -262,7 +264,7 @@ class Extractor:
         best, asked = judged[0], questions[-1]
         found = self._support(questions[best.passage.term], judged)
         if best.passage.term != len(questions) - 1 and asked.weights:
-            # The rewriting added words of the conversation. Its passages have these words in any case, so they do not count as evidence for the question.
+            # The rewritten form contains words of the conversation. Its passages have these words in any case, so these words are no evidence for the question.
             near = frozenset(self._analyzer.terms(_around(best), best.passage.found.language))
             found *= asked.covered(asked.mask(near))
         return ExtractedAnswer(_chosen(judged, most), found)
@@ -276,14 +278,14 @@ class Extractor:
 
 
 def _around(judged: _RankedPiece) -> str:
-    """The piece with its neighbours, title and headings."""
+    """The text of the piece and its neighbours, with title and headings."""
     passage = judged.passage.found.passage
     neighbours = judged.pieces[max(judged.place - _NEIGHBOURS, 0) : judged.place + _NEIGHBOURS + 1]
     return " ".join((passage.title, *passage.headings, *(one.plain for one in neighbours)))
 
 
 def _chosen(judged: Sequence[_RankedPiece], most: int) -> list[SupportedSentence]:
-    """The first pieces that do not repeat an earlier one."""
+    """The best pieces, without repetitions: at most `most`, all with nearly the score of the best one."""
     chosen: list[SupportedSentence] = []
     said: set[str] = set()
     least = judged[0].evidence.score * _WORTH

@@ -1,4 +1,4 @@
-"""Retrieval: the passages of a tenant that fit a question, best first, with explained scores."""
+"""Retrieval: finds the passages of a tenant that fit a question, best first, with the parts of their scores."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ Result = TypeVar("Result")
 _LOG: Final = logging.getLogger(__name__)
 
 RERANKED: Final = 10
-"""How many of the first passages are ranked again, by their pieces."""
+"""The number of passages at the top that are ranked again by their pieces."""
 NEAREST_VECTORS: Final = 100
-"""How many vectors a search takes from the index of vectors. A passage has several."""
+"""The number of vectors that a search takes from the vector index. A passage has several vectors."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredPassage:
-    """A passage that was found. term: the index of the searched string that it fits best."""
+    """A passage that was found. term: the index of the searched string that the passage fits best."""
 
     found: FoundPassage
     score: Score
@@ -59,9 +59,9 @@ class ScoredPassage:
 class Retrieval:
     """The passages that a search found, best first, and the analysis of its strings.
 
-    terms: the searched strings, those of the question last; weights and languages: one for each of them.
-    text_only: vectors should have been used, but were not available. expansions: how many of the first
-    strings are expansions; alone: the passages found without them, empty when there are none.
+    terms: the searched strings; the expansions come first. weights, languages: one entry for each string.
+    text_only: whether vectors were not available although the search needed them. expansions: the number of
+    expansions. alone: the passages that were found without the expansions; empty if there are no expansions.
     Checkpoints store the fields under these names.
     """
 
@@ -76,7 +76,7 @@ class Retrieval:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """A searched string's weighted terms, the language in which they were taken, and the passages that they select."""
+    """The weighted terms of a searched string, the language whose rules produced the terms, and the passages that the terms select."""
 
     weights: Weights
     language: str
@@ -92,23 +92,23 @@ class _Ranked:
 
 
 class Retriever:
-    """Searches full text and vectors, uses each where it is informative, and ranks by both."""
+    """Searches full text and vectors, and ranks passages by both. Vectors count only for languages that the model knows."""
 
     def __init__(
         self, lexical: LexicalIndex, vectors: VectorIndex, embedder: Embedder, cache: Cache | None = None
     ) -> None:
-        """cache: of question vectors."""
+        """cache: the cache of the questions' vectors; None to compute each vector again."""
         self._lexical = lexical
         self._vectors = vectors
         self._embedder = embedder
         self._questions = QuestionEmbedder(embedder, cache)
         self._analyzer = Analyzer()
         self._analyses = PassageAnalyses()
-        # One thread: its work holds the interpreter's lock, so more threads would not be faster, and each would analyse every passage again.
+        # One thread is enough. Its work holds the interpreter's lock, so more threads would not be faster, and each of them would analyse every passage again.
         self._thread = ThreadPoolExecutor(1, "passages")
 
     async def analyse(self, work: Callable[[PassageAnalyses], Result]) -> Result:
-        """Run `work` on the thread that has analysed the latest passages, off the event loop; one call at a time."""
+        """Runs `work` on the thread that keeps the analyses of the latest passages, outside the event loop. The calls run one after the other."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._analyses)
 
     async def search(
@@ -126,12 +126,12 @@ class Retriever:
     ) -> Retrieval:
         """The best passages for one or more strings. Each passage is returned once, for the string that it fits best.
 
-        collections: None searches all collections of the tenant. threshold: passages with a lower score are left out (0 to 1).
-        Vectors are not used for a question or a passage in a language that the model does not know, unless
-        the mode is VECTOR. rerank: whether the first passages are ranked again, by their pieces.
-        text_will_do: whether words alone decide when vectors are not available (`Retrieval.text_only` reports
-        it); otherwise that is an error. expansions: further strings. Their passages may replace the worse
-        half of the passages that the other strings find.
+        collections: the collections to search; None searches all collections of the tenant. threshold: passages with a lower score (0 to 1) are
+        left out. Vectors are not used for a question or a passage in a language that the model does not know, unless
+        the mode is VECTOR. rerank: whether the first passages are ranked again by their pieces. text_will_do: what happens
+        if vectors are not available. If true, the search uses only words, and `Retrieval.text_only` is true; otherwise the
+        search fails. expansions: further strings. Their passages may replace the worse half of the passages that the
+        other strings find.
         Raises Unavailable, TooSlow.
         """
         scope = SearchScope(tenant_id, collections)
@@ -145,7 +145,7 @@ class Retriever:
                     scope, terms, languages, vectors, mode, top_k, threshold, rerank=rerank, own=own
                 )
         except Unavailable as error:
-            # A search may have taken too long only because it waited for the vectors.
+            # The search with vectors may have been the slow part, so a search by words may still be fast enough.
             slow = isinstance(error, TooSlow)
             if not text_will_do or not (slow or error.metadata.get("part") == VECTORS_PART):
                 raise
@@ -218,9 +218,10 @@ class Retriever:
         return _Match(weights, language, await self._lexical.matching(scope, query))
 
     async def _weigh(self, scope: SearchScope, term: str, language: str) -> tuple[Weights, str]:
-        """The weighted terms of a string, and the language that they were taken in.
+        """The weighted terms of a string, and the language whose rules produced the terms.
 
-        The language of a word or two is often unknown. When no passage has any of the words as English, the language with the most matches is taken.
+        The language of one or two words is often unknown. If no passage contains any of the words as English terms, the method uses the language with the
+        most matching terms.
         """
         words = self._analyzer.query_terms(term, language)
         statistics = await self._lexical.statistics(scope, words)
@@ -243,7 +244,7 @@ class Retriever:
         *,
         text_will_do: bool,
     ) -> Sequence[bytes | None] | None:
-        """A vector for each string that needs one; None if embedding fails and words alone are enough."""
+        """One entry per string: its vector, or None if the string needs no vector. The result is None if embedding fails and `text_will_do`."""
         votes = [
             mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and self._knows(language))
             for language in languages
@@ -262,7 +263,7 @@ class Retriever:
     async def _rank(
         self, scope: SearchScope, place: int, match: _Match, vector: bytes | None, mode: SearchMode
     ) -> Sequence[_Ranked]:
-        """The candidates of one string, with their scores. place: the string's index."""
+        """The passages that one string finds, with their scores. place: the string's index."""
         text_votes = mode is not SearchMode.VECTOR
         question = self._question(vector)
         cosines: Mapping[UUID, PassageCosines] = {}
@@ -291,7 +292,7 @@ class Retriever:
         ]
 
     async def _read(self, tenant_id: str, *lists: Sequence[_Ranked]) -> Sequence[Sequence[ScoredPassage]]:
-        """Passages with their pieces' cosines to the string that found them, a list for each; a passage in several lists is read once."""
+        """One list of passages for each list of ids, with the cosines of their pieces to the string that found them. A passage in several lists is read once."""
         by_vector: dict[bytes | None, dict[UUID, None]] = {}
         for one in chain(*lists):
             by_vector.setdefault(one.vector, {})[one.id] = None
@@ -313,7 +314,7 @@ class Retriever:
     async def _found(
         self, tenant_id: str, ids: Sequence[UUID], vector: bytes | None
     ) -> Sequence[FoundPassage]:
-        """Passages with their pieces. Without a vector, passages whose stored pieces are not available are split again."""
+        """Passages with their pieces. If the stored pieces are not available and no vector needs them, the passages are split into pieces again."""
         found, stored = await asyncio.gather(
             self._lexical.passages(tenant_id, ids), self._pieces(tenant_id, ids, vector)
         )
@@ -324,7 +325,7 @@ class Retriever:
     async def _pieces(
         self, tenant_id: str, ids: Sequence[UUID], vector: bytes | None
     ) -> Mapping[UUID, Sequence[PassagePiece]] | None:
-        """The stored pieces of passages; None when they are not available and no vector needs them."""
+        """The stored pieces of passages; None if they are not available and no vector needs them."""
         try:
             return await self._vectors.pieces(tenant_id, ids, self._question(vector))
         except Unavailable:
@@ -342,7 +343,7 @@ class Retriever:
 
 
 def _best(ranked: Sequence[_Ranked]) -> Sequence[_Ranked]:
-    """Each passage once, with the string that it fits best; best first."""
+    """Each passage once, with the string that the passage fits best. The best passage is first."""
     best: dict[UUID, _Ranked] = {}
     for one in ranked:
         earlier = best.get(one.id)
@@ -354,11 +355,11 @@ def _best(ranked: Sequence[_Ranked]) -> Sequence[_Ranked]:
 def joined(
     alone: Sequence[ScoredPassage], passages: Sequence[ScoredPassage], top_k: int
 ) -> Sequence[ScoredPassage]:
-    """The best `top_k` passages, best first. The better half of the passages that the question alone finds is always among them.
+    """The best `top_k` passages, best first. They always include the better half of the passages in `alone`, which were found without expansions.
 
-    passages: found by all strings, best first.
+    passages: the passages that all strings found, best first.
     """
-    # An expansion by a model may fit other passages better than the question fits any.
+    # An expansion, which a model wrote, may fit other passages better than the question fits any passage.
     better = alone[: (top_k + 1) // 2]
     kept = {one.found.passage.id: one for one in (*better, *passages)}
     return sorted(list(kept.values())[:top_k], key=lambda one: (-one.score.total, one.found.passage.id.bytes))
@@ -371,7 +372,7 @@ def _reranked(
     passages: Sequence[ScoredPassage],
     analyses: PassageAnalyses,
 ) -> Sequence[ScoredPassage]:
-    """The first RERANKED passages, sorted by their best piece; the others follow."""
+    """Sorts the first RERANKED passages by their best piece. The other passages follow in their old order."""
     questions = [
         read_question(term, weight, language, analyses.analyzer)
         for term, weight, language in zip(terms, weights, languages, strict=True)
@@ -391,7 +392,7 @@ def _reranked(
 
 
 def _cut(found: FoundPassage) -> FoundPassage:
-    """The passage with pieces from its text alone: the sentences of its paragraphs."""
+    """The passage with pieces that are made from its text alone: the sentences of its paragraphs."""
     source, text = found.passage.source, found.passage.text
     paragraphs: list[Block] = []
     start = 0
@@ -412,7 +413,7 @@ def _cut(found: FoundPassage) -> FoundPassage:
 
 
 class KnowledgeSearch:
-    """Implements the port `Searcher`: search as the library offers it."""
+    """Implements the port `Searcher` for the library."""
 
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever

@@ -1,10 +1,10 @@
-"""How well a passage fits a question, from 0 to 1: pure functions.
+"""Computes how well a passage fits a question, from 0 to 1. Pure functions.
 
-Lexical: BM25 (Robertson and Zaragoza 2009, doi:10.1561/1500000019) over the greatest value that the question's terms could
-reach. Vector: the best cosine of a piece or title, plus half the best cosine of a window, divided by the sum
-of the weights. Both are absolute,
-not scaled by the other passages found, so that a score means the same in every search and a threshold makes sense; ranking
-by their sum was also better than by min-max or reciprocal ranks wherever it was measured (docs/retrieval.md).
+The lexical score is BM25 (Robertson and Zaragoza 2009, doi:10.1561/1500000019), divided by the greatest value that the question's
+terms could reach. The vector score is the best cosine of a piece or title, plus half the best cosine of a window, divided by the
+sum of the two weights. Neither score depends on the other passages of the result. Therefore a score means the same in every
+search, and a threshold makes sense. In all our measurements, ranking by the weighted sum of the two scores was also better than
+min-max scaling or reciprocal ranks (docs/retrieval.md).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ WINDOW_WEIGHT: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A question's terms with their inverse document frequencies, rarest first, in a number of passages of a mean length.
+    """A question's terms with their inverse document frequencies, rarest first, and the number and mean length of the passages.
 
-    Terms that no passage has are in `missing`: they match nothing, but they count in the greatest possible score.
+    Terms that no passage contains are in `missing`. They match nothing, but they count in the greatest possible score.
     """
 
     terms: Sequence[str]
@@ -43,7 +43,7 @@ class Weights:
 
     @property
     def by_term(self) -> dict[str, float]:
-        """The weights of all terms, `missing` included."""
+        """The weight of each term, including those in `missing`."""
         return dict(zip(self.terms, self.weights, strict=True)) | dict(self.missing)
 
 
@@ -51,10 +51,10 @@ class Weights:
 class Score:
     """A passage's score and its parts.
 
-    total: the score that ranks the passage. bm25: unscaled, 0 or more. lexical: bm25 over the greatest
-    possible value. vector: the weighted cosine, None if vectors are not used. first: the score by words and
-    vectors, before the pieces were read. evidence: the score of the best piece, None if no piece was read.
-    All but bm25 are 0 to 1.
+    total: the score that ranks the passage. bm25: the unscaled BM25, 0 or more. lexical: bm25 divided by the
+    greatest possible value. vector: the weighted cosine; None if vectors are not used. first: the score by words
+    and vectors, before the pieces were judged. evidence: the score of the best piece; None if no piece was judged.
+    All scores except bm25 are from 0 to 1.
     """
 
     total: float
@@ -66,7 +66,7 @@ class Score:
 
 
 def weigh(terms: Sequence[str], statistics: TermStatistics) -> Weights:
-    """BM25's weights of the terms, in the form that is never negative."""
+    """The inverse document frequencies of the terms, in the form of BM25 that is never negative."""
     count = statistics.passages
     found: list[tuple[float, str, int]] = []
     missing: dict[str, float] = {}
@@ -89,9 +89,10 @@ def weigh(terms: Sequence[str], statistics: TermStatistics) -> Weights:
 
 
 def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> int:
-    """How many of the terms, rarest first, select passages: as many as match at most `most` passages, or until they match `enough`.
+    """How many of the terms select passages. The rarest terms come first. Once they match at least `enough` passages, the selection ends before the first term that would bring
+    the number over `most`.
 
-    Common terms match a large part of a collection and are not decisive, so they only rank the passages that rare terms select.
+    A common term matches a large part of a collection and distinguishes little. Therefore common terms only rank the passages that rare terms select.
     """
     seen = 0
     for place, frequency in enumerate(frequencies):
@@ -102,7 +103,7 @@ def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> in
 
 
 def bm25(candidate: LexicalCandidate, weights: Weights) -> float:
-    """BM25 of the passage; title and headings count like text."""
+    """The BM25 score of the passage. Words of the title and headings count like words of the text."""
     norm = K1 * (1 - B + B * candidate.length / max(weights.mean_length, 1.0))
     return sum(
         weights.weights[term] * count * (K1 + 1) / (count + norm)
@@ -111,7 +112,7 @@ def bm25(candidate: LexicalCandidate, weights: Weights) -> float:
 
 
 def greatest_bm25(weights: Weights) -> float:
-    """The limit that BM25 of a passage approaches when it contains all terms, the missing ones too."""
+    """The upper limit of a passage's BM25 score. The score approaches it as all terms, including the missing ones, occur more and more often."""
     return weights.total * (K1 + 1)
 
 
@@ -124,7 +125,7 @@ def score(
     vector_votes: bool,
     text_votes: bool = True,
 ) -> Score:
-    """The passage's score by full text, by vectors or by both. greatest: `greatest_bm25` of the weights; cosines: None for a passage without vectors to compare."""
+    """The passage's score by full text, by vectors or by both. greatest: `greatest_bm25` of the weights. cosines: None if the passage has no vectors to compare."""
     lexical_sum = bm25(candidate, weights)
     lexical = min(lexical_sum / greatest, 1.0) if greatest > 0 else 0.0
     vector = cosine(cosines) if vector_votes and cosines is not None else None
@@ -138,7 +139,7 @@ def score(
 
 
 def cosine(cosines: PassageCosines) -> float | None:
-    """The vectors' part of the score, 0 to 1; None when both cosines are None."""
+    """The vectors' part of the score, 0 to 1; None if both cosines are None."""
     piece, window = cosines.piece, cosines.window
     if piece is None and window is None:
         return None

@@ -1,4 +1,4 @@
-"""The settings of search, `retrieval`."""
+"""The section `retrieval` of the settings: the settings of search."""
 
 from __future__ import annotations
 
@@ -8,44 +8,47 @@ from pydantic import BaseModel, Field, model_validator
 
 
 class RetrievalSettings(BaseModel, extra="forbid"):
-    """Searching passages and choosing what supports an answer."""
+    """How passages are searched, and how much support an answer needs."""
 
     vector_store: str = Field(
         default="postgres",
-        description="The store of the passages' vectors. `postgres`: the database, in the same transactions as the passages.",
+        description="The store of the passages' vectors. `postgres` keeps them in the database and writes them in the same transactions as the passages.",
     )
     hnsw_m: int = Field(
         default=16,
         ge=2,
         le=100,
-        description="The number of links per node of the vector index; a new value rebuilds the index at the next start.",
+        description="The number of links per node of the vector index. After a change of this value, the server rebuilds the index at its next start.",
     )
     hnsw_ef_construction: int = Field(
         default=64,
         ge=4,
         le=1000,
-        description="The breadth of the search while the vector index is built, at least twice `hnsw_m`; a new value rebuilds the index at the next start.",
+        description="The breadth of the search while the vector index is built, at least twice `hnsw_m`. After a change of this value, the server rebuilds the index at its next start.",
     )
     hnsw_ef_search: int = Field(
         default=100,
         ge=10,
         le=1000,
-        description="The breadth of a vector search; a larger value finds more passages and takes longer.",
+        description="The breadth of a vector search. A larger value finds more passages and takes longer.",
     )
     support_threshold: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="The least support that an answer needs; with less, the question is refused. Empty: the calibrated threshold. 0: a question is refused only if no passage is found.",
+        description="The least support that an answer needs. A question whose answer has less support is refused. If empty, the calibrated threshold applies. If 0, a question is refused only if no passage is found.",
     )
     search_seconds: float = Field(
         default=4.0,
         ge=0.1,
         le=30,
-        description="How long one statement of a search may take in the database, including waiting for locks. If a search by vectors takes longer, only words are searched, with the same limit; if that also takes longer, the search fails.",
+        description="The maximum time in seconds for one statement of a search in the database, including waiting for locks. If a search with vectors takes longer, the server searches by words only, with the same limit. If this search also takes longer, it fails.",
     )
     embedding_threads: int = Field(
-        default=0, ge=0, le=64, description="The number of threads of the embedding model; 0: one per core."
+        default=0,
+        ge=0,
+        le=64,
+        description="The number of threads of the embedding model. 0 means one thread per core.",
     )
 
     @model_validator(mode="after")
