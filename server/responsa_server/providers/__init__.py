@@ -1,1 +1,1 @@
-"""Models: adapters for language models, and the embedding model. `app` chooses which ones a server uses."""
+"""Adapters for language models, and the embedding model. The package `app` chooses which of them a server uses."""

@@ -107,7 +107,7 @@ class AnthropicMessages(HttpModel):
         return self._events("/messages", self._body(prompt))
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
-        """The pieces in the events. An answer ends with a stop reason and then `message_stop`. Unknown kinds of events, blocks and deltas are skipped."""
+        """The pieces in the events. An answer ends with a stop reason and then `message_stop`. The adapter skips unknown kinds of events, blocks and deltas."""
         requested, spent, reason, stopped, said = RequestParts(), _Usage(), "", False, False
         async for event in events:
             if not event.data or event.event not in _KINDS:
@@ -149,7 +149,7 @@ class AnthropicMessages(HttpModel):
         yield ending(prompt, _STOPS.get(reason, Stop.END), said=said or bool(requested))
 
     def _body(self, prompt: ModelPrompt) -> dict[str, Any]:
-        """The request's JSON. This version of the API takes no temperature."""
+        """The JSON body of the request. This version of the API does not accept a temperature."""
         body: dict[str, Any] = {
             "model": self._model,
             "stream": True,
@@ -169,7 +169,7 @@ class AnthropicMessages(HttpModel):
 
 
 def messages(given: Sequence[PromptMessage]) -> list[dict[str, Any]]:
-    """A prompt's messages without the system message; messages of one role are joined, with tool results first in each."""
+    """A prompt's messages without the system message. Successive messages of one role are joined into one message, which begins with its tool results."""
     made = alternating(given, _blocks, assistant="assistant", field="content")
     for one in made:
         one["content"].sort(key=_late)
@@ -193,7 +193,7 @@ def _blocks(message: PromptMessage) -> list[dict[str, Any]]:
 
 
 def complaint(body: Mapping[str, Any]) -> Complaint:
-    """`{"type": "error", "error": {"type", "message"}}`"""
+    """Reads a body of the form `{"type": "error", "error": {"type", "message"}}`."""
     error = body.get("error")
     if not isinstance(error, dict):
         return Complaint(message=str(error or body))
@@ -202,7 +202,7 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
 
 
 def _spent(usage: _Usage) -> Spent:
-    """Anthropic's input count excludes the tokens read from the cache or written to it."""
+    """The usage in our form. Anthropic's count of input tokens excludes the tokens that were read from the cache or written to it, so they are added here."""
     cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
     return Spent(
         Usage(

@@ -1,6 +1,6 @@
-"""The layers around a model: the limits of its key, retries, and the chain that calls the next model if one fails before its answer begins.
+"""The layers around a model: the limits of its key, retries, and the chain that calls the next model if a model fails before its answer begins.
 
-Retries are our own code instead of a library: retry libraries swallow the exception that closes a generator, and do not accept a clock.
+Retries are our own code, because retry libraries swallow the exception that closes a generator, and do not accept a clock.
 """
 
 from __future__ import annotations
@@ -36,32 +36,34 @@ from responsa_server.domain.models import (
 _BARRED_SECONDS: Final = 30.0
 _LONG_SECONDS: Final = 5.0
 _MOST_STRIKES: Final = 2
-# Whitespace and citation marks that no word has followed yet. An answer may begin with at most _MOST_HELD
-# such characters.
+# Patterns for the beginning of an answer that has no word yet, only whitespace or citation marks. An answer may begin with at most
+# _MOST_HELD such characters.
 _BLANK: Final = re.compile(r"\s*")
 _MARKS: Final = re.compile(r"\s*(?:\[[\d,\s]*\]\s*)*(?:\[[\d,\s]*)?")
 _MOST_HELD: Final = 1024
 
 
 class KeyLimits:
-    """Limits for the requests of one key: calls wait here in order of arrival, because the provider would
-    refuse them. All models behind the key share it.
+    """The limits for the requests of one key, shared by all models that use the key. Calls beyond the limits wait here
+    in order of arrival, because the provider would refuse them.
     """
 
     def __init__(self, concurrent: int = 64, a_minute: int = 0, wait_seconds: float = 10.0) -> None:
-        """concurrent: answers at a time; a_minute: requests per minute, 0 for no limit; wait_seconds: the longest that a request waits."""
+        """concurrent: the maximum number of answers at a time. a_minute: the maximum number of requests per minute; 0 means no limit. wait_seconds: the maximum time
+        that a request waits.
+        """
         self._places = asyncio.Semaphore(concurrent)
         self._rate = AsyncLimiter(a_minute, 60) if a_minute else None
         self._wait_seconds = wait_seconds
 
     @property
     def full(self) -> bool:
-        """Whether all places are taken."""
+        """Whether all places are in use."""
         return self._places.locked()
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None, None]:
-        """Wait for a place, and hold it. Raises ModelError (OVERLOADED, RATE_LIMITED) if none becomes free in time; that error is not retried."""
+        """Waits for a place, and holds it. Raises ModelError (OVERLOADED, RATE_LIMITED) if no place becomes free in time. This error is not retried."""
         fault = ModelFault.OVERLOADED
         try:
             async with asyncio.timeout(self._wait_seconds):
@@ -87,7 +89,7 @@ class KeyLimits:
 
 
 class Limited:
-    """A `ChatModel` that occupies one of the places of its key during its answer."""
+    """A `ChatModel` that holds one of the places of its key while it answers."""
 
     def __init__(self, model: ChatModel, limits: KeyLimits) -> None:
         self._model = model
@@ -107,10 +109,11 @@ class Limited:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """retries: tries after the first. The n-th pause (n from 0) is random, up to first_seconds × 2ⁿ, at most longest_seconds ("full jitter").
+    """retries: the number of tries after the first try. The pause with the index n (from 0) is a random time of at most first_seconds × 2ⁿ and at most longest_seconds
+    ("full jitter").
 
-    A pause that the provider asks for is added, up to most_asked_seconds. If it asks for more, or if the pause would outlast the prompt's patience, the error
-    is raised at once, so that another model can be called.
+    If the provider asks for a pause of up to most_asked_seconds, that time is added. If the provider asks for more, or if the pause would outlast the prompt's patience,
+    the error is raised at once, so that another model can be called.
     """
 
     retries: int = 2
@@ -119,7 +122,7 @@ class RetryPolicy:
     most_asked_seconds: float = 30.0
 
     def pause(self, error: ModelError, tried: int, share: float) -> float | None:
-        """Seconds to wait after `tried` tries before the next one; share: a random number from 0 to 1. None: no further try."""
+        """The number of seconds to wait after `tried` tries before the next try; None if there is no further try. share: a random number from 0 to 1."""
         least = error.retry_after or 0.0
         if not error.passing or tried > self.retries or least > self.most_asked_seconds:
             return None
@@ -127,8 +130,8 @@ class RetryPolicy:
 
 
 class Retrying:
-    """A `ChatModel` that calls another one up to 1 + retries times. After text or a request was sent, an
-    error is raised. Errors that lead to a retry are logged here.
+    """A `ChatModel` that calls another `ChatModel` up to 1 + retries times. Once it has sent text or a tool request, it raises
+    the next error instead of trying again. It logs each error that leads to a retry.
     """
 
     def __init__(
@@ -140,7 +143,7 @@ class Retrying:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """called: `provider:model`, for the log."""
+        """called: the name `provider:model` for the log."""
         self._model = model
         self._called = called or model.name
         self._policy = policy or RetryPolicy()
@@ -153,7 +156,7 @@ class Retrying:
         return self._model.name
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """See `ChatModel.stream`. The usage of the last try includes that of the failed ones."""
+        """See `ChatModel.stream`. The usage of the last try includes the usage of the failed tries."""
         before: Spent | None = None
         tried = 0
         clock = asyncio.get_running_loop().time
@@ -181,7 +184,7 @@ class Retrying:
 
 
 def log_failed(model: str, prompt: ModelPrompt, error: ModelError) -> None:
-    """Log a failed try with its cause, but nothing of the prompt or the answer. model: `provider:model`."""
+    """Logs a failed try with its cause, but without any part of the prompt or the answer. model: the name `provider:model`."""
     structlog.get_logger("models").warning(
         "model_call_failed",
         model=model,
@@ -194,7 +197,7 @@ def log_failed(model: str, prompt: ModelPrompt, error: ModelError) -> None:
 
 
 def together(before: Spent | None, now: Spent) -> Spent:
-    """`now` plus the usage before it, under the model of `now`."""
+    """The sum of the usage in `before` and `now`, with the model of `now`."""
     if before is None:
         return now
     return Spent(
@@ -207,7 +210,7 @@ def together(before: Spent | None, now: Spent) -> Spent:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A model in a chain. name: `provider:name`. key: the provider's name; models with the same key can be barred together."""
+    """A model in a chain. name: the name `provider:model`. key: the name of the provider; models with the same key can be barred together."""
 
     name: str
     key: str
@@ -216,7 +219,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class _Bar:
-    """until: the clock's time at which the bar ends. patience_seconds: a call with at least this patience is allowed despite the bar."""
+    """The bar of a model or a key. until: the clock's time at which the bar ends. patience_seconds: a call with at least this patience is allowed despite the bar."""
 
     fault: ModelFault
     until: float
@@ -224,11 +227,11 @@ class _Bar:
 
 
 class Barred:
-    """Models whose last failure would happen again at the next call. They are not called for 30 seconds. All chains share this object.
+    """The models that are barred because the next call would probably fail like the last. The server does not call them for 30 seconds. All chains share this object.
 
-    A rejected key bars all models that share it at once; if only the model was forbidden, it bars only that model. A timeout, or a server that cannot be
-    reached after a long wait, bars the model from the second failure in a row. After timeouts, a call with at least twice the patience is still allowed.
-    A server that refuses at once is not barred: that costs no time, and the server may be back the next moment.
+    If the provider rejects a key, all models with this key are barred at once. If the key is valid but may not use the model, only the model is barred. A model is also
+    barred after two failures in a row that were timeouts, or failures to reach the server after a long wait. After timeouts, a call with at least twice the patience is
+    still allowed. A server that refuses connections at once is not barred, because such a call costs no time and the server may be back the next moment.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -239,7 +242,7 @@ class Barred:
     def failed(
         self, member: Member, error: ModelError, patience_seconds: float, waited_seconds: float
     ) -> None:
-        """Record a failed call. patience_seconds: the patience it had; waited_seconds: how long it took to fail."""
+        """Records a failed call. patience_seconds: the patience of the call. waited_seconds: the time from the call to its failure."""
         if error.fault is ModelFault.CREDENTIAL:
             self._add(member.name if error.own else member.key, error.fault, inf)
         elif error.fault is ModelFault.TIMEOUT or (
@@ -251,12 +254,12 @@ class Barred:
                 self._add(member.name, error.fault, 2 * patience_seconds if silent else inf)
 
     def answered(self, member: Member) -> None:
-        """Record that a call's answer has begun."""
+        """Records that the answer to a call has begun."""
         if self._strikes.pop(member.name, 0) >= _MOST_STRIKES:
             self._bars.pop(member.name, None)
 
     def fault(self, member: Member, patience_seconds: float) -> ModelFault | None:
-        """The fault that bars a model now for a call with this patience, or None if the call is allowed."""
+        """The fault for which a model is barred now for a call with this patience; None if the call is allowed."""
         now = self._clock()
         for key in (member.key, member.name):
             bar = self._bars.get(key)
@@ -275,10 +278,10 @@ def _today() -> date:
 class ModelChain:
     """A `ChatModel` that calls several models in order until one answers.
 
-    `Switched` comes before the pieces of each next model. After text or a request was sent, an error is
-    raised, because another model would begin again. If all fail, the
-    last one's error is raised. Each failure is logged. patience_seconds: how long each model, including the last, may take to its first word with all its tries;
-    the agent can go on without a model. A prompt's own patience is divided among the members.
+    The chain sends `Switched` before the pieces of each next model. Once it has sent text or a tool request, it raises the
+    next error, because another model would begin the answer again. If all models fail, it raises the error of the last
+    one. It logs each failure. patience_seconds: the time that each model has to send its first word, including its retries. It
+    applies to the last model too, because the agent can go on without a model. A prompt's own patience is divided among the members.
     """
 
     def __init__(
@@ -290,7 +293,7 @@ class ModelChain:
         patience_seconds: float = 30.0,
         today: Callable[[], date] = _today,
     ) -> None:
-        """members: at least one."""
+        """members: the models, at least one."""
         self._members = members
         self._prices = prices
         self._barred = barred
@@ -303,8 +306,8 @@ class ModelChain:
         return self._members[0].name
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """See `ChatModel.stream`. `Spent` names its model, is priced, and includes the usage of the models before it. Whitespace is held back until a
-        word follows, and so are citation marks if the prompt cites: alone they are not an answer (EMPTY).
+        """See `ChatModel.stream`. `Spent` names its model, is priced, and includes the usage of the models that were called before. The chain
+        holds whitespace back until a word follows, and also citation marks if the prompt cites. An answer that has nothing else fails (EMPTY).
         """
         clock = asyncio.get_running_loop().time
         until = None if prompt.patience_seconds is None else clock() + prompt.patience_seconds
@@ -315,7 +318,7 @@ class ModelChain:
             said, before, held = False, spent, ""
             own = self._patience
             if until is not None:
-                # The remaining models share the remaining time equally; the last one gets all of it.
+                # The remaining models share the remaining time equally. The last model gets all of the time that is left.
                 own = min(own, max(0.0, until - clock()) / left)
             begun, patience = clock(), asyncio.timeout(None)
             barred = self._barred.fault(member, own)
@@ -381,7 +384,7 @@ class ModelChain:
 
 
 def _is_nothing(text: str, prompt: ModelPrompt) -> bool:
-    """Whether the text so far holds no word to send yet. Raises ModelError (EMPTY) if it is too long for that."""
+    """Whether the text so far has no word yet, so that it must be held back. Raises ModelError (EMPTY) if the text is longer than _MOST_HELD characters."""
     if (_MARKS if prompt.cites else _BLANK).fullmatch(text) is None:
         return False
     if len(text) > _MOST_HELD:

@@ -113,7 +113,7 @@ class _Chunk(_Model):
 
 
 class Gemini(HttpModel):
-    """Gemini's streamed contents as a `ChatModel`."""
+    """Gemini's `streamGenerateContent` as a `ChatModel`."""
 
     def __init__(self, server: CompatibleSettings, model: str) -> None:
         self._path = f"/models/{quote(model, safe='')}:streamGenerateContent?alt=sse"
@@ -125,7 +125,7 @@ class Gemini(HttpModel):
         return self._events(self._path, body_of(prompt))
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
-        """The pieces in the chunks. An answer ends where the body ends after a finish reason: the last usage may come after that reason."""
+        """The pieces in the chunks. An answer is complete if a finish reason came before the body ended. Usage may still follow the finish reason."""
         requested, finish, blocked, said = RequestParts(), "", False, False
         used_ids = {one.call_id for message in prompt.messages for one in message.requests}
         async for event in events:
@@ -157,7 +157,7 @@ class Gemini(HttpModel):
 
 
 def body_of(prompt: ModelPrompt) -> dict[str, Any]:
-    """The request's JSON."""
+    """The JSON body of the request."""
     config: dict[str, Any] = {"maxOutputTokens": prompt.max_tokens}
     if prompt.temperature is not None:
         config["temperature"] = prompt.temperature
@@ -183,7 +183,7 @@ def body_of(prompt: ModelPrompt) -> dict[str, Any]:
 
 
 def contents(given: Sequence[PromptMessage]) -> list[dict[str, Any]]:
-    """A prompt's messages without the system message; messages of one role are joined."""
+    """A prompt's messages without the system message. Successive messages of one role are joined."""
     tools = {request.call_id: request.tool for one in given for request in one.requests}
     return alternating(given, lambda one: _parts(one, tools), assistant="model", field="parts")
 
@@ -205,7 +205,9 @@ def _parts(message: PromptMessage, tools: Mapping[str, str]) -> list[dict[str, A
 
 
 def complaint(body: Mapping[str, Any]) -> Complaint:
-    """`{"error": {"code", "message", "status", "details": […]}}`: google.rpc.Status, with the reason of an ErrorInfo and the delay of a RetryInfo."""
+    """Reads a body of the form `{"error": {"code", "message", "status", "details": […]}}`, which is a google.rpc.Status. Its details may contain an ErrorInfo with a
+    reason, and a RetryInfo with a delay.
+    """
     error = body.get("error")
     if not isinstance(error, dict):
         return Complaint(message=str(error or body))
@@ -223,7 +225,9 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
 
 
 def _gather(requested: RequestParts, call: _FunctionCall, signature: str, used_ids: set[str]) -> None:
-    """Add a call, which arrives whole, with or without an id. used_ids: the ids in use, also by earlier answers of the conversation; the call's id is added."""
+    """Adds a call, which always arrives whole. A call without an id gets one. used_ids: the ids that this answer and earlier answers of the conversation use; the call's
+    id is added to them.
+    """
     numbered = (f"call-{number}" for number in count(len(used_ids) + 1))
     call_id = call.id or next(one for one in numbered if one not in used_ids)
     used_ids.add(call_id)
@@ -232,7 +236,7 @@ def _gather(requested: RequestParts, call: _FunctionCall, signature: str, used_i
 
 
 def _spent(usage: _Usage) -> Spent:
-    """Gemini's counts are totals since the answer's beginning, and it counts thoughts separately from the rest of the output."""
+    """The usage in our form. Gemini's counts are totals since the beginning of the answer. It counts thoughts separately from the other output, so both are added."""
     return Spent(
         Usage(
             input_tokens=(usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0),

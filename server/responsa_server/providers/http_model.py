@@ -1,6 +1,6 @@
-"""Language models over HTTP: connections, requests, the events of an answer and its assembly. Every failure becomes a `ModelError` without keys.
+"""Language models over HTTP: connections, requests, and the events and parts of an answer. Every failure becomes a `ModelError` that contains no keys.
 
-A vendor is one module with an `HttpModel` that sends its requests and reads its events (CONTRIBUTING.md).
+Each vendor has one module with an `HttpModel`, which sends the vendor's requests and reads its events (CONTRIBUTING.md).
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _MAX_ARGUMENTS_DEPTH: Final = 16
 _ARGUMENTS: Final = TypeAdapter(dict[str, JsonValue])
 _SHOWN_BYTES: Final = 500
 _MAX_ERROR_BYTES: Final = 16 * 1024
-# How long to wait for the end of the body after the end of the answer. A connection that was read to its end is used again.
+# The number of seconds to wait for the end of the body after the end of the answer. A connection is used again only if its body was read to the end.
 _REST_SECONDS: Final = 1.0
 _EVENT_STREAM: Final = "text/event-stream"
 # Large enough for all tool requests of one answer.
 _MAX_EVENT_BYTES: Final = 2 << 20
 _IDLE_SECONDS: Final = 30.0
-# Opening a connection blocks the event loop briefly. If hundreds are needed at once, only this many open before other tasks run.
+# Opening a connection blocks the event loop briefly. If hundreds of connections are needed at once, this is the number that open before other tasks run.
 _BEGUN_A_TICK: Final = 8
 _KEYS: Final = re.compile(
     r"\b(?:sk-|rsp_|AIza)[\w-]{6,}|(?:bearer|x-api-key|x-goog-api-key|api_key|key=)[\s:=\"']*[\w.+/-]{6,}",
@@ -63,12 +63,12 @@ Events: TypeAlias = AsyncIterator[httpx2.ServerSentEvent]
 
 
 class WireModel(BaseModel, defer_build=True):
-    """The content of an event in a vendor's stream. Pydantic builds the validator when the first event is read, so that the module loads fast."""
+    """The content of an event in a vendor's stream. Pydantic builds the validator only when the first event is read, so that the module loads fast."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """The content of an error's body. kind: the vendor's own name for the error; retry_after: seconds."""
+    """The content of an error's body. kind: the vendor's own name for the error. retry_after: the number of seconds that the vendor asks clients to wait, or None."""
 
     kind: str = ""
     message: str = ""
@@ -76,11 +76,11 @@ class Complaint:
 
 
 ReadComplaint = Callable[[Mapping[str, Any]], Complaint]
-"""Reads the JSON object of an error's body, whatever it holds."""
+"""Reads the JSON object in the body of an error. The function must accept any JSON object."""
 
 
 class HttpModel(abc.ABC):
-    """A `ChatModel` over HTTP. One object serves all turns and keeps connections open between calls; `close` it at the end.
+    """A `ChatModel` over HTTP. One object serves all turns and keeps connections open between calls. Call `close` at the end.
 
     A subclass sends a vendor's requests and reads its events.
     """
@@ -93,7 +93,7 @@ class HttpModel(abc.ABC):
         complaint: ReadComplaint,
         faults: Mapping[str, ModelFault],
     ) -> None:
-        """headers: the headers with the key. faults: by the vendor's own name for an error, if that says more than the status."""
+        """headers: the headers that contain the key. faults: the fault for each of the vendor's own names for errors that says more than the HTTP status."""
         self._server = server
         self._model = model
         self._complaint = complaint
@@ -121,7 +121,7 @@ class HttpModel(abc.ABC):
         return self._model
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Closes all connections."""
         await self._http.aclose()
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
@@ -132,7 +132,7 @@ class HttpModel(abc.ABC):
 
     @abc.abstractmethod
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
-        """The vendor's request, through `_events`."""
+        """Sends the vendor's request through `_events`."""
 
     @abc.abstractmethod
     def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
@@ -142,8 +142,8 @@ class HttpModel(abc.ABC):
     async def _events(
         self, path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[Events, None]:
-        """Send a request and yield the events of its answer. Errors while they are read become ModelError. At
-        the end, the connection is closed or kept.
+        """Sends a request and yields the events of its answer. Errors that occur while the events are read become
+        ModelError. At the end, the connection is closed or kept for later requests.
         """
         begun = False
         try:
@@ -170,20 +170,20 @@ class HttpModel(abc.ABC):
         except httpx2.TimeoutException as error:
             raise ModelError(ModelFault.TIMEOUT, self._shown(repr(error)), passing=not begun) from None
         except httpx2.RequestError as error:
-            # A server may close an idle connection at the moment when it is used again. No answer has begun then.
+            # A server may close an idle connection just when a request is sent on it. Then no answer has begun.
             fault = ModelFault.CUT if begun else ModelFault.UNREACHABLE
             raise ModelError(fault, self._shown(repr(error)), passing=not begun) from None
 
     @staticmethod
     async def _rest(events: Events) -> None:
-        """Read the bytes after the end of an answer, if they end soon. The answer is complete, whatever the remaining bytes are."""
+        """Reads the bytes after the end of an answer, for at most a second. The answer is complete, whatever these bytes are."""
         with contextlib.suppress(TimeoutError, httpx2.RequestError):
             async with asyncio.timeout(_REST_SECONDS):
                 async for _ in events:
                     pass
 
     def _failed(self, body: Mapping[str, Any], status: int = HTTPStatus.OK) -> ModelError:
-        """The error that a body describes; status OK: within a stream."""
+        """The error that a body describes. status: the HTTP status; OK if the error came within a stream."""
         complaint = self._complaint(body)
         named, own_word = self._faults.get(complaint.kind), complaint.kind in _FORBIDDEN
         within = status == HTTPStatus.OK
@@ -205,7 +205,7 @@ class HttpModel(abc.ABC):
 
     async def _refused(self, response: httpx2.Response) -> ModelError:
         received = bytearray()
-        # If the body breaks off, the status is informative enough.
+        # If the body breaks off, the status alone says enough.
         with contextlib.suppress(httpx2.RequestError):
             async for part in response.aiter_bytes():
                 received += part
@@ -239,22 +239,22 @@ class HttpModel(abc.ABC):
 
 
 def _refinements(status: int) -> Container[ModelFault]:
-    """The faults that the vendor's own name for an error may give instead of the status's fault. The status
-    decides whether the same request can succeed later.
+    """The faults that the vendor's own name for an error may set instead of the fault of the HTTP status. Other faults are not allowed,
+    because the status decides whether the same request can succeed later.
     """
     match status:
-        case 429:  # also of a quota that is used up
+        case 429:  # vendors also send this status if a quota is used up
             return {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED, ModelFault.CREDENTIAL}
         case 408 | 409:
             return _PASSING
         case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return _PASSING
-        case _:  # Gemini reports a key that is not valid with 400
+        case _:  # Gemini reports an invalid key with 400
             return {ModelFault.CREDENTIAL} if status >= HTTPStatus.BAD_REQUEST else ()
 
 
 def fault_of(status: int) -> ModelFault:
-    """The fault that an HTTP error status means, if the body does not say more."""
+    """The fault for an HTTP error status if the body does not say more."""
     match status:
         case 401 | 402 | 403:
             return ModelFault.CREDENTIAL
@@ -267,7 +267,9 @@ def fault_of(status: int) -> ModelFault:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that a server asks clients to wait: `retry-after-ms`, or `retry-after` (RFC 9110, 10.2.3: seconds, or a date). None if missing or unreadable."""
+    """The number of seconds that a server asks clients to wait, from `retry-after-ms`, or from `retry-after` (RFC 9110, 10.2.3), which is a number of seconds or a date.
+    None if both headers are missing or unreadable.
+    """
     with contextlib.suppress(KeyError, ValueError):
         return _seconds(float(headers["retry-after-ms"]) / 1000)
     header = headers.get("retry-after", "")
@@ -283,7 +285,7 @@ def _seconds(value: float) -> float | None:
 
 
 def shown(text: str, key: str = "") -> str:
-    """The text as it may appear in a log: without keys, at most 500 bytes."""
+    """The text in a form that is safe for logs: without keys, and at most 500 bytes long."""
     if key:
         text = text.replace(key, "[key]")
     return _KEYS.sub("[key]", text).encode()[:_SHOWN_BYTES].decode(errors="ignore")
@@ -292,14 +294,14 @@ def shown(text: str, key: str = "") -> str:
 class Connections(httpx2.AsyncBaseTransport):
     """HTTP connections for many long answers at a time.
 
-    httpx2's own pool checks all its connections, with a system call for each idle one, whenever a request
-    begins or ends: with hundreds of streams that is most of their cost. Here every connection is a pool of
-    one, and idle connections are on a stack. The transport opens as many HTTP/1.1 connections as there are
-    requests, and keeps at most `most_idle` of them for later requests.
+    Whenever a request begins or ends, httpx2's own pool checks all its connections, with a system call for each idle
+    connection. With hundreds of streams, these checks take most of the time. Here every connection has its own pool,
+    and the idle connections are on a stack. The transport opens one HTTP/1.1 connection for each concurrent request, and
+    keeps at most `most_idle` of them for later requests.
     """
 
     def __init__(self, *, tls: bool, most_idle: int = 64, uds: str = "") -> None:
-        """tls: whether the server speaks HTTPS; loading the certificates for it is slow. uds: the path of a Unix socket to connect to, "" for TCP."""
+        """tls: whether the server uses HTTPS; only then are the system's certificates loaded, which is slow. uds: the path of a Unix socket to connect to; "" for TCP."""
         self._most_idle = most_idle
         self._uds = uds or None
         self._begun = 0
@@ -326,18 +328,18 @@ class Connections(httpx2.AsyncBaseTransport):
         )
 
     async def give_back(self, single: httpx2.AsyncHTTPTransport, *, usable: bool) -> None:
-        """Return a connection after its request."""
+        """Takes a connection back after its request. usable: whether later requests may use it."""
         if usable and len(self._idle) < self._most_idle:
             self._idle.append(single)
             return
-        # In a separate task: a cancelled caller may be cancelled again, and the socket must still be closed.
+        # A separate task closes the connection, because a caller may be cancelled a second time, and the socket must still be closed.
         closing = asyncio.create_task(single.aclose())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         await asyncio.shield(closing)
 
     async def aclose(self) -> None:
-        """Close the idle connections; busy ones close when their answers end."""
+        """Closes the idle connections. Connections in use close when their answers end."""
         self._most_idle = 0
         while self._idle:
             await self._idle.pop().aclose()
@@ -360,7 +362,7 @@ class Connections(httpx2.AsyncBaseTransport):
 
 
 class _Borrowed(httpx2.AsyncByteStream):
-    """An answer's body. Its connection is used again if the body was read to its end."""
+    """The body of an answer. If it is read to the end, its connection is used again."""
 
     def __init__(
         self, connections: Connections, single: httpx2.AsyncHTTPTransport, body: httpx2.AsyncByteStream
@@ -379,7 +381,7 @@ class _Borrowed(httpx2.AsyncByteStream):
         usable = False
         try:
             await self._body.aclose()
-            # A second cancellation may interrupt this, and the connection's state is then unknown.
+            # A second cancellation may interrupt the line above. Then the state of the connection is unknown, and `usable` stays false.
             usable = self._whole
         finally:
             await self._connections.give_back(self._single, usable=usable)
@@ -392,9 +394,10 @@ def alternating(
     assistant: str,
     field: str,
 ) -> list[dict[str, Any]]:
-    """A prompt's messages without the system message, for wires on which roles alternate: successive messages of one role become blocks of one message.
+    """A prompt's messages without the system message, for protocols in which roles alternate. Successive messages of one role become blocks of one message.
 
-    blocks: of one message; messages without blocks are left out. assistant: the wire's name for that role; field: its name for the list of blocks.
+    blocks: returns the blocks of one message; messages without blocks are left out. assistant: the protocol's name for the assistant's role. field: the protocol's name
+    for the list of blocks.
     """
     made: list[dict[str, Any]] = []
     for one in messages:
@@ -409,7 +412,9 @@ def alternating(
 
 
 def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:
-    """How an answer ended. said: whether it held text or a request. Raises ModelError (EMPTY) if it had neither and the provider gave no reason."""
+    """The end of an answer. said: whether the answer had text or a tool request. Raises ModelError (EMPTY) if it had neither, the provider did not refuse it as unsafe,
+    and the prompt has no tools.
+    """
     if not said and stop is not Stop.UNSAFE and not prompt.tools:
         raise ModelError(ModelFault.EMPTY, f"the answer holds no text ({stop})")
     return Ended(complete=stop is Stop.END, stop=stop)
@@ -424,7 +429,7 @@ class _PartialRequest:
 
 
 class RequestParts:
-    """The tool requests of one answer, collected part by part under their index."""
+    """The tool requests of one answer. Their parts are collected by the index of the request."""
 
     def __init__(self) -> None:
         self._requests: dict[int, _PartialRequest] = {}
@@ -438,7 +443,7 @@ class RequestParts:
     def add(
         self, index: int, call_id: str = "", tool: str = "", arguments: str = "", signature: str = ""
     ) -> None:
-        """Add the next parts of a request. Raises ModelError (MALFORMED) if a limit is exceeded."""
+        """Adds the next parts of a request. Raises ModelError (MALFORMED) if a limit is exceeded."""
         into = self._requests.setdefault(index, _PartialRequest())
         into.call_id += call_id
         into.tool += tool
@@ -453,7 +458,7 @@ class RequestParts:
             )
 
     def requests(self) -> Sequence[ToolRequest]:
-        """All requests, ordered by index. Raises ModelError (MALFORMED) for arguments that are not a JSON object, or that no event can carry."""
+        """All requests, ordered by index. Raises ModelError (MALFORMED) if the arguments of a request are not a JSON object, or if no event can carry them."""
         return [self._request(self._requests[index]) for index in sorted(self._requests)]
 
     def _request(self, one: _PartialRequest) -> ToolRequest:
@@ -472,7 +477,7 @@ class RequestParts:
 
 
 def _sendable(value: object, depth: int) -> bool:
-    """Whether an event can carry a JSON value: its numbers must be finite doubles, and its depth is limited because readers limit theirs."""
+    """Whether an event can carry a JSON value. Its numbers must be finite doubles. Its depth is limited because the readers of events limit the depth too."""
     if isinstance(value, (int, float)):
         return abs(value) <= sys.float_info.max
     if isinstance(value, (dict, list)):

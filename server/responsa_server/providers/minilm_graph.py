@@ -1,10 +1,10 @@
-"""The ONNX graph of all-MiniLM-L6-v2, written from its weights.
+"""Builds the ONNX graph of all-MiniLM-L6-v2 from the weights.
 
-The published model is BERT with six post-norm layers of 384 dimensions, 12 heads and exact (erf) GELU; a text's vector is
+The published model is BERT with six post-norm layers of 384 dimensions, 12 heads and exact (erf) GELU. A text's vector is
 the mean of its tokens' last states, scaled to length one (Reimers and Gurevych 2019, arXiv:1908.10084; Wang et al. 2020,
 arXiv:2002.10957). The graph uses onnxruntime's fused operators and keeps the linear layers as 8-bit integers
-in blocks of 32 (`MatMulNBits`): every block has its own scale, so a text's vector does not depend on the
-other texts in its batch; quantisation by whole tensors lacks this property.
+in blocks of 32 (`MatMulNBits`). Every block has its own scale. Therefore a text's vector does not depend on the
+other texts in its batch; if whole tensors were quantised, it would.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CONTRIB: Final = "com.microsoft"
 
 @dataclass(slots=True)
 class _Graph:
-    """Nodes and weights collected so far; every method returns the name of the value it adds."""
+    """The nodes and weights of the graph so far. Every method adds a value and returns the value's name."""
 
     weights: Weights
     precision: Precision
@@ -54,7 +54,7 @@ class _Graph:
         return output
 
     def linear(self, value: str, weight: str, output: str) -> str:
-        """`value` times the transpose of a stored [out, in] matrix, without its bias."""
+        """Adds the product of `value` and the transpose of a stored [out, in] matrix, without the bias."""
         matrix = self.weights[weight]
         if self.precision == "fp32":
             return self.node("MatMul", [value, self.constant(weight, matrix.T)], output)
@@ -82,9 +82,9 @@ class _Graph:
 
 
 def quantise_blocks(matrix: Float) -> tuple[npt.NDArray[np.uint8], Float]:
-    """Symmetric 8-bit blocks along the input of an [out, in] matrix.
+    """Quantises an [out, in] matrix symmetrically to 8 bits, in blocks of 32 along the input. `in` must be a multiple of 32.
 
-    Returns the bytes as [out, in / 32, 32], zero at 128, and one scale a block, flat; `in` must be a multiple of 32.
+    Returns two arrays: the bytes of shape [out, in / 32, 32], where 128 stands for zero, and a flat array with one scale per block.
     """
     blocks = matrix.reshape(matrix.shape[0], matrix.shape[1] // BLOCK, BLOCK)
     scales = np.abs(blocks).max(axis=2) / np.float32(127)
@@ -94,7 +94,7 @@ def quantise_blocks(matrix: Float) -> tuple[npt.NDArray[np.uint8], Float]:
 
 
 def build(weights: Weights, precision: Precision) -> onnx.ModelProto:
-    """The model: `ids` and `mask`, both int64 [texts, tokens], to `vectors`, float32 [texts, 384] of length one."""
+    """The model. Its inputs are `ids` and `mask`, both int64 [texts, tokens]. Its output is `vectors`, float32 [texts, 384], each of length one."""
     graph = _Graph(weights, precision, [], [])
     state = _embeddings(graph)
     mask = graph.node("Cast", ["mask"], "mask32", to=TensorProto.INT32)
@@ -121,9 +121,9 @@ def build(weights: Weights, precision: Precision) -> onnx.ModelProto:
 
 
 def _embeddings(graph: _Graph) -> str:
-    """Word + position + first token type, normalised."""
+    """Adds the sum of the embeddings of the word, the position and the first token type, normalised."""
     weights = graph.weights
-    # Half precision halves the largest table (47 MB) and is exact to 5e-4 of a weight, well below the blocks' error.
+    # Half precision halves the largest table (47 MB). Its relative error is at most 5e-4, far less than the error of the quantised blocks.
     table = weights["embeddings.word_embeddings.weight"]
     words = table.astype(np.float16) if graph.precision == "int8" else table
     position = (
@@ -148,7 +148,7 @@ def _embeddings(graph: _Graph) -> str:
 
 
 def _layer(graph: _Graph, layer: int, state: str, mask: str) -> str:
-    """Self-attention and feed-forward, each with its residual and norm after it."""
+    """Adds self-attention and a feed-forward network, each followed by its residual connection and normalisation."""
     prefix = f"encoder.layer.{layer}"
     attention = f"{prefix}.attention.self"
     parts = ("query", "key", "value")
@@ -185,7 +185,7 @@ def _layer(graph: _Graph, layer: int, state: str, mask: str) -> str:
 
 
 def _pooling(graph: _Graph, state: str) -> None:
-    """Mean over the tokens that the mask keeps, then length one."""
+    """Adds the mean over the tokens that the mask selects, scaled to length one."""
     last = graph.constant("last", np.array([2], np.int64))
     second = graph.constant("second", np.array([1], np.int64))
     kept = graph.node(

@@ -1,4 +1,4 @@
-"""Language models behind servers that speak OpenAI's chat completions, streamed: OpenAI itself, vLLM, Ollama, llama.cpp and their kin."""
+"""Language models behind servers that speak OpenAI's chat completions, streamed: OpenAI itself, vLLM, Ollama, llama.cpp and similar servers."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ class OpenAiChat(HttpModel):
         return self._events("/chat/completions", self._body(prompt), label)
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
-        """The pieces in the chunks. An answer ends with a finish reason and then `[DONE]`, the usage before
-        it, or the end of the body: servers differ.
+        """The pieces in the chunks. An answer is complete after a finish reason. Then some servers send `[DONE]`, with or
+        without usage before it, and others just end the body.
         """
         requested, finish, said, refused = RequestParts(), "", False, False
         async for event in events:
@@ -158,7 +158,7 @@ class OpenAiChat(HttpModel):
 
 
 def complaint(body: Mapping[str, Any]) -> Complaint:
-    """`{"error": {"message", "type", "code"}}`; compatible servers also send `{"error": "…"}` and `{"message": "…"}`."""
+    """Reads a body of the form `{"error": {"message", "type", "code"}}`. Compatible servers also send `{"error": "…"}` and `{"message": "…"}`."""
     error = body.get("error", body)
     if not isinstance(error, dict):
         return Complaint(message=str(error))
@@ -194,7 +194,7 @@ def _message(message: PromptMessage) -> dict[str, Any]:
 
 
 def _strict(schema: object) -> bool:
-    """Whether a schema meets OpenAI's rules for a strict one: every object names all its keys, requires them, and allows no others."""
+    """Whether a schema obeys OpenAI's rules for strict schemas: every object declares its keys, requires all of them, and allows no other keys."""
     if isinstance(schema, list):
         return all(_strict(one) for one in cast("list[object]", schema))
     if not isinstance(schema, dict):

@@ -18,7 +18,7 @@ _FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 
 
 class PriceRow(BaseModel):
-    """The prices of one model, or of all models whose names have a prefix, from a day on: US dollars for a million tokens."""
+    """The prices, from the day `since` on, of one model or of all models whose names have a prefix. The unit is US dollars per million tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     provider: str
@@ -32,12 +32,12 @@ class PriceRow(BaseModel):
 
     @cached_property
     def price(self) -> Price:
-        """This row as the domain's `Price`."""
+        """The prices of this row as the domain's `Price`."""
         return Price(self.input, self.cached_input, self.cache_write, self.output)
 
 
 class PriceList(BaseModel):
-    """The file. as_of: when it was made."""
+    """The content of prices.json. as_of: the day on which the file was made."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     as_of: date
@@ -47,7 +47,7 @@ class PriceList(BaseModel):
 
 
 class Prices:
-    """Implements `PriceTable`. free: providers whose models cost nothing unless a row says otherwise."""
+    """Implements `PriceTable`. free: the providers whose models cost nothing unless a row gives them a price."""
 
     def __init__(self, known: PriceList, free: Collection[str] = ()) -> None:
         self._known = known
@@ -55,7 +55,7 @@ class Prices:
         self._found: dict[tuple[str, date], Price | None] = {}
 
     def price(self, model: str, at: date) -> Price | None:
-        """See `PriceTable.price`. A row for the exact name wins over the longest matching prefix; among those rows, the latest one valid on that day wins."""
+        """See `PriceTable.price`. A row for the exact name has precedence, then the row with the longest matching prefix. Among such rows, the latest row that is valid on that day applies."""
         if (model, at) not in self._found:
             if len(self._found) > 1000:
                 self._found.clear()
@@ -92,7 +92,7 @@ class Prices:
 
 
 def shipped() -> PriceList:
-    """The list that comes with this version. Every call reads the file again."""
+    """The price list that comes with this version of Responsa. Every call reads the file again."""
     return PriceList.model_validate_json(
         files("responsa_server.providers").joinpath("prices.json").read_bytes()
     )

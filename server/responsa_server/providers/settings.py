@@ -1,4 +1,4 @@
-"""The settings of language models, `models`: servers, keys and limits; and the table of the vendors' adapters."""
+"""The section `models` of the settings (servers of language models, keys and limits), and the table of the vendors' adapters."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ ADAPTERS: Final[Mapping[str, str]] = {
     "anthropic": "responsa_server.providers.anthropic:AnthropicMessages",
     "gemini": "responsa_server.providers.gemini:Gemini",
 }
-"""The `HttpModel` of each vendor, by the name before the colon; a module is imported when one of its models is first called. Each name is a field of `ModelSettings`, and a
-wire that users' own servers can speak."""
+"""The `HttpModel` of each vendor, by the vendor's name, which stands before the colon in a model's name. A module is imported when one of its models is first called.
+Each name is also a field of `ModelSettings`, and a protocol that users' own servers can use."""
 Wire = Literal["openai", "anthropic", "gemini"]
 _DEFAULT: Final = "default"
 _RESERVED: Final = (*ADAPTERS, "embedded", "scripted", "extractive", _DEFAULT)
@@ -38,7 +38,7 @@ def _not_reserved(name: str) -> str:
 
 
 def _listed(value: object) -> object:
-    """In the environment: a JSON array, or separated by commas."""
+    """Reads a list from an environment variable, which is a JSON array or has commas between the items."""
     if isinstance(value, str) and not value.lstrip().startswith("["):
         return [part.strip() for part in value.split(",") if part.strip()]
     return json.loads(value) if isinstance(value, str) else value
@@ -58,77 +58,81 @@ class ModelServerSettings(BaseModel, extra="forbid"):
     """The address of a server of language models, its key, and the limits for calls to it."""
 
     url: Web = Field(
-        description="Its address, up to and including the version, such as `http://127.0.0.1:11434/v1`."
+        description="The server's address, up to and including the version, such as `http://127.0.0.1:11434/v1`."
     )
     api_key: SecretStr = Field(
         default=SecretStr(""),
-        description="Its key, from the environment or a secret file; empty if it needs no key.",
+        description="The server's key, from the environment or a secret file. Empty if the server needs no key.",
     )
     connect_seconds: float = Field(
-        default=5.0, ge=0.1, le=60, description="The longest time that connecting may take."
+        default=5.0, ge=0.1, le=60, description="The maximum time in seconds for opening a connection."
     )
     idle_seconds: float = Field(
         default=60.0,
         ge=1,
         le=600,
-        description="The longest silence within an answer, and before its first word.",
+        description="The maximum time in seconds without data from the server, before or within an answer.",
     )
     concurrent: int = Field(
         default=64,
         ge=1,
         le=10_000,
-        description="Answers that one worker requests at a time; further calls wait.",
+        description="The maximum number of answers that one worker requests at a time. Further calls wait.",
     )
     requests_a_minute: int = Field(
         default=0,
         ge=0,
         le=1_000_000,
-        description="Requests that one worker sends per minute; 0 for no limit.",
+        description="The maximum number of requests that one worker sends per minute. 0 means no limit.",
     )
     wait_seconds: float = Field(
         default=10.0,
         ge=0,
         le=600,
-        description="The longest time that a call waits because of these two limits, before the next model is called.",
+        description="The maximum time in seconds that a call waits because of `concurrent` and `requests_a_minute`. After that, the next model is called.",
     )
 
 
 class OpenAiSettings(ModelServerSettings):
     """OpenAI."""
 
-    url: Web = Field(default="https://api.openai.com/v1", description="Its address.")
+    url: Web = Field(default="https://api.openai.com/v1", description="The server's address.")
 
 
 class AnthropicSettings(ModelServerSettings):
     """Anthropic."""
 
-    url: Web = Field(default="https://api.anthropic.com/v1", description="Its address.")
+    url: Web = Field(default="https://api.anthropic.com/v1", description="The server's address.")
 
 
 class GeminiSettings(ModelServerSettings):
     """Google's Gemini."""
 
-    url: Web = Field(default="https://generativelanguage.googleapis.com/v1", description="Its address.")
+    url: Web = Field(
+        default="https://generativelanguage.googleapis.com/v1", description="The server's address."
+    )
 
 
 class CompatibleSettings(ModelServerSettings):
-    """A user's own server: vLLM, Ollama, llama.cpp, a gateway. `continuous_usage`, `completion_limit` and `structured` apply only to OpenAI's wire."""
+    """A user's own server, such as vLLM, Ollama, llama.cpp or a gateway. `continuous_usage`, `completion_limit` and `structured` apply only to OpenAI's protocol."""
 
-    wire: Wire = Field(default="openai", description="The vendor's protocol that it speaks.")
+    wire: Wire = Field(default="openai", description="The vendor whose protocol the server uses.")
     continuous_usage: bool = Field(
         default=False,
-        description="Whether to request token counts with every chunk (vLLM's `continuous_usage_stats`), so that a call that is cut short is counted exactly.",
+        description="Whether to request token counts with every chunk (vLLM's `continuous_usage_stats`), so that the usage of an interrupted call is exact.",
     )
     completion_limit: bool = Field(
         default=False,
-        description="Whether it expects the limit of an answer as `max_completion_tokens`, like OpenAI, instead of `max_tokens`.",
+        description="Whether the server expects the limit for the length of an answer as `max_completion_tokens`, like OpenAI, instead of `max_tokens`.",
     )
-    structured: bool = Field(default=True, description="Whether it accepts a JSON schema for its answer.")
+    structured: bool = Field(
+        default=True, description="Whether the server accepts a JSON schema for its answer."
+    )
     uds: str = Field(
         default="",
-        description="The Unix socket to connect to; `url` then gives only the path. Empty for TCP.",
+        description="The Unix socket to connect to. If it is set, only the path of `url` is used. Empty for TCP.",
     )
-    keep_alive: bool = Field(default=True, description="Whether connections to it are used again.")
+    keep_alive: bool = Field(default=True, description="Whether connections to the server are used again.")
 
 
 class EmbeddedModelSettings(BaseModel, extra="forbid"):
@@ -136,23 +140,28 @@ class EmbeddedModelSettings(BaseModel, extra="forbid"):
 
     start: bool = Field(
         default=False,
-        description="Whether `responsa up` starts it even if `models.default` does not name it, for agents that name it.",
+        description="Whether `responsa up` starts the model even if `models.default` does not name it. Set this if an agent names the model.",
     )
     threads: int = Field(
         default=0,
         ge=0,
         le=256,
-        description="The threads that it computes with; 0: one less than there are cores.",
+        description="The number of threads of the model. 0 means one thread less than the number of cores.",
     )
-    concurrent: int = Field(default=2, ge=1, le=16, description="Answers that it writes at a time.")
+    concurrent: int = Field(
+        default=2, ge=1, le=16, description="The maximum number of answers that the model writes at a time."
+    )
     window: int = Field(
-        default=4096, ge=512, le=8192, description="The tokens of a prompt and its answer together."
+        default=4096,
+        ge=512,
+        le=8192,
+        description="The maximum number of tokens of a prompt and its answer together.",
     )
     idle_seconds: float = Field(
         default=120.0,
         ge=1,
         le=600,
-        description="The longest silence within an answer, and before its first word.",
+        description="The maximum time in seconds without data from the model, before or within an answer.",
     )
 
 
@@ -161,14 +170,14 @@ class ModelSettings(BaseModel, extra="forbid"):
 
     default: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_of_models)] = Field(
         default_factory=list,
-        description="The models that `default` stands for in an agent's chain, as `provider:model`, in the order in which they are called; extractive answers come after them.",
+        description="The models that `default` stands for in an agent's chain, as `provider:model`, in the order in which the server calls them. Extractive answers follow as the last resort.",
     )
     openai: OpenAiSettings = Field(default_factory=OpenAiSettings, description="OpenAI.")
     anthropic: AnthropicSettings = Field(default_factory=AnthropicSettings, description="Anthropic.")
     gemini: GeminiSettings = Field(default_factory=GeminiSettings, description="Google's Gemini.")
     servers: dict[ServerName, CompatibleSettings] = Field(
         default_factory=dict,
-        description="Your own servers, by name: `models.servers.lab.url`. Their answers cost nothing.",
+        description="Your own servers, by name. For example, `models.servers.lab.url` is the address of the server `lab`. Their answers cost nothing.",
     )
     embedded: EmbeddedModelSettings = Field(
         default_factory=EmbeddedModelSettings, description="The model on this machine."
@@ -177,13 +186,13 @@ class ModelSettings(BaseModel, extra="forbid"):
         default=30.0,
         ge=1,
         le=600,
-        description="How long a model may take to its first word before the next model is called, or before the agent continues without a model.",
+        description="The maximum time in seconds that a model may take until its first word. After that, the next model is called, or the agent continues without a model.",
     )
     retries: int = Field(
         default=2,
         ge=0,
         le=10,
-        description="How often a busy or unreachable model is called again before its first word.",
+        description="The maximum number of further calls to a busy or unreachable model that has not sent its first word.",
     )
     scripted: bool = Field(
         default=False,

@@ -1,4 +1,4 @@
-"""The language models that are available here, by name: implements `Models`."""
+"""The table of the language models that are available on this server. Implements `Models`."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _NAME: Final = re.compile(r"[\w./@:+-]{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A server of models. needs_key: the name of the setting that must hold its key, "" if it needs no key.
+    """A server of models. needs_key: the name of the setting that must contain the server's key; "" if the server needs no key.
 
-    models: all its models; empty if unknown. window: the tokens of a prompt and its answer together; None if unknown.
-    small: whether its models are small, see `Models.small`.
+    models: the names of all its models; empty if unknown. window: the maximum number of tokens of a prompt and its answer together; None if unknown.
+    small: whether its models are small; see `Models.small`.
     """
 
     server: CompatibleSettings
@@ -45,7 +45,11 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class TableOptions:
-    """default: the models that `default` stands for in a chain. made: models without a server, by `provider:name`; absent: why a provider is not available, by its name."""
+    """The options of a `ModelTable`.
+
+    default: the models that `default` stands for in a chain. made: the models without a server, by the name `provider:model`. absent: the reason why a provider is not
+    available, by the name of the provider.
+    """
 
     default: Sequence[str] = ()
     patience_seconds: float = 30.0
@@ -55,7 +59,7 @@ class TableOptions:
 
 
 class ModelTable:
-    """Implements `Models`. Adapters are made when a chain first needs them; `close` it at the end."""
+    """Implements `Models`. It makes an adapter when a chain first needs the adapter. Call `close` at the end."""
 
     def __init__(
         self, providers: Mapping[str, Provider], prices: PriceTable, options: TableOptions | None = None
@@ -69,7 +73,7 @@ class ModelTable:
         self._chains: dict[Sequence[str], ModelChain] = {}
 
     async def close(self) -> None:
-        """Close the connections of all adapters."""
+        """Closes the connections of all adapters."""
         await asyncio.gather(*(one.close() for one in self._adapters.values()))
 
     def chain(self, names: Sequence[str]) -> ModelChain | None:
@@ -85,7 +89,7 @@ class ModelTable:
         return self._chains[wanted]
 
     def resolved(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The names, each once, with `default` replaced by its models, and without `extractive`. Raises KeyError for a model that is not available."""
+        """The names without repetitions and without `extractive`, with `default` replaced with its models. Raises KeyError if a model is not available."""
         flat = [one for name in names for one in (self._options.default if name == DEFAULT else (name,))]
         if EXTRACTIVE in flat[:-1]:
             raise KeyError(f"{EXTRACTIVE} must be the last of a chain")
@@ -135,7 +139,7 @@ class ModelTable:
         return frozenset(name for name, one in declared.items() if one is not None and one.small)
 
     def _key(self, name: str) -> str:
-        """The key under which a model is barred: all models of a server share one, and a model without a server has its own."""
+        """The key under which a model is barred. All models of a server share one key; a model without a server has its own key."""
         return name if name in self._options.made else name.partition(":")[0]
 
     def _model(self, name: str) -> ChatModel:
@@ -156,7 +160,7 @@ class ModelTable:
 
 
 def providers(settings: ModelSettings) -> dict[str, Provider]:
-    """All providers that the settings declare, by the name before the colon."""
+    """All providers that the settings declare, by the part of a model's name before the colon."""
     made = {
         name: Provider(
             # OpenAI's newer models refuse `max_tokens`.
