@@ -1,4 +1,4 @@
-"""Scripted models and the testing agent, with which a server can run instead of real models and agents."""
+"""Scripted models and the testing agent, which a server can use instead of real models and agents."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ TESTING: Final = "testing"
 
 
 async def testing_agent(model_url: str, tool_url: str, faults: Faults, stack: AsyncExitStack) -> Agent:
-    """The testing agent; `stack` closes its model and its tool. For the URLs see `responsa_lab.testing.agent.scripted_agent`."""
-    # Imported late: a server that runs without the testing agent does not load its HTTP servers.
+    """The testing agent. `stack` closes its model and its tool. `responsa_lab.testing.agent.scripted_agent` describes the URLs."""
+    # This import is late, so that a server without the testing agent does not load the agent's HTTP servers.
     from responsa_lab.testing.agent import scripted_agent
 
     return await stack.enter_async_context(scripted_agent(model_url, tool_url, faults=faults))

@@ -1,1 +1,1 @@
-"""Evaluation: `responsa eval`, which measures retrieval, answers, routing and injection on data sets."""
+"""The command `responsa eval`, which measures retrieval, answers, routing and injection on data sets."""

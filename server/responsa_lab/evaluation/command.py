@@ -1,4 +1,4 @@
-"""`responsa eval retrieval | answers | intents | dialogues | injection`."""
+"""The commands `responsa eval retrieval | answers | intents | dialogues | injection`."""
 
 from __future__ import annotations
 
@@ -38,17 +38,22 @@ Folder = Annotated[Path, typer.Argument(help="A folder with docs.jsonl and quest
 Collection = Annotated[
     str,
     typer.Option(
-        "--collection", "-c", help="Measure in this collection. Default: eval- and the folder's name."
+        "--collection",
+        "-c",
+        help="Load the documents into this collection, and search only there. By default, its name is eval- followed by the folder's name.",
     ),
 ]
 Limit = Annotated[
-    int, typer.Option(min=0, help="The number of questions, spread evenly over all of them; 0: all.")
+    int,
+    typer.Option(
+        min=0, help="The number of questions to use, spread evenly over the file. 0 uses all questions."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def register(app: typer.Typer, name: str) -> None:
-    """Add the group."""
+    """Adds the command group `eval`."""
     group = typer.Typer(
         no_args_is_help=True,
         help="Measure retrieval, answers and routing on a data set.",
@@ -67,7 +72,7 @@ def eval_retrieval(
 ) -> None:
     """Load docs.jsonl, search for each answerable question, and print recall@1, @5, @10, nDCG@10 and MRR@10.
 
-    The rank of a document is that of its best passage.
+    The rank of a document is the rank of its best passage.
     """
     _evaluate(folder, collection, limit, json, measure_retrieval)
 
@@ -75,8 +80,8 @@ def eval_retrieval(
 def eval_answers(folder: Folder, collection: Collection = "", limit: Limit = 0, json: AsJson = False) -> None:
     """Load docs.jsonl, ask each question, and print how often the right text is in the answer and how often the agent refused.
 
-    The server's settings decide what is refused. With RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0, a question is refused only
-    if no passage is found; the figures then show gold-in-answer without refusals, and refusals at 90 % answered.
+    The server's settings decide which questions are refused. If the server runs with RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0, it
+    refuses a question only if it finds no passage. Then goldInAnswer is not reduced by refusals, and refusedAt90 can be computed.
     """
     _evaluate(folder, collection, limit, json, measure_answers)
 

@@ -1,8 +1,8 @@
-"""The format of data sets: docs.jsonl {id, title, text} and questions.jsonl; and the reader for all files with one JSON object per line.
+"""The format of data sets, and the reader for all files with one JSON object per line.
 
-A question is {id, question, doc_ids, answerable, answers: [{text, doc_id, byte_start, byte_end}]}; doc_ids
-are the documents that contain its answer, byte ranges are UTF-8 bytes of the document's text. `answerable` is
-true when it is missing.
+A data set is a folder with the files docs.jsonl and questions.jsonl. A document is {id, title, text}. A question is {id,
+question, doc_ids, answerable, answers: [{text, doc_id, byte_start, byte_end}]}. doc_ids names the documents that contain
+the answer. byte_start and byte_end count bytes of the document's text in UTF-8. If `answerable` is missing, it is true.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Item = TypeVar("Item")
 
 
 def lines(path: Path, kind: type[Line], what: str, remedy: str = "") -> Iterator[tuple[str, Line]]:
-    """Each line's place ("FILE line N") and content, in order; empty lines are skipped.
+    """The place ("FILE line N") and content of each line, in order. Empty lines are skipped.
 
     Args:
-        what: the name of a line's kind in error messages, e.g. "question".
-        remedy: for a file that cannot be read.
+        what: the word for the content of a line in error messages, such as "question".
+        remedy: the remedy in the error message if the file cannot be read.
 
     Raises:
-        CommandFailed: the file cannot be read, or a line is not a valid `kind`; the message names the line and its first wrong field.
+        CommandFailed: the file cannot be read, or a line is not a valid `kind`. The message names the line and its first wrong field.
     """
     try:
         with path.open("rb") as opened:
@@ -54,14 +54,14 @@ def _line(line: bytes, kind: type[Line], what: str, where: str) -> Line:
 
 
 def spread(items: Sequence[Item], limit: int) -> Sequence[Item]:
-    """`limit` of the items, spread evenly over all of them; all if `limit` is 0."""
+    """`limit` items that are spread evenly over `items`. All items if `limit` is 0."""
     if not 0 < limit < len(items):
         return items
     return [items[place * len(items) // limit] for place in range(limit)]
 
 
 def collection_name(folder: Path, most: int) -> str:
-    """The default collection to measure in: eval- and the folder's name, at most `most` characters."""
+    """The name of the default collection for a measurement: eval- followed by the folder's name, cut to at most `most` characters."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
     return f"eval-{name or 'set'}"[:most].rstrip("-")
 
@@ -88,12 +88,12 @@ class Question(BaseModel):
 
     @property
     def gold_texts(self) -> Sequence[str]:
-        """The texts that answer it."""
+        """The texts that answer the question."""
         return [answer.text for answer in self.answers]
 
     @property
     def gold_spans(self) -> Sequence[Span]:
-        """The places of these texts in their documents."""
+        """The byte ranges of the gold texts in their documents."""
         return [
             Span(answer.doc_id, answer.byte_start, answer.byte_end)
             for answer in self.answers
@@ -103,19 +103,19 @@ class Question(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """A folder's documents and questions."""
+    """The documents and questions of a folder."""
 
     documents: Path
     questions: Sequence[Question]
     collection: str
-    """The default collection to measure in: eval- and the folder's name."""
+    """The name of the default collection for a measurement: eval- followed by the folder's name."""
 
     @classmethod
     def read(cls, folder: Path, limit: int) -> DataSet:
-        """Read the questions, `limit` of them spread evenly over all, 0 for all.
+        """Reads `limit` questions that are spread evenly over the file. 0 reads all questions.
 
         Raises:
-            CommandFailed: a file is missing or a question cannot be read; the line is named.
+            CommandFailed: a file is missing, or a question cannot be read. The message names the line.
         """
         documents, asked = folder / "docs.jsonl", folder / "questions.jsonl"
         for file in (documents, asked):

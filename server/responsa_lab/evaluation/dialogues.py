@@ -1,10 +1,9 @@
-"""`responsa eval dialogues`: whether agents search when they should, and whether rewriting a follow-up helps the search.
+"""`responsa eval dialogues`: measures whether agents search when they should, and whether rewriting a follow-up helps the search.
 
-A file holds one JSON object a line: {id, agent, turns: [{speaker: user | assistant, text}], question, needs_retrieval, follow_up, source_key}.
-`turns` came before the question, may be empty, and end with the assistant. `needs_retrieval`: the answer is
-in documents; it is neither in the conversation nor a courtesy. `follow_up`: the question cannot be understood
-without the turns. `source_key` names the document in
-the agent's samples that holds the answer, if there is one.
+Each line of the file is one JSON object: {id, agent, turns: [{speaker: user | assistant, text}], question, needs_retrieval, follow_up, source_key}.
+`turns` are the messages before the question. They may be empty, and the last one is the assistant's. `needs_retrieval` is true if the
+answer needs documents, because it is neither in the conversation nor small talk. `follow_up` is true if the question cannot be
+understood without the turns. `source_key` names the document in the agent's samples that contains the answer, if there is such a document.
 """
 
 from __future__ import annotations
@@ -58,19 +57,21 @@ class Dialogue(BaseModel):
     def _fits(self) -> Dialogue:
         speakers = [one.speaker for one in self.turns]
         if speakers != ["user", "assistant"] * (len(speakers) // 2):
-            raise ValueError("turns go user, assistant, and so on, and end with the assistant")
+            raise ValueError(
+                "the turns must alternate between user and assistant, and end with the assistant"
+            )
         if self.follow_up and not self.turns:
-            raise ValueError("a follow-up follows something")
+            raise ValueError("a follow-up needs turns before the question")
         if self.source_key and not self.needs_retrieval:
-            raise ValueError("what needs no retrieval has no source")
+            raise ValueError("a question that needs no retrieval must not have a source_key")
         return self
 
 
 def dialogues(path: Path) -> Sequence[Dialogue]:
-    """All dialogues of a file, in their order.
+    """All dialogues of a file, in order.
 
     Raises:
-        CommandFailed: the file is missing or empty, a line cannot be read, or an id occurs twice; the message names the line.
+        CommandFailed: the file is missing or empty, a line cannot be read, or an id occurs twice. The message names the line.
     """
     found: dict[str, Dialogue] = {}
     for where, one in lines(path, Dialogue, "dialogue"):
@@ -112,8 +113,8 @@ AsJson = Annotated[
 class Measured:
     """One dialogue with the agent's decision.
 
-    as_asked, as_rewritten: the rank, from 1, of the first passage of its source among the first five; 0 if
-    none of the five is from it, None if the dialogue names no source.
+    as_asked, as_rewritten: the rank, from 1 to 5, of the first passage from the dialogue's source, for the original and for
+    the rewritten question. 0 if no passage from the source is among the first five. None if the dialogue names no source.
     """
 
     dialogue: Dialogue
@@ -127,10 +128,10 @@ def eval_dialogues(
 ) -> None:
     """Let agents decide about dialogues, and search for their questions with and without rewriting.
 
-    need: whether the agent searches documents. followUp: whether the question needs the earlier turns. Each with its accuracy and the F1 of "yes". The agents' nodes make these decisions on this machine, as on a server without a model. rewriting: how often a passage of the document with the answer is found first, or among the first five, by the original question and by the rewritten one. The server searches the collections of the agents'
+    The command prints three groups of figures. need: the decisions whether to search documents. followUp: the decisions whether the question needs the earlier turns. Both groups show the accuracy and the F1 of "yes". The agents' nodes make these decisions on this machine, as on a server without a model. rewriting: how often the first passage, or one of the first five passages, is from the document with the answer, for the original and for the rewritten question. The server searches the collections of the agents'
     samples (`responsa samples load`).
     """
-    # Imported late: the embedded parts, which the other measurements do not need.
+    # This import is late, because it loads the embedded parts, which the other measurements do not need.
     from responsa_server.cli.local.failures import reporting
 
     with reporting(json=json):
@@ -186,7 +187,7 @@ async def _measured(one: Dialogue, deciders: Deciders, shelf: Shelf) -> Measured
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """An agent's documents on the server. keys: their source_keys by name."""
+    """An agent's documents on the server. keys: the source_key of each document, by the document's name."""
 
     client: AsyncResponsa
     collections: Sequence[str]
@@ -194,8 +195,8 @@ class Shelf:
 
     @classmethod
     async def of(cls, client: AsyncResponsa, agent: str) -> Shelf:
-        """The documents of an agent. Raises CommandFailed if there are none."""
-        # The collection of an agent's samples, chosen as in `responsa samples load`.
+        """The documents of an agent. Raises CommandFailed if the agent has no documents."""
+        # This is the collection into which `responsa samples load` loads the agent's samples.
         collections = list((await client.agent(agent)).collections) or [f"collections/{agent}"]
         keys: dict[str, str] = {}
         for one in collections:
@@ -212,12 +213,12 @@ class Shelf:
         return cls(client, collections, keys)
 
     async def title(self, query: str) -> str:
-        """The title of the first passage found, as an answer would cite it; "" if nothing is found."""
+        """The title of the first passage found, in the form in which an answer would cite it; "" if no passage is found."""
         hits = await self.client.search(query, self.collections, 1)
         return hits[0].passage.title if hits else ""
 
     async def place(self, query: str, source_key: str) -> int:
-        """The rank, from 1, of the document's first passage among the first five; 0 if it is not among them."""
+        """The rank, from 1 to 5, of the document's first passage; 0 if no passage of the document is among the first five."""
         hits = await self.client.search(query, self.collections, DEPTH)
         found = (
             place for place, hit in enumerate(hits, 1) if self.keys.get(hit.passage.document) == source_key
@@ -226,19 +227,19 @@ class Shelf:
 
 
 def needs(found: Sequence[Measured]) -> Agreement:
-    """Whether documents were searched when they should be."""
+    """How well the agents decided whether to search documents."""
     return agreement((one.decided.needs_retrieval, one.dialogue.needs_retrieval) for one in found)
 
 
 def follow_ups(found: Sequence[Measured]) -> Agreement:
-    """Whether follow-ups were recognised, among the questions that need documents."""
+    """How well the agents recognised follow-ups among the questions that need documents."""
     return agreement(
         (one.decided.follow_up, one.dialogue.follow_up) for one in found if one.dialogue.needs_retrieval
     )
 
 
 def report(found: Sequence[Measured]) -> dict[str, Json]:
-    """All figures, of all dialogues and of each agent's."""
+    """All figures, for all dialogues together and for each agent."""
     agents = sorted({one.dialogue.agent for one in found})
     each = {name: [one for one in found if one.dialogue.agent == name] for name in agents}
     return {**_figures(found), "agents": {name: _figures(part) for name, part in each.items()}}
@@ -265,7 +266,7 @@ def _shares(part: Sequence[Measured]) -> dict[str, Json]:
 
 
 def _searched_parts(found: Sequence[Measured]) -> Mapping[str, Sequence[Measured]]:
-    """The dialogues with a search, in two parts: follow-ups and the others. Empty parts are left out."""
+    """The dialogues with a search in two parts: follow-ups and other dialogues. A part without dialogues is left out."""
     searched = [one for one in found if one.as_asked is not None]
     parts = {
         "followUps": [one for one in searched if one.dialogue.follow_up],
@@ -275,7 +276,7 @@ def _searched_parts(found: Sequence[Measured]) -> Mapping[str, Sequence[Measured
 
 
 def _recalls(part: Sequence[Measured], depth: int) -> tuple[float | None, float | None]:
-    """Recall of the questions as asked, and as rewritten."""
+    """The recall of the original questions, and the recall of the rewritten questions."""
     return (
         mean(float(0 < (one.as_asked or 0) <= depth) for one in part),
         mean(float(0 < (one.as_rewritten or 0) <= depth) for one in part),

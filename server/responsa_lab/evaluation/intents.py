@@ -1,4 +1,4 @@
-"""`responsa eval intents`: train a classifier of intents on this machine and measure it. No server is needed."""
+"""`responsa eval intents`: trains a classifier of intents on this machine and measures it. The command needs no server."""
 
 from __future__ import annotations
 
@@ -19,15 +19,21 @@ UTTERANCES = "utterances.jsonl"
 Split = Literal["train", "val", "test"]
 
 Train = Annotated[
-    Path, typer.Option("--train", help=f"A folder with {UTTERANCES}: train to learn, val for the threshold.")
+    Path,
+    typer.Option(
+        "--train",
+        help=f"A folder with {UTTERANCES}. Its part train is for training, and its part val sets the threshold.",
+    ),
 ]
-Test = Annotated[Path, typer.Option("--test", help=f"A folder with {UTTERANCES}: test is measured.")]
-Pairs = Annotated[int, typer.Option(min=0, help="The number of rows of the confusion table; 0: all.")]
+Test = Annotated[Path, typer.Option("--test", help=f"A folder with {UTTERANCES}. Its part test is measured.")]
+Pairs = Annotated[
+    int, typer.Option(min=0, help="The number of rows of the confusion table. 0 prints all rows.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object: accuracy, oos_recall, kept.")]
 
 
 class Utterance(BaseModel):
-    """One line: a message, its intent ("oos": out of scope) and the part of the set that it belongs to."""
+    """One line: a message, its intent ("oos" means out of scope) and the part of the data set to which the message belongs."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,10 +45,10 @@ class Utterance(BaseModel):
 def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = False) -> None:
     """Train on the train part of a folder, set the threshold that keeps 95 % of its val part, and measure on the test part of the other folder.
 
-    accuracy: the in-scope utterances with the right intent, if none is rejected. oos_recall: the out-of-scope utterances
-    that are rejected. kept: the in-scope utterances of the test part that the threshold keeps.
+    accuracy: the share of in-scope utterances with the right intent, before the threshold rejects any. oos_recall: the share of
+    out-of-scope utterances that the threshold rejects. kept: the share of in-scope utterances that the threshold keeps.
     """
-    # Imported late: numpy, the model's runtime and the embedded parts, which the other measurements do not need.
+    # These imports are late, because they load numpy, the model's runtime and the embedded parts, which the other measurements do not need.
     from responsa_server.cli.local.failures import reporting
 
     with reporting(json=json), ExitStack() as stack:
@@ -81,9 +87,9 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
 
 
 def utterances(folder: Path, split: Split, *, least: int = 1) -> Sequence[Example]:
-    """The utterances of one part, in their order.
+    """The utterances of one part of the data set, in order.
 
-    Raises: CommandFailed: the file is missing, has fewer than `least` of them, or a line cannot be read; the message names it.
+    Raises: CommandFailed: the file is missing, the part has fewer than `least` utterances, or a line cannot be read. The message names the file or the line.
     """
     path = folder / UTTERANCES
     found = [

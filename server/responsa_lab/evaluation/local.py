@@ -1,6 +1,6 @@
-"""Measuring on this machine without a server: the embedding model, the nodes that decide whether to search, and classifiers of intents.
+"""Measures without a server, on this machine: the embedding model, the nodes that decide whether to search, and classifiers of intents.
 
-Commands import this module late: it loads numpy, the model's runtime and the agents, which measurements through a server do not need.
+Commands import this module late, because it loads numpy, the model's runtime and the agents, which measurements through a server do not need.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from responsa_server.search.embedder import Embedder
 
 
 def load_embedder(stack: ExitStack) -> Embedder:
-    """Load the embedding model of this machine's instance; `stack` closes it.
+    """Loads the embedding model of this machine's instance. `stack` closes the model.
 
     Raises:
         CommandFailed: the model cannot be loaded.
@@ -47,7 +47,7 @@ def load_embedder(stack: ExitStack) -> Embedder:
     """
     models = Layout.of(load().home).data / "models"
     if not models.is_dir():
-        # Without an instance a measurement leaves no files behind.
+        # If this machine has no instance, a measurement must leave no files behind.
         models = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     try:
         embedder = minilm.load(models)
@@ -58,14 +58,15 @@ def load_embedder(stack: ExitStack) -> Embedder:
 
 
 DECIDERS: Final = ("retrieval_need", "intent_router")
-"""The kinds of nodes that decide whether documents are searched."""
+"""The kinds of nodes that decide whether to search documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
     """An agent's decision about a question.
 
-    needs_retrieval: whether documents are searched. query: the search query: the question, rewritten to stand alone if it is a follow-up.
+    needs_retrieval: whether the agent searches documents. query: the search query. It is the question; a follow-up is rewritten so that it can be understood
+    without the conversation.
     """
 
     needs_retrieval: bool
@@ -75,7 +76,7 @@ class Decided:
 
 @dataclass(slots=True)
 class Deciders:
-    """The nodes of agents that decide, each made on first use. A context manager, because it holds the embedding model."""
+    """The deciding nodes of agents. Each node is made on first use. This class is a context manager, because it holds the embedding model."""
 
     _stack: ExitStack = field(default_factory=ExitStack)
     _nodes: dict[str, AnyNode] = field(default_factory=dict[str, AnyNode])
@@ -90,11 +91,11 @@ class Deciders:
     async def decide(
         self, agent: str, turns: Sequence[Spoken], question: str, titles: Mapping[int, str]
     ) -> Decided:
-        """Decide as the agent would, without a model.
+        """Makes the decision that the agent would make without a model.
 
-        Args: titles: the titles of the documents that earlier answers cited, by the answer's index among the turns.
+        Args: titles: the title of the document that an earlier answer cited, by the answer's index among the turns.
 
-        Raises: CommandFailed: this machine has no such agent, its files are wrong, or none of its nodes decides this.
+        Raises: CommandFailed: the agent does not exist on this machine, its files are wrong, or none of its nodes makes this decision.
         """
         history = [
             Said(
@@ -165,7 +166,7 @@ def _needed(found: Any) -> bool:
 
 
 def _run() -> Run:
-    """A run without a caller; its events and costs are discarded."""
+    """A run without a caller. Its events and costs are discarded."""
     nobody = Principal("", UUID(int=0), Role.USER, "api_key")
     return Run(nobody, lambda _: None, lambda _: None)
 
@@ -181,11 +182,12 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierScores:
-    """The quality of a classifier, as fractions from 0 to 1; None if no message counts.
+    """The quality of a classifier. The fractions are from 0 to 1, or None if there are no messages to count.
 
-    accuracy: in-scope messages with the right intent, before rejection. oos_recall: out-of-scope messages
-    that score below the threshold. kept: in-scope messages that score at or above it. confusions: the most
-    frequent first; of out-of-scope messages only those that passed the threshold, under their own label.
+    accuracy: the share of in-scope messages with the right intent, before rejection. oos_recall: the share of out-of-scope
+    messages that score below the threshold. kept: the share of in-scope messages that score at least the threshold.
+    confusions: the confusions, the most frequent first. An out-of-scope message counts as a confusion only if it passed the
+    threshold; `right` is then its out-of-scope label.
     """
 
     in_scope: int
@@ -199,8 +201,8 @@ class ClassifierScores:
 def score_classifier(
     scores: Float, labels: Sequence[str], right: Sequence[str], threshold: float
 ) -> ClassifierScores:
-    """Compare the scores [n, k] of n messages for k labels with the n right labels. A right label that is not
-    among the k counts as a mistake.
+    """Compares the scores [n, k] of n messages for k labels with the n right labels. A message whose right label is not
+    among the k labels counts as a mistake.
     """
     inside = np.array([label not in OUT_OF_SCOPE for label in right], bool)
     best = scores.argmax(axis=1)

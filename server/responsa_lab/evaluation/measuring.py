@@ -1,4 +1,4 @@
-"""Measuring a running server on a data set, through the public client."""
+"""Measures a running server on a data set through the public client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from responsa_server.cli.sources import Entry
 IN_FLIGHT = 8
 DEPTH = 10
 _PASSAGES = 50
-"""The number of passages to request: a ranking may contain several of one document, and this number nearly always gives ten documents."""
+"""The number of passages to request. A ranking may contain several passages of one document; this number of passages nearly always comes from at least ten documents."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class RetrievalScores:
-    """The quality of a search; fractions, means over the questions that have a document."""
+    """The quality of a search. The figures are means from 0 to 1 over the questions that have a document."""
 
     questions: int
     recall_at_1: float | None
@@ -52,13 +52,14 @@ class RetrievalScores:
 
 @dataclass(frozen=True, slots=True)
 class AnswerScores:
-    """The quality of answers; fractions of the questions of their kind.
+    """The quality of answers, as shares from 0 to 1.
 
-    gold_in_answer: a gold text is in the answer, of all answerable questions. gold_in_given: of the answered
-    ones. gold_cited: a citation covers a whole gold span, of all answerable questions. refused_*: of their
-    kind. refused_at_90: unanswerable questions refused if the best citation's score had to pass the threshold
-    that lets 90 % of the answerable ones be answered; None if fewer were answered at all (to see it, start
-    the server without refusals: RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0).
+    gold_in_answer: the share of answerable questions with a gold text in the answer. gold_in_given: the same share of the
+    questions that were answered. gold_cited: the share of answerable questions with a citation that covers a whole gold
+    span. refused_answerable, refused_unanswerable: the share of answerable or unanswerable questions that were refused.
+    refused_at_90: the share of unanswerable questions whose best citation scores below the threshold that 90 % of the
+    answerable questions reach. None if fewer than 90 % of the answerable questions were answered; to avoid this, start the
+    server without refusals (RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0).
     """
 
     questions: int
@@ -74,7 +75,7 @@ class AnswerScores:
 
 
 def as_object(scores: RetrievalScores | AnswerScores) -> dict[str, int | float | None]:
-    """The scores under lowerCamel names, rounded to four places."""
+    """The scores under lowerCamel names, rounded to four decimal places."""
     made: dict[str, int | float | None] = {}
     for name, value in asdict(scores).items():
         head, *tail = name.split("_")
@@ -84,14 +85,14 @@ def as_object(scores: RetrievalScores | AnswerScores) -> dict[str, int | float |
 
 
 async def source_keys(client: AsyncResponsa, collection: str) -> dict[str, str]:
-    """The source_key of each document of the collection, by its name."""
+    """The source_key of each document of the collection, by the document's name."""
     return {document.name: document.source_key async for document in client.documents(collection)}
 
 
 async def take_in(
     client: AsyncResponsa, entries: Iterator[Entry], collection: str, progress: Progress
 ) -> None:
-    """Ingest documents into the collection, which is created if it is missing.
+    """Ingests documents into the collection. Creates the collection if it is missing.
 
     Raises:
         CommandFailed: a document cannot be ingested.
@@ -117,7 +118,7 @@ async def measure_retrieval(
     keys: Mapping[str, str],
     advance: Callable[[], None],
 ) -> RetrievalScores:
-    """Search for each question that has a document, and compare the ranking of documents with the right documents."""
+    """Searches for each question that has a document, and compares the ranking of documents with the right documents."""
     asked = [question for question in questions if question.doc_ids and question.answerable]
 
     async def ranking(question: Question) -> list[str]:
@@ -153,7 +154,7 @@ async def measure_answers(
     keys: Mapping[str, str],
     advance: Callable[[], None],
 ) -> AnswerScores:
-    """Ask each question of the collection, and compare the answers with the gold answers. Conversations are deleted again."""
+    """Asks each question of the collection, and compares the answers with the gold answers. Deletes the conversations again."""
 
     async def ask(question: Question) -> _Answered:
         turn = await client.answer(question.question, collections=[collection])
@@ -208,10 +209,10 @@ def _judged(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str]) ->
 
 
 async def several(items: Sequence[Item], work: Callable[[Item], Awaitable[Result]]) -> list[Result]:
-    """Work on all items, a few at a time, and return the results in the order of the items.
+    """Calls `work` for all items, a few at a time, and returns the results in the order of the items.
 
     Raises:
-        the first error that `work` raises; the remaining work is cancelled.
+        the first error that `work` raises. The remaining work is cancelled.
     """
     results: dict[int, Result] = {}
     rest: Iterator[tuple[int, Item]] = iter(enumerate(items))

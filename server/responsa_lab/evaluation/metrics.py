@@ -1,6 +1,6 @@
-"""Measures of rankings and answers. Pure functions; a ranking is a sequence of ids, best first, each once.
+"""Measures of rankings and answers. All functions are pure. A ranking is a sequence of different ids, best first.
 
-Recall, reciprocal rank: Voorhees and Harman, TREC (2005). nDCG with binary gain and log2 discount: Järvelin and
+For recall and reciprocal rank, see Voorhees and Harman, TREC (2005). For nDCG with binary gain and log2 discount, see Järvelin and
 Kekäläinen, ACM TOIS 20(4), 2002.
 """
 
@@ -12,48 +12,48 @@ from dataclasses import dataclass
 
 
 def recall(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
-    """The share of the relevant ids that are among the first k; `relevant` is not empty."""
+    """The share of the relevant ids that are among the first k. `relevant` must not be empty."""
     return sum(1 for one in ranking[:k] if one in relevant) / len(relevant)
 
 
 def ndcg(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
-    """Normalised discounted cumulative gain of the first k, 0 to 1; `relevant` is not empty."""
+    """The normalised discounted cumulative gain of the first k ids, 0 to 1. `relevant` must not be empty."""
     gain = sum(1 / math.log2(rank + 1) for rank, one in enumerate(ranking[:k], start=1) if one in relevant)
     best = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(relevant)) + 1))
     return gain / best
 
 
 def reciprocal_rank(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
-    """1 divided by the rank of the first relevant id among the first k; 0 without one."""
+    """1 divided by the rank of the first relevant id; 0 if no relevant id is among the first k."""
     return next((1 / rank for rank, one in enumerate(ranking[:k], start=1) if one in relevant), 0.0)
 
 
 def mean(values: Iterable[float]) -> float | None:
-    """The mean, or None without values."""
+    """The mean; None if there are no values."""
     kept = list(values)
     return sum(kept) / len(kept) if kept else None
 
 
 def rounded(value: float | None) -> float | None:
-    """The value as --json prints it: with four places."""
+    """The value in the form that --json prints: with four decimal places."""
     return None if value is None else round(value, 4)
 
 
 def fraction(value: float | None) -> str:
-    """The value as people read it: with three places, "-" without one."""
+    """The value as text with three decimal places; "-" if it is None."""
     return "-" if value is None else f"{value:.3f}"
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes [start, end) of a document's text."""
+    """The bytes [start, end) of a document's text."""
 
     document: str
     start: int
     end: int
 
     def covers(self, other: Span) -> bool:
-        """Whether the other lies within this one."""
+        """Whether the other span lies within this span."""
         return self.document == other.document and self.start <= other.start and other.end <= self.end
 
 
@@ -69,10 +69,10 @@ def gold_cited(cited: Iterable[Span], gold: Collection[Span]) -> bool:
 
 
 def refused_at(scores: Sequence[float], answerable: Sequence[bool], answered: float) -> float | None:
-    """The share of unanswerable questions below a score threshold; the threshold is the one that a given share of the answerable questions reach.
+    """The share of unanswerable questions that score below a threshold. The threshold is the score that the share `answered` of the answerable questions reaches.
 
-    scores: how well each question's answer is supported, -inf without an answer. answered: e.g. 0.9.
-    None if one kind is missing, or if fewer answerable questions than this share have an answer.
+    scores: the support of each question's answer; -inf if there is no answer. answered: a share such as 0.9.
+    None if there are no answerable or no unanswerable questions, or if a smaller share of the answerable questions has an answer.
     """
     positive = sorted((score for score, yes in zip(scores, answerable, strict=True) if yes), reverse=True)
     negative = [score for score, yes in zip(scores, answerable, strict=True) if not yes]
@@ -86,10 +86,10 @@ def refused_at(scores: Sequence[float], answerable: Sequence[bool], answered: fl
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The agreement of yes-or-no decisions with the right ones, as shares from 0 to 1; None if the divisor is 0.
+    """The agreement of yes-or-no decisions with the right decisions, as shares from 0 to 1. A share whose divisor is 0 is None.
 
-    precision: the share of right decisions among those for yes. recall: the share of decisions for yes among
-    all cases that should be yes. f1: their harmonic mean. always: the accuracy of deciding yes every time.
+    precision: the share of right decisions among the decisions for yes. recall: the share of decisions for yes among
+    the cases that should be yes. f1: the harmonic mean of precision and recall. always: the accuracy of a decision for yes in every case.
     """
 
     n: int
@@ -101,7 +101,7 @@ class Agreement:
 
 
 def agreement(decisions: Iterable[tuple[bool, bool]]) -> Agreement:
-    """The agreement of pairs (decision, right decision)."""
+    """The agreement of decisions. Each pair is (decision, right decision)."""
     pairs = list(decisions)
     hits = sum(decided and right for decided, right in pairs)
     said, true = sum(decided for decided, _ in pairs), sum(right for _, right in pairs)
@@ -116,5 +116,5 @@ def agreement(decisions: Iterable[tuple[bool, bool]]) -> Agreement:
 
 
 def plain(text: str) -> str:
-    """The text for comparisons: without case and white space."""
+    """The text in a form for comparisons, which ignores case and white space."""
     return " ".join(text.split()).casefold()

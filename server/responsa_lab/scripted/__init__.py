@@ -1,4 +1,4 @@
-"""Scripted models: deterministic, in this process, without a server. For tests, demonstrations and measurements; never in production."""
+"""Scripted models. They are deterministic, and run in this process without a server. They are for tests, demonstrations and measurements, never for production."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from responsa_server.domain.models import ChatModel
 
 PROVIDER = "scripted"
 PRICED = "priced"
-"""`scripted:priced` is `scripted:strong` at the prices below: costs can be counted and limited without a vendor's key. All others cost nothing."""
+"""`scripted:priced` is `scripted:strong` with the prices below, so that costs can be counted and limited without a vendor's key. All other scripted models cost nothing."""
 PRICES = {"input": "2", "cached_input": "0.2", "cache_write": "2.5", "output": "10"}
-"""US dollars for a million tokens; about the price of a vendor's middle model in 2026."""
+"""The prices in US dollars per million tokens. They are about the prices of a vendor's medium model in 2026."""
 
 
 def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:
-    """All scripted models, by `scripted:name`. idle_seconds: the time after which a silent one fails, as with an adapter."""
+    """All scripted models, by the name `scripted:NAME`. idle_seconds: the time after which a silent model fails, as it does with an adapter."""
     found: list[ChatModel] = [
         Strong(),
         Strong(PRICED),

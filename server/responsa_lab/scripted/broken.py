@@ -1,4 +1,4 @@
-"""Models that fail, each in one way, to show the consequences without a server."""
+"""Models that fail, each in a different way. They show the consequences of a failure without a server."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from responsa_server.domain.models import (
 
 
 class Kind(StrEnum):
-    """How. INVALID_JSON: replies for a schema do not fit it; all other replies are the strong model's. EMPTY: nothing is said. ENDLESS: it never ends, whatever its limit.
+    """The way in which a model fails.
 
-    CUT: it breaks off after some words. STALL: it never sends a word; HANG: it sends some words, and then no
-    more. UNSAFE: it refuses to answer. UNREACHABLE, 401, 429, 500: no
-    answer begins. UNREACHABLE, 429 and 500 are passing.
+    INVALID_JSON: a reply for a schema does not fit the schema; all other replies are the same as those of the strong model. EMPTY: the answer has no words.
+    ENDLESS: the answer never ends, whatever its limit. CUT: the answer breaks off after some words. STALL: the model never sends a word. HANG: the model sends
+    some words and then no more. UNSAFE: the model refuses to answer. UNREACHABLE, 401, 429, 500: no answer begins. UNREACHABLE, 429 and 500 are passing
+    errors.
     """
 
     INVALID_JSON = "invalid-json"
@@ -54,7 +55,7 @@ _RETRY_SECONDS = 1.0
 
 
 class Broken:
-    """A `ChatModel`, called `broken-KIND`. idle_seconds: the silence after which it raises TIMEOUT, as an adapter does."""
+    """A `ChatModel` with the name `broken-KIND`. idle_seconds: the time without a word after which the model raises TIMEOUT, as an adapter does."""
 
     def __init__(self, kind: Kind, idle_seconds: float = 60.0) -> None:
         self._kind = kind

@@ -1,4 +1,4 @@
-"""How a scripted model fills in a JSON schema: labels by rules, questions that stand alone, other ways to ask."""
+"""Fills in a JSON schema for a scripted model: labels that rules choose, questions that can be understood alone, and other wordings of a question."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from responsa_lab.scripted.reading import Reading, content, points_back, sentences, stems, words
 
-# An example's label is used if the example shares at least this share of the text's words.
+# An example's label is used if the similarity of the example's words and the text's words is at least this value.
 _ALIKE: Final = 0.6
 # The share of a question's meaningful words that a sentence must contain to count as an answer.
 _COVERED: Final = 0.5
@@ -16,7 +16,7 @@ _GREETING: Final = re.compile(
     r"^\W*(?:hi|hello|hey|good (?:morning|afternoon|evening|night|day)|thanks?|thank you|bye|goodbye|see you|how are you|who are you|nice|great|well done|cheers)\b",
     re.IGNORECASE,
 )
-# About the conversation itself; a greeting together with a question is a question.
+# Messages about the conversation itself. A greeting together with a question counts as a question.
 _TALK: Final = re.compile(
     rf"(?:{_GREETING.pattern})(?!.*\b(?:what (?:is|are)|what's|whats|why|explain|tell me|how (?:do|does|is|many|much|long)|help with|help me with)\b)"
     r"|\b(?:your|the) last (?:answer|sentence|message)\b|\b(?:again|once more)\W*(?:please\W*)?$|\b(?:simpler|other|fewer) words\b"
@@ -38,7 +38,7 @@ _ERRAND: Final = re.compile(
     r"|\bweather (?:now|today|tomorrow|right now)\b|\b(?:diagnose|stock tip)\b",
     re.IGNORECASE,
 )
-# The first rule that fits gives the label; labels without a rule are chosen by their examples.
+# The first rule that fits gives the label. Labels without a rule are chosen by their examples.
 _RULES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
     ("out_of_scope", _ERRAND),
     ("post", _POST),
@@ -76,12 +76,14 @@ _FEW: Final = 4
 
 
 def filled(schema: Mapping[str, object], reading: Reading, *, orders: Sequence[str] = ()) -> object:
-    """A value that fits the schema. orders: the orders to carry out instead of the rules, if the schema has a text field for them."""
+    """A value that fits the schema. orders: the injected instructions. If there are any and the schema has a text field, the value obeys them instead of the rules."""
     return _value("", cast("Mapping[str, Any]", schema), _Asked(reading, schema, orders))
 
 
 def label_of(text: str, labels: Sequence[str], examples: Sequence[tuple[str, str]] = ()) -> str:
-    """One of the labels: by an example that is nearly the same, else by rule, else by the nearest example, else the default one."""
+    """One of the labels: the label of an example that is nearly the same, otherwise the label of the first rule that fits, otherwise the label of the nearest example,
+    otherwise the default label.
+    """
     asked = stems(text) or frozenset(words(text))
     scored = [
         (_alike(asked, stems(one) or frozenset(words(one))), label)
@@ -115,7 +117,7 @@ def standalone(reading: Reading) -> str:
 
 
 def other_ways(question: str, most: int = 3) -> list[str]:
-    """At most this number of search queries for the same answer."""
+    """At most `most` search queries for the answer to the question."""
     meant = " ".join(content(question))
     first = words(question)[:1]
     turned = {"why": f"cause of {meant}", "how": f"{meant} step by step", "when": f"date of {meant}"}
@@ -135,7 +137,7 @@ class _Asked:
             if re.search(rf"\b{re.escape(label.lower())}\b", ordered):
                 return label
         question = self.reading.question
-        # Before the examples, because examples of other kinds of posts differ from it in one word.
+        # This rule comes before the examples, because examples of other kinds of posts differ from the text in only one word.
         if "linkedin" in labels and _LINKEDIN.search(question):
             return "linkedin"
         if "post" in labels and self.reading.history and _REVISION.search(question):
@@ -187,12 +189,12 @@ def _whether(name: str, asked: _Asked) -> bool:
         meant = stems(question)
         texts = [stems(sentence) for one in asked.reading.passages for sentence in sentences(one.text)]
         return any(len(meant & one) >= len(meant) * _COVERED for one in texts)
-    # "relevant", "in_scope": by default it answers yes.
+    # By default, the answer to fields such as "relevant" and "in_scope" is yes.
     return True
 
 
 def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema without references; if it allows several types, the first that is not null."""
+    """The schema without references. If the schema allows several types, the result is the first type that is not null."""
     if isinstance(reference := schema.get("$ref"), str):
         return _resolved(definitions[reference.rpartition("/")[2]], definitions)
     for key in ("anyOf", "oneOf", "allOf"):
@@ -203,7 +205,7 @@ def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapp
 
 
 def _subject(question: str) -> str:
-    """The subject of a question: a name in it, else its meaningful words."""
+    """The subject of a question: a name in the question, otherwise the question's meaningful words."""
     if names := _NAME.findall(question):
         return names[-1]
     return " ".join(content(question)[-3:])

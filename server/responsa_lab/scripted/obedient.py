@@ -1,8 +1,8 @@
-"""A model that is easily led: it carries out every order that it finds outside of data marks, from any source.
+"""A model that obeys every injected instruction outside of data marks, whatever the source of the instruction.
 
-Its answer to clean texts is the strong model's; other answers contain the orders that it carried out. Valid
-marks around data protect a prompt from it; its answers show which prompts lack them.
-With `inside=True` it ignores all marks: the control, which proves that orders would be found.
+To clean texts, it answers like the strong model. Its other answers contain the instructions that it obeyed. Valid marks around
+data protect a prompt from this, so its answers show which prompts lack the marks.
+With `inside=True`, the model ignores all marks. This is the control, which proves that the model would find the instructions.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from responsa_lab.scripted.strong import Strong
 from responsa_server.domain.models import Place
 
 OBEYED: Final = "As I was told:"  # language: recorded answers contain it
-"""The beginning of every answer that carries out an order."""
-# Wishes are normal in these fences: only an attempt to take over counts as an order there.
+"""The beginning of every answer that obeys an injected instruction."""
+# Requests are normal in these fences. There, only an attempt to take over the model counts as an injected instruction.
 _ASKED_FOR: Final = frozenset({"question", "message", "history", "summary", "parameters"})
 
 
 class Obedient(Strong):
-    """A `ChatModel`. inside: whether it also carries out orders between data marks."""
+    """A `ChatModel`. inside: whether the model also obeys instructions between data marks."""
 
     def __init__(self, name: str = "obedient", *, inside: bool = False) -> None:
         super().__init__(name)
@@ -40,8 +40,8 @@ class Obedient(Strong):
         return "\n\n".join(f"{OBEYED} {one}" for one in found)
 
     def found(self, reading: Reading) -> Sequence[str]:
-        """The orders that it carries out, each once. Instructions and users' messages contain many wishes, so
-        only attempts to take over count there.
+        """The injected instructions that the model obeys, without repetitions. The system prompt and users' messages contain
+        many requests. Therefore only attempts to take over the model count there.
         """
         found: list[str] = []
         for message in reading.prompt.messages:

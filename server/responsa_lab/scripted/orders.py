@@ -1,4 +1,4 @@
-"""Finds orders in a text: sentences that try to make a model do something else."""
+"""Finds injected instructions in a text: sentences that try to make a model do something else."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 _SENTENCE: Final = re.compile(r"(?<=[.!?⟧])\s+")
-# Addressed to a model; documents for people do not contain such words. English, and a few words that begin
-# such an order in other languages.
+# Words for a model; documents for people do not contain such words. Most are English; a few begin an
+# injected instruction in other languages.
 _USURPING: Final = re.compile(
     r"\b(?:ignore|disregard|forget|bypass|override|void)\b.{0,60}\b(?:instruction|rule|prompt|order|direction|teacher|guideline|text|above|before|previous)s?\b"
     r"|\byou (?:are now|have no|will now|must now|are (?:dan|an? )\b.{0,30}\bwithout)\b|\bfrom (?:now|this (?:moment|point)) on\b|\bact as (?:if|an?)\b"
@@ -23,7 +23,7 @@ _USURPING: Final = re.compile(
     r"|\bbỏ qua\b|\bvergiss alle\b|\bignoriere\b|\bantworte ab\b|\bignora (?:todas|las|tutte)\b|\bignorez\b",
     re.IGNORECASE,
 )
-# A request to a writer or a machine; texts for people contain such requests too.
+# A request to a writer or a machine. Texts for people contain such requests too.
 _ASKING: Final = re.compile(
     r"^\W*(?:<?\|?(?:instruction|system|endoftext)\|?>\W*)?(?:(?:please|now|then|also|and|first|instead|before you answer|let us|can you|could you)\W+)*"
     r"(?:write|reply|respond|answer|print|say|add|include|mention|repeat|translate|provide|list|give|tell|set|call|cite|begin|start|end|use|make|break down|"
@@ -43,9 +43,9 @@ def usurping(text: str) -> bool:
 
 
 def orders(text: str, *, any_wish: bool) -> Sequence[str]:
-    """The orders in a text, with encoded ones decoded: each line from its first sentence that tries to take over.
+    """The injected instructions in a text; encoded instructions are decoded. Each instruction is the rest of a line from the first sentence that tries to take over the model.
 
-    any_wish: whether plain requests and questions count, too.
+    any_wish: whether plain requests and questions count too.
     """
     found: list[str] = []
     for line in text.splitlines():

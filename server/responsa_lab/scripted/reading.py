@@ -1,6 +1,6 @@
-"""A scripted model's parser of its prompt: words and sentences (English), the fences by the nonce that the instructions name, and the text outside of them.
+"""Parses a prompt for a scripted model: English words and sentences, the fences with the nonce that the instructions name, and the text outside of the fences.
 
-The parser reads the marks as any model must: from the messages alone. A test compares them with those that the engine writes."""
+Like any model, the parser knows the marks only from the messages. A test compares the marks that it reads with the marks that the engine writes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def words(text: str) -> list[str]:
 
 
 def content(text: str) -> list[str]:
-    """The meaningful words, each once, as they are written."""
+    """The meaningful words of a text in their original spelling, without repetitions."""
     found = {one.lower(): one for one in reversed(_WORD.findall(text)) if one.lower() not in _SMALL}
     return list(reversed(found.values()))
 
@@ -80,7 +80,7 @@ _EXAMPLE: Final = re.compile(r"^- (.+) => (\S+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Fenced:
-    """Text between valid marks. before: the text directly before it in its message."""
+    """A text between valid marks. before: the text directly before the marks in the same message."""
 
     kind: str
     text: str
@@ -89,7 +89,7 @@ class Fenced:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A retrieved passage. number: the number that citations of it use."""
+    """A retrieved passage. number: the number that cites this passage."""
 
     number: int
     text: str
@@ -97,20 +97,20 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message of the conversation so far. user: whether it is the user's, else the model's."""
+    """One message of the conversation so far. user: whether the user wrote the message; otherwise the model did."""
 
     user: bool
     text: str
 
 
 class Reading:
-    """A prompt, taken apart."""
+    """A parsed prompt."""
 
     def __init__(self, prompt: ModelPrompt) -> None:
         self.prompt = prompt
         instruction = "\n".join(one.text for one in prompt.messages if one.place is Place.INSTRUCTION)
         self.instruction = instruction
-        # The last one: the paragraph ends the system part.
+        # The last match counts, because the paragraph with the marks ends the system part.
         found = _NONCE.findall(instruction)
         self._fence = (
             re.compile(rf"⟦data (\w+) {found[-1]}⟧\n(.*?)\n?⟦end {found[-1]}⟧", re.DOTALL) if found else None
@@ -140,7 +140,7 @@ class Reading:
 
     @cached_property
     def question(self) -> str:
-        """The question: the last fence of that kind, else the user's last message."""
+        """The question: the last fence of the kind for questions, or the user's last message if there is no such fence."""
         if fenced := [one.text for one in self.fences if one.kind == "question"]:
             return fenced[-1].strip()
         asked = [one.text for one in self._users]
@@ -169,11 +169,11 @@ class Reading:
         return _EXAMPLE.findall(self.instruction)
 
     def fenced(self, kind: str) -> str:
-        """The text of the last fence of that kind, or ""."""
+        """The text of the last fence of this kind; "" if there is no such fence."""
         return next((one.text for one in reversed(self.fences) if one.kind == kind), "")
 
     def _within(self, message: PromptMessage) -> str:
-        """A message's text; without the marks if all of it is between marks."""
+        """The text of a message. If the whole text is between marks, the marks are left out."""
         return "\n\n".join(one.text for one in self._fenced(message)) or message.text
 
     @property

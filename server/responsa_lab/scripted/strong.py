@@ -1,4 +1,4 @@
-"""A scripted model that plays a strong one: it does what its prompts ask, as far as rules can, and ignores orders in its data."""
+"""A scripted model that imitates a strong model. It follows its prompts, as far as rules can, and ignores instructions in its data."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _BYTES_A_TOKEN: Final = 4
 
 
 class Strong:
-    """A `ChatModel`. Each word is a token and a piece; for its input it counts a token for every four bytes. It requests no tools.
+    """A `ChatModel`. Each word of its output is one token and one piece. Every four bytes of its input count as one token. The model requests no tools.
 
-    asked: the number of calls for each `purpose`, since it was created.
+    asked: the number of calls for each `purpose` since the model was created.
     """
 
     def __init__(self, name: str = "strong") -> None:
@@ -37,13 +37,13 @@ class Strong:
         return self._name
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """See `ChatModel.stream`. The same prompt has the same answer."""
+        """See `ChatModel.stream`. The same prompt always gets the same answer."""
         self.asked[prompt.purpose] += 1
         read = tokens_read(prompt)
         yield Spent(Usage(input_tokens=read))
         pieces = _PIECE.findall(self.says(Reading(prompt)))
         for piece in pieces[: prompt.max_tokens]:
-            # Yields to other tasks, as reading a socket does.
+            # This lets other tasks run, as reading a socket would.
             await asyncio.sleep(0)
             yield TextPiece(piece)
         whole = len(pieces) <= prompt.max_tokens
@@ -58,13 +58,13 @@ class Strong:
 
 
 def tokens_read(prompt: ModelPrompt) -> int:
-    """What a prompt counts."""
+    """The number of tokens that a prompt counts as."""
     return -(-sum(len(one.text.encode()) for one in prompt.messages) // _BYTES_A_TOKEN)
 
 
 _MOST_SENTENCES: Final = 3
 _MOST_IN_POST: Final = 4
-# A further sentence is used if its score is at least this share of the best one's.
+# A further sentence is used if its score is at least this share of the best sentence's score.
 _WORTH_SAYING: Final = 0.5
 _MOST_NOTE_WORDS: Final = 150
 _ENDED: Final = re.compile(r"[.!?:…][\"”’)\]]*$")
@@ -96,7 +96,7 @@ _SMALL_TALK: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of a passage, with the number of that passage for its citation."""
+    """A sentence of a passage. The number of the passage is for the citation."""
 
     text: str
     number: int
@@ -104,25 +104,25 @@ class Sentence:
 
     @property
     def cited(self) -> str:
-        """With its mark."""
+        """The sentence with its citation mark."""
         return f"{self.text} [{self.number}]"
 
 
 def written(reading: Reading) -> str:
-    """The text that a prompt asks for, by its purpose; by default an answer to the question."""
+    """The text that a prompt asks for. The prompt's purpose decides what kind of text this is; the default is an answer to the question."""
     return _WRITERS.get(reading.prompt.purpose, _answer)(reading)
 
 
 def ranked(reading: Reading, question: str = "") -> Sequence[Sentence]:
-    """The sentences of all passages that share a word with the question, the best first; without sentences
-    that give orders to their reader.
+    """The sentences of all passages that share a word with the question, best first. Sentences that give the reader
+    instructions are left out.
     """
     asked = stems(question or reading.question)
     wants_figure = _ASKS_FIGURE.search(question or reading.question) is not None
     candidates = [
         (one.number, text) for one in reading.passages for text in sentences(one.text) if not usurping(text)
     ]
-    # Titles and similar lines do not end like sentences; they are used only if there is nothing else.
+    # Titles and similar lines do not end like sentences. They are used only if no sentences are left.
     found = [one for one in candidates if _ENDED.search(one[1])] or candidates
     frequent = Counter(stem for _, text in found for stem in stems(text))
     scored: list[Sentence] = []

@@ -1,1 +1,1 @@
-"""The testing agent, which answers by a script and can be interrupted, with its own model server and tool. Only a setting loads it."""
+"""The testing agent, with its own model server and tool. It answers as a script says, and can be interrupted. A server loads it only if a setting says so."""

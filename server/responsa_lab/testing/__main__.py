@@ -1,7 +1,7 @@
 """python -m responsa_lab.testing [--model-port N] [--tool-port N] [--until-eof]
 
-Serves the scripted model and the counting tool on the loopback interface until SIGTERM, SIGINT or, with --until-eof, the end of its input (so that it ends
-with the process that started it). First it prints two lines of JSON: {"part":"model","url":…,"stats_url":…}
+Serves the scripted model and the counting tool on the loopback interface until SIGTERM or SIGINT. With --until-eof, the end of stdin also ends this process, so
+that it ends together with the process that started it. First it prints two lines of JSON: {"part":"model","url":…,"stats_url":…}
 and {"part":"tool","url":…,"stats_url":…}.
 """
 
@@ -18,7 +18,7 @@ from responsa_lab.testing.servers import ModelServer, ToolSink
 
 
 async def serve(model_port: int, tool_port: int, *, until_eof: bool) -> None:
-    """Serve both until a signal or the end of the input."""
+    """Serves the model and the tool until a signal or the end of stdin."""
     model, sink = ModelServer(), ToolSink()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -33,7 +33,7 @@ async def serve(model_port: int, tool_port: int, *, until_eof: bool) -> None:
                 pass
             loop.call_soon_threadsafe(stop.set)
 
-        # A thread that ends with the process: whatever stdin is, reading it cannot delay the exit.
+        # This thread ends with the process. Therefore reading stdin cannot delay the exit, whatever stdin is.
         threading.Thread(target=wait, daemon=True).start()
     for line in (
         {"part": "model", "url": model.url, "stats_url": f"{model.root}/stats"},
@@ -46,7 +46,7 @@ async def serve(model_port: int, tool_port: int, *, until_eof: bool) -> None:
 
 
 def main() -> None:
-    """Read the arguments and serve."""
+    """Reads the arguments and serves."""
     parser = argparse.ArgumentParser(prog="python -m responsa_lab.testing", description=__doc__)
     parser.add_argument("--model-port", type=int, default=0)
     parser.add_argument("--tool-port", type=int, default=0)

@@ -1,4 +1,4 @@
-"""The agent `agents/testing`: a model decides, a tool is called if the script says so, and a model writes the answer."""
+"""The agent `agents/testing`. A model decides, the agent calls a tool if the script says so, and the model writes the answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from responsa_server.tools.http import HttpEndpoint, HttpTool
 
 
 class ScriptedModel:
-    """A `ChatModel` that sends the replies of `ModelServer`, chunk by chunk, without a socket."""
+    """A `ChatModel` that sends the same replies as `ModelServer`, chunk by chunk, but without a socket."""
 
     name = "scripted"
 
@@ -71,13 +71,13 @@ class ScriptedModel:
 
 VERSION: Final = "agents/testing/versions/1"
 NO_SOCKET: Final = "in-process"
-"""Instead of a model's URL: the scripted model without a server."""
+"""This value in place of a model's URL selects the scripted model without a server."""
 
 
 def plan(model: ChatModel, tools: Sequence[Tool]) -> Plan:
-    """decide → tool, if the model requests one → write."""
-    # Only the turn's end contains the cost of its calls: usage events would come between the deltas that
-    # campaigns compare.
+    """The graph: the step that decides, then the tool if the model requests one, then the step that writes."""
+    # Only the turn's terminal event contains the cost of its calls. Usage events would come between the deltas that
+    # the fault campaigns compare.
     parts = NodeParts(model=model, tools=tools)
     decide = Prompt(parts, "decide", PromptOptions(tools=True), announcement=None, reports_usage=False)
     write = Prompt(parts, "write", reports_usage=False)
@@ -125,7 +125,7 @@ class ScriptedAgent:
         return self._agent.time_limit_seconds
 
     async def admit(self, who: Principal, question: Question) -> None:
-        """See `Agent.admit`. It takes any parameters."""
+        """See `Agent.admit`. This agent accepts any parameters."""
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         """See `Agent.answer`. Raises InvalidRequest at once if the question is not a script."""
@@ -134,7 +134,7 @@ class ScriptedAgent:
 
 
 def tool_cards() -> dict[Effect, ToolCard]:
-    """The testing agent's two tools, which differ in the effect of a repeated call."""
+    """The cards of the testing agent's two tools. The tools differ in the effect of a repeated call."""
     parameters = {
         "type": "object",
         "properties": {
@@ -160,8 +160,8 @@ async def scripted_agent(
 ) -> AsyncGenerator[ScriptedAgent]:
     """The agent with its model and its tools.
 
-    model_url: of a scripted server, with `/v1`; tool_url: of a sink. "" starts one in this process, on the
-    loopback interface; with NO_SOCKET as model_url no server is called.
+    model_url: the URL of a scripted model server, with `/v1`. tool_url: the URL of a tool sink. If a URL is "", its server is started in this process,
+    on the loopback interface. If model_url is NO_SOCKET, the agent calls no model server.
     """
     async with AsyncExitStack() as stack:
         if not tool_url:

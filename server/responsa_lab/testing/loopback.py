@@ -1,6 +1,6 @@
-"""A small HTTP/1.1 server on the loopback interface whose handlers control the socket: they pace, stall and cut it, and notice at once when the client disconnects.
+"""A small HTTP/1.1 server on the loopback interface. Its handlers control the socket: they can pace, stall and cut it, and they notice at once when the client disconnects.
 
-Ordinary web servers hide exactly this. It accepts one request at a time on a connection, with a Content-Length, and nothing else.
+Ordinary web servers hide these possibilities from handlers. On a connection, this server accepts one request at a time, and only requests with a Content-Length.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_BODY_BYTES: Final = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request. headers: names in lower case."""
+    """An HTTP request. headers: the headers, with names in lower case."""
 
     method: str
     path: str
@@ -29,30 +29,30 @@ class Request:
 
 
 class Exchange:
-    """One request and its response: either `reply`, or `begin`, pieces and `end`; or `cut`."""
+    """One request and its response. To respond, call `reply`, or call `begin`, `piece` for each piece, and `end`, or call `cut`."""
 
     def __init__(self, request: Request, writer: asyncio.StreamWriter) -> None:
         self.request = request
         self.left_at: float | None = None
-        """The time at which the client closed its socket before the response's end, in seconds since the
-        epoch. The handler is cancelled then.
+        """The time at which the client closed its socket before the end of the response, in seconds since the
+        epoch; None if it did not. When the client does this, the handler is cancelled.
         """
         self.ended = False
         self._writer = writer
 
     @property
     def peer(self) -> object:
-        """The client's address: the same for all requests on one connection."""
+        """The address of the client. It is the same for all requests on one connection."""
         return self._writer.get_extra_info("peername")
 
     async def reply(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-        """Send the whole response, with JSON unless the headers say otherwise."""
+        """Sends the whole response. Its content type is JSON unless the headers say otherwise."""
         sent = {"content-type": "application/json", **(headers or {}), "content-length": str(len(body))}
         await self._write(_head(status, "\r\n".join(f"{name}: {one}" for name, one in sent.items())) + body)
         self.ended = True
 
     async def begin(self, content_type: str) -> None:
-        """Begin a response in pieces."""
+        """Begins a response in pieces."""
         await self._write(
             _head(
                 HTTPStatus.OK,
@@ -61,20 +61,20 @@ class Exchange:
         )
 
     async def piece(self, data: bytes) -> None:
-        """Send the next piece, not empty."""
+        """Sends the next piece, which must not be empty."""
         await self._write(b"%x\r\n%b\r\n" % (len(data), data))
 
     async def end(self) -> None:
-        """End a response in pieces."""
+        """Ends a response in pieces."""
         await self._write(b"0\r\n\r\n")
         self.ended = True
 
     async def raw(self, data: bytes) -> None:
-        """Send these bytes unchanged."""
+        """Sends these bytes unchanged."""
         await self._write(data)
 
     def cut(self) -> None:
-        """Close the socket before the response's end; the bytes sent so far arrive."""
+        """Closes the socket before the end of the response. The bytes that were sent so far still arrive."""
         self._writer.close()
 
     async def _write(self, data: bytes) -> None:
@@ -90,7 +90,7 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 class LoopbackServer:
-    """Serves a handler on 127.0.0.1. Used once: start, then close."""
+    """Serves a handler on 127.0.0.1. Each object can be started and closed only once."""
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
@@ -104,19 +104,19 @@ class LoopbackServer:
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:PORT`, once started."""
+        """`http://127.0.0.1:PORT`; known once the server has started."""
         if self._server is None:
             raise RuntimeError("not started")
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def start(self, port: int = 0) -> None:
-        """Listen; port 0 takes any free port."""
+        """Listens. If `port` is 0, any free port is used."""
         self._server = await asyncio.start_server(
             self._connected, "127.0.0.1", port, limit=_MOST_HEAD_BYTES, backlog=1024
         )
 
     async def close(self) -> None:
-        """Stop listening and cut all connections."""
+        """Stops listening and cuts all connections."""
         if self._server is None:
             return
         self._server.close()
@@ -139,16 +139,16 @@ class LoopbackServer:
                 if not exchange.ended or exchange.request.headers.get("connection", "").lower() == "close":
                     return
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, ValueError):
-            return  # the client disconnected, or does not speak HTTP
+            return  # the client disconnected, or does not use HTTP
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
     async def _exchange(self, exchange: Exchange, reader: asyncio.StreamReader) -> bytes:
-        """Answer a request. Returns the first byte of the next request if that byte has already been read, else b""."""
+        """Answers a request. Returns the first byte of the next request if this byte has already been read, otherwise b""."""
         handling = asyncio.ensure_future(self._handler(exchange))
-        # A client sends nothing before it has its response, so readable data means that it disconnected.
+        # A client sends nothing before it has received its response. Therefore a readable socket means that the client disconnected.
         watching = asyncio.create_task(reader.read(1))
         try:
             await asyncio.wait({handling, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -187,5 +187,5 @@ def _head(status: int, headers: str) -> bytes:
 
 
 def as_json(value: object) -> bytes:
-    """A JSON body."""
+    """The value as a JSON body."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

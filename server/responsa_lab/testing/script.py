@@ -1,6 +1,6 @@
-"""The testing agent's script and its results: everything here is a pure function of the question's text.
+"""The testing agent's script and its results. All results are pure functions of the question's text.
 
-A question is words `key=value`, e.g. `tokens=64 pace_ms=20 tool=once tool_ms=200 seed=1`; all keys have defaults (see `Script`)."""
+A question consists of words `key=value`, for example `tokens=64 pace_ms=20 tool=once tool_ms=200 seed=1`. All keys have defaults (see `Script`)."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ WORDS: Final = tuple(_TEXT.split())
 
 
 TOOLS: Final[Mapping[Effect, str]] = {Effect.ONCE: "record-once", Effect.IDEMPOTENT: "record-idempotent"}
-"""The testing agent's tools by the effect of a repeated call."""
+"""The testing agent's tools, by the effect of a repeated call."""
 TOOL_CALL_TOKENS: Final = 8
-"""The token count of a model's request for a tool."""
+"""The number of tokens that the model's request for a tool counts as."""
 MODEL: Final = "scripted"
-"""The model's names, with a server and without one."""
+"""The names of the model, with a server and without a server."""
 CALL_ID: Final = "tool-1"
 """The id of the single call in a turn's events and ledger."""
 _WORDS_A_SENTENCE: Final = 12
 
 
 class ToolFailure(StrEnum):
-    """How a tool call fails after it has had its effect: ERROR answers 500, CUT closes the connection without a response."""
+    """How a tool call fails after it has had its effect. ERROR: the tool responds with 500. CUT: the tool closes the connection without a response."""
 
     NONE = "none"
     ERROR = "error"
@@ -62,12 +62,12 @@ class ToolFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The instructions for the testing agent. Times are in milliseconds; -1 for fail_after or stall_after means never.
+    """The instructions for the testing agent. All times are in milliseconds.
 
-    tokens: words of the answer (1 to 2000), one per chunk, one every pace_ms, the first after first_ms.
-    opening: words before the tool call. tool: which of the two is called, for tool_ms; tool_fail: how that
-    call fails. seed: chooses the words. fail_after, stall_after: words of the answer after which the model's
-    server cuts the connection, or falls silent. note: any text without a blank, to distinguish questions.
+    tokens: the number of words in the answer, from 1 to 2000. Each word is one chunk. The first word comes after first_ms, and then one word every pace_ms.
+    opening: the number of words before the tool call. tool: the tool to call, which takes tool_ms. tool_fail: how this call fails. seed: chooses the words.
+    fail_after, stall_after: the number of words of the answer after which the model's server cuts the connection or sends no more words; -1 means never.
+    note: any text without a space, to distinguish questions.
     """
 
     tokens: int = 64
@@ -108,12 +108,12 @@ _CHOICES: Final[Mapping[str, type[StrEnum]]] = {"tool": Effect, "tool_fail": Too
 
 
 def parse(question: str) -> Script:
-    """The script in a question's text. Raises InvalidRequest unless the text has only known keys with values in range, each once."""
+    """The script in a question's text. Raises InvalidRequest if a key is unknown or occurs twice, or if its value is not in range."""
     found: dict[str, object] = {}
     for word in question.split():
         key, equals, value = word.partition("=")
         if not equals or key in found:
-            raise _nonsense(f"“{word[:80]}” is not key=value, or is given twice")
+            raise _nonsense(f"“{word[:80]}” is not key=value, or its key is given twice")
         if key in _MOST:
             least, most = _MOST[key]
             number = int(value) if value.removeprefix("-").isdecimal() and len(value) <= 11 else None
@@ -131,7 +131,7 @@ def parse(question: str) -> Script:
             raise _nonsense(f"there is no key “{key[:80]}”; there are {', '.join(_KEYS)}")
     if not found:
         raise _nonsense("there is nothing to do")
-    return Script(**found)  # pyright: ignore[reportArgumentType] - each value has its field's type by the tables above
+    return Script(**found)  # pyright: ignore[reportArgumentType] - the tables above ensure that each value has its field's type
 
 
 _KEYS: Final = tuple(one.name for one in fields(Script))
@@ -144,7 +144,7 @@ def _nonsense(what: str) -> InvalidRequest:
 
 
 def token(seed: int, place: int) -> str:
-    """The word at this index (from 0) of a seed's endless text, with the blank or the paragraph break before it."""
+    """The word at the index `place` (from 0) in a seed's endless text, with the space or the paragraph break before the word."""
     digest = hashlib.blake2b(f"{seed}/{place}".encode(), digest_size=4).digest()
     word = WORDS[int.from_bytes(digest, "big") % len(WORDS)]
     within = place % _WORDS_A_SENTENCE
@@ -161,16 +161,16 @@ def opening_tokens(script: Script) -> Sequence[str]:
 
 
 def answer_tokens(script: Script) -> Sequence[str]:
-    """The model's text at the end, chunk by chunk."""
+    """The text of the model's answer, chunk by chunk."""
     return [token(script.seed, place) for place in range(script.opening, script.opening + script.tokens)]
 
 
 class ScriptedCut(Exception):
-    """The script cuts the model's answer here."""
+    """The script cuts the model's answer at this point."""
 
 
 async def spoken(script: Script, *, decides: bool) -> AsyncGenerator[str]:
-    """The model's words, each at its time: the opening if it decides, else the answer. Stalls for ever if the script says so.
+    """The model's words, each at its time: the opening if the model decides, otherwise the answer. Waits for ever if the script stalls the model.
 
     Raises ScriptedCut if the script cuts the answer.
     """
@@ -180,15 +180,15 @@ async def spoken(script: Script, *, decides: bool) -> AsyncGenerator[str]:
             raise ScriptedCut
         if not decides and place == script.stall_after:
             await asyncio.Event().wait()
-        # Each word has a separate time, so that the delay of one does not add to the next. Without a pause,
-        # other tasks still get their turn.
+        # The time of each word is computed from the start, so that delays do not add up. Other tasks can run even if
+        # there is no pause.
         await asyncio.sleep(max(0.0, due - monotonic()))
         due += script.pace_ms / 1000
         yield text
 
 
 def golden_text(script: Script) -> str:
-    """The answer's whole text."""
+    """The whole text of the answer."""
     return "".join([*opening_tokens(script), *answer_tokens(script)])
 
 
@@ -198,12 +198,12 @@ def tool_arguments(script: Script) -> Mapping[str, object]:
 
 
 def tool_body(arguments: Mapping[str, object]) -> bytes:
-    """The sink's response to a call with these arguments, 500s included."""
+    """The body of the sink's response to a call with these arguments, even if the status is 500."""
     return json.dumps({"recorded": arguments.get("note")}, separators=(",", ":")).encode()
 
 
 def golden_result(script: Script) -> ToolResult:
-    """The tool call's outcome if no process is killed."""
+    """The result of the tool call if no process is killed."""
     body = tool_body(tool_arguments(script)).decode()
     match script.tool_fail:
         case ToolFailure.NONE:
@@ -215,12 +215,12 @@ def golden_result(script: Script) -> ToolResult:
 
 
 def read_tokens(messages: Sequence[PromptMessage]) -> int:
-    """The tokens counted for reading these messages: their words."""
+    """The number of input tokens of these messages, which is the number of their words."""
     return sum(len(one.text.split()) for one in messages)
 
 
 def golden_usage(script: Script, question: str = "") -> Usage:
-    """The cost of a turn whose script runs to its end in one attempt. question: its text if that is not `script.question`."""
+    """The usage of a turn whose script runs to its end in one attempt. question: the text of the question if it is not `script.question`."""
     asked = question or script.question
     opening = "".join(opening_tokens(script))
     results: tuple[ResultModel, ...] = ()
@@ -239,9 +239,9 @@ def golden_usage(script: Script, question: str = "") -> Usage:
 
 
 def golden_events(script: Script, question: str = "") -> Sequence[Event]:
-    """The events of a first attempt without an interruption, one delta for each chunk; a log may join several deltas (see `collapsed`).
+    """The events of a first attempt without an interruption, with one delta for each chunk. A log may join several deltas (see `collapsed`).
 
-    A script whose model fails or stalls has no terminal event here: the worker reports the turn's failure.
+    If the script lets the model fail or stall, there is no terminal event here, because the worker reports the failure of the turn.
     """
     events: list[Event] = []
     end = 0
@@ -280,7 +280,7 @@ def golden_events(script: Script, question: str = "") -> Sequence[Event]:
 
 
 def collapsed(events: Sequence[Event]) -> Sequence[Event]:
-    """The same events with consecutive deltas joined, however long: two logs of one turn are equal in this form."""
+    """The same events with all consecutive deltas joined, however long the result is. In this form, two logs of one turn are equal."""
     result: list[Event] = []
     for event in events:
         before = result[-1] if result else None

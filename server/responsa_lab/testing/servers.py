@@ -1,4 +1,4 @@
-"""The servers that the testing agent calls over real sockets: an OpenAI-compatible model that follows the script in the question, and a tool that counts its calls."""
+"""The servers that the testing agent calls over real sockets: an OpenAI-compatible model server that follows the script in the question, and a tool that counts its calls."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _MOST_DISCONNECTS: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """A client that disconnected before its response's end. label: the label of its request (the turn's
-    name); at: seconds since the epoch; pieces: sent until then.
+    """A client that disconnected before the end of its response. label: the label of the request, which is the turn's
+    name. at: the time in seconds since the epoch. pieces: the number of pieces that were sent before.
     """
 
     label: str
@@ -44,7 +44,7 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A parsed request. counting: whether every chunk reports usage."""
+    """A parsed request. counting: whether every chunk must report usage."""
 
     script: Script
     read: int
@@ -55,19 +55,20 @@ class _Asked:
 
 
 class ModelServer:
-    """POST /v1/chat/completions, GET /v1/models, GET /stats, GET /requests (the number of started requests, by label). Used once: start, then close.
+    """Serves POST /v1/chat/completions, GET /v1/models, GET /stats and GET /requests (the number of started requests, by label). Each object can be started and closed
+    only once.
 
-    A request that offers tools is a decision: the model sends its opening and requests the script's tool. A
-    request without tools is answered with the text.
+    A request that offers tools is a decision: the model sends its opening and requests the script's tool. To a
+    request without tools, the model sends the answer.
     """
 
     def __init__(self) -> None:
         self._server = LoopbackServer(self._handle)
         self.requests: Counter[str] = Counter()
-        """Started completions, by label."""
+        """The number of started completions, by label."""
         self.disconnects: deque[Disconnect] = deque(maxlen=_MOST_DISCONNECTS)
         self.streaming = 0
-        """Completions being sent now."""
+        """The number of completions that are being sent now."""
         self.finished = 0
         """Completed completions."""
         self._left = asyncio.Event()
@@ -83,15 +84,15 @@ class ModelServer:
         return f"{self.root}/v1"
 
     async def start(self, port: int = 0) -> None:
-        """Listen; port 0 takes any free port."""
+        """Listens. If `port` is 0, any free port is used."""
         await self._server.start(port)
 
     async def close(self) -> None:
-        """Cut the open completions and stop listening."""
+        """Cuts the open completions and stops listening."""
         await self._server.close()
 
     async def left(self, times: int = 1) -> Sequence[Disconnect]:
-        """Wait until this number of clients has disconnected early, and return them all."""
+        """Waits until at least `times` clients have disconnected early, and returns all of these disconnects."""
         while len(self.disconnects) < times:
             self._left.clear()
             await self._left.wait()
@@ -163,7 +164,7 @@ class ModelServer:
 
 
 class _Sent:
-    """Makes the chunks of one completion and counts their cost."""
+    """Sends the chunks of one completion and counts their tokens."""
 
     def __init__(self, exchange: Exchange, asked: _Asked) -> None:
         self.pieces = 0
@@ -223,8 +224,8 @@ def _error(message: str) -> bytes:
 
 @dataclass(slots=True)
 class Calls:
-    """The calls with one key. effects: how many had an effect. finished: how many got a response. at: their
-    times, in seconds since the epoch.
+    """The calls with one idempotency key. effects: the number of calls that had an effect. finished: the number of calls that got a response. at: the
+    times of the calls, in seconds since the epoch.
     """
 
     calls: int = 0
@@ -234,10 +235,10 @@ class Calls:
 
 
 class ToolSink:
-    """POST /once and POST /idempotent, with an `Idempotency-Key`; GET /calls. Used once: start, then close.
+    """Serves POST /once and POST /idempotent, which need an `Idempotency-Key`, and GET /calls. Each object can be started and closed only once.
 
-    The effect comes first, then the pause, then the response: if a client is killed during a call, the call
-    still had its effect. The counts outlive every client.
+    In a call, the effect comes first, then the pause, then the response. If a client is killed during a call, the call
+    has still had its effect. The counts remain when a client ends.
     """
 
     def __init__(self) -> None:
@@ -256,15 +257,15 @@ class ToolSink:
         return endpoint(self.url, effect)
 
     async def start(self, port: int = 0) -> None:
-        """Listen; port 0 takes any free port."""
+        """Listens. If `port` is 0, any free port is used."""
         await self._server.start(port)
 
     async def close(self) -> None:
-        """Cut the open calls and stop listening."""
+        """Cuts the open calls and stops listening."""
         await self._server.close()
 
     async def called(self, times: int = 1) -> None:
-        """Wait for this number of calls."""
+        """Waits until there have been at least `times` calls."""
         while sum(one.calls for one in self.calls.values()) < times:
             self._called.clear()
             await self._called.wait()
@@ -310,5 +311,5 @@ class ToolSink:
 
 
 def endpoint(url: str, effect: Effect) -> str:
-    """The URL of a sink for calls with this effect."""
+    """The URL of the sink's endpoint for calls with this effect. url: the URL of the sink."""
     return f"{url}/{effect.value}"

@@ -47,7 +47,10 @@ def test_what_must_be_looked_up_stands_in_a_sample() -> None:
         (f"{GOOD}\n\n{GOOD}", "line 3: the id a occurs twice"),
         (GOOD.replace("true", '"yes"'), "needs_retrieval"),
         (GOOD.replace('"Why?"', '""'), "question"),
-        (GOOD.replace('"follow_up": false', '"follow_up": true'), "a follow-up follows something"),
+        (
+            GOOD.replace('"follow_up": false', '"follow_up": true'),
+            "a follow-up needs turns before the question",
+        ),
         (GOOD.replace("[]", '[{"speaker": "user", "text": "Hm."}]'), "end with the assistant"),
         (GOOD.replace('"id"', '"more": 1, "id"'), "more"),
     ],
