@@ -6,8 +6,9 @@
         turn = client.answer("How does a client continue after a lost connection?")
         print(turn.terminal_event.answer.text)
 
-`ask` yields a turn's events as they arrive, and continues after lost connections and server restarts. `resume` and `cancel` take a turn's name and work anywhere. `AsyncResponsa` is the same for asyncio. Messages are the contract's own, from `responsa.chat.v1` and the other packages; the
-most common ones can also be imported from here.
+`ask` yields a turn's events as they arrive. It continues after lost connections and server restarts. `resume` and `cancel` take a turn's name and work from any client.
+`AsyncResponsa` is the same client for asyncio. Requests and responses are the contract's own messages, from `responsa.chat.v1` and the other packages. The most common messages
+can also be imported from this package.
 """
 
 from __future__ import annotations

@@ -13,8 +13,10 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 class Address:
     """A server's address.
 
-    target: in gRPC's form, e.g. "127.0.0.1:8080". url: for browsers and messages, e.g. "http://127.0.0.1:8080".
-    tls: whether to use TLS. loopback: whether it names this machine, by address or as "localhost".
+    target: the address in gRPC's form, e.g. "127.0.0.1:8080".
+    url: the address for browsers and messages, e.g. "http://127.0.0.1:8080".
+    tls: whether to use TLS.
+    loopback: whether the server is on this machine: its host is a loopback address or "localhost", or it listens on a Unix socket.
     """
 
     target: str
@@ -26,7 +28,7 @@ class Address:
     def parse(cls, text: str) -> Address:
         """Read "http://host:port", "https://host:port", "host:port" (plain text) or "unix:/path/of/socket".
 
-        The port is optional only after http:// (80) and https:// (443). A path of "/" is ignored.
+        The port is optional only after http:// (default 80) and https:// (default 443). A path of "/" is ignored.
 
         Raises:
             ValueError: the text has another form; the message says what to write.

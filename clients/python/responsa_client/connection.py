@@ -1,4 +1,4 @@
-"""The connection of both clients: address, key, time limits, and the errors that are retried."""
+"""The part of the connection that both clients share: address, key, time limits, and which errors to retry."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ SILENCE_SECONDS = 45.0
 
 
 class Silence(Exception):
-    """A stream brought no frame for so long that it counts as lost."""
+    """No frame arrived on a stream for so long that the stream counts as lost."""
 
 
 class Deadline:
-    """A moment on the monotonic clock; None as seconds means never."""
+    """A deadline on the monotonic clock, a number of seconds from now. If `seconds` is None, the deadline never passes."""
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds = seconds
         self._end = None if seconds is None else time.monotonic() + seconds
 
     def remaining(self) -> float | None:
-        """Seconds left, at least 0; None for never."""
+        """The seconds until the deadline, at least 0; None if the deadline never passes."""
         return None if self._end is None else max(0.0, self._end - time.monotonic())
 
     def allows(self, wait: float) -> bool:
-        """Whether time is left after that number of seconds."""
+        """Whether the deadline is more than `wait` seconds away."""
         left = self.remaining()
         return left is None or wait < left
 
 
 class Connection:
-    """The state of one client's connection. It does not open anything.
+    """The state of one client's connection. This class does not open the connection.
 
-    Raises (when made):
+    Raises:
         ValueError: the address, the key or the time limit is not valid.
     """
 
@@ -101,6 +101,6 @@ def closed_error() -> Cancelled:
 
 
 def operation_late(name: str, deadline: Deadline) -> DeadlineExceeded:
-    """The error of a wait that took too long."""
+    """The error if an operation has not ended before the deadline."""
     message = f"{name} had not ended after {deadline.seconds:g} seconds; it continues."
     return DeadlineExceeded(grpc.StatusCode.DEADLINE_EXCEEDED, message)

@@ -8,15 +8,15 @@ ResponsaError
 ├── NotFound               the resource does not exist, or the caller may not see it
 ├── AlreadyExists          the name or the request_id is taken
 ├── Conflict               ABORTED: the resource has changed or is busy; read it again or wait
-├── FailedPrecondition     the resource must be changed first
-├── ResourceExhausted      a limit of the server or of a message is exceeded
+├── FailedPrecondition     the resource must be changed before the call can succeed
+├── ResourceExhausted      the call exceeds a limit of the server, or a message is too large
 ├── Unavailable            a part is not available, or the server is shutting down
 │   ├── CannotConnect      no Responsa server answers at the address
 │   └── StreamCut          a turn's stream was interrupted, and resuming did not reach its end in time
 ├── DeadlineExceeded       time is up; an accepted turn continues
-├── Cancelled              a call ended the turn
+├── Cancelled              the turn, the operation or the call was cancelled
 ├── ServerFault            INTERNAL, UNKNOWN, UNIMPLEMENTED, DATA_LOSS: an error in the server
-└── BrokenAnswer           the answer does not match its checksums; raised by this client
+└── BrokenAnswer           the server's data is inconsistent, e.g. an answer does not match its checksums; raised by this client
 """
 
 from __future__ import annotations
@@ -45,15 +45,23 @@ class FieldViolation:
 
 
 class ResponsaError(Exception):
-    """Base of all errors of this client.
+    """The base class of all errors of this client.
 
-    code: the gRPC code. reason: a name of `responsa.errors.v1.Reason` without its prefix, for programs; "" when the error
-    comes from elsewhere (a proxy, the network, this client). message: for people. metadata: the keys that the contract
-    documents for the reason. violations: the wrong fields. retry_after: seconds after which a retry makes
-    sense; None if the server does not say. status: the complete google.rpc.Status.
+    code: the gRPC code.
+    reason: a name of `responsa.errors.v1.Reason` without its prefix, for programs; "" if the error does not come from Responsa
+        but from a proxy, the network or this client.
+    message: a text for people.
+    metadata: the metadata that the contract documents for the reason.
+    violations: the fields of the request that break a rule.
+    retry_after: the seconds after which a retry makes sense; None if the server does not say.
+    status: the complete google.rpc.Status.
 
-    turn, after_seq, request_id: set on errors that end a turn's stream: its name ("" if unknown), the last seq that arrived, and the question's
-    request_id. `resume(turn, after_seq)` continues there; `ask` with the request_id attaches to the same turn from its start.
+    An error that ends a turn's stream also sets the following fields. `resume(turn, after_seq)` continues after the last event;
+    `ask` with the request_id attaches to the same turn from its start.
+
+    turn: the turn's name; "" if it is unknown.
+    after_seq: the seq of the last event that arrived.
+    request_id: the question's request_id.
     """
 
     def __init__(
@@ -81,7 +89,7 @@ class ResponsaError(Exception):
 
     @property
     def from_server(self) -> bool:
-        """Whether Responsa itself sent it, and not a proxy or this client."""
+        """Whether Responsa itself sent the error, and not a proxy or this client."""
         return self.reason != ""
 
     def __str__(self) -> str:
@@ -113,7 +121,7 @@ class AlreadyExists(ResponsaError):
 
 
 class Conflict(ResponsaError):
-    """The resource's current state or version forbids the call; read it again, or wait."""
+    """The resource has changed or is busy; read it again, or wait."""
 
 
 class FailedPrecondition(ResponsaError):
@@ -121,7 +129,7 @@ class FailedPrecondition(ResponsaError):
 
 
 class ResourceExhausted(ResponsaError):
-    """The call exceeds a limit of the server at the moment, or of a message."""
+    """The call exceeds a limit of the server, or a message is too large."""
 
 
 class Unavailable(ResponsaError):
@@ -141,7 +149,7 @@ class DeadlineExceeded(ResponsaError):
 
 
 class Cancelled(ResponsaError):
-    """A call ended the turn or the operation; it did not fail."""
+    """The turn, the operation or the call was cancelled; it did not fail."""
 
 
 class ServerFault(ResponsaError):
@@ -149,7 +157,7 @@ class ServerFault(ResponsaError):
 
 
 class BrokenAnswer(ResponsaError):
-    """The answer does not match its own checksums; do not trust any of it. This client raises it."""
+    """The server's data is inconsistent, e.g. an answer does not match its checksums; do not trust any of it. This client raises the error."""
 
     def __init__(self, message: str) -> None:
         super().__init__(grpc.StatusCode.DATA_LOSS, message)
@@ -212,9 +220,9 @@ def error_of_status(status: status_pb2.Status) -> ResponsaError:
 def error_of_call(
     code: grpc.StatusCode, details: str | None, trailing: Iterable[tuple[str, str | bytes]] | None
 ) -> ResponsaError:
-    """The error for a call's outcome: its code, message and trailing metadata.
+    """The error for a failed call, made from the call's code, message and trailing metadata.
 
-    The status in the trailer is used if it has the same code; otherwise only code and message are used.
+    The status in the trailing metadata is used if it has the same code; otherwise, only the code and the message are used.
     """
     for key, value in trailing or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):

@@ -1,7 +1,7 @@
-"""Decides how to follow one turn over any number of streams: the next request, and whether and when to send it. It has no transport and does not sleep.
+"""Decides how to follow one turn over any number of streams: the next request, and whether and when to send it. This module makes no calls and does not sleep.
 
-Until the turn's name is known, the client sends the question itself again, which is safe because of its request_id. From then on, it resumes the turn after the last seq that
-arrived. tests/cases/following.yaml has the rules as cases.
+Until the client knows the turn's name, it sends the question again, which is safe because of the request_id. Afterwards, it resumes the turn after the last seq that
+arrived. tests/cases/following.yaml contains these rules as test cases.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from responsa_client.frames import ChainBroken, Frame, FrameReader
 from responsa_client.retries import first_line, may_pass
 
 PATIENCE_SECONDS = 300.0
-"""How long the client tries to follow a turn without receiving a frame."""
+"""The time in seconds for which the client tries to follow a turn without receiving a frame."""
 _INTERNAL_TRIES = 3
-# If the caller did not set a deadline or cancel the call, a proxy on the way did.
+# The client continues after these errors: the caller did not set the deadline or cancel the call, so a proxy on the way did.
 _FOLLOWER_PASSES = frozenset({"DEADLINE_EXCEEDED", "CANCELLED"})
 
 Opening = chat_service_pb2.AskRequest | chat_service_pb2.ResumeTurnRequest
@@ -29,21 +29,24 @@ Opening = chat_service_pb2.AskRequest | chat_service_pb2.ResumeTurnRequest
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A queued turn's place: the number of turns before it in its conversation. 0: it no longer waits."""
+    """The place of a queued turn: the number of turns before it in its conversation, or 0 if it no longer waits."""
 
     place: int
 
 
 @dataclass(frozen=True, slots=True)
 class Reconnecting:
-    """The stream ended before the turn, and the client opens another one in `seconds`. cause: the reason; None if the server asked for it."""
+    """The stream ended before the turn did, and the client opens another stream after `seconds`.
+
+    cause: the error that ended the stream; None if the server asked the client to reconnect.
+    """
 
     seconds: float
     cause: ResponsaError | None
 
 
 Notice = Waiting | Reconnecting
-"""All notices to a follower; events are not notices."""
+"""The kinds of notices to a follower. Events are not notices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,16 @@ class Pause:
 
 
 class Following:
-    """One turn being followed. For each stream: `begin`, `hand_out` of each frame, then `after`, until `ended`.
+    """The state of following one turn. For each stream, call `begin`, then `hand_out` with each frame, then `after`, until `ended` is true.
 
-    reader: the frames so far. handed: the seq up to which all events were yielded. place: of a queued turn; 0 if it does not wait.
+    reader: the reader of all frames so far.
+    handed: the seq up to which all events were yielded.
+    place: the turn's place in the queue; 0 if the turn does not wait.
 
     Args:
-        opening: the question, or which turn to resume and from where.
-        patience: seconds without a frame, counted from the first failure, after which the client gives up; math.inf for never.
-        on_notice: called with notices.
+        opening: the request of the first stream, which asks the question or resumes a turn.
+        patience: the time in seconds without a frame, counted from the first failure, after which the client gives up; math.inf for no limit.
+        on_notice: a function to call with each notice.
     """
 
     def __init__(
@@ -93,14 +98,14 @@ class Following:
         self._trouble_since: float | None = None
         self._internal = 0
         self._sent_away = False
-        # Of the current stream.
+        # The state of the current stream.
         self._frames = 0
         self._reconnect: float | None = None
         self._silent = False
 
     @property
     def ended(self) -> bool:
-        """Whether the terminal event has arrived, now or earlier."""
+        """Whether the terminal event has arrived, on this stream or an earlier one."""
         return self.reader.terminal is not None
 
     @property
@@ -120,7 +125,7 @@ class Following:
         )
 
     def hand_out(self, frame: Frame) -> Iterator[turn_pb2.TurnEvent]:
-        """The events of a frame, as `take`, one by one; `handed` advances only with the events that the caller has taken."""
+        """Yield the events that `take` returns, one by one. `handed` advances only with the events that the caller has taken."""
         for event in self.take(frame):
             self.handed = event.seq
             yield event
@@ -143,18 +148,18 @@ class Following:
         return taken.events
 
     def fell_silent(self) -> ResponsaError:
-        """The client ended the current stream because not even a heartbeat arrived."""
+        """The error for a stream that the client ended because not even a heartbeat arrived."""
         self._silent = True
         return self.cut("not even a heartbeat arrived")
 
     def cut(self, cause: str | ChainBroken) -> StreamCut:
-        """The error for an interrupted stream; `cause` is "" if it just ended."""
+        """The error for an interrupted stream. `cause` is "" if the stream ended without an error."""
         shown = first_line(str(cause)) or "it ended before the turn"
         return StreamCut(grpc.StatusCode.UNAVAILABLE, f"The answer's stream was interrupted ({shown}).")
 
     @property
     def doubtful(self) -> bool:
-        """Whether a stream that ended empty and without an error may belong to a turn that had ended earlier."""
+        """Whether the turn may have ended earlier, if the current stream ended without a frame and without an error."""
         return self._frames == 0 and self.reader.turn != "" and self.reader.last_seq > 0
 
     def check_ended(self, turn: turn_pb2.Turn) -> None:
@@ -163,7 +168,7 @@ class Following:
             self.reader.end(turn.terminal_event)
 
     def after(self, failure: ResponsaError | None, deadline: Deadline) -> Pause:
-        """Decide how to continue after a stream that ended before its turn. failure: the stream's error, or None if it ended without one.
+        """Decide how to continue after a stream that ended before its turn. `failure` is the stream's error, or None if the stream ended without an error.
 
         Raises:
             ResponsaError: the failure is final, or continuing would take too long.
@@ -186,7 +191,7 @@ class Following:
         return Pause(wait, fresh)
 
     def stopping(self) -> chat_service_pb2.StartTurnRequest:
-        """A request that returns the turn of the question, or creates it, without following it. The client needs it to learn the turn's name."""
+        """A request that returns the question's turn, or creates the turn, without following it. The client sends this request to learn the turn's name."""
         asked = self._opening
         assert isinstance(asked, chat_service_pb2.AskRequest), "the name of a resumed turn is known"
         return chat_service_pb2.StartTurnRequest(
@@ -234,7 +239,7 @@ class Following:
         least = max(asked or 0.0, cause.retry_after or 0.0)
         now = self._clock()
         self._trouble_since = now if self._trouble_since is None else self._trouble_since
-        # Until the server has answered once, the tries of a single call are enough.
+        # Until the server has answered once, the client makes only as many tries as for a single call.
         wait = self._backoff.pause(least) if self._connection.reached else self._backoff.next(least)
         if wait is None or now + wait - self._trouble_since > self._patience:
             raise self._given_up(cause)

@@ -1,8 +1,9 @@
-"""Reads a turn's frames and checks that a stream is complete, independent of any transport.
+"""Reads a turn's frames and checks that a stream is complete. This module does not depend on a transport.
 
-A frame covers the events (after_seq, through_seq]. Its `after_seq` is the `through_seq` of the frame before, or the seq that the request named;
-a frame that does not advance is a heartbeat, or ends the stream. Events with seq 0 describe the stream and are not part of the log. Deltas add up to the answer's
-text, byte for byte, without the text that `attempt_restarted` withdraws. tests/cases/following.yaml has these rules as cases.
+A frame covers the events whose seq is above `after_seq` and at most `through_seq`. The `after_seq` of a frame is the `through_seq` of the previous frame; for the first frame
+of a stream, it is the seq that the request named. A frame whose `through_seq` equals its `after_seq` is a heartbeat, or ends the stream. Events with seq 0 describe the stream
+and are not part of the log. The deltas that `attempt_restarted` does not withdraw add up to the answer's text, byte for byte. tests/cases/following.yaml contains these rules as
+test cases.
 """
 
 from __future__ import annotations
@@ -19,16 +20,21 @@ TERMINAL = frozenset({"answer", "refused", "failed", "cancelled"})
 
 
 Frame = chat_service_pb2.AskResponse | chat_service_pb2.ResumeTurnResponse
-"""Their field numbers on the wire."""
+"""A frame is the response message of Ask or ResumeTurn. Both have the same fields."""
 
 
 class ChainBroken(Exception):
-    """The frames of one stream do not follow each other; another stream returns all of them."""
+    """A frame does not continue the previous frame of its stream. A new stream returns all frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The content of a frame. events: the events to yield, in order of seq. place: the place in the queue, if reported. reconnect: seconds to wait before opening another connection, if the server asks for one."""
+    """The content of a frame.
+
+    events: the events to yield, in order of seq.
+    place: the turn's place in the queue; None if the frame does not report it.
+    reconnect: the seconds to wait before opening another connection; None if the server does not ask for another connection.
+    """
 
     events: list[turn_pb2.TurnEvent]
     place: int | None = None
@@ -38,13 +44,15 @@ class Taken:
 class FrameReader:
     """Takes the frames of one turn, over any number of streams, and returns each event once.
 
-    turn: `turns/{uuid}`, "" before the first frame. last_seq: the seq of the last event returned or covered.
-    terminal: the event that ended the turn; None before. cited: the citation events that were not withdrawn.
+    turn: the turn's name, `turns/{uuid}`; "" before the first frame.
+    last_seq: the seq of the last event that was returned or covered.
+    terminal: the event that ended the turn; None before the end.
+    cited: the citation events that were not withdrawn.
 
     Args:
-        include_deltas: whether the requests ask for deltas; then no delta may be missing.
-        turn: the turn to read, if it is known.
-        after_seq: the last seq that another reader read. Above 0, this reader does not know the text before, and compares the deltas with the end of the answer.
+        include_deltas: whether the requests ask for deltas. If they do, the reader checks that no event is missing.
+        turn: the turn to read; "" if it is not known yet.
+        after_seq: the last seq that another reader read. If it is above 0, this reader does not know the earlier text, so it compares the deltas with the end of the answer.
     """
 
     def __init__(self, *, include_deltas: bool, turn: str = "", after_seq: int = 0) -> None:
@@ -60,7 +68,7 @@ class FrameReader:
 
     @property
     def text(self) -> str:
-        """The answer's text so far, without withdrawn text. A reader that began after a seq lacks the text before it."""
+        """The answer's text so far, without withdrawn text. If the reader began after a seq, the deltas before this seq are missing."""
         return self._text.decode()
 
     @property
@@ -71,17 +79,17 @@ class FrameReader:
         return [event.citation for event in self.cited]
 
     def begin(self, after_seq: int) -> None:
-        """A new stream begins, with the events after after_seq."""
+        """Begin a new stream, which returns the events after `after_seq`."""
         self._through = after_seq
 
     def take(self, frame: Frame) -> Taken:
-        """The frame's new events and notices. If the frame is not valid, none of its events are returned.
+        """Return the frame's new events and notices. If the frame is not valid, this raises an error and returns no event.
 
         Unknown kinds of events are ignored.
 
         Raises:
             ChainBroken: the frame does not continue the previous one, or its events do not fit its range.
-            BrokenAnswer: the frame is of another turn, its deltas or attempts do not fit, or a checksum is wrong; another stream does not help.
+            BrokenAnswer: the frame belongs to another turn, its deltas or attempts contradict earlier frames, or a checksum is wrong. A new stream would not help.
         """
         if self.turn and frame.turn != self.turn:
             raise BrokenAnswer(f"The stream of {self.turn} contained a frame of {frame.turn}.")
@@ -110,7 +118,7 @@ class FrameReader:
         return Taken([event for event in fresh if self._take_event(event)], place, reconnect)
 
     def _check_whole(self, frame: Frame, logged: Sequence[turn_pb2.TurnEvent]) -> None:
-        """Check that events lie in the frame's range, in order, and that with deltas no event is missing."""
+        """Check that the events lie in the frame's range and in order. If the requests ask for deltas, no event may be missing."""
         last = frame.after_seq
         for event in logged:
             whole = event.seq == last + 1 if self._include_deltas else event.seq > last
@@ -121,7 +129,7 @@ class FrameReader:
             raise ChainBroken(f"a frame through {frame.through_seq} ends with event {last}")
 
     def _take_event(self, event: turn_pb2.TurnEvent) -> bool:
-        """Whether to yield events of this kind."""
+        """Read one event, and return whether to yield it."""
         if self.terminal is not None:
             raise BrokenAnswer(
                 f"Event {event.seq} of {self.turn} follows its end, event {self.terminal.seq}."
@@ -148,22 +156,22 @@ class FrameReader:
         return True
 
     def _take_attempt(self, event: turn_pb2.TurnEvent, kind: str | None) -> None:
-        """Check that attempts only increase and that each is announced. A call may end a turn between two attempts."""
+        """Check that attempts only increase and that each new attempt is announced. A terminal event needs no announcement, because a call may end a turn between two attempts."""
         if kind is None:
             return
         known = self._attempt > 0
         if event.attempt < self._attempt:
             raise BrokenAnswer(
-                f"Event {event.seq} of {self.turn} is of attempt {event.attempt}, after {self._attempt}."
+                f"Event {event.seq} of {self.turn} belongs to attempt {event.attempt}, after attempt {self._attempt}."
             )
         if kind == "attempt_restarted":
             if event.attempt == self._attempt:
                 raise BrokenAnswer(
-                    f"Event {event.seq} of {self.turn} restarts attempt {event.attempt} by itself."
+                    f"Event {event.seq} of {self.turn} announces attempt {event.attempt} a second time."
                 )
         elif known and event.attempt > self._attempt and kind not in TERMINAL:
             raise BrokenAnswer(
-                f"Event {event.seq} of {self.turn} is of attempt {event.attempt}, which was not announced."
+                f"Event {event.seq} of {self.turn} belongs to attempt {event.attempt}, which was not announced."
             )
         self._attempt = event.attempt
 
@@ -191,18 +199,18 @@ class FrameReader:
         if kept > len(self._text) or (kept < len(self._text) and self._text[kept] & 0xC0 == 0x80):
             end = self._start + len(self._text)
             raise BrokenAnswer(
-                f"{keep} bytes of the answer of {self.turn} should stay, but there are only {end}."
+                f"The answer of {self.turn}, with {end} bytes so far, cannot be cut after {keep} bytes."
             )
         del self._text[kept:]
 
     def _check_sum(self, answer: turn_pb2.TurnAnswer) -> None:
-        """Check that the deltas that were not withdrawn are the answer, or its end if another reader read the beginning."""
+        """Check that the deltas without withdrawn text equal the answer, or the end of the answer if another reader read its beginning."""
         read = self._include_deltas and self._start is not None
         if read and answer.text.encode()[self._start :] != bytes(self._text):
             raise BrokenAnswer(f"The pieces of the answer of {self.turn} do not add up to its text.")
 
     def _take_snapshot(self, snapshot: turn_pb2.TurnSnapshot) -> list[turn_pb2.TurnEvent]:
-        """The log was pruned: the terminal event replaces it and all earlier text."""
+        """Read a snapshot. The server has pruned the log, so the terminal event replaces the log and all earlier text."""
         event = snapshot.terminal_event
         if event.seq != snapshot.through_seq or event.seq <= self.last_seq:
             raise BrokenAnswer(
@@ -213,7 +221,7 @@ class FrameReader:
         return [event] if event.WhichOneof("event") else []
 
     def end(self, event: turn_pb2.TurnEvent) -> None:
-        """The turn has ended with this event. Its log was not read, so the event replaces all text and citations."""
+        """End the turn with this event. The rest of the log was not read, so the event replaces all text and citations."""
         self._text.clear()
         self.cited = []
         if event.WhichOneof("event") == "answer":
@@ -223,10 +231,10 @@ class FrameReader:
 
 
 def check_answer(answer: turn_pb2.TurnAnswer) -> None:
-    """Check an answer against its own checksums: of the text, and of each citation's quote and ranges.
+    """Check the checksums of an answer's text and of each citation's quote, and the ranges of the citations.
 
     Raises:
-        BrokenAnswer: a checksum does not match.
+        BrokenAnswer: a checksum or a range does not match.
     """
     text = answer.text.encode()
     if hashlib.sha256(text).digest() != answer.sha256:

@@ -1,4 +1,4 @@
-"""The connections for streams of turns: another one if all are full, and a fresh one if the server of the old one shuts down."""
+"""The connections for streams of turns. The client opens another connection if all are full, or if the server of a connection shuts down."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from typing import Generic, TypeVar
 from responsa_client.stubs import Stubs
 
 STREAMS_A_LINE = 90
-"""Servers and proxies usually allow 100 streams per connection; the next stream would wait silently."""
+"""The maximum number of streams per connection. Servers and proxies usually allow 100; a further stream would wait without an error."""
 
 Channel = TypeVar("Channel")
 
 
 @dataclass(slots=True, eq=False)
 class Line(Generic[Channel]):
-    """A connection. streams: the number of its streams. retired: it gets no more streams."""
+    """A connection.
+
+    streams: the number of its open streams.
+    retired: whether the connection gets no more streams.
+    """
 
     channel: Channel
     stubs: Stubs
@@ -26,7 +30,7 @@ class Line(Generic[Channel]):
 
 
 class Lines(Generic[Channel]):
-    """Keeps the lines of one client. Threads may share it. The first line also carries all other calls and stays open until the client is closed."""
+    """Keeps the lines of one client. Threads may share this object. The first line also carries all calls that are not streams of turns, and stays open until the client is closed."""
 
     def __init__(self, make: Callable[[], tuple[Channel, Stubs]]) -> None:
         self._make = make
@@ -35,7 +39,7 @@ class Lines(Generic[Channel]):
         self._lines: list[Line[Channel]] = [self.first]
 
     def take(self) -> Line[Channel]:
-        """A line for one more stream; the caller returns it with `leave`."""
+        """A line for one more stream. The caller returns the line with `give_back`."""
         with self._lock:
             for line in self._lines:
                 if not line.retired and line.streams < STREAMS_A_LINE:
@@ -47,13 +51,13 @@ class Lines(Generic[Channel]):
             return line
 
     def give_back(self, line: Line[Channel]) -> Channel | None:
-        """The stream has ended. Returns the line's channel if the caller should close it."""
+        """Return a line after its stream has ended. The result is the line's channel if the caller should close it, otherwise None."""
         with self._lock:
             line.streams -= 1
             return self._dropped(line)
 
     def retire(self, line: Line[Channel]) -> Channel | None:
-        """Put no more streams on a line. Returns its channel if the caller should close it."""
+        """Put no more streams on a line. The result is the line's channel if the caller should close it, otherwise None."""
         with self._lock:
             line.retired = True
             return self._dropped(line)

@@ -19,11 +19,11 @@ from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_servic
 from responsa.type.v1 import scope_pb2
 
 CHUNK_BYTES = 256 * 1024
-"""The largest number of bytes in one message of an upload."""
+"""The maximum number of bytes in one message of an upload."""
 PAGE_SIZE = 200
-"""The largest page size, which iterators over lists request."""
+"""The maximum page size, which the iterators over most lists request."""
 MESSAGES_PAGE_SIZE = 50
-"""Messages contain whole answers, so smaller pages keep each response small."""
+"""The page size for lists of messages, turns and teachers. Their items are long, so smaller pages keep each response small."""
 
 Asked = TypeVar(
     "Asked", chat_service_pb2.AskRequest, chat_service_pb2.AnswerRequest, chat_service_pb2.StartTurnRequest
@@ -73,7 +73,7 @@ def collection_names(collections: Sequence[str]) -> list[str]:
 
 
 def agent_name(agent: str) -> str:
-    """ "testing" and "agents/testing" both name `agents/testing`, "testing/versions/3" a version of it; "" is the default agent."""
+    """ "testing" and "agents/testing" both name `agents/testing`. "testing/versions/3" names a version of this agent, and "" names the default agent."""
     return agent if not agent or agent.startswith("agents/") else f"agents/{agent}"
 
 
@@ -88,12 +88,12 @@ def turn_name(turn: str) -> str:
 
 
 def struct(values: Parameters) -> struct_pb2.Struct:
-    """Values as a protobuf Struct: numbers become doubles.
+    """The values as a protobuf Struct. Numbers become doubles.
 
     Raises:
-        ValueError, TypeError: they cannot be written as JSON, e.g. NaN or a date.
+        ValueError, TypeError: a value cannot be written as JSON, e.g. NaN or a date.
     """
-    # Through JSON and back, so that other Python types cannot slip in.
+    # Writing the values as JSON and reading them again makes sure that they contain no other Python types.
     return json_format.ParseDict(json.loads(json.dumps(dict(values), allow_nan=False)), struct_pb2.Struct())
 
 
@@ -103,7 +103,7 @@ def options(
     parameters: Parameters | None,
     max_cost_usd_micros: int | None,
 ) -> chat_service_pb2.AskOptions:
-    """The fields that Ask, Answer and StartTurn share. Raises as `struct`."""
+    """The fields that Ask, Answer and StartTurn share. Raises the errors of `struct`."""
     return chat_service_pb2.AskOptions(
         scope=scope(collections),
         on_busy=on_busy,
@@ -120,7 +120,7 @@ def question(
     agent: str,
     options: chat_service_pb2.AskOptions,
 ) -> Asked:
-    """The request of Ask, Answer or StartTurn. conversation: None for a new one; request_id: None generates one."""
+    """The request of Ask, Answer or StartTurn. If `conversation` is None, the server creates a conversation; if `request_id` is None, this generates an id."""
     return kind(
         conversation=conversation or "",
         text=text,
@@ -163,7 +163,7 @@ def update_conversation(
 def create_collection(
     collection_id: str, display_name: str, chunking: collection_pb2.Chunking | None, request_id: str
 ) -> knowledge_service_pb2.CreateCollectionRequest:
-    """The request of CreateCollection; the id may be given as a name."""
+    """The request of CreateCollection. The caller may give a name, `collections/{id}`, as the id."""
     return knowledge_service_pb2.CreateCollectionRequest(
         collection_id=collection_id.removeprefix("collections/"),
         collection=collection_pb2.Collection(display_name=display_name, chunking=chunking),
@@ -207,7 +207,7 @@ def create_teacher(
     teacher_id: str,
     request_id: str,
 ) -> admin_service_pb2.CreateTeacherRequest:
-    """The request of CreateTeacher; the id may be given as a name. Raises as `struct`."""
+    """The request of CreateTeacher. The caller may give a name, `teachers/{uuid}`, as the id. Raises the errors of `struct`."""
     return admin_service_pb2.CreateTeacherRequest(
         teacher=teacher_pb2.Teacher(
             display_name=display_name,
@@ -222,7 +222,7 @@ def create_teacher(
 def update_teacher(
     teacher: str, display_name: str | None, persona: str | None, parameters: Parameters | None, etag: str
 ) -> admin_service_pb2.UpdateTeacherRequest:
-    """The request of UpdateTeacher; None leaves a field as it is. Raises as `struct`."""
+    """The request of UpdateTeacher; None leaves a field as it is. Raises the errors of `struct`."""
     given = {"display_name": display_name, "persona": persona, "parameters": parameters}
     return admin_service_pb2.UpdateTeacherRequest(
         teacher=teacher_pb2.Teacher(
@@ -241,7 +241,7 @@ def update_teacher(
 def metadata(
     collection: str, source_key: str, title: str, uri: str, media_type: str
 ) -> document_pb2.DocumentMetadata:
-    """The description of a document's bytes."""
+    """The metadata of a document to upload."""
     return document_pb2.DocumentMetadata(
         collection=collection_name(collection) if collection else "",
         source_key=source_key,
@@ -253,9 +253,9 @@ def metadata(
 
 @dataclass(slots=True)
 class Upload:
-    """The messages of one upload; iterate again for another try.
+    """The messages of one upload. For another try, call `messages` again.
 
-    failure: an error on this side while reading, e.g. an OSError of the file; gRPC itself would hide it.
+    failure: the error from reading the file; None if there was no error. gRPC would hide this error.
     """
 
     source: Path | bytes
@@ -266,14 +266,14 @@ class Upload:
     def of(
         cls, source: str | os.PathLike[str] | bytes, metadata: document_pb2.DocumentMetadata, request_id: str
     ) -> Upload:
-        """Prepare the upload of a file, by its path, or of bytes.
+        """Prepare to upload bytes, or the file at a path.
 
-        A file's name is its source_key unless the metadata has one. The request announces the size, so the server
+        A file's name becomes its source_key unless the metadata has one. The request announces the size, so the server
         refuses a file that changes while it is read (UPLOAD_INCOMPLETE).
 
         Raises:
             OSError: the path does not exist or is not a file.
-            ValueError: bytes without a source_key.
+            ValueError: `source` contains bytes, and the metadata has no source_key.
         """
         if isinstance(source, bytes):
             if not metadata.source_key:
@@ -289,7 +289,7 @@ class Upload:
         return cls(kept, start)
 
     def messages(self) -> Iterator[knowledge_service_pb2.UploadDocumentRequest]:
-        """The start, then the bytes in chunks, then the finish with their number and their SHA-256."""
+        """The start message, then the bytes in chunks, then the finish message with the number of bytes and their SHA-256."""
         self.failure = None
         size, digest = 0, hashlib.sha256()
         try:

@@ -38,13 +38,13 @@ def ingest_result(operation: operations_pb2.Operation) -> document_pb2.IngestRes
 
 
 def ingest_progress(operation: operations_pb2.Operation) -> document_pb2.IngestMetadata | None:
-    """The progress of an ingestion; None if the operation has no progress."""
+    """The progress of an ingestion; None if the operation does not report progress."""
     progress = document_pb2.IngestMetadata()
     return progress if operation.metadata.Unpack(progress) else None
 
 
 def checked_turn(turn: turn_pb2.Turn) -> turn_pb2.Turn:
-    """The turn itself, after checking its answer (if it has one) against its checksums.
+    """Check the turn's answer, if it has one, against the checksums, and return the turn.
 
     Raises:
         BrokenAnswer: a checksum does not match.
@@ -55,7 +55,7 @@ def checked_turn(turn: turn_pb2.Turn) -> turn_pb2.Turn:
 
 
 def turn_error(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> ResponsaError | None:
-    """The error of a turn or its terminal event: a failed turn's own error, Cancelled for a cancelled turn, None for all others."""
+    """The error of a turn or of its terminal event. A failed turn has its own error, a cancelled turn has Cancelled, and all other turns have None."""
     event = turn.terminal_event if isinstance(turn, turn_pb2.Turn) else turn
     match event.WhichOneof("event"):
         case "failed":
@@ -69,12 +69,18 @@ def turn_error(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> ResponsaError | None
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a turn, and its cost. A value that the server did not send is "" or empty.
+    """The outcome of a turn, and its cost. A text that the server did not send is "", and a number is 0.
 
-    kind: "answer", "refused", "failed", "cancelled", or "" for a turn that has not ended. text: the answer, or the reason why there is no answer.
-    intent: what the message asks for, and category: the kind of question, both as the agent's file names them.
-    model: the writer of the text: `provider:model`, "extractive" or "template". fallbacks: the turn's fallbacks, in order.
-    input_tokens, output_tokens: of all models, with withdrawn text. unpriced_tokens: the tokens of models without a known price.
+    kind: "answer", "refused", "failed", "cancelled", or "" for a turn that has not ended.
+    text: the answer, or the reason why there is no answer.
+    intent: the intent of the message, as the agent's file names it.
+    category: the kind of question, as the agent's file names it.
+    model: the model or method that wrote the text: `provider:model`, "extractive" or "template".
+    fallbacks: the turn's fallbacks, in order.
+    input_tokens: the tokens that all models read.
+    output_tokens: the tokens that all models wrote, including withdrawn text.
+    unpriced_tokens: the tokens of models without a known price.
+    cost_usd_micros: the known cost in millionths of a US dollar.
     """
 
     kind: str
@@ -90,12 +96,12 @@ class Outcome:
 
     @property
     def cost(self) -> Decimal:
-        """US dollars, as far as prices are known."""
+        """The cost in US dollars. Models without a known price are not included."""
         return Decimal(self.cost_usd_micros) / 1_000_000
 
 
 def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
-    """The outcome of a turn or of its terminal event. Only the turn itself has the cost of a cancelled turn."""
+    """The outcome of a turn or of its terminal event. If a turn was cancelled, only the turn itself contains the cost, and its terminal event does not."""
     event = turn.terminal_event if isinstance(turn, turn_pb2.Turn) else turn
     kind = event.WhichOneof("event") or ""
     usage = turn.usage if isinstance(turn, turn_pb2.Turn) else turn_pb2.Usage()

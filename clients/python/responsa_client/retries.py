@@ -1,4 +1,4 @@
-"""Decides whether and when to retry, with pure functions: no clock and no sleep."""
+"""Decides whether and when to retry. This module does not read the clock and does not sleep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from responsa_client.errors import CannotConnect, ResponsaError, Unavailable
 PASSING_REASONS = frozenset({"DRAINING", "PART_UNAVAILABLE", "OVERLOADED"})
 _CUT_CODES = frozenset(
     {
-        # If a server behind a proxy is killed, the client sees any of these codes, rarely UNAVAILABLE.
+        # If a server behind a proxy is killed, the client sees one of these codes, but rarely UNAVAILABLE.
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.INTERNAL,
         grpc.StatusCode.UNKNOWN,
@@ -21,7 +21,7 @@ _CUT_CODES = frozenset(
         grpc.StatusCode.CANCELLED,
     }
 )
-# gRPC's messages for a connection that could not be opened, unlike one that was lost.
+# Texts in gRPC's messages about a connection that could not be opened. The messages about a lost connection do not contain these texts.
 _NEVER_CONNECTED = ("failed to connect", "dns resolution", "name resolution", "http1.x server")
 
 
@@ -45,7 +45,7 @@ def never_connected(error: ResponsaError) -> bool:
 
 
 def unreached(error: ResponsaError, url: str) -> ResponsaError:
-    """The error for a client that has never reached the server: CannotConnect if it could not connect, otherwise unchanged."""
+    """The error for a client that has never reached the server: CannotConnect if no Responsa server answers at the address, otherwise the unchanged error."""
     if error.from_server or isinstance(error, CannotConnect):
         return error
     if never_connected(error):
@@ -61,8 +61,9 @@ def unreached(error: ResponsaError, url: str) -> ResponsaError:
 class Backoff:
     """Exponential backoff with full jitter: the n-th wait is random between 0 and `base` · 2ⁿ⁻¹ seconds, at most `cap`.
 
-    `attempts` limits the tries of a single call, by default to about 20 seconds, longer than a warm restart takes. Following a turn has its patience
-    in seconds instead. The server's retry_after is the shortest wait. Call `reset` after progress. `jitter` returns numbers from 0 to 1.
+    `attempts` is the maximum number of retries of a single call. The waits of the default, 12, add up to about 20 seconds, which is longer than a warm restart
+    takes. A client that follows a turn is limited by its patience in seconds instead. A wait is never shorter than the server's retry_after. Call `reset` after
+    progress. `jitter` returns numbers from 0 to 1.
     """
 
     attempts: int = 12
@@ -76,8 +77,8 @@ class Backoff:
         return None if self._used >= self.attempts else self.pause(retry_after)
 
     def pause(self, retry_after: float | None = None) -> float:
-        """Seconds to wait before the next try, without a limit on their number."""
-        # The limit of 32 gives far more than the cap. Without it, endless retries would overflow the power.
+        """Seconds to wait before the next try, without a limit on the number of tries."""
+        # An exponent of 32 gives far more than the cap. Without this limit, the power would overflow after very many retries.
         longest = min(self.cap, self.base * 2 ** min(self._used, 32))
         self._used += 1
         return max(longest * self.jitter(), retry_after or 0.0)

@@ -1,4 +1,4 @@
-"""Opens channels, and makes the generated stubs of a channel."""
+"""Opens channels, and creates the generated stubs of a channel."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStu
 from responsa_client.address import Address
 
 KEEPALIVE_SECONDS = 30
-"""Milliseconds between probes of an idle connection that has calls; the server must permit this."""
+"""Seconds between keepalive probes of a silent connection with open calls. The server must permit this interval."""
 KEEPALIVE_TIMEOUT_SECONDS = 10
 MAX_RECONNECT_MILLISECONDS = 2_000
-"""The longest pause between gRPC's own attempts to connect. By default they grow to two minutes, during which the client does not notice that a server is back."""
+"""The longest pause between gRPC's own attempts to connect. By default, the pauses grow to two minutes, during which the client does not notice that a server is back."""
 CONNECT_TIMEOUT_MILLISECONDS = 5_000
 MAX_RECEIVE_BYTES = 16 * 1024 * 1024
-"""More than the contract's largest page: 200 messages of 24 KiB with 24 quotes of 1 KiB."""
+"""More than the contract's largest page, which has 200 messages of 24 KiB with 24 quotes of 1 KiB each."""
 
 
 class OperationsStub:
-    """google.longrunning.Operations; Google's package has this stub without types."""
+    """A stub of google.longrunning.Operations. The stub in Google's package is not typed."""
 
     def __init__(self, channel: aio.Channel) -> None:
         service = "/google.longrunning.Operations/"
@@ -67,7 +67,7 @@ class Stubs:
 
     @classmethod
     def over(cls, channel: aio.Channel | grpc.Channel) -> Stubs:
-        """The stubs of all services. They are typed for asyncio; over a blocking channel the same calls block."""
+        """The stubs of all services. They are typed for asyncio; over a blocking channel, the same calls block."""
         typed = cast("aio.Channel", channel)
         return cls(
             ChatServiceStub(typed),
@@ -79,7 +79,7 @@ class Stubs:
 
 
 def channel_options(address: Address) -> list[tuple[str, int]]:
-    """Options of every channel: keepalive, its own connection, no proxy to this machine."""
+    """The options of every channel: keepalive, a connection that no other channel shares, and no proxy for a server on this machine."""
     options = [
         ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
@@ -100,7 +100,7 @@ def channel_options(address: Address) -> list[tuple[str, int]]:
 
 
 def open_channel(address: Address) -> grpc.Channel:
-    """A blocking channel; it connects with its first call."""
+    """A blocking channel. It connects at the first call."""
     options = channel_options(address)
     if address.tls:
         return grpc.secure_channel(address.target, grpc.ssl_channel_credentials(), options)
@@ -108,7 +108,7 @@ def open_channel(address: Address) -> grpc.Channel:
 
 
 def open_aio_channel(address: Address) -> aio.Channel:
-    """A channel of the running event loop; it connects with its first call."""
+    """A channel of the running event loop. It connects at the first call."""
     options = channel_options(address)
     if address.tls:
         return aio.secure_channel(address.target, grpc.ssl_channel_credentials(), options)

@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 
 
 class AsyncCalls:
-    """Makes calls over one channel, which connects with the first of them."""
+    """Makes calls over one channel, which connects at the first call."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -54,10 +54,10 @@ class AsyncCalls:
         timeout: float | None = None,
         repeatable: bool = True,
     ) -> Response:
-        """One request, one response; retried if that is safe and can help.
+        """Send one request and return its response. The client retries the call if a retry is safe and can succeed.
 
         Raises:
-            ResponsaError: the typed error.
+            ResponsaError: the typed error of the call.
         """
 
         async def attempt(left: float | None) -> Response:
@@ -73,7 +73,7 @@ class AsyncCalls:
         request: requests.PagedRequestT,
         items: Callable[[requests.PagedResponseT], Iterable[Item]],
     ) -> AsyncIterator[Item]:
-        """All items of a list; each page is requested after the previous one is used up."""
+        """All items of a list. The client requests a page only after the caller has taken all items of the previous page."""
         while True:
             page = await self.unary(method, request)
             for item in items(page):
@@ -83,7 +83,7 @@ class AsyncCalls:
             request.page_token = page.next_page_token
 
     async def upload(self, upload: requests.Upload, timeout: float | None) -> operations_pb2.Operation:
-        """Send a document; after a lost connection, send it again with the same request_id."""
+        """Send a document. After a lost connection, send the document again with the same request_id."""
 
         async def attempt(left: float | None) -> operations_pb2.Operation:
             return await transport.send_upload(self.stubs, upload, left, self.connection)
@@ -132,7 +132,7 @@ class AsyncCalls:
             if not operation.done:
                 if not deadline.allows(0):
                     raise operation_late(operation.name, deadline)
-                # A server may answer at once; calls without a pause would flood it.
+                # The server may answer immediately. Without a pause, the calls would flood the server.
                 await transport.sleep(max(0.0, 0.05 - (time.monotonic() - began)))
         return ingest_result(operation)
 

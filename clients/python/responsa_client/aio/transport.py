@@ -1,7 +1,7 @@
 """The parts of the asyncio client that differ from the blocking one: channels, pauses, single calls and streams over grpc.aio.
 
-`blocking/transport.py` has the same names for the blocking client; all its other files are generated from this folder.
-An abandoned call is always cancelled, because gRPC does not collect it.
+`blocking/transport.py` defines the same names for the blocking client. All other files of `blocking` are generated from this folder.
+The client always cancels a call that it abandons, because gRPC would keep the call open.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def send(
     timeout: float | None,
     connection: Connection,
 ) -> Response:
-    """One request, one response. Raises grpc.RpcError."""
+    """Send one request and return its response. Raises grpc.RpcError."""
     with _closing_is_an_error(connection):
         return await method(request, timeout=timeout, metadata=connection.metadata)
 
@@ -42,13 +42,13 @@ async def send(
 async def send_upload(
     stubs: Stubs, upload: Upload, timeout: float | None, connection: Connection
 ) -> operations_pb2.Operation:
-    """Send a document once. Raises grpc.RpcError, or the error of reading the document."""
+    """Try once to send a document. Raises grpc.RpcError, or the error from reading the document."""
     call = stubs.knowledge.UploadDocument(_messages(upload), timeout=timeout, metadata=connection.metadata)
     try:
         with _closing_is_an_error(connection):
             return await call
     except (grpc.RpcError, asyncio.CancelledError):
-        # If reading fails, gRPC cancels its own call.
+        # If reading the document fails, gRPC itself cancels the call.
         if upload.failure is not None:
             raise upload.failure from None
         raise
@@ -70,7 +70,7 @@ async def _messages(upload: Upload) -> AsyncIterator[knowledge_service_pb2.Uploa
 class AsyncStream(Generic[Response]):
     """A call that streams its response.
 
-    silence: seconds without a message after which `read` raises; None for no limit.
+    silence: the time in seconds without a message after which `read` raises Silence; None for no limit.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class AsyncStream(Generic[Response]):
 
         Raises:
             grpc.RpcError: the stream was interrupted.
-            Silence: no message came for too long.
+            Silence: no message arrived for too long.
         """
         try:
             with _closing_is_an_error(self._connection):

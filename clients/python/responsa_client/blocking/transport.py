@@ -1,6 +1,6 @@
 """The parts of the blocking client that differ from the asyncio one: channels, pauses, single calls and streams over grpc.
 
-It has the same names as `aio/transport.py`; the stubs are typed for asyncio, so their calls are cast here.
+This module defines the same names as `aio/transport.py`. The stubs are typed for asyncio, so this module casts their calls.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def send(
     timeout: float | None,
     connection: Connection,
 ) -> Response:
-    """One request, one response. Raises grpc.RpcError."""
+    """Send one request and return its response. Raises grpc.RpcError."""
     call = cast("grpc.UnaryUnaryMultiCallable[Request, Response]", method)
     return call(request, timeout=timeout, metadata=connection.metadata)
 
@@ -44,7 +44,7 @@ def send(
 def send_upload(
     stubs: Stubs, upload: Upload, timeout: float | None, connection: Connection
 ) -> operations_pb2.Operation:
-    """Send a document once. Raises grpc.RpcError, or the error of reading the document."""
+    """Try once to send a document. Raises grpc.RpcError, or the error from reading the document."""
     call = cast(
         "grpc.StreamUnaryMultiCallable[knowledge_service_pb2.UploadDocumentRequest, operations_pb2.Operation]",
         stubs.knowledge.UploadDocument,
@@ -65,7 +65,7 @@ class _Call(Protocol[Response_co]):
 class Stream(Generic[Response]):
     """A call that streams its response.
 
-    silence: seconds without a message after which `read` raises; None for no limit.
+    silence: the time in seconds without a message after which `read` raises Silence; None for no limit.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Stream(Generic[Response]):
 
         Raises:
             grpc.RpcError: the stream was interrupted.
-            Silence: no message came for too long.
+            Silence: no message arrived for too long.
         """
         if self._watchdog is None:
             return next(self._call, None)
@@ -104,9 +104,9 @@ class Stream(Generic[Response]):
 
 
 class _Watchdog:
-    """Cancels a stream whose reader has waited too long for a message, with one thread per stream. The time between two reads does not count.
+    """Cancels a stream if its reader has waited too long for a message. Each watchdog has its own thread. The time between two reads does not count.
 
-    barked: whether it cancelled the stream.
+    barked: whether the watchdog has cancelled the stream.
     """
 
     def __init__(self, cancel: Callable[[], object], seconds: float) -> None:
@@ -131,7 +131,7 @@ class _Watchdog:
         self._ended.set()
 
     def _watch(self) -> None:
-        # Before the first check, the stream cannot have been silent for that long; each check computes the time of the next one.
+        # Before the first check, the stream cannot have been silent for that long. Each check computes the pause until the next check.
         pause = self._seconds
         while not self._ended.wait(pause):
             since = self._since
