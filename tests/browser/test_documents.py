@@ -94,7 +94,7 @@ async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
     await tab.page.get_by_role("button", name="New collection").click()
     dialog = tab.page.get_by_role("dialog", name="New collection")
     await dialog.get_by_label("Name").fill("Brot & Café")
-    await expect(dialog).to_contain_text("Its id will be brot-cafe")
+    await expect(dialog).to_contain_text("The collection’s id will be brot-cafe")
     await dialog.get_by_role("button", name="Create").click()
     await expect(picker).to_have_value("collections/brot-cafe")
     await tab.upload(("bakery.md", BAKERY.encode()))

@@ -244,7 +244,7 @@ async def test_what_is_not_known_of_a_tool_is_said(asker: Person) -> None:
     tab = await asker.sign_in()
     await tab.ask("tokens=5 tool=once tool_fail=cut")
     await expect(tab.answers).to_contain_text(
-        "Responsa does not know whether it took effect, and does not call it again."
+        "Responsa does not know whether the call took effect, and does not call the tool again."
     )
     await tab.steps.click()
     await expect(tab.page.locator(".steps li", has_text="Tool record-once with")).to_be_visible()

@@ -10,7 +10,7 @@ const KEY = "responsa.agent";
 const NAME = /^agents\/[a-z0-9][a-z0-9-]{0,62}$/;
 const VERSION = /^(agents\/[a-z0-9][a-z0-9-]{0,62})\/versions\/\d+$/;
 
-/** All agents: the default first, the others by display name. Raises ConnectError. */
+/** All agents: first the default agent, then the others in order of their display names. Raises ConnectError. */
 export async function allAgents(api: Pick<Api, "chat">): Promise<Agent[]> {
   const found: Agent[] = [];
   let pageToken = "";
@@ -22,7 +22,7 @@ export async function allAgents(api: Pick<Api, "chat">): Promise<Agent[]> {
   return found.sort((a, b) => Number(b.isDefault) - Number(a.isDefault) || a.displayName.localeCompare(b.displayName));
 }
 
-/** `agents/{id}` of `agents/{id}/versions/{n}`; "" for anything else. */
+/** The agent `agents/{id}` of a version `agents/{id}/versions/{n}`; "" for any other text. */
 export function agentOf(version: string): string {
   return VERSION.exec(version)?.[1] ?? "";
 }
@@ -44,7 +44,7 @@ export interface Choice {
   readonly parameters: JsonObject;
 }
 
-/** The choice of this tab. It survives a reload, with the parameters of each agent that this tab has chosen. */
+/** This tab's choice of an agent. The choice survives a reload, with the parameters of each agent that this tab has chosen. */
 export class AgentChoice {
   readonly #storage: Storage;
   #agent: string;
@@ -80,7 +80,7 @@ export class AgentChoice {
     try {
       this.#storage.setItem(KEY, JSON.stringify({ agent: this.#agent, parameters: Object.fromEntries(this.#parameters) }));
     } catch (error) {
-      if (!(error instanceof DOMException)) throw error; // then only this page keeps it
+      if (!(error instanceof DOMException)) throw error; // the storage is full or forbidden, so only this page keeps the choice
     }
   }
 }
@@ -97,14 +97,14 @@ function read(storage: Storage): { readonly agent: string; readonly parameters: 
       };
     }
   } catch {
-    // written by another program, or unreadable
+    // another program wrote the stored text, or it cannot be read
   }
   return { agent: "", parameters: new Map() };
 }
 
 const PATH = "options.parameters.";
 
-/** The error of each parameter by its name, from a refusal. `teacher`: the parameter that names a teacher, or "". */
+/** The error of each refused parameter, by the parameter's name. `teacher` is the name of the parameter that names a teacher, or "". */
 export function violationsOf(failure: Failure, teacher: string): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const { field, description } of failure.violations) {

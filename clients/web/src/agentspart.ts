@@ -1,4 +1,4 @@
-/** For administrators: shows whether the agents' files are valid, and reloads them. */
+/** Shows administrators whether the agents' files are valid, and reloads the files. */
 
 import { Health, type PartStatus } from "@responsa/contract/responsa/admin/v1/system_status_pb.js";
 import type { AgentReload } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
@@ -31,7 +31,7 @@ export class AgentsPart {
       ({ parts }) => stateOf(parts.find((one) => one.part === PART)),
       (error: unknown) => element("p", { class: "problem" }, failureOf(error).message),
     );
-    if (asked === this.#asked) replace(this.#state, found); // else a newer result is shown or will be
+    if (asked === this.#asked) replace(this.#state, found); // otherwise, a newer result is already shown or will be shown
   }
 
   async #reload(): Promise<void> {

@@ -1,4 +1,4 @@
-/** An answer's text, with a chip after every part that a citation supports, and the list of its documents. */
+/** Shows an answer's text with a chip after every part that a citation supports, and the list of the cited documents. */
 
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
@@ -6,10 +6,10 @@ import { button, element, WRITTEN } from "./dom.js";
 import { refusalWords, type Outcome } from "./outcome.js";
 import { flows, parts, sources, type Part } from "./parts.js";
 
-/** Opens the source of the citation with that number; `by` gets the focus back afterwards. */
+/** Opens the source of the citation with the number `index`. When the source is closed, `by` gets the focus back. */
 export type OpenSource = (citations: readonly Citation[], index: number, by: HTMLElement) => void;
 
-/** Grows with the text. Existing nodes do not change, so a focused chip keeps the focus. */
+/** Shows an answer, whose text may still grow. Existing nodes do not change, so a focused chip keeps the focus. */
 export class AnswerView {
   readonly root = element("div", { class: "cited" });
   readonly #text = element("p", { class: "answer-text", ...WRITTEN });
@@ -37,7 +37,7 @@ export class AnswerView {
     }
   }
 
-  /** The answer is complete: list its documents. */
+  /** List the documents of an answer that is complete. */
   showSources(): void {
     this.root.querySelector(".sources")?.remove();
     const found = sources(this.#citations);
@@ -56,7 +56,7 @@ export class AnswerView {
     this.root.append(list);
   }
 
-  /** Text that grows only at its end keeps its node, so the reader's selection stays. */
+  /** Keep the node of a text that grows only at its end, so that the reader's selection does not change. */
   #grow(part: Part | undefined, place: number): void {
     const shown = this.#shown[place];
     const node = shown?.nodes[0];
@@ -82,7 +82,7 @@ function equal(one: Part, other: Part): boolean {
   return one.text === other.text && one.citation === other.citation;
 }
 
-/** A refusal: an outcome like an answer, but without sources. */
+/** Shows a refusal, which is an outcome like an answer but has no sources. */
 export function refusal(text: string, reason: RefusalReason): HTMLElement {
   return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, text));
 }

@@ -1,4 +1,4 @@
-/** The typed clients, over gRPC-Web on the one port that served this page; the browser adds the session's cookie. */
+/** The typed clients. They use gRPC-Web on the port that served this page; the browser adds the session's cookie. */
 
 import { createClient, type Client, type Interceptor } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
@@ -17,7 +17,7 @@ export interface Api {
   readonly operations: Client<typeof Operations>;
 }
 
-/** Milliseconds that a call may take. Streams get `NO_LIMIT`; their readers watch them. */
+/** The maximum time of a call in milliseconds. Streams get `NO_LIMIT`, because their readers notice a silent stream. */
 const UNARY_LIMIT = 30_000;
 export const NO_LIMIT = { timeoutMs: 0 } as const;
 

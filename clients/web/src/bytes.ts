@@ -35,7 +35,7 @@ export function byteLength(text: string): number {
   return encoder.encode(text).length;
 }
 
-/** A lone half of a surrogate pair has no UTF-8 encoding; it becomes U+FFFD. */
+/** Replaces each lone half of a surrogate pair with U+FFFD, because a lone half has no UTF-8 encoding. */
 export function wellFormed(text: string): string {
   return text.replace(/\p{Surrogate}/gu, "\ufffd");
 }
@@ -44,7 +44,7 @@ function clamp(value: number, most: number): number {
   return Math.min(Math.max(value, 0), most);
 }
 
-/** SHA-256 of a text's UTF-8 bytes, in hexadecimal. Browsers offer their own only on pages from TLS or from this machine. */
+/** The SHA-256 of a text's UTF-8 bytes, in hexadecimal. Browsers offer their own SHA-256 only on pages that come over TLS or from this machine. */
 export function sha256Hex(text: string): string {
   return hex(sha256(encoder.encode(text)));
 }
@@ -53,7 +53,7 @@ export function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** A random UUID (version 4, RFC 9562). Browsers offer `crypto.randomUUID` only on pages from TLS or from this machine, but random bytes on all pages. */
+/** A random UUID (version 4, RFC 9562). Browsers offer `crypto.randomUUID` only on pages that come over TLS or from this machine, but random bytes on all pages. */
 export function uuid(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6]! & 0x0f) | 0x40;

@@ -1,11 +1,11 @@
-/** A document's canonical text, of which only the shown part is read. */
+/** Reads a document's canonical text, but only the part that the page shows. */
 
 import type { GetDocumentContentResponse } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import { ByteText } from "./bytes.js";
 
 export type OpenContent = (signal: AbortSignal) => AsyncIterable<GetDocumentContentResponse>;
 
-/** Text by byte ranges. Each read opens a stream and closes it when the requested bytes have arrived, so no stream stays open. */
+/** A text that can be sliced by byte ranges. Each read opens a stream and closes the stream when the requested bytes have arrived, so no stream stays open. */
 export class CanonicalText {
   readonly #open: OpenContent;
   readonly #pieces: { readonly start: number; readonly text: ByteText }[] = [];
@@ -34,7 +34,7 @@ export class CanonicalText {
     signal.addEventListener("abort", stop, { once: true });
     try {
       for await (const { byteOffset, text } of this.#open(stream.signal)) {
-        if (Number(byteOffset) !== this.#read) continue; // the previous read has it
+        if (Number(byteOffset) !== this.#read) continue; // a previous read returned this piece
         const piece = new ByteText(text);
         this.#pieces.push({ start: this.#read, text: piece });
         this.#read += piece.length;

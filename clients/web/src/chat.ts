@@ -24,7 +24,7 @@ import { turnsOf } from "./turns.js";
 import { welcome } from "./turnview.js";
 
 const PAGE = 50;
-const NEWEST = 4; // messages that are read to find new ones
+const NEWEST = 4; // the number of messages that the page reads to find new messages
 const MOST_BYTES = 16_384;
 /** Milliseconds between checks for changes that other tabs and programs made in the shown conversation. */
 const LOOK_AGAIN = 1_200;
@@ -65,7 +65,7 @@ export class ChatView {
   readonly #problem = element("p", { class: "problem", role: "alert" });
   #conversation = "";
   #showing = new AbortController();
-  /** The running and waiting turns, in their order. */
+  /** The running and waiting turns, in the order in which they run. */
   #live: LiveTurn[] = [];
   /** The known outcomes of the turns whose answers are shown. */
   #turns: ReadonlyMap<string, Turn> = new Map();
@@ -125,7 +125,7 @@ export class ChatView {
     this.#question.focus();
   }
 
-  /** Store the text that was typed but not sent, for the next page. */
+  /** Store a question that was typed but not sent, so that the next page shows it. */
   keepDraft(): void {
     keepDraft(sessionStorage, this.#question.value);
   }
@@ -137,7 +137,7 @@ export class ChatView {
     this.#live = [];
   }
 
-  /** Show a conversation, or with "" a new one, and follow its open turns. Returns when its messages are shown. */
+  /** Show a conversation and follow its open turns; "" shows a new conversation. Returns when the messages are shown. */
   async show(conversation: string): Promise<void> {
     this.close();
     this.#showing = new AbortController();
@@ -160,11 +160,11 @@ export class ChatView {
       const [found, page, turns] = await Promise.all([
         this.#api.chat.getConversation({ name: conversation }, { signal }),
         this.#api.chat.listMessages({ parent: conversation, pageSize: PAGE, orderBy: "create_time desc" }, { signal }),
-        turnsOf(this.#api, conversation, PAGE / 2, signal).catch(() => new Map<string, Turn>()), // only the messages matter
+        turnsOf(this.#api, conversation, PAGE / 2, signal).catch(() => new Map<string, Turn>()), // the messages can be shown without the outcomes of their turns
       ]);
       if (signal.aborted) return;
       this.#turns = turns;
-      // A continued conversation continues with its agent.
+      // A continued conversation keeps its agent.
       const [last] = turns.values();
       const agent = agentOf(last?.agentVersion ?? "");
       this.picker.adopt(agent ? { agent, parameters: last?.parameters ?? {} } : undefined);
@@ -216,12 +216,12 @@ export class ChatView {
     }
   }
 
-  /** Follow the conversation's running turn and those that wait behind it. */
+  /** Follow the conversation's running turn and the turns that wait behind it. */
   async #adopt(found: Conversation, signal: AbortSignal): Promise<void> {
     const filter = `conversation = "${found.name}" AND state = QUEUED`;
     const { turns } = await this.#api.chat.listTurns({ filter, orderBy: "create_time" }, { signal });
     const order = [found.activeTurn, ...turns.map((one) => one.name)];
-    // Among them may be a turn whose name this tab does not know yet.
+    // One of these turns may be a turn of this tab whose name the tab does not know yet.
     if (signal.aborted || this.#live.some((one) => !one.turn)) return;
     if (!this.#talk.has(found.activeTurn)) {
       const active = await this.#api.chat.getTurn({ name: found.activeTurn }, { signal });
@@ -236,17 +236,17 @@ export class ChatView {
     if (!this.#talk.has(name)) this.#follow({ turn: name, conversation, text }, before);
   }
 
-  /** Show the messages that arrived since. */
+  /** Show the messages that have arrived since the last check. */
   async #merge(name: string, signal: AbortSignal): Promise<void> {
     const page = await this.#api.chat.listMessages({ parent: name, pageSize: NEWEST, orderBy: "create_time desc" }, { signal });
     if (signal.aborted) return;
     const fresh = page.messages.filter((one) => !this.#talk.knows(one)).reverse();
-    if (fresh.length === page.messages.length && page.nextPageToken) return this.show(name); // even more messages are missing
+    if (fresh.length === page.messages.length && page.nextPageToken) return this.show(name); // earlier messages are missing too
     if (fresh.length > 0) await this.#know(turnsOf(this.#api, name, NEWEST, signal));
     if (!signal.aborted) this.#talk.add(fresh.filter((one) => !this.#talk.knows(one)));
   }
 
-  /** The conversation cannot be shown. */
+  /** Show why the conversation cannot be shown. */
   #lost(failure: Failure): void {
     this.#talk.show([]);
     this.#head.blank();
@@ -270,7 +270,7 @@ export class ChatView {
     focus: () => this.focus(),
     named: (live) => {
       if (!this.#talk.has(live.turn, true)) return true;
-      // It ended before the messages were read, so they contain it.
+      // The turn ended before the messages were read, so the messages contain its answer.
       live.view.remove();
       this.#drop(live);
       return false;
@@ -300,7 +300,7 @@ export class ChatView {
     this.#live.forEach((one, index) => one.turn && one.place(index));
   }
 
-  /** The server refused the question: show why, and return it to the user. */
+  /** Show why the server refused the question, and put the question back into the question box. */
   async #refused(pending: Pending, failure: Failure): Promise<void> {
     if (!this.#question.value) this.#question.value = pending.text;
     if (this.#talk.empty) this.#greet();
@@ -311,7 +311,7 @@ export class ChatView {
     }
     if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "agent") {
       void this.picker.load();
-      this.#problem.textContent = `There is no agent “${pending.agent.replace("agents/", "")}”. Choose another one above, and ask again.`;
+      this.#problem.textContent = `There is no agent “${pending.agent.replace("agents/", "")}”. Choose another agent above, and ask again.`;
       return;
     }
     if (await this.picker.refused(failure, pending.agent)) this.#hooks.say(failure.message);
@@ -339,7 +339,7 @@ export class ChatView {
     this.#follow({ pending: { requestId: uuid(), text, conversation, collections, agent, parameters, begun: conversation, turn: "", stopping: false } });
   }
 
-  /** Shown while there is no message. */
+  /** Show a greeting while there is no message. */
   #greet(): void {
     const use = (question: string) => {
       this.#question.value = question;
@@ -353,7 +353,7 @@ export class ChatView {
     return known && outcomeOfTurn(known, this.picker.label(known.agentVersion));
   }
 
-  /** Show the outcomes of turns below their answers; without them, show the answers alone. */
+  /** Remember the outcomes of turns, to show them below the answers. If the outcomes cannot be read, the page shows the answers alone. */
   async #know(turns: Promise<ReadonlyMap<string, Turn>>): Promise<void> {
     const found = await turns.catch(() => new Map<string, Turn>());
     this.#turns = new Map([...this.#turns, ...found]);

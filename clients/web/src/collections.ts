@@ -1,4 +1,4 @@
-/** Collections: lists, adds and deletes their documents. */
+/** Shows collections: lists, adds and deletes their documents. */
 
 import { DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "./api.js";
@@ -12,7 +12,7 @@ import { allCollections, allFormats, collectionId, DEFAULT, type Listed, type Na
 import { UploadsView, type UploadHooks } from "./uploads.js";
 
 const PAGE = 50;
-const LOOK_AGAIN = 2_000; // milliseconds, while a document is being read
+const LOOK_AGAIN = 2_000; // milliseconds between checks while the server reads a document
 
 export interface CollectionsHooks extends Omit<UploadHooks, "taken"> {
   /** Documents or collections changed. */
@@ -150,17 +150,17 @@ export class CollectionsView {
         if (signal.aborted) return;
         const failure = failureOf(error);
         this.#more.hidden = true;
-        // The collection `default` exists only after its first document.
+        // The collection `default` does not exist before its first document.
         const empty = failure.reason === "RESOURCE_NOT_FOUND" && documents === 0n;
         replace(this.#list, element("li", { class: empty ? "note" : "problem" }, empty ? "No documents yet." : failure.message));
         return;
       }
       await PATIENCE.sleep(LOOK_AGAIN, signal);
-      if (!this.root.isConnected) return; // another view is shown; the next visit reads again
+      if (!this.root.isConnected) return; // the user has left this view, which reads the list again at the next visit
     }
   }
 
-  /** Unchanged rows keep their nodes, and so the focus. */
+  /** Show the rows. Unchanged rows keep their nodes, so they keep the focus. */
   #shown(rows: readonly HTMLElement[]): void {
     const before = new Map([...this.#list.children].map((row) => [row instanceof HTMLElement ? (row.dataset["etag"] ?? "") : "", row]));
     replace(this.#list, ...rows.map((row) => (row.dataset["etag"] && before.get(row.dataset["etag"])) || row));
@@ -206,7 +206,7 @@ export class CollectionsView {
       value: "",
       maxLength: 100,
       action: "Create",
-      note: (name) => (name.trim() ? `Its id will be ${idOf(name)}` : "A question can search a single collection."),
+      note: (name) => (name.trim() ? `The collection’s id will be ${idOf(name)}` : "A question can search a single collection."),
       act: create,
     });
     if (!done) return;

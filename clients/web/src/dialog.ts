@@ -12,7 +12,7 @@ export interface Confirmation {
   readonly action: string;
 }
 
-/** Whether the user confirms. */
+/** Ask the user to confirm an action. Resolves to whether the user confirmed. */
 export function confirmed({ title, text, action }: Confirmation): Promise<boolean> {
   return new Promise((resolve) => {
     const yes = button(action, () => close(true), { class: "danger filled" });
@@ -28,13 +28,13 @@ export interface Question {
   readonly value: string;
   readonly maxLength: number;
   readonly action: string;
-  /** A line below the field, computed from its value. */
+  /** A line below the field, computed from the field's value. */
   readonly note?: (value: string) => string;
-  /** Performs the action. If it raises, the dialog stays open and shows the error. */
+  /** Performs the action. If the action raises an error, the dialog stays open and shows the error. */
   readonly act: (value: string) => Promise<void>;
 }
 
-/** Ask for a line of text and act on it. Resolves to true after the action, to false if the user cancelled. */
+/** Ask for a line of text and act on it. Resolves to true after the action, and to false if the user cancelled. */
 export function prompted({ title, label, value, maxLength, action, note, act }: Question): Promise<boolean> {
   return new Promise((resolve) => {
     const id = `field-${(numbers += 1)}`;
@@ -78,21 +78,21 @@ export interface Sheet {
   readonly action: string;
   /** The controls, with their labels. */
   readonly fields: readonly HTMLElement[];
-  /** Gets the focus first. */
+  /** The control that gets the focus first. */
   readonly first: HTMLElement;
-  /** Performs the action. If it raises, the dialog stays open and shows the text of `explain`, or the error's own message if that is undefined. */
+  /** Performs the action. If the action raises an error, the dialog stays open and shows the text that `explain` returns, or the error's own message if there is no such text. */
   readonly act: () => Promise<void>;
   readonly explain?: (failure: Failure) => Promise<string | undefined>;
 }
 
-/** A form of several fields, which the browser checks before `act`. Resolves to true after the action, to false if the user cancelled. */
+/** Show a form of several fields, which the browser checks before `act`. Resolves to true after the action, and to false if the user cancelled. */
 export function filled({ title, action, fields, first, act, explain }: Sheet): Promise<boolean> {
   return new Promise((resolve) => {
     const problem = element("p", { class: "problem", role: "alert" });
     const yes = element("button", { type: "submit" }, action);
     const form = element("form", { class: "sheet" }, ...fields, problem);
     const { dialog, close } = open<boolean>(title, false, resolve, [form], yes);
-    form.append(dialog.lastElementChild!); // it contains the buttons
+    form.append(dialog.lastElementChild!); // the last element contains the buttons
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void save();
@@ -108,7 +108,7 @@ export function filled({ title, action, fields, first, act, explain }: Sheet): P
       } catch (error) {
         const failure = failureOf(error);
         problem.textContent = (await explain?.(failure)) ?? failure.message;
-        dialog.scrollTop = dialog.scrollHeight; // it is the last element
+        dialog.scrollTop = dialog.scrollHeight; // the problem is shown at the end of the dialog
       } finally {
         saving = false;
       }

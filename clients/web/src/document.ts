@@ -1,4 +1,4 @@
-/** A document's canonical text with the cited passage marked. */
+/** Shows a document's canonical text, with the cited passage marked. */
 
 import { CitationVerdict, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { NO_LIMIT, type Api } from "./api.js";
@@ -6,15 +6,16 @@ import { CanonicalText } from "./canonical.js";
 import { button, element, focused, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
 
-/** Bytes shown before and after the passage at first. */
+/** The number of bytes before the passage, and after it, that are shown at first. */
 const AROUND = 8_192;
-/** Bytes that each "Show more" adds. */
+/** The number of bytes that "Show the text before" and "Show the text after" each add. */
 const STEP = 65_536;
 
 export interface Cited {
   readonly citation: Citation;
-  /** The citation's answer, `turns/{uuid}` or `messages/{uuid}`, and its number in the answer, from 0. */
+  /** The name of the citation's answer, `turns/{uuid}` or `messages/{uuid}`. */
   readonly answer: string;
+  /** The number of the citation in the answer, from 0. */
   readonly index: number;
 }
 
@@ -57,7 +58,7 @@ export class DocumentPanel {
     return !this.root.hidden;
   }
 
-  /** Close, and return the focus to the element that opened it. */
+  /** Close the panel, and return the focus to the element that opened it. */
   close(): void {
     if (!this.isOpen) return;
     this.#reading.abort();
@@ -72,14 +73,14 @@ export class DocumentPanel {
   async openCitation(cited: Cited, by: HTMLElement): Promise<void> {
     const { citation } = cited;
     this.#badge.className = "badge";
-    this.#badge.textContent = "Checking the source…"; // it takes its place at once, so the text below does not move
+    this.#badge.textContent = "Checking the source…"; // the badge takes its space from the beginning, so the text below does not move
     const signal = this.#begin(citation.title || citation.uri, by);
     const range = { start: Number(citation.sourceRange?.start ?? 0n), end: Number(citation.sourceRange?.end ?? 0n) };
     this.#badge.hidden = false;
     await Promise.all([this.#verify(cited, signal), this.#read(citation.documentVersion, range, citation.quote, signal)]);
   }
 
-  /** `name`: `documents/{uuid}`. */
+  /** Open a document by its name, `documents/{uuid}`. */
   async openDocument(name: string, title: string, by: HTMLElement): Promise<void> {
     await this.#read(name, { start: 0, end: 0 }, "", this.#begin(title, by));
   }
@@ -109,7 +110,7 @@ export class DocumentPanel {
       this.#badge.className = `badge ${style}`;
       this.#badge.textContent = text;
     } catch {
-      if (!signal.aborted) this.#badge.textContent = UNCHECKED[1]; // the passage is shown even then
+      if (!signal.aborted) this.#badge.textContent = UNCHECKED[1]; // the passage is shown even without a check
     }
   }
 
@@ -144,11 +145,11 @@ export class DocumentPanel {
     replace(this.#text, ...rows);
     if (!cited) return;
     mark.scrollIntoView({ block: "center" });
-    // Do not move the focus if the user has left.
+    // Do not move the focus if the user has already moved it.
     if (focused() === this.#title) mark.focus({ preventScroll: true });
   }
 
-  /** A button that shows more text before `from`; nothing if `from` is the beginning. */
+  /** A button that shows more text before `from`; an empty text if `from` is the beginning. */
   #before(text: CanonicalText, from: number): Node {
     if (from === 0) return document.createTextNode("");
     const more = button("Show the text before", () => {
@@ -156,7 +157,7 @@ export class DocumentPanel {
       const height = this.#text.scrollHeight;
       const next = this.#before(text, start);
       more.replaceWith(next, text.slice(start, from));
-      this.#text.scrollTop += this.#text.scrollHeight - height; // the text that was read stays in its place
+      this.#text.scrollTop += this.#text.scrollHeight - height; // the text that the user reads stays in its place
       (next instanceof HTMLElement ? next : this.#text).focus({ preventScroll: true });
     });
     return more;
@@ -185,7 +186,7 @@ export class DocumentPanel {
 }
 
 interface Range {
-  /** Bytes; an empty range if nothing is cited. */
+  /** The first byte of the range. The range is empty if nothing is cited. */
   readonly start: number;
   readonly end: number;
 }

@@ -3,7 +3,10 @@
 type Listener = (event: Event) => void;
 type Attributes = Record<string, string | boolean | Listener | undefined>;
 
-/** An element with attributes (`true`: without a value; functions: listeners of the event of that name) and children; strings become text. */
+/**
+ * Creates an element with attributes and children. The value `true` makes an attribute without a value; a function becomes the listener of the event with the
+ * attribute's name. Children that are strings become text.
+ */
 export function element<Tag extends keyof HTMLElementTagNameMap>(
   tag: Tag,
   attributes: Attributes = {},

@@ -1,4 +1,4 @@
-/** The text in the question box that was not sent yet. This tab keeps it over a reload and the end of a session. */
+/** Stores the text of the question box that was not sent yet. The text survives a reload of the tab and the end of a session. */
 
 const KEY = "responsa.draft";
 

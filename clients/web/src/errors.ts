@@ -1,4 +1,4 @@
-/** Errors, for people and for programs. */
+/** Reads errors: a reason for the program, and a message for the user. */
 
 import { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
@@ -11,7 +11,7 @@ export interface Violation {
 }
 
 export interface Failure {
-  /** The reason of `responsa.errors.v1`, or "" if the error is not from Responsa: the connection was lost. */
+  /** A reason of `responsa.errors.v1`. It is "" if the error does not come from Responsa, which means that the connection was lost. */
   readonly reason: string;
   readonly message: string;
   readonly metadata: Readonly<Record<string, string>>;
@@ -37,7 +37,7 @@ export function failureOf(error: unknown): Failure {
   };
 }
 
-/** The same error as a JSON body: `{code, message, details: [{"@type": …ErrorInfo, …}]}`. */
+/** Reads an error from a JSON body: `{code, message, details: [{"@type": …ErrorInfo, …}]}`. */
 export function failureOfJson(text: string): Failure {
   let body: unknown;
   try {

@@ -1,6 +1,6 @@
 /**
- * Follows a turn to its end, over any number of lost connections. Until it knows the turn's name, it sends the same question again, with its request_id; then it
- * resumes after the last frame. The cases of tests/cases/following.yaml define the rest.
+ * Follows a turn to its end, across any number of lost connections. Until the page knows the turn's name, it sends the same question again with the same request_id.
+ * Afterwards, it resumes the turn after the last frame. The cases of tests/cases/following.yaml define all other rules.
  */
 
 import type { Turn, TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
@@ -16,33 +16,36 @@ export interface Calls {
 }
 
 export interface Notices {
-  /** The place in the queue has changed; 0: it no longer waits. */
+  /** The turn's place in the queue has changed; 0 means that the turn no longer waits. */
   readonly place?: (place: number) => void;
-  /** Nothing arrives at the moment; `failure` is the reason. Called before each wait for the next try. `tries` counts the tries without a new event, from 1. */
+  /** No frames arrive at the moment; `failure` is the reason. Called before each wait for the next try. `tries` counts the tries without a new event, from 1. */
   readonly paused?: (failure: Failure, tries: number) => void;
   /** Frames arrive again. */
   readonly resumed?: () => void;
 }
 
-/** A refusal of the call itself: the server accepted no turn, or the turn cannot be followed. */
+/** The server refused the call: it did not accept the question, or the turn cannot be followed. */
 export class Refused extends Error {
   constructor(readonly failure: Failure) {
     super(failure.message);
   }
 }
 
-/** The number of consecutive unexpected errors, without a new event between them, that end the following of an accepted turn. */
+/** After this number of consecutive unexpected errors without a new event between them, the page stops following an accepted turn. */
 const UNEXPECTED = 3;
 
-/** The result of one stream. `reconnect`: milliseconds to wait, as the server asked. */
+/** The result of one stream. `reconnect` is the time in milliseconds that the server asked the page to wait; undefined if the server did not ask. */
 interface End {
   readonly failure: Failure;
   readonly reconnect: number | undefined;
-  /** It ended without an error and without a frame. */
+  /** Whether the stream ended without an error and without a frame. */
   readonly empty: boolean;
 }
 
-/** Yields each event once, in order, up to and including the terminal event; ends without it only when `signal` aborts. Throws Refused, BrokenAnswer. */
+/**
+ * Yields each event once, in order, up to and including the terminal event. It ends without yielding the terminal event if `signal` aborts, or if another call has
+ * returned this event (then `reader.terminal` is set). Throws Refused, BrokenAnswer.
+ */
 export async function* follow(
   reader: FrameReader,
   calls: Calls,
@@ -52,7 +55,7 @@ export async function* follow(
 ): AsyncGenerator<TurnEvent> {
   let tries = 0; // waits since the last new event
   let unexpected = 0;
-  let left = false; // reconnects at the server's request since the last new event
+  let left = false; // whether the page has reconnected at the server's request since the last new event
   while (!signal.aborted && !reader.terminal) {
     const before = reader.lastSeq;
     const end = yield* stream(reader, calls, signal, notices, patience);
@@ -82,7 +85,7 @@ export async function* follow(
   }
 }
 
-/** One stream: yields its new events. */
+/** Reads one stream and yields its new events. */
 async function* stream(reader: FrameReader, calls: Calls, signal: AbortSignal, notices: Notices, patience: Patience): AsyncGenerator<TurnEvent, End> {
   const controller = new AbortController();
   const stop = () => controller.abort();
@@ -128,7 +131,7 @@ async function* stream(reader: FrameReader, calls: Calls, signal: AbortSignal, n
   return { failure, reconnect: reader.reconnect, empty: whole && frames === 0 && !asks };
 }
 
-/** Whether a turn ended at the reader's position: its stream is then empty. */
+/** Whether the turn ended at the reader's position, which would explain an empty stream. */
 async function hasEnded(reader: FrameReader, calls: Calls, signal: AbortSignal): Promise<boolean> {
   try {
     const turn = await calls.get(reader.turn, signal);

@@ -16,12 +16,12 @@ interface Row {
 }
 
 export class ParametersForm {
-  /** Without a box: its fields share a row with others. */
+  /** The fields. This element has no box of the layout, so the fields share a row with other fields. */
   readonly root = element("div", { class: "parameters" });
   readonly #changed: (values: JsonObject) => void;
   #rows: readonly Row[] = [];
 
-  /** `changed`: the user has changed something. */
+  /** `changed` is called after the user has changed a value. */
   constructor(changed: (values: JsonObject) => void) {
     this.#changed = changed;
   }
@@ -41,7 +41,7 @@ export class ParametersForm {
     return found;
   }
 
-  /** Show the error at the field and focus it. False if no field has that name. */
+  /** Show the error at the field, and focus the field. Returns false if no field has that name. */
   refuse(name: string, why: string): boolean {
     const row = this.#rows.find((one) => one.field.name === name);
     if (!row) return false;
@@ -50,7 +50,7 @@ export class ParametersForm {
     return true;
   }
 
-  /** The field that names a record of that kind, or "". */
+  /** The name of the field whose value is a record of that kind, or "". */
   naming(resource: string): string {
     return this.#rows.find((one) => one.field.resource === resource)?.field.name ?? "";
   }

@@ -1,7 +1,7 @@
 /**
- * Reads a turn's frames and checks that a stream is complete, independent of any transport. A frame covers the events (afterSeq, throughSeq]; its `afterSeq` is
- * the `throughSeq` of the frame before. A frame that does not advance is a heartbeat, or ends its stream. Deltas that were not withdrawn add up to the answer's
- * text, byte for byte.
+ * Reads a turn's frames and checks that a stream is complete. This module does not depend on a transport. A frame covers the events whose seq is above `afterSeq`
+ * and at most `throughSeq`. The `afterSeq` of a frame is the `throughSeq` of the previous frame. A frame whose `throughSeq` equals its `afterSeq` is a heartbeat,
+ * or ends its stream. Deltas that were not withdrawn add up to the answer's text, byte for byte.
  */
 
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
@@ -20,7 +20,7 @@ export interface Frame {
 /** The frames are inconsistent; another try does not help. */
 export class BrokenAnswer extends Error {}
 
-/** The frames of one stream do not follow each other; resuming after the last good frame returns all of them. */
+/** A frame does not continue the previous frame of its stream. Resuming after the last good frame returns all further frames. */
 export class ChainBroken extends Error {}
 
 const TERMINAL: readonly unknown[] = ["answer", "refused", "failed", "cancelled"] satisfies TurnEvent["event"]["case"][];
@@ -35,19 +35,19 @@ export interface Begin {
   readonly includeDeltas: boolean;
   /** `turns/{uuid}`, if it is already known. */
   readonly turn?: string;
-  /** The seq of the last event that another reader read; this reader does not have the text up to there. */
+  /** The seq of the last event that another reader read. This reader does not have the text up to this event. */
   readonly afterSeq?: bigint;
 }
 
 /** Takes the frames of one turn, over any number of streams, and returns each event once. */
 export class FrameReader {
-  /** `turns/{uuid}`; "" before the first frame, unless it was given. */
+  /** The turn's name, `turns/{uuid}`; "" before the first frame, unless the caller gave the name. */
   turn: string;
-  /** The seq of the last event returned or covered. */
+  /** The seq of the last event that was returned or covered. */
   lastSeq: bigint;
   /** The event that ended the turn. */
   terminal: TurnEvent | undefined;
-  /** The number of turns before this one in its conversation; 0 if it does not wait. */
+  /** The number of turns before this turn in its conversation; 0 if this turn does not wait. */
   place = 0;
   /** Milliseconds after which the client should open another connection, if the server asked for it on this stream. */
   reconnect: number | undefined;
@@ -67,7 +67,7 @@ export class FrameReader {
     this.#base = afterSeq === 0n ? 0 : undefined;
   }
 
-  /** The text so far, from the known beginning. */
+  /** The answer's text so far, from the first byte that this reader has. */
   get text(): string {
     return this.#text;
   }
@@ -77,7 +77,7 @@ export class FrameReader {
     return this.#citations;
   }
 
-  /** A new stream begins after `lastSeq`. */
+  /** Begin a new stream, which returns the events after `lastSeq`. */
   begin(): void {
     this.#through = this.lastSeq;
     this.reconnect = undefined;
@@ -85,7 +85,7 @@ export class FrameReader {
 
   /** The frame's new events, in order, without heartbeats and unknown kinds. Raises ChainBroken, BrokenAnswer. */
   take(frame: Frame): TurnEvent[] {
-    if (this.turn && frame.turn !== this.turn) throw new BrokenAnswer(`a frame of ${frame.turn} among those of ${this.turn}`);
+    if (this.turn && frame.turn !== this.turn) throw new BrokenAnswer(`the stream of ${this.turn} contained a frame of ${frame.turn}`);
     if (frame.afterSeq !== this.#through || frame.throughSeq < frame.afterSeq) {
       throw new ChainBroken(`a frame covers (${frame.afterSeq}, ${frame.throughSeq}] but should continue after ${this.#through}`);
     }
@@ -109,12 +109,12 @@ export class FrameReader {
     return known;
   }
 
-  /** Another call returned this terminal event. Raises BrokenAnswer. */
+  /** End the turn with a terminal event that another call returned. Raises BrokenAnswer. */
   end(event: TurnEvent): void {
     if (!this.terminal) this.#takeSnapshot(event);
   }
 
-  /** Events lie in the frame's range, in order, and with deltas no event is missing. */
+  /** Check that the events lie in the frame's range and in order. If the stream includes deltas, no event may be missing. */
   #check(frame: Frame, logged: readonly TurnEvent[]): void {
     let last = frame.afterSeq;
     for (const { seq } of logged) {
@@ -131,7 +131,7 @@ export class FrameReader {
     if (kind.case === "attemptRestarted") this.#restart(event.attempt, kind.value);
     else if (!this.#attempt) this.#attempt = event.attempt;
     if (kind.case === "delta" || kind.case === "citation") {
-      if (event.attempt !== this.#attempt) throw new BrokenAnswer(`event ${event.seq} of ${this.turn} is of attempt ${event.attempt}, not ${this.#attempt}`);
+      if (event.attempt !== this.#attempt) throw new BrokenAnswer(`event ${event.seq} of ${this.turn} belongs to attempt ${event.attempt}, not ${this.#attempt}`);
     }
     if (kind.case === "delta") this.#append(Number(kind.value.byteOffset), kind.value.text);
     else if (kind.case === "citation") this.#citations.push({ seq: event.seq, citation: kind.value });
@@ -171,7 +171,7 @@ export class FrameReader {
     }
     const text = new ByteText(this.#text);
     const stays = keep - this.#base;
-    if (stays > this.#bytes || text.borderBefore(stays) !== stays) throw new BrokenAnswer(`${keep} bytes of the answer of ${this.turn} cannot stay`);
+    if (stays > this.#bytes || text.borderBefore(stays) !== stays) throw new BrokenAnswer(`the answer of ${this.turn} cannot be cut after ${keep} bytes`);
     this.#text = text.slice(0, stays);
     this.#bytes = stays;
   }
@@ -188,7 +188,7 @@ export class FrameReader {
   }
 }
 
-/** Check an answer against its own checksums: of the text, and of each citation's quote and ranges. Raises BrokenAnswer. */
+/** Check the checksums of an answer's text and of each citation's quote, and the ranges of the citations. Raises BrokenAnswer. */
 export function checkAnswer(answer: TurnAnswer): void {
   const length = BigInt(byteLength(answer.text));
   if (sha256Hex(answer.text) !== hex(answer.sha256)) throw new BrokenAnswer("the answer's text does not match its SHA-256");

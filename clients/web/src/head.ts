@@ -39,7 +39,7 @@ export class ConversationHead {
     this.#hooks.titled(title);
   }
 
-  /** No conversation is shown. */
+  /** Hide the header, because no conversation is shown. */
   blank(): void {
     this.#conversation = "";
     this.root.classList.add("blank");

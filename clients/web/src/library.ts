@@ -1,4 +1,4 @@
-/** Names of collections. */
+/** Lists collections and formats, and makes ids for collections. */
 
 import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
 import type { Api } from "./api.js";
@@ -30,14 +30,14 @@ export async function allCollections(api: Pick<Api, "knowledge">): Promise<Liste
   return found;
 }
 
-/** The formats of documents that the server reads, in its order. Raises ConnectError. */
+/** The formats of documents that the server reads, in the server's order. Raises ConnectError. */
 export async function allFormats(api: Pick<Api, "knowledge">): Promise<Format[]> {
   return (await api.knowledge.listFormats({})).formats;
 }
 
 const LONGEST = 63;
 
-/** An id for a collection of that name: a-z, 0-9 and hyphens, at most 63; "" if the name contains no such character. */
+/** An id for a collection with that display name: at most 63 characters out of a-z, 0-9 and hyphens; "" if the display name contains no such letter or digit. */
 export function collectionId(displayName: string): string {
   return displayName
     .normalize("NFKD")

@@ -1,4 +1,4 @@
-/** A turn that the page follows to its end; this tab, another tab or a program asked its question. */
+/** A turn that the page follows to its end. This tab, another tab or a program may have asked its question. */
 
 import { OnBusy } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
@@ -12,7 +12,7 @@ import type { Pending, PendingQuestions } from "./pending.js";
 import type { SharedStreams } from "./streams.js";
 import { TurnView } from "./turnview.js";
 
-/** The question that this tab asked, or the turn that it found. */
+/** The question that this tab asked, or a turn that this tab found. */
 export type Origin = { readonly pending: Pending } | { readonly turn: string; readonly conversation: string; readonly text: string };
 
 export interface LiveHooks {
@@ -20,13 +20,13 @@ export interface LiveHooks {
   readonly say: (text: string) => void;
   readonly agent: (version: string) => string;
   readonly focus: () => void;
-  /** The name of its turn is now known. Returns false if the page already shows its answer. */
+  /** The turn's name is now known. Returns false if the page already shows the turn's answer. */
   readonly named: (live: LiveTurn) => boolean;
-  /** Its conversation, possibly a new one, is now known. */
+  /** The turn's conversation, possibly a new one, is now known. */
   readonly begun: (live: LiveTurn) => void;
   /** Change the view; the page scrolls along. */
   readonly grow: (live: LiveTurn, change: () => void) => void;
-  /** It has ended, or cannot be followed to its end. */
+  /** The turn has ended, or cannot be followed to its end. */
   readonly ended: (live: LiveTurn) => void;
   /** The server refused the question. */
   readonly refused: (pending: Pending, failure: Failure) => void;
@@ -86,7 +86,7 @@ export class LiveTurn {
     return this.#conversation;
   }
 
-  /** It is no longer shown. A turn whose conversation is not known could not be found again, so this follows it until the conversation is known. */
+  /** The turn is no longer shown: stop following it. A turn whose conversation is not known yet could not be found again, so the page follows such a turn until it knows the conversation. */
   leave(): void {
     this.#left = true;
     if (!this.#conversation) return;
@@ -94,12 +94,12 @@ export class LiveTurn {
     this.#parts.streams.forget(this.turn);
   }
 
-  /** The number of turns of the conversation before this one. */
+  /** Show the number of turns before this turn in the conversation. */
   place(place: number): void {
     if (!this.#over && this.#reader.lastSeq <= 1n) this.view.place(place);
   }
 
-  /** Follow it to its end. */
+  /** Follow the turn to its end. */
   async run(): Promise<void> {
     const { api, streams, waiting } = this.#parts;
     const pending = this.#pending;
@@ -133,14 +133,14 @@ export class LiveTurn {
     if (this.#reader.terminal) this.#take(this.#reader.terminal);
   }
 
-  /** Stop it, even if the server has not sent its name yet. A turn that has already ended keeps its outcome. */
+  /** Stop the turn, even if the server has not sent its name yet. A turn that has already ended keeps its outcome. */
   async stop(): Promise<void> {
     if (this.#stopping || this.#over) return;
     this.#stopping = true;
     this.view.stopping();
     if (this.#pending) this.#parts.waiting.keep((this.#pending = { ...this.#pending, turn: this.turn, stopping: true }));
     const { chat } = this.#parts.api;
-    // It stops even if another conversation is shown meanwhile.
+    // This signal never aborts: the turn is stopped even if the user opens another conversation meanwhile.
     const { signal } = new AbortController();
     try {
       const name = this.turn || (await persist((one) => chat.startTurn(body(this.#pending!), { signal: one }), signal, this.#patience)).name;
@@ -162,7 +162,7 @@ export class LiveTurn {
     }
   }
 
-  /** It continues, and the user may try again. If it ends anyway, its stream reports that. */
+  /** Stopping the turn failed. The turn continues, and the user may try again. If the turn ends anyway, its stream reports the end. */
   #notStopped(failure: Failure): void {
     if (this.#over) return;
     this.#stopping = false;
@@ -217,7 +217,7 @@ export class LiveTurn {
   }
 }
 
-/** The same for each call about this turn. */
+/** The fields of the request, which are the same for each call that asks this question. */
 function body({ conversation, text, requestId, agent, parameters, collections }: Pending) {
   const given = Object.keys(parameters).length > 0 && { parameters };
   const options = { scope: { collections: [...collections] }, onBusy: OnBusy.QUEUE, ...given };

@@ -156,7 +156,7 @@ class App {
       drawer.setAttribute("aria-expanded", String(open));
       if (open) list.root.querySelector("a")?.focus();
     };
-    /** On a small screen an open document covers the rest of the page, so the keyboard must not reach the rest either. */
+    /** On a small screen, an open document covers the rest of the page, so the keyboard must not reach the rest either. */
     const arrange = () => {
       const covered = NARROW.matches && panel.isOpen;
       for (const part of [skip, header, list.root, main]) part.inert = covered;
@@ -205,7 +205,7 @@ class App {
     await Promise.all([route(true), list.refresh()]);
   }
 
-  /** The page for a user who is not signed in. `again`: trying again can help. */
+  /** Show the page for a user who is not signed in. `again` says whether trying again can help. */
   #outside(why: string, again = false): void {
     this.#stop.abort();
     for (const dialog of document.querySelectorAll("dialog")) dialog.close();
@@ -213,7 +213,7 @@ class App {
     const heading = element("h1", { tabindex: "-1" }, "Responsa");
     const main = element("main", { class: "signed-out" }, heading, element("p", { role: "alert" }, why));
     if (again) main.append(button("Try again", () => void this.start(), { class: "filled" }));
-    else main.append(element("p", {}, "To sign in, run ", element("code", {}, "responsa open"), " where Responsa runs, and open the link that it prints."));
+    else main.append(element("p", {}, "To sign in, run ", element("code", {}, "responsa open"), " on the machine where Responsa runs, and open the link that the command prints."));
     replace(this.#root, main);
     heading.focus();
   }

@@ -23,14 +23,14 @@ export interface Outcome {
 
 const MICROS = 1_000_000;
 
-/** Millionths of a US dollar, e.g. 2100 → "0.0021 USD"; at least two decimals, four where that is exact enough. */
+/** The text for an amount in millionths of a US dollar, e.g. 2100 → "0.0021 USD". It has two to four decimals, or up to six for an amount below 0.0001 USD. */
 export function money(micros: bigint): string {
   const dollars = Number(micros) / MICROS;
   const [whole, decimals = ""] = dollars.toFixed(micros >= 100n ? 4 : 6).split(".");
   return `${whole}.${decimals.replace(/0+$/, "").padEnd(2, "0")} USD`;
 }
 
-/** The cost of the models; "" if no model was called. */
+/** The cost of the model calls; "" if no model was called. */
 export function cost(usage: Usage | undefined): string {
   if (!usage) return "";
   const { costUsdMicros, unpricedTokens, inputTokens, outputTokens } = usage;
@@ -39,7 +39,7 @@ export function cost(usage: Usage | undefined): string {
   return unpriced || (inputTokens + outputTokens > 0n ? money(0n) : "");
 }
 
-/** `agent`: its display name, or "" if unknown. `model`: as in TurnAnswer, or "" if unknown. */
+/** Describes who answered, and the cost. `agent` is the agent's display name, and `model` the model as in TurnAnswer; both are "" if unknown. */
 export function answeredBy(agent: string, model: string, usage: Usage | undefined): string {
   const how = { "": "", extractive: " with sentences of the documents", template: " with a template" }[model] ?? ` with ${model}`;
   const price = cost(usage);
@@ -101,7 +101,7 @@ function meant(kind: FallbackKind, source: string, target: string): string {
   }
 }
 
-/** The outcome in a terminal event; undefined for other events. `agent`: its display name. */
+/** The outcome in an event `answer`, `refused` or `failed`; undefined for other events. `agent` is the agent's display name. */
 export function outcomeOf({ event }: TurnEvent, agent: string): Outcome | undefined {
   switch (event.case) {
     case "answer":
@@ -126,7 +126,7 @@ function spent(usage: Usage | undefined): string {
 }
 
 function sentences(fallbacks: readonly Fallback[], outcome = AnswerOutcome.UNSPECIFIED): readonly string[] {
-  // Several steps may have had the same fallback; it is reported once.
+  // Several steps may have had the same fallback; each fallback is reported once.
   const said = [...new Set(fallbacks.map(fellBack))];
   if (outcome === AnswerOutcome.OUTPUT_LIMIT) said.push("The answer was cut off at a limit on its length or cost.");
   return said;
@@ -161,7 +161,7 @@ const STEPS: Partial<Record<Step, string>> = {
   [Step.VERIFYING]: "Checking the sources…",
 };
 
-/** The name of a step whose status has no sentence. */
+/** The sentence for a step: the message of its status, or a fixed sentence if the status has no message. */
 export function stepWords(step: Step, message: string): string {
   return message || STEPS[step] || "Working…";
 }

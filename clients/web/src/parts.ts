@@ -5,7 +5,7 @@ import { ByteText } from "./bytes.js";
 
 export interface Part {
   readonly text: string;
-  /** The number of the citation that supports it, from 0; undefined for text between citations. */
+  /** The number of the citation that supports this part, from 0; undefined for text between citations. */
   readonly citation: number | undefined;
 }
 
@@ -20,7 +20,7 @@ export function parts(text: string, citations: readonly Citation[]): Part[] {
   for (const { index, start: begins, end: ends } of order) {
     const start = bytes.borderBefore(Math.max(begins, place));
     const end = bytes.borderBefore(ends);
-    if (end <= start) continue; // within another range, or of text that has not arrived yet
+    if (end <= start) continue; // the range lies within another range, or its text has not arrived yet
     if (start > place) result.push({ text: bytes.slice(place, start), citation: undefined });
     result.push({ text: bytes.slice(start, end), citation: index });
     place = end;
@@ -31,7 +31,7 @@ export function parts(text: string, citations: readonly Citation[]): Part[] {
 
 const STRUCTURED = /\n(?:[ \t]|[-*+|>#•]|\d+[.)]|```|~~~|\n)/;
 
-/** Whether a quote's line breaks come only from wrapping in its source; lists, tables and code keep theirs. */
+/** Whether the page may ignore the line breaks of a quote, because they only wrap lines in the source. Lists, tables and code keep their line breaks. */
 export function flows(text: string): boolean {
   return !STRUCTURED.test(text) && !/^(?:[ \t|]|```|~~~)/.test(text);
 }
@@ -41,7 +41,7 @@ export interface Source {
   readonly version: string;
   readonly title: string;
   readonly uri: string;
-  /** The numbers of its citations, from 0. */
+  /** The numbers of the document's citations, from 0. */
   readonly citations: readonly number[];
 }
 

@@ -6,15 +6,15 @@ import { failureOf, type Failure } from "./errors.js";
 export type Change = "offline" | "back";
 
 export interface Patience {
-  /** Milliseconds before the n-th retry without a new event, n from 1. With full jitter, so that clients that lost their connections together do not return together. */
+  /** The wait in milliseconds before the n-th retry without a new event; n counts from 1. It has full jitter, so that clients that lost their connections at the same time do not all reconnect at the same time. */
   readonly pause: (attempt: number) => number;
   /** Milliseconds without any frame after which a stream counts as cut; heartbeats come every 15 s. */
   readonly silence: number;
-  /** Milliseconds for a stream to end by itself after the terminal event, so that the browser can reuse its connection. */
+  /** The time in milliseconds that a stream has to end by itself after the terminal event, so that the browser can reuse the connection. */
   readonly farewell: number;
-  /** Ends early, without an error, when the signal aborts. */
+  /** Sleeps. When the signal aborts, the sleep ends early and without an error. */
   readonly sleep: (milliseconds: number, signal: AbortSignal) => Promise<void>;
-  /** Whether the browser believes that it has no network. It may be wrong about servers on the same machine, so calls continue, but rarely. */
+  /** Whether the browser believes that it has no network. The browser may be wrong about servers on the same machine, so the page still tries to reach the server, but rarely. */
   readonly offline: () => boolean;
   /** Subscribe to changes. The returned function ends the subscription. */
   readonly changes: (tell: (change: Change) => void) => () => void;
@@ -23,7 +23,7 @@ export interface Patience {
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 10_000;
-/** Milliseconds between tries without a network; when the network returns, the wait ends at once. */
+/** Milliseconds between tries without a network. When the network returns, the wait ends immediately. */
 export const OFFLINE_PAUSE = 10_000;
 
 export const PATIENCE: Patience = {
@@ -56,12 +56,12 @@ export const PATIENCE: Patience = {
 
 const TRANSIENT = new Set(["DRAINING", "PART_UNAVAILABLE", "OVERLOADED", "DEADLINE_EXCEEDED", "CANCELLED"]);
 
-/** Whether the same call can succeed later: its connection was lost, or the server says so. */
+/** Whether the same call can succeed later: its connection was lost, or the server's reason is temporary. */
 export function mayPass(failure: Failure): boolean {
   return failure.reason === "" || TRANSIENT.has(failure.reason);
 }
 
-/** Sleep; a change of the network or of the page's visibility ends it early. */
+/** Sleep. The sleep ends early when the network returns or the page becomes visible again. */
 export async function rest(milliseconds: number, signal: AbortSignal, patience: Patience): Promise<void> {
   const wake = new AbortController();
   const end = patience.changes((change) => change === "back" && wake.abort());

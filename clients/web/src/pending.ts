@@ -1,4 +1,7 @@
-/** The questions whose answers this tab waits for. They survive a reload: the page follows their turns again, or sends the question again with its request_id if the turn is not known yet. */
+/**
+ * The questions whose answers this tab waits for. The questions survive a reload, after which the page follows their turns again. If the turn of a question is not known
+ * yet, the page sends the question again with the same request_id.
+ */
 
 import type { JsonObject } from "@bufbuild/protobuf";
 import { isParameters } from "./schema.js";
@@ -9,23 +12,23 @@ const MOST = 16;
 export interface Pending {
   readonly requestId: string;
   readonly text: string;
-  /** The `conversations/{uuid}` of the request, or "" for a new one; a repetition sends the same value. */
+  /** The conversation in the request, `conversations/{uuid}`, or "" for a new one. A repetition of the request sends the same value. */
   readonly conversation: string;
-  /** The collections to search, `collections/{id}`; an empty list means all. */
+  /** The collections to search, `collections/{id}`; an empty list means that the user chose no collections. */
   readonly collections: readonly string[];
   /** The agent, `agents/{id}`, or "" for the default. */
   readonly agent: string;
   /** The agent's parameters, which match its schema. */
   readonly parameters: JsonObject;
-  /** The conversation of its turn, "" until the server has sent it. */
+  /** The conversation of the question's turn; "" until the server has sent it. */
   readonly begun: string;
-  /** `turns/{uuid}`, "" until the server has sent it. */
+  /** The question's turn, `turns/{uuid}`; "" until the server has sent its name. */
   readonly turn: string;
-  /** Whether the user has stopped it and the server has not confirmed this yet. */
+  /** Whether the user has stopped the turn, and the server has not confirmed this yet. */
   readonly stopping: boolean;
 }
 
-/** Kept in `storage`, or in memory only if `storage` is full or forbidden. */
+/** Keeps the questions in `storage`, or only in memory if `storage` is full or forbidden. */
 export class PendingQuestions {
   readonly #storage: Storage;
   #questions: Pending[];
@@ -35,7 +38,7 @@ export class PendingQuestions {
     this.#questions = read(storage);
   }
 
-  /** The waiting questions of a conversation, in their order; with "", those whose conversation does not exist yet. */
+  /** The waiting questions of a conversation, in the order in which they were asked; with "", the questions whose conversation does not exist yet. */
   of(conversation: string): readonly Pending[] {
     return this.#questions.filter((one) => one.begun === conversation);
   }
@@ -71,10 +74,10 @@ export class PendingQuestions {
 function read(storage: Storage): Pending[] {
   try {
     const value: unknown = JSON.parse(storage.getItem(KEY) ?? "[]");
-    // Stored by an older page, without parameters.
+    // An older version of the page stored questions without parameters.
     return Array.isArray(value) ? value.map((one: unknown) => (isObject(one) ? { parameters: {}, ...one } : one)).filter(isPending) : [];
   } catch {
-    return []; // written by another program, or unreadable: no question waits
+    return []; // another program wrote the stored text, or it cannot be read, so no question waits
   }
 }
 

@@ -16,7 +16,7 @@ export interface Draft {
   readonly values: string;
 }
 
-/** Why a text is not valid; "" if it is. */
+/** Why a text is not valid; "" if it is valid. */
 export function textProblem(text: string, most: number): string {
   if (!text.trim()) return "Enter a text.";
   const over = byteLength(text) - most;
@@ -52,7 +52,7 @@ function valueOf(text: string): JsonObject[string] {
   }
 }
 
-/** The lines for values; reading the lines gives the same values. */
+/** Writes values as lines. `valuesOf` reads the same values from these lines. */
 export function linesOf(values: JsonObject | undefined): string {
   return Object.entries(values ?? {})
     .sort(([one], [other]) => (one < other ? -1 : 1))

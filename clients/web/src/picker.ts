@@ -9,7 +9,7 @@ import { ParametersForm } from "./form.js";
 import { fieldsOf, type Field } from "./schema.js";
 
 export class AgentPicker {
-  /** A row of fields, to be placed in the question's form. */
+  /** A row of fields for the question's form. */
   readonly root = element("div", { class: "whom" });
   readonly #api: Pick<Api, "chat">;
   readonly #choice: AgentChoice;
@@ -19,10 +19,10 @@ export class AgentPicker {
   #agents: readonly Agent[] = [];
   /** The agent and parameters of the shown conversation's last question; undefined if the tab's own choice applies. */
   #adopted: Choice | undefined;
-  /** The shown fields, their agent, and the source of their values: a conversation's choice, or this tab's own. */
+  /** The shown fields, their agent, and the source of their values: a conversation's choice, or undefined for this tab's own choice. */
   #shown: { readonly agent: string; readonly fields: readonly Field[]; readonly from: Choice | undefined } | undefined;
 
-  /** `changed`: another agent is shown, or more of the agent is known. */
+  /** `changed` is called when another agent is shown, or when the page knows more about the agent. */
   constructor(api: Pick<Api, "chat">, choice: AgentChoice, changed: (agent: Agent | undefined) => void) {
     this.#api = api;
     this.#choice = choice;
@@ -35,7 +35,7 @@ export class AgentPicker {
     this.#list();
   }
 
-  /** The chosen agent, as far as it is known. */
+  /** The chosen agent, or undefined while the page does not know this agent. */
   get agent(): Agent | undefined {
     return this.#agents.find((one) => one.name === this.#name);
   }
@@ -46,7 +46,7 @@ export class AgentPicker {
     return { agent: this.#wanted.agent, parameters: known ? this.#form.values : this.#wanted.parameters };
   }
 
-  /** The display name of the agent of a version, `agents/{id}/versions/{n}`. */
+  /** The display name of the agent with this version, `agents/{id}/versions/{n}`. */
   label(version: string): string {
     const name = agentOf(version);
     return name && labelOf(this.#agents, name);
@@ -62,14 +62,14 @@ export class AgentPicker {
     await this.#detail();
   }
 
-  /** Show the choice of a conversation's last question, or with undefined this tab's own choice. */
+  /** Show the choice of a conversation's last question; undefined shows this tab's own choice. */
   adopt(choice: Choice | undefined): void {
     this.#adopted = choice;
     this.#list();
     void this.#detail();
   }
 
-  /** The server refused a question's parameters: show the errors at their fields. False if the form has no such fields. */
+  /** Show the errors of refused parameters at their fields. Returns false if the form does not show such fields. */
   async refused(failure: Failure, agent: string): Promise<boolean> {
     if (agent !== this.#wanted.agent) return false; // another agent is shown by now
     if (failure.reason === "RESOURCE_NOT_FOUND" || failure.reason.startsWith("TEACHER_")) await this.load(); // the chosen record may have been deleted
@@ -78,7 +78,7 @@ export class AgentPicker {
     return shown;
   }
 
-  /** `agents/{id}`, if need be of the default agent; "" if that is unknown. */
+  /** The name of the wanted agent, `agents/{id}`. Without a choice, this is the default agent; "" if the default agent is unknown. */
   get #name(): string {
     return this.#wanted.agent || this.#agents.find((one) => one.isDefault)?.name || "";
   }
@@ -97,7 +97,7 @@ export class AgentPicker {
     void this.#detail();
   }
 
-  /** From a change by the user on, the choice is this tab's own. */
+  /** Make the choice this tab's own, because the user has changed it. */
   #own(): void {
     if (!this.#adopted) return;
     this.#choice.choose(this.#adopted.agent);
@@ -131,7 +131,7 @@ export class AgentPicker {
     this.#changed(this.agent);
   }
 
-  /** Show the fields of the chosen agent. `whole`: the records to choose from are known too. */
+  /** Show the fields of the chosen agent. `whole` says that the records to choose from are known too. */
   #fill(whole = false): void {
     const name = this.#name;
     const from = this.#adopted;

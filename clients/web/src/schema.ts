@@ -16,7 +16,7 @@ interface Common {
   readonly note: string;
   readonly required: boolean;
   readonly initial: Scalar | undefined;
-  /** The kind of record that it names, e.g. "teachers", or "". */
+  /** The kind of record that the parameter names, e.g. "teachers"; "" if it does not name a record. */
   readonly resource: string;
 }
 
@@ -35,10 +35,10 @@ interface Limits {
   readonly below: number | undefined;
 }
 
-/** The value of a field on the page: a boolean for a checkbox, text for the others; for a list, the index of the choice as text. */
+/** The value of a field on the page: a boolean for a checkbox, the index of the choice as text for a list, and text for all other fields. */
 export type Raw = string | boolean;
 
-/** The fields to fill in, required ones first, because maps have no order. Properties without a fitting field are left out. */
+/** The fields to fill in. The properties of a schema have no order: required fields come first, then optional fields, both ordered by their labels. Properties without a fitting field are left out. */
 export function fieldsOf(schema: JsonObject | undefined): Field[] {
   const properties = record(schema?.["properties"]);
   const required = new Set(list(schema?.["required"]));
@@ -58,7 +58,7 @@ function fieldOf(name: string, property: JsonObject, required: boolean): Field |
   };
   const made = typed(common, property);
   const initial = scalar(property["default"]);
-  // A default that does not fit, such as a deleted record, does not count.
+  // A default that does not fit, such as a deleted record, is ignored.
   return made && fits(made, initial) ? { ...made, initial } : made;
 }
 
@@ -87,7 +87,7 @@ function typed(common: Common, property: JsonObject): Field | undefined {
   };
 }
 
-/** undefined if the property lists no choices. A record is always chosen from a list, because nobody remembers its UUID. */
+/** The choices of a property; undefined if the property lists no choices. A record is always chosen from a list, because nobody remembers its UUID. */
 function choicesOf(property: JsonObject): readonly Choice[] | undefined {
   const { enum: values, oneOf } = property;
   if (Array.isArray(oneOf)) {
@@ -106,7 +106,7 @@ function choicesOf(property: JsonObject): readonly Choice[] | undefined {
   return property["x-resource"] ? [] : undefined;
 }
 
-/** The content of the field for a value, or for its default if the value does not fit. */
+/** The content of the field for a value, or for the field's default if the value does not fit. */
 export function rawOf(field: Field, value: JsonValue | undefined): Raw {
   const wanted = fits(field, value) ? value : field.initial;
   switch (field.kind) {
@@ -149,7 +149,7 @@ export function valueOf(field: Field, raw: Raw): Scalar | undefined {
   }
 }
 
-/** Why the field's content is not valid, apart from the browser's own checks of numbers and missing values; "" if it is valid. */
+/** Why the field's content is not valid; "" if it is valid. The browser itself checks numbers and missing values. */
 export function problemOf(field: Field, raw: Raw): string {
   const value = valueOf(field, raw);
   if (value === undefined) return "";
@@ -159,7 +159,7 @@ export function problemOf(field: Field, raw: Raw): string {
     if (below !== undefined && Number(value) >= below) return `It must be less than ${below}.`;
   }
   if (field.kind === "text") {
-    const length = [...String(value)].length; // as JSON Schema counts: code points
+    const length = [...String(value)].length; // JSON Schema counts code points
     if (length < field.least) return `Enter at least ${field.least} characters; this has ${length}.`;
     if (field.most !== undefined && length > field.most) return `Enter at most ${field.most} characters; this has ${length}.`;
     if (field.format === "uuid" && !UUID.test(String(value))) return "It must be a UUID, such as 0192f3c8-0000-7000-8000-000000000000.";
@@ -201,7 +201,7 @@ function scalar(value: JsonValue | undefined): Scalar | undefined {
   return typeof value === "string" || typeof value === "boolean" || number(value) !== undefined ? (value as Scalar) : undefined;
 }
 
-/** If this browser cannot read a pattern, only the server checks it. */
+/** The regular expression of a pattern; undefined if this browser cannot read the pattern, which then only the server checks. */
 function pattern(value: JsonValue | undefined): RegExp | undefined {
   try {
     return typeof value === "string" ? new RegExp(value, "u") : undefined;

@@ -6,7 +6,7 @@ import { failureOf } from "./errors.js";
 import { allCollections, type Named } from "./library.js";
 
 const KEY = "responsa.scope";
-/** The largest number of collections in one question. */
+/** The maximum number of collections in one question. */
 const MOST = 64;
 
 export class ScopeView {
@@ -18,7 +18,7 @@ export class ScopeView {
   readonly #rows = element("div", {});
   readonly #none = element("p", { class: "note" });
   #chosen: readonly Named[];
-  /** The collections that are searched if the user chooses none, `collections/{id}`; an empty list means all. */
+  /** The collections, `collections/{id}`, that the agent searches if the user chooses no collections; an empty list means all collections. */
   #usual: readonly string[] = [];
 
   constructor(api: Api, storage: Storage) {
@@ -42,7 +42,7 @@ export class ScopeView {
     this.#sum();
   }
 
-  /** `collections/{id}`; an empty list means all. */
+  /** The chosen collections, `collections/{id}`; an empty list if the user chose no collections. */
   get collections(): readonly string[] {
     return this.#chosen.map((one) => one.name);
   }
@@ -52,12 +52,12 @@ export class ScopeView {
     try {
       this.#storage.setItem(KEY, JSON.stringify(this.#chosen));
     } catch (error) {
-      if (!(error instanceof DOMException)) throw error; // then only this page keeps it
+      if (!(error instanceof DOMException)) throw error; // the storage is full or forbidden, so only this page keeps the choice
     }
     this.#sum();
   }
 
-  /** Set the agent's own collections, `collections/{id}`, which it searches if the user chooses none; an empty list means all. */
+  /** Set the collections, `collections/{id}`, that the agent searches if the user chooses no collections; an empty list means all collections. */
   usually(collections: readonly string[]): void {
     this.#usual = collections;
     this.#sum();
@@ -92,7 +92,7 @@ export class ScopeView {
     const usual = this.#usual.map((one) => one.replace("collections/", ""));
     const labels = this.#chosen.length > 0 ? this.#chosen.map((one) => one.label) : usual;
     const searched = labels.length === 0 ? "all collections" : labels.length <= 2 ? labels.join(" and ") : `${labels.length} collections`;
-    this.#none.textContent = usual.length === 0 ? "If you choose none, the agent searches all of them." : `If you choose none, the agent searches its own: ${usual.join(", ")}.`;
+    this.#none.textContent = usual.length === 0 ? "If you choose no collection, the agent searches all collections." : `If you choose no collection, the agent searches its own collections: ${usual.join(", ")}.`;
     replace(this.#summary, "Asking ", element("strong", WRITTEN, searched));
   }
 }

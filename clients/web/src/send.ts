@@ -1,4 +1,4 @@
-/** Uploads a file. Browsers cannot stream a request, and only XMLHttpRequest reports how much of a body was sent. */
+/** Uploads a file with XMLHttpRequest. Browsers cannot stream a request, and only XMLHttpRequest reports how much of a body was sent. */
 
 import { createRegistry, fromJsonString } from "@bufbuild/protobuf";
 import { OperationSchema, type Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
@@ -6,7 +6,7 @@ import { BadRequestSchema, ErrorInfoSchema } from "@responsa/contract/google/rpc
 import { IngestMetadataSchema, IngestResultSchema } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import { CUT, failureOfJson, type Failure } from "./errors.js";
 
-/** The server's limit, in bytes. */
+/** The server's limit for the size of a file, in bytes. */
 export const MOST_BYTES = 67_108_864;
 
 const registry = createRegistry(IngestMetadataSchema, IngestResultSchema, ErrorInfoSchema, BadRequestSchema);
@@ -15,7 +15,7 @@ export interface Upload {
   readonly file: File;
   /** `collections/{id}`. */
   readonly collection: string;
-  /** The same for every try, so that the server does not store a file twice. */
+  /** The request_id, which is the same for every try, so that the server does not store a file twice. */
   readonly requestId: string;
 }
 
@@ -25,7 +25,7 @@ export class UploadRefused extends Error {
   }
 }
 
-/** Send a file once; `onShare` receives the share sent, 0 to 1. Raises UploadRefused (reason "" if the connection was lost), AbortError. */
+/** Try once to send a file. `onShare` receives the share of the file that was sent, from 0 to 1. Raises UploadRefused (with the reason "" if the connection was lost), AbortError. */
 export function send({ file, collection, requestId }: Upload, onShare: (share: number) => void, signal: AbortSignal): Promise<Operation> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -45,7 +45,7 @@ export function send({ file, collection, requestId }: Upload, onShare: (share: n
       try {
         resolve(fromJsonString(OperationSchema, request.responseText, { registry, ignoreUnknownFields: true }));
       } catch {
-        reject(new UploadRefused(CUT)); // the connection was lost within the response
+        reject(new UploadRefused(CUT)); // the connection was lost during the response
       }
     });
     request.send(file);

@@ -4,7 +4,7 @@ import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "./api.js";
 import { failureOf, failureOfJson, signedOut } from "./errors.js";
 
-/** Take the code out of the address bar and the history, even if it is not valid. */
+/** Take the code out of the address bar and the history, even if the code is not valid. */
 export function takeCode(place: Pick<Location, "hash" | "pathname" | "search">, history: Pick<History, "replaceState">): string | undefined {
   const code = new URLSearchParams(place.hash.replace(/^#/, "")).get("code") ?? undefined;
   if (code !== undefined) history.replaceState(null, "", place.pathname + place.search);
@@ -13,10 +13,10 @@ export function takeCode(place: Pick<Location, "hash" | "pathname" | "search">, 
 
 export type SignIn =
   | { readonly user: User }
-  /** `cut`: the server could not be reached; trying again can help. */
+  /** `cut` says whether trying again can help, for example because the server could not be reached. */
   | { readonly problem: string; readonly cut: boolean };
 
-/** Exchange the code, if there is one, and return the signed-in user. A user who is already signed in stays signed in if the code is not valid. */
+/** Exchange the code, if there is one, and return the signed-in user. If the code is not valid, a user who is already signed in stays signed in. */
 export async function signIn(api: Pick<Api, "auth">, code: string | undefined, ask: typeof fetch = fetch): Promise<SignIn> {
   const refused = code === undefined ? "" : await exchange(code, ask);
   try {

@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 
-/** It has the height of one line from the beginning. */
+/** The view is one line high from the beginning. */
 export class StepsView {
   readonly root = element("details", { class: "steps" });
   readonly #summary = element("summary", {});
@@ -30,7 +30,7 @@ export class StepsView {
     if (this.#summary.textContent !== this.#now) this.#summary.textContent = this.#now;
   }
 
-  /** A step of the turn; `at` in milliseconds. Returns its row. */
+  /** Show a step of the turn that began at the time `at`, in milliseconds. Returns the row of the step. */
   step(text: string, at: number): HTMLElement {
     this.#end(at);
     this.busy(text);
@@ -40,7 +40,7 @@ export class StepsView {
     return row;
   }
 
-  /** An event that is not a step. */
+  /** Show an event that is not a step. Returns the row of the event. */
   note(text: string): HTMLElement {
     const row = element("li", {}, text);
     this.#list.append(row);

@@ -1,8 +1,8 @@
 /**
  * Shares streams between the tabs of one browser, because a browser opens only six connections to a server over HTTP/1.1, for all its tabs. The tab that holds the turn's
- * lock follows the turn over the network and sends its frames to the other tabs; when it closes, another tab continues from its own position. Streams of different turns
- * share a few slots, so that calls always find a connection. If the browser has no locks (it offers them only on pages from TLS or from this machine), each tab
- * follows for itself.
+ * lock follows the turn over the network and sends the frames to the other tabs. When this tab closes, another tab continues from the last frame that it has. Streams of
+ * different turns share a few slots, so that calls always find a connection. Browsers offer locks only on pages that come over TLS or from this machine; without locks,
+ * each tab follows its turns by itself.
  */
 
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
@@ -12,19 +12,19 @@ import type { Frame } from "./frames.js";
 type Resume = (turn: string, afterSeq: bigint, signal: AbortSignal) => AsyncIterable<Frame>;
 type Ask = (signal: AbortSignal) => AsyncIterable<Frame>;
 
-/** The used part of a BroadcastChannel. */
+/** The part of BroadcastChannel that this module uses. */
 export type Channel = Pick<BroadcastChannel, "postMessage" | "addEventListener" | "close">;
-/** The used part of `navigator.locks`. */
+/** The part of `navigator.locks` that this module uses. */
 export type Locks = Pick<LockManager, "request" | "query">;
 
 export interface Sharing {
-  /** The number of streams at a time; it leaves two of the browser's connections for calls. */
+  /** The number of streams at a time, which leaves two of the browser's six connections for calls. */
   readonly slots: number;
-  /** The shortest time in milliseconds that a stream keeps its slot while another one waits. */
+  /** The minimum time in milliseconds that a stream keeps its slot while another stream waits for a slot. */
   readonly slice: number;
-  /** Milliseconds to wait for the frames of the tab that follows. */
+  /** The time in milliseconds to wait for frames from the tab that follows the turn. */
   readonly answer: number;
-  /** Milliseconds to wait for the last frames that a tab sent before it closed, usually an end. */
+  /** The time in milliseconds to wait for the last frames of a tab that has closed. These frames usually contain the terminal event. */
   readonly handover: number;
 }
 
@@ -43,10 +43,10 @@ export class SharedStreams {
   readonly #channel: Channel;
   readonly #locks: Locks | undefined;
   readonly #sharing: Sharing;
-  /** The frames of the turns that this tab follows, each from its first event on, without a gap. */
+  /** The frames of each turn that this tab follows, from the turn's first event on and without a gap. */
   readonly #kept = new Map<string, Frame[]>();
   readonly #listeners = new Map<string, (frames: readonly Frame[]) => void>();
-  /** The turns that this tab follows for all tabs, with the last seq of each. */
+  /** The turns that this tab follows for all tabs, with the last seq of each turn. */
   readonly #leads = new Map<string, bigint>();
   #open = true;
 
@@ -63,12 +63,12 @@ export class SharedStreams {
     this.#channel.close();
   }
 
-  /** The turn has ended or is no longer shown: drop its frames. */
+  /** Drop the frames of a turn that has ended or is no longer shown. */
   forget(turn: string): void {
     this.#kept.delete(turn);
   }
 
-  /** Ask, and send the frames to the other tabs. */
+  /** Ask a question, yield the frames of its turn, and send them to the other tabs. */
   ask(ask: Ask, signal: AbortSignal): AsyncIterable<Frame> {
     return this.#lead("", 0n, signal, ask);
   }
@@ -84,7 +84,7 @@ export class SharedStreams {
     yield* this.#lead(turn, through, signal, undefined, release);
   }
 
-  /** Follow over the network and send the frames to the other tabs; if another tab leads but does not respond, follow for this tab alone. */
+  /** Follow the turn over the network and send the frames to the other tabs. If another tab holds the lock but does not respond, follow the turn for this tab alone. */
   async *#lead(turn: string, afterSeq: bigint, signal: AbortSignal, ask?: Ask, lock?: Release): AsyncGenerator<Frame> {
     let known = turn;
     let release = lock;
@@ -107,7 +107,7 @@ export class SharedStreams {
           this.#tell(known, [frame]);
         }
         yield frame;
-        // Another tab found the turn first, so it sends the frames from here on.
+        // Another tab found the turn first, so that tab sends all further frames.
         if (led) break;
       }
     } finally {
@@ -119,7 +119,7 @@ export class SharedStreams {
     if (led && !signal.aborted) yield* this.resume(known, through, signal);
   }
 
-  /** The frames that another tab sends of a turn. Returns the last seq: with the lock once the other tab has closed, without it if the other tab does not respond. */
+  /** Yields the frames of a turn that another tab sends. Returns the last seq, and the turn's lock if the other tab has closed. If the other tab does not respond, there is no lock. */
   async *#listen(turn: string, afterSeq: bigint, signal: AbortSignal): AsyncGenerator<Frame, { through: bigint; release: Release | undefined }> {
     let through = afterSeq;
     const heard: Frame[] = [];
@@ -161,7 +161,7 @@ export class SharedStreams {
           heard.length = 0;
           continue;
         }
-        if (frame.throughSeq < through || (frame.throughSeq === through && frame.afterSeq < through)) continue; // frames for another tab
+        if (frame.throughSeq < through || (frame.throughSeq === through && frame.afterSeq < through)) continue; // this frame was meant for a tab that has fewer frames
         this.#keep(frame);
         const fresh: Frame = { ...frame, afterSeq: through, events: frame.events.filter(({ seq }) => seq === 0n || seq > through) };
         through = frame.throughSeq;
@@ -178,7 +178,7 @@ export class SharedStreams {
     }
   }
 
-  /** The frames from the network, in several streams if others wait for a slot. */
+  /** The frames from the network, in several streams if other turns wait for a slot. */
   async *#slotted(turn: string, afterSeq: bigint, signal: AbortSignal, ask?: Ask): AsyncGenerator<Frame> {
     let known = turn;
     let through = afterSeq;
@@ -219,7 +219,7 @@ export class SharedStreams {
     return release && { release, wanted: wanted(name) };
   }
 
-  /** Acquire a lock. The returned function releases it; undefined if the lock is taken or the call was aborted. */
+  /** Acquire a lock. Returns a function that releases the lock, or undefined if the lock is taken or the call was aborted. */
   #lock(name: string, options: LockOptions): Promise<Release | undefined> {
     return new Promise((resolve) => {
       const held = (lock: Lock | null) => (lock ? new Promise<void>((release) => resolve(release)) : resolve(undefined));
@@ -247,7 +247,7 @@ export class SharedStreams {
   }
 
   #tell(turn: string, frames: readonly Frame[]): void {
-    // A server's shutdown concerns only the tab that is connected to it.
+    // The shutdown of a server concerns only the tab that is connected to this server.
     const sent = frames.filter((frame) => !frame.events.some(({ event }) => event.case === "reconnect"));
     this.#say({ kind: "frames", turn, frames: sent.map((frame) => toBinary(ResumeTurnResponseSchema, response(frame))) });
   }
@@ -265,7 +265,7 @@ function lockOf(turn: string): string {
   return `responsa.turn.${turn}`;
 }
 
-/** A tab with another release of the page may send messages that this one does not know. */
+/** A tab with another release of the page may send messages that this tab does not know. */
 function isSaid(data: unknown): data is Said {
   if (typeof data !== "object" || data === null) return false;
   const said = data as Record<string, unknown>;

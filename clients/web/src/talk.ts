@@ -6,19 +6,19 @@ import { element, replace } from "./dom.js";
 import type { Outcome } from "./outcome.js";
 import { questionRow, type TurnView } from "./turnview.js";
 
-const NEAR_END = 120; // pixels from the end that still count as reading the newest
-const MARGIN = 6; // pixels above a question
+const NEAR_END = 120; // pixels; a reader who is closer to the end than this reads the newest text
+const MARGIN = 6; // pixels that stay free above a question
 
 export class TalkView {
   readonly root: HTMLElement;
   readonly #messages = element("ol", { class: "messages", "aria-label": "Messages" });
-  /** Opens sources of the answer with that name; with "", of the turn in its row's mark. */
+  /** Returns a function that opens the sources of the answer with that name. With "", this is the answer of the turn that the row names. */
   readonly #opener: (answer: string) => OpenSource;
 
-  /** The outcome of a turn, if known. */
+  /** The outcome of a turn; undefined if the outcome is unknown. */
   readonly #outcome: (turn: string) => Outcome | undefined;
 
-  /** `earlier`: shown above the messages. */
+  /** `earlier` is shown above the messages. */
   constructor(opener: (answer: string) => OpenSource, outcome: (turn: string) => Outcome | undefined, earlier: HTMLElement) {
     this.#opener = opener;
     this.#outcome = outcome;
@@ -47,12 +47,12 @@ export class TalkView {
     this.root.scrollTop += this.root.scrollHeight - height;
   }
 
-  /** Whether the answer of that turn is shown. `settled`: as a message of the conversation, and not as it arrived. */
+  /** Whether the answer of that turn is shown. With `settled`, only an answer that is shown as a message of the conversation counts, not one that the page followed. */
   has(turn: string, settled = false): boolean {
     return this.#messages.querySelector(`[data-turn="${CSS.escape(turn)}"]${settled ? "[data-message]" : ""}`) !== null;
   }
 
-  /** Whether that message is shown, itself or as its turn's answer. */
+  /** Whether that message is shown, as a message or as the answer of its turn. */
   knows(message: Message): boolean {
     return this.has(message.turn) || this.#messages.querySelector(`[data-message="${CSS.escape(message.name)}"]`) !== null;
   }
@@ -73,7 +73,7 @@ export class TalkView {
     this.toEnd();
   }
 
-  /** Change a reply; if the reader is at its end, scroll along. */
+  /** Change a reply. If the user is reading the end of the reply, scroll along. */
   grow(view: TurnView, change: () => void): void {
     const following = this.#following(view.question);
     change();

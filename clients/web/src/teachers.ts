@@ -1,4 +1,4 @@
-/** Teachers, for administrators: the personas of the tutor. */
+/** Shows administrators the teachers, which are the personas of the tutor. */
 
 import type { Teacher } from "@responsa/contract/responsa/admin/v1/teacher_pb.js";
 import { AgentsPart } from "./agentspart.js";
@@ -10,7 +10,7 @@ import { failureOf, type Failure } from "./errors.js";
 import { changedPaths, draftOf, NAME_BYTES, PERSONA_BYTES, textProblem, valuesOf, valuesProblem, type Draft } from "./persona.js";
 
 const PAGE = 50;
-const GLANCE = 160; // characters of a persona that the list shows
+const GLANCE = 160; // the maximum number of a persona's characters that the list shows
 
 export interface TeachersHooks {
   readonly say: (text: string) => void;
@@ -97,7 +97,7 @@ export class TeachersView {
 
   async #create(): Promise<void> {
     const fields = new TeacherFields({ displayName: "", persona: "", values: "" });
-    // The same for every try with the same content, because an interrupted try may have created it.
+    // The request_id is the same for every try with the same content, because an interrupted try may have created the teacher.
     let tried = { body: "", requestId: "" };
     const act = async () => {
       const teacher = taken(fields.draft);
@@ -207,7 +207,7 @@ class TeacherFields {
     return { displayName: this.#name.value, persona: this.#persona.value, values: this.#values.value };
   }
 
-  /** Show the teacher as somebody else has changed it meanwhile. */
+  /** Show the teacher with the changes that somebody else has made meanwhile. */
   compare(theirs: Draft): void {
     const quote = element("blockquote", WRITTEN, [theirs.displayName, theirs.persona.trim(), theirs.values].filter(Boolean).join("\n\n"));
     replace(this.#theirs, element("h3", {}, "As it is now"), quote);
@@ -215,7 +215,7 @@ class TeacherFields {
   }
 }
 
-/** The teacher to send. The form lets only readable values through. */
+/** The teacher to send. The form accepts only values that `valuesOf` can read. */
 function taken({ displayName, persona, values }: Draft) {
   const read = valuesOf(values);
   return { displayName: wellFormed(displayName.trim()), persona: wellFormed(persona), parameters: typeof read === "string" ? {} : read };

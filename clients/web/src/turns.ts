@@ -1,10 +1,10 @@
-/** The outcomes of the turns of a conversation's messages. */
+/** Reads the turns of a conversation's messages, which contain the outcomes. */
 
 import { timestampFromMs, timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import type { Api } from "./api.js";
 
-/** `turns/{uuid}` → outcome, for the newest turns of a conversation that were accepted at `until` or before, newest first. */
+/** The newest `most` turns of a conversation by name, newest first. If `until` is given, only turns that were accepted at this time or earlier. */
 export async function turnsOf(
   api: Pick<Api, "chat">,
   conversation: string,
@@ -18,7 +18,7 @@ export async function turnsOf(
   return new Map(turns.map((one) => [one.name, one]));
 }
 
-/** Rounded up to milliseconds, the precision of a browser's dates, so that the turn itself is included. */
+/** The time, rounded up to milliseconds so that the turn itself is included. A browser's dates are not more precise. */
 function later(time: Timestamp): string {
   return timestampDate(timestampFromMs(Math.ceil(Number(time.seconds) * 1000 + time.nanos / 1e6))).toISOString();
 }

@@ -1,4 +1,4 @@
-/** One question and its answer as it arrives. */
+/** Shows one question, and its answer while it arrives. */
 
 import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
@@ -14,20 +14,20 @@ import { duration, StepsView } from "./steps.js";
 export interface TurnHooks {
   readonly open: OpenSource;
   readonly say: (text: string) => void;
-  /** The display name of the agent of a version, `agents/{id}/versions/{n}`. */
+  /** The display name of the agent with this version, `agents/{id}/versions/{n}`. */
   readonly agent: (version: string) => string;
   readonly stop: () => void;
-  /** Ask the same question again, as another turn; undefined if another tab or program asked it. */
+  /** Ask the same question again, as another turn; undefined if another tab or program asked the question. */
   readonly askAgain: (() => void) | undefined;
-  /** Take the focus from a button that is removed. */
+  /** Move the focus away from a button that is removed. */
   readonly focus: () => void;
 }
 
-const SPOKEN = 700; // characters of an answer that a screen reader reads out by itself
-const ARGUMENTS = 120; // characters of a tool's arguments that are shown
-const EXAMPLES = 4; // questions to try
+const SPOKEN = 700; // the maximum number of an answer's characters that a screen reader reads out by itself
+const ARGUMENTS = 120; // the maximum number of shown characters of a tool's arguments
+const EXAMPLES = 4; // the maximum number of questions to try
 const QUOTES_ALONE = "Click a sentence of the answer to open its source. If no document supports an answer, Responsa refuses the question.";
-const QUOTES = "A number after a sentence opens the passage that it comes from.";
+const QUOTES = "A number after a sentence opens the passage that the sentence comes from.";
 
 const STOPPED: Record<CancelCause, string> = {
   [CancelCause.UNSPECIFIED]: "This answer was stopped.",
@@ -68,7 +68,7 @@ export class TurnView {
     this.#steps.busy(text);
   }
 
-  /** Nothing arrives at the moment. A lost connection that the next try restores is not reported. */
+  /** Report that nothing arrives at the moment. A lost connection that the next try restores is not reported. */
   paused(failure: Failure, tries: number, offline: boolean): void {
     if (tries < 2 && !offline && failure.reason === "") return;
     const why = waitingFor(failure, offline);
@@ -80,7 +80,7 @@ export class TurnView {
     this.#steps.resume();
   }
 
-  /** The number of turns before this one in the conversation; 0: it is this one's turn. */
+  /** Show the number of turns before this turn in the conversation; 0 means that this turn begins. */
   place(place: number): void {
     if (place === this.#place) return;
     this.#place = place;
@@ -95,7 +95,7 @@ export class TurnView {
     this.#hooks.say("Stopping…");
   }
 
-  /** It could not be stopped. */
+  /** Show that the turn could not be stopped. */
   notStopped(why: string): void {
     this.#stop.removeAttribute("aria-disabled");
     this.#stop.textContent = "Stop";
@@ -103,7 +103,7 @@ export class TurnView {
     this.#hooks.say(`The answer could not be stopped: ${why}`);
   }
 
-  /** The next event; `reader` has already taken it. */
+  /** Show the next event, which `reader` has already taken. */
   take(taken: TurnEvent, reader: FrameReader): void {
     const { event } = taken;
     const at = milliseconds(taken.createTime);
@@ -171,7 +171,7 @@ export class TurnView {
       case "cancelled":
         this.#cancelled(STOPPED[event.value.by] ?? STOPPED[CancelCause.UNSPECIFIED], reader.text, at);
         break;
-      case "snapshot": // The reader returns the events that these stand for.
+      case "snapshot": // The reader has already handled events of these three kinds.
       case "reconnect":
       case "heartbeat":
       case undefined: // a kind that this page does not know yet
@@ -179,14 +179,14 @@ export class TurnView {
     }
   }
 
-  /** It cannot be followed to its end. */
+  /** Show that the turn cannot be followed to its end. */
   broken(message: string): void {
     this.#replace();
     this.#end("Interrupted", Date.now());
     this.#problem(message);
   }
 
-  /** The text belongs to no conversation; it stays visible until the user leaves the page. */
+  /** Show that the turn was cancelled. Its text does not belong to the conversation, and stays visible only until the user leaves the page. */
   #cancelled(why: string, text: string, at: number): void {
     this.#answer.root.remove();
     if (text) this.#body.append(element("p", { class: "answer-text stopped", ...WRITTEN }, text));
@@ -216,7 +216,7 @@ export class TurnView {
       return;
     }
     const unknown = outcome !== ToolOutcome.ERROR;
-    const what = unknown ? "Responsa does not know whether it took effect, and does not call it again." : `It failed: ${shortened(content)}`;
+    const what = unknown ? "Responsa does not know whether the call took effect, and does not call the tool again." : `It failed: ${shortened(content)}`;
     row.append(`: ${what}`);
     // The page shows openly what the tool may have done in the user's name.
     const text = `Tool ${name}: ${what}`;
@@ -259,7 +259,7 @@ export function questionRow(text: string): HTMLElement {
   return element("li", { class: "message user" }, element("p", WRITTEN, element("span", { class: "unseen" }, "You asked: "), text));
 }
 
-/** Shown before the first message: the agent's purpose, and questions to try, which `use` puts into the question's field. */
+/** The greeting before the first message: the agent's purpose and questions to try. `use` puts a question into the question box. */
 export function welcome(agent: Agent | undefined, use: (question: string) => void): HTMLElement {
   const support = !agent || agent.isDefault ? QUOTES_ALONE : QUOTES;
   const row = element("li", { class: "empty" }, element("p", {}, "Ask a question."));

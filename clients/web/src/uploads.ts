@@ -1,4 +1,4 @@
-/** Uploads of files into a collection: each with its progress, and with the reason if it failed. */
+/** Shows the uploads of files into a collection, each with its progress or the reason why it failed. */
 
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
@@ -11,10 +11,10 @@ import { PATIENCE } from "./patience.js";
 import type { Named } from "./library.js";
 import { MOST_BYTES, send, UploadRefused, type Upload } from "./send.js";
 
-/** A browser opens six connections to a server, for all its tabs together. */
+/** The number of concurrent uploads. It is low because a browser opens only six connections to a server, for all its tabs together. */
 const AT_ONCE = 2;
 const TRIES = 4;
-const SENT = 1 / 3; // share of the bar; the rest is for reading and indexing
+const SENT = 1 / 3; // the share of the progress bar for sending; the rest is for reading and indexing
 const AGAIN = new Set(["", "PART_UNAVAILABLE", "DRAINING", "OVERLOADED", "DEADLINE_EXCEEDED"]);
 
 export interface UploadHooks {
@@ -46,7 +46,7 @@ export class UploadsView {
     for (const file of files) {
       const row = new Row({ file, collection: collection.name, requestId: uuid() }, collection.label, () => this.#start(row));
       this.#list.append(row.root);
-      if (file.size > MOST_BYTES) row.fail(`It has ${Math.ceil(file.size / 1_048_576)} MiB; the limit is 64 MiB.`);
+      if (file.size > MOST_BYTES) row.fail(`The file has ${Math.ceil(file.size / 1_048_576)} MiB; the limit is 64 MiB.`);
       else this.#start(row);
     }
     this.root.hidden = this.#list.childElementCount === 0;
@@ -86,7 +86,7 @@ export class UploadsView {
     } catch (error) {
       if (signal.aborted) {
         row.fail("Cancelled.");
-        if (name) await this.#api.operations.cancelOperation({ name }).catch(() => undefined); // the upload ended meanwhile
+        if (name) await this.#api.operations.cancelOperation({ name }).catch(() => undefined); // if this fails, the upload ended meanwhile
         return;
       }
       const failure = error instanceof UploadRefused ? error.failure : failureOf(error);
@@ -112,7 +112,7 @@ export class UploadsView {
     }
   }
 
-  /** Wait for the end; an error while waiting does not stop the ingestion. */
+  /** Wait for the end of the ingestion. An error while waiting does not stop the ingestion. */
   async #finished(row: Row, sent: Operation): Promise<Operation> {
     let operation = sent;
     for (let tries = 0; !operation.done; ) {
@@ -146,7 +146,7 @@ function show(operation: Operation, row: Row): void {
   }
 }
 
-/** One file. */
+/** The row of one file. */
 class Row {
   readonly root = element("li", {});
   upload: Upload;
@@ -205,7 +205,7 @@ class Row {
 
   #acted(): void {
     if (this.root.classList.contains("ended")) {
-      // A cancelled upload stays cancelled. An interrupted upload may have arrived, and is then not sent again.
+      // A cancelled upload stays cancelled, so a new try needs a new request_id. An interrupted upload may have arrived; with its old request_id, it is not stored twice.
       if (this.signal.aborted) this.upload = { ...this.upload, requestId: uuid() };
       this.#again();
       return;
