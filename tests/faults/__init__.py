@@ -1,1 +1,1 @@
-"""Campaigns against the promises of docs/durability.md: real processes, real PostgreSQL, Redis and Envoy, killed, stopped, cut and flushed."""
+"""Fault campaigns, which test the promises of docs/durability.md. They kill, stop, cut and flush real processes, PostgreSQL, Redis and Envoy."""

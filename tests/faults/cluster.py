@@ -1,7 +1,7 @@
-"""A whole installation that a campaign controls: PostgreSQL, Redis, Envoy, a scripted model, and any number of replicas with faults in them.
+"""A whole installation that a campaign controls: PostgreSQL, Redis, Envoy, a scripted model, and any number of replicas with injected faults.
 
-All parts are real and run in separate processes; the model and the sink outlive every replica. The
-application_name of its connections identifies each replica.
+All parts are real and run in separate processes. The model and the tool sink continue when a replica ends. Each replica is
+identified by the application_name of its connections.
 """
 
 from __future__ import annotations
@@ -80,20 +80,20 @@ class Replica:
     name: str
     pid: int
     address: str
-    """Its gRPC address, as a gRPC target."""
+    """The replica's gRPC address, as a gRPC target."""
     http: str
-    """The address of its gateway: event streams, WebSockets, uploads."""
+    """The address of the replica's gateway, which serves event streams, WebSockets and uploads."""
     log: Path
     cluster: Cluster
     stopped: bool = False
 
     @property
     def alive(self) -> bool:
-        """Whether it is still running."""
+        """Whether the replica is still running."""
         return self.name not in self.cluster.ended_at
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; a process that has ended gets none."""
+        """Send a signal to the replica, unless it has ended."""
         if self.alive:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -101,17 +101,17 @@ class Replica:
             self.stopped = number is signal.SIGSTOP
 
     def kill(self) -> None:
-        """kill -9; returns when the process has ended."""
+        """Send SIGKILL, and wait until the process has ended."""
         self.signal(signal.SIGKILL)
         self.until_ended()
 
     def until_ended(self) -> int:
-        """Wait until it ends; returns its exit code."""
+        """Wait until the replica ends. Returns its exit code."""
         eventually(lambda: not self.alive, lambda: f"an end of {self.name}; {self.said()}")
         return self.cluster.ended[self.pid]
 
     def until_ready(self) -> Replica:
-        """Wait until it serves."""
+        """Wait until the replica serves."""
 
         def serves() -> bool:
             assert self.alive, f"{self.name} ended with {self.cluster.ended[self.pid]}: {self.said()}"
@@ -122,19 +122,21 @@ class Replica:
         return self
 
     def said(self) -> str:
-        """The end of its log."""
+        """The end of the replica's log."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-3000:] if self.log.is_file() else ""
 
 
 class Cluster:
-    """Everything but replicas runs from `start` to `close`. `start` blocks; its main thread starts everything."""
+    """The installation. All parts except the replicas run from `start` to `close`. `start` blocks, and starts all these parts from the calling thread."""
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
-        """folder: for its home; its path must be short, because socket paths are limited. durable: PostgreSQL flushes to the disk."""
+        """folder: the folder for the home of the cluster. Its path must be short, because the length of socket paths is limited. durable: whether PostgreSQL flushes
+        commits to the disk.
+        """
         self.layout = Layout.of(folder / "home").prepare()
         self.port = free_port()
         self.front_port = free_port()
-        """The port of the proxy in front of Envoy, whose calls Envoy accepts."""
+        """The port of the proxy in front of Envoy. Envoy accepts calls for this port."""
         self._keeper = Keeper(self.layout.home, self.port, self._environment(), durable=durable)
         self.postgres = Kept(self._keeper, "postgres")
         self.redis = Kept(self._keeper, "redis")
@@ -144,7 +146,7 @@ class Cluster:
         self.endpoints = Replicas(self.layout.replicas)
         self._numbers = itertools.count(1)
         self.ended_at: dict[str, float] = {}
-        """The time at which each replica ended (time.time()), by its name."""
+        """The time at which each replica ended (time.time()), by the replica's name."""
         self._callers: list[Caller] = []
         self._lock = threading.Lock()
         self._born: dict[str, int] = {}
@@ -172,11 +174,11 @@ class Cluster:
 
     @property
     def redis_url(self) -> str:
-        """Redis, where it runs."""
+        """The URL of the running Redis."""
         return EmbeddedRedis(self.layout).url
 
     def start(self) -> None:
-        """Start all but replicas."""
+        """Start all parts except the replicas."""
         self.postgres.start()
         self.redis.start()
         settings = load(home=self.layout.home, port=self.port, DATABASE_URL=None)
@@ -217,13 +219,13 @@ class Cluster:
         self._keeper.close()
 
     def ask_redis(self, *command: str) -> object:
-        """Have Redis do something."""
+        """Send a command to Redis. Returns its result."""
         client: Any = redis.Redis.from_url(self.redis_url)  # pyright: ignore[reportUnknownMemberType]  # it has no types
         with client:
             return client.execute_command(*command)
 
     def _environment(self) -> dict[str, str]:
-        # Replicas are killed, so they could not report their coverage; without measuring they are faster.
+        # Replicas are killed, so they could not report their coverage. Without the measurement of coverage, they are faster.
         plain = plain_environment(PYTHONPATH=str(ROOT), OPENBLAS_NUM_THREADS="1")
         return {name: value for name, value in plain.items() if not name.startswith("COV")}
 
@@ -256,7 +258,7 @@ class Cluster:
             if "ready" in told:
                 self._born[""] = told["ready"]
             elif "name" in told:
-                # Process ids repeat in a long run.
+                # The system may use a process id again in a long run.
                 self.ended.pop(told["pid"], None)
                 self._names[told["pid"]] = told["name"]
                 self._born[told["name"]] = told["pid"]
@@ -265,8 +267,8 @@ class Cluster:
                 self.ended_at[self._names[told["pid"]]] = time.time()
 
     def _start_testing(self) -> None:
-        """The scripted model and the counting sink, in their own process."""
-        # It always ends with this process, because its stdin closes.
+        """The scripted model and the counting tool sink, in a separate process."""
+        # The process always ends together with this one, because its stdin closes then.
         self._testing = subprocess.Popen(
             [sys.executable, "-m", "responsa_lab.testing", "--until-eof"],
             cwd=ROOT,
@@ -288,11 +290,11 @@ class Cluster:
         return httpx2.get(f"{self.model_url.removesuffix('/v1')}/stats", trust_env=False).json()
 
     def model_requests(self) -> dict[str, int]:
-        """Completions begun, by the turn's name."""
+        """The number of completions that have begun, by the turn's name."""
         return httpx2.get(f"{self.model_url.removesuffix('/v1')}/requests", trust_env=False).json()
 
     def tool_calls(self) -> dict[str, dict[str, Any]]:
-        """The sink's counts, by the key of the call."""
+        """The tool sink's counts, by the key of the call."""
         return httpx2.get(f"{self.tool_url}/calls", trust_env=False).json()["calls"]
 
     def order(
@@ -305,7 +307,9 @@ class Cluster:
         seed: int = 0,
         **settings: str,
     ) -> Replica:
-        """Start a replica; does not wait. database: the folder of a proxy in front of PostgreSQL. Envoy sends it nothing before `admit`."""
+        """Start a replica, but do not wait until it serves. Envoy sends the replica no calls before `admit`. database: the folder of a proxy in front of PostgreSQL; None for
+        a direct connection.
+        """
         number = next(self._numbers)
         name = f"{role}-{number}"
         address, http = (f"unix:{self.layout.run}/{number}.{part}" for part in ("sock", "http"))
@@ -344,15 +348,15 @@ class Cluster:
         return found
 
     async def soon(self, role: str = "all", **order: Any) -> Replica:
-        """Start a replica and wait until it serves, without blocking the loop. Arguments as of `order`."""
+        """Start a replica and wait until it serves, without blocking the event loop. The arguments are the same as for `order`."""
         return await asyncio.to_thread(self.replica, role, **order)
 
     def replica(self, role: str = "all", **order: Any) -> Replica:
-        """Start a replica and wait until it serves. Arguments as of `order`."""
+        """Start a replica and wait until it serves. The arguments are the same as for `order`."""
         return self.order(role, **order).until_ready()
 
     def admit(self, *replicas: Replica, through: Mapping[str, str] | None = None, wait: bool = True) -> None:
-        """Have Envoy send calls to these replicas, and wait until it does. through: addresses of proxies, by the address behind each."""
+        """Make Envoy send calls to these replicas, and wait until it does. through: the addresses of proxies, by the address of the replica behind each proxy."""
         proxies = through or {}
         for one in replicas:
             grpc, http = (parse(proxies.get(address, address)) for address in (one.address, one.http))
@@ -419,8 +423,8 @@ class Cluster:
 
 @contextmanager
 def clusters(*, durable: bool = False) -> Generator[Cluster]:
-    """A cluster in a separate folder, removed at the end of the block."""
-    # Not in pytest's folder: the paths of sockets must stay short, also on a machine with a long TMPDIR.
+    """A cluster in a separate folder, which is removed at the end of the block."""
+    # pytest's folder is not used, because the paths of sockets must be short even on a machine with a long TMPDIR.
     folder = Path(tempfile.mkdtemp(prefix="rsf-"))
     cluster: Cluster | None = None
     try:

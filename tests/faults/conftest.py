@@ -1,4 +1,4 @@
-"""One cluster for all campaigns of a test process; each campaign brings its own replicas and tenant."""
+"""One cluster for all campaigns of a test process. Each campaign has its own replicas and its own tenant."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def shared_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
-    """The shared cluster without replicas; replicas that a test starts end with it."""
+    """The shared cluster without replicas. Replicas that a test starts are killed after the test."""
     yield shared_cluster
     shared_cluster.clear()

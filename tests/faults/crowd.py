@@ -1,4 +1,4 @@
-"""Askers that send one question after another while a campaign disturbs the system, and the checks of everything that they received."""
+"""Askers, which send one question after another while a campaign disturbs the system, and the checks of all events that they received."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.faults.readers import GrpcWay, Seen, Way, asking, follow
 from tests.instance import PATIENCE, eventually
 
 Ask = Callable[[random.Random], str]
-"""Creates a question: a script of the testing agent (docs/operations.md)."""
+"""A function that creates a question, which is a script of the testing agent (docs/operations.md)."""
 
 
 def question(*, tokens: int = 64, pace_ms: int = 5, tool: str = "none", tool_ms: int = 0) -> Ask:
-    """Questions of this kind, each with its own seed."""
+    """A function that creates questions with these settings. Each question has a different seed."""
     return lambda dice: (
         f"tokens={tokens} pace_ms={pace_ms} tool={tool} tool_ms={tool_ms} seed={dice.randrange(1 << 30)}"
     )
@@ -31,7 +31,7 @@ def question(*, tokens: int = 64, pace_ms: int = 5, tool: str = "none", tool_ms:
 
 @dataclass
 class Crowd:
-    """So many askers. As an async context manager it asks within the block; when the block ends it waits for the end of every question."""
+    """`size` askers. The crowd is an async context manager: it asks questions during the block, and at the end of the block it waits for the end of every question."""
 
     target: str
     caller: Caller
@@ -39,13 +39,13 @@ class Crowd:
     size: int
     ask: Ask = field(default_factory=question)
     fresh: bool = False
-    """A separate connection for each stream."""
+    """Whether each stream uses a separate connection."""
     way: Callable[[], Way] | None = None
     """How each asker reaches the server; gRPC by default."""
     seen: list[Seen] = field(default_factory=list[Seen])
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
     frames: int = 0
-    """The number of frames that all askers received."""
+    """The number of frames that all askers together have received."""
     _enough: bool = False
 
     async def __aenter__(self) -> Crowd:
@@ -64,14 +64,14 @@ class Crowd:
                     raise result
 
     def check(self) -> None:
-        """Raise the error of an asker, so that a campaign does not continue without it."""
+        """Raise the error of an asker that has failed, so that a campaign does not continue without this asker."""
         for task in self._tasks:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
 
     @property
     def ended(self) -> int:
-        """Questions that have."""
+        """The number of questions whose turns have ended."""
         return sum(1 for one in self.seen if one.ended)
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
@@ -83,7 +83,7 @@ class Crowd:
             await asyncio.sleep(0.005)
 
     async def more(self, frames: int, unless: Callable[[], bool] = lambda: False) -> None:
-        """Wait for this number of further frames, or until `unless` holds."""
+        """Wait until `frames` more frames have arrived, or until `unless` returns true."""
         goal = self.frames + frames
         await self.until(lambda: self.frames >= goal or unless(), f"{frames} more frames")
 
@@ -110,7 +110,7 @@ async def ask_all(way: Callable[[], Way], questions: Sequence[str], *, deltas: b
 
 
 async def open_ways(stack: AsyncExitStack, target: str, key: str, count: int) -> Sequence[GrpcWay]:
-    """So many channels."""
+    """`count` channels."""
     return [await stack.enter_async_context(GrpcWay(target, key)) for _ in range(count)]
 
 
@@ -123,9 +123,9 @@ def until_all_ended(caller: Caller) -> None:
 
 
 def hold(caller: Caller, seen: Sequence[Seen], report: Report, *, script: bool = True) -> None:
-    """The checks after every campaign: the invariants over the database, and whether every reader received the log, byte for byte.
+    """Check the results of a campaign: the invariants of the database, and whether every reader received the same bytes as the log.
 
-    script: all answers match the scripts of their questions.
+    script: whether all answers must match the scripts of their questions.
     """
     until_all_ended(caller)
     violations = [*caller.ledger.check(), *differences(caller.ledger, seen, script=script)]
@@ -136,8 +136,8 @@ def hold(caller: Caller, seen: Sequence[Seen], report: Report, *, script: bool =
 
 def differences(ledger: Ledger, seen: Sequence[Seen], *, script: bool = True) -> Sequence[Violation]:
     """The differences between the readers' events, the log, and the expected text."""
-    # Taken before reading the log: readers continue meanwhile, and events that they have not read yet do not
-    # count as a difference.
+    # These copies are taken before the log is read, because readers continue meanwhile, and events that they have
+    # not read yet do not count as a difference.
     ended = [(one, list(one.events), one.ended) for one in seen]
     turns = ledger.turns()
     found: list[Violation] = []

@@ -1,7 +1,7 @@
 """The two forms of a campaign, and the report of each.
 
-The short form is part of a normal test run: it checks counts and prints times. The long one (`make soak`)
-checks both. Counts of several runs can be summed: every run adds a line to `soak/{campaign}.jsonl`.
+The short form is part of a normal test run. It checks counts, but only prints times. The long form (`make soak`)
+checks both. Every run of the long form adds a line to `soak/{campaign}.jsonl`, so that the counts of several runs can be summed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = "campaign"
-"""Tests pass their lines to the run's summary under this name."""
+"""The name under which tests pass their lines to the summary of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class Form:
     seed: int
 
     def dice(self, salt: str = "") -> random.Random:
-        """A random number generator: the same in every short run, another in every long run, which prints its seed."""
+        """A random number generator. Its seed is the same in every short run. Every long run has a different seed, and prints it."""
         return random.Random(f"{self.seed} {salt}")
 
 
 def forms(short: int, long: int) -> Any:
-    """Parametrises a campaign's test: `short` repetitions in a normal run, `long` in a soak (or RESPONSA_SOAK_COUNT)."""
+    """Parametrises the test of a campaign with the number of repetitions: `short` in a normal run, and `long` (or RESPONSA_SOAK_COUNT) in a soak."""
     count = int(os.environ.get("RESPONSA_SOAK_COUNT") or long)
     seed = int(os.environ.get("RESPONSA_SOAK_SEED") or time.time_ns() % (1 << 32))
     return pytest.mark.parametrize(
@@ -73,7 +73,7 @@ class Report:
             self.samples.setdefault(name, []).extend(values)
 
     def quantile(self, name: str, share: float) -> float:
-        """The percentile of the measurements, in seconds; 0 without measurements."""
+        """The percentile of the measurements, in seconds; 0 if there are no measurements."""
         values = sorted(self.samples.get(name, ()))
         return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
 
@@ -100,7 +100,7 @@ class Report:
         return f"{self.campaign} ({kind}, {took:.0f} s): {counts}" + (f"; {times}" if times else "")
 
     def tell(self, request: pytest.FixtureRequest) -> None:
-        """Pass the line to the run's summary; a long form also writes it to a file."""
+        """Pass the line to the summary of the run. The long form also writes the line to a file."""
         node: Any = request.node
         node.user_properties.append((LINE, self.line()))
         if self.form.limits:

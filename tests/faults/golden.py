@@ -1,4 +1,4 @@
-"""The rules of a correct stream: one way to read events, used for all streams that are compared. Pure."""
+"""The rules of a correct stream. All streams that are compared are read by the same code. Pure."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ OUTSIDE = ("snapshot", "reconnect", "heartbeat")
 
 
 class Differs(AssertionError):
-    """A stream is not correct; the message says where."""
+    """A stream is not correct. The message names the place."""
 
 
 def kind(event: Event) -> str:
-    """The kind of event, e.g. "delta"."""
+    """The kind of the event, such as "delta"."""
     return event.WhichOneof("event") or ""
 
 
 def is_terminal(event: Event) -> bool:
-    """Whether nothing follows."""
+    """Whether the event ends its turn."""
     return kind(event) in TERMINAL
 
 
 @dataclass
 class Reading:
-    """A turn's events as a careful reader takes them: numbers without gaps, withdrawals applied, text and answer compared.
+    """Reads the events of a turn, as a careful reader does: checks that the numbers have no gaps, applies withdrawals, and compares the text with the answer.
 
-    all_events: the reader asked for deltas, so every number must arrive.
+    all_events: whether the reader asked for deltas. If so, every number must arrive.
     """
 
     all_events: bool = True
@@ -41,7 +41,7 @@ class Reading:
     text: bytes = b""
     terminal: Event | None = None
     calls: dict[str, str] = field(default_factory=dict[str, str])
-    """Outcome by call id; "" before the tool has returned."""
+    """The outcome of each tool call, by the call's id; "" before the tool has returned."""
     _deltas: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     def take(self, event: Event) -> None:
@@ -76,7 +76,7 @@ class Reading:
                 pass
 
     def _attempt(self, event: Event, what: str) -> None:
-        # Ending another process's turn does not begin an attempt.
+        # A process that ends the turn of another process does not begin a new attempt.
         expected = self.attempt + 1 if what == "attempt_restarted" else self.attempt
         if what == "attempt_restarted":
             if event.attempt < expected:
@@ -132,7 +132,7 @@ def read(events: Iterable[Event], *, all_events: bool = True) -> Reading:
 
 
 def events_of(frames: Iterable[bytes]) -> Sequence[Event]:
-    """The events of the frames that a log keeps, one after the other. Raises Differs if the frames are not contiguous."""
+    """The events in the frames of a log, one after the other. Raises Differs if the frames are not contiguous."""
     events: list[Event] = []
     through = 0
     for data in frames:

@@ -1,6 +1,6 @@
-"""The guards of the product; a replica can run without each of them, by other SQL, or by a part without the guard.
+"""The guards of the product, and how to remove them. A replica can run without a guard, with different SQL or with a part that lacks the guard.
 
-With them each campaign shows that it would find the faults that it looks for. The product itself cannot load this module.
+By removing a guard, a campaign shows that it would find the faults that it looks for. The product itself cannot load this module.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ class Guard(StrEnum):
     """A mechanism that keeps a promise of docs/durability.md."""
 
     TAKEOVER = "takeover"
-    """Turns whose lease has expired are claimed."""
+    """Workers claim turns whose lease has expired."""
     EPOCH_CHECK = "epoch_check"
-    """Only the current epoch writes."""
+    """Only a worker with the current epoch can write."""
     REPEATABLE_WRITES = "repeatable_writes"
     """An append must continue exactly where the committed log ends, so it can be sent again."""
     SUBSCRIBE_BEFORE_READ = "subscribe_before_read"
     """A follower subscribes, then reads the log, and reads it again if rows are missing."""
     OVERLAP_DROPPED = "overlap_dropped"
-    """Events that were both read and delivered are yielded once."""
+    """A follower yields an event only once, even if the event was both read and delivered."""
     COMMIT_BEFORE_VISIBLE = "commit_before_visible"
     """Readers receive only committed rows."""
     SYNCHRONOUS_COMMIT = "synchronous_commit"
-    """A commit is on disk when it is reported."""
+    """A commit is on the disk before PostgreSQL reports it."""
     LEDGER = "ledger"
-    """A later attempt knows the tool calls of earlier ones."""
+    """A later attempt knows the tool calls of earlier attempts."""
     ONE_TURN = "one_turn"
     """A request_id belongs to one turn."""
     POLL = "poll"
@@ -61,7 +61,7 @@ _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
         ("finish_turns", "AND t.epoch = f.epoch ", ""),
     ),
     Guard.REPEATABLE_WRITES: (
-        # An append that continues at the log's end, without checking the expected position.
+        # This append continues at the end of the log without checking the expected position.
         ("append_fence", "t.last_seq = f.first - 1", "t.last_seq >= f.first - 1"),
         (
             "append_fence",
@@ -83,14 +83,14 @@ _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
         ("find_request", "AND request_id = %(request_id)s", "AND false AND request_id = %(request_id)s"),
     ),
     Guard.POLL: (
-        # No new rows and no end. If the turn were missing from the result, readers would take it for deleted
+        # The result has no new rows and no end. If the turn were missing from the result, readers would assume that it was deleted
         # and check.
         ("poll", "CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END", "NULL::bigint"),
         ("poll", "WHERE t.last_seq > c.after AND", "WHERE false AND"),
     ),
     Guard.CANCEL_LOCK: (
         ("hold_conversation", "FOR NO KEY UPDATE", ""),
-        # It sees the data of the moment when it began.
+        # The statement sees the data at the moment when it began.
         ("lock_turn", "FROM responsa.turn WHERE", "FROM responsa.turn, pg_sleep(0.2) WHERE"),
         ("lock_turn", "FOR NO KEY UPDATE", ""),
         ("end_turn", "AND terminal IS NULL", ""),
@@ -99,8 +99,8 @@ _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
 
 
 def without(guards: Sequence[Guard]) -> NamedQueries | None:
-    """The turn store's SQL without these guards; None for the unchanged SQL. For guards that are not SQL, the
-    function changes this process.
+    """The turn store's SQL without these guards; None if the SQL is unchanged. To remove a guard that is not SQL, this
+    function changes the current process.
     """
     for guard in guards:
         change = _CHANGES.get(guard)
@@ -115,7 +115,7 @@ def without(guards: Sequence[Guard]) -> NamedQueries | None:
 
 
 async def _delivered(mine: Any) -> AsyncGenerator[LogRow, None]:
-    """The rows of a subscription, up to the turn's end; it does not read missed rows from the log."""
+    """The rows of a subscription, up to the turn's end. This version does not read missed rows from the log."""
     while True:
         ended = mine.ended
         for row in mine.take():
@@ -129,7 +129,7 @@ async def _delivered(mine: Any) -> AsyncGenerator[LogRow, None]:
 async def _read_then_subscribe(
     self: Following, who: Principal, turn_id: UUID, after_seq: int
 ) -> AsyncGenerator[Followed, None]:
-    """Reads the log, then subscribes, so it misses rows in between."""
+    """Reads the log and then subscribes, so it misses rows in between."""
     parts = cast("Any", self)
     cursor = after_seq
     end_seq: int | None = None
@@ -155,7 +155,7 @@ async def _read_then_subscribe(
 async def _all_that_comes(
     self: Following, who: Principal, turn_id: UUID, after_seq: int
 ) -> AsyncGenerator[Followed, None]:
-    """Sends both the rows read and the rows delivered, without removing duplicates."""
+    """Sends both the rows that it reads and the rows that are delivered, without removing duplicates."""
     parts = cast("Any", self)
     with parts._hub.subscribe(turn_id, who, 0) as mine:
         mine.behind = False
@@ -195,14 +195,14 @@ def _shown_before_commit(self: TurnWriter) -> Append | None:
 
 
 async def _ended_instead(self: Run) -> Outcome:
-    """Ends a turn that it should leave to another worker."""
+    """Ends a turn that should be left to another worker."""
     error = Unavailable(Reason.WORKER_LOST, "The server was shut down; ask again.", {"turn": ""})
     await cast("Any", self)._finish(Failed(error, retriable=True))
     return Outcome.ENDED
 
 
 def _change(*changes: tuple[object, str, object]) -> Callable[[], None]:
-    """The replacements of parts: owner, name, part."""
+    """The replacements of parts: for each, the owner, the name of the attribute, and the new part."""
     for owner, name, _ in changes:
         assert hasattr(owner, name), f"{owner} has no {name} any more"
 
@@ -219,7 +219,7 @@ def _relaxed() -> None:
 
 
 _CHANGES: Final[Mapping[Guard, Callable[[], None]]] = {
-    # The same guard exists in two places, at the exit of the hub and at the wire: each catches errors that
+    # The same guard exists in two places, at the exit of the hub and where frames are sent: each place catches errors that
     # pass the other.
     Guard.SUBSCRIBE_BEFORE_READ: _change(
         (Following, "follow", _read_then_subscribe), (frames, "stream", _as_they_come)

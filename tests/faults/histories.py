@@ -1,6 +1,6 @@
-"""Histories: random sequences of user actions and faults on turns, and a model of the conditions that each must meet.
+"""Histories: random sequences of user actions and faults on turns, and a model of the conditions that every history must meet.
 
-One state machine, two worlds: simulated processes within one process (house.py) and real ones (cluster.py).
+The same state machine runs in two worlds: with simulated processes within one process (house.py), and with real processes (cluster.py).
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ class Asked:
     request: chat.AskRequest
     readers: list[Seen] = field(default_factory=list[Seen])
     refusals: list[str] = field(default_factory=list[str])
-    """Reasons for refusing a reader; a refused reader stops reading."""
+    """The reasons with which readers were refused. A refused reader stops reading."""
     cancelled: bool = False
-    """A caller has asked for its end."""
+    """Whether a caller has cancelled the turn."""
 
     @property
     def turn(self) -> str:
-        """`turns/{uuid}`, once any reader knows it."""
+        """The turn's name, `turns/{uuid}`, once any reader knows it."""
         return next((one.turn for one in self.readers if one.turn), "")
 
     @property
     def conversation(self) -> str:
-        """`conversations/{uuid}`, once a reader has received the turn's first event."""
+        """The conversation's name, `conversations/{uuid}`, once a reader has received the turn's first event."""
         for one in self.readers:
             for event in one.events[:1]:
                 return event.started.conversation
@@ -52,12 +52,12 @@ class Asked:
 
     @property
     def ended(self) -> bool:
-        """Whether any reader has received its end."""
+        """Whether any reader has received the end of the turn."""
         return any(one.ended for one in self.readers)
 
 
 class World(Protocol):
-    """Processes, and their callers."""
+    """The processes of a history, and the paths of callers to them."""
 
     ledger: Ledger
 
@@ -67,7 +67,7 @@ class World(Protocol):
 
     @property
     def alive(self) -> int:
-        """How many processes live."""
+        """The number of processes that are alive."""
         ...
 
     @property
@@ -76,7 +76,7 @@ class World(Protocol):
         ...
 
     async def start(self) -> None:
-        """Start one more."""
+        """Start another process."""
         ...
 
     async def kill(self, place: int) -> None: ...
@@ -90,11 +90,11 @@ class World(Protocol):
     async def drain(self, place: int) -> None: ...
 
     async def flush(self, how: int) -> None:
-        """Do something to Redis."""
+        """Disturb Redis."""
         ...
 
     async def soothe(self) -> None:
-        """End all faults: from here on everything works."""
+        """End all faults. After this, everything works."""
         ...
 
     async def cancel(self, place: int, turn: str) -> None:
@@ -106,7 +106,7 @@ class World(Protocol):
         ...
 
     async def calls(self) -> dict[UUID, int]:
-        """The number of calls of the tool, by turn."""
+        """The number of tool calls of each turn."""
         ...
 
     async def close(self) -> None: ...
@@ -139,7 +139,7 @@ class History(RuleBasedStateMachine):
         self.world: World | None = None
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run an operation to its end while all readers continue."""
+        """Run an operation to its end, while all readers continue."""
         return self.stage.loop.run_until_complete(self.stage.begin(work))
 
     def count(self, what: str) -> None:
@@ -159,7 +159,7 @@ class History(RuleBasedStateMachine):
         skip=st.integers(0, 3),
     )
     def begin(self, seed: int, processes: int, tool: str, fault: Fault, skip: int) -> Asked:
-        """Start processes, one of which will die, and ask a question."""
+        """Start several processes, choose one that will die, and ask a question."""
         self.world = self.run(self.stage.world(seed))
         for _ in range(processes):
             self.run(self.there.start())
@@ -169,7 +169,7 @@ class History(RuleBasedStateMachine):
         self.pass_time(10)
         return asked
 
-    # What people do.
+    # The actions of people.
 
     @rule(
         target=questions,
@@ -223,10 +223,10 @@ class History(RuleBasedStateMachine):
         self.pass_time(1)
 
     async def cancelling(self, turn: str, place: int) -> None:
-        # A cancel whose connection is cut may have had an effect or not.
+        # If the connection of a cancel is cut, the cancel may have had an effect or not.
         await asyncio.gather(self.there.cancel(place, turn), return_exceptions=True)
 
-    # What fate does.
+    # The faults.
 
     @rule(steps=st.integers(1, 30))
     def pass_time(self, steps: int) -> None:
@@ -267,7 +267,7 @@ class History(RuleBasedStateMachine):
             case _:
                 self.run(self.there.go_on())
 
-    # The machine's own.
+    # The state machine itself.
 
     def begin_asking(self, request: chat.AskRequest, place: int) -> Asked:
         found = Asked(request)
@@ -305,7 +305,7 @@ class History(RuleBasedStateMachine):
             await self.there.start()
         async with asyncio.timeout(SETTLING_SECONDS):
             await asyncio.gather(*self.tasks)
-            while self.there.ledger.open_turns():  # noqa: ASYNC110  the database tells of nothing by itself
+            while self.there.ledger.open_turns():  # noqa: ASYNC110  the database does not report changes by itself
                 await asyncio.sleep(0.01)
 
     async def judge(self) -> None:

@@ -1,7 +1,7 @@
-"""Several simulated processes in one: each has its own `Turns` on the real PostgreSQL, and can be killed, stopped and drained like a process.
+"""Several simulated processes within one process. Each has its own `Turns` on the real PostgreSQL, and can be killed, stopped and drained like a process.
 
-A killed process gets no more answers from its store and sends nothing. Its last statement may still commit,
-as with a process that dies while its statement runs. The streams of its followers are cut.
+A killed process gets no more results from its store and sends nothing. Its last statement may still commit,
+as when a real process dies while its statement runs. The streams of its followers are cut.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LEASE_SECONDS = 0.15
 
 
 class MortalStore:
-    """A `TurnStore` of a process that may die or stop before a call, or before it gets the call's result."""
+    """The `TurnStore` of a process that may die or stop before a call, or before it gets the result of a call."""
 
     def __init__(self, store: TurnStore, gate: Gate) -> None:
         self._store = store
@@ -75,7 +75,7 @@ class ScriptedModel:
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         script = parse(next(one.text for one in prompt.messages if one.role.value == "user"))
         for text in opening_tokens(script) if prompt.tools else answer_tokens(script):
-            # Yields to other tasks, as reading a socket does.
+            # This lets other tasks run, as reading a socket would.
             await asyncio.sleep(0)
             yield TextPiece(text)
         if prompt.tools and script.tool is not Effect.NONE:
@@ -85,7 +85,7 @@ class ScriptedModel:
 
 @dataclass
 class CountingTool:
-    """A `Tool` whose record of calls outlives every process."""
+    """A `Tool` whose record of calls is kept when a process dies."""
 
     card: ToolCard
     effect: Effect
@@ -109,7 +109,7 @@ class Process:
 
     @property
     def struck(self) -> int:
-        """The number of its faults that have happened."""
+        """The number of placed faults of this process that have happened."""
         return len(self.deaths)
 
     @property
@@ -117,11 +117,11 @@ class Process:
         return not self.gate.dead.is_set()
 
     def kill(self) -> None:
-        """None of its tasks continues."""
+        """Kill the process: none of its tasks continues."""
         self.gate.dead.set()
 
     async def drain(self) -> None:
-        """Drain it, as SIGTERM does; it may die meanwhile."""
+        """Drain the process, as SIGTERM does. The process may die meanwhile."""
         going = asyncio.ensure_future(self._go())
         death = asyncio.ensure_future(self.gate.dead.wait())
         await asyncio.wait({going, death}, return_when=asyncio.FIRST_COMPLETED)
@@ -145,8 +145,8 @@ class House:
         tasks: set[asyncio.Task[Any]],
         queries: NamedQueries | None = None,
     ) -> None:
-        """databases: each process takes the next one; the application_name of its connections identifies the
-        process. tasks: all tasks that are started for it.
+        """databases: the databases for the processes. Each process takes the next one, and is identified by the application_name
+        of its connections. tasks: the collection of all tasks that are started for the processes.
         """
         self.calls: dict[str, int] = {}
         self.processes: list[Process] = []
@@ -159,7 +159,7 @@ class House:
 
     @property
     def alive(self) -> Sequence[Process]:
-        """Those that live."""
+        """The processes that are alive."""
         return [one for one in self.processes if one.alive]
 
     async def start(self, *, works: bool = True) -> Process:
@@ -208,7 +208,7 @@ class House:
         return found
 
     async def close(self) -> None:
-        """End all of them; tasks that dead processes left waiting are cancelled."""
+        """End all processes, and cancel the tasks that dead processes left waiting."""
         for process in self.alive:
             process.gate.go_on()
             await process.drain()
@@ -237,13 +237,13 @@ def owned_tasks(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any)
 
 
 def _of_store(task: asyncio.Task[Any]) -> bool:
-    """Whether a task is using the database: such tasks end by themselves."""
+    """Whether a task is using the database. Such a task ends by itself."""
     code = getattr(task.get_coro(), "cr_code", None)
     return code is not None and "stores/postgres" in str(code.co_filename)
 
 
 class _Gated:
-    """`Faults` of a process that may die at a place: the code after that place never runs."""
+    """The `Faults` of a process that may die at a place. Then the code after that place never runs."""
 
     def __init__(self, faults: PlacedFaults, gate: Gate) -> None:
         self._faults = faults
@@ -257,7 +257,7 @@ class _Gated:
 
 
 class _Renamed:
-    """The testing agent under the name of the default agent, because every process has a default."""
+    """The testing agent under the name of the default agent, because every process needs a default agent."""
 
     def __init__(self, agent: ScriptedAgent) -> None:
         self._agent = agent
@@ -275,7 +275,7 @@ class _Renamed:
 
 
 class HouseWay:
-    """A `Way` to the chosen process; it breaks when that process dies."""
+    """A `Way` to the chosen process. It breaks when that process dies."""
 
     def __init__(self, who: Principal, choose: Callable[[], Process | None]) -> None:
         self._who = who

@@ -1,6 +1,6 @@
-"""The promises of docs/durability.md, each checked by its name in a campaign's database.
+"""Checks in a campaign's database. Each check has the name of a promise in docs/durability.md.
 
-The checks do not use the product's code: they read rows directly, and frames only by the contract.
+The checks do not use the product's code. They read rows directly, and they know frames only from the contract.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class Ledger:
     """Reads a campaign's database: all turns of the campaign's tenant."""
 
     def __init__(self, dsn: str, tenant: str) -> None:
-        """dsn: of a role that sees all rows."""
+        """dsn: the connection string of a role that sees all rows."""
         self._dsn = dsn
         self._tenant = tenant
         self._lock = threading.RLock()
         self._connection: psycopg.Connection[Any] | None = None
 
     def close(self) -> None:
-        """Close its connection; the next check opens another one."""
+        """Close the ledger's connection. The next check opens another one."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -72,8 +72,8 @@ class Ledger:
             try:
                 return self._ask(query, parameters)
             except psycopg.OperationalError:
-                # PostgreSQL was restarted since the last read: it is an error only if a new connection fails,
-                # too.
+                # PostgreSQL may have restarted since the last read. Therefore this is an error only if a new
+                # connection fails too.
                 self._connection = None
                 return self._ask(query, parameters)
 
@@ -91,7 +91,7 @@ class Ledger:
         return int(row["n"])
 
     def turns(self) -> Mapping[UUID, Kept]:
-        """All turns with their logs; of a damaged log, the readable part. For checks use `check`."""
+        """All turns with their logs. Of a damaged log, only the readable part is returned. To check the turns, use `check`."""
         with self._snapshot():
             kept, _ = self._kept()
         return kept
@@ -139,7 +139,7 @@ class Ledger:
         return int(row["n"])
 
     def held_by(self, writer: str) -> frozenset[str]:
-        """The running turns that a replica claimed last."""
+        """The running turns whose last claim was by this replica."""
         rows = self._rows(
             "SELECT t.id FROM responsa.turn AS t JOIN witness.held AS h ON h.turn_id = t.id AND h.epoch = t.epoch"
             " WHERE t.tenant_id = %s AND t.state = 'running' AND h.writer = %s",
@@ -149,9 +149,10 @@ class Ledger:
         return frozenset(str(row["id"]) for row in rows)
 
     def latencies(self, seen: Iterable[tuple[str, Mapping[int, float]]]) -> Sequence[float]:
-        """Seconds from the commit of an event until a reader had it. seen: for each reader its turn, and the arrival time of each event by seq (time.time()).
+        """For each received event, the seconds from its commit until the reader received it. seen: for each reader, its turn and the arrival time (time.time()) of each
+        event by seq.
 
-        The first event of a row counts for all events in it.
+        Only the first event of each row is measured.
         """
         rows = self._rows(
             "SELECT w.turn_id, w.seq, w.at FROM witness.wrote AS w JOIN responsa.turn AS t ON t.id = w.turn_id AND t.tenant_id = %s"
@@ -169,7 +170,9 @@ class Ledger:
         ]
 
     def takeovers(self, ends: Mapping[str, float]) -> Sequence[float]:
-        """Seconds from a replica's end (by name, in time.time()) until another replica claimed each turn that it then had."""
+        """For each turn that a replica had when it ended, the seconds until another replica claimed the turn. The argument is the time (time.time()) of each replica's
+        end, by the replica's name.
+        """
         rows = self._rows(
             "SELECT h.writer, n.at FROM witness.held AS h JOIN responsa.turn AS t ON t.id = h.turn_id AND t.tenant_id = %s"
             " JOIN witness.held AS n ON n.turn_id = h.turn_id AND n.epoch = h.epoch + 1 WHERE h.writer = ANY(%s)",
@@ -180,7 +183,7 @@ class Ledger:
         return [one for one in waits if one > 0]
 
     def check(self, *, ended: bool = True) -> Sequence[Violation]:
-        """All invariants that the database can show. ended: every turn must have ended by now."""
+        """Check all invariants that are visible in the database. ended: whether every turn must have ended by now."""
         with self._snapshot():
             kept, found = self._kept()
             return [
@@ -256,7 +259,7 @@ class Ledger:
                 )
 
     def _one_call(self, kept: Mapping[UUID, Kept]) -> Iterable[Violation]:
-        """The ledger and the log agree about each call."""
+        """Check that the table of tool calls and the log agree about each call."""
         ledger: dict[UUID, dict[str, str]] = defaultdict(dict)
         for row in self._rows(
             "SELECT turn_id, call_id, coalesce(outcome, '') AS outcome FROM responsa.turn AS t JOIN responsa.turn_tool AS c ON c.turn_id = t.id"
@@ -274,7 +277,7 @@ class Ledger:
 
 
 def _shape(turn: Row, rows: Sequence[Row], events: Sequence[Event]) -> None:
-    """Rows and the turn's event count agree with the events in them."""
+    """Check that the rows, and the last seq of the turn, agree with the events in the rows."""
     through = 0
     numbers = iter(events)
     for row in rows:
@@ -314,6 +317,6 @@ def _one_end(kept: Mapping[UUID, Kept], *, ended: bool) -> Iterable[Violation]:
 
 
 def witness(dsn: str) -> None:
-    """From now on, a database records which replica writes what. dsn: of its superuser."""
+    """Make a database record from now on which replica writes which rows. dsn: the connection string of the database's superuser."""
     with psycopg.connect(dsn) as connection:
         connection.execute(WITNESS.read_bytes())

@@ -1,4 +1,4 @@
-"""Controls the parts of a cluster for a campaign; they run in their own process (parts.py)."""
+"""Controls the parts of a cluster for a campaign. The parts run in a separate process (parts.py)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.instance import PATIENCE
 
 
 class Kept:
-    """A part that the keeper runs: PostgreSQL, Redis or Envoy. Its calls block."""
+    """A part that the keeper runs: PostgreSQL, Redis or Envoy. The methods block."""
 
     def __init__(self, keeper: Keeper, name: str) -> None:
         self._keeper = keeper
@@ -24,19 +24,19 @@ class Kept:
 
     @property
     def alive(self) -> bool:
-        """Whether it should be running, by the orders so far."""
+        """Whether the part should be running according to the commands so far."""
         return self.pid is not None
 
     def start(self) -> None:
-        """Start it and wait until it is ready."""
+        """Start the part and wait until it is ready."""
         self.pid = self._keeper.do(self._name, "start")
 
     def stop(self) -> None:
-        """Stop it in order."""
+        """Stop the part in an orderly way."""
         self.pid = self._keeper.do(self._name, "stop")
 
     def kill(self) -> None:
-        """kill -9 of all its processes."""
+        """Send SIGKILL to all processes of the part."""
         self.pid = self._keeper.do(self._name, "kill")
 
 
@@ -62,7 +62,7 @@ class Keeper:
         )
 
     def do(self, part: str, what: str) -> int | None:
-        """Send an order; returns the part's process id, None when it does not run."""
+        """Send a command. Returns the part's process id; None if the part does not run."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with self._lock:
@@ -73,7 +73,7 @@ class Keeper:
         return told["pid"]
 
     def close(self) -> None:
-        """Order it to stop all parts and then to end."""
+        """Make the process stop all parts and then end."""
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             if pipe is self._process.stdin:

@@ -1,9 +1,9 @@
-"""Starts replicas fast: a process that has imported everything and forks once for each order. `python -m tests.faults.nursery`.
+"""Starts replicas fast: this process has imported everything, and forks once for each replica. `python -m tests.faults.nursery`.
 
-Orders come as lines on stdin (`Order.told`); responses go as lines of JSON to stdout: `{"name", "pid"}` for a
-started replica, `{"pid", "status"}` for one that has ended.
-Forking is safe only here: this process has started no thread, no loop and no gRPC. All replicas end with this
-process, and it ends when its stdin closes.
+Each line on stdin is an `Order` for one replica (`Order.told`). Responses go as lines of JSON to stdout: `{"name", "pid"}` for a
+replica that was started, and `{"pid", "status"}` for a replica that has ended.
+Forking is safe in this process, because it has not started any thread, event loop or gRPC. All replicas end together with this
+process, which ends when its stdin closes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Final
 from responsa_server.embedded.spawn import die_with_parent
 from tests.faults.replica import Order, main
 
-# The lazy imports of `responsa_server.app.serve.running`, except the model's runtime, whose import starts a
-# thread; a missing module would make each start slower, so it is an error.
+# The lazy imports of `responsa_server.app.serve.running`, except the embedding model's runtime, because that import starts a
+# thread. A module that is missing in this list would make each start slower, so it is an error.
 HEAVY: Final[Sequence[str]] = (
     "responsa_server.app.front",
     "responsa_server.app.assemble",
@@ -34,7 +34,7 @@ HEAVY: Final[Sequence[str]] = (
 
 
 def nurse() -> None:
-    """Serve orders until stdin ends."""
+    """Start replicas until stdin ends."""
     for name in HEAVY:
         importlib.import_module(name)
     assert len(os.listdir("/proc/self/task")) == 1, "an import started a thread: forking is not safe any more"  # noqa: PTH208
@@ -63,7 +63,7 @@ def nurse() -> None:
 
 
 def _wake(number: int, frame: object) -> None:
-    """Nothing to do: the signal has already written to the alarm."""
+    """Do nothing, because the signal has already written to the alarm."""
 
 
 def _bear(order: Order, *inherited: int) -> int:

@@ -1,8 +1,8 @@
 """Runs a campaign's PostgreSQL, Redis and Envoy in a separate process: `python -m tests.faults.parts HOME PORT DURABLE`.
 
-A campaign's process uses gRPC, and such a process must not fork. Orders come as lines `{"part", "do"}` on
-stdin: start, stop, kill (of all its processes at once).
-Each is answered by a line `{"pid", "error"}`. All parts end with this process, and it ends when its stdin closes.
+A campaign's process uses gRPC, and such a process must not fork. Therefore this process starts the parts. Each line `{"part", "do"}` on
+stdin is a command: start, stop, or kill, which kills all processes of the part at once. The response to each command
+is a line `{"pid", "error"}`. All parts end together with this process, which ends when its stdin closes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from responsa_server.embedded import (
 
 
 def kill(part: Part) -> None:
-    """kill -9 of all its processes, then remove their leftover files."""
+    """Send SIGKILL to all processes of a part, then remove the files that they left."""
     assert part.pid is not None, f"{part.name} does not run"
     first = psutil.Process(part.pid)
     for one in [first, *first.children(recursive=True)]:
@@ -36,7 +36,7 @@ def kill(part: Part) -> None:
 
 
 def keep(home: Path, port: int, *, durable: bool) -> None:
-    """Serve orders until stdin ends."""
+    """Carry out commands until stdin ends."""
     layout = Layout.of(home)
     parts: Mapping[str, Part] = {
         "postgres": EmbeddedPostgres(layout, settings=[] if durable else [("fsync", "off")]),

@@ -1,6 +1,6 @@
 """Faults at named places: an adapter of the port `Faults` that kills, stops, delays or cuts when a turn reaches a place.
 
-Its orders are plain data, so that an argument can pass them to a replica in another process.
+The faults are plain data, so that they can be passed to a replica in another process.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from responsa_server.domain.faults import Fault
 
 
 class Act(StrEnum):
-    """The effect on the process."""
+    """The effect of a fault on the process."""
 
     KILL = "kill"
-    """SIGKILL: gone at once."""
+    """Kills the process at once, with SIGKILL."""
     STOP = "stop"
-    """SIGSTOP: frozen until a SIGCONT."""
+    """Stops the process with SIGSTOP until a SIGCONT."""
     DELAY = "delay"
-    """Waits, while the rest of the process continues."""
+    """Waits at the place, while the rest of the process continues."""
     RAISE = "raise"
-    """Raises `Struck`: for histories in one process."""
+    """Raises `Struck`, for histories within one process."""
 
 
 class Struck(BaseException):
-    """Simulates the death of a process for its waiters; no error handler catches it."""
+    """Simulates the death of a process for the tasks that wait. No error handler catches this exception."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A fault: at this place, after `skip` visits, with this probability, at most `times` times. seconds: of a delay."""
+    """A fault that happens at `place` after `skip` visits, with the given probability and at most `times` times. seconds: the length of a delay."""
 
     place: Fault
     act: Act
@@ -47,12 +47,12 @@ class Placed:
     seconds: float = 0.0
 
     def told(self) -> Mapping[str, Any]:
-        """As plain JSON."""
+        """The fault as plain JSON."""
         return asdict(self)
 
     @classmethod
     def heard(cls, value: Mapping[str, Any]) -> Placed:
-        """From what `told` gave."""
+        """The fault from the JSON that `told` returned."""
         rest = {name: one for name, one in value.items() if name not in ("place", "act")}
         return cls(Fault(value["place"]), Act(value["act"]), **rest)
 
@@ -65,7 +65,7 @@ class _Left:
 
 
 class PlacedFaults:
-    """Implements `Faults`. It counts the visits of each place."""
+    """Implements `Faults`. Counts the visits to each place."""
 
     def __init__(
         self,
@@ -73,14 +73,14 @@ class PlacedFaults:
         seed: int | str = 0,
         struck: Callable[[Placed, UUID | None], None] | None = None,
     ) -> None:
-        """struck: called with each fault before it happens."""
+        """struck: a function that is called with each fault before the fault happens."""
         self._left = [_Left(one, one.skip, one.times) for one in faults]
         self._dice = random.Random(seed)
         self._struck = struck
         self.passed: dict[Fault, int] = {}
 
     def place(self, faults: Sequence[Placed]) -> None:
-        """Replace the remaining faults by others."""
+        """Replace the remaining faults with others."""
         self._left = [_Left(one, one.skip, one.times) for one in faults]
 
     async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
@@ -112,7 +112,7 @@ class PlacedFaults:
 
 
 async def passing(seconds: float) -> None:
-    """Let time pass: the delay is part of a fault or a history, not a wait for a condition."""
+    """Let time pass. The delay is part of a fault or a history, and not a wait for a condition."""
     done = asyncio.Event()
     asyncio.get_running_loop().call_later(seconds, done.set)
     await done.wait()

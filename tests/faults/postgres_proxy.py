@@ -1,8 +1,8 @@
-"""A proxy in front of PostgreSQL that parses messages, so that it can cut a connection exactly before or after a commit.
+"""A proxy in front of PostgreSQL. It parses messages, so that it can cut a connection exactly before or after a commit.
 
-Before: the server never gets the message that would commit. After: the server has committed, but its client
-gets no response. (PostgreSQL, Frontend/Backend Protocol 3.0: a message is a type byte, its length in four
-bytes that count themselves, and its content; the first message has no type byte.)
+If it cuts before a commit, the server never gets the message that would commit. If it cuts after a commit, the server
+has committed, but the client gets no response. (In PostgreSQL's Frontend/Backend Protocol 3.0, a message consists of a
+type byte, a length of four bytes that includes these four bytes, and the content. The first message has no type byte.)
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 
 
 class When(StrEnum):
-    """The place of a cut."""
+    """The position of a cut: before or after the commit."""
 
     BEFORE = "before"
     AFTER = "after"
 
 
 class Write(StrEnum):
-    """What is being committed."""
+    """The kind of write that is being committed."""
 
     ACCEPT = "accept"
     APPEND = "append"
@@ -36,7 +36,7 @@ class Write(StrEnum):
 
 
 Decide = Callable[[Write], When | None]
-"""Called at each commit of a writing statement; returns whether and where to cut."""
+"""A function that is called at each commit of a writing statement. It returns where to cut; None for no cut."""
 
 _KINDS = (
     (Write.FINISH, re.compile(r"INSERT\s+INTO\s+responsa\.message\b", re.I)),
@@ -55,7 +55,7 @@ def kind_of(statements: Sequence[str]) -> Write | None:
 
 @dataclass
 class _Session:
-    """The state of one connection. in_flight: for each unit that was sent and not yet answered, whether to cut at its end."""
+    """The state of one connection. in_flight: for each unit that was sent but not yet answered, whether to cut at the end of the unit."""
 
     prepared: dict[bytes, str] = field(default_factory=dict[bytes, str])
     transaction: list[str] = field(default_factory=list[str])
@@ -64,7 +64,7 @@ class _Session:
 
 
 class PostgresProxy:
-    """Listens as PostgreSQL does, on `.s.PGSQL.5432` in a folder; calls `decide` at each commit. An async context manager."""
+    """Listens like PostgreSQL, on `.s.PGSQL.5432` in a folder, and calls `decide` at each commit. This is an async context manager."""
 
     def __init__(self, folder: Path, target: Path, decide: Decide = lambda _: None) -> None:
         """target: the socket of the real server."""
@@ -94,7 +94,7 @@ class PostgresProxy:
             task.cancel()
 
     def cut_so_far(self) -> int:
-        """Cuts at commits."""
+        """The number of cuts at commits."""
         return sum(self.cuts.values())
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -118,7 +118,7 @@ class PostgresProxy:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the server is away, or this connection was cut on purpose
+            pass  # the server is not running, or this connection was cut on purpose
         finally:
             self._open.discard(task)
             for one in (writer, upstream):
@@ -141,7 +141,7 @@ class PostgresProxy:
                         b"H",
                         b"p",
                         b"X",
-                    ):  # flush, password, terminate: forwarded, but not the end of a unit
+                    ):  # flush, password and terminate are forwarded, but do not end a unit
                         upstream.write(gathered)
                         gathered = bytearray()
                     continue
@@ -154,7 +154,7 @@ class PostgresProxy:
                 gathered, statements = bytearray(), []
 
     def _cut(self, session: _Session, statements: Sequence[str]) -> When | None:
-        """Whether the next unit commits a transaction whose connection the proxy should cut."""
+        """Whether the next unit commits a transaction, and the proxy should cut its connection."""
         verbs = {word for text in statements for word in _verbs(text)}
         if session.status == b"I" and not session.in_flight:
             session.transaction.clear()
@@ -189,7 +189,7 @@ class PostgresProxy:
 
 
 def _statements(session: _Session, kind: bytes, body: bytes) -> Sequence[str]:
-    """The SQL that a message makes the server run."""
+    """The SQL that the server runs because of a message."""
     if kind == b"Q":
         return [body.rstrip(b"\0").decode()]
     if kind == b"P":

@@ -1,4 +1,4 @@
-"""Proxies that cut: connections end after a random number of bytes, in either direction."""
+"""Proxies that cut connections after a random number of bytes, in either direction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 CHUNK = 1 << 16
 Place = tuple[str, int] | Path
-"""The address to listen on or connect to: a host and port, or a socket's path."""
+"""An address to listen on or connect to: a host and a port, or the path of a socket."""
 
 
 @dataclass(slots=True)
@@ -23,8 +23,8 @@ class Budget:
 
 
 class CuttingProxy:
-    """Forwards connections and cuts them when their budget is used up. An async context manager; `draw` gives
-    each new connection its budget.
+    """Forwards connections, and cuts each connection when its budget is used up. `draw` returns the budget of a new
+    connection. This is an async context manager.
     """
 
     def __init__(self, listen: Place, target: Place, draw: Callable[[], Budget] = Budget) -> None:
@@ -82,7 +82,7 @@ class CuttingProxy:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
         except (OSError, asyncio.CancelledError):
-            pass  # a cancelled connection was cut on purpose, and the tests include an unreachable target
+            pass  # a cancelled connection was cut on purpose, and some tests have a target that cannot be reached
         finally:
             self._open.discard(task)
             for one in (writer, upstream):
@@ -99,7 +99,7 @@ class CuttingProxy:
                 writer.write(data)
                 if budget is not None and budget <= 0:
                     self.cuts += 1
-                    # The counted bytes are sent; then the connection ends.
+                    # The bytes within the budget are sent. Then the connection ends.
                     with suppress(TimeoutError):
                         async with asyncio.timeout(1.0):
                             await writer.drain()
@@ -108,7 +108,7 @@ class CuttingProxy:
 
 
 def random_cuts(dice: random.Random, most: int) -> Callable[[], Budget]:
-    """Budgets for connections that are cut after at most `most` bytes to the client; one in eight is cut on its way to the server."""
+    """A function that returns random budgets. Most connections are cut after at most `most` bytes to the client; one in eight is cut on the way to the server."""
 
     def draw() -> Budget:
         if dice.random() < 0.125:

@@ -1,6 +1,6 @@
-"""Readers that never give up: they ask, lose the connection, and resume after the last number they received, over gRPC, gRPC-Web and event streams.
+"""Readers that never give up, over gRPC, gRPC-Web and event streams. They ask, lose the connection, and resume after the last seq that they received.
 
-They follow only docs/streams.md and are stricter than a client: they count every repeated or missing event.
+They rely only on docs/streams.md, and are stricter than a client: they count every repeated or missing event.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from tests.faults.golden import OUTSIDE, Event, is_terminal, kind
 
 Frame = chat.AskResponse | chat.ResumeTurnResponse
 PATIENCE = 60.0
-"""Seconds that a reader may go without a new event before its test fails."""
+"""The number of seconds without a new event after which a reader's test fails."""
 
 
 class Unserved(AssertionError):
-    """A reader cannot continue, or got an error other than a lost connection."""
+    """A reader cannot continue, because it got an error other than a lost connection, or no new event for too long."""
 
 
 @dataclass
 class Seen:
-    """The results of a reader. events: each once, in order. doubled, holes: frames that repeat or miss
-    events. gaps: seconds between a cut and the next event.
+    """The results of a reader. events: the received events in order, without repetitions. doubled, holes: the number of
+    frames that repeat events, and of frames that miss events. gaps: the seconds between a cut and the next event.
     """
 
     request: chat.AskRequest
     turn: str = ""
     through: int = 0
     began: int = 0
-    """The seq after which the reader began."""
+    """The seq after which the reader began to read."""
     events: list[Event] = field(default_factory=list[Event])
     doubled: int = 0
     holes: int = 0
@@ -71,16 +71,16 @@ class Seen:
 
     @property
     def outcome(self) -> str:
-        """The kind of its end, e.g. "answer"."""
+        """The kind of the terminal event, such as "answer"."""
         return kind(self.terminal)
 
     @property
     def text(self) -> str:
-        """The answer's text."""
+        """The text of the answer."""
         return self.terminal.answer.text
 
     def take(self, frame: Frame) -> None:
-        """Take a frame."""
+        """Add a frame to the results."""
         now = time.monotonic()
         self.turn = self.turn or frame.turn
         assert frame.turn == self.turn, "a frame of another turn"
@@ -107,14 +107,14 @@ class Seen:
             self._cut_at = None
 
     def was_cut(self) -> None:
-        """Its stream ended without a terminal event."""
+        """Record that the stream ended without a terminal event."""
         self.cuts += 1
         if self._cut_at is None:
             self._cut_at = time.monotonic()
 
 
 class Way(Protocol):
-    """A path to a server: streams of frames, each of which may raise `Cut`."""
+    """A way to reach a server. It opens streams of frames. A stream may raise `Cut`."""
 
     def ask(self, request: chat.AskRequest) -> AsyncGenerator[Frame]: ...
 
@@ -126,7 +126,7 @@ class Cut(Exception):
 
 
 class Refusal(Exception):
-    """An error from Responsa: its reason."""
+    """An error that Responsa sent, with its reason."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(f"{reason}: {message}")
@@ -134,7 +134,7 @@ class Refusal(Exception):
 
 
 PASSING = ("PART_UNAVAILABLE", "DRAINING", "OVERLOADED", "QUEUE_FULL")
-"""Reasons whose meaning is that the next try may succeed."""
+"""The reasons after which the next try may succeed."""
 
 
 def _told(code: int, message: str, details: bytes) -> Exception:
@@ -152,7 +152,7 @@ def _error(status: Status) -> Exception:
 
 
 def channel_to(target: str) -> aio.Channel:
-    """A channel with a separate connection, which reconnects at once."""
+    """A channel with a separate connection. After a cut, it reconnects at once."""
     return aio.insecure_channel(
         target,
         [
@@ -169,7 +169,7 @@ def channel_to(target: str) -> aio.Channel:
 
 
 class GrpcWay:
-    """gRPC over one channel; `fresh` makes another connection for each stream."""
+    """gRPC over one channel. If `fresh` is true, each stream uses a new connection."""
 
     def __init__(self, target: str, key: str, *, fresh: bool = False) -> None:
         self._target = target
@@ -186,14 +186,14 @@ class GrpcWay:
 
     @property
     def stub(self) -> chat_service_pb2_grpc.ChatServiceStub:
-        """The generated stub over its channel."""
+        """The generated stub, which uses this way's channel."""
         if self._channel is None:
             self._channel = channel_to(self._target)
         return chat_service_pb2_grpc.ChatServiceStub(self._channel)
 
     @property
     def metadata(self) -> Sequence[tuple[str, str]]:
-        """What says who calls."""
+        """The metadata that authenticates the caller."""
         return self._metadata
 
     async def ask(self, request: chat.AskRequest) -> AsyncGenerator[Frame]:
@@ -232,10 +232,10 @@ class GrpcWay:
 
 
 class WebWay:
-    """gRPC-Web (binary), hand-written: one HTTP/1.1 connection for each stream."""
+    """A hand-written client for gRPC-Web (binary), with one HTTP/1.1 connection for each stream."""
 
     def __init__(self, target: str, key: str, http: httpx2.AsyncClient) -> None:
-        """http: any client; its creator closes it."""
+        """http: any client. Its creator closes it."""
         self._url = f"http://{target}/responsa.chat.v1.ChatService"
         self._headers = {
             "content-type": "application/grpc-web+proto",
@@ -289,12 +289,12 @@ class WebWay:
 
 
 class SseWay:
-    """Server-sent events, hand-written to read as an `EventSource` does: an event counts once its empty line
-    has arrived, and the last id resumes.
+    """A hand-written client for server-sent events that behaves like an `EventSource`: an event counts once its empty
+    line has arrived, and the client resumes after the last id.
     """
 
     def __init__(self, target: str, key: str, http: httpx2.AsyncClient) -> None:
-        """http: any client; its owner closes it."""
+        """http: any client. Its creator closes it."""
         self._url = f"http://{target}/v1"
         self._headers = {"accept": "text/event-stream", "authorization": f"Bearer {key}"}
         self._http = http
@@ -346,7 +346,7 @@ def _problem(body: bytes, code: int) -> Exception:
 
 
 def _frame_of(event: str, turn: str, through: int) -> Frame | None:
-    """The frame of an event. A `retry` becomes a reconnect; a comment, which is a heartbeat, becomes None. Raises Refusal, Cut."""
+    """The frame of an event. A `retry` becomes a frame with a reconnect, and a comment, which is a heartbeat, becomes None. Raises Refusal, Cut."""
     fields = dict(line.split(": ", 1) for line in event.splitlines() if not line.startswith(":"))
     if fields.get("event") == "error_status":
         raise _error(json_format.Parse(fields["data"], Status()))
@@ -362,7 +362,7 @@ def _frame_of(event: str, turn: str, through: int) -> Frame | None:
 
 
 def json_of(value: bool) -> str:
-    """As a query parameter."""
+    """The value as a query parameter."""
     return "true" if value else "false"
 
 
@@ -374,14 +374,14 @@ def _trailers(piece: bytes) -> Mapping[str, str]:
 def asking(
     text: str, *, deltas: bool = True, agent: str = "agents/testing", request_id: str = ""
 ) -> chat.AskRequest:
-    """A question, with a new request_id unless one is given."""
+    """The request for a question. If no request_id is given, a new one is used."""
     request = chat.AskRequest(text=text, agent=agent, request_id=request_id or str(uuid4()))
     request.include_deltas = deltas
     return request
 
 
 async def follow(way: Way, seen: Seen, *, until: Callable[[Seen], bool] = lambda seen: seen.ended) -> Seen:
-    """Ask, or resume, until the turn has ended, over as many streams as necessary. Raises Unserved."""
+    """Ask the question or resume its turn, over as many streams as necessary, until the turn has ended. Raises Unserved."""
     moved = time.monotonic()
     while not until(seen):
         stream = (
@@ -413,6 +413,6 @@ async def follow(way: Way, seen: Seen, *, until: Callable[[Seen], bool] = lambda
         if time.monotonic() - moved > PATIENCE:
             raise Unserved(f"{seen.turn or 'asking'}: nothing after {seen.through} for {PATIENCE:g} s")
         if seen.through == before:
-            # No new event arrived: the server may be away.
+            # No new event arrived, so the server may be down.
             await asyncio.sleep(0.02)
     return seen

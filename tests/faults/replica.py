@@ -1,6 +1,6 @@
-"""A replica of the server with faults in it: `python -m tests.faults.replica ORDER`, ORDER being the JSON of an `Order`.
+"""A replica of the server with injected faults: `python -m tests.faults.replica ORDER`. ORDER is the JSON of an `Order`.
 
-It runs the product's own wiring. The order contains the differences from `responsa serve`: faults at named places, guards removed.
+The replica uses the product's own wiring. The order contains the differences from `responsa serve`: faults at named places, and removed guards.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tests.faults.placed import Placed, PlacedFaults
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The settings of a replica. environment: settings as environment variables. log: the file for its
-    output; "" for this process's output.
+    """The settings of a replica. environment: the server's settings as environment variables. log: the file for the
+    replica's output; "" to use the output of this process.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Order:
 
     @classmethod
     def heard(cls, text: str) -> Order:
-        """From what `told` gave."""
+        """The order from the JSON that `told` returned."""
         value: dict[str, Any] = json.loads(text)
         value["faults"] = [Placed.heard(one) for one in value["faults"]]
         value["guards_out"] = [Guard(one) for one in value["guards_out"]]

@@ -1,6 +1,6 @@
-"""Readers of `/ws/chat` that never give up: they ask, lose their socket, and resume on another after the last seq they received.
+"""Readers of `/ws/chat` that never give up: they ask, lose their socket, and resume on another socket after the last seq that they received.
 
-They use only docs/websocket.md.
+They rely only on docs/websocket.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GONE_ELSEWHERE = 1012
 
 @dataclass
 class SocketSeen:
-    """The results of a reader. frames: the turn's frames in order, each once. doubled: frames whose seq did not increase."""
+    """The results of a reader. frames: the turn's frames in order, without repetitions. doubled: the number of frames whose seq did not increase."""
 
     text: str
     request_id: str = field(default_factory=lambda: str(uuid4()))
@@ -50,12 +50,12 @@ class SocketSeen:
 
     @property
     def outcome(self) -> str:
-        """`answer`, the outcome of another message, or `error`."""
+        """The kind of the turn's end: `answer`, `error`, or the outcome of another message."""
         last = self.frames[-1]
         return "error" if last["type"] == "error" else last["metadata"].get("outcome", "answer")
 
     def take(self, frame: Json) -> None:
-        """Take a frame. Raises Unserved."""
+        """Add a frame to the results. Raises Unserved."""
         if frame["type"] == "heartbeat":
             return
         if frame["type"] == "error" and "seq" not in frame:
@@ -76,18 +76,18 @@ class SocketSeen:
             self._cut_at = None
 
     def was_cut(self) -> None:
-        """Its socket ended before its turn."""
+        """Record that the socket ended before the turn."""
         self.cuts += 1
         self._cut_at = self._cut_at or time.monotonic()
 
     def request(self) -> Json:
-        """The next message to send: the question, or where to resume."""
+        """The next message to send: the question, or a request to resume."""
         if self.turn:
             return {"type": "resume", "turn": self.turn, "after_seq": self.seq, "deltas": True}
         return {"content": self.text, "agent": "testing", "request_id": self.request_id, "deltas": True}
 
     def plain(self) -> Sequence[Json]:
-        """The frames with deltas joined and without their seqs, because waiting pieces are sent as one."""
+        """The frames without their seqs and with joined deltas, because the server joins pieces that wait to be sent."""
         result: list[Json] = []
         for frame in self.frames:
             bare = {name: value for name, value in frame.items() if name != "seq"}
@@ -131,7 +131,7 @@ async def follow_on_sockets(
     *,
     until: Callable[[SocketSeen], bool] = lambda seen: seen.ended,
 ) -> SocketSeen:
-    """Ask, or resume, until the turn has ended, over as many sockets as necessary. target: host and port. Raises Unserved."""
+    """Ask the question or resume its turn, over as many sockets as necessary, until the turn has ended. target: the host and port. Raises Unserved."""
     moved = time.monotonic()
     while not until(seen):
         before = seen.seq
@@ -157,7 +157,7 @@ async def follow_on_sockets(
         if seen.seq > before:
             moved = time.monotonic()
         else:
-            # No new frame arrived: the server may be away.
+            # No new frame arrived, so the server may be down.
             await asyncio.sleep(0.02)
         if time.monotonic() - moved > PATIENCE:
             raise Unserved(f"{seen.turn or 'asking'}: nothing after {seen.seq} for {PATIENCE:g} s")
@@ -190,7 +190,7 @@ async def keep_asking_on_sockets(
 
 
 async def as_golden_on_sockets(target: str, key: str, seen: Sequence[SocketSeen]) -> None:
-    """Compare the frames from many sockets with the question's script, and with one socket that replays the whole turn. Raises Differs."""
+    """Compare the frames from many sockets with the question's script, and with the frames from one socket that replays the whole turn. Raises Differs."""
     for one in seen:
         one.check()
         whole = SocketSeen(one.text, one.request_id, one.turn)

@@ -1,4 +1,4 @@
-"""The total counts of all long runs: `python -m tests.faults.sums`, from the lines in `soak/*.jsonl`. Times are those of the slowest run."""
+"""Prints the total counts of all long runs, from the lines in `soak/*.jsonl`: `python -m tests.faults.sums`. Times come from the slowest run."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from tests.faults.forms import ROOT
 
 LEVELS = ("model calls a turn", "KiB more than idle streams", "readers", "open streams")
-"""Fields that are not counts of occurrences; the sum reports their largest value."""
+"""The fields that are not counts of occurrences. For these, the report has the largest value instead of the sum."""
 
 
 def sums(path: Path) -> str:
-    """One campaign's runs as one line."""
+    """One line for all runs of a campaign."""
     runs: Sequence[dict[str, Any]] = [
         json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
     ]

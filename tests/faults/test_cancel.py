@@ -1,4 +1,4 @@
-"""Cancels at random times, racing the finish: one terminal event, soon, and a closed model socket."""
+"""Turns are cancelled at random times, even just as they finish. Each turn soon has exactly one terminal event, and the socket to its model is closed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_FRAMES = 30
 
 @dataclass
 class Cancels:
-    """The time (time.time()) at which each turn's cancel was sent, for the turns that it ended."""
+    """For each turn that a cancel ended, the time (time.time()) at which the cancel was sent."""
 
     sent: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -56,7 +56,7 @@ async def cancel_once(
     if cancelling is None:
         cancelling = asyncio.create_task(cancel())
     turn = await cancelling
-    # The cancel's response has the winning terminal event, and every reader received the same event.
+    # The response of the cancel has the terminal event that was committed, and every reader received the same event.
     assert turn.terminal_event == one.terminal, (turn.terminal_event, one.terminal)
     report.count(one.outcome)
     if one.outcome == "cancelled":
@@ -109,7 +109,7 @@ async def test_a_cancel_ends_a_turn_soon_and_once(
 
 
 def sockets_closed(cluster: Cluster, cancels: Cancels, report: Report) -> None:
-    """Every cancelled turn's model call has ended; interrupted calls ended soon after the cancel."""
+    """Check that the model call of every cancelled turn has ended, and that interrupted calls ended soon after the cancel."""
     eventually(lambda: cluster.model_stats()["streaming"] == 0, "the end of all calls of the model")
     for left in cluster.model_stats()["disconnects"]:
         if left["label"] in cancels.sent:
@@ -138,7 +138,7 @@ async def test_a_cancel_survives_the_death_of_who_was_asked_for_it(cluster: Clus
 async def test_without_its_lock_the_campaign_finds_a_cancel_that_lost_against_a_finish(
     cluster: Cluster,
 ) -> None:
-    """A cancel that reads first and writes later, without a lock in between."""
+    """Without the lock, a cancel reads first and writes later, so a turn can change in between."""
     caller = await cluster.caller()
     replica = await cluster.soon(guards_out=[Guard.CANCEL_LOCK])
     report = Report("cancel", Form(1, limits=False, seed=1))

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL cut immediately before and after a commit of accept, claim, append and finish: no event is doubled or lost."""
+"""Connections to PostgreSQL are cut immediately before or after a commit of accept, claim, append and finish. No event is doubled or lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLACES: tuple[tuple[Write, When], ...] = tuple(
 
 
 def nothing(kind: Write) -> When | None:
-    """Cut nothing more."""
+    """Stop cutting."""
     del kind
     return None
 
@@ -44,7 +44,7 @@ async def test_a_commit_whose_connection_is_cut_is_neither_lost_nor_doubled(
     )
 
     def decide(kind: Write) -> When | None:
-        """Cuts each place as often as required; most commits succeed, so that turns end."""
+        """Cuts at each place as often as required. Most commits succeed, so that turns end."""
         due = [when for when in When if left[kind, when] > 0]
         if not due or dice.random() > (0.05 if kind is Write.APPEND else 0.3):
             return None
@@ -66,7 +66,7 @@ async def test_a_commit_whose_connection_is_cut_is_neither_lost_nor_doubled(
         hold(caller, crowd.seen, report)
         for (kind, when), count in sorted(proxy.cuts.items()):
             report.count(f"{when.value} {kind.value}", count)
-        # Their connections end with the proxy, before the next campaign.
+        # The connections of these replicas end with the proxy, before the next campaign.
         await asyncio.to_thread(replica.kill)
         await asyncio.to_thread(worker.kill)
     report.count("cuts", proxy.cut_so_far())
@@ -77,7 +77,7 @@ async def test_a_commit_whose_connection_is_cut_is_neither_lost_nor_doubled(
 
 
 async def test_without_its_fence_the_campaign_finds_what_was_written_twice(cluster: Cluster) -> None:
-    """An append that is sent again without checking the committed rows writes its events a second time."""
+    """An append that is sent again without a check of the committed rows writes its events a second time."""
     caller = await cluster.caller()
     appends = 0
 

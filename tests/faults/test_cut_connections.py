@@ -1,4 +1,4 @@
-"""Connections cut after random numbers of bytes, between client and Envoy and between Envoy and replica: every reader receives the golden stream."""
+"""Connections are cut after random numbers of bytes, between client and Envoy and between Envoy and replica. Every reader still receives the golden stream."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.faults.readers import GrpcWay, Seen, SseWay, Way, WebWay, asking, fol
 from tests.faults.sockets import SocketSeen, as_golden_on_sockets, keep_asking_on_sockets
 
 MOST_BYTES = 6000
-"""A connection carries fewer bytes than this to the client before it is cut."""
+"""Before a connection is cut, it carries fewer bytes than this to the client."""
 
 
 @dataclass
 class Cutting:
-    """Proxies on both sides of Envoy; `cuts` counts their cuts."""
+    """Proxies on both sides of Envoy. `cuts` counts their cuts."""
 
     front: CuttingProxy
     back: CuttingProxy
@@ -43,7 +43,7 @@ class Cutting:
         return self.front.cuts + self.back.cuts + self.gateway.cuts
 
     def stop(self) -> None:
-        """Cut nothing more."""
+        """Stop cutting."""
         self.front.draw = self.back.draw = self.gateway.draw = Budget
 
 
@@ -62,8 +62,8 @@ async def cutting(
     async with front, back, gateway:
         through = {cut_off.address: f"unix:{back.listen}", cut_off.http: f"unix:{gateway.listen}"}
         await asyncio.to_thread(cluster.admit, cut_off, plain, through=through)
-        # Envoy's health checks go through the proxies, too: their budgets are larger, and they are cut less
-        # often than a client's.
+        # Envoy's health checks go through these proxies too. Therefore the budgets here are larger than those in front of
+        # Envoy, and cuts are rarer.
         back.draw = gateway.draw = lambda: Budget(to_client=dice.randrange(1000, 10 * MOST_BYTES))
         yield Cutting(front, back, gateway, dice, plain.address)
         back.draw = gateway.draw = Budget
@@ -85,11 +85,11 @@ class Readers:
     on_sockets: list[SocketSeen] = field(default_factory=list[SocketSeen])
 
     def enough(self) -> bool:
-        """Whether enough was cut."""
+        """Whether the required number of cuts has been reached."""
         return self.cut.cuts >= self.form.count
 
     async def keep_asking(self, way: Way) -> None:
-        """Readers: a strict reader, with and without deltas."""
+        """A strict reader that asks one question after another, with and without deltas."""
         ask = question(tokens=200, pace_ms=2)
         while not self.enough():
             one = Seen(asking(ask(self.cut.dice), deltas=self.cut.dice.random() < 0.8))
@@ -97,7 +97,7 @@ class Readers:
             await follow(way, one)
 
     async def keep_asking_as_users_do(self, client: AsyncResponsa) -> None:
-        """Readers: the public client, which hides all cuts."""
+        """The public client as a reader. It hides all cuts."""
         ask = question(tokens=200, pace_ms=2)
         while not self.enough():
             one = Seen(asking(ask(self.cut.dice)))
@@ -109,7 +109,7 @@ class Readers:
                         one.events.append(event)
                     one.turn = stream.turn
             except CannotConnect:
-                # The very first connection was cut before it reached the server: a user gets this error and
+                # The very first connection was cut before it reached the server. A user would get this error and
                 # tries again.
                 continue
             self.seen.append(one)
@@ -166,7 +166,7 @@ async def test_a_reader_whose_connection_is_cut_sees_what_one_saw_who_kept_it(
 
 
 async def as_golden(target: str, caller: Caller, seen: Sequence[Seen]) -> None:
-    """The stream over many cuts has the same bytes as one without cuts."""
+    """A stream with many cuts has the same bytes as a stream without cuts."""
     async with GrpcWay(target, caller.key) as way:
         for one in seen:
             whole = Seen(one.request, turn=one.turn)
@@ -178,7 +178,7 @@ async def as_golden(target: str, caller: Caller, seen: Sequence[Seen]) -> None:
 async def test_a_follower_from_the_beginning_and_one_that_resumes_see_the_same_at_every_seq(
     cluster: Cluster,
 ) -> None:
-    """Resumed after every seq, during and after the turn: the rest of the golden stream."""
+    """A reader that resumes after any seq, during or after the turn, receives the rest of the golden stream."""
     caller = await cluster.caller()
     cluster.admit(await cluster.soon(), await cluster.soon())
     async with GrpcWay(cluster.target, caller.key, fresh=True) as way:

@@ -1,4 +1,4 @@
-"""The history checker: whatever users and faults do to turns, in any order, the promises hold."""
+"""The history checker. Whatever users and faults do to turns, and in whatever order, the promises hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEPS = 15
 
 
 def play(stage: Stage, report: Report) -> None:
-    """The number of histories that the report's form requires. A counter-example is printed as the steps that lead to it."""
+    """The number of histories that the report's form requires. A counter-example is printed as the list of steps that lead to it."""
 
     class Played(History):
         told = report.counts
@@ -35,7 +35,7 @@ def play(stage: Stage, report: Report) -> None:
         database=None,
         print_blob=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-        # Histories take seconds, and a failure may depend on timing, so it is reported without shrinking.
+        # A history takes seconds, and a failure may depend on timing. Therefore failures are reported without shrinking.
         phases=(Phase.generate,),
     )
     machine = Played if derandomize else seed(form.seed)(Played)
@@ -43,7 +43,7 @@ def play(stage: Stage, report: Report) -> None:
 
 
 def campaign(stage: Stage, report: Report, request: pytest.FixtureRequest) -> None:
-    """Run them, and report their counts even if one of them breaks an invariant."""
+    """Run the histories, and report their counts even if a history breaks an invariant."""
     try:
         play(stage, report)
     finally:

@@ -1,4 +1,4 @@
-"""Replicas are killed while clients follow turns through them: every follower continues through another replica within a second."""
+"""Replicas are killed while clients follow turns through them. Every follower continues through another replica within a second."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ async def test_followers_of_a_replica_that_is_killed_go_on_within_a_second(
 async def test_without_commit_before_visible_the_campaign_finds_events_that_never_were(
     cluster: Cluster,
 ) -> None:
-    """If the process dies before the commit, a reader that receives uncommitted rows has events that no log contains."""
+    """A reader that receives uncommitted rows has events that no log contains if the process dies before the commit."""
     caller = await cluster.caller()
-    # It dies a moment before a commit: the delay lets a reader receive the uncommitted rows.
+    # The process dies a moment before a commit. The delay lets a reader receive the uncommitted rows first.
     faults = [
         Placed(Fault.BEFORE_APPEND, Act.DELAY, skip=20, seconds=0.2),
         Placed(Fault.BEFORE_APPEND, Act.KILL, skip=20),

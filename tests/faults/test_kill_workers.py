@@ -1,4 +1,4 @@
-"""Workers killed at random and at each named place, with many turns for each kill: every accepted turn ends as it would without a kill."""
+"""Workers are killed at random times and at each named place, with many turns for each kill. Every accepted turn ends as it would without a kill."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ PLACES = (
     Fault.BEFORE_FINISH,
     Fault.AFTER_FINISH,
 )
-"""None: at any moment."""
+"""The places of the kills. None means at any moment."""
 ACCEPTING = (Fault.BEFORE_ACCEPT, Fault.AFTER_ACCEPT)
 SLOTS = 3
 MOST_FRAMES = 600
-"""After this number of frames the campaign no longer waits for a fault that has not happened."""
+"""The number of frames after which the campaign no longer waits for a fault that has not happened."""
 MANY_LOSSES = {"RESPONSA_TURNS__MAX_LOSSES": "100"}
 
 
 def mixed(dice: random.Random) -> str:
-    """One question in three calls the tool."""
+    """A function that creates questions. One question in three calls the tool."""
     tool = dice.choice(("none", "none", "idempotent"))
     return question(tokens=dice.randrange(8, 128), pace_ms=dice.choice((2, 5, 10)), tool=tool)(dice)
 
@@ -54,7 +54,7 @@ async def lose_workers(
     places: Iterator[Fault | None],
     **settings: str,
 ) -> None:
-    """Start workers, one after the other, and wait until each is killed."""
+    """Start workers one after the other, and wait until each of them is killed."""
     dice = crowd.dice
     while report.counts.get("kills", 0) < form.count:
         place = next(places)
@@ -68,7 +68,7 @@ async def lose_workers(
 
 
 async def lose_replicas(cluster: Cluster, crowd: Crowd, report: Report, enough: Callable[[], bool]) -> None:
-    """Replicas that accept and die meanwhile, one after the other."""
+    """Start replicas one after the other. Each accepts questions and dies while it does so."""
     for place in itertools.cycle(ACCEPTING):
         if enough():
             return
@@ -127,7 +127,7 @@ async def test_a_turn_is_taken_over_soon_at_the_default_lease(
 
 
 async def test_a_turn_that_kills_every_worker_is_ended(cluster: Cluster) -> None:
-    """A poison turn: its workers die one after the other, up to the limit of attempts."""
+    """The workers of a poison turn die one after the other, until the limit of attempts is reached."""
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))
     async with GrpcWay(cluster.target, caller.key) as way:
@@ -159,7 +159,7 @@ async def test_without_taking_over_the_campaign_finds_turns_that_never_end(clust
         await follow(way, one, until=lambda seen: seen.through > 5)
         await asyncio.to_thread(worker.kill)
         await cluster.soon("worker", guards_out=[Guard.TAKEOVER])
-        # The pause is longer than a lease: a later turn is answered, the poison turn is not.
+        # After a pause that is longer than a lease, a later turn is answered, but the poison turn is not.
         await asyncio.to_thread(
             eventually, lambda: caller.ledger.leases_ran_out() == 1, "the end of the lease"
         )

@@ -1,4 +1,4 @@
-"""A hundred callers send one request_id at once, on several replicas: one turn, one call of the model, a hundred equal streams."""
+"""A hundred callers send the same request_id at once, on several replicas. The result is one turn, one call of the model, and a hundred equal streams."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_a_request_sent_a_hundred_times_is_one_turn(
     turns = caller.ledger.turns()
     assert len(turns) == form.count
     asked = await asyncio.to_thread(cluster.model_requests)
-    # The testing agent asks its model twice: whether to call a tool, and for the answer.
+    # The testing agent calls its model twice: once to decide whether to call a tool, and once for the answer.
     calls = [asked.get(f"turns/{identity}", 0) for identity in turns]
     report.count("model calls a turn", max(calls))
     report.tell(request)

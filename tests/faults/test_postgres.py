@@ -1,4 +1,4 @@
-"""PostgreSQL restarted, killed, its connections cut: no committed event is lost, and clients continue."""
+"""PostgreSQL is restarted and killed, and its connections are cut. No committed event is lost, and clients continue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.faults.readers import GrpcWay, Seen, asking, follow
 from tests.instance import eventually
 
 PAUSE = 10.0
-"""Seconds between two disturbances in the long form: 360 of them take an hour."""
+"""The number of seconds between two disturbances in the long form. 360 disturbances take an hour."""
 
 
 def kill_all(cluster: Cluster) -> None:
@@ -55,7 +55,7 @@ async def test_clients_go_on_whatever_becomes_of_postgresql(
     async with Crowd(cluster.target, caller, form.dice(), 12, question(tokens=96, pace_ms=10)) as crowd:
         for number in range(form.count):
             due = time.monotonic() + PAUSE
-            # The duration of the pause between them; a short form counts only frames.
+            # The long form waits for this time between two disturbances. The short form waits only for a number of frames.
             await crowd.more(150)
             if form.limits:
                 await crowd.until(lambda due=due: time.monotonic() > due, "the next disturbance")
@@ -79,8 +79,8 @@ async def test_without_synchronous_commits_the_campaign_finds_events_that_were_l
             following = asyncio.create_task(follow(way, one))
             await asyncio.to_thread(eventually, lambda one=one: one.through > 30, "its first words")
             await asyncio.to_thread(kill_all, cluster)
-            # The log after the crash, or after another attempt has continued it: in both cases it differs
-            # from what the reader received.
+            # This is the log after the crash, or after another attempt has continued it. In both cases, the log
+            # differs from the events that the reader received.
             await asyncio.to_thread(
                 eventually,
                 lambda one=one, following=following: (

@@ -1,4 +1,4 @@
-"""Redis flushed, stopped, restarted, or missing from the start: no event is lost, and readers only wait a little longer."""
+"""Redis is flushed, stopped or restarted, or is missing from the start. No event is lost, and readers only wait a little longer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def disturbances(cluster: Cluster) -> Sequence[tuple[str, Callable[[], object]]]
 
 
 def latencies(crowd: Crowd) -> Sequence[float]:
-    """Times from commit to reader, of all events that readers received live."""
+    """The times from commit to reader of all events that readers received live."""
     offset = time.time() - time.monotonic()
     return crowd.caller.ledger.latencies(
         (

@@ -1,4 +1,4 @@
-"""All replicas are replaced, one after the other, under open streams: clients see at most a pause."""
+"""All replicas are replaced one after the other while streams are open. Clients notice at most a pause."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ LONG = question(tokens=300, pace_ms=20)
 ROOMY = {
     "RESPONSA_TURNS__MAX_RUNNING": "600",
     "RESPONSA_DRAIN_SECONDS": "2",
-    # The shipped limits, because this campaign tests the handover. A process that holds hundreds of turns, on
-    # a machine that is busy with five hundred clients, may be late by a second.
+    # These are the shipped limits, because this campaign tests the handover. A process with hundreds of turns, on a
+    # machine that is busy with five hundred clients, may be late by a second.
     "RESPONSA_TURNS__LEASE_SECONDS": "6",
 }
 
 
 @dataclass
 class Users:
-    """Users of the public client; every error that it raises is a failure that they would see."""
+    """Users of the public client. Every error that the client raises is a failure that a user would see."""
 
     url: str
     caller: Caller
@@ -51,8 +51,8 @@ class Users:
                 group.create_task(self._keep_asking(client))
 
     async def _keep_asking(self, client: AsyncResponsa) -> None:
-        # Slow enough for a small machine to run five hundred of them, including the clients: at four words a
-        # second each, they alone used the machine fully.
+        # The answers are so slow that a small machine can run five hundred of them together with the clients. At
+        # four words per second, the answers alone used all of the machine's CPU.
         ask = (
             question(tokens=15, pace_ms=1000)
             if self.size > STREAMS_A_CHANNEL
@@ -70,7 +70,7 @@ class Users:
 
 
 async def replace(cluster: Cluster, old: Replica) -> Replica:
-    """Does an operator's steps: start the next replica, add it to Envoy, stop the old one, remove it from the list when it has ended."""
+    """Replace a replica with an operator's steps: start the next replica, add it to Envoy, stop the old replica, and remove it from Envoy's list when it has ended."""
     new = await cluster.soon(**ROOMY)
     await asyncio.to_thread(cluster.admit, new)
     old.signal(signal.SIGTERM)
@@ -81,7 +81,7 @@ async def replace(cluster: Cluster, old: Replica) -> Replica:
 
 
 def reconnects(crowd: Crowd) -> int:
-    """How often the server asked a client to reconnect."""
+    """The number of times the server asked a client to reconnect."""
     return sum(one.reconnects for one in crowd.seen)
 
 
@@ -97,8 +97,8 @@ async def test_a_rolling_restart_is_a_pause_at_most(
     on_sockets: list[SocketSeen] = []
     users = Users(f"http://{cluster.target}", caller, form.dice(), streams)
     async with AsyncExitStack() as stack:
-        # A few strict readers among them count repeated and missing events, which the others do not see.
-        # Shorter answers would end before Envoy notices the change.
+        # A few strict readers among the clients count repeated and missing events, which the other clients do not notice.
+        # If the answers were shorter, they would end before Envoy notices the change.
         crowd = await stack.enter_async_context(Crowd(cluster.target, caller, form.dice("crowd"), 8, LONG))
         http = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
         events = await stack.enter_async_context(

@@ -1,4 +1,4 @@
-"""A thousand readers that read one byte a second: they cost the server very little, and other readers do not notice them."""
+"""A thousand readers read one byte per second. They cost the server very little, and other readers do not notice them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tests.faults.forms import Form, Report, forms
 from tests.faults.readers import GrpcWay, Seen, asking, follow
 
 MOST_BYTES_A_READER = 20 * 1024
-"""20 MiB over a thousand readers."""
+"""The limit of the additional memory: 20 MiB for a thousand readers."""
 TURNS = 4
 SECONDS = 600.0
 """The reading time in the long form."""
 
 
 class SlowReader:
-    """A follower of a turn over a separate connection with a tiny kernel buffer."""
+    """A follower of a turn with a separate connection, whose kernel buffer is tiny."""
 
     def __init__(self, port: int, request: bytes, then: bytes = b"") -> None:
-        """request: opens the stream. then: sent after the head of the response has arrived. Fails if the server refuses the stream."""
+        """request: the bytes that open the stream. then: the bytes to send after the head of the response has arrived. Fails if the server refuses the stream."""
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         self._socket.connect(("127.0.0.1", port))
@@ -78,7 +78,7 @@ def over_events(port: int, key: str, turn: str) -> SlowReader:
 
 
 def over_socket(port: int, key: str, turn: str) -> SlowReader:
-    """A WebSocket. The mask of its one message is zero, which leaves the bytes as they are (RFC 6455, 5.3)."""
+    """A WebSocket. The mask of its single message is zero, which leaves the bytes unchanged (RFC 6455, 5.3)."""
     head = (
         f"GET /ws/chat HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\n"
         "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
@@ -133,7 +133,7 @@ async def with_readers(
                 most = max(most, memory(replica))
                 rounds += 1
                 if seconds:
-                    # A byte a second.
+                    # Each reader reads one byte per second.
                     await crowd.until(
                         lambda rounds=rounds: asyncio.get_running_loop().time() > began + rounds,
                         "the next second",
@@ -161,7 +161,7 @@ async def grown(
 ) -> int:
     """The additional memory, in bytes, that a replica needs for slow readers, compared with the same number of idle streams."""
     sizes: list[int] = []
-    # First come silent turns, whose readers have nothing to read; then turns with much text.
+    # The first turns are silent, so their readers have nothing to read. Then follow turns with much text.
     for text in ("tokens=10 stall_after=1", "tokens=2000 pace_ms=1"):
         replica = await cluster.soon(
             RESPONSA_TURNS__TIME_LIMIT_SECONDS="3600", RESPONSA_SOCKETS__PER_USER=str(count)

@@ -1,4 +1,4 @@
-"""Workers stopped past their lease and then continued: other workers write their turns, and the stopped workers can no longer write."""
+"""Workers are stopped for longer than their lease and then continued. Other workers take their turns over, and the stopped workers can no longer write."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LASTING = {
 
 
 async def stop_and_go(crowd: Crowd, form: Form, report: Report, worker: Replica) -> None:
-    """Stop a worker during its work until other workers have taken all its turns, then continue it; repeat."""
+    """Stop a worker during its work until other workers have taken all its turns, then continue the worker. Repeat this."""
     ledger = crowd.caller.ledger
     while report.counts.get("stops", 0) < form.count:
         report.count("stops")
@@ -34,8 +34,8 @@ async def stop_and_go(crowd: Crowd, form: Form, report: Report, worker: Replica)
         held = await asyncio.to_thread(ledger.held_by, worker.name)
         worker.signal(signal.SIGSTOP)
         try:
-            # The worker's turns at the moment of the stop are not exactly known: wait for those that it
-            # certainly had.
+            # It is not exactly known which turns the worker has at the moment of the stop. Wait for the turns that
+            # it certainly had.
             while held & await asyncio.to_thread(ledger.held_by, worker.name):
                 await crowd.more(1)
         finally:
@@ -57,7 +57,7 @@ async def test_a_worker_that_was_stopped_writes_nothing_of_what_was_taken_from_i
         ) as crowd,
         asyncio.TaskGroup() as group,
     ):
-        # One worker is never stopped, because a worker must be there to take over.
+        # One worker is never stopped, because a running worker must take over the turns.
         for worker in workers[1:]:
             group.create_task(stop_and_go(crowd, form, report, worker))
     hold(caller, crowd.seen, report)
@@ -71,7 +71,7 @@ async def test_a_worker_that_was_stopped_writes_nothing_of_what_was_taken_from_i
 
 
 async def test_without_the_epoch_check_the_campaign_finds_rows_by_an_old_epoch(cluster: Cluster) -> None:
-    """The moment that the check needs: another worker has claimed the turn and has not written yet."""
+    """The check matters at one moment: another worker has claimed the turn, but has not written yet."""
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))
     # The campaign runs without Redis, so that no hint can reach the worker in time.

@@ -1,4 +1,4 @@
-"""Workers killed around a tool call: a call with a side effect is made at most once, and an unknown outcome is reported as unknown."""
+"""Workers are killed around a tool call. A call with a side effect is made at most once, and an unknown outcome is reported as unknown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SLOTS = 4
 async def lose_workers(
     cluster: Cluster, crowd: Crowd, form: Form, report: Report, places: Iterator[Fault]
 ) -> None:
-    """Workers that die around a call, one after the other."""
+    """Start workers one after the other. Each dies around a tool call."""
     while report.counts.get("kills", 0) < form.count:
         place = next(places)
         report.count("kills")
@@ -37,7 +37,7 @@ async def lose_workers(
 
 
 def calls_of(cluster: Cluster, caller: Caller) -> dict[str, int]:
-    """The number of the sink's calls for this caller, by turn."""
+    """The number of calls that the tool sink received for this caller, by turn."""
     turns = {str(identity) for identity in caller.ledger.turns()}
     found: dict[str, int] = {}
     for key, one in cluster.tool_calls().items():
@@ -74,8 +74,8 @@ async def test_a_call_with_a_side_effect_is_made_once_at_most(
         report.count(f"told as {outcome}")
         report.count(f"called {count} times")
         assert count <= 1, f"{one.turn} called its tool {count} times"
-        # Every call that is reported as done was made; a call with an unknown outcome may have been made or
-        # not.
+        # Every call that is reported as done was made. A call with an unknown outcome may or may not have been
+        # made.
         assert outcome != "ok" or count == 1, one.turn
         assert outcome in ("ok", "unknown"), one.turn
     report.tell(request)

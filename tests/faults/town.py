@@ -1,4 +1,4 @@
-"""The simulated operating system and Redis of processes within one process: life and death, and hints that may be lost."""
+"""The simulated operating system and Redis for processes within one process. Processes can stop and die, and hints can be lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from responsa_server.domain.relay import Hint
 
 
 class Gate:
-    """Whether a simulated process lives, and whether it runs. A task waits at a closed gate, and never returns from the gate of a dead process."""
+    """Whether a simulated process is alive, and whether it runs. A task waits at the gate of a stopped process, and never returns from the gate of a dead process."""
 
     def __init__(self) -> None:
         self.dead = asyncio.Event()
@@ -19,11 +19,11 @@ class Gate:
         self._running.set()
 
     def stop(self) -> None:
-        """As SIGSTOP does."""
+        """Stop the process, as SIGSTOP does."""
         self._running.clear()
 
     def go_on(self) -> None:
-        """As SIGCONT does."""
+        """Continue the process, as SIGCONT does."""
         self._running.set()
 
     async def passed(self) -> None:
@@ -35,7 +35,7 @@ class Gate:
 
 
 class Town:
-    """Replaces Redis between processes: forwards hints and loses some of them."""
+    """Replaces Redis between processes. Forwards hints, and loses some of them."""
 
     def __init__(self, dice: random.Random) -> None:
         self.loss = 0.0
@@ -44,7 +44,7 @@ class Town:
         self._heard: dict[UUID, tuple[Gate, Callable[[Hint], None]]] = {}
 
     def relay(self, gate: Gate) -> TownRelay:
-        """The entrance and exit of a process."""
+        """The hints that enter and leave a process."""
         return TownRelay(self, gate)
 
     def join(self, process: UUID, gate: Gate, heard: Callable[[Hint], None]) -> None:

@@ -1,4 +1,4 @@
--- Records which replica held a turn and wrote to it, by the connection's application_name, which is unique for each replica of a campaign.
+-- Records which replica held a turn and which replica wrote to it. A replica is identified by the application_name of its connections, which is unique in a campaign.
 -- Only campaigns install it in their databases.
 CREATE SCHEMA witness;
 CREATE SEQUENCE witness.moment;
@@ -16,7 +16,7 @@ CREATE TABLE witness.wrote (
     moment bigint NOT NULL DEFAULT nextval('witness.moment'),
     turn_id uuid NOT NULL,
     what text NOT NULL,
-    seq bigint, -- of the first event, for log rows
+    seq bigint, -- for log rows, the seq of the first event
     epoch bigint NOT NULL, -- the turn's epoch at that moment
     claimed bigint, -- the epoch in the row itself, if it has one
     writer text NOT NULL,

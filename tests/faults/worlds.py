@@ -1,4 +1,4 @@
-"""The two worlds of histories: simulated processes within one process, and real ones."""
+"""The two worlds of histories: one with simulated processes within one process, and one with real processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DATABASES = 6
 
 
 class HouseStage:
-    """Makes worlds within this process, on a cluster's database. Close it when it is no longer needed."""
+    """Makes worlds within this process, which use the database of a cluster. Call `close` at the end."""
 
     def __init__(self, cluster: Cluster, guards_out: Sequence[Guard] = ()) -> None:
         """guards_out: the SQL guards to remove."""
@@ -81,7 +81,7 @@ class HouseStage:
 
 
 class HouseWorld:
-    """A `World` of simulated processes within this one."""
+    """A `World` of simulated processes within this process."""
 
     def __init__(self, house: House, who: Principal, ledger: Ledger) -> None:
         self._house = house
@@ -167,7 +167,7 @@ class ClusterStage:
 
 
 class ClusterWorld:
-    """A `World` of replicas. Faults cannot be placed in a running process: it is killed instead."""
+    """A `World` of replicas. A fault cannot be placed in a running process; the process is killed instead."""
 
     def __init__(self, cluster: Cluster, caller: Caller) -> None:
         self._cluster = cluster
@@ -267,7 +267,7 @@ class ClusterWorld:
 
 
 class _Choosing:
-    """A `Way` to the replica at an index at the time when a stream begins."""
+    """A `Way` to the replica that is at a given index when a stream begins."""
 
     def __init__(self, world: ClusterWorld, place: int) -> None:
         self._world = world
