@@ -29,7 +29,9 @@ def left(instance: Instance, registry: Registry, tenant: Tenant) -> tuple[Any, S
     return registry.rows(*tenant.names), files
 
 
-def uploading(key: str, pieces: Iterator[bytes], size: int = 0) -> Iterator[pb.UploadDocumentRequest]:
+def uploading(
+    key: str, pieces: Iterator[bytes], size: int | None = None
+) -> Iterator[pb.UploadDocumentRequest]:
     start = pb.UploadStart(size_bytes=size)
     start.metadata.source_key = key
     yield pb.UploadDocumentRequest(start=start)

@@ -285,7 +285,10 @@ class Upload:
                 raise IsADirectoryError(f"{kept} is a folder, not a file")
             size = kept.stat().st_size
             metadata.source_key = metadata.source_key or kept.name
-        start = knowledge_service_pb2.UploadStart(metadata=metadata, size_bytes=size, request_id=request_id)
+        # A pipe reports 0 bytes, so 0 is not a size to announce.
+        start = knowledge_service_pb2.UploadStart(
+            metadata=metadata, size_bytes=size or None, request_id=request_id
+        )
         return cls(kept, start)
 
     def messages(self) -> Iterator[knowledge_service_pb2.UploadDocumentRequest]:

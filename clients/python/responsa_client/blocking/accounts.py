@@ -1,5 +1,5 @@
 # Generated from ../aio/accounts.py by `make generate`. Do not edit.
-"""Calls about the caller and its keys, and administrators' calls."""
+"""Calls about the caller and the caller's API keys, and calls for administrators."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class AccountCalls(Part):
     """The calls of AuthService and AdminService."""
 
     def me(self) -> user_pb2.User:
-        """The caller's user. Raises Unauthenticated."""
+        """The user who makes this call. Raises Unauthenticated."""
         return self._calls.unary(self._stubs.auth.GetMe, auth_service_pb2.GetMeRequest())
 
     def create_session_code(self) -> auth_service_pb2.CreateSessionCodeResponse:
-        """A code that a browser exchanges for a session of the caller. It works once, within ten minutes."""
+        """Create a code that a browser can exchange for a session of the caller, once and within ten minutes."""
         request = auth_service_pb2.CreateSessionCodeRequest()
         return self._calls.unary(self._stubs.auth.CreateSessionCode, request, repeatable=False)
 
@@ -32,18 +32,18 @@ class AccountCalls(Part):
         expire_time: timestamp_pb2.Timestamp | None = None,
         request_id: str | None = None,
     ) -> auth_service_pb2.CreateApiKeyResponse:
-        """A new key of the caller. Only this response contains its secret.
+        """Create an API key for the caller. Only this response contains the key's secret.
 
         The client does not retry this call after a lost connection, because the second response would not contain the secret.
 
         Args:
-            display_name: at most 200 bytes, for people.
-            expire_time: when the key expires; None: never.
-            request_id: a repeated id returns the key of the first call, with an empty secret (revoke it and
-                create another). None generates one.
+            display_name: a name to show to people, at most 200 bytes.
+            expire_time: when the key expires; None for a key that never expires.
+            request_id: a UUID. With the id of an earlier call, the server returns the key of that call with an empty
+                secret; revoke that key and create another one. None generates a new id.
 
         Raises:
-            AlreadyExists: the request_id was used before with another name or expiry.
+            AlreadyExists: the request_id was used before for a key with another name or expiry.
         """
         api_key = api_key_pb2.ApiKey(display_name=display_name, expire_time=expire_time)
         made = request_id or requests.new_request_id()
@@ -51,14 +51,14 @@ class AccountCalls(Part):
         return self._calls.unary(self._stubs.auth.CreateApiKey, request, repeatable=False)
 
     def api_keys(self, filter_by: str = "", order_by: str = "") -> Iterator[api_key_pb2.ApiKey]:
-        """The caller's keys, by default newest first."""
+        """The caller's API keys, by default newest first."""
         request = auth_service_pb2.ListApiKeysRequest(
             page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
         )
         return self._calls.paged(self._stubs.auth.ListApiKeys, request, lambda page: page.api_keys)
 
     def revoke_api_key(self, name: str) -> api_key_pb2.ApiKey:
-        """Revoke a key at once; revoking it again has no effect. Raises NotFound."""
+        """Revoke an API key immediately. A second call has no effect. Raises NotFound."""
         return self._calls.unary(
             self._stubs.auth.RevokeApiKey, auth_service_pb2.RevokeApiKeyRequest(name=name)
         )
@@ -78,17 +78,18 @@ class AccountCalls(Part):
         teacher_id: str = "",
         request_id: str | None = None,
     ) -> teacher_pb2.Teacher:
-        """A new teacher: a persona for agents.
+        """Create a teacher, which is a persona for agents.
 
         Args:
-            display_name: its name for people, 1 to 200 bytes.
-            persona: how it speaks and teaches, 1 byte to 8 KiB.
-            parameters: anything else that prompts may use; at most 4 KiB encoded.
-            teacher_id: its UUID; with "" the server chooses one.
-            request_id: a repeated id returns the teacher of the first call. None generates one.
+            display_name: a name to show to people, 1 to 200 bytes.
+            persona: a description of how the teacher speaks and teaches, 1 byte to 8 KiB.
+            parameters: further values that prompts may use, at most 4 KiB when encoded.
+            teacher_id: the teacher's UUID; with "", the server chooses one.
+            request_id: a UUID. With the id of an earlier call, the server returns the teacher of that call.
+                None generates a new id.
 
         Raises:
-            AlreadyExists: a teacher has this id, or the request_id was used before for another teacher.
+            AlreadyExists: a teacher with this id exists, or the request_id was used before for another teacher.
             ValueError, TypeError: the parameters cannot be written as JSON.
         """
         made = request_id or requests.new_request_id()
@@ -96,7 +97,7 @@ class AccountCalls(Part):
         return self._calls.unary(self._stubs.admin.CreateTeacher, request)
 
     def teacher(self, teacher: str) -> teacher_pb2.Teacher:
-        """One teacher, `teachers/{uuid}` or the UUID alone. Raises NotFound."""
+        """The teacher with this name (`teachers/{uuid}`) or UUID. Raises NotFound."""
         request = admin_service_pb2.GetTeacherRequest(name=requests.teacher_name(teacher))
         return self._calls.unary(self._stubs.admin.GetTeacher, request)
 
@@ -116,22 +117,22 @@ class AccountCalls(Part):
         parameters: Parameters | None = None,
         etag: str = "",
     ) -> teacher_pb2.Teacher:
-        """Change the given fields, all or none; parameters are replaced as a whole. Running turns keep the persona that they began with.
+        """Change the given fields, all of them or none. `parameters` replaces all earlier parameters. Running turns keep the persona that they began with.
 
         Raises:
             NotFound: the teacher does not exist.
-            Conflict: the teacher has another etag.
+            Conflict: the teacher has another etag than the given one.
             ValueError, TypeError: the parameters cannot be written as JSON.
         """
         request = requests.update_teacher(teacher, display_name, persona, parameters, etag)
         return self._calls.unary(self._stubs.admin.UpdateTeacher, request, repeatable=not etag)
 
     def delete_teacher(self, teacher: str, etag: str = "") -> None:
-        """Delete a teacher; earlier answers in its voice stay. Raises NotFound, Conflict (the etag)."""
+        """Delete a teacher. Earlier answers with the teacher's persona are kept. Raises NotFound; Conflict if the teacher has another etag."""
         request = admin_service_pb2.DeleteTeacherRequest(name=requests.teacher_name(teacher), etag=etag)
         self._calls.unary(self._stubs.admin.DeleteTeacher, request, repeatable=False)
 
     def reload_agents(self) -> list[admin_service_pb2.AgentReload]:
-        """Ask the server to read all agents' files again. A broken agent keeps its old version in service; the result lists its problems."""
+        """Ask the server to read all agents' files again. If an agent's files are not valid, its previous version stays in service, and the result lists the problems."""
         request = admin_service_pb2.ReloadAgentsRequest()
         return list((self._calls.unary(self._stubs.admin.ReloadAgents, request)).agents)

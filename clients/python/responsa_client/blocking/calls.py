@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 
 
 class Calls:
-    """Makes calls over one channel, which connects with the first of them."""
+    """Makes calls over one channel, which connects at the first call."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -55,10 +55,10 @@ class Calls:
         timeout: float | None = None,
         repeatable: bool = True,
     ) -> Response:
-        """One request, one response; retried if that is safe and can help.
+        """Send one request and return its response. The client retries the call if a retry is safe and can succeed.
 
         Raises:
-            ResponsaError: the typed error.
+            ResponsaError: the typed error of the call.
         """
 
         def attempt(left: float | None) -> Response:
@@ -74,7 +74,7 @@ class Calls:
         request: requests.PagedRequestT,
         items: Callable[[requests.PagedResponseT], Iterable[Item]],
     ) -> Iterator[Item]:
-        """All items of a list; each page is requested after the previous one is used up."""
+        """All items of a list. The client requests a page only after the caller has taken all items of the previous page."""
         while True:
             page = self.unary(method, request)
             yield from items(page)
@@ -83,7 +83,7 @@ class Calls:
             request.page_token = page.next_page_token
 
     def upload(self, upload: requests.Upload, timeout: float | None) -> operations_pb2.Operation:
-        """Send a document; after a lost connection, send it again with the same request_id."""
+        """Send a document. After a lost connection, send the document again with the same request_id."""
 
         def attempt(left: float | None) -> operations_pb2.Operation:
             return transport.send_upload(self.stubs, upload, left, self.connection)
@@ -132,7 +132,7 @@ class Calls:
             if not operation.done:
                 if not deadline.allows(0):
                     raise operation_late(operation.name, deadline)
-                # A server may answer at once; calls without a pause would flood it.
+                # The server may answer immediately. Without a pause, the calls would flood the server.
                 transport.sleep(max(0.0, 0.05 - (time.monotonic() - began)))
         return ingest_result(operation)
 

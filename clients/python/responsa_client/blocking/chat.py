@@ -34,37 +34,36 @@ class ChatCalls(Part):
         patience: float | None = None,
         on_notice: Callable[[Notice], None] | None = None,
     ) -> TurnStream:
-        """Ask a question and follow its turn to its end, over lost connections and server restarts.
+        """Ask a question and follow its turn to the terminal event, across lost connections and server restarts.
 
-        If a stream is interrupted, falls silent or asks the client to reconnect, the client continues by itself: until it knows the turn's name, it asks again with the same
-        request_id; then it resumes after the last seq that arrived. It yields each event once, in order of seq. It checks that frames follow each other
-        without a gap, and compares the answer with its checksums and its deltas. It ignores unknown kinds of events.
+        If a stream is interrupted, falls silent or asks the client to reconnect, the client continues by itself. Until the client knows the turn's name, it asks again with the
+        same request_id. Afterwards, it resumes the turn after the last seq that arrived. The client yields each event once, in order of seq. It checks that there is no gap
+        between frames, and compares the answer with its checksums and with the deltas. It ignores unknown kinds of events.
 
-        `attempt_restarted` is an event like any other: it withdraws earlier deltas and citations; `TurnStream.text` is the text without them. If the
-        server pruned the turn's log meanwhile, only the terminal event arrives, with its own seq and so after a gap: its answer
-        replaces any earlier text.
+        The stream also yields `attempt_restarted`. This event withdraws earlier deltas and citations; `TurnStream.text` does not contain withdrawn text. If the
+        server has pruned the turn's log in the meantime, only the terminal event arrives, and the seqs before it are missing. Its answer replaces any earlier text.
 
         Args:
             text: the question, 1 byte to 16 KiB of UTF-8.
-            conversation: the `conversations/{uuid}` to continue; None creates a new one.
-            collections: ids or names of the collections to search; empty means all that the caller may read.
-            request_id: any UUID; a repeated one attaches to its earlier turn. None generates one.
-            include_deltas: whether the stream includes pieces of the answer while it is being made.
-            agent: id or name of the agent that answers, or of one of its versions ("chat/versions/3"); "" for the default.
+            conversation: the name of the conversation to continue, `conversations/{uuid}`; None creates a new conversation.
+            collections: ids or names of the collections to search; empty for all collections that the caller may read.
+            request_id: any UUID. With the id of an earlier question, the stream attaches to the turn of that question. None generates a new id.
+            include_deltas: whether the stream includes the answer's text piece by piece while the agent writes it.
+            agent: id or name of the agent that answers, or of one of its versions ("chat/versions/3"); "" for the default agent.
             parameters: the agent's parameters, e.g. {"teacher_id": …}; `agent(…).parameters_schema` is their schema.
-            max_cost_usd_micros: the highest cost of the turn's models, in millionths of a US dollar, 1 or more. It can only lower the agent's own limit.
-            on_busy: what to do if the conversation has a running turn; by default the server refuses the question (CONVERSATION_BUSY).
-            cancel_on_disconnect: whether the server cancels the turn if nobody has followed it for 10 seconds.
-            timeout: seconds until the terminal event; None for no limit. The turn continues after a timeout.
-            patience: seconds to keep trying while no frame arrives; None means the client's value, math.inf means forever.
-            on_notice: called during the iteration with notices that are not events: `Waiting` (the place in the queue), `Reconnecting`.
+            max_cost_usd_micros: the maximum cost of the turn's model calls, in millionths of a US dollar, 1 or more. This can only lower the agent's own limit.
+            on_busy: what to do if the conversation has a running turn; by default, the server refuses the question (CONVERSATION_BUSY).
+            cancel_on_disconnect: whether the server cancels the turn if no client has followed it for 10 seconds.
+            timeout: the maximum time in seconds until the terminal event; None for no limit. The turn continues after a timeout.
+            patience: the time in seconds for which the client keeps trying when no frame arrives; None for the client's value, math.inf for no limit.
+            on_notice: a function that the iteration calls with each notice that is not an event: `Waiting` (the place in the queue) or `Reconnecting`.
 
-        Raises (at once):
+        Raises (at the call):
             ValueError, TypeError: the parameters cannot be written as JSON.
 
-        Raises (from the first event on; with `turn`, `after_seq` and `request_id` to continue later):
-            ResponsaError: the server did not accept the question; or DeadlineExceeded, StreamCut, BrokenAnswer while following.
-                If a turn fails or is cancelled, its stream ends with that event, without an exception: see `turn_error`.
+        Raises (during the iteration; the error's fields `turn`, `after_seq` and `request_id` let the caller continue later):
+            ResponsaError: the server did not accept the question, or the client could not follow the turn to its end (DeadlineExceeded, StreamCut or BrokenAnswer).
+                A turn that fails or is cancelled does not raise an error: its stream ends with the event `failed` or `cancelled`. See `turn_error`.
         """
         options = requests.options(collections, on_busy, parameters, max_cost_usd_micros)
         kind = chat_service_pb2.AskRequest
@@ -82,15 +81,15 @@ class ChatCalls(Part):
         patience: float | None = None,
         on_notice: Callable[[Notice], None] | None = None,
     ) -> TurnStream:
-        """Follow a turn from after a seq on, before, during or after its run, from any client. Otherwise as `ask`.
+        """Follow a turn, beginning after the event with the seq `after_seq`. Any client can do so before, while and after the turn runs. The other arguments are the same as for `ask`.
 
         Args:
-            turn: `turns/{uuid}`, or the UUID alone.
-            after_seq: the seq of the last event that the caller has; 0 replays all. If the turn ended there, the stream yields nothing, and `terminal` is set.
+            turn: the turn's name, `turns/{uuid}`, or the UUID alone.
+            after_seq: the seq of the last event that the caller has; 0 replays all events. If this event ended the turn, the stream yields nothing, and its `terminal` is set.
 
-        Raises (from the first event on):
-            NotFound: the turn does not exist, or is not the caller's.
-            InvalidRequest: AFTER_SEQ_BEYOND_END: the turn has no such seq yet.
+        Raises (during the iteration):
+            NotFound: the turn does not exist, or belongs to another user.
+            InvalidRequest: the turn has not reached this seq yet (AFTER_SEQ_BEYOND_END).
         """
         return self._follow(requests.resume(turn, after_seq, include_deltas), timeout, patience, on_notice)
 
@@ -106,13 +105,13 @@ class ChatCalls(Part):
         return TurnStream(self._calls, following, timeout)
 
     def cancel(self, turn: str) -> turn_pb2.Turn:
-        """End a running turn, `turns/{uuid}` or the UUID alone. A second call has no effect.
+        """Cancel the running turn with this name (`turns/{uuid}`) or UUID. A second call has no effect.
 
         Returns:
-            The turn with its terminal event: `cancelled`, or an earlier one.
+            The turn with its terminal event: `cancelled`, or another event if the turn had already ended.
 
         Raises:
-            NotFound: the turn does not exist, or is not the caller's.
+            NotFound: the turn does not exist, or belongs to another user.
         """
         request = chat_service_pb2.CancelTurnRequest(name=requests.turn_name(turn))
         return self._calls.unary(self._stubs.chat.CancelTurn, request)
@@ -130,14 +129,14 @@ class ChatCalls(Part):
         on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
         timeout: float | None = None,
     ) -> turn_pb2.Turn:
-        """Ask a question and wait for the end of its turn. Same arguments as `ask`; `timeout` defaults to the client's.
+        """Ask a question and wait for the end of its turn. The arguments are the same as for `ask`, but `timeout` defaults to the client's timeout.
 
         Returns:
-            The finished turn; its answer, if it has one, matches its checksums. A failed turn is
-            returned, not raised: see `turn_error`.
+            The finished turn. If it has an answer, the answer matches its checksums. A failed turn is
+            returned and does not raise an error: see `turn_error`.
 
         Raises:
-            DeadlineExceeded: the turn continues; call again with the same request_id.
+            DeadlineExceeded: the time is up, but the turn continues. Call again with the same request_id.
             BrokenAnswer: the answer does not match its checksums.
         """
         options = requests.options(collections, on_busy, parameters, max_cost_usd_micros)
@@ -157,14 +156,14 @@ class ChatCalls(Part):
         max_cost_usd_micros: int | None = None,
         on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
     ) -> turn_pb2.Turn:
-        """Ask a question without waiting, and return the accepted turn. Same arguments as `ask`."""
+        """Ask a question without waiting, and return the accepted turn. The arguments are the same as for `ask`."""
         options = requests.options(collections, on_busy, parameters, max_cost_usd_micros)
         kind = chat_service_pb2.StartTurnRequest
         request = requests.question(kind, text, conversation, request_id, agent, options)
         return self._calls.unary(self._stubs.chat.StartTurn, request)
 
     def get_turn(self, name: str) -> turn_pb2.Turn:
-        """One turn, `turns/{uuid}`. Raises NotFound."""
+        """The turn with this name, `turns/{uuid}`. Raises NotFound."""
         return self._calls.unary(self._stubs.chat.GetTurn, chat_service_pb2.GetTurnRequest(name=name))
 
     def turns(self, filter_by: str = "", order_by: str = "") -> Iterator[turn_pb2.Turn]:
@@ -175,7 +174,7 @@ class ChatCalls(Part):
         return self._calls.paged(self._stubs.chat.ListTurns, request, lambda page: page.turns)
 
     def verify_citations(self, name: str) -> list[chat_service_pb2.CitationCheck]:
-        """A verdict for each citation of an answer, `turns/{uuid}` or `messages/{uuid}`, in the answer's order. Raises NotFound."""
+        """A verdict for each citation of the answer with this name, `turns/{uuid}` or `messages/{uuid}`, in the order of the citations. Raises NotFound."""
         request = chat_service_pb2.VerifyCitationsRequest(name=name)
         return list((self._calls.unary(self._stubs.chat.VerifyCitations, request)).checks)
 
@@ -187,19 +186,19 @@ class ChatCalls(Part):
         return self._calls.paged(self._stubs.chat.ListAgents, request, lambda page: page.agents)
 
     def agent(self, agent: str) -> agent_pb2.Agent:
-        """One agent, by id or name; the schema of its parameters lists the records to choose from. Raises NotFound (metadata `known`)."""
+        """The agent with this id or name. The schema of its parameters lists the records that a parameter can name. Raises NotFound, whose metadata `known` lists all agents."""
         request = chat_service_pb2.GetAgentRequest(name=requests.agent_name(agent))
         return self._calls.unary(self._stubs.chat.GetAgent, request)
 
     def create_conversation(
         self, title: str = "", labels: Mapping[str, str] | None = None, request_id: str | None = None
     ) -> conversation_pb2.Conversation:
-        """An empty conversation."""
+        """Create an empty conversation."""
         request = requests.create_conversation(title, labels or {}, request_id or requests.new_request_id())
         return self._calls.unary(self._stubs.chat.CreateConversation, request)
 
     def get_conversation(self, name: str) -> conversation_pb2.Conversation:
-        """One conversation, `conversations/{uuid}`. Raises NotFound."""
+        """The conversation with this name, `conversations/{uuid}`. Raises NotFound."""
         request = chat_service_pb2.GetConversationRequest(name=name)
         return self._calls.unary(self._stubs.chat.GetConversation, request)
 
@@ -215,24 +214,24 @@ class ChatCalls(Part):
     def update_conversation(
         self, name: str, *, title: str | None = None, labels: Mapping[str, str] | None = None, etag: str = ""
     ) -> conversation_pb2.Conversation:
-        """Change the given fields, all or none. Raises NotFound; Conflict if the resource has another etag."""
+        """Change the given fields, all of them or none. Raises NotFound; Conflict if the conversation has another etag."""
         request = requests.update_conversation(name, title, labels, etag)
         return self._calls.unary(self._stubs.chat.UpdateConversation, request, repeatable=not etag)
 
     def delete_conversation(self, name: str, etag: str = "") -> None:
-        """Delete a conversation with its turns and messages. Raises NotFound, Conflict (busy, or the etag)."""
+        """Delete a conversation with its turns and messages. Raises NotFound; Conflict if a turn is running or the conversation has another etag."""
         request = chat_service_pb2.DeleteConversationRequest(name=name, etag=etag)
         self._calls.unary(self._stubs.chat.DeleteConversation, request, repeatable=False)
 
     def messages(
         self, conversation: str, filter_by: str = "", order_by: str = ""
     ) -> Iterator[message_pb2.Message]:
-        """A conversation's messages in the order of their writing. Raises NotFound."""
+        """A conversation's messages, by default oldest first. Raises NotFound."""
         request = chat_service_pb2.ListMessagesRequest(
             parent=conversation, page_size=requests.MESSAGES_PAGE_SIZE, filter=filter_by, order_by=order_by
         )
         return self._calls.paged(self._stubs.chat.ListMessages, request, lambda page: page.messages)
 
     def get_message(self, name: str) -> message_pb2.Message:
-        """One message, `messages/{uuid}`. Raises NotFound."""
+        """The message with this name, `messages/{uuid}`. Raises NotFound."""
         return self._calls.unary(self._stubs.chat.GetMessage, chat_service_pb2.GetMessageRequest(name=name))

@@ -15,24 +15,26 @@ from responsa_client.retries import Backoff
 
 
 class Responsa(ChatCalls, KnowledgeCalls, AccountCalls):
-    """A Responsa server, over gRPC. Close the client, or use it as a context manager.
+    """A client of a Responsa server, over gRPC. Close the client, or use it as a context manager.
 
     The blocking client may be shared between threads. The asyncio client belongs to one event loop: create it while the loop is running.
-    Both have the same names, arguments, results and errors.
+    Both clients have the same names, arguments, results and errors.
 
     Requests and responses are the contract's own messages (`responsa.chat.v1` and the other packages), whose comments state all
-    limits. All calls raise ResponsaError (see `responsa_client.errors` for its kinds); CannotConnect means that no server
+    limits. All calls raise ResponsaError (see `responsa_client.errors` for its subclasses); CannotConnect means that no server
     answers at the address. The client retries an interrupted call, with backoff and jitter, if a retry is safe and the
-    server has answered before. Calls that create something carry a request_id, generated if not given, so that no retry creates it twice.
+    server has answered an earlier call. Calls that create a resource carry a request_id, so that a retry does not create the
+    resource twice. The client generates the request_id if the caller does not give one.
 
     Args:
         url: "http://host:port", "https://host[:port]", "host:port" or "unix:/path/of/socket".
-        api_key: sent as `authorization: Bearer …`; None for calls without a credential.
-        timeout: seconds that one call may take, with its retries; None for no limit. `ask`, `resume`, `upload` and
-            `wait` have their own limits, by default no limit.
-        backoff: returns the policy for the retries of one call, or for the streams of one turn.
-        patience: seconds to keep trying to follow a turn while no frame arrives; math.inf means forever.
-        silence: seconds without a frame after which a turn's stream counts as lost; the server sends a heartbeat every 15.
+        api_key: the API key, which the client sends as `authorization: Bearer …`; None to call without a credential.
+        timeout: the maximum time of one call in seconds, including its retries; None for no limit. `ask`, `resume`,
+            `upload` and `wait` have their own `timeout`, which is None by default.
+        backoff: a function that returns the retry policy for one call, or for the streams of one turn.
+        patience: the time in seconds for which the client keeps trying to follow a turn when no frame arrives; math.inf for no limit.
+        silence: the time in seconds without a frame after which a turn's stream counts as lost. The server sends a heartbeat
+            every 15 seconds.
 
     Raises:
         ValueError: the address, the key or a time is not valid.

@@ -1,5 +1,5 @@
 # Generated from ../aio/knowledge.py by `make generate`. Do not edit.
-"""Calls about collections, documents and passages, and search."""
+"""Calls about collections, documents, passages and search."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class KnowledgeCalls(Part):
         chunking: collection_pb2.Chunking | None = None,
         request_id: str | None = None,
     ) -> collection_pb2.Collection:
-        """An empty collection. Raises AlreadyExists."""
+        """Create an empty collection. Raises AlreadyExists."""
         made = request_id or requests.new_request_id()
         request = requests.create_collection(collection_id, display_name, chunking, made)
         return self._calls.unary(self._stubs.knowledge.CreateCollection, request)
 
     def get_collection(self, collection: str) -> collection_pb2.Collection:
-        """One collection, by id or name. Raises NotFound."""
+        """The collection with this id or name. Raises NotFound."""
         request = knowledge_service_pb2.GetCollectionRequest(name=requests.collection_name(collection))
         return self._calls.unary(self._stubs.knowledge.GetCollection, request)
 
@@ -45,12 +45,12 @@ class KnowledgeCalls(Part):
     def update_collection(
         self, collection: str, display_name: str, etag: str = ""
     ) -> collection_pb2.Collection:
-        """Change a collection's display name. Raises NotFound, PermissionDenied; Conflict (the etag)."""
+        """Change a collection's display name. Raises NotFound, PermissionDenied; Conflict if the collection has another etag."""
         request = requests.update_collection(collection, display_name, etag)
         return self._calls.unary(self._stubs.knowledge.UpdateCollection, request, repeatable=not etag)
 
     def delete_collection(self, collection: str, etag: str = "", *, force: bool = False) -> None:
-        """Delete a collection, with `force` its documents too. Raises NotFound, FailedPrecondition (not empty), Conflict."""
+        """Delete a collection; with `force`, delete its documents too. Raises NotFound; FailedPrecondition if the collection is not empty; Conflict if it has another etag."""
         request = knowledge_service_pb2.DeleteCollectionRequest(
             name=requests.collection_name(collection), etag=etag, force=force
         )
@@ -68,23 +68,24 @@ class KnowledgeCalls(Part):
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> operations_pb2.Operation:
-        """Send a document, in chunks of at most 256 KiB; `wait` returns when search finds it.
+        """Send a document in chunks of at most 256 KiB. To wait until search finds the document, call `wait`.
 
         Args:
             source: the path of a file, or the bytes themselves; at most 64 MiB.
             collection: id or name of the collection; "" means `default`.
-            source_key: identifies the document in its collection; "" takes the file's name. The same key
-                with the same bytes is the same document; with other bytes it is a new version.
-            title: "" takes the title in the document.
+            source_key: the key that identifies the document in its collection; "" for the file's name. A key that
+                exists already names the same document: the same bytes change nothing, and other bytes become a new version.
+            title: the document's title; "" for the title that the document contains.
             uri: the document's address outside Responsa.
-            media_type: e.g. "text/markdown"; with "" the server decides by the key's ending and the bytes.
-            request_id: a repeated id returns the operation of the first call. None generates one.
-            timeout: seconds for the whole upload; None for no limit.
+            media_type: e.g. "text/markdown"; with "", the server derives it from the key's suffix and the bytes.
+            request_id: a UUID. With the id of an earlier call, the server returns the operation of that call.
+                None generates a new id.
+            timeout: the maximum time of the whole upload in seconds; None for no limit.
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: bytes without a source_key.
-            DocumentRejected: empty, too large, or not of an accepted type.
+            ValueError: `source` contains bytes, and there is no source_key.
+            DocumentRejected: the document is empty, too large, or not of an accepted type.
             InvalidRequest, NotFound: see UploadDocument in the contract.
         """
         metadata = requests.metadata(collection, source_key, title, uri, media_type)
@@ -102,7 +103,7 @@ class KnowledgeCalls(Part):
         media_type: str = "",
         request_id: str | None = None,
     ) -> operations_pb2.Operation:
-        """Create a document from a text of at most 1 MiB, by default Markdown, in one call. Otherwise as `upload`."""
+        """Create a document from a text of at most 1 MiB, by default Markdown, in one call. The other arguments are the same as for `upload`."""
         metadata = requests.metadata(collection, source_key, title, uri, media_type)
         made = request_id or requests.new_request_id()
         request = knowledge_service_pb2.CreateDocumentRequest(metadata=metadata, text=text, request_id=made)
@@ -114,32 +115,32 @@ class KnowledgeCalls(Part):
         timeout: float | None = None,
         on_progress: Callable[[document_pb2.IngestMetadata], None] | None = None,
     ) -> document_pb2.IngestResult:
-        """Wait until search finds a document, or the server finds it unchanged.
+        """Wait until search finds a document, or until the server finds that the document is unchanged.
 
         Args:
-            operation: the result of `upload` or `create_document`, or its name.
-            timeout: seconds; None for no limit.
-            on_progress: called about once a second with the progress.
+            operation: the operation that `upload` or `create_document` returned, or the operation's name.
+            timeout: the maximum time to wait in seconds; None for no limit.
+            on_progress: a function to call about once a second with the progress.
 
         Raises:
-            DeadlineExceeded: the operation continues.
+            DeadlineExceeded: the time is up, but the operation continues.
             ResponsaError: the operation failed, e.g. DocumentRejected.
         """
         known = self.get_operation(operation) if isinstance(operation, str) else operation
         return self._calls.wait(known, timeout, on_progress)
 
     def get_operation(self, name: str) -> operations_pb2.Operation:
-        """One operation, `operations/{uuid}`. Raises NotFound."""
+        """The operation with this name, `operations/{uuid}`. Raises NotFound."""
         request = operations_pb2.GetOperationRequest(name=name)
         return self._calls.unary(self._stubs.operations.GetOperation, request)
 
     def cancel_operation(self, name: str) -> None:
-        """Cancel an operation; `wait` then raises Cancelled, unless the operation had already ended. Raises NotFound."""
+        """Cancel an operation. Afterwards, `wait` raises Cancelled unless the operation had already ended. Raises NotFound."""
         request = operations_pb2.CancelOperationRequest(name=name)
         self._calls.unary(self._stubs.operations.CancelOperation, request)
 
     def get_document(self, name: str) -> document_pb2.Document:
-        """One document, `documents/{uuid}`. Raises NotFound."""
+        """The document with this name, `documents/{uuid}`. Raises NotFound."""
         request = knowledge_service_pb2.GetDocumentRequest(name=name)
         return self._calls.unary(self._stubs.knowledge.GetDocument, request)
 
@@ -156,19 +157,19 @@ class KnowledgeCalls(Part):
         return self._calls.paged(self._stubs.knowledge.ListDocuments, request, lambda page: page.documents)
 
     def delete_document(self, name: str, etag: str = "") -> None:
-        """Delete a document: new answers cannot use it. Raises NotFound, PermissionDenied, Conflict (the etag)."""
+        """Delete a document, so that new answers cannot use it. Raises NotFound, PermissionDenied; Conflict if the document has another etag."""
         request = knowledge_service_pb2.DeleteDocumentRequest(name=name, etag=etag)
         self._calls.unary(self._stubs.knowledge.DeleteDocument, request, repeatable=False)
 
     def document_content(self, name: str) -> str:
         """The complete canonical text of `documents/{uuid}` or `documents/{uuid}/versions/{n}`. Raises NotFound.
 
-        The ranges of citations are bytes of its UTF-8 form.
+        The ranges of citations count the bytes of this text in UTF-8.
         """
         return self._calls.content(knowledge_service_pb2.GetDocumentContentRequest(name=name))
 
     def get_passage(self, name: str) -> document_pb2.Passage:
-        """One passage, `passages/{uuid}`. Raises NotFound."""
+        """The passage with this name, `passages/{uuid}`. Raises NotFound."""
         request = knowledge_service_pb2.GetPassageRequest(name=name)
         return self._calls.unary(self._stubs.knowledge.GetPassage, request)
 
@@ -188,10 +189,10 @@ class KnowledgeCalls(Part):
         """The best-matching passages, best first.
 
         Args:
-            terms: one term, or up to 8; the best-matching term gives a passage its score.
-            collections: ids or names; empty means all that the caller may read.
-            top_k: the largest number of passages, 1 to 100.
-            threshold: the lowest score of a passage, from 0 to 1.
+            terms: one search term, or a list of up to 8. The term that matches a passage best determines the passage's score.
+            collections: ids or names of the collections to search; empty for all collections that the caller may read.
+            top_k: the maximum number of passages, from 1 to 100.
+            threshold: the minimum score of a passage, from 0 to 1.
             mode: the indexes to search.
         """
         request = requests.search(terms, collections, top_k, threshold, mode)

@@ -19,12 +19,12 @@ from responsa_client.stubs import Stubs
 
 
 class TurnStream(Iterator[turn_pb2.TurnEvent]):
-    """The events of one turn, each once, in order of seq, up to its terminal event, over any number of connections.
+    """Yields each event of one turn once, in order of seq, up to the terminal event, over any number of connections.
 
-    The iteration sends the question with its first step. To leave a stream early, call `close` or use it as a context manager: the turn itself continues, and can be resumed; `stop`
-    ends it. Iterate in one thread or task; others may use `stop` and the properties meanwhile.
+    The first step of the iteration sends the question. To leave a stream early, call `close`, or use the stream as a context manager. The turn itself then continues and can be
+    resumed; `stop` cancels it. Iterate in one thread or task. Meanwhile, other threads or tasks may use `stop` and the properties.
 
-    request_id: the question's id; asking again with it attaches to the same turn. "" for a resumed turn.
+    request_id: the question's request_id; a question with the same request_id attaches to the same turn. "" for a resumed turn.
     """
 
     def __init__(self, calls: Calls, following: Following, timeout: float | None) -> None:
@@ -45,12 +45,12 @@ class TurnStream(Iterator[turn_pb2.TurnEvent]):
 
     @property
     def terminal(self) -> turn_pb2.TurnEvent | None:
-        """The event that ended the turn, once it has arrived. If the stream resumed at the turn's end, it is set although the stream yields nothing."""
+        """The event that ended the turn; None until it arrives. If the stream resumed after this event, the stream yields nothing, but `terminal` is set."""
         return self._following.reader.terminal
 
     @property
     def text(self) -> str:
-        """The answer's text so far: the deltas, if requested, without withdrawn text; then the complete answer. A stream that resumed after a seq lacks the text before it."""
+        """The answer's text so far: the requested deltas without withdrawn text, and at the end the complete answer. If the stream resumed after a seq, the deltas before this seq are missing."""
         return self._following.reader.text
 
     @property
@@ -60,22 +60,22 @@ class TurnStream(Iterator[turn_pb2.TurnEvent]):
 
     @property
     def queue_place(self) -> int:
-        """The last reported number of turns before this one in its conversation; 0 if it does not wait."""
+        """The number of turns that run before this turn in its conversation, as last reported; 0 if this turn does not wait."""
         return self._following.place
 
     def stop(self) -> turn_pb2.Turn:
-        """End the turn, as `Responsa.cancel`. It also works before the turn's name is known: the server finds the turn by the question's request_id, or creates and ends it at once, so that a
-        question in transit cannot start afterwards. The iteration continues to the terminal event.
+        """Cancel the turn, as `Responsa.cancel` does. This also works before the client knows the turn's name: the call then finds the turn by the question's request_id, or creates it, and cancels it.
+        Therefore, a question that is still in transit cannot start a turn afterwards. The iteration continues to the terminal event.
 
         Raises:
-            ResponsaError: as `cancel`; or the reason why the server did not accept the turn.
+            ResponsaError: the errors of `cancel`, or the reason why the server did not accept the turn.
         """
         chat = self._calls.stubs.chat
         name = self.turn or (self._calls.unary(chat.StartTurn, self._following.stopping())).name
         return self._calls.unary(chat.CancelTurn, chat_service_pb2.CancelTurnRequest(name=name))
 
     def close(self) -> None:
-        """Stop following. This cancels the call but not the turn. With cancel_on_disconnect, the server cancels the turn 10 seconds later if nobody follows it."""
+        """Stop following the turn. This cancels the call but not the turn. With cancel_on_disconnect, the server cancels the turn 10 seconds later if no client follows it."""
         self._events.close()
 
     def __next__(self) -> turn_pb2.TurnEvent:
