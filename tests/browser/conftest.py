@@ -29,7 +29,7 @@ ARGUMENTS = (
 
 
 def chromium() -> str:
-    """The path of the system's Chromium. Without Chromium the tests fail; they are never skipped."""
+    """The path of the system's Chromium. Without Chromium, the tests fail; they are never skipped."""
     for name in NAMES:
         path = shutil.which(name)
         if path is not None:
@@ -92,14 +92,14 @@ def registry(scripted: Instance) -> Iterator[Registry]:
 
 @pytest.fixture
 def client(instance: Instance, registry: Registry) -> Iterator[Responsa]:
-    """The public client as the administrator of this test's tenant: prepares the tenant, and reads the server's state."""
+    """The public client, used by the administrator of this test's tenant. It prepares the tenant and reads the server's state."""
     with Responsa(instance.url, api_key=registry.new_tenant().key(Credential.ADMIN)) as made:
         yield made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def person(instance: Instance, browser: Browser, client: Responsa) -> AsyncIterator[Person]:
-    """The same user at a browser. Afterwards the page must have followed its rules: no error, and no breach of its security policy."""
+    """The same user at a browser. At the end, the page must not have reported an error or a breach of its security policy."""
     async for one in at_browser(instance, browser, client):
         yield one
 
@@ -121,7 +121,7 @@ async def asker(instance: Instance, browser: Browser, client: Responsa) -> Async
 
 
 async def at_browser(instance: Instance, browser: Browser, client: Responsa) -> AsyncIterator[Person]:
-    """A user until the end of the test, and the conditions that must hold then."""
+    """A user at a browser. After the test, this checks that the page has reported no errors."""
     one = Person(instance.url, browser, client)
     try:
         yield one

@@ -1,4 +1,4 @@
-"""A user at a browser: opens tabs and asks. Records all errors of the page."""
+"""A user at a browser, who opens tabs and asks questions. All errors of the page are recorded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHAT = "/responsa.chat.v1.ChatService/"
 ASK = f"{CHAT}Ask"
 RESUME = f"{CHAT}ResumeTurn"
 PATIENCE = 60_000
-"""Milliseconds a condition may take on a loaded machine before its test fails."""
+"""The time in milliseconds that a condition may take on a loaded machine before its test fails."""
 # The browser's messages about failures that tests cause: refused uploads, lost connections.
 EXPECTED = ("Failed to load resource",)
 
@@ -167,7 +167,7 @@ class Tab:
 
 @dataclass
 class Person:
-    """A user. `troubles` gathers errors of the page's scripts and breaches of its content security policy."""
+    """A user. `troubles` collects the errors of the page's scripts and the breaches of its content security policy."""
 
     url: str
     browser: Browser
@@ -239,14 +239,14 @@ class Person:
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str | Callable[[], str]) -> None:
-    """Wait for a condition for which the browser has no event; checks every 20 ms."""
+    """Wait for a condition that the browser does not report with an event. This checks the condition every 20 ms."""
     try:
         async with asyncio.timeout(PATIENCE / 1000):
             while not await condition():  # noqa: ASYNC110  the condition lies in the browser
                 await asyncio.sleep(0.02)
     except TimeoutError:
         said = what if isinstance(what, str) else what()
-        raise AssertionError(f"it never came to pass: {said}") from None
+        raise AssertionError(f"this did not happen in time: {said}") from None
 
 
 def frames(body: bytes) -> Sequence[bytes]:

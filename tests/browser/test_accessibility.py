@@ -1,4 +1,4 @@
-"""Keyboard only, screen readers, a small screen, light and dark: WCAG 2.2 AA as far as a program can check."""
+"""The rules of WCAG 2.2 AA that a program can check: keyboard only, screen readers, a small screen, light and dark colours."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ BOOKING = "Please book me a seat on the night train to Vienna."
 
 
 def asked(person: Person) -> list[tuple[str, dict[str, object]]]:
-    """The agents and parameters of the server's turns, the newest first."""
+    """The agent and the parameters of each turn on the server, the newest turn first."""
     return [
         (one.agent_version.split("/versions/")[0], MessageToDict(one.parameters))
         for one in person.client.turns()
@@ -34,7 +34,7 @@ def asked(person: Person) -> list[tuple[str, dict[str, object]]]:
 
 
 async def at_the_tutor(person: Person) -> tuple[Tab, str]:
-    """A tab with the tutor chosen, in a tenant with a teacher and documents for it; also returns the teacher's name."""
+    """A tab in which the tutor is chosen, and the name of a teacher. The tenant has this teacher and documents for the tutor."""
     person.client.create_collection("tutor")
     person.add(LIGHTHOUSE, "lighthouse.md", collection="tutor")
     teacher = person.client.create_teacher("Ms Ashdown", "You teach calmly.").name

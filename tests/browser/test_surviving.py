@@ -17,13 +17,13 @@ from tests.instance import Instance, eventually
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LONG = Script(tokens=240, pace_ms=40)
-"""About ten seconds: the answer must not end before the test's disturbance, and the test waits for its end."""
+"""An answer of about ten seconds. It must not end before the test disturbs it, and the test waits for its end."""
 ENDLESS = Script(tokens=2000, pace_ms=50)
 SHORT = Script(tokens=20, pace_ms=20, seed=2)
 
 
 async def ends_with(tab: Tab, script: Script, number: int = 0) -> None:
-    """An answer reaches its end, and is the same as without the disturbance."""
+    """Check that an answer reaches its end and is the same as without the disturbance."""
     await expect(tab.page.locator("li.assistant").nth(number)).not_to_have_attribute("aria-busy", "true")
     assert await tab.text(number) == golden_text(script)
     await expect(tab.alert).to_have_count(0)
@@ -54,8 +54,8 @@ async def test_another_tab_shows_the_same_stream_over_the_same_connection(asker:
     async def shared() -> bool:
         return asker.streams() == 1
 
-    # If another tab finds the turn before the asking tab knows its name, that tab takes the stream over, and
-    # the asking tab closes its stream.
+    # If the other tab finds the turn before the asking tab knows the turn's name, the other tab takes the stream
+    # over, and the asking tab closes its own stream.
     await until(shared, "one stream for both tabs")
     third = await asker.open(context, one.page.url)
     await third.grown(number=1, beyond=80)
@@ -226,8 +226,8 @@ async def test_questions_asked_meanwhile_wait_in_their_order(asker: Person) -> N
     await expect(other.steps.nth(2)).to_have_text("Waiting for 2 earlier questions…")
     await tab.page.reload()
     await expect(tab.steps.nth(2)).to_have_text("Waiting for 2 earlier questions…")
-    # The middle question is withdrawn, and the last moves up; then the first is stopped, and the last is
-    # answered.
+    # The middle question is stopped, so the last question moves up. Then the first question is stopped, and the
+    # last question is answered.
     await tab.stop.nth(1).click()
     for one in (tab, other):
         await expect(one.answers).to_contain_text("You stopped this answer.")

@@ -1,4 +1,4 @@
-"""Administering teachers and agents' files on the page, and doing so by keyboard, on a small screen, in light and dark."""
+"""Administering teachers and agents' files on the page, also with the keyboard alone, on a small screen, and in light and dark colours."""
 
 from __future__ import annotations
 

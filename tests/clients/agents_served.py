@@ -1,4 +1,4 @@
-"""Scripts that serve agents and teachers as the contract says, as far as a client can observe it."""
+"""Scripts that serve agents and teachers. As far as a client can observe, the scripts follow the contract."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def default() -> agent_pb2.Agent:
 
 @dataclass
 class ServedAgents:
-    """The agents and teachers; `admin`: whether the caller is an administrator."""
+    """The agents and teachers. `admin` says whether the caller is an administrator."""
 
     agents: list[agent_pb2.Agent] = field(default_factory=lambda: [default(), tutor()])
     teachers: dict[str, teacher_pb2.Teacher] = field(default_factory=dict[str, teacher_pb2.Teacher])
@@ -89,7 +89,7 @@ class ServedAgents:
             server.on(path, script)
 
     async def _list_agents(self, request: Any, _: Context) -> chat_service_pb2.ListAgentsResponse:
-        """One agent a page."""
+        """Return one agent per page."""
         at = int(request.page_token or 0)
         more = str(at + 1) if at + 1 < len(self.agents) else ""
         return chat_service_pb2.ListAgentsResponse(agents=self.agents[at : at + 1], next_page_token=more)

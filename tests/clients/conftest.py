@@ -1,4 +1,4 @@
-"""The scripted server, and both clients behind one way of calling them."""
+"""The scripted server, and one interface to both clients."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.clients.scripted import KEY, Scripted
 
 
 def quick() -> Backoff:
-    """The client's backoff, a hundred times faster: the tests check the order of events, not the time."""
+    """The client's backoff, but a hundred times faster, because the tests check the order of events and not the time."""
     return Backoff(attempts=6, base=0.002, cap=0.05)
 
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """Calls one of the two clients; lists come back as lists."""
+    """Calls one of the two clients, and returns the items of its iterators as lists."""
 
     blocking: bool
     url: str

@@ -1,4 +1,4 @@
-"""Scripts that store documents as the contract says, as far as the command line can observe it: keys, versions, refusals."""
+"""Scripts that store documents. As far as the command line can observe, the scripts follow the contract: keys, versions and refusals."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Kept:
 
 @dataclass
 class ScriptedLibrary:
-    """The documents in it, by collection and source_key; `in_flight` is the largest number of documents that
-    were sent and not yet waited for.
+    """The stored documents, by collection and source_key. `in_flight` is the largest number of documents that the
+    client had sent but not waited for yet.
     """
 
     documents: dict[tuple[str, str], Kept] = field(default_factory=dict[tuple[str, str], Kept])
@@ -118,7 +118,7 @@ class ScriptedLibrary:
         return operation(name=name)
 
     async def serve_wait(self, request: Any, _: Context) -> operations_pb2.Operation:
-        """WaitOperation, for tests that put another script before it."""
+        """The script of WaitOperation, for tests that run another script before this one."""
         await asyncio.sleep(0)
         self._now -= 1
         return self._results[request.name]

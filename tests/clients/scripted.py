@@ -1,4 +1,4 @@
-"""A real grpc.aio server whose answers are scripts, and the pieces that scripts are made of."""
+"""A real grpc.aio server that answers with scripts, and the pieces of these scripts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Stream = Callable[[Any, Context], AsyncIterator[Message]]
 
 @dataclass
 class Scripted:
-    """The server. `requests` holds the received requests, by "Service/Method"; a client stream is a list of its messages."""
+    """The server. `requests` holds the received requests, by "Service/Method"; the request of a client stream is the list of its messages."""
 
     port: int = 0
     requests: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
@@ -52,7 +52,7 @@ class Scripted:
         return f"http://127.0.0.1:{self.port}"
 
     def on(self, path: str, script: Unary | Stream) -> None:
-        """Answer calls of "Service/Method" by a script, a coroutine function or an asynchronous generator function."""
+        """Answer calls of "Service/Method" with a script, which is a coroutine function or an asynchronous generator function."""
         service, method = path.split("/")
         pool = descriptor_pool.Default()
         found = pool.FindServiceByName(service).methods_by_name[method]
@@ -97,7 +97,7 @@ class Scripted:
         return stream if outgoing else upload if incoming else unary
 
     async def start(self) -> None:
-        """Listen; after a stop, on the same port as before."""
+        """Listen. After a stop, the server listens on the same port as before."""
         scripted = self
 
         class Handlers(grpc.GenericRpcHandler):
@@ -204,7 +204,7 @@ def answer(seq: int, text: str = ANSWER) -> turn_pb2.TurnEvent:
 
 
 def whole_turn() -> list[turn_pb2.TurnEvent]:
-    """started, status, three deltas, answer: seq 1 to 6."""
+    """The events of a whole turn: started, status, three deltas and answer, with the seqs 1 to 6."""
     pieces = ["Émile ", "wrote it.", " It was in 1898."]
     events, offset = [started(), step(2)], 0
     for seq, piece in enumerate(pieces, start=3):
@@ -228,7 +228,7 @@ def failed(seq: int, *, retriable: bool = True) -> turn_pb2.TurnEvent:
 def frame(
     after: int, through: int, events: Sequence[turn_pb2.TurnEvent], turn: str = TURN
 ) -> chat_service_pb2.AskResponse:
-    """A frame with the events of its range, out of all events of the turn."""
+    """A frame with those of the turn's events that lie in the frame's range."""
     inside = [event for event in events if after < event.seq <= through]
     return chat_service_pb2.AskResponse(turn=turn, after_seq=after, through_seq=through, events=inside)
 
@@ -262,7 +262,7 @@ def attempts(server: Scripted, *scripts: Callable[[Any, Context], Frames]) -> No
 
 
 async def complete(request: Any, __: Context) -> Frames:
-    """Send frame by frame, from the requested position."""
+    """Send the turn frame by frame, from the requested position on."""
     events = whole_turn()
     last = request.after_seq if isinstance(request, chat_service_pb2.ResumeTurnRequest) else 0
     for through in (2, 5, 5, 6):
@@ -282,7 +282,7 @@ def operation(
     error: status_pb2.Status | None = None,
     name: str = OPERATION,
 ) -> operations_pb2.Operation:
-    """An operation that has ended with the result or the error; without either it is still running."""
+    """An operation that has ended with the result or the error. Without a result and an error, the operation is still running."""
     progress = packed(document_pb2.IngestMetadata(document=DOCUMENT, passages_done=1, passages_total=2))
     made = operations_pb2.Operation(name=name, metadata=progress, done=bool(result or error))
     if result is not None:

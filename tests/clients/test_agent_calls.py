@@ -1,4 +1,4 @@
-"""Agents, parameters, limits and teachers through both clients, and how a turn's end is read."""
+"""Agents, parameters, limits and teachers through both clients, and the outcome of a turn."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_parameters_and_limits_travel_with_every_way_to_ask(server: Script
 
 
 async def test_a_question_that_is_stopped_early_is_the_same_question(server: Scripted) -> None:
-    """With `stop`, the client finds the turn by a request that equals the first in all fields that the server compares."""
+    """To find the turn, `stop` sends a request that equals the first request in all fields that the server compares."""
 
     async def found(_: Any, __: Context) -> turn_pb2.Turn:
         return turn_pb2.Turn(name=TURN)

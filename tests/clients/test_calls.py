@@ -1,4 +1,4 @@
-"""Calls of one request: errors typed, lists paged, documents sent, operations waited for."""
+"""All calls except streams of turns: typed errors, lists with several pages, uploads, and waiting for operations."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ async def test_bytes_and_files_go_up_in_chunks(server: Scripted, driver: Driver,
         return operation()
 
     server.on(f"{KNOWLEDGE}/UploadDocument", take)
-    data = bytes(range(256)) * 2500  # 640,000 bytes: two whole chunks and a rest
+    data = bytes(range(256)) * 2500  # 640,000 bytes: two whole chunks and a part of a third
     file = tmp_path / "notes.md"
     file.write_bytes(data)
     await driver.call(

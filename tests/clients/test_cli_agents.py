@@ -110,7 +110,7 @@ async def test_an_agent_that_is_not_there_is_told_with_those_that_are(
 async def test_parameters_are_typed_by_the_schema(
     server: Scripted, served: ServedAgents, responsa: CommandLine, agent: str
 ) -> None:
-    """This also works for a version of the agent; the server checks the version's schema."""
+    """The command types parameters by the agent's schema, even for a question to one of the agent's versions; the server checks them by the version's schema."""
     attempts(server, complete)
     given = [
         "teacher_id=ms ashdown",
@@ -134,8 +134,8 @@ async def test_parameters_are_typed_by_the_schema(
         "seeds": [1, 2],
         "free": {"a": 1},
     }
-    # A string stays a string, whatever it looks like; where the schema does not restrict the type, a string
-    # is allowed.
+    # If the schema asks for a string, the value stays a string even if it looks like a number. If the schema
+    # does not restrict the type, a string is allowed.
     await responsa("ask", "--agent", "tutor", "-p", "teacher_id=12", "-p", "free=12 pages", "Who?")
     sent = json_format.MessageToDict(server.requests[ASK][1].options.parameters)
     assert sent == {"teacher_id": "12", "free": "12 pages"}

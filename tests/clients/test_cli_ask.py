@@ -1,4 +1,4 @@
-"""`responsa ask`, `search`, `open`, `version`: their output, its stream, and their exit codes."""
+"""`responsa ask`, `search`, `open` and `version`: what they write to stdout and to stderr, and their exit codes."""
 
 from __future__ import annotations
 

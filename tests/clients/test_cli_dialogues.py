@@ -73,7 +73,7 @@ async def test_dialogues_are_decided_and_searched(
         "standAlone": figures(1, 1, 1, 1, 1),
     }
     assert line["agents"]["tutor"] == {name: value for name, value in line.items() if name != "agents"}
-    # Without its samples the server cannot decide.
+    # Without its samples, the server cannot decide.
     library.documents.clear()
     done = await responsa("eval", "dialogues", file)
     assert done.code == 2
@@ -118,7 +118,7 @@ def test_figures_are_counted_apart() -> None:
         "recall": 0.6667,
         "always": 0.75,
     }
-    # A message that needs no documents needs no decision whether it is a follow-up.
+    # The figures for follow-ups count only messages that need documents.
     assert found["followUp"]["accuracy"] == pytest.approx(1 / 3, abs=1e-4)
     assert found["rewriting"]["followUps"] == figures(2, 0, 0, 0, 0.5)
     assert found["rewriting"]["standAlone"] == figures(1, 1, 0, 1, 0)

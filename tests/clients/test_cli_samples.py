@@ -1,4 +1,4 @@
-"""`responsa teachers` and `responsa samples`: the objects that they create or leave unchanged, and their exit codes."""
+"""`responsa teachers` and `responsa samples`: the objects that the commands create or leave unchanged, and the exit codes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_samples_are_loaded_once_however_often(
     }
     assert first.persona == "Changed by somebody."
     assert len(server.requests[f"{ADMIN}/CreateTeacher"]) == 2
-    # This works wherever the user's agents are.
+    # The command also finds the samples if the folder of the user's agents is elsewhere.
     moved = own.parent.rename(own.parents[2] / "elsewhere")
     done = await responsa("samples", "load", "mine", RESPONSA_AGENTS__FOLDER=str(moved))
     assert (done.code, "2 unchanged" in done.out) == (0, True)
@@ -109,7 +109,7 @@ async def test_all_samples_are_those_of_agents_that_the_server_has(
     shipped = read(SHIPPED_AGENTS / "tutor")
     assert library.keys("collections/tutor") == [one.key for one in shipped.documents]
     assert len(served.teachers) == len(shipped.teachers) + 2
-    # If the option names such an agent, the command fails.
+    # If the user names such an agent, the command fails.
     done = await responsa("samples", "load", "chat")
     assert done.code == 2
     assert "Known: default, tutor, mine." in done.err
@@ -169,12 +169,12 @@ async def test_teachers_are_made_shown_changed_and_deleted(
     assert done.out.splitlines() == [f"{NOWHERE}  Mr Ray", "a: 1", "", "New."]
     assert (await responsa("teachers", "update", NOWHERE, "--name", "X", "--etag", "2")).code != 0
     assert (await responsa("teachers", "update", NOWHERE, "--name", "Mr Ray", "--etag", "3")).code == 0
-    # One missing item prevents all deletions.
+    # If one of the teachers does not exist, the command deletes no teacher.
     done = await responsa("teachers", "delete", NOWHERE, "11111111-1111-4111-8111-111111111111")
     assert (done.code, len(served.teachers)) == (2, 1)
     done = await responsa("teachers", "delete", NOWHERE, f"teachers/{NOWHERE}")
     assert (done.out, served.teachers) == (f"deleted {NOWHERE}  Mr Ray\n", {})
-    # It deletes only the teachers that it has listed, not those added later.
+    # The command deletes only the versions of teachers that it has shown, so it sends their etags.
     assert served.deleted == [(f"teachers/{NOWHERE}", "4")]
 
 

@@ -1,4 +1,4 @@
-"""Behaviour that shows only in a terminal, and Ctrl-C."""
+"""The output that only a terminal gets, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LISTENING = (
     "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "runpy.run_module('responsa_server', run_name='__main__', alter_sys=True)"
 )
-"""A shell's background job has SIGINT ignored, and its children inherit that."""
+"""This program resets SIGINT: a background job of a shell ignores SIGINT, and the job's children inherit this setting."""
 
 
 class Terminal:
@@ -57,7 +57,7 @@ class Terminal:
         self._came.set()
 
     async def shows(self, text: str) -> None:
-        """Wait until the text was on the screen."""
+        """Wait until the text has appeared on the screen."""
         while text not in self.text:
             assert not self._closed, f"it ended ({self._process.wait()}) and has shown {self.text!r}"
             self._came.clear()
@@ -97,7 +97,7 @@ async def test_progress_lives_on_the_terminal_and_the_answer_on_stdout(
 
 
 async def test_what_delays_an_answer_is_told_as_it_happens(server: Scripted, responsa: CommandLine) -> None:
-    """Its place in the queue, a lost connection, and another worker that starts over: the displayed text shrinks to the valid part."""
+    """The terminal shows the place in the queue, a lost connection, and another worker that starts over. Then the displayed text shrinks to its valid part."""
     steps = [asyncio.Event() for _ in range(3)]
     restarted = turn_pb2.TurnAttemptRestarted(discard_from_seq=4, keep_bytes=7)
     again = delta(6, "wrote it. It was in 1898.", 7)

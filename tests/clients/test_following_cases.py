@@ -41,13 +41,13 @@ EVENTS: Mapping[str, Any] = TABLE["events"]
 TURN: str = TABLE["turn"]
 OTHER = TURN[:-1] + "9"
 HASTE = 0.005
-"""The real duration of one second of the table in these tests."""
+"""The seconds that these tests wait for each second of the table."""
 BASE = 0.001
 
 
 @dataclass
 class Heard:
-    """The results that a client's user got."""
+    """Everything that the caller of a client received."""
 
     seqs: list[int] = field(default_factory=list[int])
     places: list[int] = field(default_factory=list[int])
@@ -135,8 +135,8 @@ async def follow(
     silence = 0.2 if any(call.get("end") == "silent" for call in case["calls"]) else 60.0
     if not blocking:
         async with AsyncResponsa(server.url, KEY, backoff=backoff, patience=30, silence=silence) as client:
-            # This client treats the server as one that has answered before, because the case is about
-            # streams.
+            # The client believes that the server has answered before, because the cases are about streams and
+            # not about the first connection.
             client._calls.connection.reached = True  # pyright: ignore[reportPrivateUsage]
             following: AsyncTurnStream = start(client, case, heard)
             try:

@@ -1,4 +1,4 @@
-"""Random logs, cut, repeated and damaged at random: the client yields exactly the log, or an error. No transport."""
+"""Random logs that are cut, repeated and damaged at random. The client yields exactly the log, or raises an error. These tests use no transport."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def following(opening: Opening) -> Following:
 
 
 def play(log: Log, follower: Following, rng: random.Random, *, deltas: bool) -> list[turn_pb2.TurnEvent]:
-    """Follow a turn to its end over streams that are cut, send the client away or restart."""
+    """Follow a turn to its end over streams that are cut at random or ask the client to reconnect."""
     handed: list[turn_pb2.TurnEvent] = []
     while not follower.ended:
         after = after_of(follower.begin())

@@ -24,7 +24,7 @@ from tests.instance import Instance, eventually, instance_in, plain_environment
 SLOW = "tokens=80 pace_ms=50 tool=once"
 """A tool's call, then four seconds of text."""
 ENDLESS = "tokens=2000 pace_ms=50 tool=once"
-"""The same, with so much text that only a cancel ends it."""
+"""The same tool call, then so much text that the turn ends only if it is cancelled."""
 QUICK = "tokens=10 pace_ms=5"
 
 
@@ -41,14 +41,14 @@ def living() -> Iterator[Instance]:
 
 
 def elsewhere(living: Instance) -> dict[str, str]:
-    """The environment of another machine: it has only an address and a key."""
+    """The environment of a command on another machine, which knows only the address and a key."""
     return plain_environment(RESPONSA_HOME="/nowhere", RESPONSA_URL=living.url, RESPONSA_API_KEY=living.key)
 
 
 @contextmanager
 def asked(living: Instance, *arguments: str) -> Generator[subprocess.Popen[str]]:
-    """A command as a user on another machine would run it. A command that still runs at the end of the block
-    is ended, because its test has failed.
+    """Run a command as a user on another machine would. If the command still runs at the end of the block, its
+    test has failed, and the command is killed.
     """
     with subprocess.Popen(
         living.command(*arguments), env=elsewhere(living), stdout=subprocess.PIPE, text=True, cwd="/"
@@ -180,7 +180,7 @@ def test_many_streams_over_a_killed_server(living: Instance) -> None:
     begun = threading.Semaphore(0)
 
     def follow(client: Responsa, number: int) -> None:
-        # Long enough that all turns begin before the first one ends.
+        # Each answer is so long that all turns begin before the first one ends.
         question = f"tokens=160 pace_ms=50 seed={number}"
         with client.ask(question, agent="testing", include_deltas=True, on_notice=told.append) as stream:
             seqs = [next(stream).seq]

@@ -38,7 +38,7 @@ START = f"{CHAT}/StartTurn"
 
 
 def cancels(server: Scripted) -> asyncio.Event:
-    """The server cancels the turn and says so."""
+    """Let the server cancel turns. The returned event is set when the server has cancelled one."""
     cancelled = asyncio.Event()
 
     async def cancel(request: Any, __: Context) -> turn_pb2.Turn:
@@ -103,7 +103,7 @@ async def test_stop_ends_the_turn_and_its_stream(server: Scripted) -> None:
 
 @pytest.mark.parametrize("blocking", [True, False], ids=["blocking", "asyncio"])
 async def test_stop_before_the_turn_is_known_still_ends_it(server: Scripted, blocking: bool) -> None:
-    """A call with the same request_id attaches to the turn or creates it; then the turn is cancelled. The question in progress gets the remaining time."""
+    """`stop` calls StartTurn with the same request_id, which attaches to the turn or creates it, and then cancels the turn."""
     asked, cancelled = asyncio.Event(), cancels(server)
 
     async def slow(_: Any, __: Context) -> Frames:

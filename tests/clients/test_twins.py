@@ -1,4 +1,4 @@
-"""The two clients: the blocking one is generated from the one for asyncio."""
+"""The two clients: the blocking client is generated from the asyncio client."""
 
 from __future__ import annotations
 

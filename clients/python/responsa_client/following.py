@@ -154,7 +154,7 @@ class Following:
 
     def cut(self, cause: str | ChainBroken) -> StreamCut:
         """The error for an interrupted stream. `cause` is "" if the stream ended without an error."""
-        shown = first_line(str(cause)) or "it ended before the turn"
+        shown = first_line(str(cause)) or "it ended before the turn did"
         return StreamCut(grpc.StatusCode.UNAVAILABLE, f"The answer's stream was interrupted ({shown}).")
 
     @property

@@ -122,7 +122,7 @@ export function outcomeOfTurn(turn: Turn, agent: string): Outcome {
 
 function spent(usage: Usage | undefined): string {
   const price = cost(usage);
-  return price && `It cost ${price}.`;
+  return price && `The question cost ${price}.`;
 }
 
 function sentences(fallbacks: readonly Fallback[], outcome = AnswerOutcome.UNSPECIFIED): readonly string[] {
@@ -141,9 +141,9 @@ export interface RefusalWords {
 }
 
 const REFUSALS: Partial<Record<RefusalReason, RefusalWords>> = {
-  [RefusalReason.OUT_OF_SCOPE]: { heading: "Not a question for this agent", did: "Read", end: "and decided that it is outside its task" },
-  [RefusalReason.UNSAFE]: { heading: "The model will not answer this", did: "Asked the model", end: "and it declined" },
-  [RefusalReason.BUDGET]: { heading: "Over the limit", did: "Stopped", end: "because it would exceed the limit" },
+  [RefusalReason.OUT_OF_SCOPE]: { heading: "Not a question for this agent", did: "Read", end: "and decided that the question is outside the agent’s task" },
+  [RefusalReason.UNSAFE]: { heading: "The model will not answer this", did: "Asked the model", end: "and the model declined" },
+  [RefusalReason.BUDGET]: { heading: "Over the limit", did: "Stopped", end: "because the answer would exceed the limit" },
 };
 const NO_SUPPORT: RefusalWords = { heading: "No answer", did: "Looked", end: "and found no support" };
 

@@ -12,7 +12,7 @@ const KEY = "responsa.agent";
 const agent = (id: string, displayName: string, isDefault = false) => create(AgentSchema, { name: `agents/${id}`, displayName, isDefault });
 
 describe("allAgents", () => {
-  it("reads every page; the default comes first, the others by what they are called", async () => {
+  it("reads every page, and puts the default agent first and the others in order of their display names", async () => {
     const pages = [[agent("tutor", "Tutor"), agent("default", "Quotes", true)], [agent("chat", "Chat")]];
     const transport = createRouterTransport(({ service }) =>
       service(ChatService, {
@@ -32,14 +32,14 @@ describe("names", () => {
     for (const search of ["", "?agent=", "?agent=../x", "?agent=Tutor", "?other=tutor"]) expect(named(search)).toBe("");
   });
 
-  it("are what people call them, where that is known", () => {
+  it("are display names if these are known", () => {
     const known = [agent("tutor", "Tutor"), agent("bare", "")];
     expect(["agents/tutor", "agents/bare", "agents/gone"].map((one) => labelOf(known, one))).toEqual(["Tutor", "bare", "gone"]);
   });
 });
 
 describe("AgentChoice", () => {
-  it("outlives a reload, with the parameters of each agent", () => {
+  it("survives a reload, with the parameters of each agent", () => {
     const storage = new MemoryStorage();
     const choice = new AgentChoice(storage);
     expect([choice.agent, choice.parametersOf("agents/tutor")]).toEqual(["", {}]);
@@ -50,7 +50,7 @@ describe("AgentChoice", () => {
     expect([again.agent, again.parametersOf("agents/tutor"), again.parametersOf("agents/chat")]).toEqual(["agents/tutor", { level: "beginner" }, { intent: "post" }]);
   });
 
-  it("gives way to the agent of the address", () => {
+  it("is replaced by the agent in the page's address", () => {
     const storage = new MemoryStorage();
     new AgentChoice(storage).choose("agents/tutor");
     expect(new AgentChoice(storage, "agents/chat").agent).toBe("agents/chat");
@@ -65,7 +65,7 @@ describe("AgentChoice", () => {
     }
   });
 
-  it("works in memory where storing is refused", () => {
+  it("works in memory if storing is forbidden", () => {
     const storage = new MemoryStorage();
     storage.setItem = () => {
       throw new DOMException("full", "QuotaExceededError");
@@ -87,7 +87,7 @@ describe("violationsOf", () => {
     ]);
   });
 
-  it("knows which parameter names the teacher that is not there", () => {
+  it("finds the parameter that names a teacher who does not exist", () => {
     const gone = failureOf(responsaError(Code.NotFound, "TEACHER_NOT_FOUND", "There is no such teacher."));
     expect([...violationsOf(gone, "teacher_id")]).toEqual([["teacher_id", "There is no such teacher."]]);
     expect(violationsOf(gone, "").size).toBe(0);

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { byteLength } from "../src/bytes.js";
 import { CanonicalText } from "../src/canonical.js";
 
-/** A server that streams `pieces`, and counts what it was made to send. */
+/** A server that streams `pieces`, and counts the pieces that it had to send. */
 class Server {
   sent = 0;
   streams = 0;
@@ -31,7 +31,7 @@ class Server {
 const signal = new AbortController().signal;
 
 describe("CanonicalText", () => {
-  it("reads no further than it is looked at, and leaves no stream open", async () => {
+  it("reads only the requested part, and leaves no stream open", async () => {
     const server = new Server(["aaaa", "bbbb", "cccc", "dddd"]);
     const text = new CanonicalText(() => server.read());
     await text.need(5, signal);
@@ -42,7 +42,7 @@ describe("CanonicalText", () => {
     expect(server.streams).toBe(1);
   });
 
-  it("goes on where it stopped", async () => {
+  it("continues reading where it stopped", async () => {
     const server = new Server(["aaaa", "bbbb", "cccc"]);
     const text = new CanonicalText(() => server.read());
     await text.need(2, signal);
@@ -53,7 +53,7 @@ describe("CanonicalText", () => {
     expect(server.streams).toBe(2);
   });
 
-  it("cuts by bytes over the pieces' borders", async () => {
+  it("cuts by bytes across the boundaries of pieces", async () => {
     const text = new CanonicalText(() => new Server(["aé", "日🚆", "b"]).read());
     await text.need(1_000, signal);
     expect(text.slice(1, 6)).toBe("é日");
@@ -61,7 +61,7 @@ describe("CanonicalText", () => {
     expect([0, 2, 4, 5, 6, 9, 10, 11, 99].map((place) => text.borderBefore(place))).toEqual([0, 1, 3, 3, 6, 6, 10, 11, 11]);
   });
 
-  it("knows an empty text", async () => {
+  it("reads an empty text", async () => {
     const text = new CanonicalText(() => new Server([]).read());
     await text.need(10, signal);
     expect([text.read, text.whole, text.slice(0, 5)]).toEqual([0, true, ""]);

@@ -5,7 +5,7 @@ import { CUT, failureOf, failureOfJson, signedOut } from "../src/errors.js";
 import { refusedFields, responsaError } from "./failures.js";
 
 describe("failureOf", () => {
-  it("reads reason, message, metadata and when to come back", () => {
+  it("reads the reason, the message, the metadata and the time until a retry", () => {
     const error = responsaError(Code.ResourceExhausted, "OVERLOADED", "Too much.", 1250, { limit: "64" });
     expect(failureOf(error)).toEqual({ reason: "OVERLOADED", message: "Too much.", metadata: { limit: "64" }, retryAfter: 1250, violations: [] });
   });
@@ -18,7 +18,7 @@ describe("failureOf", () => {
     ]);
   });
 
-  it("shows nothing of an error that is not Responsa's own", () => {
+  it("shows no text of an error that does not come from Responsa", () => {
     const foreign = new ConnectError("upstream connect error", Code.Unavailable, undefined, [
       { desc: ErrorInfoSchema, value: { reason: "X", domain: "elsewhere" } },
     ]);
@@ -29,12 +29,12 @@ describe("failureOf", () => {
 describe("failureOfJson", () => {
   const info = { "@type": "type.googleapis.com/google.rpc.ErrorInfo", reason: "DOCUMENT_EMPTY", domain: "responsa", metadata: { source_key: "a.md" } };
 
-  it("reads the same error from the HTTP side", () => {
+  it("reads the same error from an HTTP response", () => {
     const body = JSON.stringify({ code: 3, message: "Nothing in it.", details: [{ "@type": "x" }, info] });
     expect(failureOfJson(body)).toEqual({ reason: "DOCUMENT_EMPTY", message: "Nothing in it.", metadata: { source_key: "a.md" }, retryAfter: undefined, violations: [] });
   });
 
-  it("takes all else for a cut connection", () => {
+  it("treats everything else as a lost connection", () => {
     for (const body of ["", "<html>", "null", "[]", '"x"', "{}", '{"message":"x","details":"y"}', '{"message":5,"details":[{"domain":"responsa","reason":"X"}]}']) {
       expect(failureOfJson(body), body).toBe(CUT);
     }
@@ -42,7 +42,7 @@ describe("failureOfJson", () => {
 });
 
 describe("signedOut", () => {
-  it("is for credentials alone", () => {
+  it("is true only for errors of the credential", () => {
     for (const reason of ["CREDENTIAL_MISSING", "CREDENTIAL_EXPIRED", "CREDENTIAL_UNKNOWN"]) expect(signedOut({ ...CUT, reason })).toBe(true);
     for (const reason of ["", "ROLE_REQUIRED", "SESSION_CODE_INVALID"]) expect(signedOut({ ...CUT, reason })).toBe(false);
   });

@@ -1,4 +1,4 @@
-/** What the shared cases (following.test.ts) do not say: time, the network, and leaving. */
+/** Tests of everything that the shared cases (following.test.ts) do not cover: time, the network, and leaving. */
 
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, it } from "vitest";
@@ -10,7 +10,7 @@ import { responsaError } from "./failures.js";
 import { StillPatience } from "./stillpatience.js";
 import { answer, frame, hang, started, status } from "./turns.js";
 
-/** One stream: its frames, then its error, or for "hang" nothing until it is aborted. */
+/** One stream: its frames, then its error. With "hang", nothing follows the frames until the stream is aborted. */
 interface Stream {
   readonly frames: readonly Frame[];
   readonly then?: Error | "hang";
@@ -58,7 +58,7 @@ function patient(changes: Partial<Patience>): Patience {
 }
 
 describe("follow", () => {
-  it("lets a stream end by itself once the turn has, but does not wait long for it", async () => {
+  it("lets a stream end by itself after its turn has ended, but does not wait long for the end", async () => {
     const server = new Server({ frames: [frame(0, 1, answer(1)), frame(1, 1)], then: "hang" });
     expect((await read(server)).seqs).toEqual([1]);
     expect([server.calls, server.aborted]).toEqual([1, 1]);
@@ -66,13 +66,13 @@ describe("follow", () => {
     expect(await read(broken)).toMatchObject({ seqs: [1], pauses: [] });
   });
 
-  it("aborts a stream that has fallen silent and goes on", async () => {
+  it("aborts a stream that has fallen silent, and continues", async () => {
     const server = new Server({ frames: [frame(0, 1, started(1))], then: "hang" }, { frames: [frame(1, 2, answer(2))] });
     expect((await read(server, patient({ silence: 1 }))).seqs).toEqual([1, 2]);
     expect(server.aborted).toBe(1);
   });
 
-  it("tells that nothing comes, how long already, and that it goes on", async () => {
+  it("reports that nothing arrives, the number of tries so far, and that frames arrive again", async () => {
     const cut = { frames: [], then: new TypeError("network error") };
     const server = new Server({ frames: [frame(0, 1, started(1))] }, cut, cut, { frames: [frame(1, 2, answer(2))] });
     const { pauses, resumed } = await read(server);
@@ -84,7 +84,7 @@ describe("follow", () => {
     expect(resumed).toBe(2);
   });
 
-  it("leaves a stream when the network goes, asks seldom without one and loses no patience", async () => {
+  it("leaves a stream when the network is lost; without a network, it asks rarely and counts no tries", async () => {
     const patience = new StillPatience();
     const cut = { frames: [], then: new TypeError("network error") };
     const server = new Server({ frames: [frame(0, 1, started(1))], then: "hang" }, cut, cut, cut, { frames: [frame(1, 2, answer(2))] });
@@ -98,7 +98,7 @@ describe("follow", () => {
     expect(server.aborted).toBe(1);
   });
 
-  it("ends a wait when the network is back", async () => {
+  it("ends a wait when the network returns", async () => {
     const patience = new StillPatience();
     const told: Failure[] = [];
     const waiting = patient({ changes: patience.changes, sleep: (_, signal) => hang(signal) });
@@ -115,7 +115,7 @@ describe("follow", () => {
     expect(told).toHaveLength(1);
   });
 
-  it("ends quietly when it is aborted: before, while reading, and while waiting", async () => {
+  it("ends without an error when it is aborted before it begins, while it reads, or while it waits", async () => {
     const gone = new AbortController();
     gone.abort();
     const unasked = new Server();
@@ -142,7 +142,7 @@ describe("follow", () => {
 });
 
 describe("patience", () => {
-  it("waits at random up to a bound that doubles, to ten seconds at most", () => {
+  it("waits for a random time up to a bound, which doubles up to ten seconds", () => {
     for (const [attempt, most] of [
       [1, 500],
       [2, 1_000],
@@ -157,7 +157,7 @@ describe("patience", () => {
     }
   });
 
-  it("makes a call until it succeeds, or until that does not help", async () => {
+  it("repeats a call until it succeeds, or until it fails with an error that repeating cannot fix", async () => {
     const { signal } = new AbortController();
     const answers = [new TypeError("network error"), responsaError(Code.Unavailable, "DRAINING", "wait", 1_500), "done"];
     const patience = new StillPatience();
@@ -172,7 +172,7 @@ describe("patience", () => {
     expect(answers).toEqual(["never"]);
   });
 
-  it("makes no call for who has gone", async () => {
+  it("makes no call after the signal has aborted", async () => {
     const gone = new AbortController();
     const calls: number[] = [];
     const call = () => {

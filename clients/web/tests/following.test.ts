@@ -1,4 +1,4 @@
-/** The cases of tests/cases/following.yaml, which every client of this repository runs; here with a server that is a script. */
+/** Runs the cases of tests/cases/following.yaml, as every client of this repository does. The server of these tests is a script. */
 
 import { readFileSync } from "node:fs";
 import { create, createRegistry, fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
@@ -62,7 +62,7 @@ class Script {
     return this.#calls.length - this.#done;
   }
 
-  /** The next call, which must be the one that is made, after the pause that was made before it. */
+  /** The next call of the case. Checks that the client has made this call, after the pause that the case names. */
   #next(made: Call["expect"]): Call {
     const call = this.#calls[this.#done];
     this.#done += 1;
@@ -71,7 +71,7 @@ class Script {
     const pause = call!.pause;
     if (!pause) expect(waits, `waits before call ${this.#done}`).toEqual([]);
     else if ("exactly" in pause) expect(waits, `waits before call ${this.#done}`).toEqual([pause.exactly * 1000]);
-    // The n-th wait of the backoff is n milliseconds here.
+    // In this test, the n-th wait of the backoff is n milliseconds.
     else expect(waits, `waits before call ${this.#done}`).toEqual([Math.max(pause.backoff, (pause.at_least ?? 0) * 1000)]);
     return call!;
   }
@@ -97,7 +97,7 @@ class Script {
   }
 }
 
-/** INVALID_ARGUMENT as `Code` names it; it spells CANCELLED with one L. */
+/** The name of a code such as INVALID_ARGUMENT as `Code` spells it. `Code` spells CANCELLED with one L. */
 function camel(name: string): string {
   const words = name.split("_").map((word) => word[0] + word.slice(1).toLowerCase());
   return words.join("").replace("Cancelled", "Canceled");

@@ -1,4 +1,4 @@
-/** A `Storage` in memory; a real one where this runs in no browser. */
+/** A `Storage` in memory, for tests that run without a browser. */
 
 export class MemoryStorage implements Storage {
   readonly #values = new Map<string, string>();

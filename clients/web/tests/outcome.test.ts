@@ -85,7 +85,7 @@ describe("fallbacks", () => {
 });
 
 describe("outcomeOf", () => {
-  it("reports agent, model, cost and fallbacks of an answer, each once", () => {
+  it("reports the agent, the model, the cost and each fallback of an answer once", () => {
     const text = fallback(FallbackKind.TEXT_ONLY);
     const value = { model: "openai:x", usage: usage({ costUsdMicros: 100n }), fallbacks: [text, text], outcome: AnswerOutcome.OUTPUT_LIMIT };
     const found = outcomeOf(ended({ case: "answer", value }), "Tutor")!;
@@ -96,7 +96,7 @@ describe("outcomeOf", () => {
   it("reports the cost of a turn without an answer", () => {
     const value = { usage: usage({ costUsdMicros: 100n }), fallbacks: [fallback(FallbackKind.RULE)] };
     for (const kind of ["refused", "failed"] as const) {
-      expect(outcomeOf(ended({ case: kind, value }), "Tutor")).toEqual({ who: "It cost 0.0001 USD.", fallbacks: [fellBack(value.fallbacks[0]!)] });
+      expect(outcomeOf(ended({ case: kind, value }), "Tutor")).toEqual({ who: "The question cost 0.0001 USD.", fallbacks: [fellBack(value.fallbacks[0]!)] });
     }
     expect(outcomeOf(ended({ case: "refused", value: {} }), "Tutor")).toEqual({ who: "", fallbacks: [] });
   });
@@ -109,7 +109,7 @@ describe("outcomeOf", () => {
     const terminalEvent = ended({ case: "answer", value: { model: "template" } });
     expect(outcomeOfTurn(create(TurnSchema, { terminalEvent }), "Chat").who).toBe("Answered by Chat with a template.");
     const fallbacks = [fallback(FallbackKind.RULE)];
-    expect(outcomeOfTurn(create(TurnSchema, { usage: usage({ costUsdMicros: 100n }), fallbacks }), "Chat")).toEqual({ who: "It cost 0.0001 USD.", fallbacks: [fellBack(fallbacks[0]!)] });
+    expect(outcomeOfTurn(create(TurnSchema, { usage: usage({ costUsdMicros: 100n }), fallbacks }), "Chat")).toEqual({ who: "The question cost 0.0001 USD.", fallbacks: [fellBack(fallbacks[0]!)] });
   });
 });
 

@@ -8,7 +8,7 @@ function citation(start: number, end: number, version = "documents/1/versions/1"
   return create(CitationSchema, { answerRange: { start: BigInt(start), end: BigInt(end) }, documentVersion: version, title });
 }
 
-/** Citations of these pieces of a text, by bytes. */
+/** Citations of these pieces of a text, with ranges in bytes. */
 function citing(text: string, ...pieces: string[]): Citation[] {
   return pieces.map((piece) => {
     const start = byteLength(text.slice(0, text.indexOf(piece)));
@@ -17,7 +17,7 @@ function citing(text: string, ...pieces: string[]): Citation[] {
 }
 
 describe("parts", () => {
-  it("cuts at the citations, keeps what stands between, and loses nothing", () => {
+  it("cuts at the citations, keeps the text between them, and loses nothing", () => {
     const text = "One. Two.\nThree.";
     const found = parts(text, citing(text, "One.", "Three."));
     expect(found).toEqual([
@@ -38,12 +38,12 @@ describe("parts", () => {
     expect(found.map((one) => one.text).join("")).toBe(text);
   });
 
-  it("orders by the text, not by the list", () => {
+  it("has the order of the text, not of the list of citations", () => {
     const text = "One. Two.";
     expect(parts(text, citing(text, "Two.", "One.")).map((one) => one.citation)).toEqual([1, undefined, 0]);
   });
 
-  it("stays whole with ranges that overlap, nest, are empty, or lie beyond the text", () => {
+  it("keeps the whole text if ranges overlap, nest, are empty, or lie beyond the text", () => {
     const text = "abcdefghij";
     for (const ranges of [[[0, 5], [3, 8]], [[0, 8], [2, 4]], [[3, 3]], [[8, 50], [40, 60]], [[0, 10], [0, 10]]]) {
       const found = parts(text, ranges.map(([start, end]) => citation(start!, end!)));
@@ -61,7 +61,7 @@ describe("parts", () => {
     }
   });
 
-  it("takes text without citations, and no text", () => {
+  it("accepts text without citations, and an empty text", () => {
     expect(parts("Hello", [])).toEqual([{ text: "Hello", citation: undefined }]);
     expect(parts("", [])).toEqual([]);
     expect(parts("Hello", [create(CitationSchema, {})])).toEqual([{ text: "Hello", citation: undefined }]);
@@ -69,7 +69,7 @@ describe("parts", () => {
 });
 
 describe("flows", () => {
-  it("is for wrapped prose alone", () => {
+  it("is true only for wrapped prose", () => {
     expect(flows("A sentence that was\nwrapped in its source.")).toBe(true);
     for (const text of ["- one\n- two", "a:\n  indented", "| a |\n| b |", "1. one\n2. two", "```sh\nmake up\n```", "One.\n\nTwo."]) {
       expect(flows(text), text).toBe(false);

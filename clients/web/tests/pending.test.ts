@@ -9,23 +9,23 @@ function question(requestId: string, begun = "", turn = ""): Pending {
 }
 
 describe("PendingQuestions", () => {
-  it("outlives a reload", () => {
+  it("survives a reload", () => {
     const storage = new MemoryStorage();
     new PendingQuestions(storage).keep(question("1", "conversations/a"));
     expect(new PendingQuestions(storage).of("conversations/a")).toEqual([question("1", "conversations/a")]);
   });
 
-  it("belongs to one conversation, once that is known", () => {
+  it("returns a question for its conversation after the conversation is known", () => {
     const waiting = new PendingQuestions(new MemoryStorage());
     waiting.keep(question("1"));
     expect(waiting.of("").map((one) => one.requestId)).toEqual(["1"]);
     waiting.keep(question("1", "conversations/a"));
     expect(waiting.of("")).toEqual([]);
-    expect(waiting.of("conversations/a")[0]?.conversation).toBe(""); // sent again just as it was
+    expect(waiting.of("conversations/a")[0]?.conversation).toBe(""); // the page sends the question again unchanged
     expect(waiting.of("conversations/b")).toEqual([]);
   });
 
-  it("keeps the order of asking, whatever becomes known later", () => {
+  it("keeps the order in which the questions were asked, whatever becomes known later", () => {
     const waiting = new PendingQuestions(new MemoryStorage());
     waiting.keep(question("1", "conversations/a"));
     waiting.keep(question("2", "conversations/a"));
@@ -36,7 +36,7 @@ describe("PendingQuestions", () => {
     ]);
   });
 
-  it("leaves nothing behind when all is answered", () => {
+  it("leaves nothing in the storage after all questions are answered", () => {
     const storage = new MemoryStorage();
     const waiting = new PendingQuestions(storage);
     waiting.keep(question("1", "conversations/a"));
@@ -47,7 +47,7 @@ describe("PendingQuestions", () => {
     expect(storage.length).toBe(0);
   });
 
-  it("keeps a bounded number", () => {
+  it("keeps only a limited number of questions", () => {
     const storage = new MemoryStorage();
     const waiting = new PendingQuestions(storage);
     for (let number = 0; number < 40; number += 1) waiting.keep(question(String(number), `conversations/${number}`));
@@ -71,7 +71,7 @@ describe("PendingQuestions", () => {
     }
   });
 
-  it("works in memory where storing is refused", () => {
+  it("works in memory if storing is forbidden", () => {
     const storage = new MemoryStorage();
     storage.setItem = () => {
       throw new DOMException("full", "QuotaExceededError");

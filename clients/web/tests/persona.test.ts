@@ -17,7 +17,7 @@ describe("a teacher's values", () => {
     expect(valuesOf("")).toEqual({});
   });
 
-  it("say where they cannot be read", () => {
+  it("name the line that cannot be read", () => {
     expect(valuesOf("a: 1\nno colon")).toBe("Line 2 must read “name: value”.");
     expect(valuesOf(": x")).toBe("Line 1 must read “name: value”.");
     expect(valuesOf("a: 1\na: 2")).toBe("Line 2 names “a” again.");
@@ -25,7 +25,7 @@ describe("a teacher's values", () => {
     expect(valuesProblem("a: 1")).toBe("");
   });
 
-  it("come back as they were", () => {
+  it("are the same after writing and reading", () => {
     const values = { subject: "biology", grade: 7, word: "7", list: [1, "b"], nested: { a: null }, lines: "one\ntwo", spaced: " x ", yes: true, said: "true", none: "" };
     expect(valuesOf(linesOf(values))).toEqual(values);
     expect(linesOf(undefined)).toBe("");
@@ -33,13 +33,13 @@ describe("a teacher's values", () => {
 });
 
 describe("a teacher's texts", () => {
-  it("are measured in bytes, as the server does", () => {
+  it("are measured in bytes, as on the server", () => {
     expect(textProblem("é".repeat(100), 200)).toBe("");
     expect(textProblem("é".repeat(101), 200)).toBe("This is too long by 2 bytes; the limit is 200.");
     expect(textProblem(" \n", 200)).toBe("Enter a text.");
   });
 
-  it("are sent where they changed alone", () => {
+  it("are sent only if they have changed", () => {
     const before = draftOf({ displayName: "Ada", persona: "You teach.", parameters: { grade: 7 } });
     expect(changedPaths(before, before)).toEqual([]);
     expect(changedPaths(before, { ...before, values: " grade:   7 " })).toEqual([]);
@@ -51,7 +51,7 @@ describe("reloaded", () => {
   const one = (agent: string, changed: boolean, problems = 0) =>
     create(AgentReloadSchema, { agent: `agents/${agent}`, changed, problems: Array.from({ length: problems }, () => ({ message: "wrong" })) });
 
-  it("says what changed and what cannot be used", () => {
+  it("names the agents that changed and those whose files are not valid", () => {
     expect(reloaded([one("chat", false)])).toBe("Nothing changed.");
     expect(reloaded([one("chat", true), one("tutor", true), one("default", false)])).toBe("Changed: chat, tutor.");
     expect(reloaded([one("chat", true), one("mine", false, 2)])).toBe("Changed: chat; the files of 1 agent are not valid: mine.");

@@ -24,7 +24,7 @@ function one(property: JsonObject): Field {
 }
 
 describe("fieldsOf", () => {
-  it("puts required fields first, the rest by label", () => {
+  it("puts required fields first, and the others in order of their labels", () => {
     expect(fieldsOf(SCHEMA).map((one) => [one.label, one.kind, one.required])).toEqual([
       ["Teacher", "choice", true],
       ["Brief", "switch", false],
@@ -35,7 +35,7 @@ describe("fieldsOf", () => {
     ]);
   });
 
-  it("lists what may be chosen, by title where there is one", () => {
+  it("lists the choices, with their titles if they have titles", () => {
     expect(field("teacher_id")).toMatchObject({ resource: "teachers", choices: [{ value: ADA, label: "Ada" }, { value: "2", label: "2" }] });
     expect(one({ enum: [1, 2.5, true, null, ["x"]] })).toMatchObject({ choices: [{ value: 1 }, { value: 2.5 }, { value: true }] });
   });
@@ -45,12 +45,12 @@ describe("fieldsOf", () => {
     expect(one({ type: "string", oneOf: [{ pattern: "a" }, { pattern: "b" }] })).toMatchObject({ kind: "text" }); // no list of values
   });
 
-  it("leaves out what no field fits, and reads no schema at all as no fields", () => {
+  it("leaves out properties without a fitting field, and returns no fields without a schema", () => {
     expect(fieldsOf({ properties: { list: { type: "array" }, object: { type: "object" }, odd: 3 as never } }).map((one) => one.name)).toEqual(["odd"]);
     for (const schema of [undefined, {}, { properties: [] }, { properties: "x" }, { required: 3 }] as (JsonObject | undefined)[]) expect(fieldsOf(schema)).toEqual([]);
   });
 
-  it("has no default that does not fit", () => {
+  it("ignores a default that does not fit", () => {
     expect(one({ enum: ["a"], default: "b" }).initial).toBeUndefined();
     expect(one({ type: "integer", default: "7" }).initial).toBeUndefined();
     expect(one({ type: "integer", default: 7 }).initial).toBe(7);
@@ -62,7 +62,7 @@ describe("fieldsOf", () => {
 });
 
 describe("a field's content", () => {
-  it("is the value that is known, else the default, else nothing", () => {
+  it("is the known value, otherwise the default, otherwise nothing", () => {
     expect(rawOf(field("level"), "beginner")).toBe("0");
     expect(rawOf(field("level"), "gone")).toBe("1");
     expect(rawOf(field("teacher_id"), undefined)).toBe("");
@@ -84,7 +84,7 @@ describe("a field's content", () => {
     expect(valueOf(field("brief"), true)).toBe(true);
   });
 
-  it("sends an unticked box only if that changes something", () => {
+  it("sends an unticked box only if the value makes a difference", () => {
     expect(valueOf(field("brief"), false)).toBeUndefined();
     expect(valueOf(one({ type: "boolean", default: true }), false)).toBe(false);
     expect(valueOf(field("x", { required: ["x"], properties: { x: { type: "boolean" } } }), false)).toBe(false);
@@ -107,7 +107,7 @@ describe("a field's content", () => {
 });
 
 describe("isParameters", () => {
-  it("is for one flat object", () => {
+  it("is true only for one flat object", () => {
     for (const value of [{}, { a: 1, b: "x", c: false }]) expect(isParameters(value)).toBe(true);
     for (const value of [null, [], "x", 1, { a: {} }, { a: null }, { a: [1] }]) expect(isParameters(value), JSON.stringify(value)).toBe(false);
   });

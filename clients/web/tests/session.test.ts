@@ -16,13 +16,13 @@ class Bar {
 }
 
 describe("takeCode", () => {
-  it("takes the code and leaves an address without it", () => {
+  it("takes the code, and removes the code from the address", () => {
     const bar = new Bar("#code=rsc_abc");
     expect(takeCode(bar, bar)).toBe("rsc_abc");
     expect(bar.written).toEqual(["/?a=1"]);
   });
 
-  it("takes an empty code out too", () => {
+  it("removes an empty code, too", () => {
     const bar = new Bar("#code=");
     expect(takeCode(bar, bar)).toBe("");
     expect(bar.written).toEqual(["/?a=1"]);
@@ -64,19 +64,19 @@ describe("signIn", () => {
     expect(asked).toEqual([{ url: "/v1/sessions", body: '{"code":"rsc_secret"}' }]);
   });
 
-  it("asks nothing without a code", async () => {
+  it("exchanges nothing without a code", async () => {
     const { asked, ask } = answering(200);
     expect(await signIn(api(nobody), undefined, ask)).toEqual({ problem: "You are not signed in.", cut: false });
     expect(asked).toEqual([]);
   });
 
-  it("says that a code was used, and keeps somebody who is signed in already", async () => {
+  it("reports a used code, but keeps a user signed in who is already signed in", async () => {
     const spent = '{"code":16,"message":"no","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"responsa","reason":"SESSION_CODE_INVALID"}]}';
     expect(await signIn(api(nobody), "rsc_x", answering(401, spent).ask)).toEqual({ problem: "This link has already been used or has expired.", cut: false });
     expect("user" in (await signIn(api(somebody), "rsc_x", answering(401, spent).ask))).toBe(true);
   });
 
-  it("offers another try when the server could not be reached", async () => {
+  it("offers another try if the server could not be reached", async () => {
     const unreachable = () => {
       throw new ConnectError("Failed to fetch", Code.Unavailable);
     };
@@ -86,7 +86,7 @@ describe("signIn", () => {
 });
 
 describe("watchingSession", () => {
-  it("tells when a call fails because the session is over, and of nothing else", async () => {
+  it("reports only calls that fail because the session has ended", async () => {
     let over = 0;
     const watched = { transport: { interceptors: [watchingSession(() => (over += 1))] } };
     await expect(api(nobody, watched).auth.getMe({})).rejects.toBeInstanceOf(ConnectError);

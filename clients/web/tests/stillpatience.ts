@@ -1,4 +1,4 @@
-/** Patience that waits for nothing, and keeps how long it should have waited. */
+/** A patience that never waits, but records the times that it was asked to wait. */
 
 import type { Change, Patience } from "../src/patience.js";
 
@@ -31,7 +31,7 @@ export class StillPatience implements Patience {
     for (const one of [...this.#told]) one(change);
   }
 
-  /** So much time passes without a frame that a stream counts as cut. */
+  /** Let the time pass after which a stream without a frame counts as cut. */
   elapse(): void {
     this.#time += this.silence + 1;
     queueMicrotask(() => this.tell("back"));

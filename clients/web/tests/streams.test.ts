@@ -4,7 +4,7 @@ import { SharedStreams, SHARING, type Sharing } from "../src/streams.js";
 import { MemoryLocks } from "./locks.js";
 import { frame, hang, heartbeat, reconnect, started, TURN, whole } from "./turns.js";
 
-/** A server whose log grows when the test says so; it counts the streams that are open. */
+/** A server whose log grows when the test calls `grow`. It counts the open streams. */
 class Server {
   streams = 0;
   most = 0;
@@ -87,7 +87,7 @@ class Tab {
 const resuming = (streams: SharedStreams, turn = TURN, after = 0n) => new Tab((signal) => streams.resume(turn, after, signal), turn);
 
 describe("SharedStreams", () => {
-  it("gives all tabs a turn's events over one stream", async () => {
+  it("sends a turn's events to all tabs over one stream", async () => {
     const server = new Server();
     const [one, two, three] = tabs(server, 3) as [SharedStreams, SharedStreams, SharedStreams];
     const log = whole(6);
@@ -104,7 +104,7 @@ describe("SharedStreams", () => {
     expect(server.most).toBe(1);
   });
 
-  it("tells the frames of an asking tab as well", async () => {
+  it("also sends the frames of a tab that asks", async () => {
     const server = new Server();
     const [one, two] = tabs(server, 2) as [SharedStreams, SharedStreams];
     const log = whole(4);
@@ -119,7 +119,7 @@ describe("SharedStreams", () => {
     expect(server.most).toBe(1);
   });
 
-  it("leaves the stream to a tab that found the turn before the asking tab knew its name", async () => {
+  it("leaves the stream to another tab that found the turn before the asking tab knew the turn's name", async () => {
     const server = new Server();
     const [one, two] = tabs(server, 2) as [SharedStreams, SharedStreams];
     const log = whole(4);
@@ -135,7 +135,7 @@ describe("SharedStreams", () => {
     for (const tab of [asking, other]) expect(tab.seqs).toEqual([1, 2, 3, 4]);
   });
 
-  it("goes on in another tab, where that stands, when the one that follows goes", async () => {
+  it("continues in another tab, after that tab's last frame, when the tab that follows closes", async () => {
     const server = new Server();
     const [one, two, three] = tabs(server, 3) as [SharedStreams, SharedStreams, SharedStreams];
     const log = whole(6);
@@ -153,7 +153,7 @@ describe("SharedStreams", () => {
     expect(server.most).toBe(1);
   });
 
-  it("tells places in the queue, but not that a server goes away", async () => {
+  it("sends places in the queue to other tabs, but not that a server shuts down", async () => {
     const server = new Server();
     const [one, two] = tabs(server, 2) as [SharedStreams, SharedStreams];
     server.grow(frame(0, 1, started(1)));
@@ -168,7 +168,7 @@ describe("SharedStreams", () => {
     await Promise.all([first.ended, second.ended]);
   });
 
-  it("follows alone when the tab that has the lock says nothing", async () => {
+  it("follows alone if the tab that holds the lock does not respond", async () => {
     const server = new Server();
     const locks = new MemoryLocks();
     const frozen = new AbortController();
@@ -181,7 +181,7 @@ describe("SharedStreams", () => {
     frozen.abort();
   });
 
-  it("follows alone when the tab that follows began later than is wanted", async () => {
+  it("follows alone if the tab that follows does not have the first frames", async () => {
     const server = new Server();
     const [one, two] = tabs(server, 2, { ...QUICK, answer: 1 }) as [SharedStreams, SharedStreams];
     const log = whole(4);
@@ -198,7 +198,7 @@ describe("SharedStreams", () => {
     await late.return(undefined);
   });
 
-  it("shares few connections between the streams of many turns, and closes them afterwards", async () => {
+  it("shares a few connections between the streams of many turns, and closes the streams afterwards", async () => {
     const server = new Server();
     const locks = new MemoryLocks();
     const log = whole(5);
@@ -213,7 +213,7 @@ describe("SharedStreams", () => {
     expect(server.streams).toBe(0);
   });
 
-  it("follows in each tab where there are no locks", async () => {
+  it("follows in each tab if the browser has no locks", async () => {
     const server = new Server();
     const made = [0, 1].map(() => new SharedStreams(server.resume, new BroadcastChannel("test"), undefined));
     open.push(...made);
@@ -224,7 +224,7 @@ describe("SharedStreams", () => {
     expect(server.calls).toEqual([0n, 0n]);
   });
 
-  it("passes over what another release of the page says", async () => {
+  it("ignores unknown messages of another release of the page", async () => {
     const server = new Server();
     const [one] = tabs(server, 1) as [SharedStreams];
     const stranger = new BroadcastChannel("test");

@@ -1,4 +1,4 @@
-/** Turns and their frames, made up; their answers are empty. */
+/** Invented turns and their frames. The answers are empty. */
 
 import { create } from "@bufbuild/protobuf";
 import { ResumeTurnResponseSchema } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
@@ -24,7 +24,7 @@ export function frame(after: number, through: number, ...events: TurnEvent[]): F
   return create(ResumeTurnResponseSchema, { turn: TURN, afterSeq: BigInt(after), throughSeq: BigInt(through), events });
 }
 
-/** A turn of that many events, the last of them its answer, each in its own frame. */
+/** A turn with this number of events, each in its own frame. The last event is the answer. */
 export function whole(events: number): Frame[] {
   return Array.from({ length: events }, (_, place) => {
     const seq = place + 1;
@@ -32,7 +32,7 @@ export function whole(events: number): Frame[] {
   });
 }
 
-/** Nothing until the signal aborts. */
+/** Waits until the signal aborts. */
 export async function hang(signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
