@@ -1,4 +1,4 @@
-"""Homes for embedded instances, purged after each test."""
+"""Homes for embedded instances. They are purged after each test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from responsa_server.embedded import Layout, purge
 
 @pytest.fixture
 def home(tmp_path: Path) -> Generator[Path]:
-    """A folder that does not exist yet; everything that an instance created there is removed."""
+    """A path for a home that does not exist yet. After the test, everything that an instance created there is removed."""
     place = tmp_path / "home"
     yield place
     purge(Layout.of(place, repair=True))
@@ -31,7 +31,7 @@ def layout(home: Path) -> Layout:
 
 @pytest.fixture
 def start(home: Path) -> Generator[Start]:
-    """Starts instances on `home`; at the end all are stopped, and no process may be left."""
+    """Starts instances on `home`. At the end of the test, all instances are stopped, and no process may be left."""
     begun: list[Running] = []
 
     def begin(*flags: str, port: int | None = None, within: Sequence[str] = ()) -> Running:

@@ -1,6 +1,6 @@
 """A whole instance for the tests: real PostgreSQL, Redis and Envoy, and a stand-in for the server.
 
-Run as a program: `embedded_instance.py HOME PORT [--broken-server] [--slow-hook] [--llama]`. Prints one JSON object when all is ready.
+Run as a program: `embedded_instance.py HOME PORT [--broken-server] [--slow-hook] [--llama]`. Prints one JSON object when all parts are ready.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def main(home: Path, port: int, flags: set[str]) -> int:
 
     children = [Child(postgres, migrate), Child(redis), Child(server), Child(envoy)]
     if "--llama" in flags:
-        # The import is here, because its settings need packages that a run as a plain user does not have.
+        # The import is here, because the module's settings need packages that a run as a plain user does not have.
         from responsa_server.embedded.llama import EmbeddedLlama
         from responsa_server.providers.settings import ModelSettings
 

@@ -20,7 +20,7 @@ import responsa_server
 
 SCRIPT = Path(__file__).with_name("embedded_instance.py")
 PATIENCE = 120.0
-"""Seconds a condition may take on a loaded machine before its test fails."""
+"""The number of seconds that a condition may take on a busy machine before its test fails."""
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 class Running:
-    """One instance in its own process, with its output in files next to the home."""
+    """An instance in a separate process, whose output goes to files next to the home."""
 
     def __init__(self, home: Path, *flags: str, port: int | None = None, within: Sequence[str] = ()) -> None:
         self.home = home
@@ -79,7 +79,7 @@ class Running:
         return next(iter(psutil.Process(self.process.pid).children()))
 
     def processes(self) -> list[psutil.Process]:
-        """The process that the user started and all its descendants; stored for `left`."""
+        """The process that the user started, and all its descendants. They are stored for `left`."""
         try:
             guard = psutil.Process(self.process.pid)
             found = [guard, *guard.children(recursive=True)]
@@ -95,7 +95,7 @@ class Running:
         raise LookupError(name)
 
     def left(self) -> list[str]:
-        """The processes of this home, or seen earlier, that still run."""
+        """The processes that still run and belong to this home or were seen earlier."""
         remains: list[str] = []
         for process in self._seen:
             try:
@@ -117,7 +117,7 @@ class Running:
         self.process.send_signal(signal.SIGINT)
 
     def stop(self) -> int:
-        """Ctrl-C: the whole process group gets it, as from a terminal."""
+        """Send SIGINT to the whole process group, as Ctrl-C in a terminal does."""
         self.processes()
         os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(PATIENCE)
@@ -137,4 +137,4 @@ class Running:
 
 
 Start = Callable[..., Running]
-"""The type of the fixture `start`: a function from flags and a port to a Running."""
+"""The type of the fixture `start`: a function that takes flags and a port, and returns a Running."""

@@ -1,4 +1,4 @@
-"""Takes the server's place: answers HTTP on a unix socket, and has a worker that ignores every polite signal."""
+"""Takes the place of the server. It answers HTTP on a unix socket, and has a worker that ignores SIGTERM."""
 
 from __future__ import annotations
 

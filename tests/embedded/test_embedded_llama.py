@@ -1,6 +1,6 @@
-"""The real language model on this machine: `make test` installs it as `make embedded-model` does.
+"""The real language model on this machine. `make test` installs it in the same way as `make embedded-model`.
 
-The small model's answers vary, so no test compares its words.
+The answers of the small model vary, so no test compares their words.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from responsa_server.providers.settings import ModelSettings
 
 NAME = "embedded:smollm2"
 PATIENT = ModelSettings.model_validate({"embedded": {"idle_seconds": 30}})
-"""On a busy machine. A caller that waits for the end of an endless answer would wait longer."""
+"""Settings for a busy machine, with a limit of 30 seconds for a silence. A caller that waits for the end of an endless answer would wait longer."""
 NODE = {
     "type": "object",
     "properties": {"a": {"$ref": "#/$defs/Node"}},
@@ -60,7 +60,7 @@ def asking(text: str = "What is the capital of France?", **options: object) -> M
 
 
 ENDLESS = asking(schema={**NODE, "$defs": {"Node": NODE}}, max_tokens=4000)
-"""An object in an object in an object …: it cannot end, and takes a minute to fill its window."""
+"""A prompt for objects that are nested without end. The answer cannot end, and takes a minute to fill the window."""
 
 
 @asynccontextmanager
@@ -119,7 +119,7 @@ async def test_two_are_answered_at_a_time_and_whoever_leaves_makes_room(part: Em
         async with aclosing(model.stream(ENDLESS)) as second:
             assert isinstance(await anext(second), TextPiece)
             await first.aclose()
-            # Both slots were in use: this request has the slot of the first, which cannot have finished.
+            # Both slots were in use. Therefore this request has the slot of the first request, which cannot have finished.
             assert isinstance((await answer(model, asking()))[-1], Ended)
             assert isinstance(await anext(second), TextPiece)
 

@@ -139,7 +139,7 @@ def test_start_and_stop_leave_no_process_and_no_socket(layout: Layout) -> None:
 def test_the_postmaster_and_a_busy_backend_outlive_a_kill_of_their_starter_only_briefly(
     layout: Layout,
 ) -> None:
-    """kill -9 of the postmaster while a backend is busy: this must not delay the next start."""
+    """The postmaster is killed with SIGKILL while a backend is busy. This must not delay the next start."""
     postgres = EmbeddedPostgres(layout)
     postgres.start()
     with psycopg.connect(postgres.dsn("owner"), autocommit=True) as connection:
@@ -147,7 +147,7 @@ def test_the_postmaster_and_a_busy_backend_outlive_a_kill_of_their_starter_only_
         connection.execute("INSERT INTO kept VALUES ('before')")
     busy = psycopg.connect(postgres.dsn("app"))
     backend = busy.info.backend_pid
-    # One computation without a wait, so that the backend does not notice that its postmaster is gone.
+    # This is one computation without a wait, so that the backend does not notice the end of its postmaster.
     busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 100000000000) a WHERE sqrt(a) < 0")
     eventually(lambda: psutil.Process(backend).cpu_times().user > 0.05, "a busy backend")
     assert postgres.process is not None

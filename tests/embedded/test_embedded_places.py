@@ -127,7 +127,7 @@ def test_root_keeps_the_database_outside_for_an_unprivileged_user(layout: Layout
 def test_links_that_the_databases_account_planted_lead_root_nowhere(
     layout: Layout, tmp_path: Path, as_root: None
 ) -> None:
-    """The account owns the folders outside the data folder: root never writes through links there, and never changes the owner of other files."""
+    """The account owns the folders outside the data folder. Root never writes through links there, and never changes the owner of other files."""
     assert layout.root_place is not None
     assert layout.account is not None
     owned = tmp_path / "roots"
@@ -202,7 +202,7 @@ def test_a_home_that_was_deleted_by_hand_is_told_and_its_place_outside_purged(
         Layout.of(layout.home).prepare()
     check_sentence(raised.value)
     assert layout.is_deleted()
-    # If a home's path is too long for a socket, its sockets are outside the home, too.
+    # If the path of a home is too long for a socket, the home's sockets are outside of it too.
     outside = {layout.root_place, *layout.outside}
     assert {*places(Layout.of(layout.home, repair=True))} == outside
     assert {*purge(Layout.of(layout.home, repair=True))} == outside

@@ -1,8 +1,8 @@
-"""If root runs these tests, they run a second time as a plain user, in a process that gave up root for good; tests whose result cannot differ are left out.
+"""If root runs these tests, they run a second time as a plain user, in a process that cannot become root again. Tests whose result cannot differ are left out.
 
 The plain user must reach an interpreter, the packages and this checkout. If one of them lies in a folder that
-only root may enter (an interpreter under /root, a checkout under a 0700 folder), the needed files are linked,
-or copied, into a folder that the user can read; the permissions of the originals stay unchanged. If the user
+only root may enter (an interpreter under /root, a checkout under a 0700 folder), the needed files are linked
+or copied into a folder that the user can read. The permissions of the originals stay unchanged. If the user
 still cannot reach a file, this test fails and names it.
 """
 
@@ -51,13 +51,13 @@ SAME = (
     "two_instances_side_by_side",
     "parts_run_in_sessions",
 )
-"""Tests that do not depend on the user: they involve no place, user or permission, so root's run covers them."""
+"""The tests that do not depend on the user. They involve no folder, user or permission, so root's run covers them."""
 IMPORTS = "import pytest, psutil, psycopg, redis, responsa_server.embedded as e; e.postgres.package_root()"
 
 
 @pytest.fixture
 def their_folder() -> Generator[Path]:
-    """Directly below the system's temp folder, because only root can enter pytest's folders."""
+    """A folder directly below the system's temporary folder, because only root can enter pytest's folders."""
     folder = Path(tempfile.mkdtemp(prefix="responsa-plain-"))
     nobody = pwd.getpwnam("nobody")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
@@ -80,7 +80,7 @@ def link(source: Path, target: Path, *ignore: str) -> None:
 
 
 def mirror(folder: Path) -> tuple[Path, dict[str, str]]:
-    """Links interpreter, packages and this part of the checkout into `folder`; returns the interpreter and the environment."""
+    """Links the interpreter, the packages and this part of the checkout into `folder`. Returns the interpreter and the environment."""
     root = folder / "mirror"
     root.mkdir(mode=0o755)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -159,5 +159,5 @@ def test_what_may_differ_again_as_a_plain_user(their_folder: Path) -> None:
     assert done.returncode == 0, done.stdout[-6000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None, done.stdout[-2000:]
-    # All tests except those of root's behaviour, and this one.
+    # This runs all tests except this one and the tests of root's behaviour.
     assert re.search(r"\b7 skipped", done.stdout), done.stdout[-2000:]

@@ -64,7 +64,7 @@ def test_ctrl_c_during_a_long_hook(start: Start) -> None:
 def test_a_second_ctrl_c_hastens_and_leaves_nothing(start: Start) -> None:
     running = start().until_ready()
     server = psutil.Process(running.pid_of("The server"))
-    server.suspend()  # it ignores the polite signal
+    server.suspend()  # it ignores SIGTERM
     running.interrupt()
     running.interrupt()
     running.process.wait(60)
@@ -122,15 +122,13 @@ def test_kill_9_of_the_supervisor_leaves_no_process(start: Start, home: Path, vi
     worker = psutil.Process(running.pid_of("The server")).children()[0]
     if victims in ("supervisor", "both"):
         if victims == "both":
-            psutil.Process(
-                running.process.pid
-            ).suspend()  # neither gets the chance to clean up after the other
+            psutil.Process(running.process.pid).suspend()  # neither of the two can clean up after the other
         running.kill(supervisor.pid)
     if victims in ("guard", "both"):
         running.kill(running.process.pid)
     running.process.wait(60)
     if victims == "both":
-        # The stand-in's worker does not request a signal at its parent's death; a real worker does. The
+        # The stand-in's worker does not request a signal for the death of its parent, but a real worker does. The
         # kernel signals all other parts.
         worker.kill()
     running.until_nothing_left()
@@ -240,7 +238,7 @@ def test_parts_run_in_sessions_of_their_own(start: Start) -> None:
 
 
 def test_a_disk_that_fills_up_stops_all_and_is_named(start: Start, home: Path, as_root: None) -> None:
-    """A real small disk for root's database, mounted where no other process sees it."""
+    """A real, small disk for root's database. It is mounted where no other process sees it."""
     disk = "mount -t tmpfs -o size=420m tmpfs /var/lib/responsa"
     within = ["unshare", "--mount", "sh", "-c", f'{disk} && exec "$@"', "sh"]
     Path("/var/lib/responsa").mkdir(exist_ok=True)

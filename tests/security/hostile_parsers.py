@@ -1,6 +1,6 @@
-"""Parsers that attack, as a parser might if its document controlled it. The document's first word chooses the attack.
+"""Parsers that attack, as a parser could if a document had taken it over. The document's first word chooses the attack.
 
-Loaded only by the zygote, from a table that a test names. If an attack succeeds, it returns a document titled "escaped".
+Only the zygote loads this module, from a table that a test names. If an attack succeeds, the parser returns a document with the title "escaped".
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _memfd() -> None:
 
 
 def _outlive() -> None:
-    # PR_SET_PDEATHSIG 0: survive the zygote.
+    # With PR_SET_PDEATHSIG 0, this process does not end together with the zygote.
     if ctypes.CDLL(None, use_errno=True).prctl(1, 0, 0, 0, 0) != 0:
         raise PermissionError(ctypes.get_errno(), "prctl")
 
@@ -117,7 +117,7 @@ def _fcntl(command: int, argument: int) -> None:
     try:
         fcntl.fcntl(4, command, argument)
     except OSError as error:
-        # Any other errno would look like a broken parser.
+        # Any other errno would look like an error of the parser.
         raise (
             PermissionError(error.errno, "fcntl") if error.errno == errno.EPERM else KeyError("fcntl")
         ) from error
@@ -203,7 +203,7 @@ def _garbage() -> None:
 
 
 def _liar() -> None:
-    # The correct header, with impossible lengths.
+    # The header is correct, but the lengths are impossible.
     os.write(4, b"RSP1\x00\x06" + b"\xff" * 48 + b"x" * 100)
     os._exit(0)
 
@@ -280,7 +280,7 @@ DEEDS: dict[str, Callable[[], None]] = {
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Run the attack that the first word names; without such a word, parse as plain text."""
+    """Run the attack that the first word names. If the first word does not name an attack, parse the document as plain text."""
     deed = DEEDS.get(original.text.split()[0])
     if deed is None:
         return parse_plain_text(original)

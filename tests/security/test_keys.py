@@ -36,7 +36,7 @@ VARIABLES = {
 }
 SECRETS = (KEY, OTHER, "no-such-shape-but-secret")
 
-# In a separate process, because logging is global and the interpreter prints uncaught errors.
+# This program runs in a separate process, because logging is global and the interpreter prints uncaught errors.
 PROGRAM = """
 import asyncio, json, logging, os, sys, traceback
 import structlog

@@ -1,4 +1,4 @@
-"""Whatever a parsing process does, the caller gets a typed error, the process is gone, and the next document is parsed."""
+"""Whatever a parsing process does, the caller gets a typed error, the process ends, and the next document is parsed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ SAME = (
     "keep_their_type",
     "capabilities_are_said",
 )
-"""Parts of the names of tests that do not depend on the parsing user: resource limits apply to all users, and these tests refuse nothing.
+"""Parts of the names of tests that do not depend on the user of the parser. They are about resource limits, which apply to all users, or do not check that
+an access is refused.
 """
 
 needs_seccomp = pytest.mark.skipif(not capabilities().seccomp, reason="this kernel has no seccomp")
@@ -110,26 +111,26 @@ def zygotes() -> list[psutil.Process]:
 def rejecting(
     *reasons: Reason, match: str | None = None
 ) -> Generator[pytest.ExceptionInfo[DocumentRejected]]:
-    """The block raises DocumentRejected for one of these reasons."""
+    """Check that the block raises DocumentRejected for one of these reasons."""
     with pytest.raises(DocumentRejected, match=match) as caught:
         yield caught
     assert caught.value.reason in reasons
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition; the test's own timeout bounds it."""
+    """Wait for a condition. The timeout of the test limits the wait."""
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  # the kernel's process table sets no event
+        while not condition():  # noqa: ASYNC110  # there is no event for a change of the kernel's process table
             await asyncio.sleep(0.005)
 
 
 def left_alone() -> bool:
-    """Neither attack on files succeeded."""
+    """Check that neither attack on files succeeded."""
     return (HERE / "hostile_parsers.py").exists() and not Path("/tmp/responsa-sandbox-escape").exists()
 
 
 async def rejected(pool: ParserPool, deed: str, limits: ParseLimits | None = None) -> DocumentRejected:
-    """The error that an attack ends with; afterwards none of its processes is left, and a good document is parsed."""
+    """The error of an attack. Also checks that no process of the attack is left afterwards, and that a good document is parsed."""
     with pytest.raises(DocumentRejected) as caught:
         await pool.parse(deed.encode(), "deed.txt", limits=limits)
     (zygote,) = zygotes()
@@ -145,7 +146,7 @@ async def rejected(pool: ParserPool, deed: str, limits: ParseLimits | None = Non
 async def test_network_processes_and_privileges_are_refused(hostile: ParserPool, deed: str) -> None:
     error = await rejected(hostile, deed)
     if deed == "raise_limit":
-        # Python itself turns EPERM of setrlimit into a ValueError.
+        # Python turns the error EPERM of setrlimit into a ValueError.
         assert error.reason is Reason.DOCUMENT_MALFORMED
     else:
         assert error.reason is Reason.DOCUMENT_PARSER_LIMIT
@@ -255,7 +256,7 @@ async def test_descriptors_do_not_leak(hostile: ParserPool) -> None:
 
 
 async def test_threads_are_refused(hostile: ParserPool) -> None:
-    # RLIMIT_NPROC counts processes for every user but root, and no parser runs as root.
+    # RLIMIT_NPROC limits the processes of every user except root, and no parser runs as root.
     with pytest.raises(DocumentRejected):
         await hostile.parse(b"threads", "a.txt")
 
@@ -286,7 +287,7 @@ async def test_rejections_keep_their_type_and_words(pool: ParserPool) -> None:
     small = ParseLimits(input_bytes=3)
     with rejecting(Reason.DOCUMENT_TOO_LARGE):
         await pool.parse(b"abcd", "a.md", limits=small)
-    # A name that no packet could contain.
+    # This name is too long for a packet between the processes.
     assert (await pool.parse(b"x", "\udcff" * 3 + "a" * 5000 + ".md")).title == "x"
 
 
@@ -349,7 +350,7 @@ asyncio.run(main())
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process is alive; a process that waits for init to reap it is not."""
+    """Whether a process is alive. A process that has ended, but waits for init to reap it, is not alive."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -368,7 +369,7 @@ async def test_limits_hold_on_a_kernel_without_landlock_and_seccomp(deed: str) -
 
 
 async def test_without_seccomp_no_process_is_forked_either() -> None:
-    # RLIMIT_NPROC binds every user but root, and no parser runs as root.
+    # RLIMIT_NPROC limits the processes of every user except root, and no parser runs as root.
     pool = ParserPool(limits=LIMITS, formats="unconfined_parsers:WITHOUT_SECCOMP", import_paths=[HERE])
     try:
         await pool.start()
@@ -473,7 +474,7 @@ while [ "$1" != -- ]; do
     closed=$1; needed=$2; shift 2; n=$((n + 1))
     mkdir "$stash/$n"
     mount --bind "$needed" "$stash/$n"
-    # The first of several paths below one closed folder covers it, the others find it open.
+    # The first of several paths below a closed folder covers the folder. For the other paths, it is already covered.
     [ -e "$stash/covered-$(echo "$closed" | tr / _)" ] || { mount -t tmpfs -o mode=755 tmpfs "$closed"; : > "$stash/covered-$(echo "$closed" | tr / _)"; }
     mkdir -p "$needed"
     mount --bind "$stash/$n" "$needed"
@@ -487,8 +488,8 @@ exec setpriv --reuid="$user" --regid="$user" --clear-groups -- "$@"
 def as_plain_user(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command as an unprivileged user.
 
-    An interpreter below a closed home (root's, say) is shown to that user in a separate mount namespace;
-    other users' view and the modes of real folders stay unchanged.
+    If the interpreter is below a closed home, such as root's, that user sees it in a separate mount namespace.
+    Other users' view and the modes of real folders stay unchanged.
     """
     needed = {Path(sys.base_prefix), Path(sys.prefix), *(Path(path) for path in sys.path if path)}
     hidden = [

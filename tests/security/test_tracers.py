@@ -1,4 +1,4 @@
-"""Third-party tracers stay silent, whatever the user's environment contains."""
+"""Third-party tracers send nothing, whatever the user's environment contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of formats that make their zygote assume a kernel with fewer features. Loaded only by a zygote."""
+"""Tables of formats that make their zygote assume a kernel with fewer features. Only a zygote loads this module."""
 
 from __future__ import annotations
 

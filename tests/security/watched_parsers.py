@@ -1,4 +1,4 @@
-"""The product's formats with test parsers, whose titles list the modules imported since the fork. Loaded only by a zygote."""
+"""The product's formats with test parsers. The titles of their documents list the modules that were imported since the fork. Only a zygote loads this module."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ os.register_at_fork(after_in_child=lambda: _before.update(sys.modules))
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Parse with the product's parser, and report its imports instead of its result."""
+    """Parse with the product's parser. Reports the parser's imports instead of its result."""
     row = table.FORMATS.named(original.format)
     assert row is not None
     with contextlib.suppress(DocumentRejected):

@@ -25,7 +25,7 @@ from tests.transports import Ways, stub_of
 from tests.wire.lab import Lab
 
 FERRY = "# A ferry\n\nThe ferry to Skye leaves from Mallaig at six in the morning.\n"
-"""The documents of these instances, instead of Responsa's docs."""
+"""The only document of these instances; it replaces Responsa's docs."""
 
 
 class Listener:
@@ -48,7 +48,7 @@ class Listener:
             connection.close()
 
     def close(self) -> None:
-        # Wakes the thread from `accept`, because closing alone does not.
+        # This wakes the thread in `accept`; closing the socket alone would not.
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._thread.join()
@@ -63,8 +63,8 @@ def collector() -> Iterator[Listener]:
 
 @pytest.fixture(scope="session")
 def second(collector: Listener) -> Iterator[Instance]:
-    """Another instance, in addition to the shared one. Tests may kill its parts, and each test leaves it
-    ready. Its user's environment traces LangChain programs.
+    """A second instance, in addition to the shared one. Tests may kill its parts, but must leave it ready. The
+    environment of its user contains the settings that make LangChain send traces.
     """
     folder = Path(tempfile.mkdtemp(prefix="rss-"))
     docs = folder / "docs"
@@ -95,13 +95,13 @@ def ways(instance: Instance) -> Iterator[Ways]:
 
 @pytest.fixture
 def tenant(registry: Registry) -> Tenant:
-    """A tenant of this test in the shared instance."""
+    """A tenant in the shared instance for this test alone."""
     return registry.new_tenant()
 
 
 @dataclass
 class Bench:
-    """An instance with a user's agents and servers of language models: one that it uses as `lab:echo`, and three that can be unplugged."""
+    """An instance with a user's agents, and with four servers of language models: `lab:echo`, and three that a test can unplug."""
 
     instance: Instance
     echo: Echo
@@ -114,7 +114,7 @@ class Bench:
 
     def copied(self, agent: str, name: str, changes: Mapping[str, str]) -> None:
         """A copy of a shipped agent under another name, with these changes to its agent.toml. The server has not noticed it yet."""
-        # The file that makes the folder an agent is written last: otherwise the server may read the
+        # agent.toml, which makes the folder an agent, is written last. Otherwise the server may read an
         # unfinished folder.
         shutil.copytree(SHIPPED / agent, self.agents / name, ignore=shutil.ignore_patterns("agent.toml"))
         text = (SHIPPED / agent / "agent.toml").read_text(encoding="utf-8")
@@ -130,7 +130,7 @@ class Bench:
             return rpc(request, metadata=[("authorization", f"Bearer {self.instance.key}")], timeout=60)
 
     def version(self, agent: str) -> str:
-        """The version that answers new questions to this agent, "" if the agent does not exist."""
+        """The version that answers new questions to this agent; "" if the agent does not exist."""
         try:
             return str(
                 self.call("ChatService", "GetAgent", chat.GetAgentRequest(name=f"agents/{agent}")).version
@@ -139,13 +139,13 @@ class Bench:
             return ""
 
     def ask(self, question: str, agent: str = "", **parameters: str) -> Any:
-        """Ask, and return the turn's terminal event."""
+        """Ask a question. Returns the turn's terminal event."""
         return self.told(question, agent, **parameters)[1]
 
     def told(
         self, question: str, agent: str = "", conversation: str = "", **parameters: str
     ) -> tuple[Any, Any]:
-        """Ask in a conversation, "" for a new one; return the `started` of the turn, and its terminal event."""
+        """Ask a question in a conversation; "" starts a new conversation. Returns the turn's event `started` and its terminal event."""
         request = chat.AskRequest(
             text=question, agent=f"agents/{agent}" if agent else "", conversation=conversation
         )
@@ -168,18 +168,18 @@ def bench() -> Iterator[Bench]:
     echo, lab = Echo(), Lab()
     settings = {
         **lab.settings,
-        # Reload again soon, because tests wait for it.
+        # The server looks for changes often, because tests wait for a reload.
         "RESPONSA_MODELS__RETRIES": "1",
         "RESPONSA_DOCS": "none",
         "RESPONSA_MODELS__SCRIPTED": "true",
-        # The embedded model is used only if it is installed: no default names it.
+        # The embedded model is used only if it is installed, because no default names it.
         "RESPONSA_MODELS__EMBEDDED__START": str(llama_missing() is None).lower(),
         "RESPONSA_MODELS__SERVERS__LAB__URL": echo.url,
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
     }
     try:
         with instance_in(folder, None, **settings) as one:
-            # Documents are read one by one, so on a loaded machine this takes longer than other commands.
+            # The command reads documents one by one, so on a busy machine it takes longer than other commands.
             subprocess.run(
                 one.command("samples", "load"),
                 env=one.environment,

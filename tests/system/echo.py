@@ -1,4 +1,4 @@
-"""A language model server that answers with the end of its instructions, once the test allows it."""
+"""A server of language models that answers with the end of its instructions, once the test allows the answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAY = "Say: "
 
 
 class Echo:
-    """Speaks OpenAI's wire. Its answer is the text after the last `Say: ` in the first message, to the end of the line."""
+    """Uses OpenAI's protocol. The answer is the rest of the line after the last `Say: ` in the first message."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -33,7 +33,7 @@ class Echo:
                 self.end_headers()
                 self.wfile.write(b"".join(OpenAi().events(Scene([_said(body)]))))
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base calls it
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class uses this name
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -47,7 +47,7 @@ class Echo:
         return f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def close(self) -> None:
-        """Release all waiting requests, and end."""
+        """Answer all waiting requests, and end the server."""
         self.open.set()
         self._server.shutdown()
         self._server.server_close()

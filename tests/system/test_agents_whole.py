@@ -1,8 +1,8 @@
-"""The shipped agents over their samples, each with no model, with a scripted strong model and with the embedded one.
+"""The shipped agents with their samples: each agent runs without a model, with a scripted strong model, and with the embedded model.
 
-The embedded model is small, so the tests do not check its wording. They check four things: an answer about
-documents cites the right one, written or quoted; messages are classified as without a model; no prompt mark
-is left in a text; questions without a matching document are refused.
+The embedded model is small, so the tests do not check its wording. They check four things. An answer about documents
+cites the right document, whether a model wrote the answer or it consists of quotes. Messages are classified in the same way as without a model. No
+marks of a prompt are left in a text. Questions without a matching document are refused.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def golden(agent: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=list(MODES))
 def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The agents under other names and with another chain, e.g. `chat-strong`."""
+    """The agents under other names and with another chain, such as `chat-strong`."""
     mode = str(request.param)
     if mode == "embedded" and (why := llama_missing()) is not None:
         pytest.skip(why)
     changes = {'chain = ["default"]': f'chain = ["{MODES[mode]}"]'}
     if mode == "embedded":
-        # The model uses all its time, nearly always without a result, so the test gives it half of the limit.
+        # The model uses all of its time, nearly always without a result. Therefore the test gives it only a part of the limit.
         changes |= {"limits = { seconds = 60,": "limits = { seconds = 16,"}
     for agent in AGENTS:
         bench.copied(agent, f"{agent}-{mode}", changes)
@@ -74,19 +74,19 @@ def test_three_are_answered_out_of_the_samples(bench: Bench, mode: str, agent: s
 
 
 def _small(answer: Any) -> None:
-    """A small model's answer appears only if a document supports it; otherwise the documents are quoted, with the reason. The model makes no decision."""
+    """A small model's answer appears only if a document supports it; otherwise the answer quotes the documents and gives the reason. The model makes no decisions."""
     instead = [(one.kind, one.cause) for one in answer.fallbacks]
     if answer.model == MODES["embedded"]:
         assert not instead
     else:
         assert [kind for kind, _ in instead] == [turn_pb2.FALLBACK_KIND_EXTRACTIVE], instead
-        # On a loaded machine it may not reach its first word, and it may write only marks.
+        # On a busy machine, the model may send no word in time, and it may write nothing but marks.
         causes = [f"model_unavailable:{one}" for one in ("uncited", "timeout", "empty")]
         assert instead[0][1] in causes, instead
 
 
 def test_what_the_tutor_proposes_to_ask_is_answered_out_of_the_samples(bench: Bench, mode: str) -> None:
-    """A model's rewording of a question must not make it look less supported than it is without one."""
+    """If a model rewrites a question, the support of the question must not be lower than without the model."""
     config = tomllib.loads((SHIPPED / "tutor" / "agent.toml").read_text(encoding="utf-8"))
     assert "Explain photosynthesis to me." in config["questions"]
     for question in config["questions"]:
@@ -132,7 +132,7 @@ def test_a_follow_up_is_understood(bench: Bench, mode: str, agent: str) -> None:
             conversation = started.conversation
             assert end.WhichOneof("event") == "answer", (dialogue["id"], end)
             citations = end.answer.citations
-            # Only the scripted model decides which sentence of a document is the best one.
+            # A model chooses the sentences that it uses. Therefore the quote is checked only without a model.
             assert any(one.uri.endswith(turn["source"]) for one in citations), (dialogue["id"], citations)
             if mode == "none":
                 assert any(turn["quote"] in one.quote for one in citations), (dialogue["id"], citations)

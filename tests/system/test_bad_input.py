@@ -1,4 +1,4 @@
-"""Input that is too large, cut off or hostile: the same typed error over every transport, and no leftovers."""
+"""Input that is too large, incomplete or hostile gets the same typed error over every transport, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHUNK = 256 * 1024
 
 
 def left(instance: Instance, registry: Registry, tenant: Tenant) -> tuple[Any, Sequence[str]]:
-    """Rows of the tenant, and files outside the database."""
+    """The number of the tenant's rows, and the files outside the database."""
     files = sorted(str(one) for one in (instance.home / "data").rglob("*") if one.is_file())
     return registry.rows(*tenant.names), files
 
@@ -61,14 +61,14 @@ def test_a_file_over_the_limit(instance: Instance, registry: Registry, tenant: T
     assert announced is not None
     assert announced["details"][0]["reason"] == "DOCUMENT_TOO_LARGE"
     assert announced["details"][0]["metadata"] == {"limit_bytes": str(LIMIT), "source_key": "big.md"}
-    # Not announced, and sent.
+    # The size is not announced, but the bytes are sent.
     with pytest.raises(grpc.RpcError) as raised:
         stub_of(ways.channel, "KnowledgeService").UploadDocument(
             uploading("big.md", pieces_of(LIMIT + 1)), metadata=[*headers.items()], timeout=60
         )
     trailers: dict[str, Any] = dict(raised.value.trailing_metadata())  # pyright: ignore
     assert MessageToDict(Status.FromString(trailers["grpc-status-details-bin"])) == announced
-    # Over HTTP: with a content-length, and in chunks of unknown total size.
+    # Over HTTP, the body comes once with a content-length, and once in chunks of unknown total size.
     content = b"".join(pieces_of(LIMIT + 1))
     for body in (content, iter([content[:LIMIT], content[LIMIT:]])):
         response = ways.http.put(
@@ -174,7 +174,7 @@ def test_html_with_scripts_is_read_as_text(ways: Ways, tenant: Tenant) -> None:
         "onclick",
     ):
         assert hidden not in text, hidden
-    # The author's text stays text: clients of the answer must display it as text.
+    # The author's text remains in the quote. Clients must display it as text.
     assert '<script>alert("shown as text")</script>' in text
     turn = answer(ways, headers, "How long does sourdough rest before it is baked?")
     assert "Sourdough rests eighteen hours before it is baked." in turn["terminalEvent"]["answer"]["text"]
@@ -201,7 +201,7 @@ def test_a_word_two_hundred_thousand_times(ways: Ways, tenant: Tenant, instance:
         ).message
         return bool(done.get("done"))
 
-    # Others are served meanwhile.
+    # Meanwhile, the server answers other callers.
     ways.call(
         "KnowledgeService/CreateDocument",
         {"metadata": {"sourceKey": "fox.md"}, "text": "A fox lives here."},

@@ -1,4 +1,4 @@
-"""The command line against running instances: the instance that it uses, its exit codes, and its error messages."""
+"""The command line with running instances: the instance that a command uses, the exit codes, and the error messages."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def other() -> Iterator[Instance]:
 def test_two_instances_side_by_side(instance: Instance, other: Instance, tmp_path: Path) -> None:
     assert "six in the morning" in other.run("ask", QUESTION).stdout
     assert "six in the morning" not in instance.run("ask", QUESTION).stdout
-    # By URL and key, from anywhere.
+    # With a URL and a key, the command works from anywhere.
     key = tmp_path / "key"
     key.write_text(other.key + "\n")
     given: dict[str, Any]
     for given in ({"RESPONSA_API_KEY": other.key}, {"RESPONSA_API_KEY_FILE": str(key)}):
         assert "six in the morning" in instance.run("ask", QUESTION, RESPONSA_URL=other.url, **given).stdout
-    # The key of one instance is not valid on the other.
+    # The key of one instance is not valid for the other.
     refused = instance.run("ask", QUESTION, RESPONSA_URL=other.url, check=False)
     assert refused.returncode == 3
     assert "key" in refused.stderr
@@ -73,11 +73,11 @@ def test_exit_codes_of_ask(instance: Instance, tenant: Tenant) -> None:
 def test_the_agents_that_come_along_answer_in_a_fresh_installation(
     instance: Instance, tenant: Tenant
 ) -> None:
-    """The commands of the README, without an API key for any model. The test uses a separate tenant, because
-    samples change the search results.
+    """The commands of the README work without an API key for a model. The test uses a separate tenant, because the
+    samples change search results.
     """
     key: dict[str, Any] = {"RESPONSA_API_KEY": tenant.key(Credential.ADMIN)}
-    # Documents are read one by one, so on a loaded machine this takes longer than other commands.
+    # The command reads documents one by one, so on a busy machine it takes longer than other commands.
     loaded = subprocess.run(
         instance.command("samples", "load"),
         env={**instance.environment, **key},

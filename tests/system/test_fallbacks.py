@@ -1,7 +1,7 @@
-"""How a turn ends when a part that it needs is unavailable: models unplugged before and during an answer, and a search that fails.
+"""The end of a turn that needs an unavailable part: models are unplugged before and during an answer, and a search fails.
 
-The models are servers that use the vendors' protocols; the database is the instance's own, in which the test
-breaks a function and repairs it. Each turn ends, reports its fallbacks, and stores no partial answer.
+The models are servers that use the vendors' protocols. The database is the instance's own; the test breaks a function in it
+and repairs the function again. Each turn ends, reports its fallbacks, and stores no partial answer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COPIES = {
     "chat-cut": {_CHAIN: 'chain = ["scripted:broken-cut"]'},
     "chat-alone": {_CHAIN: 'chain = ["alpha:alone"]'},
 }
-"""Agents of these tests, each with its differences from the shipped one."""
+"""The agents of these tests, each with its differences from the shipped agent."""
 CAUSES = {
     Plug.REFUSED: "unreachable",
     Plug.BUSY: "rate_limited",
@@ -47,12 +47,12 @@ CAUSES = {
 }
 LEAD = "I could not reach the documents, so this answer rests on none of them."
 BROKEN = "RAISE EXCEPTION 'no memory is left' USING ERRCODE = '53200';"
-"""Replaces a function's body: the error of a search that exceeds its time limit."""
+"""Replaces the body of a function. The function then fails as if the database had run out of memory."""
 
 
 @pytest.fixture(scope="module")
 def house(bench: Bench) -> Iterator[House]:
-    """The bench with the shipped agents on models of these tests; one of the agents waits at most a second for the documents."""
+    """The bench with the shipped agents, which use the models of these tests. One of the agents waits at most a second for the documents."""
     for name, changes in COPIES.items():
         bench.copied(name.partition("-")[0], name, changes)
     eventually(lambda: all(map(bench.version, COPIES)), lambda: bench.instance.log("server")[-2000:])
@@ -75,7 +75,7 @@ def provider(source: str, target: str, plug: Plug) -> Json:
 
 
 def check_unplugged(house: House, chain: Chain, plugs: Sequence[Plug], way: Way = Way.GRPC) -> None:
-    """The first models of the chain fail in this way: the next one answers, or the documents are quoted, and every switch is reported."""
+    """If the first models of the chain fail in this way, the next model answers, or the documents are quoted. Every switch is reported."""
     agent, models = chain.agent, chain.models
     before = {kind: house.counted(agent, kind) for kind in ("provider", "extractive")}
     house.bench.lab.plug(*plugs)
@@ -117,7 +117,7 @@ def test_nothing_is_unplugged(house: House) -> None:
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("plug", [Plug.REFUSED, Plug.BUSY, Plug.SILENT])
 def test_each_is_unplugged_before_it_says_a_word(house: House, plug: Plug, place: int) -> None:
-    """One model fails in this way, and those before it are unavailable."""
+    """One model fails in this way, and the models before it are unavailable."""
     check_unplugged(house, house.chain(), [*[Plug.REFUSED] * place, plug])
 
 
@@ -125,7 +125,7 @@ def test_each_does_not_take_its_key(house: House) -> None:
     chain = house.chain("-too")
     for place in range(3):
         check_unplugged(house, chain, [Plug.KEY] * (place + 1))
-    # A provider that refused a key is not called again, and its message about the key appears nowhere.
+    # A provider that rejected a key is not called again. Its message about the key appears nowhere.
     assert [len(one.asked) for one in house.bench.lab.stations] == [0, 0, 1]
     assert KEY not in house.bench.instance.log("server")
 
@@ -156,7 +156,7 @@ def test_the_same_over_a_socket(house: House) -> None:
 
 
 def check_failed(failed: Json, model: str, plug: Plug) -> None:
-    """An error that says what happened, and that asking again may help."""
+    """The error says what happened, and that the caller may ask again."""
     assert failed["retriable"]
     status = failed["status"]
     assert status["code"] == 14
@@ -170,7 +170,7 @@ def check_failed(failed: Json, model: str, plug: Plug) -> None:
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("plug", [Plug.CUT, Plug.STALLED])
 def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, place: int) -> None:
-    """No other model continues an answer that has begun: the turn fails, and the conversation stays unchanged."""
+    """Once an answer has begun, no other model continues it. The turn fails, and the conversation is unchanged."""
     chain = house.chain()
     house.bench.lab.plug()
     _, first = house.asked(chain.agent)
@@ -178,14 +178,14 @@ def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, 
     before = house.messages(talk)
     house.bench.lab.plug(*[Plug.REFUSED] * place, plug)
     events, turn = house.asked(chain.agent, conversation=talk)
-    # A space that may precede a mark is sent with the text after it.
+    # A space that may come before a mark is sent only with the text that follows.
     assert text_of(events) == f"I am {NAMES[place]}."
     check_failed(turn["terminalEvent"]["failed"], chain.models[place], plug)
     moves = [provider(*pair, Plug.REFUSED) for pair in pairwise(chain.models[: place + 1])]
     assert turn.get("fallbacks", []) == moves
     assert house.messages(talk) == before
     assert not any(one.asked for one in house.bench.lab.stations[place + 1 :])
-    # When the model is back, a new question gets an answer.
+    # When the model is available again, a new question gets an answer.
     house.bench.lab.plug()
     _, again = house.asked(chain.agent, conversation=talk)
     assert again["terminalEvent"]["answer"]["model"] == chain.models[0]
@@ -246,7 +246,7 @@ def superuser(bench: Bench) -> psycopg.Connection[tuple[Any, ...]]:
 
 @contextmanager
 def broken(bench: Bench, *functions: str) -> Generator[None]:
-    """Searching by these functions fails during the block; the rest of the database works."""
+    """During the block, these search functions fail. The rest of the database works."""
     with superuser(bench) as connection:
         whole: list[Any] = []
         for one in functions:
@@ -290,7 +290,7 @@ def test_without_the_documents_a_model_answers_and_says_so(house: House, way: Wa
         "cause": "part_unavailable:postgresql",
     }
     assert house.counted("tutor-strong", "without_retrieval") == before + 1
-    # Mended, it cites again.
+    # After the repair, the answer has citations again.
     _, turn = tutored(house, way)
     assert turn["terminalEvent"]["answer"]["citations"]
     assert "fallbacks" not in turn

@@ -30,7 +30,7 @@ def answer(ways: Ways, headers: dict[str, str], text: str, **more: Any) -> Json:
 
 
 def test_a_newcomer_gets_a_cited_answer(instance: Instance, tmp_path: Path) -> None:
-    """The commands of the README on the user's own folder. tests/docs asks about Responsa's documents."""
+    """The commands of the README work on the user's own folder. The tests in tests/docs ask about Responsa's documents."""
     folder = tmp_path / "notes"
     folder.mkdir()
     (folder / "islands.md").write_text(f"# Islands\n\n{ISLANDS}")
@@ -131,7 +131,7 @@ def test_two_tenants_never_see_each_other(instance: Instance, ways: Ways) -> Non
         assert document["name"] not in listed, (call, field)
         assert turn["name"] not in listed
     assert ways.call("KnowledgeService/Search", {"terms": ["Cuillin"]}, south).message.get("hits") is None
-    # The same request_id is independent in another tenant.
+    # In another tenant, the same request_id stands for another turn.
     request_id = "6e1a3f0e-6b1b-4a58-8d6d-9a3f7f0e2b11"
     mine = answer(ways, north, "Where is Skye?", requestId=request_id)
     theirs = answer(ways, south, "Something else?", requestId=request_id)
@@ -174,7 +174,7 @@ def test_the_same_request_id_is_the_same_turn_byte_for_byte(
     live = raw_events(instance, ways, request, headers)
     before = registry.rows(tenant.name)
     assert raw_events(instance, ways, request, headers) == live
-    # The same request_id in capitals, with other events requested, is still the same question.
+    # A request with the same request_id in capitals, which asks for other events, is still the same question.
     request.request_id = request.request_id.upper()
     request.include_deltas = False
     without = raw_events(instance, ways, request, headers)
@@ -214,7 +214,7 @@ def test_what_was_deleted_answers_no_more(ways: Ways, tenant: Tenant) -> None:
         return {check["verdict"] for check in checks}
 
     assert verdicts() == {"CITATION_VERDICT_VALID"}
-    # Changed words after the sentence leave the quote at its place, but the source is another version.
+    # Words after the sentence have changed. The quote is still in its place, but the source is now another version.
     ingest(ways, headers, "islands.md", "This text no longer mentions mountains.")
     assert verdicts() == {"CITATION_VERDICT_SOURCE_CHANGED"}
     old = turn["terminalEvent"]["answer"]["citations"][0]

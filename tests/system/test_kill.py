@@ -1,4 +1,4 @@
-"""kill -9 of any one process during an answer: no committed event is lost, and the answer arrives."""
+"""One process is killed with SIGKILL during an answer. Whichever process it is, no committed event is lost, and the answer arrives."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Event = turn_pb2.TurnEvent
 
 
 class Asking:
-    """A question whose turn waits because no passage can be read, with its events so far."""
+    """A question whose turn waits because no passage can be read, and the events of the turn so far."""
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
@@ -46,7 +46,7 @@ class Asking:
         with grpc.insecure_channel(self.instance.target) as channel, contextlib.suppress(grpc.RpcError):
             stub = stub_of(channel, "ChatService")
             for frame in stub.Ask(self.request, metadata=self.metadata, timeout=60):
-                # Events without a seq are for this reader only and not part of the log.
+                # Events without a seq are only for this reader, and are not part of the log.
                 self.seen.extend(event for event in frame.events if event.seq)
                 self.sent_away |= any(event.HasField("reconnect") for event in frame.events)
 
@@ -55,7 +55,7 @@ class Asking:
         return [("authorization", f"Bearer {self.instance.key}")]
 
     def let_go(self) -> None:
-        """Makes passages readable again; ends with the end of the stream."""
+        """Make passages readable again, and wait for the end of the stream."""
         connection, self._connection = self._connection, None
         if connection is not None:
             # The server at the other end may have been killed.
@@ -64,11 +64,11 @@ class Asking:
         self._thread.join()
 
     def until_ended(self) -> None:
-        """Wait for the stream's end."""
+        """Wait for the end of the stream."""
         self._thread.join()
 
     def again(self) -> list[Event]:
-        """The whole turn, requested with the same request_id."""
+        """All events of the turn, from a request with the same request_id."""
         with grpc.insecure_channel(self.instance.target) as channel:
             stub = stub_of(channel, "ChatService")
             frames = list(stub.Ask(self.request, metadata=self.metadata, timeout=60))
@@ -95,7 +95,7 @@ def kill(instance: Instance, role: str) -> None:
 
 
 def nothing_was_lost(asking: Asking) -> Event:
-    """Compare the turn's current stream with the earlier events; returns its terminal event."""
+    """Compare the current stream of the turn with the earlier events. Returns the terminal event."""
     now = asking.again()
     assert now[: len(asking.seen)] == asking.seen
     assert [event.seq for event in now] == list(range(1, len(now) + 1))
@@ -112,7 +112,8 @@ def test_a_part_is_killed(second: Instance, asking: Asking, role: str) -> None:
     asking.let_go()
     eventually(lambda: answers(second), lambda: f"an answer; {second.said()}")
     terminal = nothing_was_lost(asking)
-    # The turn continues where it was. A question fails only if it was querying the database at that moment, with an error that allows a retry.
+    # The turn continues where it was. It fails only if it was querying the database at that moment, and then its
+    # error allows a retry.
     lost_its_query = role == "postgres" and terminal.failed.retriable
     assert "six in the morning" in terminal.answer.text or lost_its_query, terminal
     if role == "server":
@@ -145,8 +146,8 @@ def test_a_server_that_drains_sends_its_followers_elsewhere(second: Instance, as
     asking.let_go()
     eventually(lambda: second.processes().get("server", server) != server, "another server")
     eventually(lambda: answers(second), "an answer")
-    # Within the grace period the turn ended, or it was released and taken over: a new follower sees an
-    # answer.
+    # Within the grace period, the turn ended, or it was released and another server took it over. In both cases, a
+    # new follower sees an answer.
     assert "six in the morning" in nothing_was_lost(asking).answer.text
 
 
@@ -155,7 +156,7 @@ def test_ctrl_c_leaves_no_process_and_the_next_start_finds_its_data(second: Inst
     assert second.interrupt() == 0
     assert not second.left()
     second.start().until_ready()
-    # The earlier answer is still there, and the project's documents were not read again.
+    # The earlier answer is still stored, and Responsa's documents were not read again.
     assert "Reading" not in second.said()
     assert "six in the morning" in asked
     assert answers(second)

@@ -17,7 +17,7 @@ from tests.instance import Instance
 from tests.system.conftest import FERRY, Listener
 
 UNREACHED = re.compile(r"^(Ip6OutNoRoutes)\s+(\d+)$", re.MULTILINE)
-# Brings up loopback in a separate network namespace, then becomes the program.
+# This program enables loopback in a separate network namespace, and then executes the real program.
 WITHIN = (
     "unshare", "--net", sys.executable, "-c",
     "import fcntl, os, socket, struct, sys\n"
@@ -28,7 +28,7 @@ WITHIN = (
 
 @pytest.fixture
 def alone() -> Iterator[Instance]:
-    """An instance in a network that has only loopback."""
+    """An instance in a network namespace that has only loopback."""
     folder = Path(tempfile.mkdtemp(prefix="rsn-"))
     (folder / "docs").mkdir()
     (folder / "docs" / "ferry.md").write_text(FERRY)
@@ -60,7 +60,7 @@ def inside(instance: Instance, *command: str) -> str:
 
 
 def attempts(instance: Instance) -> list[int]:
-    """How often a process in the instance's network tried to reach an address without a route, over IPv4 and IPv6."""
+    """The number of times a process in the instance's network tried to reach an address without a route, over IPv4 and IPv6."""
     heads, values = (
         line.split()
         for line in inside(instance, "cat", "/proc/net/snmp").splitlines()
@@ -81,7 +81,7 @@ def test_without_a_network(alone: Instance) -> None:
         alone, *alone.command("ingest", "--collection", "more", str(alone.home.parent / "docs"))
     )
     assert attempts(alone) == [0, 0]
-    # Libraries that report to their makers store an identity in the user's home.
+    # Libraries that send data to their makers store an identity in the user's home.
     assert [*(alone.home.parent / "user").rglob("*")] == []
     # This attempt shows that the count works.
     probe = (

@@ -1,4 +1,4 @@
-"""DATABASE_URL: `migrate` and `serve` on an external PostgreSQL whose owner may only create roles; also without Redis."""
+"""`migrate` and `serve` work with DATABASE_URL on an external PostgreSQL, without Redis, if the owner of the database may create roles and has no other privileges."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.transports import stub_of
 
 @pytest.fixture
 def outside() -> Iterator[str]:
-    """The owner's URL of an empty database on a server without any Responsa data."""
+    """The URL of an empty database, with its owner as the user, on a server without any Responsa data."""
     with throwaway_postgres() as postgres:
         superuser = postgres.dsn("superuser", database="postgres")
         with psycopg.connect(superuser, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""If root runs the tests, the whole system runs again as a plain user: up, a question, Ctrl-C, purge."""
+"""If root runs the tests, a plain user runs the whole system once more: up, a question, Ctrl-C, purge."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from tests.instance import Instance, free_port
 from tests.system.conftest import FERRY
 
-# The interpreter and the checkout may be readable only by root, so this user may read everything; it owns and
-# writes only its home.
+# Perhaps only root can read the interpreter and the checkout. Therefore this user may read all files, but can write
+# only in its home.
 CAPABILITY = "+dac_read_search"
 
 
@@ -48,7 +48,7 @@ def test_the_whole_as_a_plain_user(theirs: Instance) -> None:
     assert "six in the morning" in theirs.run("ask", "When does the ferry to Skye leave from Mallaig?").stdout
     assert oct(theirs.home.stat().st_mode)[-3:] == "700"
     assert oct((theirs.home / "api-key").stat().st_mode)[-3:] == "600"
-    # Only root needs a folder outside its home.
+    # Only root needs a folder outside the home.
     assert f"{theirs.home}/" in " ".join(theirs.processes()["postgres"].cmdline())
     assert theirs.interrupt() == 0
     assert not theirs.left()

@@ -1,6 +1,6 @@
-"""The six shared prompts: each is sent to a model server in a turn of a shipped agent.
+"""Each of the six shared prompts is sent to a model server in a turn of a shipped agent.
 
-The server is a scripted strong model, and the test checks its requests: the fixed text of the prompt's file is in them, word for word.
+The server is a scripted strong model. The test checks that the requests to the server contain the fixed text of each prompt's file, word for word.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tests.system.conftest import Bench
 from tests.wire.lab import Plug, purpose
 
 TUTOR, CHAT = "tutor-lab", "chat-lab"
-# The summary covers messages older than the history, which is short here so that three questions suffice.
+# The summary covers messages that are older than the history. The history is short here, so that three questions are enough.
 CHANGES = {'chain = ["default"]': 'chain = ["alpha:strong"]', "messages = 10": "messages = 2"}
 
 
 @pytest.fixture(scope="module")
 def strong(bench: Bench) -> Iterator[Bench]:
-    """The bench with the shipped agents, on a server that is a scripted strong model."""
+    """The bench with the shipped agents, whose model server is a scripted strong model."""
     bench.lab.plug(Plug.STRONG)
     for name in (TUTOR, CHAT):
         bench.copied(name.removesuffix("-lab"), name, CHANGES)
@@ -37,7 +37,7 @@ def strong(bench: Bench) -> Iterator[Bench]:
 
 
 def purposes(bench: Bench, question: str, agent: str, conversation: str = "") -> tuple[Counter[str], str]:
-    """The prompts with which the model was asked in an answered turn, and the turn's conversation."""
+    """The prompts that were sent to the model in an answered turn, and the turn's conversation."""
     asked = bench.lab.stations[0].asked
     asked.clear()
     given = golden(agent)["parameters"]
@@ -53,7 +53,7 @@ def golden(agent: str) -> Any:
 
 
 def test_a_talk_with_chat(strong: Bench) -> None:
-    """A question, a follow-up, and one more, which has earlier messages to summarise."""
+    """The test asks a question, a follow-up, and a third question, for which there are earlier messages to summarise."""
     first, second = (one["question"] for one in golden(CHAT)["dialogues"][0]["turns"])
     used, talk = purposes(strong, first, CHAT)
     assert used == Counter(["intent_classification", "response_synthesis"])
@@ -68,7 +68,7 @@ def test_a_question_to_the_tutor(strong: Bench) -> None:
     assert used == Counter(
         ["retrieval_need", "question_category", "query_expansion", "response_synthesis"]
     ), used
-    # The instructions of every answer begin with the system prompt; it contains the persona.
+    # The instructions for every answer begin with the system prompt, which contains the persona.
     system = (SHIPPED / "shared/prompts/parts/system.md").read_text(encoding="utf-8")
     fixed = [one for one in system.splitlines() if len(one) > 20 and "{" not in one]
     (written,) = [one for one in strong.lab.stations[0].asked if purpose(one) == "response_synthesis"]

@@ -1,4 +1,4 @@
-"""Replicas in addition to `responsa up`, started, killed and replaced as docs/operations.md says."""
+"""Replicas in addition to `responsa up` are started, killed and replaced in the way that docs/operations.md describes."""
 
 # The health service's stub is untyped.
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportAttributeAccessIssue=false
@@ -63,7 +63,7 @@ class Replica:
 
 
 class Fleet:
-    """Two replicas that take calls and two that run turns; Envoy knows the first two."""
+    """Two replicas that take calls and two that run turns. Envoy knows only the first two."""
 
     def __init__(self, instance: Instance, folder: Path) -> None:
         self.instance = instance
@@ -87,8 +87,8 @@ class Fleet:
 
     def until(self, **states: str) -> None:
         wanted = {name.replace("_", "-"): state for name, state in states.items()}
-        # Check Envoy first, because it is fast; run the command, which takes a second to start, only once
-        # Envoy agrees.
+        # Check Envoy first, because this is fast. The command takes a second to start, so run it only when Envoy
+        # agrees.
         eventually(
             lambda: (
                 {name: state == "serving" for name, state in wanted.items()}.items()
@@ -116,7 +116,7 @@ class Fleet:
 
 
 def whole(printed: str) -> bool:
-    """Whether each event appears once, in order, with an answer at the end."""
+    """Whether each event appears once and in order, with an answer at the end."""
     events = [json.loads(line) for line in printed.splitlines()]
     return [int(one["seq"]) for one in events] == list(range(1, len(events) + 1)) and "answer" in events[-1]
 
@@ -147,7 +147,7 @@ def fleet(second: Instance) -> Iterator[Fleet]:
 
 def test_any_of_five_is_killed_and_replaced(fleet: Fleet) -> None:
     with ThreadPoolExecutor(1) as pool:
-        # It is killed during all answers; answers continue while it is replaced.
+        # The replica is killed while all answers are running. The answers continue while the replica is replaced.
         asked = pool.submit(fleet.asks)
         fleet.running["rpc-2"].kill()
         fleet.until(rpc_2="not serving")

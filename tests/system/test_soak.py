@@ -1,5 +1,5 @@
-"""Long campaigns that a normal test run leaves out: `pytest -m soak tests/system`. RESPONSA_SOAK_ROUNDS says
-how many rounds (20 by default).
+"""Long campaigns that a normal test run leaves out: `pytest -m soak tests/system`. RESPONSA_SOAK_ROUNDS sets
+the number of rounds (20 by default).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def test_whatever_is_killed_again_and_again(second: Instance) -> None:
 
 @pytest.mark.soak
 def test_a_server_without_envoy_bears_pings_every_ten_seconds(second: Instance) -> None:
-    """gRPC's limit is one ping in ten seconds: three pings fit into a silence of half a minute."""
+    """gRPC allows one ping every ten seconds. Therefore three pings fit into a silence of half a minute."""
     options: Sequence[tuple[str, int | str]] = (
         ("grpc.keepalive_time_ms", 10_500),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -60,7 +60,7 @@ def test_a_server_without_envoy_bears_pings_every_ten_seconds(second: Instance) 
         with grpc.insecure_channel(target, options) as channel:
             call = stub_of(channel, "ChatService").Ask(asking.request, metadata=asking.metadata, timeout=45)
             frames: list[chat.AskResponse] = [next(call)]
-            # The stream's heartbeats come every fifteen seconds.
+            # The heartbeats of the stream come every fifteen seconds.
             frames += [next(call), next(call), next(call)]
     finally:
         asking.let_go()

@@ -1,4 +1,4 @@
-"""The tutorial docs/tutorial-agent.md, followed as a reader would: its files written, its commands run, its output compared."""
+"""Follows the tutorial docs/tutorial-agent.md like a reader: writes its files, runs its commands, and compares their output."""
 
 from __future__ import annotations
 

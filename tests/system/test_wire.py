@@ -1,4 +1,4 @@
-"""The services that gRPC tools find at the single port: reflection, health, keepalive; and values that logs never contain."""
+"""The services that gRPC tools find at the single port (reflection, health and keepalive), and the values that logs never contain."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def health_of(channel: grpc.Channel) -> Any:
 
 
 def test_a_call_by_reflection(instance: Instance, ways: Ways, tenant: Tenant) -> None:
-    """Calls like grpcurl's, which knows only the address."""
+    """The calls work like those of grpcurl, which knows only the address."""
     headers = tenant.headers(Credential.USER)
     ingest(ways, headers, "islands.md", ISLANDS)
     with grpc.insecure_channel(instance.target) as channel:
@@ -67,7 +67,7 @@ def test_health_of_each_service(instance: Instance) -> None:
 
 
 def test_a_client_that_pings_is_not_sent_away(instance: Instance, tenant: Tenant, registry: Registry) -> None:
-    """A client that pings all the time, as mobile clients do, during a silence of its turn."""
+    """A client pings all the time, as mobile clients do, while its turn sends nothing."""
     options: Sequence[tuple[str, int]] = (
         ("grpc.keepalive_time_ms", 100),
         ("grpc.keepalive_timeout_ms", 5_000),
@@ -80,7 +80,7 @@ def test_a_client_that_pings_is_not_sent_away(instance: Instance, tenant: Tenant
         with registry.holding("passage"):
             call = stub.Ask(chat.AskRequest(text="What burns?"), metadata=[*headers.items()], timeout=60)
             frames = [next(call)]
-            # Two seconds of pings without data: other calls on the same connection show that it is still
+            # For two seconds there are pings without data. Other calls on the same connection show that it is still
             # open.
             others = [health_of(channel).Watch(health_pb2.HealthCheckRequest(), timeout=2) for _ in range(2)]
             for other in others:

@@ -1,5 +1,5 @@
-"""An instance whose parts a test can disable: agents with a chain of models, each of which can be unplugged,
-and the reports about their turns.
+"""An instance with parts that a test can disable. Its agents have a chain of models, and a test can unplug each model.
+The module also reads the reports about the agents' turns.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ edges = [
 
 @dataclass(frozen=True)
 class Chain:
-    """An agent, and its models, one on each station."""
+    """An agent and its models, one on each station."""
 
     agent: str
     models: Sequence[str]
@@ -47,14 +47,14 @@ class Chain:
 
 @dataclass
 class House:
-    """The bench with agents of these tests, and all its transports."""
+    """The bench with the agents of these tests, and all transports of the bench."""
 
     bench: Bench
     ways: Ways
     made: list[str]
 
     def chain(self, suffix: str = "") -> Chain:
-        """A new agent with unused models, because the server remembers a failed model for a while."""
+        """A new agent with models that were not used before, because the server does not call a failed model for a while."""
         number = len(self.made)
         found = Chain(f"unplugged-{number}", [f"{one}{suffix}:m-{number}" for one in NAMES])
         folder = self.bench.agents / found.agent
@@ -75,7 +75,7 @@ class House:
     def asked(
         self, agent: str, way: Way = Way.GRPC, question: str = QUESTION, **more: Any
     ) -> tuple[list[Json], Json]:
-        """The events of a turn, and the later result of GetTurn, which has the same end."""
+        """The events of a turn, and the result of a later GetTurn, which has the same terminal event."""
         request = {"text": question, "agent": f"agents/{agent}", "includeDeltas": True, **more}
         frames = self.call("ChatService/Ask", request, way)
         events = events_of(frames)
@@ -91,7 +91,7 @@ class House:
         return found.get("messages", [])
 
     def counted(self, agent: str, kind: str) -> int:
-        """How often the server reports this fallback."""
+        """The number of times this fallback occurred, as the server reports it."""
         (status,) = self.call("AdminService/GetSystemStatus", {})
         wanted = {"agent": agent, "kind": kind}
         return sum(
@@ -110,6 +110,6 @@ def text_of(events: Sequence[Json]) -> str:
 
 
 def detail(status: Json, kind: str) -> Json:
-    """The single detail of this type in a google.rpc.Status."""
+    """The only detail of this type in a google.rpc.Status."""
     (found,) = [one for one in status["details"] if one["@type"].endswith(f"/google.rpc.{kind}")]
     return found
