@@ -66,7 +66,7 @@ class Connection:
         self.silence = silence
         self.closed = False
         self.reached = False
-        """Whether the server has answered any call yet. Before that, no call is retried."""
+        """Whether the server has answered any call yet. Before that, the client does not retry a call that cannot connect."""
 
     def error(self, failure: grpc.RpcError, deadline: Deadline) -> ResponsaError:
         """The typed error of a failed call."""
@@ -84,7 +84,7 @@ class Connection:
         return error if self.reached else unreached(error, self.address.url)
 
     def may_repeat(self, error: ResponsaError) -> bool:
-        """Whether to retry a call that failed with this error. The client does not wait for a server that it has never reached."""
+        """Whether to retry a call that failed with this error. A call that cannot connect is retried only if the server has answered before."""
         if self.closed:
             return False
         return may_pass(error) and (self.reached or not never_connected(error))

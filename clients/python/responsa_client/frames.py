@@ -132,7 +132,7 @@ class FrameReader:
         """Read one event, and return whether to yield it."""
         if self.terminal is not None:
             raise BrokenAnswer(
-                f"Event {event.seq} of {self.turn} follows its end, event {self.terminal.seq}."
+                f"Event {event.seq} of {self.turn} comes after the terminal event, {self.terminal.seq}."
             )
         kind = event.WhichOneof("event")
         self._take_attempt(event, kind)

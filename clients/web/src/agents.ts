@@ -50,7 +50,7 @@ export class AgentChoice {
   #agent: string;
   #parameters: ReadonlyMap<string, JsonObject>;
 
-  /** `named`: the agent in the page's address, or "". It takes precedence over the stored choice. */
+  /** `named` is the agent in the page's address, or "". This agent takes precedence over the stored choice. */
   constructor(storage: Storage, named = "") {
     this.#storage = storage;
     const kept = read(storage);

@@ -36,7 +36,7 @@ export class AgentsPart {
 
   async #reload(): Promise<void> {
     if (this.#reading) return;
-    this.#reading = true; // instead of a disabled button, which would lose the focus
+    this.#reading = true; // a disabled button would lose the focus
     try {
       const { agents } = await this.#api.admin.reloadAgents({});
       this.#asked += 1;

@@ -100,7 +100,7 @@ export function filled({ title, action, fields, first, act, explain }: Sheet): P
     let saving = false;
     const save = async () => {
       if (saving) return;
-      saving = true; // instead of a disabled button, which would lose the focus
+      saving = true; // a disabled button would lose the focus
       problem.textContent = "";
       try {
         await act();

@@ -22,7 +22,7 @@ export interface Cited {
 const VERDICTS: Partial<Record<CitationVerdict, readonly [style: string, text: string]>> = {
   [CitationVerdict.VALID]: ["good", "Verified: the document’s current version contains the quote."],
   [CitationVerdict.SOURCE_CHANGED]: ["warn", "The document has changed since this answer. You see the quoted version."],
-  [CitationVerdict.SOURCE_DELETED]: ["warn", "This document was deleted since this answer."],
+  [CitationVerdict.SOURCE_DELETED]: ["warn", "This document was deleted after this answer."],
   [CitationVerdict.NOT_PERMITTED]: ["warn", "You are no longer allowed to read this document."],
 };
 

@@ -53,7 +53,7 @@ export async function* follow(
   notices: Notices = {},
   patience: Patience = PATIENCE,
 ): AsyncGenerator<TurnEvent> {
-  let tries = 0; // waits since the last new event
+  let tries = 0; // the number of waits since the last new event
   let unexpected = 0;
   let left = false; // whether the page has reconnected at the server's request since the last new event
   while (!signal.aborted && !reader.terminal) {

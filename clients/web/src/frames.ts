@@ -126,7 +126,7 @@ export class FrameReader {
   }
 
   #takeEvent(event: TurnEvent): boolean {
-    if (this.terminal) throw new BrokenAnswer(`event ${event.seq} of ${this.turn} comes after its end`);
+    if (this.terminal) throw new BrokenAnswer(`event ${event.seq} of ${this.turn} comes after the terminal event`);
     const kind = event.event;
     if (kind.case === "attemptRestarted") this.#restart(event.attempt, kind.value);
     else if (!this.#attempt) this.#attempt = event.attempt;

@@ -90,7 +90,7 @@ export class TurnView {
   }
 
   stopping(): void {
-    this.#stop.setAttribute("aria-disabled", "true"); // instead of a disabled button, which would lose the focus
+    this.#stop.setAttribute("aria-disabled", "true"); // a disabled button would lose the focus
     this.#stop.textContent = "Stopping…";
     this.#hooks.say("Stopping…");
   }
