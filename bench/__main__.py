@@ -1,4 +1,4 @@
-"""`python -m bench`: all measurements in one run, each with its peer."""
+"""`python -m bench`: makes all measurements in one run. Each measurement is compared with a peer."""
 
 from __future__ import annotations
 
@@ -48,11 +48,13 @@ SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {
     "held": holding.measure_held,
     "idle": holding.measure_idle,
 }
-"""The sections share one instance, in this order: turns need a small index, and the open streams leave thousands of turns behind."""
+"""The sections in the order of the run. They share one instance. Turns come early, because they need a small index. Open streams come late, because they leave
+thousands of turns behind.
+"""
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Measure and report. Returns the exit code."""
+    """Makes the measurements and reports them. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "--only", action="append", choices=[START, *SECTIONS], help="measure only this section; repeatable"
@@ -60,7 +62,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="short rounds: to see whether the bench works, not for its figures",
+        help="use short rounds, to test the bench itself; the figures are not meaningful",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results as JSON")
     options = parser.parse_args(given)

@@ -1,4 +1,4 @@
-"""Runs of LangGraph Agent Server, over its own HTTP and server-sent events."""
+"""Calls LangGraph Agent Server over its own HTTP API with server-sent events."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from responsa.chat.v1 import chat_service_pb2
 
 
 class AgentServerCaller:
-    """One connection, kept open between its calls. For one thread."""
+    """A connection that stays open between calls. Only one thread may use it."""
 
     def __init__(self, job: Job) -> None:
         host, _, port = job.target.rpartition(":")
         self._connection = http.client.HTTPConnection(host, int(port), timeout=60)
 
     def call(self, request: bytes) -> tuple[float, int, bool]:
-        """Run the graph. Returns the time of its first event (time.perf_counter), the number of events, and whether it ended with its text."""
+        """Runs the graph. Returns the time of the first event (time.perf_counter), the number of events, and whether the run ended with the right text."""
         question = chat_service_pb2.AskRequest.FromString(request).text
         body = {
             "assistant_id": "agent",
@@ -46,5 +46,5 @@ class AgentServerCaller:
         return first, messages, b'"text":"word00 and' in last
 
     def close(self) -> None:
-        """Close the connection."""
+        """Closes the connection."""
         self._connection.close()

@@ -1,4 +1,4 @@
-"""Agents written in code, for measurements and tests: the graph of the default agent, and a fixed table of agents."""
+"""Agents that are written in code, for measurements and tests: the graph of the default agent, and a fixed table of agents."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class GraphAgent(PlannedAgent):
 
 
 class AgentTable:
-    """Implements `Agents`: agents by id, including the default agent. Raises ValueError if the table does not fit its agents."""
+    """Implements `Agents` with a fixed table of agents by id. Raises ValueError if the table lacks the default agent, or if an id does not match its agent."""
 
     def __init__(self, agents: Mapping[str, Agent]) -> None:
         if DEFAULT not in agents:

@@ -1,4 +1,4 @@
-"""The measured calls: their methods, their requests, and the check of their responses."""
+"""The calls that are measured: their methods, their requests, and the check of their responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOP_K: Final = 10
 
 
 def request_of(job: Job, place: int) -> bytes:
-    """The request of the job's call number `place`. It has no request_id, so that every call does its own work."""
+    """The request of the call with the number `place` in the job. The request has no request_id, so that every call does its own work."""
     text = job.texts[place % len(job.texts)] if job.texts else ""
     collections = [f"collections/{job.collection}"] if job.collection else []
     scope = scope_pb2.Scope(collections=collections)
@@ -42,7 +42,7 @@ def request_of(job: Job, place: int) -> bytes:
 
 
 def answered(call: Call, last: bytes) -> bool:
-    """Whether a call's last message is a good response; for a turn, an answer."""
+    """Whether the last message of a call is a good response. For a turn, only an answer is good."""
     match call:
         case Call.ASK:
             events = chat_service_pb2.AskResponse.FromString(last).events

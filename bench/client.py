@@ -1,4 +1,4 @@
-"""The calling process: makes the calls of its jobs, so that the caller's work does not count as the server's.
+"""The calling process. It makes the calls of jobs in a separate process, so that the caller's work does not count as the server's work.
 
 python -m bench.client        reads one `Job` per line from standard input, and prints its `Outcome`, or {"error": …}, on one line
 """
@@ -23,18 +23,18 @@ from bench.jobs import JOBS, OUTCOMES, Call, Job, Outcome, Transport
 from bench.socket_client import SocketCaller
 from bench.web import WebCaller
 
-# Generic only in its stubs.
+# This class is generic only in its stubs.
 Streaming: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
 Unary: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
 
-# Open streams have one question each, and a server should not get a thousand of them in one moment.
+# Each open stream asks one question, and a server should not get a thousand questions in one moment.
 _OPENED_AT_ONCE: Final = 64
 _SETTLING_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
 class Tally:
-    """The results of a job's calls."""
+    """Collects the results of a job's calls."""
 
     totals: list[float] = field(default_factory=list[float])
     firsts: list[float] = field(default_factory=list[float])
@@ -42,7 +42,7 @@ class Tally:
     odd: int = 0
 
     def add(self, begun: float, first: float, ended: float, messages: int, *, good: bool) -> None:
-        """Count one call; times in seconds of time.perf_counter."""
+        """Counts one call. The times are in seconds of time.perf_counter."""
         self.totals.append((ended - begun) * 1000)
         self.firsts.append((first - begun) * 1000)
         self.messages += messages
@@ -50,7 +50,9 @@ class Tally:
 
 
 def places(job: Job, until: float) -> Callable[[], int | None]:
-    """Returns the number of the next call; None if the job begins no more calls. For one thread, or under the interpreter's lock."""
+    """A function that returns the number of the next call; None if the job begins no more calls. Several threads may call the function, but only under the interpreter's
+    lock.
+    """
     numbers = count(job.first)
 
     def following() -> int | None:
@@ -63,7 +65,7 @@ def places(job: Job, until: float) -> Callable[[], int | None]:
 
 @asynccontextmanager
 async def _channels(job: Job) -> AsyncGenerator[list[grpc.aio.Channel]]:
-    # Without its own pool, every channel would share one connection, which carries at most a hundred streams.
+    # Each channel gets its own pool. Otherwise all channels would share one connection, which carries at most a hundred streams.
     options = (("grpc.use_local_subchannel_pool", 1),)
     number = -(-job.streams // job.streams_a_channel)
     channels = [grpc.aio.insecure_channel(job.target, options=options) for _ in range(number)]
@@ -75,12 +77,12 @@ async def _channels(job: Job) -> AsyncGenerator[list[grpc.aio.Channel]]:
 
 
 async def by_grpc(job: Job) -> Outcome:
-    """Do a job over gRPC. Raises grpc.aio.AioRpcError."""
+    """Does a job over gRPC. Raises grpc.aio.AioRpcError."""
     metadata = (("authorization", f"Bearer {job.key}"),)
     method, tally = METHODS[job.call], Tally()
 
     async def stream(channel: grpc.aio.Channel, following: Callable[[], int | None]) -> None:
-        # Bytes in both directions, so that parsing in the caller does not count as the server's work.
+        # Requests and responses are bytes here, so that parsing in the caller does not count as the server's work.
         streaming: Streaming = channel.unary_stream(method)
         unary: Unary = channel.unary_unary(method)
         while (place := following()) is not None:
@@ -107,7 +109,7 @@ async def by_grpc(job: Job) -> Outcome:
 
 
 async def by_holding(job: Job) -> Outcome:
-    """Open a job's streams, keep them open, close them. Raises grpc.aio.AioRpcError, and RuntimeError if a stream ends by itself."""
+    """Opens the streams of a job, keeps them open, and closes them. Raises grpc.aio.AioRpcError, and RuntimeError if a stream ends by itself."""
     metadata = (("authorization", f"Bearer {job.key}"),)
     tally, gaps = Tally(), list[float]()
     opening = asyncio.Semaphore(_OPENED_AT_ONCE)
@@ -140,12 +142,12 @@ async def by_holding(job: Job) -> Outcome:
         ]
         waiting = asyncio.ensure_future(all_open.wait())
         await asyncio.wait([waiting, *streams], return_when=asyncio.FIRST_COMPLETED)
-        # First, read what has accumulated while the streams opened.
+        # First read the messages that arrived while the streams were being opened.
         await asyncio.wait(streams, timeout=_SETTLING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         lasts.update(dict.fromkeys(range(job.streams), time.perf_counter()))
         ended, _ = await asyncio.wait(streams, timeout=job.hold, return_when=asyncio.FIRST_COMPLETED)
         now = time.perf_counter()
-        # The silence at the end of a stream is a gap, too.
+        # The silence at the end of a stream is a gap too.
         gaps.extend((now - last) * 1000 for last in lasts.values())
         lasts.clear()
         for one in ended:
@@ -167,7 +169,7 @@ def _web_caller(job: Job) -> WebCaller | SocketCaller | AgentServerCaller:
 
 
 async def by_web(job: Job) -> Outcome:
-    """Do a job over gRPC-Web, REST or WebSockets, with one thread and one connection per stream. Raises OSError, http.client.HTTPException, WebProblem."""
+    """Does a job over gRPC-Web, REST or WebSockets, with one thread and one connection per stream. Raises OSError, http.client.HTTPException, WebProblem."""
     tally = Tally()
 
     def stream(
@@ -191,7 +193,7 @@ async def by_web(job: Job) -> Outcome:
 
 
 async def main() -> None:
-    """Do jobs until standard input ends."""
+    """Does jobs until standard input ends."""
     while line := await asyncio.to_thread(sys.stdin.readline):
         job = JOBS.validate_json(line)
         try:
@@ -199,7 +201,7 @@ async def main() -> None:
                 outcome = await by_holding(job)
             else:
                 outcome = await (by_grpc(job) if job.transport is Transport.GRPC else by_web(job))
-        except Exception as error:  # the process that started this one must get every error
+        except Exception as error:  # the process that started this process must get every error
             print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
         else:
             print(OUTCOMES.dump_json(outcome).decode(), flush=True)

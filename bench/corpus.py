@@ -1,7 +1,7 @@
-"""Texts for measurements: our own prose from templates, the same in every run.
+"""Texts for measurements. They are made from templates, and are the same in every run.
 
-Each document describes an imaginary survey station. A paragraph has some fifty tokens, so that each becomes one passage in a collection that splits at 64,
-and contains a unique name, so that a question about it has one right passage.
+Each document describes an imaginary survey station. A paragraph has about fifty tokens, so that it becomes exactly one passage in a collection that splits at 64
+tokens. It contains a unique name, so that exactly one passage answers a question about it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 CHUNK_TOKENS: Final = 64
-"""The largest number of tokens per passage in collections of these documents; the overlap is 0."""
+"""The maximum number of tokens per passage in collections of these documents. The overlap is 0."""
 _PARAGRAPHS_A_HEADING: Final = 20
 
 
@@ -48,7 +48,7 @@ _REMEDIES: Final = _listed(
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A document in Markdown, and questions that single paragraphs of it answer."""
+    """A document in Markdown, and questions. Each question is answered by one paragraph."""
 
     key: str
     title: str
@@ -57,7 +57,7 @@ class Text:
 
 
 def documents(number: int, paragraphs: int, *, first: int = 0, seed: int = 1) -> list[Text]:
-    """`number` documents of that many paragraphs, from place `first` on. The same seed gives the same texts; all texts differ."""
+    """`number` documents with `paragraphs` paragraphs each. The first document has the index `first`. The same seed gives the same texts. All texts of a seed differ."""
     return [
         _document(place, paragraphs, random.Random(seed * 1_000_003 + place))
         for place in range(first, first + number)
@@ -65,7 +65,7 @@ def documents(number: int, paragraphs: int, *, first: int = 0, seed: int = 1) ->
 
 
 def questions(texts: Sequence[Text], number: int, *, seed: int = 1) -> list[str]:
-    """`number` of the texts' questions, without repetition. Raises ValueError if they have fewer."""
+    """`number` different questions of the texts. Raises ValueError if the texts have fewer questions."""
     return random.Random(seed).sample([one for text in texts for one in text.questions], number)
 
 

@@ -1,4 +1,4 @@
-"""The engine's own work per turn: a cited answer by a model, from a configuration, compared with the same graph written by hand for LangGraph."""
+"""Measures the engine's own work per turn. An agent from a configuration gives a cited answer by a model; the peer is the same graph, written by hand for LangGraph."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _QUESTION: Final = "When was the tide gauge at Marness set up?"
 
 
 def measure(run: Run) -> list[Line]:
-    """CPU time per turn, both sides alternately in this process."""
+    """CPU time per turn. Both sides are measured alternately in this process."""
     run.say("the engine alone")
     return asyncio.run(_measured(run.pick(9, 3), run.pick(200, 20)))
 
@@ -105,7 +105,7 @@ def _agent(evidence: MemoryEvidence, model: Speaking) -> PlannedAgent:
 
 
 async def _checked(ours: Awaitable[object], theirs: Awaitable[object]) -> None:
-    """Check that both sides give the same answer; otherwise a comparison makes no sense."""
+    """Checks that both sides give the same answer. Otherwise a comparison would make no sense."""
     end = await ours
     found = await theirs
     if not isinstance(end, Answered) or not isinstance(found, dict):

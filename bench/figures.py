@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle value; of an even number the mean of the two middle ones. Raises ValueError without values."""
+    """The middle value. If the number of values is even, the mean of the two middle values. Raises ValueError if there are no values."""
     if not values:
         raise ValueError("a median needs values")
     ordered = sorted(values)
@@ -17,7 +17,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value v such that at least this share (0 to 1) of all values is v or less. Raises ValueError without values."""
+    """The smallest value v for which at least the given share (0 to 1) of all values is v or less. Raises ValueError if there are no values."""
     if not values or not 0 <= share <= 1:
         raise ValueError("a percentile needs values, and a share from 0 to 1")
     ordered = sorted(values)
@@ -26,7 +26,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The median of several rounds, and the lowest and the highest of them."""
+    """The median of several rounds, with the lowest and the highest value."""
 
     median: float
     low: float
@@ -34,13 +34,15 @@ class Figure:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Figure:
-        """From one value per round. Raises ValueError without values."""
+        """The spread of the values, one from each round. Raises ValueError if there are no values."""
         return cls(median(values), min(values), max(values))
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two sides, measured alternately. ratio: ours to the peer's, computed in each round, so that a slowdown of both does not change it."""
+    """Two sides that were measured alternately. ratio: our value divided by the peer's value. It is computed in each round, so that a slowdown of both sides does not change
+    the ratio.
+    """
 
     ours: Figure
     peer: Figure
@@ -49,6 +51,6 @@ class Comparison:
 
     @classmethod
     def of(cls, ours: Sequence[float], peer: Sequence[float]) -> Comparison:
-        """From one value per side and round. Raises ValueError unless both sides have the same number of values, at least one."""
+        """The comparison of values, one per side and round. Raises ValueError unless both sides have the same number of values, at least one."""
         ratios = [mine / theirs for mine, theirs in zip(ours, peer, strict=True)]
         return cls(Figure.of(ours), Figure.of(peer), Figure.of(ratios), len(ratios))

@@ -1,4 +1,4 @@
-"""Compares the port through Envoy with the server's own socket."""
+"""Compares calls through Envoy's port with calls on the server's own socket."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BUSY_STREAMS: Final = 16
 
 def measure(run: Run) -> list[Line]:
     """Unary calls and streams over each transport."""
-    total: Callable[[Outcome], float] = lambda one: percentile(one.totals, 0.5)  # noqa: E731 - next to similar ones
+    total: Callable[[Outcome], float] = lambda one: percentile(one.totals, 0.5)  # noqa: E731 - next to similar functions
     first: Callable[[Outcome], float] = lambda one: percentile(one.firsts, 0.5)  # noqa: E731
     return [
         *_compared(run, Call.GET_ME, "GetMe p50", "ms", total, number=run.pick(300, 50)),

@@ -1,4 +1,4 @@
-"""Turns and streams that are open at the same time: how many at fifty tokens per second, and the memory of an idle one."""
+"""Measures turns and streams that are open at the same time: the number of turns with fifty tokens per second, and the memory of an idle stream."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _STEPS: Final = (50, 100, 200, 300, 400, 500, 650, 800, 1000, 1250)
 _MOST_GAP_MS: Final = 100.0
 _TRIES: Final = 2
 _OPENING_A_SECOND: Final = 20
-"""The smallest number of turns to begin per second while the machine is busy with open ones."""
+"""The minimum number of turns that begin per second while the machine is busy with open turns."""
 _ROOM: Final = {"RESPONSA_TURNS__MAX_RUNNING": "10000", "RESPONSA_MAX_CALLS": "20000"}
-# Slightly fewer than the largest setting allows: a worker reserves some places while it looks for turns to claim.
+# Slightly fewer than the highest setting allows, because a worker reserves some places while it looks for turns to claim.
 _IDLE_STREAMS: Final = 9_900
 _IDLE_HOLD_SECONDS: Final = 10.0
 _STREAMS_A_CHANNEL: Final = 50
 
 
 def measure_held(run: Run) -> list[Line]:
-    """The largest number of turns whose frames arrive in time: the 99th percentile of gaps is at most 100 ms."""
+    """The maximum number of turns whose frames arrive in time. They arrive in time if the 99th percentile of the gaps is at most 100 ms."""
     lines: list[Line] = []
     hold = 5.0 if not run.quick else 1.0
     for streams in _STEPS if not run.quick else _STEPS[:2]:
         gap, number = 0.0, 0
         for _ in range(_TRIES):
             run.say(f"open turns: {streams} at {_RATE} tokens per second")
-            # Turns continue when their readers leave, so each round has its own process and ends with it.
+            # Turns continue after their readers leave. Therefore each round has a separate process, and its turns end with that process.
             with _paced(run) as (target, _):
                 found = _held(run, target, streams, hold)
             gap, number = percentile(found.gaps, 0.99), len(found.gaps)
@@ -81,7 +81,7 @@ def measure_idle(run: Run) -> list[Line]:
         target,
         process,
     ):
-        # The first turns load modules that stay; they are not part of the cost of one more turn.
+        # The first turns load modules that stay in memory. These are not part of the cost of a further turn.
         _idle(run, target, 50, 0.5)
         server = psutil.Process(process)
         before = server.memory_info().rss

@@ -30,33 +30,33 @@ TITLE: Final = "Ingestion: until documents are searchable, compared with the bar
 
 @dataclass(slots=True)
 class Recorder:
-    """An `Embedder` that records the texts of each call and returns zeros; and an empty cache."""
+    """An `Embedder` that records the texts of each call and returns zeros. It is also a cache that is always empty."""
 
     model: Embedder
     runs: list[Sequence[str]] = field(default_factory=list[Sequence[str]])
 
     @property
     def name(self) -> str:
-        """As the model."""
+        """The same as for the real model."""
         return self.model.name
 
     @property
     def dimensions(self) -> int:
-        """As the model."""
+        """The same as for the real model."""
         return self.model.dimensions
 
     @property
     def max_tokens(self) -> int:
-        """As the model."""
+        """The same as for the real model."""
         return self.model.max_tokens
 
     @property
     def languages(self) -> frozenset[str] | None:
-        """As the model."""
+        """The same as for the real model."""
         return self.model.languages
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
-        """As the model."""
+        """The same as for the real model."""
         return self.model.token_offsets(text)
 
     def embed_sync(self, texts: Sequence[str]) -> Vectors:
@@ -111,7 +111,7 @@ def measure(run: Run) -> list[Line]:
         return passages / seconds
 
     def bare(place: int) -> float:
-        # Documents that the server never gets, otherwise like the others.
+        # Documents like the others, except that the server never gets them.
         runs, passages = texts_embedded(
             model, corpus.documents(number, PARAGRAPHS, first=place * number, seed=3)
         )

@@ -1,4 +1,4 @@
-"""Measures alternately (A B A B …), so that a slow phase of the machine slows both sides alike."""
+"""Measures two sides alternately (A B A B …), so that a slow phase of the machine affects both sides equally."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 
 def interleaved(rounds: int, *sides: Callable[[int], Value]) -> Sequence[Sequence[Value]]:
-    """Measure each side in each round, in rotating order. Returns each side's values, in the order of the rounds."""
+    """Measures each side in each round, in rotating order. Returns the values of each side, in the order of the rounds."""
     found: list[list[Value]] = [[] for _ in sides]
     for number in range(rounds):
         for step in range(len(sides)):
@@ -22,7 +22,7 @@ def interleaved(rounds: int, *sides: Callable[[int], Value]) -> Sequence[Sequenc
 
 
 def by(value: Callable[[Outcome], float], ours: Sequence[Outcome], peer: Sequence[Outcome]) -> Comparison:
-    """Compare two sides' outcomes by one value of each."""
+    """Compares the outcomes of two sides by one value per outcome."""
     return Comparison.of([value(one) for one in ours], [value(one) for one in peer])
 
 

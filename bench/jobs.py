@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 
 class Call(StrEnum):
-    """The called method."""
+    """The method to call."""
 
     ASK = "ask"
     ANSWER = "answer"
@@ -25,19 +25,19 @@ class Transport(StrEnum):
     GRPC_WEB = "grpc-web"
     REST = "rest"
     WEBSOCKET = "websocket"
-    """Only ASK, over all documents."""
+    """Only for ASK, over all documents."""
     AGENT_SERVER = "agent-server"
-    """Only ASK, of LangGraph Agent Server."""
+    """Only for ASK, on LangGraph Agent Server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Calls on a number of concurrent streams, each with one call after the other.
+    """Calls on a number of concurrent streams. Each stream makes one call after the other.
 
-    target: a gRPC target, or HOST:PORT. seconds, calls: the first limit reached ends the start of new calls (calls 0: no limit). texts: the
-    questions, in order, from place `first` on. mode: of a search, the enum's name. streams_a_channel: of gRPC; each channel has its own connection.
-    hold: each stream makes one call of ASK; when all are open, they are read for that many seconds and then closed.
-    past_started: of ASK over gRPC-Web; the first message is the first one with an event other than `started`, which a WebSocket does not send.
+    target: a gRPC target, or HOST:PORT. seconds, calls: once one of these limits is reached, no new calls begin; if `calls` is 0, only `seconds` counts. texts: the
+    questions, in order, from the index `first` on. mode: the mode of a search, by the enum's name. streams_a_channel: the number of streams per gRPC channel; each
+    channel has its own connection. hold: if set, each stream makes one call of ASK; when all streams are open, they are read for this number of seconds and then closed.
+    past_started: only for ASK over gRPC-Web. If true, the first message is the first message with an event other than `started`, because a WebSocket has no `started`.
     """
 
     call: Call
@@ -58,9 +58,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """seconds: from the beginning of the first call to the end of the last. totals, firsts: milliseconds of each call, to its end and to its first message.
+    """The measurements of a job.
 
-    messages: their total number. odd: turns that ended without an answer. gaps: only for streams with `hold`: milliseconds
+    seconds: the time from the beginning of the first call to the end of the last. totals, firsts: for each call, the milliseconds to its end and to its first message.
+    messages: the total number of messages. odd: the number of turns that ended without an answer. gaps: only for streams with `hold`, the milliseconds
     between two messages of a stream while all streams were open. For such streams, `totals` has the same values as `firsts`.
     """
 
@@ -73,7 +74,7 @@ class Outcome:
 
     @property
     def rate(self) -> float:
-        """Calls per second."""
+        """The number of calls per second."""
         return len(self.totals) / self.seconds
 
 

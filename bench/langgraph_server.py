@@ -1,6 +1,6 @@
-"""Compares turns with LangGraph Agent Server's in-memory development server, if it can be installed, with one graph on both sides.
+"""Compares turns with turns of LangGraph Agent Server's in-memory development server, if it can be installed. Both sides run the same graph.
 
-The peer stores nothing outside its process and checks no credential; developers use it to build on LangGraph without their own service.
+The peer stores nothing outside its process and checks no credentials. Developers use it to build on LangGraph without their own service.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _STREAMS: Final = (1, 16)
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 20.0
 _AT_A_TIME: Final = "16"
-"""The number of runs that the peer works on concurrently, equal to our streams; its default is one."""
+"""The number of runs that the peer executes concurrently. It is equal to the number of our streams; the peer's default is one."""
 
 
 def measure(run: Run) -> list[Line]:
-    """Turns per second and time to the first event. If the peer is not available, it reports why and measures nothing."""
+    """Turns per second and the time to the first event. If the peer is not available, this section reports the reason and measures nothing."""
     lines: list[Line] = []
     try:
         installed(run)
@@ -89,7 +89,7 @@ def measure(run: Run) -> list[Line]:
 
 
 def installed(run: Run) -> None:
-    """Make the peer's environment from its lock file, unless it is there. Raises BenchError."""
+    """Makes the peer's environment from its lock file, unless the environment exists. Raises BenchError."""
     done = _ENVIRONMENT / "installed"
     lock = _PROJECT / "requirements.lock"
     if done.is_file() and done.stat().st_mtime >= lock.stat().st_mtime:
@@ -111,7 +111,7 @@ def _python() -> str:
 
 @contextmanager
 def agent_server() -> Generator[str]:
-    """Run the peer within the block. Yields HOST:PORT. Raises BenchError if it does not start."""
+    """Runs the peer during the block. Yields HOST:PORT. Raises BenchError if the peer does not start."""
     port = free_port()
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("LANGSMITH_", "LANGCHAIN_"))
@@ -120,7 +120,7 @@ def agent_server() -> Generator[str]:
         tempfile.TemporaryFile("w+", encoding="utf-8") as log,
         tempfile.TemporaryDirectory(prefix="responsa-bench-") as folder,
     ):
-        # It writes its state into the graph's folder, and reads it at its next start.
+        # The peer writes its state into the graph's folder, and reads the state at its next start.
         for name in ("langgraph.json", "graph.py"):
             shutil.copy(_PROJECT / name, folder)
         process = subprocess.Popen(
@@ -157,7 +157,9 @@ def _ready(process: subprocess.Popen[bytes], port: int) -> None:
     until = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < until:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ok", timeout=2):  # loopback, our own child
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{port}/ok", timeout=2
+            ):  # the address is on loopback, and the server is our own child process
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)

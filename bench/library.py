@@ -12,12 +12,12 @@ from bench.processes import BenchError, Place
 from responsa.knowledge.v1 import collection_pb2
 from responsa_client.aio import AsyncResponsa
 
-# The same number as `responsa ingest`.
+# `responsa ingest` uses the same number.
 _IN_FLIGHT: Final = 8
 
 
 def make_collection(at: Place, collection: str) -> None:
-    """Create a collection that splits the corpus into one passage per paragraph."""
+    """Creates a collection that splits the corpus into one passage per paragraph."""
 
     async def work() -> None:
         async with AsyncResponsa(f"http://{at.target}", at.key) as client:
@@ -28,7 +28,7 @@ def make_collection(at: Place, collection: str) -> None:
 
 
 def take_in(at: Place, collection: str, texts: Sequence[Text]) -> tuple[float, int]:
-    """Send documents and wait until each is searchable. Returns seconds and passages. Raises ResponsaError."""
+    """Sends documents and waits until each document is searchable. Returns the seconds and the number of passages. Raises ResponsaError."""
 
     async def work() -> int:
         passages = 0
@@ -45,7 +45,7 @@ def take_in(at: Place, collection: str, texts: Sequence[Text]) -> tuple[float, i
                         title=text.title,
                         media_type="text/markdown",
                     )
-                    # Not in one expression, because the additions of other tasks during the wait would be lost.
+                    # The wait and the addition are not one expression, because additions of other tasks during the wait would be lost.
                     result = await client.wait(operation)
                     passages += result.document.passage_count
 

@@ -1,6 +1,6 @@
-"""`python -m bench.load`: the real ghz on Answer and Ask, through the port of a separate instance.
+"""`python -m bench.load`: calls Answer and Ask with the real ghz, through the port of a separate instance.
 
-`go install` builds ghz (github.com/bojand/ghz) once, into the user's cache folder. The load calls only loopback, and the number of calls is limited.
+`go install` builds ghz (github.com/bojand/ghz) once, into the user's cache folder. All calls go over loopback, and their number is limited.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from responsa_client.errors import ResponsaError
 GHZ: Final = "github.com/bojand/ghz/cmd/ghz"
 GHZ_VERSION: Final = "v0.120.0"
 _CHAT: Final = "responsa.chat.v1.ChatService"
-_NANOSECONDS: Final = 1_000_000  # in a millisecond
+_NANOSECONDS: Final = 1_000_000  # per millisecond
 _QUESTIONS: Final = 32
 # A connection carries at most a hundred streams.
 _STREAMS_A_CONNECTION: Final = 16
@@ -37,7 +37,7 @@ _STREAMS_A_CONNECTION: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A number of calls of a method, and how many of them run at a time."""
+    """A number of calls of a method. streams: the number of calls that run at a time."""
 
     method: str
     calls: int
@@ -46,7 +46,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """ghz's report on a load. Times in milliseconds; statuses: the number of calls by name of their status."""
+    """ghz's report on a load. The times are in milliseconds. statuses: the number of calls that ended with each status, by the status's name."""
 
     load: Load
     rate: float
@@ -62,7 +62,7 @@ class Found:
 
 
 def read(load: Load, report: Mapping[str, Any]) -> Found:
-    """Read a ghz report (its `json` format). Raises BenchError if it has no latencies, because no call returned."""
+    """Reads a report of ghz in its `json` format. Raises BenchError if the report has no latencies because no call returned."""
     latencies = {
         one["percentage"]: one["latency"] / _NANOSECONDS for one in report["latencyDistribution"] or ()
     }
@@ -79,7 +79,7 @@ def read(load: Load, report: Mapping[str, Any]) -> Found:
 
 
 def ghz() -> str:
-    """The path of ghz, which is built if missing. Raises a BenchError that names the missing tool."""
+    """The path of ghz. If ghz is missing, it is built. Raises a BenchError that names the missing tool."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "responsa" / f"ghz-{GHZ_VERSION}"
     program = folder / "ghz"
@@ -104,7 +104,7 @@ def ghz() -> str:
 
 
 def put(program: str, at: Place, load: Load, questions: Sequence[str]) -> Found:
-    """Put a load on the instance. Raises BenchError."""
+    """Makes the calls of a load on the instance. Raises BenchError."""
     options = {"scope": {"collections": [f"collections/{FEW}"]}}
     config = {
         "call": f"{_CHAT}.{load.method}",
@@ -119,7 +119,7 @@ def put(program: str, at: Place, load: Load, questions: Sequence[str]) -> Found:
         "timeout": "60s",
         "format": "json",
     }
-    # In a file that only its owner can read, because every user could read the key in the arguments.
+    # The key is in a file that only the owner can read, because every user could read it in the arguments.
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(config, file)
         file.flush()
@@ -130,7 +130,7 @@ def put(program: str, at: Place, load: Load, questions: Sequence[str]) -> Found:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Start an instance, run the loads, report. Returns the exit code: 1 if anything failed."""
+    """Starts an instance, runs the loads, and reports. Returns the exit code, which is 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--calls", type=int, default=2000, help="the number of calls of each load (2000)")
     options = parser.parse_args(given)
@@ -160,7 +160,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def show(found: Sequence[Found], console: Console) -> None:
-    """Print the results."""
+    """Prints the results."""
     table = Table(title=f"ghz {GHZ_VERSION}, through Envoy", title_justify="left", title_style="bold")
     for heading in ("call", "at a time", "calls", "calls/s", "p50 ms", "p95 ms", "p99 ms", "errors"):
         table.add_column(heading, justify="left" if heading == "call" else "right")

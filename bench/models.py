@@ -1,4 +1,4 @@
-"""The path from a model's server to the reader: the time of each word, and the effect of two hundred concurrent answers on a worker's event loop."""
+"""Measures the path from a model's server to the reader: the time of each word, and the effect of two hundred concurrent answers on a worker's event loop."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from bench.stamps import FOUNDS, READINGS, Found, Reading
 TITLE: Final = "Models: from the provider's words to the reader's; provider and reader in separate processes"
 _STREAMS: Final = 200
 _PACE_MS: Final = 50
-"""Milliseconds between two words: twenty words per second."""
+"""The number of milliseconds between two words, for twenty words per second."""
 _LAGS: Final = TypeAdapter(list[float])
 _MOST_RUNNING: Final = {"RESPONSA_TURNS__MAX_RUNNING": "400"}
 
 
 def measure(run: Run) -> list[Line]:
-    """The adapter alone, and the whole path: adapter, graph, log, gRPC."""
+    """Measures the adapter alone, and the whole path (adapter, graph, log, gRPC)."""
     lines: list[Line] = []
     rounds, words = run.pick(3, 1), run.pick(300, 60)
     with provider(run) as url:
@@ -65,7 +65,7 @@ def measure(run: Run) -> list[Line]:
                         )
                     )
                 )
-            # The lag is sampled every five milliseconds; the samples at start and end, without streams, do not count.
+            # The lag is sampled every five milliseconds. The samples at the start and at the end, when there are no streams, do not count.
             lags.append(looks[-int(words * _PACE_MS / 5 / 2) :])
         lines += _lines("durable turn over gRPC", one_turn, turns, lags)
     return lines
@@ -93,7 +93,7 @@ def _lines(
 
 @contextmanager
 def provider(run: Run) -> Generator[str]:
-    """Run the model's server. Yields the URL for its adapter."""
+    """Runs the model's server. Yields the URL for the adapter."""
     port = free_port()
     with peer(run.place, "bench.peers.provider", "--port", str(port)):
         yield f"http://127.0.0.1:{port}/v1"
@@ -101,7 +101,9 @@ def provider(run: Run) -> Generator[str]:
 
 @contextmanager
 def serving(run: Run, url: str) -> Generator[tuple[str, list[float]]]:
-    """Run a durable server with an agent that asks that model. Yields its gRPC target, and a list that receives the lags of its event loop when the server has ended."""
+    """Runs a durable server with an agent that calls this model. Yields the server's gRPC target, and a list that receives the lags of the server's event loop when the
+    server has ended.
+    """
     settings = {
         **_MOST_RUNNING,
         "RESPONSA_MODELS__SERVERS__BENCH__URL": url,
@@ -116,7 +118,7 @@ def serving(run: Run, url: str) -> Generator[tuple[str, list[float]]]:
 
 
 def read(reading: Reading) -> Found:
-    """Do a reading in a separate process. Raises BenchError."""
+    """Does a reading in a separate process. Raises BenchError."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.stamps"],
         cwd=ROOT,

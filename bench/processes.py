@@ -1,4 +1,4 @@
-"""The processes of the bench: its own instance, peers, and the calling process. The code that starts a process also ends it."""
+"""The processes of the bench: its own instance, the peers, and the calling process. The code that starts a process also ends the process."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 # A developer's own settings must not change the measurements.
 _FOREIGN: Final = ("RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_")
 _STOP_SECONDS: Final = 30.0
-# More than the largest number of measured streams, so that the server refuses no question.
+# This is more than the largest number of measured streams, so that the server refuses no question.
 _MAX_RUNNING: Final = "256"
 
 
 class BenchError(Exception):
-    """A measurement could not be made; the message says why."""
+    """A measurement could not be made. The message gives the reason."""
 
 
 def leave_in_order() -> None:
-    """From now on, SIGINT and SIGTERM end this process with an exception, so that it stops and purges everything that it started.
+    """Makes SIGINT and SIGTERM end this process with an exception, so that the process stops and purges everything that it started.
 
-    A shell's background job inherits SIGINT as ignored, and SIGTERM would end it at once.
+    Without this, a background job of a shell would ignore SIGINT, and SIGTERM would end the process at once.
     """
 
     def leave(number: int, _: FrameType | None) -> None:
@@ -58,14 +58,14 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place of an instance: its data folder and its port."""
+    """The data folder and the port of an instance."""
 
     home: Path
     port: int
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment for `responsa` commands on this instance, which its parts inherit."""
+        """The environment for `responsa` commands on this instance. The instance's parts inherit the environment."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
         return {
             **kept,
@@ -76,7 +76,7 @@ class Place:
 
     @property
     def target(self) -> str:
-        """The address of the port."""
+        """The address of the instance's port."""
         return f"127.0.0.1:{self.port}"
 
     @property
@@ -86,13 +86,13 @@ class Place:
 
     @property
     def executable(self) -> str:
-        """The installed command, as a user calls it."""
+        """The installed command `responsa`, as a user calls it."""
         return str(Path(sys.executable).with_name("responsa"))
 
 
 @contextmanager
 def place() -> Generator[Place]:
-    """A new place for an instance, purged at the end."""
+    """A new place for an instance. It is purged at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="responsa-bench-") as folder:
         made = Place(Path(folder) / "home", free_port())
         try:
@@ -110,7 +110,7 @@ def place() -> Generator[Place]:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A running instance. times: for each printed line, the seconds since its start."""
+    """A running instance. times: for each printed line, the number of seconds since the start."""
 
     place: Place
     begun: float
@@ -119,7 +119,7 @@ class Started:
 
 @contextmanager
 def running(at: Place) -> Generator[Started]:
-    """Run `responsa up`, which is ready within the block, and stop it as Ctrl-C does. Raises BenchError if it does not start."""
+    """Runs `responsa up` during the block, and then stops it as Ctrl-C does. The block begins when the instance is ready. Raises BenchError if the instance does not start."""
     begun = time.perf_counter()
     process = subprocess.Popen(
         [at.executable, "up"],
@@ -139,7 +139,7 @@ def running(at: Place) -> Generator[Started]:
 
 @contextmanager
 def peer(at: Place, module: str, *arguments: str) -> Generator[str]:
-    """Run a peer's process on the instance's parts. Yields its gRPC target. Raises BenchError if it does not start."""
+    """Runs a peer's process with the instance's parts. Yields the peer's gRPC target. Raises BenchError if the peer does not start."""
     with peer_process(at, module, *arguments) as (target, _):
         yield target
 
@@ -148,8 +148,8 @@ def peer(at: Place, module: str, *arguments: str) -> Generator[str]:
 def peer_process(
     at: Place, module: str, *arguments: str, settings: Mapping[str, str] | None = None
 ) -> Generator[tuple[str, int]]:
-    """As `peer`, with its own settings by the names of their variables. Yields its process id, too."""
-    # In the folder of the server's sockets, the path would be too long on some machines.
+    """Like `peer`, but with settings for the peer, by the names of their environment variables. Also yields the peer's process id."""
+    # The folder of the server's sockets is not used, because the path would be too long on some machines.
     with tempfile.TemporaryDirectory(prefix="rsp-") as folder:
         target = f"unix:{folder}/peer.sock"
         with (Path(folder) / "log").open("w+", encoding="utf-8") as log:
@@ -175,7 +175,7 @@ def peer_process(
 
 
 class Caller:
-    """The calling process; it runs one job after the other."""
+    """The calling process, which runs one job after the other."""
 
     def __init__(self, process: subprocess.Popen[str], stdin: IO[str], stdout: IO[str]) -> None:
         self._process = process
@@ -183,7 +183,7 @@ class Caller:
         self._stdout = stdout
 
     def do(self, job: Job) -> Outcome:
-        """Make a job's calls. Raises BenchError if a call failed, because the figures would then be wrong."""
+        """Makes the calls of a job. Raises BenchError if a call failed, because the figures would then be wrong."""
         self._stdin.write(JOBS.dump_json(job).decode() + "\n")
         self._stdin.flush()
         line = self._stdout.readline()
@@ -202,7 +202,7 @@ class Caller:
 
 @contextmanager
 def caller() -> Generator[Caller]:
-    """The calling process."""
+    """Runs the calling process during the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.client"],
         cwd=ROOT,
@@ -221,7 +221,7 @@ def caller() -> Generator[Caller]:
 
 
 def command(at: Place, *arguments: str) -> str:
-    """Run the command line on the instance and return its output. Raises BenchError unless it exits with 0."""
+    """Runs a command on the instance and returns its output. Raises BenchError unless the command exits with 0."""
     done = subprocess.run(
         [at.executable, *arguments], env=at.environment, capture_output=True, text=True, check=False
     )

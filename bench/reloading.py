@@ -1,4 +1,4 @@
-"""Reloading changed agents: reading, checking, numbering in the database and swapping, with a hundred agents of the tutor's size."""
+"""Measures the reload of changed agents: reading, checking, numbering in the database and swapping, with a hundred agents of the tutor's size."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ AGENTS: Final = 100
 
 
 def measure(run: Run) -> list[Line]:
-    """Milliseconds of a reload if no agent, one agent or all agents have changed."""
+    """The milliseconds of a reload if no agent, one agent or all agents have changed."""
     run.say(f"reloading {AGENTS} agents")
     postgres = EmbeddedPostgres(Layout.of(run.place.home))
     return asyncio.run(measured(postgres.dsn("app"), postgres.dsn("log"), run.pick(9, 3)))
 
 
 async def measured(app_url: str, log_url: str, rounds: int) -> list[Line]:
-    """The same, on any database with the migrations."""
+    """The same measurement, on any database with the migrations."""
     database = Database(app_url, log_url)
     await database.open()
     try:
@@ -61,7 +61,7 @@ async def _measured(database: Database, folder: Path, rounds: int) -> list[Line]
         PostgresAgentVersions(database),
         BuildContext(parts, models, MemoryCounters()),
         Surroundings(models=models),
-        # As in a serving process, which compiles graphs and trains classifiers in the background.
+        # This is the same as in a serving process, which compiles graphs and trains classifiers in the background.
         LiveOptions(runs_turns=False, poll_seconds=3600.0),
     )
     await agents.start()
@@ -74,7 +74,7 @@ async def _measured(database: Database, folder: Path, rounds: int) -> list[Line]
                     path.write_text(
                         f"{path.read_text(encoding='utf-8')}Edition {number} {what}.\n", encoding="utf-8"
                     )
-                # The next reload would read files again if they were written in this moment.
+                # The next reload would read the files again if they were written at this moment.
                 await asyncio.sleep(0.2)
                 found.setdefault(what, []).append(await _reload(agents, changed))
     finally:

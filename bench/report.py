@@ -1,4 +1,4 @@
-"""The results, as a table to read and as JSON to store."""
+"""The results, as a table for readers and as JSON for storage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from bench.figures import Comparison, Figure
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One measurement. what: the measured quantity and its peer. unit: of both sides; better: "more" or "less". measured: the number of single values."""
+    """One measurement. what: the measured quantity and the peer. unit: the unit of both sides. better: whether "more" or "less" is better. measured: the number of single
+    values.
+    """
 
     section: str
     what: str
@@ -53,7 +55,7 @@ class Line:
 
 
 def show(lines: Sequence[Line], console: Console) -> None:
-    """Print one table per section."""
+    """Prints one table per section."""
     for section in dict.fromkeys(line.section for line in lines):
         table = Table(title=section, title_justify="left", title_style="bold", expand=False)
         for heading in ("measured", "ours", "peer", "ratio (spread)", "rounds", "values"):
@@ -73,7 +75,7 @@ def show(lines: Sequence[Line], console: Console) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The machine. load: runnable processes in the minute before; a busy machine gives wide spreads."""
+    """The machine. load: the mean number of runnable processes in the minute before the run. On a busy machine, the values spread widely."""
 
     cores: int
     architecture: str
@@ -82,7 +84,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        """This machine, now."""
+        """This machine at the time of the call."""
         return cls(os.cpu_count() or 1, platform.machine(), platform.python_version(), os.getloadavg()[0])
 
     def __str__(self) -> str:

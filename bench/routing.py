@@ -1,4 +1,4 @@
-"""Routing without a language model: embedding and classifier, trained from the shipped chat agent's examples."""
+"""Measures routing without a language model: the embedding, and the classifier that is trained from the shipped chat agent's examples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EXAMPLES: Final = "examples/intents.jsonl"
 
 
 def measure(run: Run) -> list[Line]:
-    """Milliseconds from a question to its intent, in this process and without training."""
+    """The milliseconds from a question to its intent, in this process and without training."""
     run.say("the router's decision")
     data = Layout.of(run.place.home).data
     texts = [one.question for one in dialogues(OURS) if one.agent == _AGENT]
@@ -67,7 +67,7 @@ async def _measured(
 
 
 async def _times(work: Callable[[str], Awaitable[None]], texts: Sequence[str]) -> Sequence[float]:
-    """Milliseconds of each decision."""
+    """The milliseconds of each decision."""
     found: list[float] = []
     for text in texts:
         begun = time.perf_counter()

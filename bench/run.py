@@ -13,7 +13,7 @@ from bench.processes import Caller, Place
 FEW: Final = "few"
 """The collection of the sections that ask questions: 200 passages."""
 MANY: Final = "stations"
-"""The collection for ingestion and, after it, search."""
+"""The collection for ingestion, and after that for search."""
 PARAGRAPHS: Final = 100
 """The number of paragraphs of each document."""
 _QUESTIONS: Final = 64
@@ -32,11 +32,11 @@ class Run:
     _questions: Sequence[str] = ()
 
     def pick(self, whole: int, quick: int) -> int:
-        """Choose the value for a whole run or a quick one."""
+        """Chooses the value for a whole run or for a quick run."""
         return quick if self.quick else whole
 
     def questions(self) -> Sequence[str]:
-        """Sixty-four questions that FEW answers; creates the collection if it does not exist."""
+        """Sixty-four questions that the collection FEW answers. Creates the collection if it does not exist."""
         if not self._questions:
             self.say("uploading the documents for the questions")
             texts = corpus.documents(2, PARAGRAPHS, seed=2)
@@ -47,7 +47,7 @@ class Run:
         return self._questions
 
     def take_in_more(self, number: int) -> tuple[float, int]:
-        """Upload new documents to MANY, and wait until each is searchable. Returns seconds and passages."""
+        """Uploads new documents to the collection MANY, and waits until each is searchable. Returns the seconds and the number of passages."""
         if not self.many:
             make_collection(self.place, MANY)
         texts = corpus.documents(number, PARAGRAPHS, first=len(self.many))

@@ -1,4 +1,4 @@
-"""Compares search in ten thousand passages with embedding the question alone."""
+"""Compares a search in ten thousand passages with the mere embedding of the question."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MODES: Final = ("HYBRID", "VECTOR", "TEXT")
 
 
 def measure(run: Run) -> list[Line]:
-    """p50 and p99 of each mode with new questions, and searches per second at 16 streams."""
+    """Measures p50 and p99 of each search mode with new questions, and the searches per second with 16 streams."""
     missing = run.pick(100, 10) - len(run.many)
     run.say(f"search: uploading {missing} documents of {PARAGRAPHS} paragraphs")
     seconds, passages = run.take_in_more(missing)

@@ -13,7 +13,7 @@ from responsa.chat.v1.chat_service_pb2 import AskRequest
 
 
 class SocketCaller:
-    """One socket, kept open between its questions. For one thread."""
+    """A socket that stays open between questions. Only one thread may use it."""
 
     def __init__(self, job: Job) -> None:
         protocols = [Subprotocol("responsa.v1"), Subprotocol(f"bearer.{job.key}")]
@@ -21,9 +21,9 @@ class SocketCaller:
         self._socket = self._opening.__enter__()
 
     def call(self, request: bytes) -> tuple[float, int, bool]:
-        """Ask. Returns the time of the first frame (time.perf_counter), the number of frames, and whether there is an answer."""
+        """Asks a question. Returns the time of the first frame (time.perf_counter), the number of frames, and whether the turn ended with an answer."""
         question = AskRequest.FromString(request)
-        # The default agent of a socket is not that of gRPC-Web.
+        # The default agent of a WebSocket differs from the default agent of gRPC-Web.
         message = {"content": question.text, "agent": "default", "deltas": question.include_deltas}
         self._socket.send(json.dumps(message))
         first, frames = 0.0, 0
@@ -38,5 +38,5 @@ class SocketCaller:
                 return first, frames, frame["type"] == "message" and "outcome" not in frame["metadata"]
 
     def close(self) -> None:
-        """Close the socket."""
+        """Closes the socket."""
         self._opening.__exit__(None, None, None)

@@ -1,4 +1,4 @@
-"""Compares a WebSocket with gRPC-Web: the same questions through the same Envoy."""
+"""Compares WebSockets with gRPC-Web, with the same questions through the same Envoy."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Sides: TypeAlias = "Sequence[Sequence[Outcome]]"
 
 
 def measure(run: Run) -> list[Line]:
-    """The time of one question, and the rate of turns and frames over many connections.
+    """Measures the time of one question, and the rate of turns and frames over many connections.
 
-    gRPC-Web begins with `started`, for which a socket has no frame. Therefore the socket's first frame is
-    compared with that message, and with the message of the same event.
+    gRPC-Web begins with the event `started`, for which a WebSocket has no frame. Therefore the first frame of the
+    WebSocket is compared with two messages of gRPC-Web: with `started`, and with the message for the same event.
     """
     socket, web, shown = _sides(run, streams=1, number=run.pick(60, 15))
     many = _sides(run, streams=_STREAMS, seconds=run.pick(20, 5) / 10)[:2]

@@ -1,6 +1,6 @@
-"""Reads streams of words that carry the time of their sending, over gRPC or from a model's adapter in this process. Runs in a separate process.
+"""Reads streams of words that contain the time at which they were sent, over gRPC or from a model's adapter in this process. This module runs in a separate process.
 
-python -m bench.stamps        reads a `Reading` from standard input, prints what it `Found`, or {"error": …}
+python -m bench.stamps        reads a `Reading` from standard input, and prints a `Found`, or {"error": …}
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from responsa_server.app.process import freeze, run
 from responsa_server.domain.models import ModelPrompt, PromptMessage, Role, TextPiece
 from responsa_server.providers.settings import ModelSettings
 
-# Generic only in its stubs.
+# This class is generic only in its stubs.
 Streaming: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
 _STAMP: Final = re.compile(rb"t(\d{10,19});")
 _STREAMS_A_CHANNEL: Final = 50
@@ -36,9 +36,10 @@ _STREAMS_A_CHANNEL: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A number of concurrent streams, each with a number of words at a fixed pace, repeated a number of times.
+    """A number of concurrent streams. Each stream has a number of words at a fixed pace. The reading is repeated a number of times.
 
-    Either url, of the provider, for the adapter, or target and key, of a server, for gRPC. warm_up: the first words of each stream, which do not count.
+    To read from the adapter, set `url` to the provider's URL. To read over gRPC, set `target` and `key` for a server. warm_up: the number of words at the beginning of
+    each stream that do not count.
     """
 
     streams: int
@@ -58,7 +59,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Milliseconds between sending and receiving: of the first word of each stream, and of all words. lags: of this process's event loop. cpu: its CPU seconds."""
+    """The milliseconds between the sending and the receipt of a word: for the first word of each stream, and for all words. lags: the lags of this process's event loop.
+    cpu: the CPU seconds of this process.
+    """
 
     firsts: Sequence[float]
     words: Sequence[float]
@@ -72,7 +75,7 @@ FOUNDS: Final = TypeAdapter(Found)
 
 
 class Tally:
-    """Received words, with the milliseconds since their sending. warm_up: the first words of each stream, which do not count."""
+    """Collects the received words, with the milliseconds since they were sent. warm_up: the number of words at the beginning of each stream that do not count."""
 
     def __init__(self, warm_up: int) -> None:
         self.firsts: list[float] = []
@@ -80,7 +83,7 @@ class Tally:
         self._warm_up = warm_up
 
     def add(self, place: int, ages: Iterator[float]) -> int:
-        """Count the words of a message; its first word has the number `place` in the stream. Returns the number of the next word."""
+        """Counts the words of a message. The first word of the message has the number `place` in the stream. Returns the number of the next word."""
         for age in ages:
             if place == 0:
                 self.firsts.append(age)
@@ -96,7 +99,7 @@ def _ages(data: bytes) -> Iterator[float]:
 
 
 async def by_adapter(reading: Reading, tally: Tally) -> None:
-    """Read from the provider itself. Raises RuntimeError when words are missing, ModelError."""
+    """Reads from the provider itself. Raises ModelError, and RuntimeError if words are missing."""
     settings = ModelSettings.model_validate(
         {"servers": {"bench": {"url": reading.url, "concurrent": 10_000}}, "retries": 0}
     )
@@ -120,7 +123,7 @@ async def by_adapter(reading: Reading, tally: Tally) -> None:
 
 
 async def by_grpc(reading: Reading, tally: Tally) -> None:
-    """Read turns of a server. Raises RuntimeError when words are missing, grpc.aio.AioRpcError."""
+    """Reads turns of a server. Raises grpc.aio.AioRpcError, and RuntimeError if words are missing."""
     job = Job(Call.ASK, Transport.GRPC, reading.target, reading.key, texts=[reading.question])
     metadata = (("authorization", f"Bearer {reading.key}"),)
     options = (("grpc.use_local_subchannel_pool", 1),)
@@ -142,7 +145,7 @@ async def by_grpc(reading: Reading, tally: Tally) -> None:
 
 
 async def main() -> None:
-    """Do one reading."""
+    """Does one reading."""
     reading = READINGS.validate_json(sys.stdin.readline())
     tally = Tally(reading.warm_up)
     freeze()
@@ -150,7 +153,7 @@ async def main() -> None:
         begun, cpu = time.perf_counter(), time.process_time()
         try:
             await (by_adapter if reading.url else by_grpc)(reading, tally)
-        except Exception as error:  # the process that started this one reports it
+        except Exception as error:  # the process that started this process reports the error
             print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
             return
         spent = time.process_time() - cpu

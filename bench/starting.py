@@ -1,4 +1,4 @@
-"""From the command to the first answer."""
+"""Measures the time from the command to the first answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DOCS: Final = "Loading Responsa's own documents"
 
 
 def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
-    """Cold: an empty data folder, into which the server reads the project's own documents. Warm: the same folder again."""
+    """Measures cold and warm starts. A cold start has an empty data folder, and the server loads Responsa's own documents. A warm start uses the same folder again."""
     cold: list[dict[str, float]] = []
     warm: list[dict[str, float]] = []
     for number in range(1 if quick else 2):
@@ -35,7 +35,7 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
 
 
 def _once(at: Place) -> dict[str, float]:
-    """One start and one question. Returns seconds, the total first."""
+    """Measures one start and one question. Returns seconds; the total is first."""
     with running(at) as started:
         ready = _at(started, _READY)
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Durable turns and the disk: the bytes that they write to the log, and their rate if a flush is slow."""
+"""Measures durable turns and the disk: the bytes that turns write to the log, and the rate of turns if a flush is slow."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _STREAMS: Final = 64
 # Files grow by several blocks at a time.
 _TURNS: Final = 1_000
 _FLUSH_MICROSECONDS: Final = 4_000
-# After a signal of the postmaster, a process of PostgreSQL reads new settings before its next statement.
+# After a signal from the postmaster, a process of PostgreSQL reads new settings before its next statement.
 _RELOAD_SECONDS: Final = 0.3
 _SIZE: Final = "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'responsa.turn_event'::regclass"
 
 
 def measure_log(run: Run) -> list[Line]:
-    """The log's growth over many turns."""
+    """Measures how much the log grows over many turns."""
     number = run.pick(_TURNS, 200)
     with (
         _superuser(run.place) as database,
@@ -49,7 +49,7 @@ def measure_log(run: Run) -> list[Line]:
 
 
 def measure_disk(run: Run) -> list[Line]:
-    """Turns per second with each flush delayed, compared with no delay."""
+    """Compares the turns per second with delayed flushes and without the delay."""
     seconds = 2.0 if not run.quick else 0.5
     with (
         _superuser(run.place) as database,
@@ -102,7 +102,7 @@ def _size(database: psycopg.Connection) -> int:
 
 @contextmanager
 def _slow_flushes(database: psycopg.Connection) -> Generator[None]:
-    """Delay every flush of the write-ahead log. It then includes commits that arrive meanwhile, as on a slow disk."""
+    """Delays every flush of the write-ahead log during the block. A flush then includes commits that arrive during the delay, as on a slow disk."""
     names = {"commit_delay": _FLUSH_MICROSECONDS, "commit_siblings": 0}
     for name, value in names.items():
         database.execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))

@@ -22,7 +22,7 @@ _PEER: Final = "bench.peers.in_memory"
 
 
 def measure(run: Run) -> list[Line]:
-    """Turns per second and time to the first event: a cheap graph, compared with both ways to frame its events; then the whole agent."""
+    """Measures turns per second and the time to the first event. First it compares a cheap graph with both ways to frame the peer's events, then the whole agent."""
     lines: list[Line] = []
     with ExitStack() as stack:
         kind = EvidenceKind.DELTAS

@@ -1,4 +1,4 @@
-"""Makes calls over HTTP/1.1 through Envoy, as a browser and as curl do."""
+"""Makes calls over HTTP/1.1 through Envoy, like a browser and like curl."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _TRAILERS: Final = 0x80
 
 
 class WebProblem(Exception):
-    """A call failed; the message says how."""
+    """A call failed. The message says how."""
 
 
 class ByteReader(Protocol):
-    """A response's body. `read` returns at most that many bytes, as soon as some have arrived; b"" at the end."""
+    """The body of a response. `read` returns at most the given number of bytes as soon as some have arrived, and b"" at the end."""
 
     def read1(self, n: int = -1, /) -> bytes:
         """Read."""
@@ -44,7 +44,7 @@ class ByteReader(Protocol):
 
 
 class WebCaller:
-    """One connection, kept open between its calls. For one thread."""
+    """A connection that stays open between calls. Only one thread may use it."""
 
     def __init__(self, job: Job, method: str) -> None:
         host, _, port = job.target.rpartition(":")
@@ -64,7 +64,7 @@ class WebCaller:
         )
 
     def call(self, request: bytes) -> tuple[float, int, bool]:
-        """Make the call. Returns the time of its first message (time.perf_counter), the number of messages, and whether the response is good."""
+        """Makes the call. Returns the time of the first message (time.perf_counter), the number of messages, and whether the response is good."""
         self._connection.request(self._verb, self._path, self._body(request), self._headers)
         response = self._connection.getresponse()
         if response.status != http.client.OK:
@@ -74,11 +74,11 @@ class WebCaller:
             messages, last = messages + 1, message
             if not first and not (self._past_started and _only_started(message)):
                 first = time.perf_counter()
-        response.read()  # the body is at its end, but the connection notices only with this read
+        response.read()  # the body has ended, but the connection notices this only at this read
         return first, messages, messages > 0 and self._answered(last)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Closes the connection."""
         self._connection.close()
 
     def _body(self, request: bytes) -> bytes | None:
@@ -103,7 +103,7 @@ def _only_started(message: bytes) -> bool:
 
 
 def lines(response: ByteReader) -> Iterator[bytes]:
-    """The lines of NDJSON as they arrive; a body without line ends is one line."""
+    """The lines of NDJSON as they arrive. A body without line ends is one line."""
     rest = b""
     while data := response.read1(65_536):
         *whole, rest = (rest + data).split(b"\n")

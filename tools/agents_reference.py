@@ -1,4 +1,4 @@
-"""Write the tables of docs/agents.md from the models of the configuration and the table of kinds.
+"""Writes the tables of docs/agents.md from the models of the configuration and the table of kinds.
 
 Usage: python tools/agents_reference.py [--check]   (--check only compares, and fails if the page is out of date)
 """
@@ -32,7 +32,7 @@ _TABLES: Final[Mapping[str, type[BaseModel]]] = {
 
 
 def main() -> None:
-    """Write the page, or compare it."""
+    """Writes the page, or compares it."""
     before = PAGE.read_text(encoding="utf-8")
     after = page(before)
     if "--check" in sys.argv[1:]:
@@ -64,7 +64,7 @@ def reference(kinds: Mapping[str, NodeKind] = KINDS) -> str:
 
 
 def page(text: str) -> str:
-    """The page with new tables between its marks. Raises ValueError for a page without the marks."""
+    """The page with new tables between its marks. Raises ValueError if the page has no marks."""
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:

@@ -1,4 +1,4 @@
-"""Write the current contract to protos/baseline.binpb, for comparison by `buf breaking`. Run this when additions are final."""
+"""Writes the current contract to protos/baseline.binpb. `buf breaking` compares later contracts with this file. Run this script when additions are final."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    """Copy the descriptor set without comments and source positions."""
+    """Copies the descriptor set without comments and source positions."""
     files = descriptor_pb2.FileDescriptorSet()
     files.ParseFromString((ROOT / "generated" / "descriptor.binpb").read_bytes())
     for file in files.file:

@@ -1,9 +1,9 @@
-"""Write the blocking Python client from the asyncio one: responsa_client/blocking from responsa_client/aio, all files but transport.py.
+"""Writes the blocking Python client, responsa_client/blocking, from the asyncio client, responsa_client/aio. Only transport.py is left out.
 
 Usage: python tools/blocking_client.py [--check]   (--check only compares, and fails if a file is out of date)
 
-The script removes `async` and `await` and replaces asynchronous names; ruff sorts the imports and formats.
-All other differences are in transport.py, which each client has separately.
+The script removes `async` and `await`, and replaces asynchronous names. Then ruff sorts the imports and formats the files.
+All other differences are in transport.py, which is written separately for each client.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ NAMES = {
     "aio": "blocking",
     "anext": "next",
 }
-# The stubs are typed for asyncio, and the blocking transport casts them.
+# The stubs have the types of asyncio, and the blocking transport casts them.
 KEPT = re.compile(r"^from grpc import aio$|\baio\.[A-Z]\w+")
 GROUPS = re.compile(r"\bAwaitable\[(\w+)\]")
 PREFIX = re.compile(r"\bAsync(?=[A-Z])")
 
 
 def blocking(name: str, source: str) -> str:
-    """The blocking form of a file's text, before formatting."""
+    """The blocking form of a file's text, before it is formatted."""
     lines = source.splitlines(keepends=True)
     changes: list[tuple[tuple[int, int], tuple[int, int], str]] = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -76,7 +76,7 @@ def _ruff(text: str, name: str, *arguments: str) -> str:
 
 
 def main() -> None:
-    """Write the files, or compare them."""
+    """Writes the files, or compares them."""
     for source in sorted((CLIENT / "aio").glob("*.py")):
         if source.name == "transport.py":
             continue

@@ -1,6 +1,6 @@
-"""Train the classifiers of the shipped agents, so that a fresh instance does not have to.
+"""Trains the classifiers of the shipped agents, so that a new instance does not have to train them.
 
-Usage: python tools/classifiers.py   (replaces routing/shipped of the server)
+Usage: python tools/classifiers.py   (replaces the server's folder routing/shipped)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def examples() -> dict[str, str]:
 
 
 async def train() -> None:
-    """Train and save all classifiers."""
+    """Trains and saves all classifiers."""
     with ExitStack() as stack:
         trainer = stored.KeptClassifiers(stored.SHIPPED, load_embedder(stack))
         for one in classifiers(examples(), trainer).values():
@@ -28,7 +28,7 @@ async def train() -> None:
 
 
 def main() -> None:
-    """Replace the folder's content."""
+    """Replaces the content of the folder."""
     for old in stored.SHIPPED.glob("*.npz"):
         old.unlink()
     asyncio.run(train())

@@ -1,4 +1,4 @@
-"""Generate all code from protos/ with installed packages only: Python, TypeScript and the descriptor set.
+"""Generates all code from protos/: Python, TypeScript and the descriptor set. It uses only installed packages.
 
 Usage: python tools/generate.py [--out DIR]   (DIR defaults to generated/; the freshness test uses another folder)
 """
@@ -26,7 +26,7 @@ from google.protobuf import (
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
-# Files that ours import. TypeScript needs generated code for them too; for Python, Google publishes packages.
+# The files that our files import. TypeScript needs generated code for these files too. For Python, Google publishes packages.
 GOOGLE = [
     "google/api/annotations.proto",
     "google/api/client.proto",
@@ -52,12 +52,12 @@ STANDARD = (
 
 
 def _foreign_sources(folder: Path) -> None:
-    """Copy Google's .proto files from their package, under the names that their Python modules register."""
+    """Copies Google's .proto files from their package, under the names that their Python modules register."""
     package = Path(str(importlib.resources.files("google.api").joinpath(""))).parent
     for name in GOOGLE:
         source = package.parent / name
         if name.endswith("longrunning/operations.proto") and not source.exists():
-            # googleapis-common-protos ships this file under another name than the one its module registers.
+            # googleapis-common-protos ships this file under a name that differs from the name that its module registers.
             source = source.with_name("operations_proto.proto")
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def _foreign_sources(folder: Path) -> None:
 
 
 def _validate_set(folder: Path) -> Path:
-    """Write a descriptor set with protovalidate's rules, taken from the installed package, and the standard types."""
+    """Writes a descriptor set with protovalidate's rules, which come from the installed package, and the standard types."""
     from protovalidate._gen.buf.validate import validate_pb  # the package has no other access to its schema
 
     result = descriptor_pb2.FileDescriptorSet()
@@ -100,7 +100,7 @@ def main() -> None:
         google = sorted(
             str(path.relative_to(build / "foreign")) for path in (build / "foreign").rglob("*.proto")
         )
-        # The imported files as descriptors: protoc accepts either sources or descriptors for its imports, not both.
+        # The imported files are passed as descriptors, because protoc accepts either sources or descriptors for its imports, not both.
         imports = build / "imports.binpb"
         _run([f"--descriptor_set_in={rules}", f"--proto_path={build / 'foreign'}", "--include_imports",
               f"--descriptor_set_out={imports}", *google])  # fmt: skip

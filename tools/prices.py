@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 TARGET: Final = Path(__file__).parent.parent / "server/responsa_server/providers/prices.json"
-# The package's name of a provider, our name, and the prefixes of the names of language models.
+# For each provider: the package's name, our name, and the prefixes of the names of its language models.
 PROVIDERS: Final = (
     ("openai", "openai", ("gpt-", "chatgpt-", "o1", "o3", "o4", "codex")),
     ("anthropic", "anthropic", ("claude-",)),

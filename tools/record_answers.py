@@ -1,4 +1,4 @@
-"""Records the answers of an instance, so that two revisions can be compared byte for byte.
+"""Records the answers of an instance, so that the answers of two revisions can be compared byte for byte.
 
     python tools/record_answers.py DATA OUTPUT.jsonl.gz
 
@@ -6,11 +6,11 @@ DATA is a folder of question sets: `squad2`, `cairo_docs`, `cranfield` and `xqua
 `questions.jsonl` (id, question). The script starts an instance from its own environment, with a separate data folder and port and without
 a model, uploads a fixed part of the documents, and asks 500 questions that a fixed seed draws.
 
-Each line of OUTPUT has a question's number, the outcome of its turn, the text and the citations of the answer, and the first ten search hits. Ids and
-times are left out; documents appear by their source key. Scores have all their digits. The last line on stdout is the SHA-256 of the
+Each line of OUTPUT has the number of a question, the outcome of its turn, the text and the citations of the answer, and the first ten search hits. Ids and
+times are left out, and documents are named by their source keys. Scores have all their digits. The last line on stdout is the SHA-256 of the
 lines before compression.
 
-The same revision gives the same bytes: documents are uploaded one after the other, so that passages are numbered in one order, and vectors are searched
+The same revision always gives the same bytes. Documents are uploaded one after the other, so that passages are numbered in the same order. Vectors are searched
 so broadly that the random levels of the HNSW graph make no difference.
 """
 
@@ -54,7 +54,7 @@ _FOREIGN: Final = ("RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_
 
 
 def main() -> None:
-    """Record, and print the checksum."""
+    """Records the answers, and prints the checksum."""
     # Both signals raise an exception, so that the script stops the instance. A shell's background job ignores SIGINT by default.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def leave(number: int, _: FrameType | None) -> None:
-    """End the script with an exception."""
+    """Ends the script with an exception."""
     raise SystemExit(128 + number)
 
 
@@ -93,7 +93,7 @@ def rows(path: Path) -> Sequence[Mapping[str, str]]:
 
 
 def draw(name: str, questions: Sequence[Mapping[str, str]], number: int) -> Sequence[Mapping[str, str]]:
-    """Draw `number` questions of a set, the same in every run."""
+    """Draws `number` questions of a set. The questions are the same in every run."""
     return random.Random(f"{SEED} {name}").sample(questions, number)
 
 
@@ -103,7 +103,7 @@ def collection_of(name: str) -> str:
 
 
 def upload(client: Responsa, collection: str, documents: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
-    """Upload documents one after the other, each after the previous one is searchable. Returns their source keys by name."""
+    """Uploads documents one after the other. Each upload begins when the previous document is searchable. Returns the documents' source keys by name."""
     client.create_collection(collection)
     keys: dict[str, str] = {}
     for document in documents:
@@ -121,7 +121,7 @@ def upload(client: Responsa, collection: str, documents: Sequence[Mapping[str, s
 def answered(
     client: Responsa, collection: str, question: str, keys: Mapping[str, str]
 ) -> Mapping[str, object]:
-    """The results of a question: its turn and its search."""
+    """The results of a question: the outcome of its turn and the hits of its search."""
     turn = client.answer(question, collections=[collection])
     hits = client.search(question, collections=[collection])
     return {**ended(turn), "hits": [hit(one, keys) for one in hits]}
@@ -153,7 +153,7 @@ def ended(turn: turn_pb2.Turn) -> Mapping[str, object]:
 
 
 def intent(name: str) -> str:
-    """An intent as it is written in recordings of 8e1076a, where it was an enum."""
+    """An intent in the form of recordings of 8e1076a, where intents were an enum."""
     return f"INTENT_{name.upper() or 'UNSPECIFIED'}"
 
 
@@ -171,14 +171,14 @@ def citation(one: citation_pb2.Citation) -> Mapping[str, object]:
 
 
 def hit(one: knowledge_service_pb2.SearchHit, keys: Mapping[str, str]) -> Sequence[object]:
-    """A search hit without ids: document, byte range, score and its parts."""
+    """A search hit without ids: the document, the byte range, the score, and the parts of the score."""
     source = one.passage.source_range
     return [keys[one.passage.document], source.start, source.end, one.score, one.parts.text, one.parts.vector]
 
 
 @contextmanager
 def instance(folder: Path) -> Generator[Responsa]:
-    """A client of a fresh instance. At the end, the instance is stopped and purged."""
+    """A client of a new instance. At the end of the block, the instance is stopped and purged."""
     home = folder / "home"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,8 +1,8 @@
-"""Record a database of an older release, for the test that upgrades it: `python tools/record_dump.py FOLDER`.
+"""Records a database of an older release, for the test that upgrades such a database: `python tools/record_dump.py FOLDER`.
 
-Run it with the interpreter of a checkout of that release. It uses only the interfaces that every release keeps: `responsa migrate`, `admin` and `serve`, the RPCs, and
-the embedded parts. It writes FOLDER/dump.sql.gz, which psycopg can run, and FOLDER/manifest.json: the credentials, the questions and the responses.
-It was run at 8e1076a for tests/migrations/at_8e1076a.
+Run this script with the interpreter of a checkout of that release. The script uses only the interfaces that every release keeps: `responsa migrate`, `admin` and
+`serve`, the RPCs, and the embedded parts. It writes FOLDER/dump.sql.gz, which psycopg can run, and FOLDER/manifest.json with the credentials, the questions and the
+responses. The data in tests/migrations/at_8e1076a was recorded with this script at 8e1076a.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FERRY = "The ferry to Skye leaves from Mallaig at six in the morning."
 FERRY_LATER = "The ferry to Skye leaves from Mallaig at seven in the morning since May."
 LIGHTHOUSE = "The lighthouse at Neist Point was lit first in 1909."
 PATIENCE = 120.0
-# Turns that are open when the server is killed. The first calls a tool that never answers, so its outcome stays unknown.
+# These turns are open when the server is killed. The first turn calls a tool that never answers, so the outcome of the call stays unknown.
 OPEN: Mapping[str, str] = {
     "unknown_tool": "tokens=8 pace_ms=1 tool=once tool_ms=600000 seed=1",
     "running": "tokens=60 pace_ms=100 tool=idempotent tool_ms=1 seed=2",
@@ -53,7 +53,7 @@ QUEUED = "tokens=7 pace_ms=1 seed=4"
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition."""
+    """Waits for a condition."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, what
@@ -81,14 +81,14 @@ class Recorder:
         self.metadata: list[tuple[str, str]] = []
 
     def responsa(self, *arguments: str) -> str:
-        """Run a command and return its output."""
+        """Runs a command and returns its output."""
         command = [sys.executable, "-m", "responsa_server", *arguments]
         return subprocess.run(
             command, env=self.environment, check=True, capture_output=True, text=True
         ).stdout.strip()
 
     def serve(self, role: str) -> None:
-        """Start a server process and wait until it accepts calls."""
+        """Starts a server process and waits until it accepts calls."""
         with self.log.open("ab") as log:
             self.server = subprocess.Popen(
                 [sys.executable, "-m", "responsa_server", "serve", "--role", role],
@@ -104,30 +104,30 @@ class Recorder:
                 return probe.connect_ex(str(self.layout.gateway_socket)) == 0
 
         until(serves, "a server")
-        # Blocking calls: the stubs' types are those of the asynchronous ones.
+        # The calls are blocking, but the stubs have the types of asynchronous calls.
         self.channel: Any = grpc.insecure_channel(f"unix:{self.layout.server_socket}")
         self.chat: Any = ChatServiceStub(self.channel)
         self.knowledge: Any = KnowledgeServiceStub(self.channel)
 
     def kill(self) -> None:
-        """Kill the server."""
+        """Kills the server."""
         assert self.server is not None
         self.channel.close()
         self.server.send_signal(signal.SIGKILL)
         self.server.wait()
 
     def close(self) -> None:
-        """Stop the parts."""
+        """Stops the parts."""
         self.redis.stop()
         self.postgres.stop()
 
     def rows(self, query: str) -> list[Any]:
-        """The first column of a query."""
+        """The first column of the result of a query."""
         with psycopg.connect(self.postgres.dsn("superuser")) as connection:
             return [row[0] for row in connection.execute(query.encode()).fetchall()]
 
     def document(self, text: str, source_key: str) -> str:
-        """Create a document or its next version; returns the operation's name."""
+        """Creates a document or its next version. Returns the name of the operation."""
         request = knowledge.CreateDocumentRequest(text=text, request_id=str(uuid.uuid4()))
         request.metadata.collection = "collections/isles"
         request.metadata.source_key = source_key
@@ -135,7 +135,7 @@ class Recorder:
         return self.knowledge.CreateDocument(request, metadata=self.metadata).name
 
     def ask(self, text: str, agent: str = "", **fields: Any) -> tuple[chat.AskRequest, Any, str, str]:
-        """Ask, and read until the names of turn and conversation arrive. Returns the request, the stream and the names."""
+        """Asks a question, and reads until the names of the turn and the conversation arrive. Returns the request, the stream and the names."""
         request = chat.AskRequest(text=text, agent=agent, request_id=str(uuid.uuid4()), **fields)
         stream = self.chat.Ask(request, metadata=self.metadata)
         for frame in stream:
@@ -155,12 +155,12 @@ class Recorder:
 
 
 def encoded(message: Message) -> str:
-    """A message's bytes as text."""
+    """The bytes of a message as text."""
     return base64.b64encode(message.SerializeToString(deterministic=True)).decode()
 
 
 def record(recorder: Recorder) -> dict[str, Any]:
-    """Fill the database, and leave it in the state after a killed server."""
+    """Fills the database, and leaves it in the state after the death of a server."""
     recorder.responsa("migrate")
     helper = recorder.layout.home / "agents" / "helper"
     shutil.copytree(next(Path(responsa_server.__file__).parent.rglob("default/agent.toml")).parent, helper)
@@ -227,7 +227,7 @@ def record(recorder: Recorder) -> dict[str, Any]:
     file.write_text(
         re.sub(r'^description = ".*"', 'description = "The second version."', file.read_text(), flags=re.M)
     )
-    # A server that accepts calls but runs no turns, so accepted turns wait.
+    # This server accepts calls but runs no turns, so accepted turns wait.
     recorder.serve("rpc")
     operation = recorder.document(LIGHTHOUSE, "lighthouse.md")
     recorder.kill()
@@ -252,12 +252,12 @@ def dump(recorder: Recorder) -> bytes:
         check=True,
         capture_output=True,
     )
-    # Lines that only psql understands.
+    # These lines are for psql; no other client understands them.
     return re.sub(rb"^\\(un)?restrict .*\n", b"", done.stdout, flags=re.M)
 
 
 def main() -> None:
-    """Record, and write both files."""
+    """Records the database, and writes both files."""
     target = Path(sys.argv[1])
     folder = Path(tempfile.mkdtemp(prefix="rec"))
     recorder = Recorder(folder)

@@ -1,4 +1,4 @@
-"""Runs all stages of `make test`, the cheap checks first. Stops at the first stage that fails and reports it.
+"""Runs all stages of `make test`, with the cheap checks first. Stops at the first stage that fails, and reports this stage.
 
 Usage: python tools/run_tests.py [--static]   (--static runs only formatting, lint, types and imports)
 """
@@ -19,7 +19,7 @@ PYTHON_SOURCES = ("server", "clients/python", "tests", "tools", "bench")
 
 
 def stage(name: str, command: Sequence[str | Path]) -> None:
-    """Run one stage and show its output unchanged."""
+    """Runs one stage and shows its output unchanged."""
     print(f"── {name}", flush=True)
     began = time.monotonic()
     done = subprocess.run([str(part) for part in command], cwd=ROOT, check=False)
@@ -29,7 +29,7 @@ def stage(name: str, command: Sequence[str | Path]) -> None:
 
 
 def main() -> None:
-    """Run the stages in order."""
+    """Runs the stages in order."""
     static_only = "--static" in sys.argv[1:]
     if not static_only and not any(shutil.which(name) for name in BROWSERS):
         sys.exit(
@@ -53,7 +53,7 @@ def main() -> None:
                 "--cov-report=term:skip-covered",
                 "--cov-fail-under=85",
                 "-q",
-                # Most tests wait for processes: four at a time keep two cores busy. tests/groups.py defines their groups and order.
+                # Most tests wait for processes, so four tests at a time keep two cores busy. tests/groups.py defines the groups of tests and their order.
                 "-n",
                 "4",
                 "--dist",

@@ -1,4 +1,4 @@
-"""Write docs/settings.md from the settings themselves.
+"""Writes docs/settings.md from the settings themselves.
 
 Usage: python tools/settings_reference.py [--check]   (--check only compares, and fails if the page is out of date)
 """
@@ -23,17 +23,17 @@ HEAD = """# Settings
 
 This page is generated from `server/responsa_server/app/settings.py`, and the `settings.py` of each package that has a group, by `make generate`.
 
-Settings come, the strongest first, from environment variables, from secret files (a folder named by `RESPONSA_SECRETS_DIR`, one file a setting),
-from a TOML file (`RESPONSA_CONFIG`, or `responsa.toml` in the data folder), and from the defaults below. A wrong setting stops the start with a sentence
-that names it.
+The sources of a setting, in decreasing order of precedence, are environment variables, secret files (one file per setting in the folder `RESPONSA_SECRETS_DIR`),
+a TOML file (`RESPONSA_CONFIG`, or `responsa.toml` in the data folder), and the defaults below. If a setting is wrong, the server does not start, and its message
+names the setting.
 
-In TOML a setting is written under its name, and a group as a table: `[turns]`, `lease_seconds = 6`.
+In TOML, write a setting under its name, and a group as a table: `[turns]`, `lease_seconds = 6`.
 
 """
 
 
 def rows(model: type[Any], prefix: str, environment: str) -> Iterator[tuple[str, str, str, str]]:
-    """(TOML name, variable, default, description) of every setting, groups last."""
+    """The TOML name, variable, default and description of every setting. Groups come last."""
     groups: list[tuple[str, type[Any]]] = []
     hints = get_type_hints(model)
     for name, field in fields_of(model).items():
@@ -42,7 +42,7 @@ def rows(model: type[Any], prefix: str, environment: str) -> Iterator[tuple[str,
             groups.append((name, kind))
             continue
         if get_origin(hints[name]) is dict:
-            # Any number of groups, each under a name that the operator chooses.
+            # There may be any number of such groups, each under a name that the operator chooses.
             groups.append((f"{name}.NAME", get_args(hints[name])[1]))
             continue
         alias = field.validation_alias
@@ -67,7 +67,7 @@ def fields_of(group: type[Any]) -> Mapping[str, FieldInfo]:
 
 
 def shown(value: object) -> str:
-    """A default as the page shows it; paths in the checkout are relative to it."""
+    """A default in the form that the page shows. A path in the checkout is relative to the checkout."""
     if isinstance(value, Path):
         return f"`{value.relative_to(CHECKOUT)}` in the checkout" if value != CHECKOUT else "the checkout"
     if value is PydanticUndefined:
@@ -90,7 +90,7 @@ def page() -> str:
 
 
 def main() -> None:
-    """Write the page, or compare it."""
+    """Writes the page, or compares it."""
     if "--check" in sys.argv[1:]:
         if PAGE.read_text(encoding="utf-8") != page():
             sys.exit("docs/settings.md is out of date; run `make generate`")

@@ -1,11 +1,12 @@
-"""Count the server's modules that a question and an upload use: `python tools/trace_modules.py [--steps]`.
+"""Counts the server's modules that a question and an upload use: `python tools/trace_modules.py [--steps]`.
 
-Starts an instance of the installed `responsa_server` in a separate folder, with a profiler in
-every server process, including the sandbox's zygote and its children. To measure another checkout, run this with its interpreter. Then it traces, each in its own window: (a) one Ask over gRPC until the terminal event, and
-(b) one upload over gRPC until search finds its passages. It does both once before, so that one-time loading and compiling do not count.
+The script starts an instance of the installed `responsa_server` in a separate folder, with a profiler in every server
+process, including the sandbox's zygote and its children. To measure another checkout, run the script with the interpreter of that checkout.
+Then the script traces two actions, each in a separate window: (a) one Ask over gRPC until the terminal event, and (b) one upload over gRPC until
+search finds its passages. It performs both actions once before, so that one-time loading and compiling do not count.
 
-A module counts if the window calls one of its functions that an idle window of the same length does not call.
-Loops that run anyway therefore do not count. Module bodies do not count either. `--steps` prints the
+A module counts if one of its functions is called in the window, but not in an idle window of the same length.
+Therefore loops that always run do not count. Module bodies do not count either. `--steps` prints the
 functions in the order of their first call, with the process that called them.
 """
 
@@ -32,8 +33,8 @@ _FOLDER: Final = "RESPONSA_TRACE_FOLDER"
 _SECONDS: Final = 5.0
 _START_SECONDS: Final = 180.0
 
-# Loaded by every interpreter that has its folder on the path. It writes records to memory-mapped files, because that needs no system call, which a
-# parsing process could not make.
+# Every interpreter that has the folder of this module on its path loads it. The module writes records to memory-mapped files, because this needs no
+# system calls; a parsing process could not make them.
 _PROFILER: Final = """
 import mmap, os, struct, subprocess, sys, threading, time
 
@@ -54,7 +55,7 @@ class Recorder:
     def __init__(self):
         self.kind = "sandbox" if "sandbox.zygote" in " ".join(sys.orig_argv) else "server"
         self.region = region(f"{os.getpid()}.trace")
-        # Children are forked from this process, and may open nothing any more.
+        # Children are forked from this process, and cannot open files any more.
         self.child = region(f"{os.getpid()}-child.trace") if self.kind == "sandbox" else None
         self.place = 0
         self.seen = set()
@@ -105,7 +106,7 @@ if {"serve", "worker"} & set(sys.orig_argv) or "sandbox.zygote" in " ".join(sys.
 """
 
 Step = tuple[int, str, str, str]
-"""The first call of a function: time in nanoseconds, kind of process, path of the module, qualified name."""
+"""The first call of a function: the time in nanoseconds, the kind of process, the path of the module, and the qualified name."""
 
 
 class Trace:
@@ -117,7 +118,7 @@ class Trace:
         self._windows = 0
 
     def window(self, work: Callable[[], object]) -> int:
-        """Run `work` in its own window, at least `_SECONDS` long. Returns the window's number."""
+        """Runs `work` in a separate window of at least `_SECONDS` seconds. Returns the number of the window."""
         self._windows += 1
         with (self.folder / "window").open("r+b") as file:
             file.write(bytes([self._windows]))
@@ -142,7 +143,7 @@ class Trace:
 
 @contextmanager
 def instance(folder: Path) -> Generator[Trace]:
-    """An instance without documents, its server processes under the profiler."""
+    """An instance without documents, whose server processes run under the profiler."""
     site = folder / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(_PROFILER, encoding="utf-8")
@@ -177,7 +178,7 @@ def instance(folder: Path) -> Generator[Trace]:
 
 
 def document(subject: str) -> bytes:
-    """A small text about a subject that no other text has."""
+    """A short text about a subject that no other text mentions."""
     return (
         f"The {subject} lighthouse stands 41 metres above the sea. Its lamp was lit in 1874 by keeper Ann Foster.\n"
         f"Ships that pass the {subject} rocks at night steer by its white flash every nine seconds.\n"
@@ -185,7 +186,7 @@ def document(subject: str) -> bytes:
 
 
 def measure(trace: Trace) -> dict[str, list[Step]]:
-    """The steps of the question and of the upload, without those of idle loops."""
+    """The steps of the question and of the upload, without the steps of idle loops."""
     key = (trace.folder / "home" / "api-key").read_text(encoding="utf-8").strip()
     with Responsa(f"http://127.0.0.1:{trace.port}", key) as client:
 
@@ -216,7 +217,7 @@ def measure(trace: Trace) -> dict[str, list[Step]]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measures and prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--steps", action="store_true", help="print the functions in the order of their first call"

@@ -1,1 +1,1 @@
-"""Servers to compare with, each in its own process."""
+"""The servers to compare with. Each runs in a separate process."""

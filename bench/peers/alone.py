@@ -1,4 +1,4 @@
-"""The catalogue of a server with one agent that has no files."""
+"""The catalogue of a server with a single agent, which has no files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An agent that only calls a model, `models.servers.bench`, and looks for citation marks as any agent does."""
+"""An agent that only calls the model of the server `models.servers.bench`, and looks for citation marks as any agent does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An agent whose turn has three statuses and sixty-four pieces of text, and hardly any work of its agent, to measure the machinery of a turn."""
+"""An agent for measuring the machinery of a turn. Its turn has three statuses and sixty-four pieces of text, and the agent itself does hardly any work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Ru
 from responsa_server.domain.events import Delta, Step
 
 EVENTS: Final = 69
-"""The number of events of a turn: its start, three statuses, sixty-four deltas, its answer."""
+"""The number of events of a turn: the start, three statuses, sixty-four deltas, and the answer."""
 _PIECES: Final = tuple(f"word{number:02d} and " for number in range(64))
 
 

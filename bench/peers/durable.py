@@ -1,4 +1,4 @@
-"""This server's own turns, log, chain and services with another evidence source, to measure the turn machinery without the cost of search.
+"""This server's own turns, log, chain and services with another source of evidence. It serves to measure the machinery of turns without the cost of search.
 
 python -m bench.peers.durable --listen unix:PATH [--evidence library|memory|deltas|paced|model] [--lags FILE]
 """
@@ -44,7 +44,7 @@ from responsa_server.turns.settings import TurnOptions
 
 
 def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
-    """The server's turns and its gRPC side, as `responsa_server.app.serve` puts them together; no worker ingests documents here."""
+    """The server's turns and its gRPC side, assembled as in `responsa_server.app.serve`, but without a worker that ingests documents."""
     database, options = parts.database, parts.settings.turns
     codec = AskFrames()
     conversations = PostgresConversationStore(database)
@@ -61,7 +61,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
                 lease_seconds=options.lease_seconds,
                 heartbeat_seconds=options.heartbeat_seconds,
                 max_running=options.max_running,
-                merge_bytes=0,  # as the peer, which sends each event unchanged
+                merge_bytes=0,  # like the peer, which sends each event unchanged
             ),
             log=structlog.get_logger("turns"),
         ),
@@ -99,7 +99,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
 
 
 async def main() -> None:
-    """Serve until a signal."""
+    """Serves until a signal."""
     given = arguments(__doc__ or "")
     async with opened(given.evidence) as parts:
         configure_logs(parts.settings.log_level.value)

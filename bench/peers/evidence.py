@@ -1,4 +1,4 @@
-"""Evidence without a cost, to measure only the machinery of a turn."""
+"""Evidence that costs nothing, so that only the machinery of a turn is measured."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PASSAGE: Final = Passage(
 
 
 class MemoryEvidence:
-    """An `EvidenceSource`, an `Extractor` and a `CitationJudge` with the same three sentences for every question."""
+    """An `EvidenceSource`, an `Extractor` and a `CitationJudge` that use the same three sentences for every question."""
 
     async def search(
         self,

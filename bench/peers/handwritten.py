@@ -1,6 +1,6 @@
-"""A cited answer by a model, written by hand for LangGraph without the engine: functions on a dictionary, LangGraph's own stream.
+"""A graph for a cited answer by a model, written by hand for LangGraph without the engine. It uses functions on a dictionary and LangGraph's own stream.
 
-It calls the same parts in the same order as the engine. It lacks the engine's additions: checked input and output, limits, fallbacks, milestones.
+The graph calls the same parts in the same order as the engine. It lacks the engine's additions: checked inputs and outputs, limits, fallbacks and milestones.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class State(TypedDict):
 
 
 async def _verdict(state: State) -> str:
-    # LangGraph would run a plain function on another thread.
+    # This function is asynchronous because LangGraph would run a plain function on another thread.
     return "write" if state["extraction"].supported else END
 
 
 class Handwritten:
-    """The graph, compiled once."""
+    """The graph, which is compiled once."""
 
     def __init__(self, evidence: MemoryEvidence, model: ChatModel) -> None:
         self._evidence = evidence

@@ -1,4 +1,4 @@
-"""The same graph in a bare grpc.aio server that keeps everything in memory: no log, no credential, no checks, no durability.
+"""The same graph in a bare grpc.aio server that keeps everything in memory. It has no log, no credentials, no checks and no durability.
 
 python -m bench.peers.in_memory --listen unix:PATH [--evidence library|memory] [--one-event-a-message]
 """
@@ -34,14 +34,14 @@ class InMemoryChat:
     """Implements only `Ask`. It keeps the events of the last turns in memory."""
 
     def __init__(self, agent: Agent, *, alone: bool = False) -> None:
-        """alone: every event has its own message; otherwise events that are ready together share one message, as in the durable server."""
+        """alone: whether every event has its own message. Otherwise, events that are ready at the same time share one message, as in the durable server."""
         self._agent = agent
         self._alone = alone
         self._who = Principal("default", uuid.UUID(int=1), Role.USER, "")
         self.kept: deque[tuple[uuid.UUID, Sequence[NumberedEvent]]] = deque(maxlen=_KEPT_TURNS)
 
     def added_to(self, server: grpc.aio.Server) -> None:
-        """Register only ChatService's Ask on a server."""
+        """Registers only ChatService's Ask on a server."""
         ask = grpc.unary_stream_rpc_method_handler(
             self.ask,
             request_deserializer=pb.AskRequest.FromString,
@@ -53,7 +53,7 @@ class InMemoryChat:
     async def ask(
         self, request: pb.AskRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.AskResponse]:
-        """Answer a question."""
+        """Answers a question."""
         del context
         turn_id = uuid_utils.compat.uuid7()
         events_so_far: list[NumberedEvent] = []
@@ -78,7 +78,7 @@ class InMemoryChat:
     async def _gathered(
         self, turn_id: uuid.UUID, request: pb.AskRequest
     ) -> AsyncGenerator[Sequence[Event], None]:
-        """The turn's events, grouped as they were ready together."""
+        """The events of the turn. Events that are ready at the same time form one group."""
         yield [Started(uuid_utils.compat.uuid7(), self._agent.version, created_conversation=True)]
         task = AnswerTask(turn_id, self._who, chat.question(request), ())
         events: asyncio.Queue[Event] = asyncio.Queue()
@@ -105,14 +105,14 @@ class InMemoryChat:
 
 
 async def main() -> None:
-    """Serve until a signal."""
+    """Serves until a signal."""
     given = arguments(__doc__ or "")
     async with opened(given.evidence) as parts:
         server = grpc.aio.server()
         InMemoryChat(parts.agent, alone=given.alone).added_to(server)
         server.add_insecure_port(given.address)
         await server.start()
-        freeze()  # the same loop and collector settings as our server, because they are not compared
+        freeze()  # the settings of the event loop and the garbage collector are the same as in our server, because they are not compared
         await until_told()
         await server.stop(0.5)
 

@@ -12,9 +12,9 @@ _EVERY_SECONDS: Final = 0.005
 
 @asynccontextmanager
 async def lagging() -> AsyncGenerator[Sequence[float]]:
-    """Yields a list that grows within the block: the loop's lag in milliseconds, one value per sample.
+    """Yields a list that grows during the block. It contains the lag of the event loop in milliseconds, one value per sample.
 
-    Samples that a blocked loop missed count too, each with its lag; otherwise a long block would be one value among many.
+    Samples that a blocked loop missed count too, each with its lag. Otherwise a long blockage would be only one value among many.
     """
     found: list[float] = []
 

@@ -1,4 +1,4 @@
-"""An agent that emits pieces of text at a fixed pace, or silence, for the time in its question, to measure open turns."""
+"""An agent for measuring open turns. For the time that the question sets, it emits pieces of text at a fixed pace, or nothing."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _PIECE: Final = "token "
 
 
 class Pace(NodeModel):
-    """The question: `SECONDS PER_SECOND`, e.g. `10 50`; 0 pieces a second means silence."""
+    """The question `SECONDS PER_SECOND`, for example `10 50`. With 0 pieces per second, the agent emits nothing."""
 
     question: str
 
 
 class Paced(NodeModel):
-    """The text of the turn, which nothing uses."""
+    """The text of the turn. Nothing uses the text."""
 
     text: str = ""
     complete: bool = True
 
 
 class Telling(Node[Pace, Paced]):
-    """Emits pieces by the clock; late pieces follow at once."""
+    """Emits pieces at the times of the clock. Late pieces follow at once."""
 
     name = "tell"
     input_model = Pace

@@ -1,4 +1,4 @@
-"""The parts that both peers use: the instance's own PostgreSQL, Redis and model, opened from its data folder."""
+"""The parts that both peers use: the instance's own PostgreSQL, Redis and embedding model, which are opened from the instance's data folder."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from responsa_server.stores.redis import RedisCache
 
 
 class EvidenceKind(StrEnum):
-    """The source of evidence of a peer's graph. DELTAS, PACED, MODEL: graphs without evidence: three statuses and 64 deltas at once,
-    pieces at the question's pace, and a model's answer.
+    """The source of evidence for a peer's graph. Three of the values stand for graphs without evidence. DELTAS: three statuses and 64
+    deltas at once. PACED: pieces at the pace that the question sets. MODEL: the answer of a model.
     """
 
     LIBRARY = "library"
@@ -53,7 +53,7 @@ class Parts:
 
 @asynccontextmanager
 async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
-    """The parts, made as the server makes them (`responsa_server.app.serve`), from the instance that RESPONSA_HOME names."""
+    """The parts of the instance that RESPONSA_HOME names, made in the same way as in the server (`responsa_server.app.serve`)."""
     settings = load_settings()
     layout = Layout.of(settings.home)
     urls = database_urls(settings, layout)

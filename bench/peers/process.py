@@ -1,4 +1,4 @@
-"""The frame of every peer's process: read the arguments, serve, print that it is ready, and end with its parent."""
+"""The frame of every peer's process: it reads the arguments, serves, prints that it is ready, and ends together with its parent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READY = "ready"
 
 @dataclass(frozen=True, slots=True)
 class PeerArguments:
-    """address: a gRPC target, `unix:PATH`. alone: every event has its own message. lags: the file for the loop's lags, or None."""
+    """The arguments of a peer. address: a gRPC target, `unix:PATH`. alone: whether every event has its own message. lags: the file for the lags of the event loop, or None."""
 
     address: str
     evidence: EvidenceKind
@@ -27,7 +27,7 @@ class PeerArguments:
 
 
 def arguments(description: str, given: Sequence[str] | None = None) -> PeerArguments:
-    """Read them from the command line. Exits with a message if they are wrong."""
+    """Reads the arguments from the command line. Exits with a message if they are wrong."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--listen", required=True, metavar="TARGET")
     parser.add_argument(
@@ -40,7 +40,7 @@ def arguments(description: str, given: Sequence[str] | None = None) -> PeerArgum
 
 
 async def until_told() -> None:
-    """Print that the peer serves, then wait for SIGTERM or SIGINT."""
+    """Prints that the peer serves, and then waits for SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

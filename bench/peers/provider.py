@@ -1,10 +1,10 @@
-"""A model's server whose every word is the time of its sending, so that the reader can compute how long it took.
+"""A model's server that sends as each word the time at which the word was sent, so that the reader can compute how long the word took.
 
 python -m bench.peers.provider --listen IGNORED --port PORT
 
-The last message of a prompt sets number and pace: `WORDS PACE_MS`. Times are nanoseconds of the monotonic
-clock, which all processes of a machine share. The first word's time is the sending time of the answer's first
-byte.
+The last message of a prompt, `WORDS PACE_MS`, sets the number of words and the pace. Times are nanoseconds of the monotonic
+clock, which all processes of a machine share. The time of the first word is the time at which the first byte of the answer
+was sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.peers.process import until_told
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.app.process import freeze, run
 
-# Streams that begin together must not send in step, so the golden ratio shifts each stream.
+# Streams that begin together must not send at the same times. Therefore each stream is shifted by a multiple of the golden ratio.
 _STEP: Final = 0.618
 _CHUNK: Final = (
     b'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1790000000,"model":"bench","service_tier":"default",'
@@ -33,13 +33,13 @@ _LAST: Final = (
 
 
 class Provider:
-    """Speaks OpenAI's chat completions, without a check of credentials."""
+    """Serves OpenAI's chat completions, without a check of credentials."""
 
     def __init__(self) -> None:
         self._numbers = count(1)
 
     async def handle(self, exchange: Exchange) -> None:
-        """Answer one request."""
+        """Answers one request."""
         asked = json.loads(exchange.request.body)["messages"][-1]["content"]
         words, pace_ms = (int(part) for part in asked.split()[:2])
         pace = pace_ms / 1000
@@ -65,7 +65,7 @@ def _stamp() -> bytes:
 
 
 async def main() -> None:
-    """Serve until a signal."""
+    """Serves until a signal."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--listen")
     parser.add_argument("--port", type=int, required=True)

@@ -1,4 +1,4 @@
-"""A model in this process that sends the same sixty-four pieces at once, to measure only the engine."""
+"""A model in this process that sends the same sixty-four pieces at once, so that only the engine is measured."""
 
 from __future__ import annotations
 

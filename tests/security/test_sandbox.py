@@ -287,7 +287,7 @@ async def test_rejections_keep_their_type_and_words(pool: ParserPool) -> None:
     small = ParseLimits(input_bytes=3)
     with rejecting(Reason.DOCUMENT_TOO_LARGE):
         await pool.parse(b"abcd", "a.md", limits=small)
-    # This name is too long for a packet between the processes.
+    # A packet could not carry this name: it is too long, and it is not valid Unicode.
     assert (await pool.parse(b"x", "\udcff" * 3 + "a" * 5000 + ".md")).title == "x"
 
 

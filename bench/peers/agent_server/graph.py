@@ -1,4 +1,4 @@
-"""The graph of `bench.peers.deltas`, written for plain LangGraph: three statuses, sixty-four pieces of text, no search. It runs in a separate environment."""
+"""The graph of `bench.peers.deltas`, written for plain LangGraph: three statuses and sixty-four pieces of text, without a search. It runs in a separate environment."""
 
 from typing import TypedDict
 
@@ -28,7 +28,7 @@ async def grade(state: State) -> State:
 
 
 async def answer(state: State) -> State:
-    """Announce the node and emit the pieces."""
+    """Announces the node and emits the pieces."""
     write = get_stream_writer()
     write({"status": "Generating response..."})
     for piece in PIECES:

@@ -264,7 +264,7 @@ class Extractor:
         best, asked = judged[0], questions[-1]
         found = self._support(questions[best.passage.term], judged)
         if best.passage.term != len(questions) - 1 and asked.weights:
-            # The rewritten form contains words of the conversation. Its passages have these words in any case, so these words are no evidence for the question.
+            # The rewritten form contains words of the conversation. Its passages have these words in any case, so these words are not evidence for the question.
             near = frozenset(self._analyzer.terms(_around(best), best.passage.found.language))
             found *= asked.covered(asked.mask(near))
         return ExtractedAnswer(_chosen(judged, most), found)
