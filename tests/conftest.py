@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ from responsa_server.stores.postgres.migrate import migrate
 
 pytest_plugins = ["tests.groups", "tests.instance", "tests.callers", "tests.faults.lines"]
 TEMPLATE = "responsa_template"
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30
+"""Bytes. Each process of a run takes about 300 MB."""
 _numbers = itertools.count(1)
 
 # Generated examples have no time limit, because no test may fail when the machine is busy.
@@ -43,11 +48,21 @@ def urls_of(postgres: EmbeddedPostgres, name: str) -> DatabaseUrls:
 
 
 @pytest.fixture(scope="session")
-def layout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
-    """The file locations of this run's throw-away instance."""
-    places = Layout.of(tmp_path_factory.mktemp("parts") / "home").prepare()
-    yield places
-    purge(places)
+def layout() -> Iterator[Layout]:
+    """The file locations of this run's throw-away instance.
+
+    They are in memory if there is room: each test copies a database of 300 files, and removes it again.
+    """
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
+    with tempfile.TemporaryDirectory(prefix="responsa-", dir=MEMORY if roomy else None) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # root's PostgreSQL runs under another account
+        with pytest.MonkeyPatch.context() as patched:
+            if roomy:
+                patched.setattr("responsa_server.embedded.layout.ROOT_PLACES", folder / "root")
+            places = Layout.of(folder / "home").prepare()
+        yield places
+        purge(places)
 
 
 @pytest.fixture(scope="session")
