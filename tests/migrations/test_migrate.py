@@ -74,8 +74,8 @@ async def test_a_migration_that_fails_leaves_nothing_and_says_which(database_url
 @pytest.mark.parametrize(
     ("names", "complaint"),
     [
-        (["0001_pre_a.sql", "0003_pre_b.sql"], "gap"),
-        (["0001_pre_a.sql", "0001_post_b.sql"], "occur twice"),
+        (["0001_pre_a.sql", "0003_pre_b.sql"], "is missing"),
+        (["0001_pre_a.sql", "0001_post_b.sql"], "occurs twice"),
         (["0001_a.sql"], "is not named"),
     ],
 )

@@ -28,7 +28,7 @@ from tests.rpc.served import Served, failed
 TEXT = "# Rivers\n\nThe Ister is seven kilometres long. It flows to the east.\n"
 
 
-def start(key: str = "rivers.md", size: int = 0, **fields: str) -> pb.UploadDocumentRequest:
+def start(key: str = "rivers.md", size: int | None = None, **fields: str) -> pb.UploadDocumentRequest:
     request_id = fields.pop("request_id", "")
     metadata = document_pb2.DocumentMetadata(source_key=key, **fields)
     return pb.UploadDocumentRequest(

@@ -106,6 +106,8 @@ class Bench:
     instance: Instance
     echo: Echo
     lab: Lab
+    loaded: str
+    """What `samples load` printed."""
 
     @property
     def agents(self) -> Path:
@@ -180,15 +182,16 @@ def bench() -> Iterator[Bench]:
     try:
         with instance_in(folder, None, **settings) as one:
             # The command reads documents one by one, so on a busy machine it takes longer than other commands.
-            subprocess.run(
+            loaded = subprocess.run(
                 one.command("samples", "load"),
                 env=one.environment,
                 cwd=folder,
                 timeout=START_PATIENCE,
                 check=True,
                 capture_output=True,
+                text=True,
             )
-            yield Bench(one, echo, lab)
+            yield Bench(one, echo, lab, loaded.stdout)
     finally:
         echo.close()
         lab.close()

@@ -25,6 +25,10 @@ AGENTS: Final = ("chat", "tutor")
 MODES: Final = {"none": "extractive", "strong": "scripted:strong", "embedded": "embedded:smollm2"}
 
 
+ASHDOWN: Final = "62f746b4-84e6-4ceb-95bd-447e7184d454"
+"""A teacher from the samples."""
+
+
 def golden(agent: str) -> dict[str, Any]:
     return yaml.safe_load((SHIPPED / agent / "golden.yaml").read_text(encoding="utf-8"))
 
@@ -48,6 +52,36 @@ def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
     yield mode
     for agent in AGENTS:
         shutil.rmtree(bench.agents / f"{agent}-{mode}")
+
+
+def test_the_agents_that_come_along_answer_in_a_fresh_installation(bench: Bench) -> None:
+    """The commands of the README work without an API key for a model."""
+    assert [line.partition(":")[0] for line in bench.loaded.splitlines()] == ["chat", "tutor"]
+    chromosomes = "How many chromosomes does a human body cell have?"
+    battery = "How long does the battery of Wren 2 last?"
+    for arguments, quote in (
+        (
+            ["--agent", "tutor", "--param", f"teacher_id={ASHDOWN}", chromosomes],
+            "46 chromosomes, in 23 pairs",
+        ),
+        (
+            ["--agent", "tutor", "--param", "teacher_id=Ms Ashdown", chromosomes],
+            "46 chromosomes, in 23 pairs",
+        ),
+        (["--agent", "chat", battery], "lasts about 18 months"),
+        (
+            ["--agent", "chat", "Write a LinkedIn post about winter mode."],
+            "one reading an hour instead of four",
+        ),
+    ):
+        done = bench.instance.run("ask", *arguments)
+        assert quote in done.stdout, done
+        assert "[1]" in done.stdout, done
+    # The output also names the author.
+    assert "template" in done.stderr
+    refused = bench.instance.run("ask", "--json", "--agent", "tutor", chromosomes, check=False)
+    assert refused.returncode == 2, refused
+    assert "PARAMETERS_INVALID" in refused.stdout, refused
 
 
 @pytest.mark.parametrize("agent", AGENTS)

@@ -15,12 +15,10 @@ from typing import Any
 import pytest
 
 from tests.callers import Credential, Tenant
-from tests.instance import START_PATIENCE, Instance, free_port, instance_in, plain_environment
+from tests.instance import Instance, free_port, instance_in, plain_environment
 from tests.system.conftest import FERRY
 
 QUESTION = "When does the ferry to Skye leave from Mallaig?"
-ASHDOWN = "62f746b4-84e6-4ceb-95bd-447e7184d454"
-"""A teacher from the samples."""
 
 
 @pytest.fixture
@@ -68,52 +66,6 @@ def test_exit_codes_of_ask(instance: Instance, tenant: Tenant) -> None:
         assert "Traceback" not in done.stderr
         if reason:
             assert reason in done.stdout, done.stdout
-
-
-def test_the_agents_that_come_along_answer_in_a_fresh_installation(
-    instance: Instance, tenant: Tenant
-) -> None:
-    """The commands of the README work without an API key for a model. The test uses a separate tenant, because the
-    samples change search results.
-    """
-    key: dict[str, Any] = {"RESPONSA_API_KEY": tenant.key(Credential.ADMIN)}
-    # The command reads documents one by one, so on a busy machine it takes longer than other commands.
-    loaded = subprocess.run(
-        instance.command("samples", "load"),
-        env={**instance.environment, **key},
-        cwd=instance.home.parent,
-        timeout=START_PATIENCE,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert loaded.returncode == 0, loaded
-    assert [line.partition(":")[0] for line in loaded.stdout.splitlines()] == ["chat", "tutor"]
-    chromosomes = "How many chromosomes does a human body cell have?"
-    battery = "How long does the battery of Wren 2 last?"
-    for arguments, quote in (
-        (
-            ["--agent", "tutor", "--param", f"teacher_id={ASHDOWN}", chromosomes],
-            "46 chromosomes, in 23 pairs",
-        ),
-        (
-            ["--agent", "tutor", "--param", "teacher_id=Ms Ashdown", chromosomes],
-            "46 chromosomes, in 23 pairs",
-        ),
-        (["--agent", "chat", battery], "lasts about 18 months"),
-        (
-            ["--agent", "chat", "Write a LinkedIn post about winter mode."],
-            "one reading an hour instead of four",
-        ),
-    ):
-        done = instance.run("ask", *arguments, **key)
-        assert quote in done.stdout, done
-        assert "[1]" in done.stdout, done
-    # The output also names the author.
-    assert "template" in done.stderr
-    refused = instance.run("ask", "--json", "--agent", "tutor", chromosomes, check=False, **key)
-    assert refused.returncode == 2, refused
-    assert "PARAMETERS_INVALID" in refused.stdout, refused
 
 
 def said(*arguments: str, **environment: str) -> str:

@@ -29,7 +29,7 @@ def test_the_default_depends_on_the_environment(
 def test_doctor_says_when_no_documents_are_read(lacking: SandboxCapabilities) -> None:
     refused = sandbox_finding(lacking, allow_unconfined=False)
     assert not refused.ok
-    assert "No documents are read" in refused.detail
+    assert "reads no documents" in refused.detail
     assert "ingestion.allow_unconfined" in refused.remedy
-    assert "No documents are read" not in sandbox_finding(lacking, allow_unconfined=True).detail
+    assert "reads no documents" not in sandbox_finding(lacking, allow_unconfined=True).detail
     assert sandbox_finding(SandboxCapabilities(7, True), allow_unconfined=False).ok

@@ -295,8 +295,8 @@ def test_the_tables_are_what_the_contract_documents(message: str, rules: ListRul
     text = "".join(path.read_text() for path in PROTOS.rglob("*_service.proto"))
     body = re.search(rf"message {message} {{([\s\S]*?)\n}}", text)
     assert body is not None
-    fields = re.search(r"joined by AND \(AIP-160\), on: ([^.]*(?:\.KEY)?)\. Otherwise", body[1])
-    orders = re.search(r"AIP-132\): (.*); the first is the default", body[1])
+    fields = re.search(r"joined by AND \(AIP-160\): ([^.]*(?:\.KEY)?)\. ", body[1])
+    orders = re.search(r"AIP-132\): (.*)\. The first is the default", body[1])
     assert fields is not None
     assert orders is not None
     assert tuple(fields[1].split(", ")) == filterable(rules)

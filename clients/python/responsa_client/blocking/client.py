@@ -22,9 +22,9 @@ class Responsa(ChatCalls, KnowledgeCalls, AccountCalls):
 
     Requests and responses are the contract's own messages (`responsa.chat.v1` and the other packages), whose comments state all
     limits. All calls raise ResponsaError (see `responsa_client.errors` for its subclasses); CannotConnect means that no server
-    answers at the address. The client retries an interrupted call, with backoff and jitter, if a retry is safe and the
-    server has answered an earlier call. Calls that create a resource carry a request_id, so that a retry does not create the
-    resource twice. The client generates the request_id if the caller does not give one.
+    answers at the address. The client retries an interrupted call, with backoff and jitter, if a retry is safe. It retries a
+    call that cannot connect only if the server has answered before. Calls that create a resource carry a request_id, so that
+    a retry does not create the resource twice. The client generates the request_id if the caller does not give one.
 
     Args:
         url: "http://host:port", "https://host[:port]", "host:port" or "unix:/path/of/socket".
