@@ -1,1 +1,3 @@
-"""Builds the server. No other package knows the concrete adapters or reads the environment."""
+"""Builds the server. Only this package knows the concrete adapters and reads the server's settings from the
+environment.
+"""

@@ -39,7 +39,7 @@ connection that is being closed.
 """
 MAX_HEADER_BYTES = 32_768
 MAX_SOCKET_MESSAGE_BYTES = 2_097_152
-"""A longer message closes its socket with the code 1009."""
+"""The maximum length of a message on a WebSocket. A longer message closes the WebSocket with the code 1009."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,9 @@ def build_app(
 ) -> Starlette:
     """Build the application.
 
-    serving: returns whether `/health` tells Envoy to send calls here. bridge: a bridge over the same calls; a caller
-    passes its own bridge if it must later send the open sockets to other replicas. By default, a new bridge is created.
+    serving: a function that returns whether `/health` tells Envoy to send calls to this process. bridge: the bridge
+    that serves WebSockets over the same calls; None creates a new bridge. A caller that must later send the open
+    WebSockets to other replicas passes its own bridge.
     """
     browser_sessions = Sessions(sessions, settings.cookie_name, secure=settings.secure_cookie)
     turns = TurnEvents(calls)

@@ -133,7 +133,7 @@ def addresses(settings: Settings, layout: Layout) -> Addresses:
     if grpc is None:
         return Addresses(UnixAddress(layout.server_socket), http or UnixAddress(layout.gateway_socket))
     # If an address for gRPC is set, this process is one of several, and the sockets in the data folder belong to the
-    # first.
+    # first process.
     return Addresses(grpc, http)
 
 

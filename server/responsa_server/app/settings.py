@@ -1,4 +1,4 @@
-"""All settings of the server, and the only place that reads the environment.
+"""All settings of the server. Only this module reads them from the environment.
 
 The sources of a setting, in decreasing order of precedence, are the arguments of the command line, environment
 variables, secret files (one file per setting in the folder `RESPONSA_SECRETS_DIR`), the TOML file (`RESPONSA_CONFIG`,
@@ -319,8 +319,8 @@ def load(**overrides: object) -> Settings:
 def _got(place: Sequence[int | str], value: object) -> str:
     """Return the value of a wrong setting for the message, unless the value could contain a password or a key.
 
-    The value of a URL, of a key, of any setting in `models`, of a whole group, and every long text is therefore left
-    out.
+    Therefore, the message leaves out every long text and the value of a URL, of a key, of any setting in `models` and
+    of a whole group.
     """
     holds = "url" in str(place).lower() or "key" in str(place).lower() or place[:1] == ("models",)
     shown = isinstance(value, str | int | float) and len(str(value)) <= _MOST_SHOWN

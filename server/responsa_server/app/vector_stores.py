@@ -30,7 +30,9 @@ before the colon. A store reads its own settings from the text after the scheme.
 
 
 def open_vectors(database: Database, settings: RetrievalSettings) -> OpenedVectors:
-    """Open the vector store that the settings choose. Raises SettingsError if its scheme is not in the table."""
+    """Open the vector store that the settings choose. Raises SettingsError if the scheme in the setting is not in the
+    table.
+    """
     opener = VECTOR_STORES.get(settings.vector_store.partition(":")[0])
     if opener is None:
         known = ", ".join(sorted(VECTOR_STORES))

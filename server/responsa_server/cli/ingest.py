@@ -151,8 +151,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome for one document. document: the document as the server returned it. error, why: the reason for a
-    failure.
+    """The outcome for one document. document: the document as the server returned it. error: the error of
+    the call or of the ingestion, if one of these failed. why: the reason for any other failure, or "".
     """
 
     where: str

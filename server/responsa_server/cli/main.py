@@ -1,4 +1,4 @@
-"""The entry point `responsa` and the table of commands. It imports only the module of the chosen command.
+"""The entry point `responsa` and the table of commands. This module imports only the module of the chosen command.
 
 A command's module has a function `register(app, name)`, which adds the command or the group of commands to `app`.
 """
@@ -118,8 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         build(chosen)(args=given, prog_name="responsa")
     except BrokenPipeError:
-        # The reader (e.g. `head`) has closed the pipe. Without this redirection, Python would report that again at
-        # exit.
+        # The reader (e.g. `head`) has closed the pipe. Without this redirection, Python would report the closed pipe
+        # again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 

@@ -1,7 +1,7 @@
 """The output of commands: lines of proto-JSON for programs, and text without control characters for users.
 
 A failure prints one sentence with its remedy on stderr, without a stack trace, and has a documented exit code. With
---json, the last line on stdout is also the error, as `{"error": …}` with a google.rpc.Status in proto-JSON. A program
+--json, the error is also the last line on stdout, as `{"error": …}` with a google.rpc.Status in proto-JSON. A program
 therefore has to read only stdout.
 """
 
@@ -74,8 +74,7 @@ def print_text(text: str) -> None:
 
 
 def shown(text: str) -> str:
-    """Make text safe for a terminal: replace control characters, with which a document could control the terminal, with
-    �.
+    """Make text safe for a terminal. Each control character becomes �, so that no document can control the terminal.
 
     Line feeds and tabs stay. A carriage return before a line feed is removed.
     """
@@ -132,7 +131,8 @@ def sentence_of(error: ResponsaError) -> str:
     """Describe the error for the user in one paragraph: its message, the wrong fields, and the remedy."""
     message = error.message
     soon = "" if error.retry_after is None else f"again in {_seconds(error.retry_after)}."
-    # If the message already ends with this remedy, the time is inserted there, and the remedy is not repeated.
+    # If the message already ends with the advice to ask again, the waiting time is inserted into that advice, and the
+    # advice is not repeated.
     said = message.removesuffix("again.") + soon if soon and message.endswith("; ask again.") else message
     parts = [said if said.endswith((".", "?", "!")) else f"{said}."]
     parts += [

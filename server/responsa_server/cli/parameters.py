@@ -1,5 +1,5 @@
-"""An agent's parameters on the command line, without side effects: parses `name=value` with the agent's schema, and
-lists the permitted choices.
+"""An agent's parameters on the command line. This module parses `name=value` with the agent's schema and lists the
+permitted choices. It has no side effects.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class OnBusy(StrEnum):
 
 
 _ON_BUSY = {
-    # An unset field means REJECT. The field must stay unset, because the server compares a repeated question with the
-    # first question byte by byte.
+    # The server reads an unset field as REJECT. For REJECT, this client leaves the field unset, because the server
+    # compares a repeated question with the first question byte by byte.
     OnBusy.REJECT: chat_service_pb2.ON_BUSY_UNSPECIFIED,
     OnBusy.QUEUE: chat_service_pb2.ON_BUSY_QUEUE,
     OnBusy.INTERRUPT: chat_service_pb2.ON_BUSY_INTERRUPT,

@@ -1,3 +1,3 @@
-"""The domain as plain data. It uses only the standard library and imports no other package of the project; all of them
-import it.
+"""The domain as plain data. This package imports only the standard library and no other package of the project, so that
+all other packages can import it.
 """

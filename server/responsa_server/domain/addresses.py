@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 MAX_SOCKET_PATH = 107
-"""The maximum length, in bytes, of a unix socket's path that the kernel accepts."""
+"""The longest path of a unix socket that the kernel accepts, in bytes."""
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+)):([0-9]{1,5})")
 
 
@@ -82,8 +82,8 @@ LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
 def hosts_of(port: int, allowed: Sequence[str]) -> Sequence[str]:
     """Return the allowed values of a Host header, in lower case and with their ports.
 
-    port: the port of a name that has no port. allowed: host names with or without a port. Clients leave out the ports
-    80 and 443, so a name with one of these ports is also returned without the port.
+    allowed: host names with or without a port. port: the port to add to a host name without a port. Clients leave out
+    the ports 80 and 443 in the Host header, so a name with one of these ports is also returned without the port.
     """
     found: dict[str, None] = {}
     for host in allowed:

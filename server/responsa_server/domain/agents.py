@@ -113,8 +113,8 @@ class StoredVersion:
     """A stored version.
 
     number: the version's number within its agent, from 1. ordinal: the version's number within the installation;
-    ordinals increase in the order in which versions become visible. content: the bytes of `NewVersion`; empty for old
-    versions, from before agents had configurations, which were code.
+    ordinals increase in the order in which versions become visible. content: the bytes of `NewVersion`. Before agents
+    had configurations, a version was code; the content of such an old version is empty.
     """
 
     agent: str
@@ -162,7 +162,8 @@ class Meter:
     """A turn's cost so far, and its fallbacks. The worker reads the meter when the turn ends, however it ends."""
 
     def __init__(self) -> None:
-        # Plain numbers, because usage is added for each word from a model and read far less often.
+        # The totals are plain numbers, and `usage` is built only when it is read, because usage is added for each word
+        # from a model and read far less often.
         self._embedding = self._input = self._output = self._micros = self._unpriced = 0
         self.fallbacks: Sequence[Fallback] = ()
 
@@ -180,7 +181,7 @@ class Meter:
         self._unpriced += usage.unpriced_tokens
 
     def fell_back(self, fallback: Fallback) -> None:
-        """Record a fallback; if the turn fails, its failure reports the fallback.
+        """Record a fallback. If the turn fails, its `Failed` event reports the recorded fallbacks.
 
         Equal fallbacks are recorded once. At most MAX_FALLBACKS fallbacks are recorded.
         """
@@ -267,7 +268,8 @@ class Agent(Protocol):
         ...
 
     async def admit(self, who: Principal, question: Question) -> None:
-        """Check a question's parameters before the question is accepted, and check that the records they name exist.
+        """Check a question's parameters before the question is accepted, and check that all records named in the
+        parameters exist.
 
         Raises InvalidRequest (PARAMETERS_INVALID, TEACHER_ID_MALFORMED), NotFound (TEACHER_NOT_FOUND).
         """
@@ -291,8 +293,8 @@ class Agents(Protocol):
         ...
 
     async def version(self, identity: str, number: int) -> Agent:
-        """Return one version of the agent with this id, which must be in service. An older version is loaded from the
-        database. Raises NotFound, Unavailable.
+        """Return one version of the agent with this id. The agent must be in service; an older version of the agent is
+        loaded from the database. Raises NotFound, Unavailable.
         """
         ...
 

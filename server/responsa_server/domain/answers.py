@@ -19,8 +19,8 @@ class Evidence:
 
     passages: the number of passages found. embedding_tokens: the number of tokens that the embedding model read.
     content: plain values (texts, numbers, booleans, None, and lists and mappings of these). Only the extractor and the
-    judge that belong to the same source read the content. degraded: "text_only" if vectors were not available,
-    otherwise "".
+    judge of the evidence source that produced the evidence read the content. degraded: "text_only" if vectors were not
+    available, otherwise "".
     """
 
     passages: int
@@ -62,9 +62,9 @@ class SearchOptions:
 
     top_k: the maximum number of passages, from 1 to 50; None means the source's default. threshold: the lowest score of
     a passage, from 0 to 1. rerank: whether the candidates are compared with the question a second time. expansions:
-    additional words to search for; they can add passages, and they never lower the question's support. support: the
-    support that an answer needs, from 0 to 1; None means the source's default. last: the collections whose passages are
-    used only if no other passage gives enough support.
+    additional words to search for, which can add passages but never lower the question's support. support: the support
+    that an answer needs, from 0 to 1; None means the source's default. last: the collections whose passages are used
+    only if no other passage gives enough support.
     """
 
     top_k: int | None = None
@@ -139,7 +139,7 @@ class CitationJudge(Protocol):
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
     ) -> Sequence[Quote | None]:
         """For each claim, return the piece of the cited passage that supports the claim best. The result is None for a
-        claim whose passage does not exist or does not support it.
+        claim whose passage does not exist or does not support the claim.
 
         most_bytes: the value that was passed to `passages`, so that the claims' numbers refer to the same passages.
         """

@@ -1,4 +1,4 @@
-"""Work that continues after the task that waits for it was cancelled."""
+"""Runs work that continues even if the task that waits for the work is cancelled."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Background:
         """Run work and return its result. If the caller is cancelled, the caller returns at once, but the work runs to
         its end.
 
-        report: receives the work's error, instead of the log, if the caller was cancelled. Raises the errors of the
-        work.
+        report: a function that receives the work's error if the caller was cancelled; None logs this error instead.
+        Raises the errors of the work.
         """
         task = asyncio.ensure_future(work)
         self._hold(task)

@@ -4,10 +4,10 @@
     ├── InvalidRequest        fields of the request are wrong
     │   └── DocumentRejected  the bytes of a document cannot be ingested
     ├── Unauthenticated       no valid credential
-    ├── NotPermitted          a valid credential without the right to do this
+    ├── NotPermitted          the credential is valid, but does not allow the call
     ├── NotFound              the resource does not exist, or the caller may not see it
     ├── AlreadyExists         the name or the request_id is taken
-    ├── Conflict              the resource's state or version forbids it now
+    ├── Conflict              the resource's state or version forbids the call now
     ├── Precondition          the resource must be changed first
     ├── Exhausted             the server cannot take more work at the moment
     ├── Unavailable           a part cannot be reached, or the server is shutting down
@@ -195,7 +195,7 @@ class Unavailable(ResponsaError):
 
 
 class TooSlow(Unavailable):
-    """A part reached its time limit. The code that called the part should use its fallback at once and not try again."""
+    """A part reached its time limit. The code that called the part should not try again, but use a fallback at once."""
 
 
 class DeadlinePassed(ResponsaError):

@@ -38,7 +38,7 @@ class RefusalReason(StrEnum):
 
 
 class FallbackKind(StrEnum):
-    """The kind of a fallback: the answer lacks a part, or a replacement was used for a part that was unavailable."""
+    """The kind of a fallback: the turn did without something that was unavailable, or used a replacement."""
 
     WITHOUT_RETRIEVAL = "without_retrieval"
     TEXT_ONLY = "text_only"

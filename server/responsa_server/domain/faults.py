@@ -8,7 +8,7 @@ from uuid import UUID
 
 
 class Fault(StrEnum):
-    """The names of these places, in the order in which a turn passes them."""
+    """The names of the places where a fault can be injected, in the order in which a turn passes the places."""
 
     BEFORE_ACCEPT = "before_accept"
     AFTER_ACCEPT = "after_accept"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 OUT_OF_SCOPE: Final = frozenset({"oos", "out_of_scope"})
-"""Labels of examples that have no intent. Such examples teach the classifier what to reject; it never returns these
-labels.
+"""Labels of examples that have no intent. Such examples teach the classifier what to reject. The classifier never
+returns these labels.
 """
 
 

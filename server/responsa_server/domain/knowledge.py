@@ -329,7 +329,7 @@ class Documents(Sources, Protocol):
         ...
 
     async def find(self, tenant_id: str, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
-        """Return those of these documents that exist, by id."""
+        """Return the existing documents with these ids, by id."""
         ...
 
     async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
@@ -439,9 +439,9 @@ class JobKind(StrEnum):
     """The kinds of jobs. Each job receives the tenant's id and one other id, and nothing else."""
 
     INGEST = "responsa.ingest"
-    """Ingest an operation's document version. The id is the operation's."""
+    """Ingest an operation's document version. The other id is the operation's."""
     PRUNE = "responsa.prune"
-    """Delete a document's old versions that no answer cites. The id is the document's."""
+    """Delete a document's old versions that no answer cites. The other id is the document's."""
 
 
 Work = Callable[[str, UUID, int], Awaitable[float | None]]

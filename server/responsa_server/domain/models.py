@@ -58,8 +58,8 @@ class PromptMessage:
     """One message of a prompt.
 
     requests: the tool calls that an ASSISTANT message requests. answers: the call_id that a TOOL message answers.
-    place: USER or RETRIEVED for a USER message; one message never holds texts of both places. Every other role has a
-    fixed place, which replaces the given value.
+    place: USER or RETRIEVED for a USER message; one message never holds texts of both places. For every other role, the
+    place is fixed by the role, and a given place is ignored.
     """
 
     role: Role
@@ -108,9 +108,10 @@ class TextPiece:
 class Spent:
     """The cost of the call so far, as the provider counts it. A later `Spent` replaces an earlier one.
 
-    model: `provider:name`, or "" from an adapter, which does not know this name. usage: its cost_micros is 0 until a
-    chain computes the price. cached_input_tokens: the part of usage.input_tokens that the provider read from its cache.
-    cache_write_tokens: the part of usage.input_tokens that the provider wrote to its cache.
+    model: `provider:name`. An adapter does not know this name and sets the model to "". usage: the cost so far;
+    usage.cost_micros is 0 until a chain computes the price. cached_input_tokens: the part of usage.input_tokens that
+    the provider read from its cache. cache_write_tokens: the part of usage.input_tokens that the provider wrote to its
+    cache.
     """
 
     usage: Usage
@@ -167,11 +168,11 @@ class ModelError(Exception):
     """A model gave no answer, or only part of one.
 
     detail: a description for the log only; it contains no keys. retry_after: the number of seconds that the provider
-    asks callers to wait, or None. model: `provider:name`, or "" from an adapter. passing: whether the failure is
-    temporary and no part of an answer has arrived, so that the same request can succeed later. own: for a CREDENTIAL
-    fault, whether the key is valid for other models. status: the HTTP status, or 0 if there was no response or the
-    error came within an answer. kind: the provider's name for the error, or "" if there is no name that may be shown.
-    tried: the number of the attempt, from 1.
+    asks callers to wait, or None. model: `provider:name`, or "" if the error comes from an adapter, which does not know
+    this name. passing: whether the failure is temporary and no part of an answer has arrived, so that the same request
+    can succeed later. own: for a CREDENTIAL fault, whether the key is valid for other models. status: the HTTP status,
+    or 0 if there was no response or the error came within an answer. kind: the provider's name for the error, or "" if
+    there is no name that may be shown. tried: the number of the attempt, from 1.
     """
 
     def __init__(
@@ -282,7 +283,7 @@ class Models(Protocol):
         ...
 
     def window(self, names: Sequence[str]) -> int | None:
-        """Return the maximum number of tokens of a prompt and its answer together that every model of this chain
-        supports, or None if no window is configured. Raises KeyError as `chain` does.
+        """Return the largest number of tokens that every model of this chain supports for a prompt and its answer
+        together, or None if no window is configured. Raises KeyError as `chain` does.
         """
         ...

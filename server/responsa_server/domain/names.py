@@ -101,7 +101,7 @@ def api_key(identity: UUID) -> str:
 def parse_uuid(prefix: str, name: str) -> UUID:
     """Return the UUID of `{prefix}/{uuid}`. Raises ValueError for any other form.
 
-    Upper-case digits are refused too, because names are compared as text.
+    Upper-case hexadecimal digits are refused too, because names are compared as text.
     """
     head, _, tail = name.partition("/")
     if head != prefix or _UUID.fullmatch(tail) is None:

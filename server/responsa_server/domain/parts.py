@@ -43,8 +43,8 @@ class Part(Protocol):
 class MigrationState:
     """The migration level of a database.
 
-    last: the name of the newest applied migration, or "" before the first. pending: whether this version of Responsa
-    has migrations that are not yet applied.
+    last: the name of the newest applied migration, or "" if no migration has been applied. pending: whether this
+    version of Responsa has migrations that are not yet applied.
     """
 
     last: str

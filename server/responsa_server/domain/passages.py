@@ -122,7 +122,7 @@ class SearchScope:
 class TermStatistics:
     """Statistics of the live passages in a scope.
 
-    passages: the number of passages. terms: the sum of their lengths, in terms.
+    passages: the number of passages. terms: the total length of the passages, in terms.
     frequencies: for each term, the number of passages that contain the term.
     """
 
@@ -158,13 +158,13 @@ class QuestionVector:
     data: bytes
 
 
-# A search creates about a hundred of these and of `PassageCosines`. Creating named tuples takes a third of the time of
-# creating frozen dataclasses.
+# `LexicalCandidate` and `PassageCosines` are named tuples, because a search creates about a hundred instances of each,
+# and creating a named tuple takes a third of the time of creating a frozen dataclass.
 class LexicalCandidate(NamedTuple):
     """A live passage with the values that BM25 needs.
 
     terms: the indexes of those query terms that the passage contains. counts: for each of these terms, how often the
-    passage contains it, title and headings included; at most 255.
+    term occurs in the passage, including title and headings; at most 255.
     """
 
     id: UUID
@@ -288,7 +288,7 @@ class VectorStore(VectorIndex, Protocol):
     async def drop_attempts(
         self, tenant_id: str, document_id: UUID, version: int, before_epoch: int | None
     ) -> None:
-        """Remove the vectors of all attempts at a version whose epoch is less than `before_epoch`. None means all
+        """Remove the vectors of those attempts at a version that have an epoch below `before_epoch`. None means all
         attempts.
         """
         ...
@@ -300,8 +300,8 @@ class VectorStore(VectorIndex, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpenedVectors:
-    """An open vector index. store: the same index if it has its own commits; None if the database's transactions write
-    it.
+    """An open vector index. store: the same index, if the index has its own commits; None if the database's
+    transactions write the index.
     """
 
     index: VectorIndex

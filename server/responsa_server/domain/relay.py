@@ -1,7 +1,7 @@
 """Hints that processes send each other about turns and agents.
 
-A lost hint does no harm, because the database holds the facts, and each process polls it for turns within half a
-second.
+A lost hint does no harm: the database holds the facts, and each process polls the database, so a process learns the
+facts within half a second.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Committed:
 @dataclass(frozen=True, slots=True)
 class Interest:
     """A process follows these turns, which run in other processes. For the next few seconds, a process that runs one of
-    the turns may send the turn's committed rows to the following process.
+    the turns may send the turn's committed rows to the process that follows the turn.
     """
 
     process: UUID
@@ -59,7 +59,9 @@ class Relay(Protocol):
 
     @property
     def away(self) -> bool:
-        """Whether the relay is known to be unreachable. While it is, the process polls the database twice as often."""
+        """Whether the relay is known to be unreachable. While the relay is unreachable, the process polls the database
+        twice as often.
+        """
         ...
 
     async def start(self, process: UUID, heard: Callable[[Hint], None]) -> None:

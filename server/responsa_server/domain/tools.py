@@ -44,8 +44,8 @@ class ToolResult:
 
 
 Sent = Callable[[], Awaitable[None]]
-"""A tool awaits this function during a call, when the request has been sent and may take effect, before it reads the
-response.
+"""During a call, a tool awaits this function after the tool has sent the request and before the tool reads the
+response. A request that has been sent may take effect.
 """
 
 

@@ -121,8 +121,8 @@ class Reconnect:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The last item of a stream whose log was pruned. terminal: the terminal event at through_seq, encoded by the
-    FrameCodec.
+    """The last item of a stream that follows a turn whose log was pruned. terminal: the terminal event at through_seq,
+    encoded by the FrameCodec.
     """
 
     through_seq: int
@@ -302,8 +302,8 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to store when a turn ends. A turn has at most one message of each speaker, and their ids sort in the
-    order of speaking.
+    """A message to store when a turn ends. A turn has at most one message of each speaker. The ids of a turn's messages
+    sort in the order of speaking.
     """
 
     id: UUID
@@ -434,13 +434,14 @@ class TurnStore(Protocol):
         most: int,
         here: Sequence[UUID] = (),
     ) -> Sequence[ClaimedTurn]:
-        """Claim at most `most` turns of these agent versions that have no worker, the oldest first. Each turn gets its
-        next epoch. Turns without a worker are pending turns, released turns, and turns whose lease has expired.
+        """Claim at most `most` turns without a worker, the oldest first, among the turns of these agent versions. Each
+        claimed turn gets its next epoch. Turns without a worker are pending turns, released turns, and turns whose
+        lease has expired.
 
-        here: the turns that run in this owner's process. As long as this owner holds them, they are not claimed again,
-        even if their leases expired before the owner could renew them. The call also promotes queued turns whose
-        conversation has no running turn. If the response of a call is lost, a repeated call finds this owner's turns
-        and claims them again.
+        here: the turns that run in this owner's process. As long as this owner holds such a turn, the turn is not
+        claimed again, even if its lease expired before the owner could renew the lease. The call also promotes queued
+        turns whose conversation has no running turn. If the response of a call is lost, a repeated call finds this
+        owner's turns and claims them again.
         """
         ...
 
@@ -486,7 +487,9 @@ class TurnStore(Protocol):
         ...
 
     async def book(self, claim: Claim, usage: Usage) -> None:
-        """Add the cost of a worker that lost the turn. If the call is repeated, the cost counts once per epoch."""
+        """Add to the turn's cost the cost of a worker that lost the turn. A worker's cost counts once per epoch, even if
+        the call is repeated.
+        """
         ...
 
     async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
@@ -524,8 +527,8 @@ class TurnStore(Protocol):
         ...
 
     async def prune_checkpoints(self, hours: float) -> int:
-        """Delete the checkpoints of turns without a worker that are older than `hours`. Returns the number of deleted
-        checkpoints.
+        """Delete the checkpoints that are older than `hours` and belong to turns without a worker. Returns the number
+        of deleted checkpoints.
 
         A worker that later claims such a turn starts it from the beginning. The turn's cost so far still counts.
         """

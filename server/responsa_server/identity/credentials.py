@@ -56,8 +56,9 @@ def shown(secret: str) -> str:
 class CredentialCache:
     """Keeps principals by the digest of their credential, for at most 0.8 s.
 
-    A revocation in this process removes its entries at once. A revocation in another process takes effect when the
-    entry expires, which is within a second. Refused credentials are not kept. The cache is not thread-safe.
+    A revocation in this process removes the entries of the revoked credential at once. A revocation in another process
+    takes effect when the credential's entry expires, which is within a second. Refused credentials are not kept. The
+    cache is not thread-safe.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -78,7 +79,9 @@ class CredentialCache:
         return entry[1]
 
     def mark(self) -> tuple[float, int]:
-        """Call this method before a database query, and pass its result to `keep` together with the query's result."""
+        """Return a mark of this moment. Call this method before a database query, and pass the mark to `keep` together
+        with the query's result.
+        """
         return self._clock(), self._forgotten
 
     def keep(self, digest: bytes, principal: Principal, subject: object, mark: tuple[float, int]) -> None:

@@ -53,8 +53,8 @@ class Credential:
 
 
 class Identity:
-    """Authenticates callers and manages their credentials. Each administrative action is audited in its own
-    transaction.
+    """Authenticates callers and manages their credentials. The audit event of an administrative action is written in
+    the transaction of that action.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ CONTENT_CHUNK_BYTES: Final = 64 * 1024
 _UPLOAD_CHUNK_BYTES: Final = 256 * 1024
 _IN_MEMORY_BYTES: Final = 1024 * 1024
 _READ_BYTES: Final = 1024 * 1024
-# Each may have 64 MiB in memory.
+# The maximum number of uploads that are read into memory at the same time. Each may take 64 MiB.
 _UPLOADS_AT_ONCE: Final = 2
 # How often a waiting call checks whether another process has ended the operation.
 _LOOK_SECONDS: Final = 0.5

@@ -66,8 +66,8 @@ def language_tag(text: str) -> str | None:
 
 
 class BlockCollector:
-    """Collects blocks in the order of their offsets. If a block overlaps the previous block, the overlap is removed
-    from it.
+    """Collects blocks in the order of their offsets. If a block overlaps the previous block, the later block loses the
+    overlap.
     """
 
     def __init__(self) -> None:

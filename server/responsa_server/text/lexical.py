@@ -5,8 +5,8 @@ through the same `Analyzer`. PostgreSQL therefore stores and compares finished t
 configuration), and it needs neither a dictionary nor a word breaker.
 
 The language is guessed from the script and the most common words, in microseconds and without a model. The guess is
-good enough to choose a stemmer, and to detect when an English embedding model must not be used. It needs more than a
-few words to distinguish related languages. Language codes are ISO 639-1.
+good enough to choose a stemmer, and to detect when an English embedding model must not be used. To distinguish related
+languages, the guess needs more than a few words. Language codes are ISO 639-1.
 """
 
 from __future__ import annotations
@@ -203,8 +203,9 @@ class Analyzer:
         return found
 
     def _matched(self, match: re.Match[str], language: str) -> Sequence[str]:
-        """Return the terms of one match of _TOKEN that is not an unspaced run. A single letter after an apostrophe has
-        no term.
+        """Return the terms of one match of _TOKEN. A single letter after an apostrophe has no term.
+
+        match: a match of any group of _TOKEN except `unspaced`.
         """
         word = match.group()
         if match.lastgroup == "number":

@@ -1,6 +1,6 @@
 """Splits a document into pieces, such as sentences, list items and rows, with their byte ranges.
 
-A piece is an exact byte range of the canonical text, and an answer may quote it, unless it is a heading. `sentencex`
+A piece is an exact byte range of the canonical text. An answer may quote any piece except a heading. `sentencex`
 (Wikimedia's rule-based segmenter for about 250 languages) splits prose into sentences. Everything else is split along
 the document's blocks, so that code is never split and a heading never counts as a sentence.
 """

@@ -37,7 +37,9 @@ from responsa_server.stores.postgres.migrate import MigrationError
 
 DOCS_COLLECTION = "responsa-docs"
 DOCS_SECONDS = 300.0
-"""The time limit for loading the project's own documents at a start. The address is printed afterwards."""
+"""The time limit for loading the project's own documents at a start. `responsa up` prints its address after the load,
+or when the time limit is reached.
+"""
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only compared
 
 
@@ -125,7 +127,7 @@ async def _session_code(settings: Settings, layout: Layout) -> str:
 def _arguments(layout: Layout) -> Sequence[str]:
     """Return the arguments that set the role and the addresses of the server that `up` starts.
 
-    The same settings may have other values, which are meant for other processes.
+    These arguments take precedence over other values of the same settings, which may be meant for other processes.
     """
     listens = f"unix:{layout.server_socket}", f"unix:{layout.gateway_socket}"
     return "--role", "all", "--listen", listens[0], "--http-listen", listens[1]
