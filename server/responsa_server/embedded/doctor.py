@@ -15,7 +15,7 @@ from responsa_server.embedded.supervise import LEAST_FREE, check_disk
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `responsa doctor`. `remedy` is empty when `ok`."""
+    """A line of the output of `responsa doctor`. `remedy` is empty if `ok` is true."""
 
     name: str
     ok: bool

@@ -117,7 +117,8 @@ def check_port(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # Bind as a server would: a listener makes the port busy, but connections in TIME_WAIT do not.
+            # Bind with the options of a server. With these options, a listener makes the port busy, but connections in
+            # TIME_WAIT do not.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             probe.listen(1)

@@ -83,8 +83,8 @@ def _alive(pid: int) -> bool:
 def write_private(path: Path, text: str, *, keep_existing: bool = False) -> None:
     """Writes `text` to `path` with mode 0600, atomically. With `keep_existing`, a file that already exists is kept.
 
-    The text is first written to a new file with a random name, which is created exclusively. So it cannot be written through a link that
-    someone has planted in the folder.
+    The text is first written to a new file with a random name, which is created exclusively. So the text cannot be written through a
+    link that someone has planted in the folder.
 
     Raises:
         OSError: the file cannot be written. An existing file stays as it was.

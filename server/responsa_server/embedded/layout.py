@@ -44,7 +44,8 @@ class Account:
 
     @classmethod
     def unprivileged(cls, preferred: str | None) -> Account:
-        """`preferred` if it exists, else `responsa`, else `nobody`, else the first account that is not root.
+        """The account `preferred` if it exists, else `responsa`, else `nobody`, else the first account that is not
+        root.
 
         Other daemons may also run as `nobody`. If the database runs as `nobody`, they can reach its files. Therefore, create the
         account `responsa` on a shared machine.
@@ -140,7 +141,8 @@ class Layout:
 
     @classmethod
     def of(cls, home: Path, *, repair: bool = False) -> Layout:
-        """Computes the paths and creates nothing. With `repair`, which `purge` uses, it computes them even if `state.json` is damaged.
+        """Computes the paths and creates nothing. With `repair`, the paths are computed even if `state.json` is damaged; `purge` needs
+        this.
 
         Raises:
             EmbeddedError: `state.json` is damaged or was copied from another home; or root created the home and this user is not root;
@@ -201,7 +203,7 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """The lock file (flock) that the home's supervisor holds, so that there is only one."""
+        """The lock file that the home's supervisor holds (flock), so that no second supervisor can use the home."""
         return self.home / "lock"
 
     @property
@@ -323,7 +325,7 @@ class Layout:
             if not home.is_dir():
                 raise EmbeddedError(f"RESPONSA_HOME {home} is a file, not a folder", EMPTY_FOLDER)
             _check_writable(home, os.R_OK | os.W_OK | os.X_OK)
-            # The user may put settings there before the first start.
+            # The user may put a settings file into the folder before the first start.
             if not self.is_home() and any(entry.name != SETTINGS_FILE for entry in home.iterdir()):
                 raise EmbeddedError(
                     f"RESPONSA_HOME {home} holds other files and is not a Responsa data folder", EMPTY_FOLDER
@@ -403,7 +405,7 @@ def _refuse_foreign(state: _State, home: Path) -> None:
 
 def _run_folder(home: Path, instance: str) -> Path:
     folders = [home / "run"]
-    for temp in (tempfile.gettempdir(), "/tmp"):  # noqa: S108  only the place; the folder in it is private
+    for temp in (tempfile.gettempdir(), "/tmp"):  # noqa: S108  this is only the parent; the folder in it is private
         folders.append(Path(temp).resolve() / f"responsa-{os.geteuid()}-{instance}")
     for folder in folders:
         if len(os.fsencode(folder)) + 1 + LONGEST_SOCKET_NAME <= MAX_SOCKET_PATH:

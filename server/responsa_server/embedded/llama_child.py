@@ -36,7 +36,7 @@ def _parameters(
     wanted = xllamacpp.CommonParams()
     wanted.model.path = str(weights)
     wanted.hostnames = [str(path)]
-    # The concurrent answers share n_ctx.
+    # The concurrent answers share n_ctx, so n_ctx is the sum of their windows.
     wanted.n_parallel, wanted.n_ctx = concurrent, window * concurrent
     wanted.cpuparams.n_threads = wanted.cpuparams_batch.n_threads = threads
     wanted.n_threads_http = max(4, concurrent + 2)

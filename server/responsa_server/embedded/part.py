@@ -257,8 +257,10 @@ def http_get(server: Path, path: str) -> bytes | None:
 
 class ServerProcess(Part):
     """One of our own programs. `argv` starts it, and `env` is its whole environment. `is_ready` is a probe that returns within a second; it
-    returns False instead of raising an error. SIGINT makes the program drain, for which it has `drain_seconds`; then it has CLOSING_SECONDS to
-    close everything else. (SIGTERM also drains, but first gives Envoy time to notice. Here Envoy has already been stopped.)"""
+    returns False instead of raising an error. SIGINT makes the program drain for at most `drain_seconds`. After that, the program has
+    CLOSING_SECONDS to close everything else. (After a SIGTERM, the program would first wait until Envoy notices the shutdown. SIGINT is used
+    because Envoy has already been stopped.)
+    """
 
     name = "The server"
     log_name = "server.log"

@@ -30,7 +30,8 @@ SUPERUSER = "postgres"
 OLDEST = 180000
 
 GRANTS: tuple[LiteralString, ...] = (
-    # The owner creates SECURITY DEFINER functions and makes the search role their owner, so it must be a member of that role.
+    # responsa_owner creates SECURITY DEFINER functions and makes responsa_search their owner. Only a member of
+    # responsa_search may do that.
     "GRANT responsa_search TO responsa_owner WITH INHERIT TRUE, SET TRUE",
     # A plan that was cached for one tenant may be bad for the next tenant.
     "ALTER ROLE responsa_app SET plan_cache_mode = 'force_custom_plan'",
@@ -148,7 +149,8 @@ class EmbeddedPostgres(Part):
             PLAIN_ENVIRONMENT,
             self.log,
             account=self.layout.account,
-            # This causes an immediate shutdown: PostgreSQL ends its backends, removes its shared memory and does not wait for clients.
+            # SIGQUIT causes an immediate shutdown: PostgreSQL ends its backends, removes its shared memory and does not wait for
+            # clients.
             death_signal=signal.SIGQUIT,
         )
 
@@ -187,7 +189,7 @@ class EmbeddedPostgres(Part):
         end_postgres(self.layout, gentle=0.0)
 
     def last_words(self) -> str:
-        """The last FATAL or PANIC line of the log, which is more helpful than its last line."""
+        """The last FATAL or PANIC line of the log. It explains the failure better than the very last line."""
         try:
             lines = self.log.read_text(errors="replace").splitlines()[-50:]
         except OSError:
@@ -248,7 +250,7 @@ class EmbeddedPostgres(Part):
                 str(install / "bin" / "initdb"),
                 f"--pgdata={draft}",
                 f"--username={SUPERUSER}",
-                "--pwfile=/dev/stdin",  # stdin, because root would write a file into a folder that the account owns
+                "--pwfile=/dev/stdin",  # not a file: root would have to write it into a folder that the account owns
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
                 "--locale-provider=builtin",
@@ -385,8 +387,10 @@ def _roles(connection: psycopg.Connection, passwords: Passwords) -> None:
 
 
 def postgres_processes(layout: Layout) -> list[psutil.Process]:
-    """All processes of this instance's PostgreSQL. A process is recognised by the cluster's name in its title, or the postmaster by `-D`
-    in its arguments. (Any user can read a process's title, but not its working folder.)"""
+    """All processes of this instance's PostgreSQL. Every process except the postmaster is recognised by the cluster's name in its title.
+    The postmaster is recognised by the cluster's folder in its arguments. (Any user can read a process's title, but not its working
+    folder.)
+    """
     title = f"postgres: {layout.cluster_name}:"
     found: list[psutil.Process] = []
     for process in psutil.process_iter(["cmdline"]):

@@ -37,8 +37,8 @@ def places(layout: Layout) -> list[Path]:
 def purge(layout: Layout) -> list[Path]:
     """Removes an instance: database, keys, logs, documents, sockets, root's copies, and RESPONSA_HOME itself.
 
-    Returns the removed folders; empty if nothing was removed. A purge that fails can be repeated, because it removes the home last, and in
-    the home the marker last. If the user has deleted the home, the purge removes the folders outside it.
+    Returns the removed folders; empty if nothing was removed. A purge that fails can be repeated, because the home is removed last, and
+    the marker file is the last file of the home to be removed. If the user has deleted the home, the purge removes the folders outside it.
 
     Raises:
         EmbeddedError: the instance is running, the folder is not a Responsa home, or this user may not remove something.

@@ -138,7 +138,9 @@ def cannot_run(program: str, error: OSError) -> EmbeddedError:
 
 
 def _dying_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
-    """A function that sets the death signal. The new process runs it after its change of user, which would clear the signal."""
+    """A function that sets the death signal. The new process runs the function after its change of user, because a change of
+    user clears the signal.
+    """
     parent = os.getpid()
     prctl = _prctl()  # loaded before the fork
 

@@ -187,7 +187,8 @@ class Supervisor:
         adopt_orphans()
         sys.stdout.flush()
         sys.stderr.flush()
-        # Block the signals until both processes have their handlers. A Ctrl-C that comes earlier is delivered then.
+        # Block the signals until both processes have their handlers. A Ctrl-C that comes earlier is delivered when the
+        # handlers are ready.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         guard = os.getpid()
         supervisor = os.fork()
@@ -239,7 +240,7 @@ class Supervisor:
                 self._say(str(error))
             except OSError as error:
                 self._say(str(of_os_error(error, self._layout.home)))
-            except Exception:  # the log gets the stack of any error, the user a sentence
+            except Exception:  # the log gets the error's stack, and the user gets a sentence
                 self._say(f"Something went wrong in the supervisor; see {self._record()}.")
             finally:
                 self._stop_all()
@@ -400,7 +401,8 @@ def kill_descendants(patience: float = 5.0, *, spare_postgres: float = 0.0) -> N
     """Kills every descendant of this process, and waits at most `patience` seconds until all have ended.
 
     This process adopts the children of each process that it kills, and then kills those too. PostgreSQL is not killed for the first
-    `spare_postgres` seconds, because the kernel has already signalled it, and if it ends by itself, it removes its shared memory.
+    `spare_postgres` seconds, because the kernel has already signalled PostgreSQL, and a PostgreSQL that ends by itself removes
+    its shared memory.
     """
     own = psutil.Process()
     began = time.monotonic()

@@ -65,7 +65,8 @@ class _Border(IntEnum):
     HEADING = 4
 
 
-# A passage may end at a border of this kind once it has this share of the maximum number of tokens.
+# Each kind of border, and the share of the maximum number of tokens that a passage must have before it may end at such
+# a border.
 _FILLED: tuple[tuple[_Border, float], ...] = (
     (_Border.HEADING, 0.5),
     (_Border.BLOCK, 0.6),
@@ -147,7 +148,8 @@ def _atoms(text: str, token_offsets: TokenOffsets) -> _Atoms:
         for token_start, token_end in token_offsets(text[piece_start:piece_end]):
             start, end = piece_start + token_start, min(piece_start + token_end, piece_end)
             if end <= at:
-                # Several byte-level tokens of one character all have the character's offsets: count them in its atom.
+                # If a character has several byte-level tokens, all of them have the character's offsets. Count them in
+                # the character's atom.
                 if token_end > token_start and atoms.weights:
                     atoms.weights[-1] += 1
                 continue
@@ -171,7 +173,8 @@ def _append_gap(atoms: _Atoms, text: str, start: int, end: int) -> None:
 
 
 def _append(atoms: _Atoms, text: str, start: int, end: int) -> None:
-    # Some tokenizers include the space before a word. A passage must neither begin nor end with space.
+    # Some tokenizers include the space before a word in the word's token. A passage must neither begin nor end with
+    # space.
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():
@@ -311,7 +314,9 @@ def _earliest(borders: bytearray, kind: _Border, lowest: int, highest: int) -> i
 
 
 def _shared_from(atoms: _Atoms, totals: array[int], last: int, chunking: Chunking) -> int:
-    """The atom where the overlap with the next passage begins: at a sentence if that keeps half of the overlap, else at a word."""
+    """The atom where the overlap with the next passage begins. It is the first sentence within the overlap if that keeps at least
+    half of the overlap, else the first word.
+    """
     lowest = bisect_left(totals, totals[last] - chunking.overlap_tokens)
     half = bisect_left(totals, totals[last] - chunking.overlap_tokens // 2)
     for kind, highest in ((_Border.SENTENCE, half), (_Border.WORD, last)):

@@ -70,7 +70,9 @@ class EndedOperations:
 
     @contextmanager
     def waiting(self, operation_id: UUID) -> Generator[asyncio.Event, None, None]:
-        """An event that is set when the operation ends in this process. Read the operation after entering, because it may have ended before."""
+        """An event that is set when the operation ends in this process. Read the operation inside the block, because it may have ended before
+        the block began.
+        """
         event = asyncio.Event()
         self._events.setdefault(operation_id, set()).add(event)
         try:
@@ -253,7 +255,9 @@ class VectorPublishing:
 
 
 class KnowledgeJobs:
-    """Runs the document jobs, as a task on the server's loop. A `Part`: it reports whether jobs are running."""
+    """Runs the document jobs in a task on the server's event loop. Implements `Part`: `check` reports whether jobs are
+    being taken.
+    """
 
     name = "jobs"
 

@@ -202,7 +202,9 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
 
 
 def _spent(usage: _Usage) -> Spent:
-    """The usage in our form. Anthropic's count of input tokens excludes the tokens that were read from the cache or written to it, so they are added here."""
+    """The usage in our form. Anthropic's count of input tokens excludes the tokens that were read from the cache or written to it, so these tokens
+    are added here.
+    """
     cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
     return Spent(
         Usage(

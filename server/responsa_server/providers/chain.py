@@ -112,8 +112,8 @@ class RetryPolicy:
     """retries: the number of tries after the first try. The pause with the index n (from 0) is a random time of at most first_seconds × 2ⁿ and at most longest_seconds
     ("full jitter").
 
-    If the provider asks for a pause of up to most_asked_seconds, that time is added. If the provider asks for more, or if the pause would outlast the prompt's patience,
-    the error is raised at once, so that another model can be called.
+    If the provider asks for a pause of up to most_asked_seconds, that time is added to the pause. If the provider asks for a longer pause, or if the
+    pause would outlast the prompt's patience, the error is raised at once, so that another model can be called.
     """
 
     retries: int = 2
@@ -280,8 +280,9 @@ class ModelChain:
 
     The chain sends `Switched` before the pieces of each next model. Once it has sent text or a tool request, it raises the
     next error, because another model would begin the answer again. If all models fail, it raises the error of the last
-    one. It logs each failure. patience_seconds: the time that each model has to send its first word, including its retries. It
-    applies to the last model too, because the agent can go on without a model. A prompt's own patience is divided among the members.
+    one. It logs each failure. patience_seconds: the time that each model has to send its first word, including its retries. This
+    limit applies to the last model too, because the agent can go on without a model. A prompt's own patience is divided among the
+    members.
     """
 
     def __init__(

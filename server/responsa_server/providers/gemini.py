@@ -236,7 +236,9 @@ def _gather(requested: RequestParts, call: _FunctionCall, signature: str, used_i
 
 
 def _spent(usage: _Usage) -> Spent:
-    """The usage in our form. Gemini's counts are totals since the beginning of the answer. It counts thoughts separately from the other output, so both are added."""
+    """The usage in our form. Gemini's counts are totals since the beginning of the answer. Gemini counts thoughts separately from the other output,
+    so the two counts are added.
+    """
     return Spent(
         Usage(
             input_tokens=(usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0),

@@ -45,10 +45,10 @@ _MAX_ERROR_BYTES: Final = 16 * 1024
 # The number of seconds to wait for the end of the body after the end of the answer. A connection is used again only if its body was read to the end.
 _REST_SECONDS: Final = 1.0
 _EVENT_STREAM: Final = "text/event-stream"
-# Large enough for all tool requests of one answer.
+# The maximum size of an event. It is large enough for an event with all tool requests of an answer.
 _MAX_EVENT_BYTES: Final = 2 << 20
 _IDLE_SECONDS: Final = 30.0
-# Opening a connection blocks the event loop briefly. If hundreds of connections are needed at once, this is the number that open before other tasks run.
+# Opening a connection blocks the event loop briefly. If hundreds of connections are needed at once, this number of them open before other tasks run.
 _BEGUN_A_TICK: Final = 8
 _KEYS: Final = re.compile(
     r"\b(?:sk-|rsp_|AIza)[\w-]{6,}|(?:bearer|x-api-key|x-goog-api-key|api_key|key=)[\s:=\"']*[\w.+/-]{6,}",
@@ -56,7 +56,7 @@ _KEYS: Final = re.compile(
 )
 _PASSING: Final = {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED}
 _WORD: Final = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
-# The vendors' names for the error of a valid key without permission for this request.
+# Vendors send an error with one of these names if the key is valid but does not permit the request.
 _FORBIDDEN: Final = {"permission_error", "PERMISSION_DENIED"}
 
 Events: TypeAlias = AsyncIterator[httpx2.ServerSentEvent]
@@ -93,12 +93,12 @@ class HttpModel(abc.ABC):
         complaint: ReadComplaint,
         faults: Mapping[str, ModelFault],
     ) -> None:
-        """headers: the headers that contain the key. faults: the fault for each of the vendor's own names for errors that says more than the HTTP status."""
+        """headers: the headers that contain the key. faults: the vendor's names of errors that say more than the HTTP status, each with its fault."""
         self._server = server
         self._model = model
         self._complaint = complaint
         self._faults = faults
-        # `KeyLimits` limits the number of concurrent calls.
+        # The client sets no limit, because `KeyLimits` limits the number of concurrent calls.
         self._http = httpx2.AsyncClient(
             headers={
                 "accept": _EVENT_STREAM,
@@ -239,8 +239,8 @@ class HttpModel(abc.ABC):
 
 
 def _refinements(status: int) -> Container[ModelFault]:
-    """The faults that the vendor's own name for an error may set instead of the fault of the HTTP status. Other faults are not allowed,
-    because the status decides whether the same request can succeed later.
+    """The faults that may replace the fault of this HTTP status if the vendor's name of the error says so. No other fault may replace
+    it, because the status decides whether the same request can succeed later.
     """
     match status:
         case 429:  # vendors also send this status if a quota is used up
@@ -477,7 +477,9 @@ class RequestParts:
 
 
 def _sendable(value: object, depth: int) -> bool:
-    """Whether an event can carry a JSON value. Its numbers must be finite doubles. Its depth is limited because the readers of events limit the depth too."""
+    """Whether an event can carry a JSON value. The value's numbers must be finite doubles. The value's depth is limited because the readers of events
+    limit the depth too.
+    """
     if isinstance(value, (int, float)):
         return abs(value) <= sys.float_info.max
     if isinstance(value, (dict, list)):

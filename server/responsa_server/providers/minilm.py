@@ -131,7 +131,8 @@ def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> Min
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Without this entry, the pool's threads would spin between calls on cores that PostgreSQL and the event loop need.
+    # Without this entry, the pool's threads would spin between calls and keep cores busy that PostgreSQL and the event
+    # loop need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     if not path.exists():
@@ -143,8 +144,8 @@ def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> Min
 def _silent_onnxruntime() -> ModuleType:
     """Imports onnxruntime without its telemetry.
 
-    Since version 1.29, onnxruntime reports every session to its maker and keeps a file in the user's cache folder, unless this environment variable is set
-    before its first import. Its function `disable_telemetry_events` can be called only after the import, which is too late.
+    Since version 1.29, onnxruntime reports every session to its maker and keeps a file in the user's cache folder, unless ORT_DISABLE_TELEMETRY is
+    set before the first import of onnxruntime. Its function `disable_telemetry_events` can be called only after the import, which is too late.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime

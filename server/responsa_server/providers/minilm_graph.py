@@ -123,7 +123,8 @@ def build(weights: Weights, precision: Precision) -> onnx.ModelProto:
 def _embeddings(graph: _Graph) -> str:
     """Adds the sum of the embeddings of the word, the position and the first token type, normalised."""
     weights = graph.weights
-    # Half precision halves the largest table (47 MB). Its relative error is at most 5e-4, far less than the error of the quantised blocks.
+    # Half precision halves the largest table (47 MB). The relative error of half precision is at most 5e-4, far less than the error of the
+    # quantised blocks.
     table = weights["embeddings.word_embeddings.weight"]
     words = table.astype(np.float16) if graph.precision == "int8" else table
     position = (

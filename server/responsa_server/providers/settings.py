@@ -16,7 +16,9 @@ ADAPTERS: Final[Mapping[str, str]] = {
     "gemini": "responsa_server.providers.gemini:Gemini",
 }
 """The `HttpModel` of each vendor, by the vendor's name, which stands before the colon in a model's name. A module is imported when one of its models is first called.
-Each name is also a field of `ModelSettings`, and a protocol that users' own servers can use."""
+Each vendor's name is also the name of a field of `ModelSettings`, and the name of a protocol that users' own servers
+can use.
+"""
 Wire = Literal["openai", "anthropic", "gemini"]
 _DEFAULT: Final = "default"
 _RESERVED: Final = (*ADAPTERS, "embedded", "scripted", "extractive", _DEFAULT)

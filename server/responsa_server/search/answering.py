@@ -32,8 +32,8 @@ TEXT_ONLY: Final = "text_only"
 
 _LOG: Final = logging.getLogger(__name__)
 _WIDER: Final = 4
-"""If some collections come last, a search reads this many times more passages. Otherwise, passages of those
-collections could displace the passages of the other collections.
+"""If some collections come last, the number of passages that a search reads is multiplied by this factor. Otherwise,
+passages of those collections could displace the passages of the other collections.
 """
 _SPECIAL_TOKENS: Final = 2
 """The begin and end tokens that the model reads around every text."""
@@ -129,7 +129,8 @@ class LibraryEvidence:
             (claim.text, piece.analysis.plain)
             for claim, (_, pieces) in zip(claims, supports, strict=True)
             for piece in pieces
-            # Embedding takes most of the time, and changes little if the words alone are sufficient.
+            # Embedding takes most of the time. Only doubtful pieces are embedded, because cosines change little if the
+            # words alone decide.
             if pieces[0].score(None) < THRESHOLD and piece.doubtful
         ]
         cosines = await self._cosines(doubtful, self._language(claims))
@@ -182,7 +183,7 @@ class LibraryEvidence:
         return Extraction(quotes, found.support, found.supported(self._support))
 
     def _tokens(self, questions: Sequence[str], languages: Sequence[str]) -> int:
-        """The number of tokens that the embedding model read. It embeds only questions in its languages."""
+        """The number of tokens that the embedding model read. The model embeds only questions in its languages."""
         known = self._embedder.languages
         return sum(
             min(
@@ -197,7 +198,7 @@ class LibraryEvidence:
 def _cut(
     found: Retrieval, passages: Sequence[ScoredPassage], alone: Sequence[ScoredPassage], top_k: int
 ) -> Retrieval:
-    """`found`, the result of a wider search, with only the best `top_k` of these passages."""
+    """The result of a wider search (`found`), reduced to the best `top_k` passages."""
     alone = alone[:top_k]
     kept = joined(alone, passages, top_k) if found.expansions else passages[:top_k]
     return replace(found, passages=kept, alone=alone)

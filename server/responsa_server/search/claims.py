@@ -2,7 +2,8 @@
 
 A claim is usually a paraphrase of a piece. Therefore a word of the claim counts if it is in the piece, in its headings or in the neighbouring pieces, and the cosine of
 claim and piece counts too. However similar the rest is, a piece loses score if a number of the claim does not occur near the piece, or if
-the claim has a negation and the text near the piece does not: most wrong claims differ from the source in a number or a negation.
+the claim has a negation and the text near the piece does not. The reason is that most wrong claims differ from the source in a
+number or a negation.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _NUMBER_WEIGHT: Final = 1.5
 _NOT_NEAR: Final = 0.2
 _MAX_COUNTED: Final = 2
 _DECISIVE: Final = 0.6
-"""The deduction if the passage lacks a number of the claim, or lacks its negation. Even if all words match, the remaining score is too low."""
+"""The deduction if the passage lacks a number of the claim, or if the text near the piece lacks the claim's negation. After this
+deduction the score is too low, even if all words match.
+"""
 # If the score without a cosine is at most this value, no cosine lifts the score to THRESHOLD.
 _TOO_LOW: Final = 0.175
 _DIGITS: Final = re.compile(r"\d+(?:[.,'\u00a0\u2009\u202f ]\d{3}(?!\d))*(?:[.,]\d+)?")
@@ -92,7 +95,8 @@ def _part(found: FoundPassage, room: int) -> Excerpt | None:
     quotable = [piece for piece in found.pieces if piece.kind is not VectorKind.HEADING]
     if not quotable:
         return None
-    # If several pieces are equally good, the first of them. Without vectors, this is the first piece of the passage.
+    # If several pieces are equally good, take the first of them. Without vectors, all pieces are equally good, so this
+    # takes the first piece of the passage.
     best = max(range(len(quotable)), key=lambda place: (quotable[place].cosine or 0.0, -place))
     first = last = best
     if _size(quotable[best].source) > room:
@@ -119,8 +123,9 @@ def _size(source: ByteRange) -> int:
 class ClaimSupport:
     """How far a piece supports a claim.
 
-    words: the share of the claim's terms that are in the piece or its headings. around: the share of the terms that are in these or in the neighbouring
-    pieces. against: the deduction for missing numbers and negations.
+    words: the share of the claim's terms that are in the piece or its headings. around: the share of the claim's terms that are in the piece, its
+    headings or the neighbouring pieces. against: the deduction from the score for numbers of the claim that are not near the piece, and for
+    a negation of the claim that is not near the piece.
     """
 
     piece: PassagePiece
@@ -146,7 +151,8 @@ class ClaimSupport:
 def support_claim(
     claim: str, language: str, excerpt: Excerpt, analyses: PassageAnalyses
 ) -> Sequence[ClaimSupport]:
-    """The at most CANDIDATES pieces of an excerpt that match the claim's words best, best first. language: the claim's language, or UNKNOWN.
+    """The pieces of an excerpt that match the claim's words best: at most CANDIDATES, best first. language: the claim's language, or
+    UNKNOWN.
 
     If claim and passage are in different languages, they share only names and numbers. Then a single shared name or
     number counts as if all words matched.

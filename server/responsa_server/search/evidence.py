@@ -210,10 +210,10 @@ class ParsedQuestion:
 class PieceEvidence:
     """A quotable piece and its signals. The signals are from 0 to 1, except `form`, which is from -1 to 1.
 
-    own: the weighted share of the question's terms that are in the piece. titled: the same for the piece with its headings and title. around: the same for
-    these and the previous piece. order: the share of the question's pairs of terms that are in the same order in the piece. cosine: None without vectors.
-    form: whether the piece has the form of the answer. context: the plain text of the previous piece; '' after a heading or for the first piece.
-    score: the total of all signals and of the passage's score, 0 to 1.
+    own: the weighted share of the question's terms that are in the piece. titled: the share that is in the piece, its headings or its title. around:
+    the share that is in the piece, its headings, its title or the previous piece. order: the share of the question's pairs of terms that are in the
+    same order in the piece. cosine: None without vectors. form: whether the piece has the form of the answer. context: the plain text of the
+    previous piece; '' after a heading or for the first piece. score: the total of all signals and of the passage's score, 0 to 1.
     """
 
     piece: PassagePiece
@@ -287,7 +287,9 @@ def _evidence(
     before: int,
     passage_score: float,
 ) -> PieceEvidence:
-    """own_terms, above and before are masks of the question's terms: in the piece, in its headings and title, and in the previous piece."""
+    """own_terms: a mask of the question's terms that are in the piece. above: a mask of those in its headings and title. before: a mask of
+    those in the previous piece.
+    """
     own = question.covered(own_terms)
     titled = question.covered(own_terms | above)
     around = question.covered(own_terms | above | before)

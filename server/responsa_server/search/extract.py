@@ -2,9 +2,9 @@
 
 Support is a number from 0 to 1. An off-topic question gets little support because its cosine and its share of
 matching words are low. A near miss is a question that is on the topic and shares words with the text, but that
-the text does not answer. Further signals look for the typical differences: a number that the passage does not
-have, a negation or an opposite that the sentence does not have, or words that the passage has only far from the
-sentence. The weights come from a logistic regression; docs/retrieval.md describes its data and its accuracy.
+the text does not answer. Further signals look for the typical differences of a near miss: a number that the passage
+does not have, a negation or an opposite that the sentence does not have, or words that the passage has only far from
+the sentence. The weights come from a logistic regression; docs/retrieval.md describes its data and its accuracy.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _PASSAGE: Final = 3.3
 _TITLED: Final = 1.9
 _SCATTERED: Final = 3.2
 _NUMBERS: Final = 1.6
-# Less than the fitted value (3.0): in documentation, questions such as "what if it does not start" are often
-# answered without a negation.
+# This is less than the fitted value (3.0), because in documentation, questions such as "what if it does not start" are
+# often answered without a negation.
 _NEGATED: Final = 2.2
 _OPPOSED: Final = 1.8
 
@@ -264,7 +264,8 @@ class Extractor:
         best, asked = judged[0], questions[-1]
         found = self._support(questions[best.passage.term], judged)
         if best.passage.term != len(questions) - 1 and asked.weights:
-            # The rewritten form contains words of the conversation. Its passages have these words in any case, so these words are not evidence for the question.
+            # The rewritten form contains words of the conversation. The passages that it finds contain these words in any case, so these words are
+            # not evidence for the question.
             near = frozenset(self._analyzer.terms(_around(best), best.passage.found.language))
             found *= asked.covered(asked.mask(near))
         return ExtractedAnswer(_chosen(judged, most), found)

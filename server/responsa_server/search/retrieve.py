@@ -57,7 +57,7 @@ class ScoredPassage:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """The passages that a search found, best first, and the analysis of its strings.
+    """The passages that a search found, best first, and the analysis of the searched strings.
 
     terms: the searched strings; the expansions come first. weights, languages: one entry for each string.
     text_only: whether vectors were not available although the search needed them. expansions: the number of

@@ -89,8 +89,9 @@ def weigh(terms: Sequence[str], statistics: TermStatistics) -> Weights:
 
 
 def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> int:
-    """How many of the terms select passages. The rarest terms come first. Once they match at least `enough` passages, the selection ends before the first term that would bring
-    the number over `most`.
+    """The number of terms that select passages; the other terms do not. `frequencies` has the number of passages of each term, rarest term first.
+    Once the selected terms match at least `enough` passages, the selection ends before the first term that would bring the number of passages over
+    `most`.
 
     A common term matches a large part of a collection and distinguishes little. Therefore common terms only rank the passages that rare terms select.
     """
@@ -125,7 +126,9 @@ def score(
     vector_votes: bool,
     text_votes: bool = True,
 ) -> Score:
-    """The passage's score by full text, by vectors or by both. greatest: `greatest_bm25` of the weights. cosines: None if the passage has no vectors to compare."""
+    """The passage's score by full text, by vectors or by both. greatest: `greatest_bm25` of the weights. cosines: the best cosines of the passage's
+    vectors; None if the passage has no vectors to compare.
+    """
     lexical_sum = bm25(candidate, weights)
     lexical = min(lexical_sum / greatest, 1.0) if greatest > 0 else 0.0
     vector = cosine(cosines) if vector_votes and cosines is not None else None

@@ -38,7 +38,8 @@ class HttpTool:
     def __init__(self, card: ToolCard, endpoint: HttpEndpoint) -> None:
         self._card = card
         self._endpoint = endpoint
-        # Reading the certificates takes a while, and only https looks at them; redirects, which could lead there, are not followed.
+        # Loading the certificates takes a while, so they are loaded only for an https address. An http address never leads to
+        # https, because redirects are not followed.
         self._trust = httpx2.create_ssl_context(verify=endpoint.url.startswith("https:"), trust_env=False)
         self._timeout = httpx2.Timeout(endpoint.answer_seconds, connect=endpoint.connect_seconds)
         self._closing: set[asyncio.Task[None]] = set()

@@ -24,7 +24,8 @@ _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 
-# Not nobody (65534): if root starts PostgreSQL, it may run as nobody, and a parser must not reach PostgreSQL's files or processes.
+# This is not the id of nobody (65534), because PostgreSQL may run as nobody if root starts it, and a parser must not reach
+# PostgreSQL's files or processes.
 _UNPRIVILEGED_USER = 65533
 
 
@@ -260,7 +261,12 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """A calling convention. It has an AUDIT_ARCH value, a column in the tables of system calls, and a bit that marks numbers of a second table."""
+    """How programs on one kind of machine make system calls.
+
+    audit_arch: the AUDIT_ARCH value that the kernel reports for calls in the machine's own convention. column: the machine's column in the tables
+    of system call numbers. x32_bit: the bit that is set in every number of the kernel's second table (x32), which the filter refuses; None if
+    the kernel has no second table for this machine.
+    """
 
     audit_arch: int
     column: Literal[0, 1]
@@ -296,8 +302,8 @@ def restrict_calls(own_pid: int) -> None:
     """Limit every thread of this process to computation and its open descriptors. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
 
     Denied calls fail with EPERM, so that a library can continue without them. clone3 fails with ENOSYS: its flags are behind a pointer, where a
-    filter cannot read them. The C library then falls back to clone, which passes its flags in a register. Calls newer than _HIGHEST also fail
-    with ENOSYS, because the tables do not cover them. A call in a foreign calling convention kills the process.
+    filter cannot read them. The C library then falls back to clone, which passes its flags in a register. Calls with numbers above _HIGHEST
+    also fail with ENOSYS, because the tables do not cover them. A call in a foreign calling convention kills the process.
     """
     machine = _MACHINES[platform.machine()]
     code = _assemble(machine, own_pid)
@@ -390,9 +396,10 @@ _HIGHEST = 462
 """The highest number on either machine that these tables cover (mseal, Linux 6.10). From 424 on, both machines use the same numbers."""
 
 _DENIED_COMMANDS: tuple[tuple[tuple[int, int], tuple[int, ...]], ...] = (
-    # These make the kernel signal a chosen process: F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY.
+    # These fcntl commands make the kernel signal a chosen process: F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE,
+    # F_NOTIFY.
     (_FCNTL, (8, 10, 15, 1024, 1026)),
-    # These do the same: FIOASYNC, FIOSETOWN, SIOCSPGRP.
+    # These ioctl commands do the same: FIOASYNC, FIOSETOWN, SIOCSPGRP.
     (_IOCTL, (0x5452, 0x8901, 0x8902)),
 )
 """System calls that take a command as their second argument, with the commands that a parsing process may not use."""

@@ -359,7 +359,7 @@ class _ZygoteClient:
         try:
             await asyncio.to_thread(self._process.wait, _STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            # This also ends its children: the kernel kills them when their parent ends.
+            # This also ends the zygote's children, because the kernel kills them when the zygote ends.
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
 

@@ -161,7 +161,7 @@ def _confine(job: ParseJob, source: int, target: int, bounds: Confinement) -> No
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    # Ignore SIGXFSZ, which is Python's default, so that a write over the limit raises an error that can be reported.
+    # Ignore SIGXFSZ, as Python does by default. Then a write over the limit raises an error that can be reported.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     os.setsid()
     _keep_only(source, target)
@@ -256,7 +256,7 @@ def _wake(_number: int, _frame: FrameType | None) -> None:
 
 
 def _main(control_number: int, table: str) -> int:
-    # Ignore Ctrl-C in a terminal, which the server handles. A zygote ends when its control socket closes.
+    # Ignore Ctrl-C in a terminal, because the server handles Ctrl-C. A zygote ends when its control socket closes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=control_number)
     control.set_inheritable(False)

@@ -142,7 +142,8 @@ class _Store(Protocol):
 def shielded(
     method: Callable[Concatenate[Store, Args], CoroutineType[Any, Any, Result]],
 ) -> Callable[Concatenate[Store, Args], CoroutineType[Any, Any, Result]]:
-    """A decorator that lets a store's method run to its end even if the caller's task is cancelled. Every public method of a store has it.
+    """A decorator that lets a store's method run to its end even if the caller's task is cancelled. Every public method of a store has
+    this decorator.
 
     A cancel in the middle of a query can be lost or leave a connection in an unknown state (psycopg#1345, #1371). The cancelled caller still
     returns at once; the database keeps the task, and `Database.close` awaits it.
@@ -215,8 +216,9 @@ class Database:
         await asyncio.gather(self._app.close(), self._log.close(), self._writer.close())
 
     async def _lost(self, pool: AsyncConnectionPool[Connection]) -> None:
-        """Called when a pool has given up on a connection. The pool itself would try again only when a new caller asks, or after growing pauses.
-        So this method starts a task that asks until the pool has a connection. Waiting callers then get one within a second of the database's return.
+        """Called when a pool has given up on a connection. By itself, the pool would try again only when a new caller asks for a connection, or after
+        growing pauses. So this method starts a task that asks until the pool has a connection. Waiting callers then get a connection within a second
+        of the database's return.
         """
         task = self._knocking.get(pool.name)
         if task is None or task.done():
@@ -269,8 +271,8 @@ class Database:
             yield
         finally:
             _SESSION.reset(token)
-            # The caller need not wait for this, because nothing was written. The session may have to wait until the
-            # search of a cancelled caller ends.
+            # Close the session in the background: its close may have to wait until the search of a cancelled caller
+            # ends. The caller need not wait, because the session wrote nothing.
             self.background.start(session.close())
 
     @asynccontextmanager

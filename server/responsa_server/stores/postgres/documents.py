@@ -60,7 +60,9 @@ class _Newest:
     content: tuple[bytes, str, str, str] | None
 
     def is_of(self, new: NewDocument) -> bool:
-        """Whether the upload has the same bytes as this version, and the same title, URI and media type where it gives them."""
+        """Whether the upload has the same bytes as this version and, if the upload gives them, the same title, URI and media
+        type.
+        """
         if self.content is None or self.state is DocumentState.FAILED:
             return False
         sha256, title, uri, media_type = self.content

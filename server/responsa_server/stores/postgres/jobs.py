@@ -54,8 +54,8 @@ class _TryAgain(Exception):
 
 
 class _Retry(procrastinate.BaseRetryStrategy):
-    """Retries every job until its work is done. The pause is the one that the work requests. After a shutdown there is no pause. After any
-    other error the pauses grow.
+    """Retries every job until its work is done. If the work itself requests another attempt, it also sets the pause. After a shutdown
+    there is no pause. After any other error the pauses grow.
     """
 
     def get_retry_decision(self, *, exception: BaseException, job: jobs.Job) -> procrastinate.RetryDecision:
@@ -149,7 +149,7 @@ class JobQueue:
                 install_signal_handlers=False,
                 listen_notify=True,
                 fetch_job_polling_interval=self._pace.poll,
-                abort_job_polling_interval=60.0,  # cancelling works through the epoch
+                abort_job_polling_interval=60.0,  # rarely: jobs are cancelled through the epoch instead
                 update_heartbeat_interval=self._pace.heartbeat,
                 stalled_worker_timeout=self._pace.stalled,
                 shutdown_graceful_timeout=self._pace.grace,

@@ -73,7 +73,9 @@ class OperationStore:
     async def list(
         self, tenant_id: str, user_id: UUID | None, limit: int, after: Position | None
     ) -> Page[Operation]:
-        """A page of operations, newest first: those of one user, or with None those of all users."""
+        """A page of operations, newest first. user_id: the user whose operations are listed; None lists those of all
+        users.
+        """
         query = ListQuery(limit, OPERATIONS.orders[0], after)
         values = {"tenant": tenant_id, "user": user_id}
         async with self._database.tenant(tenant_id) as connection:

@@ -8,7 +8,7 @@ VALUES (
     %(text)s, %(language)s, %(tokens)s, %(length)s, %(terms)s::tsvector);
 
 -- name: discard_version
--- The rows that an unfinished attempt left for a version that is not live.
+-- Deletes the rows that an unfinished attempt left for a version that is not live.
 DELETE FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND NOT live;
 
 -- name: lock_statistics

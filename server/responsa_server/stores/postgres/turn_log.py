@@ -1,5 +1,5 @@
-"""The statements with which workers claim, write and end turns: claims, rows, checkpoints and tool calls of all tenants, fenced by
-the turns' epochs. Also the cancelling of turns from outside their workers.
+"""How workers claim, write and end the turns of all tenants. The turns' epochs fence all writes of workers: events, checkpoints,
+tool calls and ends. This module also cancels turns from outside their workers.
 """
 
 from __future__ import annotations
@@ -128,7 +128,8 @@ class TurnLog:
 
     async def _promote_orphans(self) -> None:
         async with self._database.log_statements() as connection:
-            # If another question has begun in the conversation in the meantime, its end promotes the next turn.
+            # If another question has begun in the conversation in the meantime, the end of that question's turn
+            # promotes the next turn.
             with contextlib.suppress(errors.UniqueViolation):
                 await connection.execute(self._queries["promote_orphans"])
 
@@ -352,7 +353,7 @@ def caller(who: Principal) -> dict[str, object]:
 
 
 def log_rows(rows: Sequence[LogRow]) -> dict[str, object]:
-    """The rows of a log as columns."""
+    """The rows of a log as parameters: one list for each column."""
     return {
         "seqs": [row.first_seq for row in rows],
         "last_seqs": [row.last_seq for row in rows],
@@ -362,7 +363,7 @@ def log_rows(rows: Sequence[LogRow]) -> dict[str, object]:
 
 
 def held(claims: Sequence[Claim]) -> dict[str, object]:
-    """Claims as columns."""
+    """Claims as parameters: a list of turn ids and a list of epochs."""
     return {"turns": [one.turn_id for one in claims], "epochs": [one.epoch for one in claims]}
 
 
@@ -377,12 +378,12 @@ def usage_columns(usage: Usage) -> dict[str, object]:
 
 
 def usage_lists(usages: Sequence[Usage]) -> dict[str, object]:
-    """Usages as columns."""
+    """Usages as parameters: one list for each counter."""
     return {name: [getattr(one, name) for one in usages] for name in USAGE}
 
 
 def turn_of(row: Mapping[str, Any], codec: FrameCodec) -> Turn:
-    """The turn in a row that holds its total usage."""
+    """The turn in a row. The row must hold the turn's total usage."""
     return Turn(
         id=row["id"],
         tenant_id=row["tenant_id"],

@@ -15,8 +15,9 @@ WHERE id IN (
     AND state || '' = 'queued';
 
 -- name: claim_turns (log)
--- The order is by a time that is not the first column of an index. If it were by id, the planner might scan all turns to find the few
--- open ones. A worker does not claim the turns that it runs itself (here): it renews their leases as soon as it reaches the database again.
+-- The order is by a time that is not the first column of an index. If the order were by id, the planner might scan all turns to find
+-- the few open ones. A worker does not claim the turns that it runs itself (the parameter here), because it renews their leases as
+-- soon as it reaches the database again.
 WITH free AS MATERIALIZED (
     SELECT id, state, lease_until FROM responsa.turn
     WHERE state IN ('pending', 'running') AND (state = 'pending' OR lease_until < now()) AND agent_version = ANY (%(versions)s::text[])
@@ -45,8 +46,8 @@ WHERE t.id = c.id AND t.epoch = c.epoch AND t.owner = %(owner)s::uuid AND t.stat
 RETURNING t.id;
 
 -- name: checkpoints (log)
--- This and `tools` are separate statements after the claim, because they must see everything that the last worker committed before the
--- claim locked the turn's row.
+-- `checkpoints` and `tools` are separate statements after the claim, because they must see everything that the last worker committed
+-- before the claim locked the turn's row.
 SELECT turn_id, last_seq, text_bytes, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, state FROM responsa.turn_checkpoint
 WHERE turn_id = ANY (%(turns)s::uuid[]);
 
@@ -83,7 +84,8 @@ ON CONFLICT (turn_id, process) DO UPDATE SET until = excluded.until;
 -- The parts of an append become one statement; this part is the first. An append is accepted on three conditions. It has the turn's current
 -- epoch. Its rows follow directly on last_seq, the last committed event, so that a repeated append writes nothing twice. The turn was not released
 -- (lease_until), because a late write must not undo a release. first is 0 if there are no rows. row_from to row_to are the indexes of the turn's
--- rows in the arrays of append_rows. saved is the index of its checkpoint, or 0. With these indexes no part must join two long lists.
+-- rows in the arrays of append_rows. saved is the index of its checkpoint, or 0. With these indexes no part of the statement needs to
+-- join two long lists.
 fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(leases)b::float8[], %(froms)b::int[],
         %(tos)b::int[], %(saves)b::int[]) AS f (id, epoch, first, last, lease, row_from, row_to, saved)
@@ -155,8 +157,8 @@ RETURNING t.id;
 
 -- name: finish_turns
 -- If another session has locked a turn's conversation or row, the turn is skipped, so that it does not delay the others. place is the index of
--- a finish, from 1. It identifies a finish, because a turn may occur under several epochs; the fence accepts one of them. row_from to row_to
--- are the indexes of the finish's rows in the arrays of rows.
+-- a finish, from 1. It identifies the finish, which the turn's id cannot, because a turn may occur under several epochs. The fence accepts
+-- only one of these epochs. row_from to row_to are the indexes of the finish's rows in the arrays of rows.
 WITH fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(states)b::text[], %(terminals)b::bytea[],
         %(embedding_tokens)b::bigint[], %(input_tokens)b::bigint[], %(output_tokens)b::bigint[], %(cost_micros)b::bigint[], %(unpriced_tokens)b::bigint[],
@@ -241,8 +243,8 @@ SELECT id, tenant_id, state, last_seq, attempt FROM responsa.turn WHERE tenant_i
 FOR NO KEY UPDATE;
 
 -- name: hold_watched
--- Like `hold_conversation`, but only for an open watched turn of the caller. A stream that was refused, because the turn belongs to another
--- user, also ends, and its end must not affect the turn.
+-- Like `hold_conversation`, but only for an open watched turn of the caller. If a stream was refused because the turn belongs to another
+-- user, the end of that stream must not affect the turn.
 SELECT id FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND id = (
     SELECT conversation_id FROM responsa.turn

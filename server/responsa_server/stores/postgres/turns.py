@@ -38,7 +38,8 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import request_id_reused
 from responsa_server.stores.postgres.turn_log import NamedQueries, TurnLog, caller, turn_of
 
-# The number of tries of an accept whose conflicting row is gone before the accept can read it.
+# The maximum number of tries of an accept. An accept is tried again if the row that conflicts with it is gone before
+# the accept can read that row.
 _LOOKS: Final = 8
 _LIST: Final[SqlList[Turn]] = SqlList(
     TURNS, {"conversation": "conversation_id", "state": "state", "create_time": "create_time"}

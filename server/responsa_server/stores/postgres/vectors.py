@@ -46,7 +46,8 @@ class HalfVector(bytes):
 
 
 class _HalfVectorDumper(Dumper):
-    """Encodes the binary form of `halfvec`: the number of dimensions and a zero, with 16 bits each, then 16-bit floats. All are big-endian.
+    """Encodes the binary form of `halfvec`: the number of dimensions (16 bits), a zero (16 bits), then 16-bit floats. All numbers are
+    big-endian.
 
     The type's id differs from database to database, so the driver sends no id. The cast in the query gives the parameter's type.
     """
