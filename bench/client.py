@@ -27,7 +27,8 @@ from bench.web import WebCaller
 Streaming: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
 Unary: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
 
-# Each open stream asks one question, and a server should not get a thousand questions in one moment.
+# The maximum number of streams that are being opened at the same time. Each stream asks a question when it opens, and a server
+# should not get a thousand questions at once.
 _OPENED_AT_ONCE: Final = 64
 _SETTLING_SECONDS: Final = 2.0
 
@@ -50,8 +51,8 @@ class Tally:
 
 
 def places(job: Job, until: float) -> Callable[[], int | None]:
-    """A function that returns the number of the next call; None if the job begins no more calls. Several threads may call the function, but only under the interpreter's
-    lock.
+    """A function that returns the number of the next call; None if the job begins no more calls. Several threads may call the function, because the
+    interpreter's lock protects it.
     """
     numbers = count(job.first)
 

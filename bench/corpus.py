@@ -1,7 +1,7 @@
 """Texts for measurements. They are made from templates, and are the same in every run.
 
 Each document describes an imaginary survey station. A paragraph has about fifty tokens, so that it becomes exactly one passage in a collection that splits at 64
-tokens. It contains a unique name, so that exactly one passage answers a question about it.
+tokens. Each paragraph contains a unique name, so that exactly one passage answers a question about this name.
 """
 
 from __future__ import annotations

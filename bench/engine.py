@@ -1,4 +1,6 @@
-"""Measures the engine's own work per turn. An agent from a configuration gives a cited answer by a model; the peer is the same graph, written by hand for LangGraph."""
+"""Measures the engine's own work per turn. Our side is an agent from a configuration, which gives a cited answer of a model. The peer is the same graph,
+written by hand for LangGraph.
+"""
 
 from __future__ import annotations
 

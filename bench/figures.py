@@ -40,8 +40,8 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two sides that were measured alternately. ratio: our value divided by the peer's value. It is computed in each round, so that a slowdown of both sides does not change
-    the ratio.
+    """Two sides that were measured alternately. ratio: our value divided by the peer's value. The ratio is computed in each round, so that a slowdown of both sides does not
+    change it.
     """
 
     ours: Figure

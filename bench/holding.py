@@ -33,7 +33,7 @@ _STREAMS_A_CHANNEL: Final = 50
 
 
 def measure_held(run: Run) -> list[Line]:
-    """The maximum number of turns whose frames arrive in time. They arrive in time if the 99th percentile of the gaps is at most 100 ms."""
+    """The maximum number of turns whose frames arrive in time. Frames arrive in time if the 99th percentile of the gaps is at most 100 ms."""
     lines: list[Line] = []
     hold = 5.0 if not run.quick else 1.0
     for streams in _STEPS if not run.quick else _STEPS[:2]:
@@ -81,7 +81,7 @@ def measure_idle(run: Run) -> list[Line]:
         target,
         process,
     ):
-        # The first turns load modules that stay in memory. These are not part of the cost of a further turn.
+        # The first turns load modules that stay in memory. These modules are not part of the cost of a further turn.
         _idle(run, target, 50, 0.5)
         server = psutil.Process(process)
         before = server.memory_info().rss

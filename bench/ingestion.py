@@ -111,7 +111,7 @@ def measure(run: Run) -> list[Line]:
         return passages / seconds
 
     def bare(place: int) -> float:
-        # Documents like the others, except that the server never gets them.
+        # These documents resemble the ingested ones, but the server never gets them.
         runs, passages = texts_embedded(
             model, corpus.documents(number, PARAGRAPHS, first=place * number, seed=3)
         )

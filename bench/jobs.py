@@ -25,9 +25,9 @@ class Transport(StrEnum):
     GRPC_WEB = "grpc-web"
     REST = "rest"
     WEBSOCKET = "websocket"
-    """Only for ASK, over all documents."""
+    """This transport makes only the call ASK, which then searches all documents."""
     AGENT_SERVER = "agent-server"
-    """Only for ASK, on LangGraph Agent Server."""
+    """This transport makes only the call ASK, to LangGraph Agent Server."""
 
 
 @dataclass(frozen=True, slots=True)

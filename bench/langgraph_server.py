@@ -1,4 +1,4 @@
-"""Compares turns with turns of LangGraph Agent Server's in-memory development server, if it can be installed. Both sides run the same graph.
+"""Compares this server's turns with those of LangGraph Agent Server's in-memory development server, if that server can be installed. Both sides run the same graph.
 
 The peer stores nothing outside its process and checks no credentials. Developers use it to build on LangGraph without their own service.
 """

@@ -119,7 +119,7 @@ def put(program: str, at: Place, load: Load, questions: Sequence[str]) -> Found:
         "timeout": "60s",
         "format": "json",
     }
-    # The key is in a file that only the owner can read, because every user could read it in the arguments.
+    # The key is in a file that only the owner can read, because every user of the machine can read the arguments of a process.
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(config, file)
         file.flush()

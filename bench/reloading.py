@@ -39,7 +39,7 @@ def measure(run: Run) -> list[Line]:
 
 
 async def measured(app_url: str, log_url: str, rounds: int) -> list[Line]:
-    """The same measurement, on any database with the migrations."""
+    """The measurement that `measure` makes, on any database with the migrations."""
     database = Database(app_url, log_url)
     await database.open()
     try:
@@ -61,7 +61,7 @@ async def _measured(database: Database, folder: Path, rounds: int) -> list[Line]
         PostgresAgentVersions(database),
         BuildContext(parts, models, MemoryCounters()),
         Surroundings(models=models),
-        # This is the same as in a serving process, which compiles graphs and trains classifiers in the background.
+        # A process that runs turns also compiles graphs and trains classifiers, but in the background, not as part of a reload.
         LiveOptions(runs_turns=False, poll_seconds=3600.0),
     )
     await agents.start()
@@ -74,7 +74,7 @@ async def _measured(database: Database, folder: Path, rounds: int) -> list[Line]
                     path.write_text(
                         f"{path.read_text(encoding='utf-8')}Edition {number} {what}.\n", encoding="utf-8"
                     )
-                # The next reload would read the files again if they were written at this moment.
+                # If the files were written immediately before this reload, the next reload would read them again.
                 await asyncio.sleep(0.2)
                 found.setdefault(what, []).append(await _reload(agents, changed))
     finally:

@@ -1,4 +1,4 @@
-"""Reads streams of words that contain the time at which they were sent, over gRPC or from a model's adapter in this process. This module runs in a separate process.
+"""Reads streams of words over gRPC, or from a model's adapter in this process. Each word contains the time at which it was sent. This module runs in a separate process.
 
 python -m bench.stamps        reads a `Reading` from standard input, and prints a `Found`, or {"error": …}
 """
@@ -36,7 +36,7 @@ _STREAMS_A_CHANNEL: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A number of concurrent streams. Each stream has a number of words at a fixed pace. The reading is repeated a number of times.
+    """A reading of `streams` concurrent streams, each with `words` words at a fixed pace. The reading is repeated `rounds` times.
 
     To read from the adapter, set `url` to the provider's URL. To read over gRPC, set `target` and `key` for a server. warm_up: the number of words at the beginning of
     each stream that do not count.

@@ -1,4 +1,4 @@
-"""Compares durable turns with the same graph in a bare in-memory server: their rate and the time to the first event."""
+"""Compares durable turns with turns of the same graph in a bare in-memory server. The section measures the rate of turns and the time to the first event."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PEER: Final = "bench.peers.in_memory"
 
 
 def measure(run: Run) -> list[Line]:
-    """Measures turns per second and the time to the first event. First it compares a cheap graph with both ways to frame the peer's events, then the whole agent."""
+    """Measures turns per second and the time to the first event. The first comparison uses a cheap graph, and both ways in which the peer can frame its events. The second uses the whole agent."""
     lines: list[Line] = []
     with ExitStack() as stack:
         kind = EvidenceKind.DELTAS

@@ -26,7 +26,7 @@ from google.protobuf import (
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
-# The files that our files import. TypeScript needs generated code for these files too. For Python, Google publishes packages.
+# The .proto files that ours import. For TypeScript, code is generated from these files too. For Python, Google publishes packages.
 GOOGLE = [
     "google/api/annotations.proto",
     "google/api/client.proto",

@@ -128,7 +128,7 @@ def answered(
 
 
 def ended(turn: turn_pb2.Turn) -> Mapping[str, object]:
-    """The outcome of a turn. Raises RuntimeError if it failed, because then there is nothing to compare."""
+    """The outcome of a turn. Raises RuntimeError if the turn failed, because then there is nothing to compare."""
     event = turn.terminal_event
     match event.WhichOneof("event"):
         case "answer":

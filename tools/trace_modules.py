@@ -33,8 +33,8 @@ _FOLDER: Final = "RESPONSA_TRACE_FOLDER"
 _SECONDS: Final = 5.0
 _START_SECONDS: Final = 180.0
 
-# Every interpreter that has the folder of this module on its path loads it. The module writes records to memory-mapped files, because this needs no
-# system calls; a parsing process could not make them.
+# Every interpreter that has the folder of this module on its path loads this module. The module writes records to memory-mapped files, because such a write
+# needs no system calls, and the sandbox forbids a parsing process to make those.
 _PROFILER: Final = """
 import mmap, os, struct, subprocess, sys, threading, time
 

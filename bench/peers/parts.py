@@ -28,8 +28,9 @@ from responsa_server.stores.redis import RedisCache
 
 
 class EvidenceKind(StrEnum):
-    """The source of evidence for a peer's graph. Three of the values stand for graphs without evidence. DELTAS: three statuses and 64
-    deltas at once. PACED: pieces at the pace that the question sets. MODEL: the answer of a model.
+    """The agent that a peer runs. With LIBRARY and MEMORY, this is the default agent's graph; its evidence comes from the
+    instance's documents or from memory. The other agents use no evidence. DELTAS sends three statuses and 64 deltas at once.
+    PACED sends pieces of text at the pace that the question sets. MODEL sends the answer of a model.
     """
 
     LIBRARY = "library"

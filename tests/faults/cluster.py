@@ -225,7 +225,8 @@ class Cluster:
             return client.execute_command(*command)
 
     def _environment(self) -> dict[str, str]:
-        # Replicas are killed, so they could not report their coverage. Without the measurement of coverage, they are faster.
+        # Coverage is not measured in replicas. A killed replica could not report its coverage, and replicas run faster without
+        # the measurement.
         plain = plain_environment(PYTHONPATH=str(ROOT), OPENBLAS_NUM_THREADS="1")
         return {name: value for name, value in plain.items() if not name.startswith("COV")}
 
@@ -258,7 +259,7 @@ class Cluster:
             if "ready" in told:
                 self._born[""] = told["ready"]
             elif "name" in told:
-                # The system may use a process id again in a long run.
+                # In a long run, the system may give a new replica the process id of an ended one.
                 self.ended.pop(told["pid"], None)
                 self._names[told["pid"]] = told["name"]
                 self._born[told["name"]] = told["pid"]
@@ -268,7 +269,7 @@ class Cluster:
 
     def _start_testing(self) -> None:
         """The scripted model and the counting tool sink, in a separate process."""
-        # The process always ends together with this one, because its stdin closes then.
+        # The new process always ends together with this process, because its stdin closes when this process ends.
         self._testing = subprocess.Popen(
             [sys.executable, "-m", "responsa_lab.testing", "--until-eof"],
             cwd=ROOT,
@@ -356,7 +357,7 @@ class Cluster:
         return self.order(role, **order).until_ready()
 
     def admit(self, *replicas: Replica, through: Mapping[str, str] | None = None, wait: bool = True) -> None:
-        """Make Envoy send calls to these replicas, and wait until it does. through: the addresses of proxies, by the address of the replica behind each proxy."""
+        """Make Envoy send calls to these replicas. wait: whether to wait until Envoy counts the replicas as healthy. through: the addresses of proxies, by the address of the replica behind each proxy."""
         proxies = through or {}
         for one in replicas:
             grpc, http = (parse(proxies.get(address, address)) for address in (one.address, one.http))

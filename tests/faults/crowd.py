@@ -136,8 +136,8 @@ def hold(caller: Caller, seen: Sequence[Seen], report: Report, *, script: bool =
 
 def differences(ledger: Ledger, seen: Sequence[Seen], *, script: bool = True) -> Sequence[Violation]:
     """The differences between the readers' events, the log, and the expected text."""
-    # These copies are taken before the log is read, because readers continue meanwhile, and events that they have
-    # not read yet do not count as a difference.
+    # The readers' events are copied before the log is read, because the readers continue. Events of the log that a
+    # reader has not received yet do not count as a difference.
     ended = [(one, list(one.events), one.ended) for one in seen]
     turns = ledger.turns()
     found: list[Violation] = []

@@ -1,4 +1,4 @@
-"""The guards of the product, and how to remove them. A replica can run without a guard, with different SQL or with a part that lacks the guard.
+"""The guards of the product, and how to remove them. A replica runs without a guard if its SQL, or one of its parts, is replaced with a version that lacks the guard.
 
 By removing a guard, a campaign shows that it would find the faults that it looks for. The product itself cannot load this module.
 """
@@ -32,7 +32,7 @@ class Guard(StrEnum):
     EPOCH_CHECK = "epoch_check"
     """Only a worker with the current epoch can write."""
     REPEATABLE_WRITES = "repeatable_writes"
-    """An append must continue exactly where the committed log ends, so it can be sent again."""
+    """An append must continue exactly where the committed log ends, so an append that is sent twice is written once."""
     SUBSCRIBE_BEFORE_READ = "subscribe_before_read"
     """A follower subscribes, then reads the log, and reads it again if rows are missing."""
     OVERLAP_DROPPED = "overlap_dropped"
@@ -83,14 +83,14 @@ _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
         ("find_request", "AND request_id = %(request_id)s", "AND false AND request_id = %(request_id)s"),
     ),
     Guard.POLL: (
-        # The result has no new rows and no end. If the turn were missing from the result, readers would assume that it was deleted
-        # and check.
+        # The result still contains the turn, but no new rows and no end. If the turn were missing, readers would assume that
+        # the turn was deleted, and would check.
         ("poll", "CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END", "NULL::bigint"),
         ("poll", "WHERE t.last_seq > c.after AND", "WHERE false AND"),
     ),
     Guard.CANCEL_LOCK: (
         ("hold_conversation", "FOR NO KEY UPDATE", ""),
-        # The statement sees the data at the moment when it began.
+        # The statement sees the data of the moment when it began. The pause lets the turn change after that moment.
         ("lock_turn", "FROM responsa.turn WHERE", "FROM responsa.turn, pg_sleep(0.2) WHERE"),
         ("lock_turn", "FOR NO KEY UPDATE", ""),
         ("end_turn", "AND terminal IS NULL", ""),
@@ -202,7 +202,7 @@ async def _ended_instead(self: Run) -> Outcome:
 
 
 def _change(*changes: tuple[object, str, object]) -> Callable[[], None]:
-    """The replacements of parts: for each, the owner, the name of the attribute, and the new part."""
+    """A function that replaces parts. Each change consists of the part's owner, the name of the attribute, and the new part."""
     for owner, name, _ in changes:
         assert hasattr(owner, name), f"{owner} has no {name} any more"
 
@@ -219,8 +219,8 @@ def _relaxed() -> None:
 
 
 _CHANGES: Final[Mapping[Guard, Callable[[], None]]] = {
-    # The same guard exists in two places, at the exit of the hub and where frames are sent: each place catches errors that
-    # pass the other.
+    # The next two guards each exist in two places: where rows leave the hub, and where frames are sent. Each place catches
+    # errors that pass the other place, so both places are replaced.
     Guard.SUBSCRIBE_BEFORE_READ: _change(
         (Following, "follow", _read_then_subscribe), (frames, "stream", _as_they_come)
     ),

@@ -57,7 +57,7 @@ class Asked:
 
 
 class World(Protocol):
-    """The processes of a history, and the paths of callers to them."""
+    """The processes of a history, and the ways in which callers reach the processes."""
 
     ledger: Ledger
 
@@ -102,7 +102,7 @@ class World(Protocol):
         ...
 
     def place(self, place: int, fault: Placed) -> None:
-        """Place a fault in a process, if that is possible while it runs."""
+        """Place a fault in a process, if that is possible while the process runs."""
         ...
 
     async def calls(self) -> dict[UUID, int]:
@@ -209,7 +209,7 @@ class History(RuleBasedStateMachine):
         request.CopyFrom(question.request)
         request.include_deltas = deltas
         seen = max((one.through for one in question.readers), default=0)
-        # After the last event no further event may arrive.
+        # After the last event, no further event may arrive.
         through = int(share * (seen - 1 if question.ended else seen))
         self.read(question, Seen(request, turn=question.turn, through=through, began=through), place)
 
@@ -317,7 +317,7 @@ class History(RuleBasedStateMachine):
         calls = await self.there.calls()
         for question in self.asked:
             # A question whose connection is lost is sent again, so it may arrive after any other question of
-            # its conversation.
+            # its conversation. Therefore all these questions are rivals.
             rivals = [
                 one
                 for one in self.asked

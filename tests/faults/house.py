@@ -75,7 +75,7 @@ class ScriptedModel:
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         script = parse(next(one.text for one in prompt.messages if one.role.value == "user"))
         for text in opening_tokens(script) if prompt.tools else answer_tokens(script):
-            # This lets other tasks run, as reading a socket would.
+            # This pause lets other tasks run, as a read from a socket would.
             await asyncio.sleep(0)
             yield TextPiece(text)
         if prompt.tools and script.tool is not Effect.NONE:
@@ -243,7 +243,7 @@ def _of_store(task: asyncio.Task[Any]) -> bool:
 
 
 class _Gated:
-    """The `Faults` of a process that may die at a place. Then the code after that place never runs."""
+    """The `Faults` of a process that may die at a place. If the process dies, the code after that place never runs."""
 
     def __init__(self, faults: PlacedFaults, gate: Gate) -> None:
         self._faults = faults

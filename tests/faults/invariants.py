@@ -91,7 +91,7 @@ class Ledger:
         return int(row["n"])
 
     def turns(self) -> Mapping[UUID, Kept]:
-        """All turns with their logs. Of a damaged log, only the readable part is returned. To check the turns, use `check`."""
+        """All turns with their logs. If a log is damaged, only its readable part is returned. To check the turns, use `check`."""
         with self._snapshot():
             kept, _ = self._kept()
         return kept
@@ -149,7 +149,7 @@ class Ledger:
         return frozenset(str(row["id"]) for row in rows)
 
     def latencies(self, seen: Iterable[tuple[str, Mapping[int, float]]]) -> Sequence[float]:
-        """For each received event, the seconds from its commit until the reader received it. seen: for each reader, its turn and the arrival time (time.time()) of each
+        """The seconds from the commit of each event until a reader received the event. seen: for each reader, the turn, and the arrival time (time.time()) of each
         event by seq.
 
         Only the first event of each row is measured.
@@ -170,7 +170,7 @@ class Ledger:
         ]
 
     def takeovers(self, ends: Mapping[str, float]) -> Sequence[float]:
-        """For each turn that a replica had when it ended, the seconds until another replica claimed the turn. The argument is the time (time.time()) of each replica's
+        """For each turn that a replica held at its end, the seconds from that end until another replica claimed the turn. ends: the time (time.time()) of each replica's
         end, by the replica's name.
         """
         rows = self._rows(
@@ -317,6 +317,6 @@ def _one_end(kept: Mapping[UUID, Kept], *, ended: bool) -> Iterable[Violation]:
 
 
 def witness(dsn: str) -> None:
-    """Make a database record from now on which replica writes which rows. dsn: the connection string of the database's superuser."""
+    """Install triggers that record which replica writes which rows of a database. dsn: the connection string of the database's superuser."""
     with psycopg.connect(dsn) as connection:
         connection.execute(WITNESS.read_bytes())

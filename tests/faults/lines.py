@@ -1,4 +1,4 @@
-"""A plugin: prints one line for each campaign at the end of a run, also when tests run in several processes."""
+"""A plugin: prints one line for each campaign at the end of a run, even if the tests ran in several processes."""
 
 from __future__ import annotations
 

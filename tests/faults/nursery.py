@@ -1,4 +1,4 @@
-"""Starts replicas fast: this process has imported everything, and forks once for each replica. `python -m tests.faults.nursery`.
+"""Starts replicas fast: `python -m tests.faults.nursery`. This process imports all modules once, and then forks for each replica.
 
 Each line on stdin is an `Order` for one replica (`Order.told`). Responses go as lines of JSON to stdout: `{"name", "pid"}` for a
 replica that was started, and `{"pid", "status"}` for a replica that has ended.
@@ -22,8 +22,8 @@ from typing import Final
 from responsa_server.embedded.spawn import die_with_parent
 from tests.faults.replica import Order, main
 
-# The lazy imports of `responsa_server.app.serve.running`, except the embedding model's runtime, because that import starts a
-# thread. A module that is missing in this list would make each start slower, so it is an error.
+# The modules that `responsa_server.app.serve.running` imports late. The runtime of the embedding model is left out, because
+# its import starts a thread. A module that is missing from this list makes each start slower, which counts as an error.
 HEAVY: Final[Sequence[str]] = (
     "responsa_server.app.front",
     "responsa_server.app.assemble",
@@ -63,7 +63,7 @@ def nurse() -> None:
 
 
 def _wake(number: int, frame: object) -> None:
-    """Do nothing, because the signal has already written to the alarm."""
+    """Do nothing. When the signal arrived, Python already wrote to the wakeup file descriptor."""
 
 
 def _bear(order: Order, *inherited: int) -> int:

@@ -289,7 +289,7 @@ class WebWay:
 
 
 class SseWay:
-    """A hand-written client for server-sent events that behaves like an `EventSource`: an event counts once its empty
+    """A hand-written client for server-sent events that behaves like an `EventSource`: an event counts only after its empty
     line has arrived, and the client resumes after the last id.
     """
 
@@ -413,6 +413,6 @@ async def follow(way: Way, seen: Seen, *, until: Callable[[Seen], bool] = lambda
         if time.monotonic() - moved > PATIENCE:
             raise Unserved(f"{seen.turn or 'asking'}: nothing after {seen.through} for {PATIENCE:g} s")
         if seen.through == before:
-            # No new event arrived, so the server may be down.
+            # No new event arrived, so the server may be down. Wait before the next try.
             await asyncio.sleep(0.02)
     return seen

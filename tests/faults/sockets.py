@@ -157,7 +157,7 @@ async def follow_on_sockets(
         if seen.seq > before:
             moved = time.monotonic()
         else:
-            # No new frame arrived, so the server may be down.
+            # No new frame arrived, so the server may be down. Wait before the next try.
             await asyncio.sleep(0.02)
         if time.monotonic() - moved > PATIENCE:
             raise Unserved(f"{seen.turn or 'asking'}: nothing after {seen.seq} for {PATIENCE:g} s")

@@ -11,7 +11,7 @@ from typing import Any
 from tests.faults.forms import ROOT
 
 LEVELS = ("model calls a turn", "KiB more than idle streams", "readers", "open streams")
-"""The fields that are not counts of occurrences. For these, the report has the largest value instead of the sum."""
+"""The fields that are not counts of occurrences. For these fields, the report has the largest value instead of the sum."""
 
 
 def sums(path: Path) -> str:

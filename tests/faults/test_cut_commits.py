@@ -66,7 +66,7 @@ async def test_a_commit_whose_connection_is_cut_is_neither_lost_nor_doubled(
         hold(caller, crowd.seen, report)
         for (kind, when), count in sorted(proxy.cuts.items()):
             report.count(f"{when.value} {kind.value}", count)
-        # The connections of these replicas end with the proxy, before the next campaign.
+        # The proxy ends here, and the connections of these replicas end with it. Therefore kill the replicas first.
         await asyncio.to_thread(replica.kill)
         await asyncio.to_thread(worker.kill)
     report.count("cuts", proxy.cut_so_far())
@@ -107,7 +107,7 @@ async def test_without_its_fence_the_campaign_finds_what_was_written_twice(clust
 
 
 def test_the_proxy_tells_statements_apart() -> None:
-    """The proxy must recognise the product's statements; otherwise it would cut no connection and find no error."""
+    """The proxy must recognise the product's statements; otherwise it would cut no connection, and the campaign would find no error."""
     queries = Queries("turns.sql", "turn_log.sql")
     assert kind_of([queries["accept_turn"]]) is Write.ACCEPT
     assert kind_of([queries["finish_turns"]]) is Write.FINISH

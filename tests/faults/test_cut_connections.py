@@ -23,7 +23,7 @@ from tests.faults.readers import GrpcWay, Seen, SseWay, Way, WebWay, asking, fol
 from tests.faults.sockets import SocketSeen, as_golden_on_sockets, keep_asking_on_sockets
 
 MOST_BYTES = 6000
-"""Before a connection is cut, it carries fewer bytes than this to the client."""
+"""Connections are cut after fewer bytes to the client than this number."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Cutting:
 async def cutting(
     cluster: Cluster, dice: random.Random, guards_out: Sequence[Guard] = ()
 ) -> AsyncGenerator[Cutting]:
-    """Two replicas, one of them behind a proxy that cuts; all clients connect through another proxy."""
+    """Two replicas. One of them is behind a proxy that cuts connections. All clients connect through another such proxy."""
     cut_off, plain = await asyncio.gather(
         cluster.soon(guards_out=guards_out), cluster.soon(guards_out=guards_out)
     )
@@ -110,7 +110,7 @@ class Readers:
                     one.turn = stream.turn
             except CannotConnect:
                 # The very first connection was cut before it reached the server. A user would get this error and
-                # tries again.
+                # try again.
                 continue
             self.seen.append(one)
             self.report.count("turns by the public client")

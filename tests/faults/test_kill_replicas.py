@@ -51,7 +51,7 @@ async def test_followers_of_a_replica_that_is_killed_go_on_within_a_second(
 async def test_without_commit_before_visible_the_campaign_finds_events_that_never_were(
     cluster: Cluster,
 ) -> None:
-    """A reader that receives uncommitted rows has events that no log contains if the process dies before the commit."""
+    """If the process dies before a commit, a reader that received the uncommitted rows has events that no log contains."""
     caller = await cluster.caller()
     # The process dies a moment before a commit. The delay lets a reader receive the uncommitted rows first.
     faults = [

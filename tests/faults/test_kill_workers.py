@@ -32,7 +32,7 @@ PLACES = (
     Fault.BEFORE_FINISH,
     Fault.AFTER_FINISH,
 )
-"""The places of the kills. None means at any moment."""
+"""The places of the kills. None stands for a kill at a random moment."""
 ACCEPTING = (Fault.BEFORE_ACCEPT, Fault.AFTER_ACCEPT)
 SLOTS = 3
 MOST_FRAMES = 600
@@ -41,7 +41,7 @@ MANY_LOSSES = {"RESPONSA_TURNS__MAX_LOSSES": "100"}
 
 
 def mixed(dice: random.Random) -> str:
-    """A function that creates questions. One question in three calls the tool."""
+    """Creates a question. A third of the questions call the tool."""
     tool = dice.choice(("none", "none", "idempotent"))
     return question(tokens=dice.randrange(8, 128), pace_ms=dice.choice((2, 5, 10)), tool=tool)(dice)
 

@@ -79,8 +79,8 @@ async def test_without_synchronous_commits_the_campaign_finds_events_that_were_l
             following = asyncio.create_task(follow(way, one))
             await asyncio.to_thread(eventually, lambda one=one: one.through > 30, "its first words")
             await asyncio.to_thread(kill_all, cluster)
-            # This is the log after the crash, or after another attempt has continued it. In both cases, the log
-            # differs from the events that the reader received.
+            # The comparison uses the log after the crash, or the log that another attempt has continued. In both cases,
+            # the log differs from the events that the reader received.
             await asyncio.to_thread(
                 eventually,
                 lambda one=one, following=following: (

@@ -161,7 +161,7 @@ async def grown(
 ) -> int:
     """The additional memory, in bytes, that a replica needs for slow readers, compared with the same number of idle streams."""
     sizes: list[int] = []
-    # The first turns are silent, so their readers have nothing to read. Then follow turns with much text.
+    # The first turns are silent, so their readers have nothing to read. The later turns send much text.
     for text in ("tokens=10 stall_after=1", "tokens=2000 pace_ms=1"):
         replica = await cluster.soon(
             RESPONSA_TURNS__TIME_LIMIT_SECONDS="3600", RESPONSA_SOCKETS__PER_USER=str(count)

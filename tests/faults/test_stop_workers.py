@@ -34,8 +34,8 @@ async def stop_and_go(crowd: Crowd, form: Form, report: Report, worker: Replica)
         held = await asyncio.to_thread(ledger.held_by, worker.name)
         worker.signal(signal.SIGSTOP)
         try:
-            # It is not exactly known which turns the worker has at the moment of the stop. Wait for the turns that
-            # it certainly had.
+            # The worker may have claimed more turns between the query and the stop. Wait only until the turns that the
+            # query found are with other workers.
             while held & await asyncio.to_thread(ledger.held_by, worker.name):
                 await crowd.more(1)
         finally:
@@ -71,7 +71,7 @@ async def test_a_worker_that_was_stopped_writes_nothing_of_what_was_taken_from_i
 
 
 async def test_without_the_epoch_check_the_campaign_finds_rows_by_an_old_epoch(cluster: Cluster) -> None:
-    """The check matters at one moment: another worker has claimed the turn, but has not written yet."""
+    """The check matters only between another worker's claim of the turn and that worker's first write."""
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))
     # The campaign runs without Redis, so that no hint can reach the worker in time.

@@ -44,7 +44,7 @@ class Town:
         self._heard: dict[UUID, tuple[Gate, Callable[[Hint], None]]] = {}
 
     def relay(self, gate: Gate) -> TownRelay:
-        """The hints that enter and leave a process."""
+        """The relay through which a process sends and receives hints."""
         return TownRelay(self, gate)
 
     def join(self, process: UUID, gate: Gate, heard: Callable[[Hint], None]) -> None:

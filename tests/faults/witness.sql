@@ -1,9 +1,9 @@
 -- Records which replica held a turn and which replica wrote to it. A replica is identified by the application_name of its connections, which is unique in a campaign.
--- Only campaigns install it in their databases.
+-- Only campaigns install this schema in their databases.
 CREATE SCHEMA witness;
 CREATE SEQUENCE witness.moment;
--- Each epoch of a turn, with the worker that raised it. Both this statement and a write lock the turn's row, so that the recorded moments
--- follow the real order.
+-- Each epoch of a turn, with the worker that raised it. The statement that raises an epoch locks the turn's row, and so does every
+-- write. Therefore the recorded moments follow the real order.
 CREATE TABLE witness.held (
     moment bigint NOT NULL DEFAULT nextval('witness.moment'),
     turn_id uuid NOT NULL,

@@ -167,7 +167,7 @@ class ClusterStage:
 
 
 class ClusterWorld:
-    """A `World` of replicas. A fault cannot be placed in a running process; the process is killed instead."""
+    """A `World` of replicas. A fault cannot be placed in a running replica, so the replica is killed instead."""
 
     def __init__(self, cluster: Cluster, caller: Caller) -> None:
         self._cluster = cluster
@@ -267,7 +267,7 @@ class ClusterWorld:
 
 
 class _Choosing:
-    """A `Way` to the replica that is at a given index when a stream begins."""
+    """A `Way` that chooses a replica by its index each time a stream begins."""
 
     def __init__(self, world: ClusterWorld, place: int) -> None:
         self._world = world

@@ -115,7 +115,7 @@ class Bench:
         return self.instance.home / "agents"
 
     def copied(self, agent: str, name: str, changes: Mapping[str, str]) -> None:
-        """A copy of a shipped agent under another name, with these changes to its agent.toml. The server has not noticed it yet."""
+        """A copy of a shipped agent under another name, with these changes to its agent.toml. The server has not noticed the copy yet."""
         # agent.toml, which makes the folder an agent, is written last. Otherwise the server may read an
         # unfinished folder.
         shutil.copytree(SHIPPED / agent, self.agents / name, ignore=shutil.ignore_patterns("agent.toml"))
@@ -170,11 +170,10 @@ def bench() -> Iterator[Bench]:
     echo, lab = Echo(), Lab()
     settings = {
         **lab.settings,
-        # The server looks for changes often, because tests wait for a reload.
         "RESPONSA_MODELS__RETRIES": "1",
         "RESPONSA_DOCS": "none",
         "RESPONSA_MODELS__SCRIPTED": "true",
-        # The embedded model is used only if it is installed, because no default names it.
+        # Without this setting, the server would not start the embedded model. The tests use this model if it is installed.
         "RESPONSA_MODELS__EMBEDDED__START": str(llama_missing() is None).lower(),
         "RESPONSA_MODELS__SERVERS__LAB__URL": echo.url,
         "RESPONSA_TURNS__LEASE_SECONDS": "2",

@@ -1,7 +1,7 @@
 """The shipped agents with their samples: each agent runs without a model, with a scripted strong model, and with the embedded model.
 
 The embedded model is small, so the tests do not check its wording. They check four things. An answer about documents
-cites the right document, whether a model wrote the answer or it consists of quotes. Messages are classified in the same way as without a model. No
+cites the right document, whether a model wrote the answer or the answer consists of quotes. Messages are classified in the same way as without a model. No
 marks of a prompt are left in a text. Questions without a matching document are refused.
 """
 
@@ -41,7 +41,7 @@ def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip(why)
     changes = {'chain = ["default"]': f'chain = ["{MODES[mode]}"]'}
     if mode == "embedded":
-        # The model uses all of its time, nearly always without a result. Therefore the test gives it only a part of the limit.
+        # The model uses all of its time, nearly always without a result. Therefore the test gives the model only a part of the usual time.
         changes |= {"limits = { seconds = 60,": "limits = { seconds = 16,"}
     for agent in AGENTS:
         bench.copied(agent, f"{agent}-{mode}", changes)
@@ -114,7 +114,7 @@ def _small(answer: Any) -> None:
         assert not instead
     else:
         assert [kind for kind, _ in instead] == [turn_pb2.FALLBACK_KIND_EXTRACTIVE], instead
-        # On a busy machine, the model may send no word in time, and it may write nothing but marks.
+        # On a busy machine, the model may send no word in time, or may write only marks.
         causes = [f"model_unavailable:{one}" for one in ("uncited", "timeout", "empty")]
         assert instead[0][1] in causes, instead
 

@@ -174,7 +174,7 @@ def test_html_with_scripts_is_read_as_text(ways: Ways, tenant: Tenant) -> None:
         "onclick",
     ):
         assert hidden not in text, hidden
-    # The author's text remains in the quote. Clients must display it as text.
+    # The author's text remains in the quote. Clients must display the quote as plain text.
     assert '<script>alert("shown as text")</script>' in text
     turn = answer(ways, headers, "How long does sourdough rest before it is baked?")
     assert "Sourdough rests eighteen hours before it is baked." in turn["terminalEvent"]["answer"]["text"]

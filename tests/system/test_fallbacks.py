@@ -1,4 +1,4 @@
-"""The end of a turn that needs an unavailable part: models are unplugged before and during an answer, and a search fails.
+"""Turns that need an unavailable part. Models are unplugged before and during an answer, and searches fail.
 
 The models are servers that use the vendors' protocols. The database is the instance's own; the test breaks a function in it
 and repairs the function again. Each turn ends, reports its fallbacks, and stores no partial answer.

@@ -112,8 +112,8 @@ def test_a_part_is_killed(second: Instance, asking: Asking, role: str) -> None:
     asking.let_go()
     eventually(lambda: answers(second), lambda: f"an answer; {second.said()}")
     terminal = nothing_was_lost(asking)
-    # The turn continues where it was. It fails only if it was querying the database at that moment, and then its
-    # error allows a retry.
+    # The turn continues where it was. A turn fails only if it was querying the database at the moment of the kill. In that
+    # case, its error allows a retry.
     lost_its_query = role == "postgres" and terminal.failed.retriable
     assert "six in the morning" in terminal.answer.text or lost_its_query, terminal
     if role == "server":
@@ -146,8 +146,8 @@ def test_a_server_that_drains_sends_its_followers_elsewhere(second: Instance, as
     asking.let_go()
     eventually(lambda: second.processes().get("server", server) != server, "another server")
     eventually(lambda: answers(second), "an answer")
-    # Within the grace period, the turn ended, or it was released and another server took it over. In both cases, a
-    # new follower sees an answer.
+    # Within the grace period, the turn either ended, or was released and then taken over by another server. In both
+    # cases, a new follower sees an answer.
     assert "six in the morning" in nothing_was_lost(asking).answer.text
 
 

@@ -1,4 +1,6 @@
-"""`migrate` and `serve` work with DATABASE_URL on an external PostgreSQL, without Redis, if the owner of the database may create roles and has no other privileges."""
+"""`migrate` and `serve` work with an external PostgreSQL, which DATABASE_URL names, and without Redis. The owner of the database may create roles, and needs no other
+privileges.
+"""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_the_whole_as_a_plain_user(theirs: Instance) -> None:
     assert "six in the morning" in theirs.run("ask", "When does the ferry to Skye leave from Mallaig?").stdout
     assert oct(theirs.home.stat().st_mode)[-3:] == "700"
     assert oct((theirs.home / "api-key").stat().st_mode)[-3:] == "600"
-    # Only root needs a folder outside the home.
+    # A plain user's PostgreSQL runs in the home folder. Only root needs a folder outside of the home.
     assert f"{theirs.home}/" in " ".join(theirs.processes()["postgres"].cmdline())
     assert theirs.interrupt() == 0
     assert not theirs.left()

@@ -106,7 +106,7 @@ class Fleet:
         return {one.name: str(one.grpc) in serving for one in Replicas(layout.replicas).all()}
 
     def asks(self) -> list[str]:
-        """Slow questions, all at the same time, each asked once by the command line; returns the output of each."""
+        """Asks slow questions, all at the same time, with one command for each question. Returns the output of each command."""
 
         def ask(number: int) -> str:
             return self.instance.run("ask", "--json", "--agent", "testing", f"{SLOW} seed={number}").stdout

@@ -26,7 +26,7 @@ def serialized(message: Any) -> bytes:
 
 
 def health_of(channel: grpc.Channel) -> Any:
-    """As `stub_of`."""
+    """A stub of the health service."""
     return health_pb2_grpc.HealthStub(channel)
 
 

@@ -1,9 +1,10 @@
 """`responsa eval dialogues`: measures whether agents search when they should, and whether rewriting a follow-up helps the search.
 
 Each line of the file is one JSON object: {id, agent, turns: [{speaker: user | assistant, text}], question, needs_retrieval, follow_up, source_key}.
-`turns` are the messages before the question. They may be empty, and the last one is the assistant's. `needs_retrieval` is true if the
-answer needs documents, because it is neither in the conversation nor small talk. `follow_up` is true if the question cannot be
-understood without the turns. `source_key` names the document in the agent's samples that contains the answer, if there is such a document.
+`turns` are the messages before the question. The list may be empty; otherwise its last message is from the assistant. `needs_retrieval`
+is true if the answer needs documents. It is false if the conversation contains the answer, or if the question is small talk. `follow_up`
+is true if the question cannot be understood without the turns. `source_key` names the document in the agent's samples that contains the
+answer, if there is such a document.
 """
 
 from __future__ import annotations
@@ -113,8 +114,8 @@ AsJson = Annotated[
 class Measured:
     """One dialogue with the agent's decision.
 
-    as_asked, as_rewritten: the rank, from 1 to 5, of the first passage from the dialogue's source, for the original and for
-    the rewritten question. 0 if no passage from the source is among the first five. None if the dialogue names no source.
+    as_asked, as_rewritten: the rank, from 1 to 5, of the first passage from the dialogue's source, in the search for the
+    original question and in the search for the rewritten question. 0 if no passage from the source is among the first five. None if the dialogue names no source.
     """
 
     dialogue: Dialogue

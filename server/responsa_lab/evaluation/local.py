@@ -65,8 +65,8 @@ DECIDERS: Final = ("retrieval_need", "intent_router")
 class Decided:
     """An agent's decision about a question.
 
-    needs_retrieval: whether the agent searches documents. query: the search query. It is the question; a follow-up is rewritten so that it can be understood
-    without the conversation.
+    needs_retrieval: whether the agent searches documents. query: the search query. For a follow-up, this is the question rewritten so that it can be
+    understood without the conversation. Otherwise it is the question itself.
     """
 
     needs_retrieval: bool
@@ -93,7 +93,7 @@ class Deciders:
     ) -> Decided:
         """Makes the decision that the agent would make without a model.
 
-        Args: titles: the title of the document that an earlier answer cited, by the answer's index among the turns.
+        Args: titles: for each earlier answer that cited a document, the document's title, by the index of the answer among the turns.
 
         Raises: CommandFailed: the agent does not exist on this machine, its files are wrong, or none of its nodes makes this decision.
         """
@@ -187,7 +187,7 @@ class ClassifierScores:
     accuracy: the share of in-scope messages with the right intent, before rejection. oos_recall: the share of out-of-scope
     messages that score below the threshold. kept: the share of in-scope messages that score at least the threshold.
     confusions: the confusions, the most frequent first. An out-of-scope message counts as a confusion only if it passed the
-    threshold; `right` is then its out-of-scope label.
+    threshold. In that case, `right` is the message's out-of-scope label.
     """
 
     in_scope: int

@@ -69,7 +69,7 @@ def gold_cited(cited: Iterable[Span], gold: Collection[Span]) -> bool:
 
 
 def refused_at(scores: Sequence[float], answerable: Sequence[bool], answered: float) -> float | None:
-    """The share of unanswerable questions that score below a threshold. The threshold is the score that the share `answered` of the answerable questions reaches.
+    """The share of unanswerable questions that score below a threshold. The share `answered` of the answerable questions reaches this threshold.
 
     scores: the support of each question's answer; -inf if there is no answer. answered: a share such as 0.9.
     None if there are no answerable or no unanswerable questions, or if a smaller share of the answerable questions has an answer.
@@ -89,7 +89,7 @@ class Agreement:
     """The agreement of yes-or-no decisions with the right decisions, as shares from 0 to 1. A share whose divisor is 0 is None.
 
     precision: the share of right decisions among the decisions for yes. recall: the share of decisions for yes among
-    the cases that should be yes. f1: the harmonic mean of precision and recall. always: the accuracy of a decision for yes in every case.
+    the cases that should be yes. f1: the harmonic mean of precision and recall. always: the accuracy if every decision were yes.
     """
 
     n: int

@@ -17,7 +17,7 @@ PRICES = {"input": "2", "cached_input": "0.2", "cache_write": "2.5", "output": "
 
 
 def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:
-    """All scripted models, by the name `scripted:NAME`. idle_seconds: the time after which a silent model fails, as it does with an adapter."""
+    """All scripted models, by the name `scripted:NAME`. idle_seconds: the number of seconds without a word after which a model raises TIMEOUT, as an adapter does."""
     found: list[ChatModel] = [
         Strong(),
         Strong(PRICED),

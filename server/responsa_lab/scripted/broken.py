@@ -24,10 +24,10 @@ from responsa_server.domain.models import (
 class Kind(StrEnum):
     """The way in which a model fails.
 
-    INVALID_JSON: a reply for a schema does not fit the schema; all other replies are the same as those of the strong model. EMPTY: the answer has no words.
+    INVALID_JSON: if a prompt has a schema, the reply does not fit the schema; all other replies are the same as those of the strong model. EMPTY: the answer has no words.
     ENDLESS: the answer never ends, whatever its limit. CUT: the answer breaks off after some words. STALL: the model never sends a word. HANG: the model sends
-    some words and then no more. UNSAFE: the model refuses to answer. UNREACHABLE, 401, 429, 500: no answer begins. UNREACHABLE, 429 and 500 are passing
-    errors.
+    some words and then no more. UNSAFE: the model refuses to answer. UNREACHABLE, 401, 429, 500: no answer begins. The errors UNREACHABLE, 429
+    and 500 are marked as passing, so the same request can succeed later.
     """
 
     INVALID_JSON = "invalid-json"
@@ -55,7 +55,7 @@ _RETRY_SECONDS = 1.0
 
 
 class Broken:
-    """A `ChatModel` with the name `broken-KIND`. idle_seconds: the time without a word after which the model raises TIMEOUT, as an adapter does."""
+    """A `ChatModel` with the name `broken-KIND`. idle_seconds: the number of seconds without a word after which the model raises TIMEOUT, as an adapter does."""
 
     def __init__(self, kind: Kind, idle_seconds: float = 60.0) -> None:
         self._kind = kind

@@ -1,4 +1,4 @@
-"""Fills in a JSON schema for a scripted model: labels that rules choose, questions that can be understood alone, and other wordings of a question."""
+"""Fills in a JSON schema for a scripted model. The values are labels that rules choose, questions that can be understood alone, and search queries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from responsa_lab.scripted.reading import Reading, content, points_back, sentences, stems, words
 
-# An example's label is used if the similarity of the example's words and the text's words is at least this value.
+# An example's label is used if the similarity between the example's words and the text's words is at least this value.
 _ALIKE: Final = 0.6
 # The share of a question's meaningful words that a sentence must contain to count as an answer.
 _COVERED: Final = 0.5
@@ -76,7 +76,7 @@ _FEW: Final = 4
 
 
 def filled(schema: Mapping[str, object], reading: Reading, *, orders: Sequence[str] = ()) -> object:
-    """A value that fits the schema. orders: the injected instructions. If there are any and the schema has a text field, the value obeys them instead of the rules."""
+    """A value that fits the schema. orders: the injected instructions. If this list is not empty and the schema has a text field, the value obeys the instructions instead of the rules."""
     return _value("", cast("Mapping[str, Any]", schema), _Asked(reading, schema, orders))
 
 
@@ -189,7 +189,7 @@ def _whether(name: str, asked: _Asked) -> bool:
         meant = stems(question)
         texts = [stems(sentence) for one in asked.reading.passages for sentence in sentences(one.text)]
         return any(len(meant & one) >= len(meant) * _COVERED for one in texts)
-    # By default, the answer to fields such as "relevant" and "in_scope" is yes.
+    # All other boolean fields, such as "relevant" and "in_scope", are true.
     return True
 
 

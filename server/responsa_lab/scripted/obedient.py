@@ -1,8 +1,9 @@
 """A model that obeys every injected instruction outside of data marks, whatever the source of the instruction.
 
-To clean texts, it answers like the strong model. Its other answers contain the instructions that it obeyed. Valid marks around
-data protect a prompt from this, so its answers show which prompts lack the marks.
-With `inside=True`, the model ignores all marks. This is the control, which proves that the model would find the instructions.
+If a prompt contains no injected instruction, the model answers like the strong model. Otherwise the answer contains the instructions
+that the model obeyed. Valid marks around data protect a prompt from injected instructions. Therefore the model's answers show which
+prompts lack the marks.
+With `inside=True`, the model ignores all marks. This variant is the control: it proves that the model finds the instructions.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from responsa_server.domain.models import Place
 
 OBEYED: Final = "As I was told:"  # language: recorded answers contain it
 """The beginning of every answer that obeys an injected instruction."""
-# Requests are normal in these fences. There, only an attempt to take over the model counts as an injected instruction.
+# Requests are normal in fences of these kinds. In such a fence, only an attempt to take over the model counts as an injected instruction.
 _ASKED_FOR: Final = frozenset({"question", "message", "history", "summary", "parameters"})
 
 
@@ -41,7 +42,7 @@ class Obedient(Strong):
 
     def found(self, reading: Reading) -> Sequence[str]:
         """The injected instructions that the model obeys, without repetitions. The system prompt and users' messages contain
-        many requests. Therefore only attempts to take over the model count there.
+        many requests. Therefore, in these messages, only attempts to take over the model count.
         """
         found: list[str] = []
         for message in reading.prompt.messages:

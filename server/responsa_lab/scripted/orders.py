@@ -43,9 +43,10 @@ def usurping(text: str) -> bool:
 
 
 def orders(text: str, *, any_wish: bool) -> Sequence[str]:
-    """The injected instructions in a text; encoded instructions are decoded. Each instruction is the rest of a line from the first sentence that tries to take over the model.
+    """The injected instructions in a text. An instruction begins with the first sentence of a line that tries to take over the model, and ends with the line. The result
+    also contains the decoded text of encoded instructions.
 
-    any_wish: whether plain requests and questions count too.
+    any_wish: whether plain requests and questions also count as injected instructions.
     """
     found: list[str] = []
     for line in text.splitlines():

@@ -1,6 +1,6 @@
 """Parses a prompt for a scripted model: English words and sentences, the fences with the nonce that the instructions name, and the text outside of the fences.
 
-Like any model, the parser knows the marks only from the messages. A test compares the marks that it reads with the marks that the engine writes."""
+Like any model, the parser knows the marks only from the messages. A test compares the marks that the parser reads with the marks that the engine writes."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Fenced:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A retrieved passage. number: the number that cites this passage."""
+    """A retrieved passage. number: the number by which an answer cites this passage."""
 
     number: int
     text: str
@@ -97,7 +97,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message of the conversation so far. user: whether the user wrote the message; otherwise the model did."""
+    """One message of the conversation so far. user: true if the user wrote the message, false if the model wrote it."""
 
     user: bool
     text: str

@@ -43,7 +43,7 @@ class Strong:
         yield Spent(Usage(input_tokens=read))
         pieces = _PIECE.findall(self.says(Reading(prompt)))
         for piece in pieces[: prompt.max_tokens]:
-            # This lets other tasks run, as reading a socket would.
+            # This pause lets other tasks run, as a read from a socket would.
             await asyncio.sleep(0)
             yield TextPiece(piece)
         whole = len(pieces) <= prompt.max_tokens

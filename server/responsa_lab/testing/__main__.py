@@ -1,7 +1,7 @@
 """python -m responsa_lab.testing [--model-port N] [--tool-port N] [--until-eof]
 
 Serves the scripted model and the counting tool on the loopback interface until SIGTERM or SIGINT. With --until-eof, the end of stdin also ends this process, so
-that it ends together with the process that started it. First it prints two lines of JSON: {"part":"model","url":…,"stats_url":…}
+that it ends together with the process that started it. First the process prints two lines of JSON: {"part":"model","url":…,"stats_url":…}
 and {"part":"tool","url":…,"stats_url":…}.
 """
 
@@ -33,7 +33,7 @@ async def serve(model_port: int, tool_port: int, *, until_eof: bool) -> None:
                 pass
             loop.call_soon_threadsafe(stop.set)
 
-        # This thread ends with the process. Therefore reading stdin cannot delay the exit, whatever stdin is.
+        # A daemon thread never keeps the process alive. Therefore a read that waits for stdin cannot delay the exit.
         threading.Thread(target=wait, daemon=True).start()
     for line in (
         {"part": "model", "url": model.url, "stats_url": f"{model.root}/stats"},

@@ -76,8 +76,8 @@ NO_SOCKET: Final = "in-process"
 
 def plan(model: ChatModel, tools: Sequence[Tool]) -> Plan:
     """The graph: the step that decides, then the tool if the model requests one, then the step that writes."""
-    # Only the turn's terminal event contains the cost of its calls. Usage events would come between the deltas that
-    # the fault campaigns compare.
+    # No usage events are sent, because they would come between the deltas that the fault campaigns compare. The cost of
+    # the calls is only in the turn's terminal event.
     parts = NodeParts(model=model, tools=tools)
     decide = Prompt(parts, "decide", PromptOptions(tools=True), announcement=None, reports_usage=False)
     write = Prompt(parts, "write", reports_usage=False)

@@ -29,13 +29,13 @@ class Request:
 
 
 class Exchange:
-    """One request and its response. To respond, call `reply`, or call `begin`, `piece` for each piece, and `end`, or call `cut`."""
+    """One request and its response. To respond, call `reply`; or call `begin`, then `piece` for each piece, then `end`. `cut` breaks off the response."""
 
     def __init__(self, request: Request, writer: asyncio.StreamWriter) -> None:
         self.request = request
         self.left_at: float | None = None
         """The time at which the client closed its socket before the end of the response, in seconds since the
-        epoch; None if it did not. When the client does this, the handler is cancelled.
+        epoch; None if the client did not. The handler is cancelled when the client closes the socket early.
         """
         self.ended = False
         self._writer = writer
@@ -81,7 +81,7 @@ class Exchange:
         self._writer.write(data)
         try:
             await self._writer.drain()
-        except ConnectionError:  # this server can notice it before reading ends
+        except ConnectionError:  # a write can notice that the client disconnected before the read does
             self.left_at = self.left_at or time.time()
             raise
 

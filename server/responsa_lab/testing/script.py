@@ -46,7 +46,7 @@ TOOLS: Final[Mapping[Effect, str]] = {Effect.ONCE: "record-once", Effect.IDEMPOT
 TOOL_CALL_TOKENS: Final = 8
 """The number of tokens that the model's request for a tool counts as."""
 MODEL: Final = "scripted"
-"""The names of the model, with a server and without a server."""
+"""The name of the model, whether it runs with or without a server."""
 CALL_ID: Final = "tool-1"
 """The id of the single call in a turn's events and ledger."""
 _WORDS_A_SENTENCE: Final = 12

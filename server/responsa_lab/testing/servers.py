@@ -34,7 +34,7 @@ _MOST_DISCONNECTS: Final = 100_000
 @dataclass(frozen=True, slots=True)
 class Disconnect:
     """A client that disconnected before the end of its response. label: the label of the request, which is the turn's
-    name. at: the time in seconds since the epoch. pieces: the number of pieces that were sent before.
+    name. at: the time in seconds since the epoch. pieces: the number of pieces that were sent before the client disconnected.
     """
 
     label: str
@@ -58,8 +58,8 @@ class ModelServer:
     """Serves POST /v1/chat/completions, GET /v1/models, GET /stats and GET /requests (the number of started requests, by label). Each object can be started and closed
     only once.
 
-    A request that offers tools is a decision: the model sends its opening and requests the script's tool. To a
-    request without tools, the model sends the answer.
+    If a request offers tools, the model sends its opening and requests the script's tool. If a request offers no
+    tools, the model sends the answer.
     """
 
     def __init__(self) -> None:
@@ -237,8 +237,8 @@ class Calls:
 class ToolSink:
     """Serves POST /once and POST /idempotent, which need an `Idempotency-Key`, and GET /calls. Each object can be started and closed only once.
 
-    In a call, the effect comes first, then the pause, then the response. If a client is killed during a call, the call
-    has still had its effect. The counts remain when a client ends.
+    In a call, the effect comes first, then the pause, then the response. Therefore a call has had its effect even if the
+    client is killed before the response. The counts are kept after a client has ended.
     """
 
     def __init__(self) -> None:
