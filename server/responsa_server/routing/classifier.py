@@ -140,7 +140,9 @@ class TrainedClassifier:
         )
 
     def scores_sync(self, texts: Sequence[str]) -> Float:
-        """The logits of many messages, [n, k]. They are all near zero for a message that resembles no example. Blocks the caller."""
+        """The logits of many messages, [n, k]. For a message that resembles no example, all logits are near zero.
+        Blocks the caller.
+        """
         cut = [text[:MOST_CHARACTERS] for text in texts]
         return self._scores(self._embedder.embed_sync(cut), [counted(text) for text in cut])
 

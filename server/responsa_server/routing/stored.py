@@ -124,8 +124,8 @@ def loaded(data: bytes) -> Parameters:
 
 
 def keep(folder: Path, parameters: Parameters) -> Path:
-    """Write the file under a name made from its examples, and create the folder. The file is renamed into place, so that a
-    reader finds the whole file or no file.
+    """Write the file of the parameters, and create the folder if it does not exist. The file's name is made from the
+    training examples. The file is renamed into place, so that a reader finds the whole file or no file.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = place(folder, parameters.examples)
@@ -183,7 +183,7 @@ def _array(name: str, member: bytes) -> npt.NDArray[np.generic]:
     shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.str != _TYPES[name] or by_columns or len(shape) != (1 if name in ("idf", "meta") else 2):
         raise ClassifierBroken(f"{name} is {dtype.str} in {len(shape)} dimensions.")
-    # The size is checked before memory for it is allocated.
+    # The array's size is checked before memory for the array is allocated.
     if math.prod(shape) * dtype.itemsize != len(member) - file.tell() or min(shape) < 0:
         raise ClassifierBroken(f"{name} is not as large as it claims to be.")
     return np.frombuffer(member, dtype, offset=file.tell()).reshape(shape)

@@ -61,10 +61,11 @@ def train(
 ) -> Parameters:
     """The parameters trained on the examples. Blocks the caller; docs/routing.md says for how long.
 
-    The threshold accepts 95 % of the in-scope messages in `held_out`, which weights trained on `examples` score. Without
-    `held_out`, the threshold accepts 95 % of the in-scope examples; weights trained on one half score the other half. The
-    final weights are then trained on `examples` and `held_out` together. Examples with a label of OUT_OF_SCOPE teach that no
-    intent is near. key: 32 bytes that identify the examples, by default their digest.
+    The threshold accepts 95 % of the in-scope messages in `held_out`. These messages are scored with weights that were
+    trained on `examples` alone. Without `held_out`, the threshold accepts 95 % of the in-scope examples, and each half
+    of the examples is scored with weights that were trained on the other half. The final weights are trained on
+    `examples` and `held_out` together. Examples with a label in OUT_OF_SCOPE teach the classifier that no intent is
+    near. key: 32 bytes that identify the examples, by default their digest.
 
     Raises ExamplesUnfit if there are no examples or too many, if no example has an intent, or if an example has no text or
     no label.
@@ -115,7 +116,7 @@ def _left_out(
         learnt[judged[asked]] = False
         if not learnt.any():
             continue
-        # Rows get zero weight, and so no effect, instead of being removed, which would need a second matrix.
+        # A weight of zero takes away a row's effect. To remove the row instead would need a second matrix.
         counting = np.where(learnt, shares, np.float32(0))
         # This training starts at zero, because the weights of the other fold were trained on the rows to be judged.
         weights = fit(inputs, targets, counting / counting.sum(), _PENALTY / int(learnt.sum()))
@@ -124,7 +125,9 @@ def _left_out(
 
 
 def _shares(examples: Sequence[Example]) -> Float:
-    """The weight of each example. All labels have the same total weight, however many examples they have; the mean is 1."""
+    """The weight of each example. All labels have the same total weight, however many examples they have. The mean
+    weight of an example is 1.
+    """
     counts = Counter(example.label for example in examples)
     each = len(examples) / len(counts)
     return np.array([each / counts[example.label] for example in examples], np.float32)

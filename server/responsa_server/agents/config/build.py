@@ -96,7 +96,7 @@ class LazyClassifier:
 
 
 def classifiers(examples: Mapping[str, str], trainer: Trainer | None) -> Mapping[str, LazyClassifier]:
-    """A classifier for each file of examples, by its path; empty without a trainer. Raises ExamplesUnfit."""
+    """The classifiers by the paths of their files of examples; empty if there is no trainer. Raises ExamplesUnfit."""
     return {} if trainer is None else {path: LazyClassifier(text, trainer) for path, text in examples.items()}
 
 
@@ -189,7 +189,9 @@ def build(content: Content, context: BuildContext) -> Built:
 
 
 def _missing_models(content: Content, models: Models) -> Iterator[Problem]:
-    """A problem for each model of the chain that is not available. It says whether the agent or a setting names the model."""
+    """A problem for each unavailable model of the chain. The problem says whether the agent or a setting names the
+    model.
+    """
     own = AgentConfig.model_validate(content.config).model.chain
     for name in content.chain:
         if (why := models.problem(name)) is None:
@@ -205,7 +207,7 @@ def _missing_models(content: Content, models: Models) -> Iterator[Problem]:
 
 
 def dearest(models: Models, chain: Sequence[str]) -> Price | None:
-    """The highest known price of a chain's models today, for each kind of token; None if no price is known."""
+    """For each kind of token, the highest of today's known prices of a chain's models; None if no price is known."""
     known = [price for name in chain if (price := models.price(name)) is not None]
     if not known:
         return None

@@ -229,7 +229,8 @@ def agents_in(folder: Path) -> Iterator[Path]:
             yield path
 
 
-# A second write that follows the first one at once may leave the file's time stamp unchanged.
+# A second write soon after the first may leave the file's time stamp unchanged, so a file that was changed this
+# recently has no reliable fingerprint.
 _STILL_NS: Final = 100_000_000
 
 Fingerprint = Sequence[tuple[str, int, int, int, int]]
@@ -357,8 +358,8 @@ class AgentScanner:
 def fingerprint(folder: Path) -> Fingerprint | None:
     """A value that changes whenever a file in the folder changes.
 
-    None if a file was changed less than 100 ms ago. The caller must then read the folder now and again at its next scan.
-    Raises OSError.
+    None if a file was changed less than 100 ms ago. The caller must then read the folder immediately, and read it once
+    more at the next scan. Raises OSError.
     """
     recent = time.time_ns() - _STILL_NS
     found: list[tuple[str, int, int, int, int]] = []
@@ -421,8 +422,8 @@ class Watch:
         try:
             changes = watchfiles.awatch(  # pyright: ignore[reportUnknownMemberType]  # its type hints name trio, which is not installed
                 *self._folders,
-                # Every event starts a scan, whatever its file: scans are cheap, and the event of a file in a linked
-                # folder carries another path.
+                # Every event starts a scan, whichever file the event names. Scans are cheap, and for a file in a linked
+                # folder the event names another path.
                 watch_filter=None,
                 debounce=_DEBOUNCE_MS,
                 step=_STEP_MS,
@@ -434,7 +435,7 @@ class Watch:
             async for _ in changes:
                 self._changed()
         except (OSError, RuntimeError) as error:
-            # For example, no inotify watches are free. Agents are still reloaded on request.
+            # The system may have no free inotify watches, for example. Agents are still reloaded on request.
             self._log.warning(
                 "agents_not_watched",
                 error=str(error),

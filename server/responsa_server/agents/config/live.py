@@ -1,7 +1,8 @@
 """The agents of this process, from files that may change at any time. Implements `Agents` and `Catalogue`.
 
-All answers come from one immutable snapshot. A reload reads and checks the changed files, registers each new version in the database, and replaces the
-snapshot. A turn keeps the version that it began with, on whichever server it continues.
+All answers come from one immutable snapshot. A reload reads and checks the changed files, registers each new version in
+the database, and replaces the snapshot. A turn keeps the version with which it began, even if another server continues
+the turn.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ class LiveOptions:
 
 
 class LiveAgents:
-    """The agents in service. Call `start` before use and `close` at the end. It is also a `Part`, and its report names broken files."""
+    """The agents in service. Call `start` before use and `close` at the end. The class also implements `Part`, and its
+    health report names the broken files.
+    """
 
     name = "agents"
 
@@ -130,7 +133,8 @@ class LiveAgents:
         self._unfit: set[str] = set()
         self._shipped: set[str] = set()
         self._left: dict[str, float] = {}
-        # A reload holds `_reloading` until it ends, training included. `_lock` guards the values that polling changes, too.
+        # A reload holds `_reloading` until the reload ends, which includes the training. `_lock` guards the values that
+        # both reloading and polling change.
         self._reloading = asyncio.Lock()
         self._lock = asyncio.Lock()
         self._wanted = asyncio.Event()
@@ -180,8 +184,8 @@ class LiveAgents:
         return found
 
     async def version(self, identity: str, number: int) -> Agent:
-        """One version of an agent in service. A version that is not in memory is loaded from the database, and then stays
-        in memory as long as any other. Raises NotFound, Unavailable.
+        """One version of an agent in service. A version that is not in memory is loaded from the database. It then
+        stays in memory by the same rule as all other versions. Raises NotFound, Unavailable.
         """
         self.named(identity)
         name = names.agent_version(identity, number)
@@ -263,7 +267,9 @@ class LiveAgents:
         return PartReport(Health.DEGRADED, detail=detail)
 
     async def poll(self) -> None:
-        """Load versions that other servers registered or that open turns need, and drop unneeded ones. Raises Unavailable."""
+        """Load versions that other servers registered or that open turns need, and drop versions that are no longer
+        needed. Raises Unavailable.
+        """
         async with self._lock:
             news = await self._versions.since(self._ordinal, ENGINE)
             needed = await self._versions.open()
@@ -309,8 +315,8 @@ class LiveAgents:
         known: Mapping[tuple[str, bytes], ConfiguredAgent],
         failed: Mapping[str, Sequence[Problem]],
     ) -> Sequence[Reloaded]:
-        """Replace the snapshot with one of the scanned agents. An agent with problems keeps its last version. known: the agents by
-        fingerprint.
+        """Replace the snapshot with a new snapshot, which holds the scanned agents. An agent with problems keeps its
+        last version. known: the agents by fingerprint.
         """
         before = self._snapshot
         current: dict[str, ConfiguredAgent] = {}

@@ -103,7 +103,9 @@ class ParameterCheck:
                 yield FieldViolation(f"{_PATH}.{name}", "parameters.required", message)
         known = {name: value for name, value in given.items() if name in self._properties}
         reported = set[str]()
-        if self._validator is None:  # made only for the first question, because many agents may load at once
+        if (
+            self._validator is None
+        ):  # not made before the first question, because many agents may load at once
             self._validator = jsonschema_rs.Draft202012Validator(
                 self._schema, validate_formats=True, retriever=no_retrieval
             )

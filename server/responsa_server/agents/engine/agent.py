@@ -81,8 +81,9 @@ Admit = Callable[[Principal, Question], Awaitable[None]]
 class PlannedAgent:
     """An `Agent` that runs a plan's graph.
 
-    counted: called at the end of an attempt, even a failed one, once for each fallback of that attempt. admission: checks
-    questions, as in `Agent.admit`; None accepts every question. Raises PlanError.
+    counted: the function that is called at the end of each attempt, even a failed one, once for each fallback of that
+    attempt. admission: the function that checks questions, as in `Agent.admit`; None to accept every question. Raises
+    PlanError.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class PlannedAgent:
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         """See `Agent.answer`. Raises StateError for a milestone from which it cannot continue."""
         begin_at, state = ("", GraphState()) if task.resume is None else restored(task.resume, self._keys)
-        earlier = fallbacks_of(state)  # earlier attempts have counted these
+        earlier = fallbacks_of(state)  # earlier attempts have already counted these fallbacks
         for fallback in earlier:
             task.meter.fell_back(fallback)
         options = self._options

@@ -16,10 +16,10 @@ _MOST_READ: Final = 4 * MAX_ANSWER_BYTES
 class AnswerWriter:
     """Sends each piece of a text when it arrives.
 
-    before: the text of the answer that was sent earlier. lead: a sentence to send before the model's first words if nothing
-    was sent yet. cites: whether to remove and record marks of citations; marks of data are always removed. sends: whether to
-    send the text; if not, another node sends it later. end: the number of bytes of the answer so far; 0 while the text is
-    only white space.
+    before: the part of the answer's text that was sent earlier. lead: a sentence to send before the model's first words
+    if nothing was sent yet. cites: whether to remove and record marks of citations; marks of data are always removed.
+    sends: whether to send the text; if not, another node sends it later. end: the number of bytes of the answer so far;
+    0 while the text is only white space.
     """
 
     def __init__(

@@ -69,7 +69,9 @@ def no_price(model: str = "") -> Price | None:
 
 
 def read_tokens(messages: Sequence[PromptMessage]) -> int:
-    """An estimate of a prompt's tokens, at four bytes each. It holds until the provider reports its own count."""
+    """An estimate of a prompt's tokens, at four bytes for each token. The estimate is used until the provider reports
+    its count.
+    """
     return -(-sum(len(one.text.encode()) for one in messages) // BYTES_A_TOKEN)
 
 
@@ -108,8 +110,8 @@ def patience(run: Run, most: float = inf) -> float | None:
 class ModelCall:
     """A call of a model.
 
-    model: the model that writes now, as `provider:model`. reports: whether the cost is also sent as an event; it is always
-    counted.
+    model: the model that writes now, as `provider:model`. reports: whether the cost, which is always counted, is also
+    sent as an event.
     """
 
     def __init__(
@@ -185,7 +187,7 @@ class _Spending:
     )
 
     def __init__(self, run: Run, messages: Sequence[PromptMessage], price: Price | None) -> None:
-        """price: the price of the first model; None if that is not known."""
+        """price: the price of the first model; None if this price is not known."""
         self._run = run
         self._messages = messages
         self._price = price
@@ -310,8 +312,8 @@ class Shape(Generic[Answer]):
             raise StructuredInvalid(f"{place or 'the object'}: {first['msg']}") from error
 
 
-# Schemas are cached: making one takes longer than the rest of a node's construction, and most kinds have a single
-# output model for all their nodes.
+# Schemas are cached, because making a schema takes longer than the rest of a node's construction. Most kinds have a
+# single output model, whose schema serves all nodes of the kind.
 @lru_cache(maxsize=256)
 def _described(output: type[BaseModel]) -> tuple[Mapping[str, object], str]:
     """A model's JSON Schema, as a mapping and as text."""
@@ -321,7 +323,9 @@ def _described(output: type[BaseModel]) -> tuple[Mapping[str, object], str]:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """An agent's model and prompts, with the settings for them. price: gives the chain's price at the time of a call."""
+    """An agent's model and prompts, with the settings for both. price: the function that returns the chain's price at
+    the time of a call.
+    """
 
     model: ChatModel
     prompts: PromptSet
@@ -373,7 +377,8 @@ class Asker:
         """The whole answer as the model wrote it. Raises ModelError."""
         pieces_read, size = list[str](), 0
         seconds = patience(run, PATIENCE_SECONDS) or 0.0
-        # The call abandons a silent model a little earlier, so that some time is left for the next model of the chain.
+        # A silent model is abandoned a little before the call's time limit, so that some time is left for the next
+        # model of the chain.
         prompt = replace(prompt, patience_seconds=_FIRST_WORD * seconds)
         try:
             async with (
@@ -408,8 +413,8 @@ async def ask_typed(
     trusted: Mapping[str, object],
     untrusted: Untrusted,
 ) -> Answer:
-    """Ask for an answer of a shape with the prompt `name`. If the answer has another shape, tell the model the mistake and
-    ask once more.
+    """Ask the model for an answer of a given shape, with the prompt `name`. If the answer has another shape, tell the
+    model the mistake and ask once more.
 
     Raises StructuredInvalid, ModelError or OverBudget, after which the node uses its own rule. Raises PromptError.
     """
@@ -419,7 +424,8 @@ async def ask_typed(
         return shape.read(text, run.nonce)
     except StructuredInvalid as error:
         complaint = fenced("complaint", str(error)[:_MAX_COMPLAINT], run.nonce)
-    # The next prompt has the answer in the model's role, and the complaint as data, because it quotes the answer.
+    # The next prompt contains the answer in the model's role. It contains the complaint as data, because the complaint
+    # quotes the answer.
     messages = [
         *prompt.messages,
         PromptMessage(Role.ASSISTANT, neutral(text)),

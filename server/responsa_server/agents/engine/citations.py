@@ -49,7 +49,8 @@ class Composition:
 
 
 def compose(quotes: Sequence[Quote]) -> Composition:
-    """Join quotes; each is whole and cited. If a quote no longer fits, the answer ends before it as OUTPUT_LIMIT.
+    """Join quotes into an answer that contains every quote whole and cites it. If a quote does not fit, the answer ends
+    before that quote, with the outcome OUTPUT_LIMIT.
 
     A sentence that is longer than MAX_QUOTE_BYTES is cited in several consecutive pieces.
     """
@@ -150,8 +151,8 @@ class _Held(Enum):
 
 
 class MarkFilter:
-    """Removes marks from a text that arrives in pieces, and the space before each mark. The result does not depend on where
-    the text is cut into pieces.
+    """Removes marks, and the space before each mark, from a text that arrives in pieces. The result does not depend on
+    where the text is cut into pieces.
 
     A mark names passages from 1 to 99. Brackets in code, and before the address of a link (`[1](…)`), are not marks.
     """
@@ -372,8 +373,9 @@ class Claimed:
 def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
     """The claims that the marks make, in the order of the text. Each pair of a sentence and a passage occurs once.
 
-    A mark belongs to the part before it of the sentence that contains it or ends at it. If a sentence has several marks,
-    each belongs to the text since the previous mark. Adjacent marks belong to the same text.
+    A mark belongs to the sentence that contains the mark or ends at the mark, but only to the text before the mark. If
+    a sentence has several marks, each mark belongs to the text since the previous mark. Adjacent marks belong to the
+    same text.
     """
     data = text.encode()
     found = dict[tuple[int, int, int], Claimed]()
@@ -396,7 +398,7 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
 def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int) -> ByteRange | None:
     """The text that a mark at `offset` belongs to: a part of the last sentence that has a word. None if no sentence has one.
 
-    before: the offset of the previous mark; if it is in the sentence, the text begins there.
+    before: the offset of the previous mark; if this offset is in the sentence, the text begins there.
     """
     for sentence in reversed(sentences):
         end = min(sentence.end, offset)

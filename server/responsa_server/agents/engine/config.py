@@ -206,7 +206,7 @@ class WhenTable(Table):
 
     @property
     def tests(self) -> Mapping[str, Any]:
-        """The tests of the field that the file gives, by their names in the file."""
+        """The tests that the file gives for the field, by their names in the file."""
         given = {
             "is": self.equals,
             "in": self.within,

@@ -47,7 +47,9 @@ def fixed(when: WhenTable | None, *, model: bool) -> bool | None:
 
 
 def demanded(when: WhenTable | None) -> frozenset[str]:
-    """The fields that must exist if the condition holds. A nested field is given as its name up to the first dot."""
+    """The fields that must exist if the condition holds. A nested field is listed by the part of its name before the
+    first dot.
+    """
     if when is None or when.model is not None:
         return frozenset()
     if when.field is not None:

@@ -38,7 +38,9 @@ Choice = Callable[[GraphState], str]
 
 
 class PlanError(Exception):
-    """A plan names an unknown node, or no edge leads to a node or away from it. The message names the node."""
+    """A plan names an unknown node, or has a node to which no edge leads or from which no edge leads. The message names
+    the node.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +355,9 @@ def _sent(state: GraphState) -> str:
 
 
 def _may_go_round(error: Unavailable | OverBudget, state: GraphState) -> bool:
-    """Whether a turn may take a detour. When its budget is spent, that is only before its answer has begun."""
+    """Whether a turn may take a detour. A turn whose budget is spent may take a detour only if none of its answer was
+    sent.
+    """
     return isinstance(error, Unavailable) or not _sent(state)
 
 
@@ -385,7 +389,7 @@ async def _in_time(node: AnyNode, given: Any, context: Run) -> Any:
         async with limit:
             return await node.process(given, context)
     except TimeoutError as error:
-        if not limit.expired():  # the node itself raised it
+        if not limit.expired():  # the node itself raised the error
             raise
         message = (
             f"The step “{node.name}” took longer than {node.policy.timeout_seconds:g} seconds; ask again."
@@ -399,8 +403,8 @@ _UNANNOUNCED = ""
 def plan(
     config: AgentConfig, parts: NodeParts, prompts: PromptSet | None, kinds: Mapping[str, NodeKind]
 ) -> Plan:
-    """The plan of a configuration that has no problems. The plan leaves out nodes that no turn can reach, given whether the
-    agent has a model.
+    """The plan of a configuration that has no problems. The plan leaves out the nodes that no turn can reach. Which
+    nodes these are depends on whether the agent has a model.
 
     Raises PartMissing, PlanError.
     """
@@ -416,7 +420,7 @@ def plan(
             targets = _targets(ways)
             replacing = {target: kinds[config.nodes[target].kind].replaces_model for target in targets}
             named = {target: one for target, one in replacing.items() if one is not None}
-            # If the target replaces the model, its own kind of fallback is more precise than “extractive”.
+            # If the target replaces the model, the target's own kind of fallback is more precise than “extractive”.
             named = named if kind is FallbackKind.EXTRACTIVE else {}
             detours[name] = Detour(kind, targets, _choice(ways, model=model), _limits(ways), named)
     routes = [

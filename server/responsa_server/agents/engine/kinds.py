@@ -30,9 +30,9 @@ class NodeParts:
     """The parts that nodes are made of. A part is None if the server does not have it.
 
     classifiers, examples: trained classifiers and their examples, by the path of the examples in the agent's folder.
-    price: gives the models' prices at the time of a call. traits: values from the agent's tables, which `plan` fills in.
-    small: the small models of the chain (`Models.small`). larger: the chain without its small models; None if no model is
-    left.
+    price: the function that returns the models' prices at the time of a call. traits: values from the agent's tables,
+    which `plan` fills in. small: the small models of the chain (`Models.small`). larger: the chain without its small
+    models; None if no model is left.
     """
 
     source: EvidenceSource | None = None
@@ -68,14 +68,16 @@ class NodeParts:
 class NodeKind:
     """A kind of node.
 
-    make: makes a node from parts, validated options and the node's name. offers: the variables for prompts and templates.
-    needs_model: whether a node cannot be made without a model. streams: whether the node sends the answer's text, unless its
-    option `stream` is false. repeats_text: whether the node sends text that earlier nodes wrote and must not have sent.
-    fallback: the kind of fallback that an edge `on = "unavailable"` from the node reports; None if the node is never
-    unavailable. replaces_model: the kind of fallback that a detour around a model to this node reports. values: returns, for
-    given options, the possible values of outputs whose types do not list them. labels: returns, for given options, the
-    labels that examples may have, each of which needs an example; None if every label is allowed. needs_test: the input that
-    may be an empty result and that an edge on every path must test; "" if no input needs a test.
+    make: the function that makes a node from parts, validated options and the node's name. offers: the variables for
+    prompts and templates. needs_model: whether a node cannot be made without a model. streams: whether the node sends
+    the answer's text, unless its option `stream` is false. repeats_text: whether the node sends text that earlier nodes
+    wrote. The earlier nodes must not have sent this text. fallback: the kind of fallback that an edge `on =
+    "unavailable"` from the node reports; None if the node is never unavailable. replaces_model: the kind of fallback
+    that a detour reports if it leads around a model to this node. values: the function that returns, for given options,
+    the possible values of the outputs whose types do not list their values. labels: the function that returns, for
+    given options, the labels that examples may have, each of which needs an example; None if every label is allowed.
+    needs_test: the input that may be an empty result and that an edge on every path must test; "" if no input needs a
+    test.
     """
 
     make: Callable[[NodeParts, Any, str], AnyNode]

@@ -146,10 +146,10 @@ Progress = (
 class Policy:
     """How a node is run.
 
-    timeout_seconds: the time limit of one attempt. attempts: the most attempts; another attempt follows Unavailable but not
-    TooSlow. pause_seconds: the pause before the second attempt, which doubles before each further attempt.
-    keep_after_seconds: if the work took longer, a milestone keeps its result, so that a later attempt at the turn does not
-    repeat the work.
+    timeout_seconds: the time limit of one attempt. attempts: the most attempts; another attempt follows Unavailable but
+    not TooSlow. pause_seconds: the pause before the second attempt, which doubles before each further attempt.
+    keep_after_seconds: the duration above which a milestone keeps the work's result, so that a later attempt at the
+    turn does not repeat the work.
     """
 
     timeout_seconds: float = 30.0
@@ -170,11 +170,11 @@ class Announcement:
 class Run:
     """One run of a graph: the user, the receiver of events, and the count of costs. A run is never part of the state.
 
-    turn_id: the turn; None outside a turn. begin_at: the node that a milestone of an earlier attempt names; "" to begin at the
-    first node. tools: the tool calls of earlier attempts, by call_id. limits, spent: the turn's budget and the part of it that
-    was spent. fallen: the current node's fallbacks, which the engine moves into the state. noted: called for each fallback.
-    nonce: the number in the marks of untrusted text, the same in every attempt. until: the time at which the turn's time is
-    up, by the loop's clock.
+    turn_id: the turn; None outside a turn. begin_at: the node that a milestone of an earlier attempt names; "" to begin
+    at the first node. tools: the tool calls of earlier attempts, by call_id. limits, spent: the turn's budget and the
+    part of it that was spent. fallen: the current node's fallbacks, which the engine moves into the state. noted: the
+    function that is called for each fallback. nonce: the number in the marks of untrusted text, the same in every
+    attempt. until: the time at which the turn's time is up, by the loop's clock.
     """
 
     who: Principal
@@ -310,7 +310,7 @@ def named(
 ) -> Iterator[tuple[tuple[str, ...], Names, str]]:
     """The files that the given options name. Each result is the option's path, the kind of file and the name.
 
-    Values of other types are skipped.
+    Option values that are neither texts nor tables of texts are skipped.
     """
     for name, info in options.model_fields.items():
         for role in info.metadata:

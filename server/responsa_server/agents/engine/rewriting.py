@@ -33,7 +33,8 @@ class _Language:
     small: frozenset[str]
 
 
-# A question counts as written in the language whose function words it has most of; a tie goes to English, the first.
+# The language of a question is the one with the most function words in the question. In a tie, the earlier language in
+# this list is taken; English is the first.
 _LANGUAGES: Final = (
     _Language(
         _words(

@@ -26,8 +26,8 @@ class Said(NodeModel):
 
 
 class GraphState(TypedDict, total=False):
-    """The keys that every graph's state may have. A graph's nodes may add further keys. The nodes' models have the types of
-    the plain values.
+    """The keys that every graph's state may have. A graph's nodes may add further keys. The nodes' models define the
+    types of the plain values.
 
     text: the part of the answer that finished nodes have written. complete: whether the model finished its text. calls: the
     tools to call. results: the results of the calls so far.

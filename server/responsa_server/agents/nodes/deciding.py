@@ -1,4 +1,6 @@
-"""The nodes that make decisions: about a message's intent, its category, its need of documents, and the next node."""
+"""The nodes that make decisions: on a message's intent, on its category, on whether it needs documents, and on the next
+node.
+"""
 
 from __future__ import annotations
 
@@ -84,8 +86,8 @@ class DecidingNode(Node[Input, Output]):
         question: str,
         history: Sequence[Said],
     ) -> Answer | None:
-        """A model's answer; None if there is no model. Also None after a failure or without a budget, which the run records as a
-        fallback. Raises PromptError.
+        """A model's answer; None if there is no model. The result is also None after a failure or if the budget is
+        spent, and the run then records a fallback. Raises PromptError.
         """
         if self._asker is None:
             return None
@@ -172,7 +174,9 @@ class RouteShape(NodeModel):
 
 
 class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
-    """Takes the intent from the parameter `intent`; else asks a model; without its answer, asks the classifier."""
+    """Takes the intent from the parameter `intent`. Without this parameter, the node asks a model; without the model's
+    answer, it asks the classifier.
+    """
 
     input_model = IntentInput
     output_model = IntentOutput

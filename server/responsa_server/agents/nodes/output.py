@@ -151,7 +151,7 @@ def left_out(text: str, marks: Sequence[Mark], cuts: Sequence[Cut]) -> tuple[str
     if not cuts:
         return text, tuple(marks)
     kept, place = list[str](), 0
-    # The beginning and the end of each range, and the size of what was removed before it, all in bytes.
+    # For each range: its beginning, its end, and the size of all text that was removed before it, in bytes.
     begins, ends, before = list[int](), list[int](), [0]
     at = 0
     for start, end in cuts:

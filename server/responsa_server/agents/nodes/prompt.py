@@ -88,8 +88,8 @@ class PromptOptions(NodeOptions):
     """prompt: the file `prompts/NAME.md`, or a file for each value of a field; "" to send only the conversation.
 
     cites: whether the model marks the passages that support its sentences; the marks are removed from the text. tools:
-    whether the model may request tools, and then need not write text. stream: whether the text is sent as it arrives; if not,
-    a later node must send it.
+    whether the model may request tools; if so, it need not write text. stream: whether the text is sent as it arrives;
+    if not, a later node must send it.
     """
 
     prompt: PromptChoice = ""
@@ -155,8 +155,9 @@ class PromptOutput(NodeModel):
 class Prompt(Node[PromptInput, PromptOutput]):
     """One call of a model, whose text continues the answer.
 
-    A stream that breaks off is not repeated, because its text was already sent. If the documents could not be searched, the
-    answer begins with the sentence that the agent has for this case, which is sent with the model's first words.
+    A stream that breaks off is not repeated, because its text was already sent. If the documents could not be searched,
+    the answer begins with the sentence that the agent has for this case. This sentence is sent together with the
+    model's first words.
 
     When a small model answers from passages, its text is sent only after the model has finished and only if at least one
     sentence is supported by the passage that it names. Otherwise the model counts as unavailable.
@@ -227,7 +228,9 @@ class Prompt(Node[PromptInput, PromptOutput]):
         )
 
     def _checks(self, passages: Sequence[str], given: PromptInput) -> bool:
-        """Whether a small model's text is checked before it is sent: it must cite and be the whole answer, without tools."""
+        """Whether a small model's text is checked before it is sent. Only a text with citations that is the whole
+        answer of a node without tools is checked.
+        """
         return self._options.cites and bool(passages) and not given.text and not self._tools
 
     async def _written(
@@ -306,7 +309,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         return prompt[choice] if choice in prompt and choice not in (BY, DEFAULT) else prompt[DEFAULT]
 
     def _lead(self, given: PromptInput) -> str:
-        """The sentence with which the answer must begin; "" if it may begin freely."""
+        """The sentence with which the answer must begin; "" if the answer may begin in any way."""
         without = any(one.kind is FallbackKind.WITHOUT_RETRIEVAL for one in given.fallbacks)
         return self._parts.traits.without_retrieval if without and self._asker is not None else ""
 
@@ -388,8 +391,8 @@ class CallToolOutput(NodeModel):
 
 
 class CallTool(Node[CallToolInput, CallToolOutput]):
-    """Makes the calls in their order. For each call, the node sends the event, waits for its commit, calls the tool, and sends
-    the result.
+    """Makes the calls in their order. For each call, the node sends the event, waits until the event is committed,
+    calls the tool, and sends the result.
 
     The ledger (`Run.tools`) has the calls that earlier attempts at the turn have begun. A call with a result is not repeated.
     A call with an unknown outcome is repeated only if its tool allows that. The key of a call consists of this node's name

@@ -37,8 +37,8 @@ from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, Cited, F
 
 
 class GraderOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md` with which to ask a model whether the passages answer the question; "" to decide by
-    their support alone.
+    """prompt: the file `prompts/NAME.md` with which to ask a model whether the passages answer the question; "" to
+    decide only by the passages' support.
     """
 
     prompt: PromptName = ""
@@ -65,8 +65,8 @@ class Graded(NodeModel):
 
 
 class Grade(Node[GradeInput, GradeOutput]):
-    """Chooses sentences and measures their support. A model's verdict decides whether they answer the question; without a
-    verdict, the support decides.
+    """Chooses sentences and measures their support. A model's verdict decides whether the sentences answer the
+    question; without a verdict, their support decides.
     """
 
     name = "grade"

@@ -51,7 +51,9 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         self._out_of_scope = out_of_scope
 
     async def process(self, given: RefuseInput, run: Run) -> RefuseOutput:
-        """Write the refusal: the searched documents and a remedy, or the agent's purpose."""
+        """Write the refusal. Its message names the searched documents and a remedy, or says that the agent cannot help
+        with the question.
+        """
         asked = _shown(given.standalone_question or given.question)
         if self._out_of_scope or given.intent == OUT_OF_SCOPE:
             reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shown(given.question))

@@ -143,7 +143,9 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
         self.calls_model = asker is not None
 
     async def process(self, given: QueryExpanderInput, run: Run) -> QueryExpanderOutput:
-        """Expand the question. Queries that are too long are dropped, and so are queries beyond the most expansions."""
+        """Expand the question. Queries that are too long and queries beyond the maximum number of expansions are
+        dropped.
+        """
         if self._asker is None:
             return QueryExpanderOutput(expansions=())
         question = given.standalone_question or given.question
@@ -213,7 +215,7 @@ class RetrieveOutput(NodeModel):
 
 
 class Retrieve(Node[RetrieveInput, RetrieveOutput]):
-    """Searches, with up to three attempts while a part is unavailable."""
+    """Searches for passages. If a part of the server is unavailable, the search is attempted up to three times."""
 
     name = "retrieve"
     input_model = RetrieveInput
@@ -242,7 +244,8 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
 
 
 def wordings(given: RetrieveInput) -> tuple[str, ...]:
-    """The queries for the question, without expansions. Passages found with other queries must resemble the last query.
+    """The queries for the question, without expansions. Passages that only an expansion finds must resemble the last of
+    these queries.
 
     A short question without a pronoun may be a new question instead of a follow-up, so the original question is also a query.
     """

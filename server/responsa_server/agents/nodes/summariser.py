@@ -73,7 +73,9 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
         self._summaries = summaries
 
     async def process(self, given: SummaryInput, run: Run) -> SummaryOutput:
-        """Summarise. After a model's failure, the turn continues with the old summary or without one, and reports that."""
+        """Summarise. After a model's failure, the turn continues with the old summary or without a summary, and reports
+        this fallback.
+        """
         if not given.older:
             return SummaryOutput(summary="")
         if self._asker is None:
@@ -84,7 +86,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             return SummaryOutput(summary="\n".join(filter(None, [kept.text, first_sentences(uncovered)])))
         before = kept.text if kept is not None else ""
         read = newest(uncovered)
-        # If there are too many messages to read, only the first sentences of the older ones are used.
+        # If the model cannot read all messages, only the first sentences of the older messages are used.
         notes = "\n".join(filter(None, [before, first_sentences(uncovered[: len(uncovered) - len(read)])]))
         untrusted = Untrusted("", read, others={"summary": notes})
         try:

@@ -30,7 +30,7 @@ AGENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 def check(
     text: str, files: AgentFiles, surroundings: Surroundings
 ) -> tuple[AgentConfig | None, Sequence[Problem]]:
-    """The configuration as its model (None if there is a problem) and all problems. Pure.
+    """The configuration as an `AgentConfig` (None if there is a problem) and all problems. Pure.
 
     text: the content of `agent.toml`, which must be valid TOML.
     """
@@ -52,7 +52,8 @@ def check(
     return (None if found else agent), list(dict.fromkeys(found))
 
 
-# Results are cached, because most reloads change only prompts and the check of the graph takes longest.
+# Results are cached. Most reloads change only prompts, so the check of the graph, which takes longest, need not run
+# again.
 @lru_cache(maxsize=256)
 def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig | None, Sequence[Problem]]:
     """The result of checking `agent.toml` alone: the configuration (None if it does not fit its model) and its problems."""

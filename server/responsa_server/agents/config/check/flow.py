@@ -273,8 +273,8 @@ class Flow:
                 )
 
     def _implied(self, field: str, above: frozenset[str] = frozenset()) -> frozenset[str]:
-        """The fields that exist whenever a given field exists: the fields that every node that writes it also writes or
-        requires. Fields are never removed from the state.
+        """The fields that exist whenever a given field exists. These are the fields that all writers of the given field
+        also write or require, because fields are never removed from the state.
         """
         each: list[frozenset[str]] = []
         for node in self._nodes.values():
@@ -313,13 +313,13 @@ class Flow:
                     )
 
     def _untested(self, node: NodeFields) -> Iterator[Problem]:
-        """Paths on which a node gets a result that may be empty although no edge on the path tests the result."""
+        """Paths on which a node gets a result that may be empty and that no edge on the path tests."""
         for one in node.inputs:
             if not node.kind.needs_test or one.field != node.kind.needs_test:
                 continue
 
             def tests(edge: EdgeTable, field: str = one.key) -> bool:
-                # A turn that comes to this edge has also been tested by the earlier edges of the same node.
+                # The node's earlier edges are tried before this edge, so their tests count for this edge, too.
                 before = self._edges[edge.source]
                 return any(
                     (leaf.field or "").split(".")[0] == field
@@ -343,8 +343,9 @@ class Flow:
         streaming = [node for node in self._nodes.values() if node.streams]
         for first in streaming:
             for second in streaming:
-                # A node that reads the field `text` continues the text that was sent, unless its kind repeats that
-                # text or the first node writes its text to another field.
+                # If the second node reads the field `text`, it continues the text that the first node sent. There are
+                # two exceptions: the second node's kind repeats that text, or the first node writes its text to another
+                # field.
                 reads = any(one.key == "text" for one in second.inputs)
                 if reads and "text" in first.outputs and not second.kind.repeats_text:
                     continue
@@ -376,7 +377,7 @@ class Flow:
                     )
 
     def _never_streamed(self) -> Iterator[Problem]:
-        """Nodes that hold back their text for a later node, with a path on which no later node sends the text."""
+        """Nodes that hold back their text although, on some path, no later node sends that text."""
         senders = {name for name, node in self._nodes.items() if node.streams and node.kind.repeats_text}
         refusing = {name for name, node in self._nodes.items() if "refusal" in node.outputs}
         ends = {FINISH} | {name for name in self._nodes if self._is_end(name)}
@@ -385,7 +386,9 @@ class Flow:
                 continue
 
             def closed(edge: EdgeTable, name: str = name) -> bool:
-                fell_back = edge.source == name and edge.on is not None  # then the node has written nothing
+                fell_back = (
+                    edge.source == name and edge.on is not None
+                )  # a node that fell back has written nothing
                 return edge.target in senders or edge.source in refusing or fell_back
 
             taken = [name] if name in ends else path(self._edges, name, ends - senders - refusing, closed)
@@ -422,7 +425,8 @@ class Flow:
             if (taken := path(self._edges, BEGIN, {name}, provides)) is None:
                 continue
             before = [one for one in self._nodes.values() if name in beyond(self._edges, one.name)]
-            # If another path ends correctly, the message names this path, because “no node” would be wrong.
+            # If a node on another path writes an answer or a refusal, the message names the path that lacks one,
+            # because “no node” alone would be wrong.
             which = (
                 f"the path {' → '.join(taken)}" if any(_ended(one.outputs) for one in before) else "the way"
             )

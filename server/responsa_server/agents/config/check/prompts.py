@@ -145,7 +145,9 @@ def _file(prompts: PromptSet, name: str, source: PromptSource) -> Iterator[Probl
 def _variables(
     prompts: PromptSet, name: str, offers: Offered, questions: Sequence[str], *, template: bool
 ) -> Iterator[Problem]:
-    """Variables that the front matter does not declare. If it declares all, problems with filling in the prompt."""
+    """Variables that the front matter does not declare. If the front matter declares all variables, the problems with
+    filling in the prompt.
+    """
     source = prompts.source(name)
     if name in prompts.broken or not source.sound:  # this problem was already reported
         return
@@ -191,7 +193,7 @@ def filled(prompts: PromptSet, name: str, questions: Sequence[str], *, template:
     """The first problem with filling in a prompt with sample values: with all values set, with all optional values empty, and
     with each optional value empty.
 
-    questions: the agent's example questions. template: whether people read the text, which then must
+    questions: the agent's example questions. template: True for a template. People read its text, which therefore must
     not be empty.
     """
     variables = prompts.variables(name).all

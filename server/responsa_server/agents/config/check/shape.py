@@ -28,8 +28,8 @@ def shape(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
     if not wrong:
         untaken = [*_untaken_start(config), *_order(config)]
         yield from untaken
-        # After other findings the check is not strict. Otherwise it would also report every node behind an edge that no
-        # turn takes.
+        # If the checks above found a problem, this check is not strict. A strict check would also report every node
+        # behind an edge that no turn takes.
         yield from _unreachable(config, strict=not untaken)
     yield from _cycles(config)
 
@@ -62,7 +62,8 @@ def path(
 
 
 def without_model(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
-    """Nodes that need a model and that no route avoids, although “extractive” in the chain promises such a route.
+    """Nodes that need a model and that every route contains, although “extractive” in the chain promises a route
+    without a model.
 
     The kinds of all nodes must be known.
     """
@@ -123,7 +124,7 @@ def _start(config: AgentConfig) -> Iterator[Problem]:
 
 
 def _untaken_start(config: AgentConfig) -> Iterator[Problem]:
-    """The problem of an edge from BEGIN that every turn takes."""
+    """A problem if every turn takes the same edge from BEGIN, so that no turn reaches the start node."""
     for place, edge in _numbered(config, BEGIN):
         if _always(edge):
             yield in_config(

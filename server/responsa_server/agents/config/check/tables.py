@@ -137,8 +137,8 @@ def collections(config: AgentConfig) -> Iterator[Problem]:
 
 
 def secrets(value: object, key: Key = (), *, by_name: bool = True) -> Iterator[Problem]:
-    """Keys and tokens among the values; messages never repeat them. by_name: whether to report also texts under a key whose
-    name suggests a secret.
+    """Keys and tokens among the values; messages never repeat them. by_name: whether to also report texts under keys
+    whose names suggest secrets.
     """
     if isinstance(value, Mapping):
         for name, one in cast("Mapping[str, object]", value).items():
