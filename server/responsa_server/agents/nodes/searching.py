@@ -244,7 +244,7 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
 
 
 def wordings(given: RetrieveInput) -> tuple[str, ...]:
-    """The queries for the question, without expansions. Passages that only an expansion finds must resemble the last of
+    """The queries for the question, without expansions. Passages that any other query finds must resemble the last of
     these queries.
 
     A short question without a pronoun may be a new question instead of a follow-up, so the original question is also a query.
