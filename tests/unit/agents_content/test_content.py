@@ -67,8 +67,8 @@ FILLED: Final[Mapping[str, object]] = {
 }
 """A value for every variable that does not contain texts of users, documents or models."""
 
-# A home, a drive, or a folder of one machine; which shipped files must not contain. The device name is an
-# example in a manual.
+# Paths in a home, on a drive, or in a folder of one machine. Shipped files must not contain such paths. The device name
+# is an example in a manual.
 _ABSOLUTE = re.compile(r"(?:/(?:home|root|work|tmp|mnt|opt|srv|Users)/|\b[A-Z]:\\)")
 _FOREIGN = re.compile(
     r"\b(?:chatgpt|gpt-?\d|openai|anthropic|claude|gemini|mistral|llama|copilot|langchain|langgraph|ollama|tavily|serper|cairo|starknet|scarb)\b",

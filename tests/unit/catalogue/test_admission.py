@@ -35,7 +35,7 @@ PARAMETERS = ParametersTable.model_validate(
 
 
 class School:
-    """The teachers of a school: the given ones."""
+    """The teachers that a test gives."""
 
     def __init__(self, *there: UUID) -> None:
         now = datetime.now(UTC)

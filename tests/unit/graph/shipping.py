@@ -27,7 +27,7 @@ _THEN = datetime(2026, 11, 20, tzinfo=UTC)
 
 @dataclass
 class Judge:
-    """A CitationJudge that supports every claim with the quote of the named passage if the passage has a quote."""
+    """A CitationJudge. If the passage that a claim names has a quote, the quote supports the claim."""
 
     quotes: Sequence[Quote] = ()
     asked: list[Claim] = field(default_factory=list[Claim])

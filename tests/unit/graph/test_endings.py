@@ -150,7 +150,7 @@ async def test_what_was_done_without_is_counted_once_also_of_a_turn_that_is_cut_
     cut = replace(question, meter=Meter())
     await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), cut, first + 1)
     assert [one.target for one in counted] == ["intent"]
-    # The next worker counts only the fallbacks after that.
+    # The next worker counts only the fallbacks after the milestone.
     state = told[first]
     assert isinstance(state, Milestone)
     later = replace(question, resume=state.state, meter=Meter())

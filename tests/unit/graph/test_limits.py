@@ -1,4 +1,4 @@
-"""The limits of a turn, the remaining budget, and the part of the conversation that it reads."""
+"""The limits of a turn, the turn's remaining budget, and the part of the conversation that the turn reads."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def test_the_files_without_a_mistake_are_right(tmp_path: Path) -> None:
     found = examine(write(tmp_path), SURROUNDINGS, tmp_path / "none")
     assert found.problems == []
     assert found.config is not None
-    assert found.config.history.messages == 10  # the file does not set it, so this is the default
+    assert found.config.history.messages == 10  # the file does not set this key, so 10 is the default
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -55,7 +55,7 @@ def test_a_prompts_variable_may_be_called_like_a_secret(tmp_path: Path) -> None:
 
 
 def test_what_a_condition_asks_for_was_made_of_something(tmp_path: Path) -> None:
-    """A condition on the extraction holds only if the extraction exists, which needs evidence."""
+    """A condition on the extraction holds only if the extraction exists. Without evidence, no extraction can exist."""
     edge = '  { from = "route", to = "hello", when = { field = "intent", is = "chat" } },\n'
     other = '  { from = "route", to = "write", when = { field = "intent", is = "out_of_scope" } },\n'
     end = '{ from = "write", to = "quote", on = "unavailable" }'

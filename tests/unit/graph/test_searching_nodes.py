@@ -140,7 +140,7 @@ def test_distinct_keeps_the_first_of_each() -> None:
     [
         ("Where?", "", ("Where?",)),
         ("Where is it?", "Where is it? (Nile)", ("Where is it? (Nile)",)),
-        # The original question comes last, because passages found with other queries must be near it.
+        # The original question comes last, because passages found with other queries must be near the last query.
         ("Founded when?", "Founded when? (Nile)", ("Founded when? (Nile)", "Founded when?")),
     ],
 )

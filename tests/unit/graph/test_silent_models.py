@@ -1,5 +1,5 @@
-"""A model's server accepts the question but sends nothing. The turn is answered without this model, well within its time
-limit.
+"""A model's server accepts the question but sends nothing. The turn is answered without this model, well within the
+turn's time limit.
 """
 
 from __future__ import annotations

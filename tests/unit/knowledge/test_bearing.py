@@ -1,4 +1,6 @@
-"""Whether a passage supports a claim of an answer. Words and numbers decide and, in doubt, the model's cosine."""
+"""Whether a passage supports a claim of an answer. Words and numbers decide. If they leave a doubt, the cosine of the
+model's vectors decides.
+"""
 
 from __future__ import annotations
 

@@ -49,7 +49,9 @@ def renumbered(texts: Sequence[str]) -> Sequence[str]:
 
 
 def denied(texts: Sequence[str]) -> Sequence[str]:
-    """The claims without a negation, negated with the word “not” where one word can negate the claim."""
+    """Negated claims. Each is a claim without a negation into which the word “not” was inserted; claims that one word
+    cannot negate are left out.
+    """
     turned = [_VERB.sub(r"\1 not", one, count=1) for one in texts if negates(one, "en") is False]
     return [one for one in turned if negates(one, "en")]
 

@@ -57,7 +57,7 @@ def chain(*models: ChatModel, barred: Barred | None = None, patience: float = 30
 
 
 async def given_up(fault: ModelFault, times: int, barred: Barred) -> Told:
-    """A model that always fails in this way, after a chain with it and another model was asked `times` times."""
+    """A model that always fails in this way. A chain of this model and another model has been asked `times` times."""
     failed = Told([failing(fault)], name="a:m")
     for _ in range(times):
         pieces, _ = await gathered(chain(failed, Told(WHOLE, name="b:m"), barred=barred))

@@ -1,4 +1,6 @@
-"""The rules that every adapter keeps, tested with servers on real sockets that speak its vendor's protocol."""
+"""The rules that every adapter keeps. For each adapter, a server on a real socket speaks the protocol of the adapter's
+vendor.
+"""
 
 from __future__ import annotations
 
@@ -199,7 +201,7 @@ async def test_errors_are_told_apart(wire: WireServer, status: int, fault: Model
     error = await failure(wire, complaining(wire.complaint(status)))
     assert (error.fault, error.passing, error.retry_after) == (fault, passing, None)
     assert f"HTTP {status}" in error.detail
-    # A request that one model forbids may be allowed for another.
+    # A request that is forbidden for one model may be allowed for another model.
     assert error.own is (status == 403)
 
 

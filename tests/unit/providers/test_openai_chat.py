@@ -240,7 +240,7 @@ async def test_what_the_model_will_not_say_is_unsafe_and_no_text() -> None:
         (402, {"message": "Insufficient Balance"}, ModelFault.CREDENTIAL),
         (409, {"message": "conflict"}, ModelFault.OVERLOADED),
         (307, {"message": "elsewhere"}, ModelFault.REFUSED),
-        # The status decides on the fault, and the body may make it more precise.
+        # The status determines the fault, and the body may make the fault more precise.
         (302, {"type": "server_error"}, ModelFault.REFUSED),
         (404, {"type": "server_error"}, ModelFault.REFUSED),
         (400, {"type": "rate_limit_exceeded"}, ModelFault.REFUSED),

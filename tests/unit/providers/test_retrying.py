@@ -1,4 +1,4 @@
-"""When the client repeats a request to a model, and how long it waits before."""
+"""When the client repeats a request to a model, and how long the client waits before the repetition."""
 
 from __future__ import annotations
 

@@ -328,7 +328,7 @@ def test_a_token_with_the_right_digest_and_a_wrong_cursor_is_refused(cursor: byt
     last = page(("v", "i"))
     right = Listing(lists.TURNS, ANN, Request())
     made = base64.urlsafe_b64decode(right.token(last) + "==")
-    # A valid token shows which text is digested before the cursor.
+    # The digest covers this JSON and then the cursor, as the valid token shows.
     same = json.dumps(["turns", ANN.tenant_id, str(ANN.user_id), "", "", "create_time", True]).encode()
     assert hashlib.sha256(same + b"\x00" + made[16:]).digest()[:16] == made[:16]
     forged = hashlib.sha256(same + b"\x00" + cursor).digest()[:16] + cursor

@@ -271,7 +271,7 @@ def test_every_list_with_rules_for_its_entries_has_a_limit() -> None:
 
 
 def _unbounded() -> type[Message]:
-    """A message whose list has a rule for each entry and no limit on their number."""
+    """A message with a list that has a rule for each entry but no limit on the number of entries."""
     file = descriptor_pb2.FileDescriptorProto(
         name="unbounded.proto", package="responsa.unbounded", dependency=["buf/validate/validate.proto"]
     )
