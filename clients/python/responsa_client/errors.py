@@ -12,7 +12,7 @@ ResponsaError
 ├── ResourceExhausted      the call exceeds a limit of the server, or a message is too large
 ├── Unavailable            a part is not available, or the server is shutting down
 │   ├── CannotConnect      no Responsa server answers at the address
-│   └── StreamCut          a turn's stream was interrupted, and resuming did not reach its end in time
+│   └── StreamCut          a turn's stream was interrupted, and resuming did not reach the turn's end in time
 ├── DeadlineExceeded       time is up; an accepted turn continues
 ├── Cancelled              the turn, the operation or the call was cancelled
 ├── ServerFault            INTERNAL, UNKNOWN, UNIMPLEMENTED, DATA_LOSS: an error in the server
@@ -29,7 +29,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "responsa"
-"""The `domain` of the ErrorInfo in Responsa's own errors. An error without it comes from a proxy or the network."""
+"""The `domain` of the ErrorInfo in Responsa's own errors. An error without this domain comes from a proxy or the network."""
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -141,7 +141,7 @@ class CannotConnect(Unavailable):
 
 
 class StreamCut(Unavailable):
-    """A turn's stream was interrupted, and resuming did not reach its end in time. The turn itself may continue."""
+    """A turn's stream was interrupted, and resuming did not reach the turn's end in time. The turn itself may continue."""
 
 
 class DeadlineExceeded(ResponsaError):
@@ -157,7 +157,7 @@ class ServerFault(ResponsaError):
 
 
 class BrokenAnswer(ResponsaError):
-    """The server's data is inconsistent, e.g. an answer does not match its checksums; do not trust any of it. This client raises the error."""
+    """The server's data is inconsistent, e.g. an answer does not match its checksums; do not trust any of this data. This client raises the error."""
 
     def __init__(self, message: str) -> None:
         super().__init__(grpc.StatusCode.DATA_LOSS, message)
@@ -222,7 +222,7 @@ def error_of_call(
 ) -> ResponsaError:
     """The error for a failed call, made from the call's code, message and trailing metadata.
 
-    The status in the trailing metadata is used if it has the same code; otherwise, only the code and the message are used.
+    If the status in the trailing metadata has the call's code, that status is used. Otherwise, only the call's code and message are used.
     """
     for key, value in trailing or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):

@@ -21,7 +21,7 @@ from responsa_client.retries import first_line, may_pass
 PATIENCE_SECONDS = 300.0
 """The time in seconds for which the client tries to follow a turn without receiving a frame."""
 _INTERNAL_TRIES = 3
-# The client continues after these errors: the caller did not set the deadline or cancel the call, so a proxy on the way did.
+# The client continues after these errors. The caller did not cause them, so a proxy on the way set a deadline or cancelled the call.
 _FOLLOWER_PASSES = frozenset({"DEADLINE_EXCEEDED", "CANCELLED"})
 
 Opening = chat_service_pb2.AskRequest | chat_service_pb2.ResumeTurnRequest
@@ -159,7 +159,7 @@ class Following:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the turn may have ended earlier, if the current stream ended without a frame and without an error."""
+        """Whether the current stream, which ended without an error, brought no frame, so that the turn may have ended earlier."""
         return self._frames == 0 and self.reader.turn != "" and self.reader.last_seq > 0
 
     def check_ended(self, turn: turn_pb2.Turn) -> None:

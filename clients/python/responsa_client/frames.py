@@ -24,7 +24,7 @@ Frame = chat_service_pb2.AskResponse | chat_service_pb2.ResumeTurnResponse
 
 
 class ChainBroken(Exception):
-    """A frame does not continue the previous frame of its stream. A new stream returns all frames."""
+    """A frame does not continue the previous frame of its stream. The reader should open a new stream, which returns the missing frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class FrameReader:
     """Takes the frames of one turn, over any number of streams, and returns each event once.
 
     turn: the turn's name, `turns/{uuid}`; "" before the first frame.
-    last_seq: the seq of the last event that was returned or covered.
+    last_seq: the highest seq that the frames so far have covered; before the first frame, `after_seq`.
     terminal: the event that ended the turn; None before the end.
     cited: the citation events that were not withdrawn.
 

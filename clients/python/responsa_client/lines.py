@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from responsa_client.stubs import Stubs
 
 STREAMS_A_LINE = 90
-"""The maximum number of streams per connection. Servers and proxies usually allow 100; a further stream would wait without an error."""
+"""The maximum number of streams per connection. Servers and proxies usually allow 100; any further stream would wait without an error."""
 
 Channel = TypeVar("Channel")
 

@@ -49,7 +49,7 @@ def unreached(error: ResponsaError, url: str) -> ResponsaError:
     if error.from_server or isinstance(error, CannotConnect):
         return error
     if never_connected(error):
-        # gRPC reports a long chain of causes; the last one, e.g. "Connection refused", is useful.
+        # gRPC reports a long chain of causes; only the last cause, e.g. "Connection refused", is useful.
         cause = first_line(error.message).rpartition(": ")[2]
         return CannotConnect(error.code, f"No server answers at {url} ({cause}).")
     if error.code is grpc.StatusCode.UNIMPLEMENTED:
@@ -61,7 +61,7 @@ def unreached(error: ResponsaError, url: str) -> ResponsaError:
 class Backoff:
     """Exponential backoff with full jitter: the n-th wait is random between 0 and `base` · 2ⁿ⁻¹ seconds, at most `cap`.
 
-    `attempts` is the maximum number of retries of a single call. The waits of the default, 12, add up to about 20 seconds, which is longer than a warm restart
+    `attempts` is the maximum number of retries of a single call. The default is 12 retries. Their waits add up to about 20 seconds, which is longer than a warm restart
     takes. A client that follows a turn is limited by its patience in seconds instead. A wait is never shorter than the server's retry_after. Call `reset` after
     progress. `jitter` returns numbers from 0 to 1.
     """

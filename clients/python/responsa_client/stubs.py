@@ -23,7 +23,7 @@ MAX_RECONNECT_MILLISECONDS = 2_000
 """The longest pause between gRPC's own attempts to connect. By default, the pauses grow to two minutes, during which the client does not notice that a server is back."""
 CONNECT_TIMEOUT_MILLISECONDS = 5_000
 MAX_RECEIVE_BYTES = 16 * 1024 * 1024
-"""More than the contract's largest page, which has 200 messages of 24 KiB with 24 quotes of 1 KiB each."""
+"""The maximum size of a response in bytes. The contract's largest page is smaller: it has 200 messages of 24 KiB with 24 quotes of 1 KiB each."""
 
 
 class OperationsStub:
@@ -88,7 +88,7 @@ def channel_options(address: Address) -> list[tuple[str, int]]:
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_MILLISECONDS),
-        # Despite its name, this is the longest time for an attempt to connect.
+        # Despite its name, this option sets the longest time for an attempt to connect.
         ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MILLISECONDS),
         ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
         # retries.py decides about retries, because it knows which calls may be repeated.
