@@ -279,5 +279,5 @@ async def build_turns(
 
 
 def options(settings: Settings) -> TurnOptions:
-    """Return the options of turns for a process in the role of the settings."""
+    """Return the options of turns for a process with the role that the settings choose."""
     return TurnOptions(**asdict(settings.turns), works=settings.role is not ServeRole.RPC)

@@ -46,8 +46,8 @@ async def running(
     faults: Faults | None = None,
     turn_queries: NamedQueries | None = None,
 ) -> AsyncGenerator[Running]:
-    """Run a whole server in this process, in the role of the settings. The server is ready during the block and drained
-    at its end.
+    """Run a whole server in this process, with the role that the settings choose. The server is ready during the block
+    and drained at its end.
 
     faults, turn_queries: replacements for tests. Raises EmbeddedError if an address is taken or the database lacks
     migrations, and Unavailable.

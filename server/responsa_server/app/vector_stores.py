@@ -24,8 +24,8 @@ def _postgres(database: Database, settings: RetrievalSettings) -> OpenedVectors:
 VECTOR_STORES: Final[Mapping[str, Callable[[Database, RetrievalSettings], OpenedVectors]]] = {
     "postgres": _postgres,
 }
-"""The functions that open a vector store. The key is the scheme of the setting `retrieval.vector_store`, the part
-before the colon. A store reads its own settings from the text after the scheme.
+"""The functions that open a vector store. The key is the scheme in the setting `retrieval.vector_store`, which is the
+part before the colon. A store reads its own settings from the text after the scheme.
 """
 
 

@@ -197,7 +197,8 @@ def print_error(sentence: str) -> None:
 
 
 def valid_text(text: str, what: str) -> str:
-    """Return the text if a request can carry it. In an argument, bytes that are not UTF-8 become lone surrogates.
+    """Return the text if a request can carry it. Python turns bytes of an argument that are not UTF-8 into lone
+    surrogates, which a request cannot carry.
 
     what: the name of the text in the message, e.g. "The question".
 

@@ -294,7 +294,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Terminal event: the turn was cancelled. Once its worker has stopped, the worker adds the cost of the turn so far."""
+    """Terminal event: the turn was cancelled. The event has no usage: once the worker has stopped, the worker adds the
+    cost to the turn.
+    """
 
     by: CancelCause
 

@@ -18,9 +18,11 @@ from uuid import UUID
 from responsa_server.domain.events import ByteRange
 
 TEXT_PART: Final = "text index"
-"""The `part` of the Unavailable that a search raises when the text index fails."""
+"""The `part` in the error Unavailable that a search raises when the text index fails."""
 VECTORS_PART: Final = "vectors"
-"""The `part` of the Unavailable that a search raises when the vector index fails; a search by words alone may still work."""
+"""The `part` in the error Unavailable that a search raises when the vector index fails. In this case, a search by words
+alone may still work.
+"""
 
 
 class VectorKind(StrEnum):

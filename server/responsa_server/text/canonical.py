@@ -108,9 +108,9 @@ class BlockCollector:
     ) -> ParsedDocument:
         """Return the parsed document with these blocks.
 
-        title: the title that the document states, or ''. If it is '', the title is the first visible line from
-        character `body_start` on, or the file's name if there is no such line. language: the language that the document
-        states; it is ignored if it does not have the form of a language tag.
+        title: the title that the document states, or ''. If the document states no title, the title becomes the first
+        visible line from character `body_start` on, or the file's name if there is no such line. language: the language
+        that the document states; a text without the form of a language tag is ignored.
         """
         flat = byte_positions(text, [edge for _, start, end, _, _ in self._rows for edge in (start, end)])
         blocks = tuple(

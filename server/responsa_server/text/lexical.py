@@ -22,7 +22,7 @@ from typing import Final
 import Stemmer
 
 UNKNOWN: Final = ""
-"""The code of an unknown language: the text is too short, or its language has no row below. The text is treated as
+"""The code of an unknown language: the text is too short, or its language has no row below. Such a text is treated as
 English.
 """
 

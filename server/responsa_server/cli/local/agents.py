@@ -71,8 +71,8 @@ def _surroundings() -> Surroundings:
 
 
 def _all() -> Sequence[Path]:
-    """Return the folders of all agents of this machine: the user's own agents, and the shipped agents that no own agent
-    replaces.
+    """Return the folders of all agents of this machine: the user's own agents, and the shipped agents that no agent of
+    the user replaces.
     """
     settings = load()
     places = Folders(settings.agents.folder or settings.home / "agents").locations()
