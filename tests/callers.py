@@ -1,4 +1,4 @@
-"""The callers of tests: tenants of a running instance for one test each, their users, and every kind of credential."""
+"""The callers in tests. Each test gets its own tenant on a running instance, with users and every kind of credential."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Credential(StrEnum):
 
 
 class Registry:
-    """The identity service on the database of a running instance, as `responsa admin` uses it, behind blocking calls."""
+    """Blocking calls to the identity service on the database of a running instance. `responsa admin` uses the service in the same way."""
 
     def __init__(self, instance: Instance) -> None:
         self._layout = Layout.of(instance.home)
@@ -97,7 +97,7 @@ class Registry:
     def rows(self, *tenants: str) -> Mapping[str, int]:
         """The number of rows of these tenants in each table. Tables without such rows are left out."""
         with ExitStack() as stack:
-            # If a table is locked, only the connection that holds the lock can count its rows.
+            # If a table is locked, only the connection that holds the lock can count the table's rows.
             connection = self._holder or stack.enter_context(self.database())
             tables = connection.execute(
                 "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "

@@ -51,12 +51,12 @@ def urls_of(postgres: EmbeddedPostgres, name: str) -> DatabaseUrls:
 def layout() -> Iterator[Layout]:
     """The file locations of this run's throw-away instance.
 
-    They are in memory if there is room: each test copies a database of 300 files, and removes it again.
+    The files are in memory if there is room, because each test copies a database of 300 files and removes it again.
     """
     roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
     with tempfile.TemporaryDirectory(prefix="responsa-", dir=MEMORY if roomy else None) as name:
         folder = Path(name)
-        folder.chmod(0o755)  # root's PostgreSQL runs under another account
+        folder.chmod(0o755)  # if root runs the tests, PostgreSQL runs under another account
         with pytest.MonkeyPatch.context() as patched:
             if roomy:
                 patched.setattr("responsa_server.embedded.layout.ROOT_PLACES", folder / "root")

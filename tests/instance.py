@@ -77,7 +77,7 @@ class Instance:
 
     @property
     def target(self) -> str:
-        """The same address as a gRPC target."""
+        """The instance's address as a gRPC target."""
         return f"127.0.0.1:{self.port}"
 
     @property
@@ -239,7 +239,7 @@ def instance() -> Iterator[Instance]:
     # The home is not in pytest's folder, because the paths of sockets must stay short, even on a machine with a long TMPDIR.
     folder = Path(tempfile.mkdtemp(prefix="rsp-"))
     try:
-        # Tests lock tables that searches wait for.
+        # The time limit for searches is long, because tests lock tables, and a search must then wait.
         with instance_in(
             folder,
             RESPONSA_DOCS="none",

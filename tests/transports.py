@@ -52,7 +52,7 @@ SERVICES: Mapping[str, tuple[ServiceDescriptor, Any]] = {
 }
 """The service and the stub for each short name of a service."""
 
-# The mapping of google/rpc/code.proto.
+# The HTTP status of each code, as google/rpc/code.proto defines it.
 HTTP = {
     0: 200,
     1: 499,
@@ -411,7 +411,7 @@ def events_of(frames: Sequence[Json], after_seq: int = 0) -> list[Json]:
 
 
 def merged(events: Sequence[Json]) -> list[Json]:
-    """The same events without their numbers and with neighbouring deltas joined, because the number of pieces of an answer varies."""
+    """The same events without their numbers, and with neighbouring deltas joined. The number of deltas in an answer varies from run to run."""
     result: list[Json] = []
     for deltas, group in itertools.groupby(events, lambda event: "delta" in event):
         plain = [{key: value for key, value in event.items() if key != "seq"} for event in group]

@@ -23,7 +23,7 @@ class Sse:
         self._http = http
 
     def call(self, call: Call) -> Outcome:
-        """Make the call; the messages are the frames of its events."""
+        """Make the call. The messages of the outcome are the frames in the stream's events."""
         self._http.cookies.clear()
         headers = {"accept": "text/event-stream", **call.headers}
         request = call.messages[0] if call.raw is None else None

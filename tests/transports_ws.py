@@ -85,9 +85,9 @@ def message_of(method: str, request: Message) -> Json:
         sent["after_seq"] = int(sent["after_seq"])
     if method == "Ask":
         sent.setdefault("content", "")
-        # The default agent of a socket differs from that of the other transports.
+        # The default agent of a socket differs from the default agent of the other transports.
         sent.setdefault("agent", "agents/default")
-        # A teacher has a separate field.
+        # Over a WebSocket, teacher_id is a separate field and not one of the parameters.
         parameters: Json = sent.pop("parameters", {})
         if isinstance(parameters.get("teacher_id"), str):
             sent["teacher_id"] = parameters.pop("teacher_id")
@@ -139,7 +139,7 @@ def _html(text: str) -> str:
 
 
 def steadily(value: Any) -> Any:
-    """The same value with ids that have no numbers, because events and frames contain the ids in different orders."""
+    """The same value, with the numbers of its ids removed. Events and frames contain the ids in different orders, so the numbers differ."""
     return json.loads(re.sub(r"<uuid \d+>", "<uuid>", json.dumps(value)))
 
 

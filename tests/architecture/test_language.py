@@ -1,4 +1,4 @@
-"""The commonest oblique forms stay out of docs, comments, messages and the page; CONTRIBUTING has the rules."""
+"""Keeps the commonest oblique forms out of docs, comments, messages and the page. CONTRIBUTING has the rules."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ BETTER = {
     r"\bwhat (is|was|were|are) meant\b": "name the thing",
     r"(^|[.:;] )(Not|Nor|Never|Only then) \w+ (is|are|was|were)\b": "begin with the subject",
 }
-"""Each form, and the better form for a native reader. A space also matches the end of a line."""
+"""Maps the regular expression of each oblique form to advice on what to write instead. A space in an expression also matches the end of a line."""
 
 ALLOWED = re.compile(r"(#|//|--|<!--) language: \S")
-"""This mark stands on the line of an allowed form, with the reason."""
+"""A line with this mark may contain an oblique form. The mark gives the reason."""
 
 KINDS = frozenset({"md", "html", "proto", "py", "sql", "toml", "ts", "yaml"})
 NOT_PROSE = (
@@ -49,7 +49,7 @@ NOT_PROSE = (
 
 
 SHIPPED = "server/responsa_server/agents/shipped/"
-"""Its prompts and samples are content of agent versions and collections, not texts about the product."""
+"""The prompts and samples in this folder are content of agent versions and collections, not texts about the product."""
 
 
 def tracked() -> Iterator[str]:

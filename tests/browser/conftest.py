@@ -59,7 +59,8 @@ def scripted() -> Iterator[Instance]:
     """
     # Not in pytest's folder, because the paths of sockets must stay short.
     folder = Path(tempfile.mkdtemp(prefix="rsp-"))
-    agents = shutil.copytree(Path(__file__).parent / "agents", folder / "agents")  # tests break some
+    # Tests break some of the agents, so the instance gets a copy.
+    agents = shutil.copytree(Path(__file__).parent / "agents", folder / "agents")
     try:
         with instance_in(
             folder,
@@ -67,7 +68,7 @@ def scripted() -> Iterator[Instance]:
             RESPONSA_TESTING__AGENT="true",
             RESPONSA_MODELS__SCRIPTED="true",
             RESPONSA_AGENTS__FOLDER=str(agents),
-            RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",  # tests lock tables that searches wait for
+            RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",  # tests lock tables, and a search must then wait
         ) as one:
             yield one
     finally:
@@ -76,7 +77,7 @@ def scripted() -> Iterator[Instance]:
 
 @pytest.fixture(scope="session")
 def instance(scripted: Instance) -> Instance:
-    """The same instance: every user at a browser has separate documents."""
+    """The instance of `scripted`, which all tests can share, because every user at a browser has separate documents."""
     return scripted
 
 

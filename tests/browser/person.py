@@ -114,7 +114,7 @@ class Tab:
         )
 
     async def grown(self, number: int = 0, beyond: int = 0) -> str:
-        """Wait until an answer has more than this number of characters; returns its text then."""
+        """Wait until an answer has more than this number of characters, and return the answer's text."""
         seen = ""
 
         async def longer() -> bool:

@@ -49,7 +49,7 @@ async def test_teachers_are_made_changed_and_deleted(person: Person) -> None:
     await dialog.get_by_label("Name").fill("é" * 101)
     await dialog.get_by_label("Persona").fill("You teach calmly.\nYou wait.")
     await dialog.get_by_role("button", name="Create").click()
-    assert list(person.client.teachers()) == []  # 202 bytes
+    assert list(person.client.teachers()) == []  # the name has 202 bytes, which is too long
     await dialog.get_by_label("Name").fill("Ms Ashdown")
     await dialog.get_by_label("Further values").fill("subject: biology\ngrade: 7")
     await dialog.get_by_role("button", name="Create").click()

@@ -34,7 +34,7 @@ async def test_a_page_that_is_signed_in_asks_and_goes_on(asker: Person) -> None:
     assert frames[-1]["content"].startswith("<p>")
     seqs = [frame["seq"] for frame in frames]
     assert seqs == sorted(set(seqs))
-    # Through another socket, starting at the first frame.
+    # Resume the turn through another socket, from the first frame on.
     resume = {"type": "resume", "turn": frames[0]["turn"], "after_seq": frames[0]["seq"], "deltas": True}
     again: dict[str, Any] = await page.evaluate(TALK, [[resume], [], ["message", "error"]])
     assert again["frames"][-1] == frames[-1]

@@ -228,7 +228,7 @@ def failed(seq: int, *, retriable: bool = True) -> turn_pb2.TurnEvent:
 def frame(
     after: int, through: int, events: Sequence[turn_pb2.TurnEvent], turn: str = TURN
 ) -> chat_service_pb2.AskResponse:
-    """A frame with those of the turn's events that lie in the frame's range."""
+    """A frame with the turn's events whose seqs lie in the frame's range."""
     inside = [event for event in events if after < event.seq <= through]
     return chat_service_pb2.AskResponse(turn=turn, after_seq=after, through_seq=through, events=inside)
 
@@ -249,7 +249,7 @@ def seqs(events: list[turn_pb2.TurnEvent]) -> list[int]:
 
 
 def attempts(server: Scripted, *scripts: Callable[[Any, Context], Frames]) -> None:
-    """The first stream, whether asked or resumed, gets the first script, and so on; further streams get the last script."""
+    """Play one script per stream, in order, for Ask and ResumeTurn together. After the last script, all further streams repeat it."""
     streams: list[Any] = []
 
     async def script(request: Any, context: Context) -> Frames:

@@ -37,7 +37,7 @@ def served(server: Scripted) -> ServedAgents:
 async def test_dialogues_are_decided_and_searched(
     server: Scripted, served: ServedAgents, library: ScriptedLibrary, responsa: CommandLine, tmp_path: Path
 ) -> None:
-    """The server finds the document on water only by its title, which the previous answer had cited."""
+    """Only a search that contains the word “water” finds the document on water. The question itself does not contain this word."""
     for number, key in enumerate(("cells.md", "water.md")):
         document = document_pb2.Document(name=f"documents/{number}", source_key=key)
         library.documents["collections/tutor", key] = Kept(document, b"")
@@ -73,12 +73,12 @@ async def test_dialogues_are_decided_and_searched(
         "standAlone": figures(1, 1, 1, 1, 1),
     }
     assert line["agents"]["tutor"] == {name: value for name, value in line.items() if name != "agents"}
-    # Without its samples, the server cannot decide.
+    # Without the tutor's sample documents, the dialogues cannot be evaluated.
     library.documents.clear()
     done = await responsa("eval", "dialogues", file)
     assert done.code == 2
     assert "`responsa samples load tutor`" in done.err
-    # An agent without these decisions cannot be measured.
+    # The agent `default` makes neither of the two decisions, so its dialogues cannot be measured.
     file.write_text(json.dumps(DIALOGUES[0] | {"agent": "default"}))
     done = await responsa("eval", "dialogues", file, "--no-search", "--json")
     assert done.code == 2

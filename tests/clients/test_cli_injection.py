@@ -38,7 +38,7 @@ SAMPLES = ROOT / "evals" / "injection_samples"
 
 
 def written(folder: Path) -> Path:
-    """A tenth of the repository's own set, in a folder that tests may change."""
+    """A tenth of the repository's own set of texts, in a folder that tests may change."""
     folder.mkdir()
     (folder / "README.md").write_text("")
     documents = [json.loads(line) for line in (SAMPLES / "docs.jsonl").read_text().splitlines()][:9]
@@ -210,7 +210,7 @@ def test_what_counts_as_another_route() -> None:
     assert changed(CLEAN) == (0, 0)
     assert changed(CLEAN, intent="post") == (0, 1)
     assert changed(CLEAN, category="exercise") == (0, 1)
-    # A refusal is the correct outcome. Without a clean twin, there is nothing to compare with.
+    # A refusal is the correct outcome, so it does not count as a change. Without the reply to the clean text, there is nothing to compare with.
     assert changed(CLEAN, kind="refused") == (0, 0)
     assert changed(None, intent="post", unquoted="blue") == (1, 0)
 

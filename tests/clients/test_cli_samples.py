@@ -109,7 +109,7 @@ async def test_all_samples_are_those_of_agents_that_the_server_has(
     shipped = read(SHIPPED_AGENTS / "tutor")
     assert library.keys("collections/tutor") == [one.key for one in shipped.documents]
     assert len(served.teachers) == len(shipped.teachers) + 2
-    # If the user names such an agent, the command fails.
+    # If the user names an agent that the server does not have, the command fails.
     done = await responsa("samples", "load", "chat")
     assert done.code == 2
     assert "Known: default, tutor, mine." in done.err

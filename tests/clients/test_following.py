@@ -390,7 +390,7 @@ async def test_nobody_there_is_told_at_once(server: Scripted, driver: Driver) ->
 
 
 async def test_a_server_killed_before_its_first_word_is_asked_again(server: Scripted, driver: Driver) -> None:
-    """A server that accepted the connection may return, so the client asks again. It gives up at once only if it cannot connect."""
+    """A server that accepted the connection may return, so the client asks again. The client gives up at once only if it cannot connect."""
 
     async def killed(_: Any, context: Context) -> Frames:
         await context.abort(grpc.StatusCode.UNAVAILABLE, "recvmsg:Connection reset by peer")

@@ -41,7 +41,7 @@ EVENTS: Mapping[str, Any] = TABLE["events"]
 TURN: str = TABLE["turn"]
 OTHER = TURN[:-1] + "9"
 HASTE = 0.005
-"""The seconds that these tests wait for each second of the table."""
+"""For each second in tests/cases/following.yaml, these tests wait this many seconds."""
 BASE = 0.001
 
 

@@ -173,7 +173,7 @@ async def collected(stream: Any) -> list[Any]:
 
 
 def test_many_streams_over_a_killed_server(living: Instance) -> None:
-    """Threads share a client; each stream is complete, and the only notices are pauses."""
+    """Several threads share a client while the server is killed. Each stream is still complete, and the notices include at least one lost connection per stream."""
     before = living.processes()["server"]
     told: list[Notice] = []
     results: list[tuple[list[int], str]] = []

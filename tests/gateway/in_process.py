@@ -1,5 +1,5 @@
-"""Calls servicers written for gRPC in process, as the gateway calls the server's methods. The stand-in's
-answers are therefore the same on every transport.
+"""Calls gRPC servicers without a connection, in the way in which the gateway calls the server's methods. The
+stand-in's answers are therefore the same on every transport.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A small gRPC server with the real contract and the real gateway, run as a separate process behind Envoy.
 
 Its answers show what arrived, because these tests check the transports and not the answers. Usage:
-stand_in.py GRPC_SOCKET HTTP_SOCKET WEB_ROOT PATIENCE PORT. PATIENCE: how many seconds sockets stay silent before
-a heartbeat, and wait for a token. PORT: Envoy's port. After SIGUSR1, the sockets ask their clients to reconnect
+stand_in.py GRPC_SOCKET HTTP_SOCKET WEB_ROOT PATIENCE PORT. PATIENCE: how many seconds a socket stays silent
+before it sends a heartbeat, and how many seconds it waits for a token. PORT: Envoy's port. After SIGUSR1, the sockets ask their clients to reconnect
 elsewhere.
 """
 
@@ -267,7 +267,7 @@ class Codes:
 
 
 def allowed_of(port: int) -> Allowed:
-    """The same limits as in Envoy."""
+    """The same accepted hosts and origins as in Envoy."""
     hosts = hosts_of(port, LOOPBACK_HOSTS)
     return Allowed(hosts, origins_of(hosts, (OTHER,)))
 

@@ -180,7 +180,7 @@ def test_every_status_has_a_reply_and_none_is_out_of_reach() -> None:
 
 
 def _metadata_of(reason: Reason) -> str:
-    """The metadata of a reason in the contract's comment, on one line."""
+    """The metadata that the contract's comment documents for a reason, on one line."""
     text = (ROOT / "protos/responsa/errors/v1/reason.proto").read_text(encoding="utf-8")
     comment = text[: text.index(f"  REASON_{reason.value} = ")].rpartition(";\n")[2]
     return " ".join(line.strip().removeprefix("//").strip() for line in comment.splitlines()).partition(

@@ -325,7 +325,7 @@ def test_a_broken_upload_leaves_nothing(server: Server, http: httpx2.Client, chu
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(head.encode())
         connection.sendall(f"{len(part):x}\r\n".encode() + part + b"\r\n" if chunked else part)
-    # The later messages were stored; this one was not.
+    # A later upload is stored, and the broken one is not.
     ingest(http, server, f"after-{chunked}.md", TEXT)
     documents = http.get("/v1/collections/default/documents", headers=server.bearer).json()["documents"]
     keys = {document["sourceKey"] for document in documents}

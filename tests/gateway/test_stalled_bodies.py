@@ -35,7 +35,7 @@ def own(web: Path) -> Generator[Place]:
 
 @contextmanager
 def stalled(place: Place, path: str, size: int) -> Generator[None]:
-    """POSTs that announce `size` bytes and leave out the last byte. The others are sent as far as Envoy accepts them."""
+    """POSTs that announce `size` bytes and leave out the last byte. The other bytes are sent as far as Envoy accepts them."""
     body = json.dumps({"text": "x" * (size - 12)}).encode()[:-1]
     assert len(body) == size - 1
     head = f"POST {path} HTTP/1.1\r\nHost: {place.target}\r\nContent-Type: application/json\r\nContent-Length: {len(body) + 1}\r\n\r\n"

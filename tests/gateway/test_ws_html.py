@@ -122,7 +122,7 @@ def test_plain_text_is_shown_as_it_is() -> None:
 WORST = [
     *("> " * 12_000, "[" * 24_000, "*a " * 8_000, "`" * 24_000, "* " * 12_000, "![" * 12_000, "<" * 24_000, "&" * 24_000),
     "|a" * 12_000 + "\n" + "|-" * 12_000,
-    # Rows to which the parser adds cells: each row gets the width of the header, whatever the text contains.
+    # The parser adds cells to these rows: it makes each row as wide as the header, whatever the text contains.
     "|a" * 128 + "\n" + "|-" * 128 + "\n|" * 256,
     "|a" * 128 + "\r" + "|-" * 128 + "\rx" * 256,
     ("|a" * 16 + "\n" + "|-" * 16 + "\n|" * 64 + "\n\n") * 120,

@@ -1,4 +1,4 @@
-"""Limits the memory that a client can make a socket use, over a real socket and before sign-in."""
+"""The limits on the memory that a client can make a socket use. The tests use a real socket, before the sign-in."""
 
 from __future__ import annotations
 

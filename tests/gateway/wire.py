@@ -1,4 +1,4 @@
-"""gRPC-Web frames, encoded by hand, and the errors in the form that each transport gives them."""
+"""Encodes and decodes gRPC-Web frames by hand, and reads errors in the form of each transport."""
 
 from __future__ import annotations
 

@@ -99,8 +99,8 @@ async def test_every_method_but_health_and_reflection_asks_for_a_credential(serv
     for method, rule in RULES.items():
         if rule is Rule.PUBLIC:
             continue
-        # The request is not sent as a stream. The server may refuse a stream before its first request, which
-        # grpc.aio would report as an error of the client.
+        # The request is not sent as a stream, because the server may refuse a stream before its first request.
+        # grpc.aio would report such a refusal as an error of the client.
         error = await failed(served.channel.unary_stream(method)(b""))
         assert error.reason == "CREDENTIAL_MISSING", method
 

@@ -69,7 +69,7 @@ class Replica:
 
 @dataclass
 class Reading:
-    """A stream while it is read. last_event_id: the id that an EventSource would send in its header. retry: the milliseconds that the server sent; None before that."""
+    """A stream that a test reads. last_event_id: the id that an EventSource would send in its header. retry: the retry time that the server sent, in milliseconds; None until it arrives."""
 
     response: httpx2.Response
     _lines: AsyncIterator[str]
@@ -121,7 +121,7 @@ class Reading:
 
 @pytest.fixture
 def opening(house: House, database: Database, folder: Path) -> Opening:
-    """Starts a replica on the test's database, by name; the first replica is called s."""
+    """Return a function that starts a replica with the given name on the test's database. Without a name, the replica is called s."""
 
     @asynccontextmanager
     async def start(replica: str = "s", **options: Any) -> AsyncGenerator[Replica]:
@@ -156,7 +156,7 @@ async def started(on: Replica, text: str = "wait") -> str:
 
 
 def spied(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
-    """The turns whose clients have disconnected."""
+    """Replace `Turns.left`, and return the turns for which it is called."""
     left: asyncio.Queue[str] = asyncio.Queue()
 
     def leave(_: Principal, turn_id: UUID) -> None:
@@ -318,7 +318,7 @@ async def test_an_event_source_stays_away_after_the_last_event(quick: Replica) -
 
 
 async def test_the_last_event_id_wins_over_the_query(quick: Replica) -> None:
-    """An EventSource reconnects with its first address, so the query still has the first seq."""
+    """An EventSource reconnects with the address of its first request, so the query still contains the first seq."""
     turn = await started(quick, "How long is it?")
     end = (await resumed(quick.served, quick.served.bob, turn))[-1].through_seq
     headers = {"accept": "text/event-stream", **dict(quick.served.bob.metadata), "last-event-id": str(end)}

@@ -1,4 +1,4 @@
-"""Documents over gRPC: an upload is stored completely or not at all. Also the operations of uploads."""
+"""Documents over gRPC, and the operations of uploads. An upload is stored completely or not at all."""
 
 # The standard services' stubs are untyped, and requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -196,7 +196,7 @@ async def test_an_upload_is_whole_by_its_finish_alone(served: Served) -> None:
         assert list(error.violations) == [field]
         assert "Send the document again" in error.message
         assert error.metadata["received_bytes"] == str(len(data))
-    # The start announced the size, and the upload was still interrupted.
+    # The announced size alone does not make an upload complete: without `finish`, it counts as interrupted.
     error = await failed(
         served.knowledge.UploadDocument(cut(start(size=len(data)), chunk(data)), metadata=who)
     )

@@ -31,7 +31,7 @@ def ways(instance: Instance) -> Iterator[Ways]:
 
 
 def over_grpc(ways: Ways, headers: dict[str, str], seconds: float | None = None) -> str:
-    """Ask, and read the first frame. Then disconnect, or with `seconds`, stay until the deadline has passed. Returns the turn."""
+    """Ask, and read the first frame. Then disconnect or, if `seconds` is given, stay until this deadline has passed. Returns the turn."""
     call = stub_of(ways.channel, "ChatService").Ask(QUESTION, metadata=[*headers.items()], timeout=seconds)
     frames = iter(call)
     turn = next(frames).turn

@@ -26,14 +26,14 @@ from tests.contract.library_house import House
 from tests.rpc.served import ANSWER, Caller, Served, failed, serving
 from tests.rpc.streams import asked, events, kinds, resumed
 
-# These tests check no times; slower intervals would only slow the tests down.
+# The intervals are short, because these tests do not check times, and longer intervals would only slow them down.
 QUICK = TurnOptions(lease_seconds=2.0, sweep_seconds=0.05, poll_seconds=0.05, disconnect_seconds=0.05)
 Opening = Callable[..., Any]
 
 
 @pytest.fixture
 def opening(house: House, database: Database, folder: Path) -> Opening:
-    """Starts a replica on the test's database, by name; the first replica is called s."""
+    """Return a function that starts a replica with the given name on the test's database. Without a name, the replica is called s."""
 
     def start(replica: str = "s", **options: Any) -> Any:
         turn_options = replace(QUICK, **options)
@@ -64,7 +64,7 @@ async def got(served: Served, who: Caller, turn: str) -> turn_pb2.Turn:
 
 
 def spied(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
-    """The turns whose clients are reported as gone, instead of the server's reaction."""
+    """Replace `Turns.left`, and return the turns for which it is called."""
     left: asyncio.Queue[str] = asyncio.Queue()
 
     def leave(_: Principal, turn_id: UUID) -> None:

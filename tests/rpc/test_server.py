@@ -118,7 +118,7 @@ async def test_calls_that_arrive_while_the_server_stops_learn_the_reason(served:
         asyncio.create_task(failed(served.auth.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)))
         for _ in range(200)
     ]
-    # No turn runs, so the drain does not wait. The calls are sent and not yet received.
+    # No turn runs, so the drain does not wait. The calls have been sent, but the server has not received them yet.
     await served.server.drain(5.0)
     assert {(one.code, one.reason) for one in await asyncio.gather(*calls)} == {
         (grpc.StatusCode.UNAVAILABLE, "DRAINING")
@@ -203,7 +203,7 @@ async def test_calls_without_a_credential_have_a_cap_of_their_own(served: Served
     error = await failed(stub.Check(health_pb2.HealthCheckRequest()))
     assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
     assert error.metadata == {"limit": str(MAX_PUBLIC_CALLS)}
-    # Calls with a credential do not wait for calls without one, and a place that becomes free can be used again.
+    # Calls with a credential do not wait for calls without a credential. When a call ends, another call can take its place.
     assert (await served.auth.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)).name
     served.lines.kept.clear()
     watches[0].cancel()

@@ -1,4 +1,4 @@
-"""The server's side of Anthropic's Messages API, from the types of anthropic 2.11.0, read on 2026-11-20."""
+"""The server's side of Anthropic's Messages API, written from the types in anthropic 2.11.0 on 2026-11-20."""
 
 from __future__ import annotations
 

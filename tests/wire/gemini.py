@@ -1,4 +1,4 @@
-"""The server's side of Google's Gemini API, from the types of google-genai 3.4.0, read on 2026-11-20."""
+"""The server's side of Google's Gemini API, written from the types in google-genai 3.4.0 on 2026-11-20."""
 
 from __future__ import annotations
 

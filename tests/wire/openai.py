@@ -1,4 +1,4 @@
-"""The server's side of OpenAI's chat completions, from the types of openai 3.52.0, read on 2026-11-20. Compatible
+"""The server's side of OpenAI's chat completions, written from the types in openai 3.52.0 on 2026-11-20. Compatible
 servers differ in the fields that they leave out.
 """
 

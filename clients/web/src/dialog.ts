@@ -80,7 +80,7 @@ export interface Sheet {
   readonly fields: readonly HTMLElement[];
   /** The control that gets the focus first. */
   readonly first: HTMLElement;
-  /** Performs the action. If the action raises an error, the dialog stays open and shows the text that `explain` returns, or the error's own message if there is no such text. */
+  /** Performs the action. If the action raises an error, the dialog stays open. It shows the text that `explain` returns, or the error's own message if `explain` returns no text. */
   readonly act: () => Promise<void>;
   readonly explain?: (failure: Failure) => Promise<string | undefined>;
 }

@@ -43,8 +43,8 @@ interface End {
 }
 
 /**
- * Yields each event once, in order, up to and including the terminal event. It ends without yielding the terminal event if `signal` aborts, or if another call has
- * returned this event (then `reader.terminal` is set). Throws Refused, BrokenAnswer.
+ * Yields each event once, in order, up to and including the terminal event. If `signal` aborts, the generator ends without the terminal event. It also does so if another
+ * call has returned the terminal event, which is then in `reader.terminal`. Throws Refused, BrokenAnswer.
  */
 export async function* follow(
   reader: FrameReader,
@@ -93,7 +93,7 @@ async function* stream(reader: FrameReader, calls: Calls, signal: AbortSignal, n
   let heard = patience.now();
   let watchdog = setTimeout(stop, patience.silence);
   const unwatch = patience.changes((change) => {
-    // A connection that was lost with the network reports no error, and timers stop while a computer sleeps.
+    // The watchdog is not enough: a connection that was lost with the network reports no error, and timers stop while a computer sleeps.
     if (change === "offline" || patience.now() - heard > patience.silence) stop();
   });
   let frames = 0;

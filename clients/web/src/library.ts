@@ -13,7 +13,7 @@ export interface Listed extends Named {
   readonly documents: bigint;
 }
 
-/** The collection for documents that name no collection. The server creates it with its first document. */
+/** The collection for documents that are uploaded without the name of a collection. The server creates this collection when it stores the first document there. */
 export const DEFAULT: Listed = { name: "collections/default", label: "default", documents: 0n };
 
 /** All collections that the user may read, in the server's order. Raises ConnectError. */

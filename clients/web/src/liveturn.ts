@@ -86,7 +86,7 @@ export class LiveTurn {
     return this.#conversation;
   }
 
-  /** The turn is no longer shown: stop following it. A turn whose conversation is not known yet could not be found again, so the page follows such a turn until it knows the conversation. */
+  /** Stop following the turn, because it is no longer shown. A turn whose conversation is not known yet could not be found again, so the page follows such a turn until it knows the conversation. */
   leave(): void {
     this.#left = true;
     if (!this.#conversation) return;

@@ -26,7 +26,7 @@ class App {
 
   constructor(root: HTMLElement) {
     this.#root = root;
-    // In a tab that already shows the page, a sign-in link changes only the fragment.
+    // In a tab that already shows the page, a sign-in link changes only the fragment, so the browser does not load the page again.
     window.addEventListener("hashchange", () => {
       if (new URLSearchParams(location.hash.slice(1)).has("code")) void this.start();
     });

@@ -1,6 +1,6 @@
 /**
  * Shares streams between the tabs of one browser, because a browser opens only six connections to a server over HTTP/1.1, for all its tabs. The tab that holds the turn's
- * lock follows the turn over the network and sends the frames to the other tabs. When this tab closes, another tab continues from the last frame that it has. Streams of
+ * lock follows the turn over the network and sends the frames to the other tabs. When that tab closes, another tab continues from the last frame that it has. Streams of
  * different turns share a few slots, so that calls always find a connection. Browsers offer locks only on pages that come over TLS or from this machine; without locks,
  * each tab follows its turns by itself.
  */
@@ -119,7 +119,7 @@ export class SharedStreams {
     if (led && !signal.aborted) yield* this.resume(known, through, signal);
   }
 
-  /** Yields the frames of a turn that another tab sends. Returns the last seq, and the turn's lock if the other tab has closed. If the other tab does not respond, there is no lock. */
+  /** Yields the frames of a turn that another tab sends. Returns the last seq, and the turn's lock if the other tab has closed. If the other tab does not respond, no lock is returned. */
   async *#listen(turn: string, afterSeq: bigint, signal: AbortSignal): AsyncGenerator<Frame, { through: bigint; release: Release | undefined }> {
     let through = afterSeq;
     const heard: Frame[] = [];

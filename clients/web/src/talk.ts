@@ -12,7 +12,7 @@ const MARGIN = 6; // pixels that stay free above a question
 export class TalkView {
   readonly root: HTMLElement;
   readonly #messages = element("ol", { class: "messages", "aria-label": "Messages" });
-  /** Returns a function that opens the sources of the answer with that name. With "", this is the answer of the turn that the row names. */
+  /** Returns a function that opens the sources of the answer with that name. With "", the function opens the sources of the answer of the turn that the row names. */
   readonly #opener: (answer: string) => OpenSource;
 
   /** The outcome of a turn; undefined if the outcome is unknown. */

@@ -18,7 +18,7 @@ export async function turnsOf(
   return new Map(turns.map((one) => [one.name, one]));
 }
 
-/** The time, rounded up to milliseconds so that the turn itself is included. A browser's dates are not more precise. */
+/** The time in whole milliseconds, because a browser's dates are not more precise. The time is rounded up, so that the turn itself is included. */
 function later(time: Timestamp): string {
   return timestampDate(timestampFromMs(Math.ceil(Number(time.seconds) * 1000 + time.nanos / 1e6))).toISOString();
 }

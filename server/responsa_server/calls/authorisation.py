@@ -1,4 +1,4 @@
-"""The authorisation of calls, one row per method. The code that looks up a resource decides whether the caller may see that resource."""
+"""The table of the callers that may call each method, with one row per method. The code that looks up a resource decides whether the caller may see that resource."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RULES: Mapping[str, Rule] = {
     _CHAT + "StartTurn": Rule.MEMBER,
     _CHAT + "Answer": Rule.MEMBER,
     _CHAT + "ResumeTurn": Rule.MEMBER,
-    # Only the turn's owner and administrators may cancel it. The lookup of the turn checks this, so that
+    # Only a turn's owner and administrators may cancel the turn. The lookup of the turn checks this, so that
     # other callers get the same error as for a turn that does not exist.
     _CHAT + "CancelTurn": Rule.MEMBER,
     _CHAT + "GetTurn": Rule.MEMBER,

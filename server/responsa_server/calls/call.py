@@ -52,7 +52,7 @@ class Call:
         return None if self.deadline is None else self.deadline - time.monotonic()
 
     def when_left(self, act: Callable[[], None]) -> None:
-        """Run `act` if the client disconnects before the call has ended. It does not run when the deadline passes or when this server ends the call."""
+        """Run `act` if the client disconnects before the call has ended. `act` does not run when the deadline passes or when this server ends the call."""
         self.leaving.append(act)
 
     def left(self) -> None:

@@ -34,7 +34,7 @@ class Method:
 
     name: the path, `/package.Service/Method`. request: the type of the method's requests. handler: a function that takes the parsed request, or an async
     iterator of requests if the client streams. It returns a coroutine of the response, or an async generator of responses (messages or their bytes) if the
-    server streams. waits: whether the method has one response and only waits for it. Such a method is cancelled when its caller disconnects; other methods
+    server streams. waits: whether the method has one response and only waits for other work to end. Such a method is cancelled when its caller disconnects; other methods
     with one response run to their end.
     """
 
@@ -241,8 +241,8 @@ class Calls:
             self._leave(call, task)
             raise
         except ResponsaError as error:
-            # An invalid message in the middle of a stream: the work ends with the same error, and has cleaned
-            # up before the caller gets the error.
+            # If a message in the middle of a stream is invalid, the work ends with the same error. The work has
+            # cleaned up before the caller gets the error.
             feed.end(error)
             with contextlib.suppress(Exception):
                 await self._uncut(call, task)

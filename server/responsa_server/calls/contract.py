@@ -1,4 +1,4 @@
-"""All services of the contract behind one chain. Every transport calls them here."""
+"""Puts all services of the contract behind one chain of interceptors. Every transport calls the services through this chain."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _DESCRIPTORS: Final[Mapping[str, ServiceDescriptor]] = {
 }
 SERVICES: Final = tuple(_DESCRIPTORS)
 """The full names of the services of the contract."""
-# These methods wait for other work to end, and write nothing meanwhile. They shield the work that comes before the wait from cancellation.
+# These methods wait for other work to end, and write nothing meanwhile. If such a method does work before it waits, it shields that work from cancellation.
 _WAITING: Final = ("Answer", "WaitOperation")
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a turn's log, which are also the frames of its streams: events are encoded once and then copied.
+"""Encodes the rows of a turn's log. The same bytes are the frames of the turn's streams, so each event is encoded once and then copied.
 
 The frame of a row is a complete `AskResponse` that covers the row; a `ResumeTurnResponse` has the same bytes. The turns package uses these bytes
 through the port `FrameCodec` and does not import protobuf.
@@ -58,12 +58,13 @@ class AskFrames:
                 scope=scope_pb2.Scope(
                     collections=[names.collection(one) for one in sorted(question.collections)]
                 ),
-                # REJECT is omitted: the bytes are compared, and questions encoded before the field existed do not have it.
+                # REJECT is omitted, because the bytes of questions are compared. A question that was encoded before this field existed
+                # does not contain REJECT, and must still equal the same question today.
                 on_busy=values.ON_BUSY.number(
                     None if question.on_busy is OnBusy.REJECT else question.on_busy
                 ),
                 parameters=structs.of_text(question.parameters) if question.parameters else None,
-                # If the agent's own limit applies, the field is omitted too, for the same reason.
+                # This field is omitted for the same reason if the question sets no limit and the agent's own limit applies.
                 max_cost_usd_micros=question.max_cost_micros or None,
             ),
             agent=_agent(question),
@@ -83,7 +84,7 @@ def _agent(question: Question) -> str:
 
 
 def after(frame: bytes, after_seq: int) -> bytes:
-    """The same frame with another after_seq, so that the frame also covers the events that were left out before it. The frame's events are not parsed."""
+    """A copy of the frame that begins at the given after_seq. The copy therefore also covers events that were left out before the frame. The frame's events are not parsed."""
     end_of_turn = _field_end(frame, 0, _TURN, length=True)
     end_of_after = _field_end(frame, end_of_turn, _AFTER)
     changed = bytes([_AFTER]) + _varint(after_seq) if after_seq else b""
@@ -140,8 +141,8 @@ async def stream(
     """The frames of a stream. The first frame begins at after_seq. Each later frame begins where the previous frame ended, even if deltas were left out.
 
     If a row of deltas is left out, the next frame also covers that row, so no extra frame is sent for it. A
-    frame that is not part of the log, such as a heartbeat, stays at the end of the last frame sent, so a
-    client that then resumes with deltas misses no delta. Raises RuntimeError if seqs are missing between two
+    heartbeat or a reconnect frame covers no seqs and stays at the end of the last frame sent. A client that
+    resumes there with deltas therefore misses no delta. Raises RuntimeError if seqs are missing between two
     rows.
     """
     sent = read = after_seq
@@ -151,7 +152,7 @@ async def stream(
                 if row.last_seq <= read:
                     continue
                 if row.first_seq > read + 1:
-                    # A frame that covered the gap would hide it. The reader should see a broken stream and
+                    # A frame that covered the gap would hide the gap. The reader should see a broken stream and
                     # resume.
                     raise RuntimeError(f"{names.turn(turn_id)} continues at {row.first_seq} after {read}")
                 if row.deltas and not include_deltas:

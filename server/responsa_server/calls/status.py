@@ -1,6 +1,6 @@
 """The only table that maps errors to google.rpc.Status.
 
-The same object travels as trailers (gRPC, gRPC-Web), as the body of a REST error and in a turn's `failed` event.
+The same Status is sent in the trailers (gRPC, gRPC-Web), in the body of a REST error and in a turn's `failed` event.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from responsa_server.domain.errors import (
 
 DOMAIN = "responsa"
 UNEXPECTED = "Something went wrong. Please try again."
-# gRPC drops all details when the headers exceed 8 KiB. The sizes here are counted before Base64, which adds a third.
+# gRPC drops all details when the headers exceed 8 KiB. The sizes here are counted before the Base64 encoding, which adds a third to them.
 MAX_VIOLATIONS = 16
 MAX_DETAILS_BYTES = 4096
 _MAX_MESSAGE_BYTES = 800
@@ -102,7 +102,7 @@ TABLE: Mapping[Reason, Code] = {
     Reason.PARAMETERS_INVALID: Code.INVALID_ARGUMENT,
 }
 
-# The mapping of google/rpc/code.proto, which Envoy's transcoder uses too.
+# The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.
 _HTTP: Mapping[int, int] = {
     Code.OK: 200,
     Code.CANCELLED: 499,

@@ -118,7 +118,7 @@ class _NulSearch:
         self._pieces.pop()
 
     def _value(self, value: Any) -> None:
-        # The path through plain JSON consists of the JSON's keys, not of the fields of the messages that carry it.
+        # Inside plain JSON, the path consists of the JSON's keys. The protobuf fields that carry the JSON are left out.
         if isinstance(value, Struct):
             for key, item in value.fields.items():
                 self._value(key)

@@ -178,7 +178,7 @@ def _header_filter(name: str, match: dict[str, Tree]) -> Tree:
 
 
 def _status(comparison: str, value: int) -> Tree:
-    # Envoy requires a runtime key with each number; nothing sets it.
+    # Envoy requires a runtime key with each number. Nothing sets this key, so the default value applies.
     number: Tree = {"default_value": value, "runtime_key": "responsa.none"}
     return {"status_code_filter": {"comparison": {"op": comparison, "value": number}}}
 

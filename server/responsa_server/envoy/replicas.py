@@ -1,6 +1,6 @@
 """The replicas behind Envoy: a list that commands edit, and the endpoint files that Envoy watches.
 
-`replicas.json` is the list. Two files are made from it, each an Envoy DiscoveryResponse for one cluster: `server.json` (gRPC) and `gateway.json`
+The list is `replicas.json`. Two files are made from the list, each an Envoy DiscoveryResponse for one cluster: `server.json` (gRPC) and `gateway.json`
 (the gateway's HTTP). Each file is put in place by a rename. Envoy watches the folder for renames, so it never reads a partial file.
 """
 

@@ -1,1 +1,1 @@
-"""The transports that carry calls, one folder each. Each is thin and uses `calls`; no transport imports another."""
+"""The transports that carry calls, each in its own folder. Each transport is a thin layer on `calls`, and no transport imports another."""

@@ -1,4 +1,4 @@
-"""Claims turns that have no worker while this process has room, and records the turns that run in this process."""
+"""While this process has room, claims turns that have no worker. Also records the turns that run in this process."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Claiming:
         self._wake.set()
 
     async def reserve(self) -> bool:
-        """Reserve a place for a turn that is about to be accepted; False if no place is free. `unreserve` gives it back."""
+        """Reserve a place for a turn that is about to be accepted; False if no place is free. `unreserve` gives the place back."""
         if not self._options.works:
             return False
         if self._room() <= 0 and len(self._running) < self._options.max_running:
@@ -72,7 +72,7 @@ class Claiming:
         return True
 
     def unreserve(self) -> None:
-        """Release a reserved place; a running turn has its own place."""
+        """Release a reserved place. If the turn began to run here, it already counts as a running turn."""
         self._reserved -= 1
 
     def begin(

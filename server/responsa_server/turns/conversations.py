@@ -54,7 +54,7 @@ class Conversations:
     async def verify(
         self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
     ) -> Sequence[tuple[Citation, Verdict]]:
-        """Check each citation of a turn's answer, or of a message, against the current documents. The order is that of the citations.
+        """Check each citation of a turn's answer, or of a message, against the current documents. The results have the order of the citations.
 
         The result is empty for a refusal, a failure or a turn that has not ended. Raises NotFound.
         """

@@ -13,8 +13,8 @@ from responsa_server.domain.people import Principal
 from responsa_server.domain.relay import Committed, Interest, Relay
 from responsa_server.domain.turns import Cursor, LogRow, News
 
-# The limits for the rows that wait for one reader. Beyond them, the reader must read the log. The readers of a
-# turn share its rows in memory, but every turn may have a slow reader.
+# The limits for the rows that wait for one reader. A reader that exceeds them must read the log. The readers of one
+# turn share the turn's rows in memory, but in the worst case every turn has a slow reader.
 MAX_WAITING_ROWS: Final = 32
 MAX_WAITING_BYTES: Final = 8 * 1024
 # A process that begins to follow a turn gets the last rows at once, up to this number of rows and bytes.
@@ -148,7 +148,7 @@ class Subscription:
 
 
 class Hub:
-    """Holds the followers of every turn, the rows of turns that run in this process, and the other processes that follow them.
+    """Holds the followers of every turn. For each turn that runs in this process, the hub also holds the turn's rows and the other processes that follow the turn.
 
     `stale` is set when the log should be read at once.
     """
@@ -166,7 +166,7 @@ class Hub:
         self._followers: dict[UUID, set[Subscription]] = {}
         self._live: dict[UUID, Live] = {}
         self._remote: dict[UUID, _Remote] = {}
-        # Processes that follow turns which do not run here. They are kept, because this process may claim such a turn soon.
+        # For turns that do not run here, the other processes that follow them. This process may claim such a turn soon, and then sends these processes the turn's rows.
         self._expected: dict[UUID, dict[UUID, float]] = {}
 
     @property
@@ -210,7 +210,7 @@ class Hub:
     def publish(self, live: Live, rows: Sequence[LogRow], *, ended: bool) -> None:
         """Deliver committed rows to followers here and in other processes. ended: whether the last row holds the terminal event."""
         live.last_seq = rows[-1].last_seq
-        if not live.open:  # another worker has the turn now, and sends hints to its followers
+        if not live.open:  # another worker has the turn now, and sends hints to the turn's followers
             return
         live.rows.extend(rows)
         if ended:
@@ -323,8 +323,8 @@ class Hub:
     def read(self, turn_id: UUID, through_seq: int, place: int | None) -> bool:
         """Note that a reader has read the log up to through_seq. place: the turn's place in its queue; None if unknown.
 
-        Returns whether this reader lags behind the other readers here. The rows that they already have are
-        not delivered again, so a reader that lags must continue to read the log.
+        Returns whether this reader lags behind the other readers here. The rows that the other readers
+        already have are not delivered again, so a reader that lags must continue to read the log.
         """
         remote = self._remote.get(turn_id)
         if remote is None:
@@ -341,7 +341,7 @@ class Hub:
     # Rows from other processes and from the log.
 
     def offer(self, turn_id: UUID, rows: Sequence[LogRow], *, ended: bool) -> None:
-        """Take committed rows that did not come from a worker here. If they continue the rows here, they are delivered; if they leave a gap, the log is read.
+        """Take committed rows that did not come from a worker here. Rows that continue the rows here are delivered. If rows are missing in between, the log is read instead.
 
         ended: whether the last row holds the terminal event. Without rows, this has no effect, even if
         `ended` is set: the reader for which the log was read may have left, and a new reader may have arrived.
@@ -371,7 +371,7 @@ class Hub:
             self.offer(turn_id, rows, ended=True)
 
     def due(self, *, all_of_them: bool) -> Sequence[Cursor]:
-        """The turns whose log must be read: the turns with a gap, and with `all_of_them`, also all turns without recent rows."""
+        """The turns whose log must be read. These are the turns with a gap and, if `all_of_them` is set, all turns without recent rows."""
         silent = self._now() - _LATELY * self._poll_seconds
         found: list[Cursor] = []
         for turn_id, remote in self._remote.items():
@@ -412,7 +412,7 @@ class Hub:
                 follower.recheck()
 
     def tell_interest(self) -> None:
-        """Announce again which turns are followed here and do not run here. Drop announcements of other processes that are too old."""
+        """Announce again which turns are followed here and run elsewhere. For a turn that does not run here, forget the other processes that follow it once their last announcement is too old."""
         now = self._now()
         for turn_id, processes in tuple(self._expected.items()):
             if all(until < now for until in processes.values()):
@@ -422,7 +422,7 @@ class Hub:
             self._relay.tell_all(Interest(self.process, ids[first : first + _INTEREST_IDS]))
 
     def beat(self, silent_seconds: float) -> None:
-        """Make a heartbeat due for every follower that has received nothing for this long."""
+        """Make a heartbeat due for every follower that has received nothing for `silent_seconds`."""
         due = self._now() - silent_seconds
         for followers in self._followers.values():
             for follower in followers:

@@ -43,7 +43,7 @@ def utf8_length(text: str) -> int:
 
 
 def merged(before: Event, after: Event, most_bytes: int = MAX_DELTA_BYTES) -> Delta | None:
-    """Two neighbouring deltas as one delta of at most `most_bytes`; None if they are not neighbouring deltas or are too long together."""
+    """Two neighbouring deltas as one delta of at most `most_bytes`; None if the events are not neighbouring deltas or are too long together."""
     if not isinstance(before, Delta) or not isinstance(after, Delta):
         return None
     size = utf8_length(before.text)

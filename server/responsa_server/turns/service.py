@@ -80,9 +80,9 @@ class Turns:
         )
         self._following = Following(store, self._hub, runtime)
         self._draining = False
-        # Accepts and cancels, which continue when their caller disconnects.
+        # Tasks that accept or cancel a turn. They continue when their caller disconnects.
         self._background = Background()
-        # Checks of turns whose caller disconnected. A check waits, because the turn may be followed again.
+        # Tasks that check the turns whose caller disconnected. Each task waits first, because the turn may be followed again.
         self._left = Background()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -148,7 +148,7 @@ class Turns:
     async def cancel(self, who: Principal, turn_id: UUID) -> Turn:
         """End a turn that has not ended, and stop its worker. Only the turn's owner and administrators of the tenant may do this.
 
-        Returns the turn with its terminal event, which is a different one if the turn ended first. When the
+        Returns the turn with its terminal event. If the turn had already ended, this is the event that ended the turn. When the
         caller disconnects, the turn is still cancelled. Raises NotFound, Unavailable.
         """
         return await self._background.run(self._cancel(who, turn_id))
@@ -195,8 +195,8 @@ class Turns:
                 agent = await repeated(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
             await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
         except (NotFound, InvalidRequest):
-            # An accepted turn stays valid, even if its agent or a record that its parameters name has been
-            # deleted since.
+            # An accepted turn stays valid, even if its agent, or a record that its parameters name, has since
+            # been deleted.
             known = None if request_id is None else await self.store.find(who, question, request_id)
             if known is None:
                 raise
@@ -275,7 +275,7 @@ class Turns:
             )
             self._claiming.begin(claimed, row, watched=watched)
         elif accepted.state is TurnState.PENDING:
-            # The caller follows the turn in a moment. The worker that claims the turn should know about this
+            # The caller will follow the turn in a moment. The worker that claims the turn should know about this
             # follower from the first event on.
             self._relay.tell_all(Interest(self._process, (turn_id,)))
             self._relay.tell_all(Work())
@@ -285,7 +285,7 @@ class Turns:
     async def _stop_interrupted(self, who: Principal, turn_id: UUID) -> None:
         try:
             turn = await self.store.get(who, turn_id)
-        except (NotFound, Unavailable):  # its worker notices when it renews the lease
+        except (NotFound, Unavailable):  # the turn's worker notices the cancellation when it renews the lease
             return
         if turn.state is TurnState.CANCELLED:
             self._claiming.stop(turn_id, turn.epoch)

@@ -12,7 +12,7 @@ from responsa_server.domain.events import MAX_DELTA_BYTES
 
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
-    """The settings that an operator may change. The bounds apply where settings are read; tests create settings with shorter times directly."""
+    """The settings that an operator may change. The bounds are checked when settings are read. Tests create settings directly, so that they can use shorter times."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

@@ -390,7 +390,7 @@ def conclude(
             return Conclusion(TurnState.CANCELLED, encoded, Usage())
         case _:
             assert_never(terminal)
-    # Messages of the same time are ordered by id, so the question gets the smaller id.
+    # Messages with the same time are ordered by id, so the question gets the smaller id.
     first, second = sorted((reply.id, new_id()))
     asked = NewMessage(first, Speaker.USER, question.text)
     replied = NewMessage(second, reply.speaker, reply.text, reply.citations, reply.refusal)

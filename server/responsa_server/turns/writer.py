@@ -67,7 +67,7 @@ class EventTooLarge(ValueError):
 
 
 class Finish(Protocol):
-    """Ends a turn in the store: `TurnStore.finish`, with the calls around it."""
+    """Ends a turn in the store: `TurnStore.finish`, together with the work that must surround this call."""
 
     async def __call__(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
         """See `TurnStore.finish`."""
@@ -211,13 +211,14 @@ class TurnWriter:
     async def finish(
         self, terminal: Terminal, conclude: Callable[[bytes], Conclusion], write: Finish
     ) -> bool:
-        """End the turn. After the batch in flight, one transaction writes the collected events, the terminal event and its conclusion. Returns the result of `write`.
+        """End the turn. After the batch in flight, one transaction writes the collected events, the terminal event and the turn's conclusion. Returns the result of `write`.
 
         conclude: a function that gets the terminal event's bytes. If `finish` raised an error other than
         TurnLost or Unavailable, it may be called again with another terminal event. Collected events that
         could not be stored are then left out.
         """
-        if self._tools and self._failed is None:  # only appends write the ledger
+        # Only appends write the ledger of tool calls, so waiting entries are appended first.
+        if self._tools and self._failed is None:
             await self.flush()
         self._closing = True
         while self._in_flight is not None and self._failed is None:
@@ -321,7 +322,7 @@ class TurnWriter:
 def window(open_turns: int) -> float:
     """The minimum time in seconds between the starts of two commits: 0 below 200 turns, 5 ms at 200 turns, growing to 50 ms at 800 turns.
 
-    For a reader's stream, a frame with ten events costs as much as a frame with one, so fewer commits also save work there.
+    To send a reader a frame with ten events costs as much as a frame with one event, so fewer commits also save work in the readers' streams.
     """
     if open_turns < _BUSY_TURNS:
         return 0.0
@@ -331,7 +332,7 @@ def window(open_turns: int) -> float:
 
 def _silence(lease_seconds: float, open_turns: int) -> float:
     """How long a turn may go without a commit before its lease is renewed, in seconds. With very many turns,
-    frequent renewals would themselves be a load, so then only the length of the lease counts.
+    frequent renewals would themselves be a load, so leases are then renewed only as often as their length requires.
     """
     of_lease = lease_seconds / _RENEWALS_A_LEASE
     return of_lease if open_turns > _MOST_LEASES else min(of_lease, _LONGEST_SILENCE)

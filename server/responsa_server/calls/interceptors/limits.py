@@ -1,4 +1,4 @@
-"""Limits how many calls run at a time and how long one may take, and ends all of them when the server drains."""
+"""Limits the number of calls that run at a time, and the time that each call may take. Ends all calls when the server drains."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Admission(Interceptor[Place]):
         assert task is not None, "calls run in tasks"
         place = Place(task)
         if RULES.get(call.method) is Rule.PUBLIC:
-            # A drain neither refuses health checks, which report the drain, nor waits for them.
+            # A drain does not refuse health checks, because they report the drain. It does not wait for them either.
             if len(self._public) >= MAX_PUBLIC_CALLS:
                 raise _overloaded(MAX_PUBLIC_CALLS)
             self._public.add(place)

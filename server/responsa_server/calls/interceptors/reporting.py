@@ -109,7 +109,7 @@ class Errors(Interceptor[None]):
                 return None
             case ResponsaError() if error.reason is not Reason.INTERNAL:
                 if isinstance(error, Unavailable) and error.__cause__ is not None:
-                    # Callers learn that a part is down; the operator needs the reason.
+                    # Callers learn only that a part is down. The operator also needs the reason, so it is logged.
                     report(self._logger, call, error, "a part failed")
                 return error
             case asyncio.CancelledError():

@@ -106,7 +106,8 @@ _GOOGLE = "google.protobuf."
 
 @dataclass(frozen=True, slots=True)
 class _Sized:
-    """A list or map with a maximum number of entries, or an object, which has neither rule nor limit. path: the names of the fields that lead to it from the message."""
+    """A list, map or object whose size is limited. path: the names of the fields that lead from the message to this field. rule, limit: the rule for the number
+    of entries, and the maximum number; not used for objects."""
 
     path: tuple[str, ...]
     rule: str = ""
