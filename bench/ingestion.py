@@ -37,26 +37,26 @@ class Recorder:
 
     @property
     def name(self) -> str:
-        """The same as for the real model."""
+        """The name of the real model."""
         return self.model.name
 
     @property
     def dimensions(self) -> int:
-        """The same as for the real model."""
+        """The number of dimensions of the real model."""
         return self.model.dimensions
 
     @property
     def max_tokens(self) -> int:
-        """The same as for the real model."""
+        """The token limit of the real model."""
         return self.model.max_tokens
 
     @property
     def languages(self) -> frozenset[str] | None:
-        """The same as for the real model."""
+        """The languages of the real model."""
         return self.model.languages
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
-        """The same as for the real model."""
+        """The token offsets that the real model computes."""
         return self.model.token_offsets(text)
 
     def embed_sync(self, texts: Sequence[str]) -> Vectors:
@@ -71,7 +71,7 @@ class Recorder:
     async def cached_vectors(
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
-        """Return None."""
+        """Return no vectors."""
         return {}
 
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
@@ -79,7 +79,7 @@ class Recorder:
 
 
 def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> tuple[list[Sequence[str]], int]:
-    """The texts that the index embeds for these documents, call by call, and the number of passages. Indexes the documents with a model that only records."""
+    """The texts that the index embeds for these documents, call by call, and the number of passages. To find these texts, the documents are indexed with a `Recorder`."""
     recorder = Recorder(model)
     indexer = Indexer(recorder, recorder, new_id)
 

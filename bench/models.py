@@ -65,7 +65,8 @@ def measure(run: Run) -> list[Line]:
                         )
                     )
                 )
-            # The lag is sampled every five milliseconds. The samples at the start and at the end, when there are no streams, do not count.
+            # The lag is sampled every five milliseconds. Only the last samples count, for half the duration of a stream, because there are
+            # no streams at the start.
             lags.append(looks[-int(words * _PACE_MS / 5 / 2) :])
         lines += _lines("durable turn over gRPC", one_turn, turns, lags)
     return lines
@@ -101,8 +102,8 @@ def provider(run: Run) -> Generator[str]:
 
 @contextmanager
 def serving(run: Run, url: str) -> Generator[tuple[str, list[float]]]:
-    """Runs a durable server with an agent that calls this model. Yields the server's gRPC target, and a list that receives the lags of the server's event loop when the
-    server has ended.
+    """Runs a durable server with an agent that calls this model. Yields the server's gRPC target and a list. When the server has ended, the list receives the
+    lags of the server's event loop.
     """
     settings = {
         **_MOST_RUNNING,

@@ -26,7 +26,7 @@ NAMES = {
     "aio": "blocking",
     "anext": "next",
 }
-# The stubs have the types of asyncio, and the blocking transport casts them.
+# These names stay, because the stubs have the types of asyncio. The blocking transport casts the stubs.
 KEPT = re.compile(r"^from grpc import aio$|\baio\.[A-Z]\w+")
 GROUPS = re.compile(r"\bAwaitable\[(\w+)\]")
 PREFIX = re.compile(r"\bAsync(?=[A-Z])")

@@ -42,7 +42,7 @@ def rows(model: type[Any], prefix: str, environment: str) -> Iterator[tuple[str,
             groups.append((name, kind))
             continue
         if get_origin(hints[name]) is dict:
-            # There may be any number of such groups, each under a name that the operator chooses.
+            # A dictionary holds any number of groups, each under a name that the operator chooses.
             groups.append((f"{name}.NAME", get_args(hints[name])[1]))
             continue
         alias = field.validation_alias

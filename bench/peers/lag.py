@@ -14,7 +14,7 @@ _EVERY_SECONDS: Final = 0.005
 async def lagging() -> AsyncGenerator[Sequence[float]]:
     """Yields a list that grows during the block. It contains the lag of the event loop in milliseconds, one value per sample.
 
-    Samples that a blocked loop missed count too, each with its lag. Otherwise a long blockage would be only one value among many.
+    A blocked loop misses samples. The list contains these missed samples too, each with its lag. Otherwise a long blockage would be only one value among many.
     """
     found: list[float] = []
 

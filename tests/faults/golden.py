@@ -1,4 +1,4 @@
-"""The rules of a correct stream. All streams that are compared are read by the same code. Pure."""
+"""The rules of a correct stream. The same code reads all streams that are compared. This module does no input or output."""
 
 from __future__ import annotations
 

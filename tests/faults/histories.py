@@ -62,7 +62,7 @@ class World(Protocol):
     ledger: Ledger
 
     def way(self, place: int) -> Way:
-        """Connects to the serving process at this index, or to the next one."""
+        """The way to the serving process at this index, modulo the number of serving processes."""
         ...
 
     @property

@@ -36,8 +36,8 @@ class Unserved(AssertionError):
 
 @dataclass
 class Seen:
-    """The results of a reader. events: the received events in order, without repetitions. doubled, holes: the number of
-    frames that repeat events, and of frames that miss events. gaps: the seconds between a cut and the next event.
+    """The results of a reader. events: the received events in order, without repetitions. doubled: the number of repeated
+    frames and events. holes: the number of frames before which events are missing. gaps: the seconds between a cut and the next event.
     """
 
     request: chat.AskRequest

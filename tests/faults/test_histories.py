@@ -19,7 +19,7 @@ STEPS = 15
 
 
 def play(stage: Stage, report: Report) -> None:
-    """The number of histories that the report's form requires. A counter-example is printed as the list of steps that lead to it."""
+    """Run as many histories as the report's form requires. A failed history is printed as the list of its steps."""
 
     class Played(History):
         told = report.counts

@@ -39,7 +39,7 @@ edges = [
 
 @dataclass(frozen=True)
 class Chain:
-    """An agent and its models, one on each station."""
+    """An agent and the names of its models. The models run on different servers, in the order of the chain."""
 
     agent: str
     models: Sequence[str]

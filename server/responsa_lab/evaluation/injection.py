@@ -45,7 +45,7 @@ class _Line(BaseModel):
 
 
 class Doc(_Line):
-    """A document. The last part of its id names its variant."""
+    """A document. The last part of the id names the document's variant."""
 
     id: Annotated[str, Field(pattern="^.+/[a-z0-9-]+$")]
     title: str = ""
@@ -70,7 +70,7 @@ class Attack(_Line):
 
     @property
     def span(self) -> Span:
-        """Its place."""
+        """The place of the instruction in the document."""
         return Span(self.doc_id, self.byte_start, self.byte_end)
 
 

@@ -96,7 +96,7 @@ _SMALL_TALK: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of a passage. The number of the passage is for the citation."""
+    """A sentence of a passage. number: the number of the passage, which the sentence's citation mark contains."""
 
     text: str
     number: int

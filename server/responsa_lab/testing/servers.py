@@ -244,7 +244,7 @@ class ToolSink:
     def __init__(self) -> None:
         self._server = LoopbackServer(self._handle)
         self.calls: dict[str, Calls] = {}
-        """By key."""
+        """The calls with each idempotency key, by the key."""
         self._called = asyncio.Event()
 
     @property
