@@ -92,7 +92,7 @@ class Place:
 
 @contextmanager
 def place() -> Generator[Place]:
-    """A new place for an instance. It is purged at the end of the block."""
+    """A new place for an instance. The place is purged at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="responsa-bench-") as folder:
         made = Place(Path(folder) / "home", free_port())
         try:

@@ -129,7 +129,7 @@ async def _delivered(mine: Any) -> AsyncGenerator[LogRow, None]:
 async def _read_then_subscribe(
     self: Following, who: Principal, turn_id: UUID, after_seq: int
 ) -> AsyncGenerator[Followed, None]:
-    """Reads the log and then subscribes, so it misses rows in between."""
+    """Reads the log and then subscribes, so it misses the rows that are written in between."""
     parts = cast("Any", self)
     cursor = after_seq
     end_seq: int | None = None

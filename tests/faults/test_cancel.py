@@ -138,7 +138,7 @@ async def test_a_cancel_survives_the_death_of_who_was_asked_for_it(cluster: Clus
 async def test_without_its_lock_the_campaign_finds_a_cancel_that_lost_against_a_finish(
     cluster: Cluster,
 ) -> None:
-    """Without the lock, a cancel reads first and writes later, so a turn can change in between."""
+    """Without the lock, a cancel reads first and writes later, so the turn can change between the read and the write."""
     caller = await cluster.caller()
     replica = await cluster.soon(guards_out=[Guard.CANCEL_LOCK])
     report = Report("cancel", Form(1, limits=False, seed=1))

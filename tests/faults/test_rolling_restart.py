@@ -26,8 +26,8 @@ LONG = question(tokens=300, pace_ms=20)
 ROOMY = {
     "RESPONSA_TURNS__MAX_RUNNING": "600",
     "RESPONSA_DRAIN_SECONDS": "2",
-    # These are the shipped limits, because this campaign tests the handover. A process with hundreds of turns, on a
-    # machine that is busy with five hundred clients, may be late by a second.
+    # This is the default lease, because this campaign tests the handover and not takeovers. A process with hundreds of
+    # turns, on a machine that is busy with five hundred clients, may renew its leases a second late.
     "RESPONSA_TURNS__LEASE_SECONDS": "6",
 }
 

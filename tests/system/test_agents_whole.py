@@ -77,7 +77,7 @@ def test_the_agents_that_come_along_answer_in_a_fresh_installation(bench: Bench)
         done = bench.instance.run("ask", *arguments)
         assert quote in done.stdout, done
         assert "[1]" in done.stdout, done
-    # The output also names the author.
+    # The output on stderr also names the author of the answer, here a template.
     assert "template" in done.stderr
     refused = bench.instance.run("ask", "--json", "--agent", "tutor", chromosomes, check=False)
     assert refused.returncode == 2, refused

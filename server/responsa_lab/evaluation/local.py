@@ -1,4 +1,4 @@
-"""Measures without a server, on this machine: the embedding model, the nodes that decide whether to search, and classifiers of intents.
+"""Measures parts of the product on this machine, without a server: the embedding model, the nodes that decide whether to search, and classifiers of intents.
 
 Commands import this module late, because it loads numpy, the model's runtime and the agents, which measurements through a server do not need.
 """

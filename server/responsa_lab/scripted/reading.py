@@ -89,7 +89,7 @@ class Fenced:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A retrieved passage. number: the number by which an answer cites this passage."""
+    """A retrieved passage. number: the number that an answer uses to cite this passage."""
 
     number: int
     text: str
