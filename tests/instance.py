@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 90.0
 """How many seconds a test on a loaded machine waits for a condition before it fails."""
 START_PATIENCE = 300.0
-"""How many seconds a start may take on such a machine. A start creates a database, loads a model and reads all
+"""How many seconds a start may take on a loaded machine. A start creates a database, loads a model and reads all
 of Responsa's documents, and many tests depend on it.
 """
 FOREIGN = ("COV", "RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_")

@@ -26,7 +26,7 @@ NOT_RAISED: Mapping[Reason, str] = {
     Reason.ETAG_MISMATCH: "`Conflict.of_etag` makes it",
     Reason.ORIGIN_NOT_ALLOWED: "`calls/status.py` makes it once, for Envoy's replies and for the gateway's own check",
 }
-"""Reasons that the server's code does not name elsewhere, and why."""
+"""The reasons that the other code of the server does not name, because the named function makes the error."""
 
 
 def sources(*folders: Path) -> Iterator[Path]:

@@ -23,7 +23,7 @@ _LISTENING = (
     "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "runpy.run_module('responsa_server', run_name='__main__', alter_sys=True)"
 )
-"""This program resets SIGINT: a background job of a shell ignores SIGINT, and the job's children inherit this setting."""
+"""This program resets SIGINT, because a background job of a shell ignores SIGINT and the job's children inherit this setting."""
 
 
 class Terminal:
@@ -48,7 +48,7 @@ class Terminal:
     def _read(self) -> None:
         try:
             data = os.read(self._screen, 65536)
-        except OSError:  # the other side has closed
+        except OSError:  # the process has closed its side
             data = b""
         if not data:
             asyncio.get_running_loop().remove_reader(self._screen)

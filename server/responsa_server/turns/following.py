@@ -147,7 +147,7 @@ class Following:
                     raise draining()
                 mine.take()
                 mine.beat, mine.news_at = False, loop_time()
-                leaving, mine.leaving = mine.leaving, False  # turns that run here may still end here
+                leaving, mine.leaving = mine.leaving, False  # a turn that runs here may still end, so wait on
                 await mine.wait()
                 mine.leaving = mine.leaving or leaving
 

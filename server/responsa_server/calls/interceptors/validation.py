@@ -25,7 +25,7 @@ _LARGER: Final[Mapping[str, int]] = {
     "/responsa.knowledge.v1.KnowledgeService/CreateDocument": 4 * 1024 * 1024,
     "/responsa.knowledge.v1.KnowledgeService/UploadDocument": 4 * 1024 * 1024,
 }
-"""The methods with a higher limit. It is gRPC's own limit, so that a text or a chunk that is too large breaks the rule for its field and the error names that field."""
+"""The methods with a higher limit, which equals gRPC's own limit. A text or a chunk that is too large thus breaks the rule for its field, and the error names this field."""
 
 
 class Validation(Interceptor[None]):

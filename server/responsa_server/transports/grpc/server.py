@@ -22,7 +22,8 @@ _OPTIONS: Mapping[str, int] = {
     # Two processes must not share an address by accident: the second one must fail.
     "grpc.so_reuseport": 0,
     # We ping the peer every 30 s. Clients may ping every 10 s and Envoy pings every 11 s, even without a call; by gRPC's defaults, a second ping within
-    # 300 s would end the connection. The limit is 5 s, because a busy machine reads some pings late and the next one on time.
+    # 300 s would end the connection. The limit here is only 5 s, because a busy machine may read one ping late and the next ping on time, so that the
+    # two pings seem closer together than they were sent.
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
     "grpc.keepalive_permit_without_calls": 1,

@@ -1,4 +1,4 @@
-"""Errors of the HTTP side as google.rpc.Status, in the same form as Envoy's transcoder gives them."""
+"""Errors of the HTTP side as google.rpc.Status, in the form that Envoy's transcoder uses."""
 
 from __future__ import annotations
 

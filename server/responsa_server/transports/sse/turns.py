@@ -92,7 +92,7 @@ class _Stream:
         await self._write(encoded(frame))
 
     async def end(self, error: ResponsaError | None) -> None:
-        """End the response. Raises the error when nothing was sent."""
+        """End the response. Raises the error if nothing was sent yet."""
         if error is not None and not self._begun:
             raise error
         if error is not None:

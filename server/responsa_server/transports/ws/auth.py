@@ -14,7 +14,7 @@ from responsa_server.calls.interceptors.reporting import call_id
 from responsa_server.domain.errors import Reason, Unauthenticated
 
 PROTOCOL: Final = "responsa.v1"
-"""The subprotocol that this server speaks. To a client that does not offer it, the server answers with a subprotocol that the client offers."""
+"""The subprotocol that this server speaks. If a client does not offer this subprotocol, the server answers with one that the client offers."""
 _BEARER: Final = "bearer."
 
 Metadata: TypeAlias = Mapping[str, Sequence[str]]

@@ -12,9 +12,9 @@ from responsa_server.transports.ws.frames import Frame, joined
 CONTROL_BYTES: Final = 65_536
 """The limit for pongs and errors. While this many bytes or more wait, the socket is not read."""
 DELTA_BYTES: Final = 262_144
-"""The limit for deltas. While this many bytes of turns' frames or more wait, no delta is accepted, so the turns' streams are not read."""
+"""The limit for deltas. While turns' frames of this many bytes or more wait, no delta is accepted, so the turns' streams are not read."""
 TURN_BYTES: Final = 524_288
-"""The limit for all frames of turns. While this many bytes of them or more wait, no frame of a turn is accepted."""
+"""The limit for all frames of turns. While turns' frames of this many bytes or more wait, no frame of a turn is accepted."""
 _JOINED_CHARACTERS: Final = 32_768
 
 

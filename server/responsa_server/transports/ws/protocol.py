@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol, with limits on the memory that a client can make it use."""
+"""uvicorn's WebSocket protocol, with limits on the memory that a client can make the server use."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ READ_ON_SECONDS: Final = 10.0
 
 
 class BoundedProtocol(WebSocketsSansIOProtocol):
-    """A WebSocket that answers no ping while the client does not read the pongs, refuses a message with too many fragments (1009), and lets clients read the close reason."""
+    """A WebSocket that stops answering pings while the client does not read the pongs, refuses a message with too many fragments (1009), and lets clients read the close reason."""
 
     _read_on_until: float | None = None
-    """The end of the discarding, by the loop's clock; None until input is discarded."""
+    """When the discarding of input ends, by the loop's clock; None until input is discarded."""
 
     def data_received(self, data: bytes) -> None:
         """Process bytes from the client. While input is discarded, drop the bytes and wait again for silence."""

@@ -21,7 +21,7 @@ from responsa_server.transports.ws.html import Rendering
 from responsa_server.transports.ws.outbox import Lane, Outbox
 
 TRIES: Final = 3
-"""How many times in a row a stream that breaks off is resumed if it makes no progress."""
+"""How many times in a row a stream is resumed without progress after it has broken off."""
 FIRST_PAUSE_SECONDS: Final = 0.1
 _CHAT: Final = "/responsa.chat.v1.ChatService/"
 _ASK, _RESUME, _GET = _CHAT + "Ask", _CHAT + "ResumeTurn", _CHAT + "GetTurn"
