@@ -1,4 +1,4 @@
-"""The peer of `bench.peers.durable`: the same graph in a bare grpc.aio server, which keeps everything in memory. The peer has no log, no credentials, no checks and no durability.
+"""The same graph in a bare grpc.aio server that keeps everything in memory. It has no log, no credentials, no checks and no durability.
 
 python -m bench.peers.in_memory --listen unix:PATH [--evidence library|memory] [--one-event-a-message]
 """
