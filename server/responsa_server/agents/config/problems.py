@@ -204,7 +204,7 @@ def _keys(model: type[BaseModel], path: Key) -> Sequence[str]:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model of a field's values. The field holds either one such value, or an array or table of them."""
+    """The model of a field's values. The field holds either one such value, or an array or table of such values."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for one in get_args(annotation) if (found := _model_in(one))), None)

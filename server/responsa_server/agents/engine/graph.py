@@ -38,9 +38,7 @@ Choice = Callable[[GraphState], str]
 
 
 class PlanError(Exception):
-    """A plan names an unknown node, or has a node to which no edge leads or from which no edge leads. The message names
-    the node.
-    """
+    """A plan names an unknown node, or lacks an edge to or from one of its nodes. The message names the node."""
 
 
 @dataclass(frozen=True, slots=True)

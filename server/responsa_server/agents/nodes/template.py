@@ -87,7 +87,9 @@ class Template(Node[TemplateInput, TemplateOutput]):
         traits: Traits | None = None,
         has_model: bool = False,
     ) -> None:
-        """has_model: whether the agent has a model. If it has one, the model was unavailable."""
+        """has_model: whether the agent has a model. If so, the variable `without_model` says that the model is
+        unavailable, and this node does not report a fallback.
+        """
         self.name = name
         self._prompts = prompts
         self._template = template

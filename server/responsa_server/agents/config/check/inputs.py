@@ -38,8 +38,8 @@ class ModelNames(Protocol):
 class NamedModels:
     """Accepts the models of known providers. Implements `ModelNames` for a check without a server.
 
-    providers: the names of each provider's models, by provider; an empty collection accepts every model of that
-    provider. If `providers` is None, every well-formed name is accepted.
+    providers: the model names of each provider; an empty collection accepts every model of that provider. If `providers`
+    is None, every well-formed name is accepted.
     """
 
     def __init__(self, providers: Mapping[str, Collection[str]] | None = None) -> None:

@@ -145,7 +145,7 @@ def _file(prompts: PromptSet, name: str, source: PromptSource) -> Iterator[Probl
 def _variables(
     prompts: PromptSet, name: str, offers: Offered, questions: Sequence[str], *, template: bool
 ) -> Iterator[Problem]:
-    """Variables that the front matter does not declare. If the front matter declares all variables, the problems with
+    """Variables that the front matter does not declare or, if the front matter declares all variables, problems with
     filling in the prompt.
     """
     source = prompts.source(name)
