@@ -63,7 +63,7 @@ class Folder:
 
 
 class Town:
-    """Processes that share a database. Those with the same folder also share files."""
+    """Processes that share a database. Processes with the same folder also share its files."""
 
     def __init__(self, database: Database, folder: Folder) -> None:
         self.database = database

@@ -10,8 +10,9 @@ from responsa_server.stores.postgres.database import Connection, Database, State
 
 
 class CutDatabase(Database):
-    """Loses the connection after a successful COMMIT, so that the caller does not know the outcome of the COMMIT. cut: the
-    number of commits after which the connection is lost. skip: the number of commits before those that are not cut.
+    """Reports a lost connection after a successful COMMIT, so that the caller does not know the outcome of the COMMIT.
+    cut: the number of commits whose success is hidden in this way. skip: the number of commits before them whose success
+    is visible.
     """
 
     cut = 0

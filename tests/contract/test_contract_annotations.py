@@ -25,7 +25,7 @@ from google.protobuf.descriptor_pb2 import (
 from buf.validate import validate_pb2
 from tests.contract.test_contract_baseline import CURRENT, load, messages, ours
 
-# Their stubs are untyped.
+# The stubs of these extensions are untyped.
 BEHAVIOR: Any = field_behavior_pb2.field_behavior
 RESOURCE: Any = resource_pb2.resource
 DEFINITION: Any = resource_pb2.resource_definition
@@ -210,7 +210,7 @@ def test_turns_conversations_and_keys_have_an_owner() -> None:
     assert owned == dict.fromkeys(("Turn", "Conversation", "ApiKey", "Collection"), "responsa/User")
 
 
-# These plant faults, to show that each fault is found.
+# The following tests put faults into the contract, to show that `missing` finds each fault.
 
 
 def field(files: FileDescriptorSet, message: str, name: str) -> FieldDescriptorProto:

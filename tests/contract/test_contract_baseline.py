@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BASELINE = ROOT / "protos" / "baseline.binpb"
 CURRENT = ROOT / "generated" / "descriptor.binpb"
 
-# Its stub is untyped.
+# The stub of this extension is untyped.
 HTTP: Any = annotations_pb2.http
 
 # The number of an UPPER rule may only grow, and the number of a LOWER rule may only shrink. Any other change would refuse
@@ -169,7 +169,7 @@ def test_protos_are_formatted(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# These plant faults, to show that each fault is found.
+# The following tests put faults into the contract, to show that each fault is found.
 
 
 def message_of(files: FileDescriptorSet, name: str) -> DescriptorProto:

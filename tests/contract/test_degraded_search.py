@@ -188,7 +188,7 @@ async def held(urls: DatabaseUrls, *tables: str) -> AsyncGenerator[None]:
 
 
 HASTY = 0.2
-"""The number of seconds after which these searches give up."""
+"""The number of seconds after which a search of the following tests gives up."""
 
 
 @pytest.mark.usefixtures("filled")
@@ -253,7 +253,7 @@ async def test_an_agents_options_say_how_to_search(
     assert (await knowledge.search(people.ann, both, (), SearchOptions(top_k=1))).passages == 1
     assert (await knowledge.search(people.ann, both, (), SearchOptions(threshold=1.0))).passages == 0
     assert (await knowledge.search(people.ann, both, ("elsewhere",))).passages == 0
-    # The ranking uses only passages, or also their pieces.
+    # With rerank, the ranking also uses the pieces of the passages.
     for rerank in (True, False):
         found = await knowledge.search(people.ann, (QUESTION,), (), SearchOptions(rerank=rerank))
         ranked = TypeAdapter(Retrieval).validate_python(found.content)

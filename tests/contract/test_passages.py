@@ -290,7 +290,7 @@ async def test_a_version_that_is_being_indexed_takes_no_place_from_those_that_ar
     best = {ids[place] for place in sorted(range(len(ids)), key=lambda one: -nearness[one])[:20]}
     assert len(found) == 20
     assert ids[7] in found
-    # The index graph is approximate. Before the fix, the search found only one of these passages.
+    # The index graph is approximate. An earlier version of the search found only one of these passages.
     assert len(found & best) >= (20 if index == "passage_vector_tenant" else 12)
 
 

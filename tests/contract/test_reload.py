@@ -117,7 +117,9 @@ async def test_a_version_that_is_asked_for_is_loaded_and_answers_as_it_did(
 async def test_a_question_for_a_version_runs_with_it_after_a_restart(
     town: Town, folder: Folder, people: People
 ) -> None:
-    """The same through `Turns`. Another version is current, and only the database holds the requested version."""
+    """The question goes through `Turns`. Another version is current, and only the database holds the requested
+    version.
+    """
     folder.write("own", "One.")
     async with town.process() as agents:
         folder.write("own", "Two.")

@@ -250,7 +250,7 @@ async def test_a_list_is_narrowed_by_name_and_time_and_by_nothing_else(
 
 
 async def test_texts_are_bounded_in_bytes(teachers: PostgresTeachers, people: People) -> None:
-    """The contract already refuses this; the test checks the layer behind it."""
+    """The contract already refuses such texts; this test checks the constraints of the database."""
     largest = NewTeacher("ä" * (MAX_DISPLAY_NAME_BYTES // 2), "ä" * (MAX_PERSONA_BYTES // 2), {})
     assert (await teachers.create(people.ann, largest, None)).persona == largest.persona
     for broken in (

@@ -226,7 +226,7 @@ async def test_who_may_not_see_a_turn_ends_nothing_by_leaving(house: House, peop
         accepted = await turns.accept(people.ann, RIVER, None, cancel_on_disconnect=True)
         own = await turns.accept(people.bob, RIVER, None, cancel_on_disconnect=True)
         turns.left(people.bob, accepted.turn_id)
-        turns.left(people.bob, own.turn_id)  # this call comes second, so its check comes second
+        turns.left(people.bob, own.turn_id)  # the server checks this call after the call above
         assert await ended(turns, people.bob, own.turn_id) is TurnState.CANCELLED
         assert not (await turns.store.get(people.ann, accepted.turn_id)).state.terminal
 

@@ -151,8 +151,8 @@ class Gated(Script):
 async def test_a_turn_that_was_stopped_before_its_run_began_is_not_run_under_an_older_epoch(
     house: House, people: People
 ) -> None:
-    """Between the commit of its accept and the begin of the run, a process pauses for longer than a lease. Then it claims the turn before
-    that run begins.
+    """A process commits the accept of a turn and then pauses for longer than a lease. After the pause, the process claims the turn again
+    before the run under the first epoch begins.
     """
     gate = asyncio.Event()
     faults, script = Held(), Script([SEARCHING, gate, answer()])

@@ -226,8 +226,8 @@ async def test_an_interrupt_and_a_finish_that_race_have_one_winner(
 async def test_a_question_that_queues_while_its_predecessor_ends_is_promoted_all_the_same(
     database: Database, people: People, database_urls: DatabaseUrls, guarded: bool
 ) -> None:
-    """The accept of the new turn begins while the previous turn runs, and its write comes after that turn has ended. Without
-    the conversation's lock, no process would promote the new turn.
+    """The accept of the new turn begins while the previous turn runs, and the accept writes after the previous turn has
+    ended. Without the conversation's lock, no process would promote the new turn.
     """
     gate = (
         "accept_turn",

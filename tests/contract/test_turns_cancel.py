@@ -141,7 +141,7 @@ async def test_a_cancel_and_a_finish_that_race_have_one_winner_that_both_name(
 ) -> None:
     new = new_turn()
     await turn_store.accept(people.ann, new, cancelled)
-    finish = lambda: turn_store.finish(claim_of(new), [row(2)], answered())  # noqa: E731 - two works in either order
+    finish = lambda: turn_store.finish(claim_of(new), [row(2)], answered())  # noqa: E731 - two calls in either order
     cancel = lambda: turn_store.cancel(people.ann, new.id, True, cancelled)  # noqa: E731
     async with locked(database_urls, "turn", new.id):
         tasks: list[asyncio.Task[object]] = []
@@ -259,7 +259,8 @@ async def test_a_watched_turn_ends_when_no_process_says_that_it_is_followed(
     assert ended is not None
     assert (ended.turn_id, ended.epoch, ended.row.first_seq) == (watched.id, 2, 3)
     assert (await turn_store.get(people.ann, watched.id)).state is TurnState.CANCELLED
-    # A second call has no effect. Only watched turns end, and no turn of another user or tenant.
+    # A second call has no effect. Calls for turns that are not watched, or that belong to another user or tenant, have
+    # no effect either.
     assert await turn_store.cancel_unfollowed(people.ann, watched.id, cancelled) is None
     assert await turn_store.cancel_unfollowed(people.ann, plain.id, cancelled) is None
     other = new_turn(watched=True)

@@ -34,7 +34,7 @@ from tests.contract.turn_steps import (
 async def test_an_older_hold_on_a_turn_that_ends_at_the_same_time_writes_nothing(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """A process may have lost a turn and claimed it again while its first finish is still on the way."""
+    """A process may have lost a turn and claimed it again while the first finish of that turn is still on the way."""
     for late_first, conclusion in product((True, False), (FAILED, answered(citation()))):
         new = new_turn()
         await turn_store.accept(people.ann, new, cancelled)

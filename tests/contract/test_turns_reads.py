@@ -175,7 +175,7 @@ async def test_weeks_that_are_old_and_over_are_dropped_and_their_turns_tell_how_
         2,
     ]
     assert await turn_store.prune(30) == 0
-    # When the last turn of a week has ended, the partition of that week goes too.
+    # When the last turn of a week has ended, the partition of that week is dropped too.
     await turn_store.cancel(people.ann, running, True, cancelled)
     assert await turn_store.prune(30) == 1
     # Even with a short retention, the partitions of this week and the previous week stay. Otherwise they would be created again.

@@ -147,7 +147,9 @@ class Cast:
 
 
 class House:
-    """Services that share a database. Each service stands for a process. redis_url: the Redis that carries their hints; by default they have no Redis."""
+    """Services that share a database. Each service stands for a process. redis_url: the Redis that carries the services' hints; by default, the
+    services have no Redis.
+    """
 
     def __init__(self, database: Database, redis_url: str = NO_REDIS) -> None:
         self.database = database

@@ -35,7 +35,7 @@ class Link:
         self.tried = asyncio.Event()
         self.claimed = asyncio.Event()
         self.stuck: asyncio.Event | None = None
-        """If set to an event, calls wait until the event is set."""
+        """If this is an asyncio.Event, calls wait until the event is set."""
         self.deaf = False
         """Whether renewals hide the losses of turns from the worker."""
         self.booked: list[Usage] = []

@@ -58,7 +58,7 @@ def one(
 
 
 async def append(store: PostgresTurnStore, claim: Claim, *rows: LogRow, **more: Any) -> None:
-    """Append rows to one turn. Raises the error if the turn was left out."""
+    """Append rows to one turn. Raises the store's error for the turn if the rows were not appended."""
     left_out = await store.append([one(claim, *rows, **more)])
     for error in left_out.values():
         raise error

@@ -79,7 +79,7 @@ class Running:
         return next(iter(psutil.Process(self.process.pid).children()))
 
     def processes(self) -> list[psutil.Process]:
-        """The process that the user started, and all its descendants. They are stored for `left`."""
+        """The process that the user started, and all its descendants. The result is stored, because `left` needs it."""
         try:
             guard = psutil.Process(self.process.pid)
             found = [guard, *guard.children(recursive=True)]

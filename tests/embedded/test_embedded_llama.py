@@ -39,7 +39,9 @@ from responsa_server.providers.settings import ModelSettings
 
 NAME = "embedded:smollm2"
 PATIENT = ModelSettings.model_validate({"embedded": {"idle_seconds": 30}})
-"""Settings for a busy machine, with a limit of 30 seconds for a silence. A caller that waits for the end of an endless answer would wait longer."""
+"""Settings for a busy machine: a request fails after a silence of 30 seconds. A request that had to wait for the end of an endless answer would
+wait longer and fail.
+"""
 NODE = {
     "type": "object",
     "properties": {"a": {"$ref": "#/$defs/Node"}},

@@ -96,7 +96,7 @@ def test_a_wrong_password_does_not_get_in(postgres: EmbeddedPostgres) -> None:
 def test_no_password_in_any_argument(postgres: EmbeddedPostgres) -> None:
     arguments: list[str] = []
     for process in postgres_processes(postgres.layout):
-        with suppress(psutil.NoSuchProcess):  # a backend starts and ends
+        with suppress(psutil.NoSuchProcess):  # a backend may have ended in the meantime
             arguments.append(" ".join(process.cmdline()))
     assert arguments
     secrets = [

@@ -64,7 +64,7 @@ def test_ctrl_c_during_a_long_hook(start: Start) -> None:
 def test_a_second_ctrl_c_hastens_and_leaves_nothing(start: Start) -> None:
     running = start().until_ready()
     server = psutil.Process(running.pid_of("The server"))
-    server.suspend()  # it ignores SIGTERM
+    server.suspend()  # so that the server does not react to SIGTERM
     running.interrupt()
     running.interrupt()
     running.process.wait(60)
@@ -128,8 +128,8 @@ def test_kill_9_of_the_supervisor_leaves_no_process(start: Start, home: Path, vi
         running.kill(running.process.pid)
     running.process.wait(60)
     if victims == "both":
-        # The stand-in's worker does not request a signal for the death of its parent, but a real worker does. The
-        # kernel signals all other parts.
+        # The kernel signals all parts except the stand-in's worker, so the test kills that worker. (A real worker asks
+        # the kernel for a signal when its parent dies.)
         worker.kill()
     running.until_nothing_left()
     busy.close()

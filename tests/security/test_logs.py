@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-# grpc._cython.cygrpc logs in this way if a call's metadata is not text. Envoy forwards such bytes. The program runs in a
-# separate process, because logging is global.
+# The program logs as grpc._cython.cygrpc does if a call's metadata is not text. Envoy forwards such metadata. The
+# program runs in a separate process, because logging is global.
 PROGRAM = """
 import logging
 from responsa_server.app import process

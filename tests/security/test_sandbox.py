@@ -72,8 +72,8 @@ SAME = (
     "keep_their_type",
     "capabilities_are_said",
 )
-"""Parts of the names of tests that do not depend on the user of the parser. They are about resource limits, which apply to all users, or do not check that
-an access is refused.
+"""Parts of the names of tests that do not depend on the user of the parser. These tests are about resource limits, which apply to all users, or do
+not check that an access is refused.
 """
 
 needs_seccomp = pytest.mark.skipif(not capabilities().seccomp, reason="this kernel has no seccomp")

@@ -1,4 +1,6 @@
-"""Finds programs and starts them as child processes that cannot outlive their parent. Linux guarantees this; on other systems only stop() ends them."""
+"""Finds programs and starts them as child processes that cannot outlive their parent. Linux guarantees that the children end with the parent; on
+other systems only stop() ends the children.
+"""
 
 from __future__ import annotations
 

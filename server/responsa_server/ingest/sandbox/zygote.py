@@ -273,7 +273,8 @@ def _main(control_number: int, table: str) -> int:
     wakeup, notify = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(notify, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _wake)
-    # The modules loaded so far are never freed. If a child's garbage collection visited them, it would only copy their pages.
+    # Exclude the modules loaded so far from garbage collection. They are never freed, and a child's collection that visited
+    # them would only copy their memory pages.
     gc.collect()
     gc.freeze()
     zygote.send(found)

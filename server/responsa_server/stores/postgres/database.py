@@ -54,7 +54,7 @@ Statement = tuple[LiteralString, Mapping[str, object]]
 _APP = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
 # Statements over all turns are planned every time as well, because the tables grow and shrink. If a process is
 # stopped in the middle of a transaction, other processes cannot claim the turns that it has locked.
-# transaction_timeout limits how long.
+# transaction_timeout limits this time.
 _LOG = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c transaction_timeout=5000"
 # The writer's statements must find rows by their keys, however many rows there are. They are planned once, and
 # tables that are still small then must not mislead the planner. The writer's statements take lists of ids: with hash

@@ -24,7 +24,7 @@ Row = tuple[Any, ...]
 
 
 class _EndsBefore(Exception):
-    """A key would expire before it begins. The error rolls the transaction back."""
+    """The expire_time of a new key is not in the future. This error rolls the transaction back."""
 
 
 class PostgresIdentityStore:

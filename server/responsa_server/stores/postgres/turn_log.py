@@ -81,8 +81,8 @@ class TurnLog:
         self._codec = codec
         self._queries = queries
         self._finishing: Gathered[str, _End, bool | None] = Gathered(self._finish_together, _MOST_TURNS)
-        # By owner, the claims whose commit was not confirmed. The owner's next call of `claim` checks whether they were
-        # committed.
+        # The claims whose commit was not confirmed, by owner. The owner's next call of `claim` checks whether these
+        # claims were committed.
         self._unsure: dict[UUID, Sequence[ClaimedTurn]] = {}
 
     @shielded
