@@ -165,7 +165,9 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
 async def test_without_its_guard_an_append_would_walk_all_turns_at_work(
     alone: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """While few turns run, the partial index over them looks cheaper to the planner. The plan then stays in use when many turns run."""
+    """While few turns run, the partial index over running turns looks cheaper to the planner than the primary key. A plan that uses
+    this index would stay in use when many turns run.
+    """
     plans: list[str] = []
     for edits in ([], [("append_fence", "t.state || '' = 'running'", "t.state = 'running'")]):
         store = PostgresTurnStore(alone, PlainCodec(), queries=Edited(*edits))

@@ -256,7 +256,7 @@ async def test_descriptors_do_not_leak(hostile: ParserPool) -> None:
 
 
 async def test_threads_are_refused(hostile: ParserPool) -> None:
-    # RLIMIT_NPROC limits the processes of every user except root, and no parser runs as root.
+    # RLIMIT_NPROC refuses new threads. It applies to every user except root, and no parser runs as root.
     with pytest.raises(DocumentRejected):
         await hostile.parse(b"threads", "a.txt")
 
@@ -369,7 +369,7 @@ async def test_limits_hold_on_a_kernel_without_landlock_and_seccomp(deed: str) -
 
 
 async def test_without_seccomp_no_process_is_forked_either() -> None:
-    # RLIMIT_NPROC limits the processes of every user except root, and no parser runs as root.
+    # RLIMIT_NPROC refuses new processes. It applies to every user except root, and no parser runs as root.
     pool = ParserPool(limits=LIMITS, formats="unconfined_parsers:WITHOUT_SECCOMP", import_paths=[HERE])
     try:
         await pool.start()

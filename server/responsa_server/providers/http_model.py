@@ -170,7 +170,8 @@ class HttpModel(abc.ABC):
         except httpx2.TimeoutException as error:
             raise ModelError(ModelFault.TIMEOUT, self._shown(repr(error)), passing=not begun) from None
         except httpx2.RequestError as error:
-            # A server may close an idle connection just when a request is sent on it. Then no answer has begun.
+            # A server may close an idle connection just when a request is sent on it. Then no answer has begun, so the
+            # request may be sent again.
             fault = ModelFault.CUT if begun else ModelFault.UNREACHABLE
             raise ModelError(fault, self._shown(repr(error)), passing=not begun) from None
 

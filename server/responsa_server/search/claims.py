@@ -1,4 +1,5 @@
-"""Chooses the passages that a prompt shows, and decides whether one of their pieces supports a claim of the answer. Pure.
+"""Chooses the passages that a prompt shows, and decides whether one of their pieces supports a claim of the answer. Pure
+functions.
 
 A claim is usually a paraphrase of a piece. Therefore a word of the claim counts if it is in the piece, in its headings or in the neighbouring pieces, and the cosine of
 claim and piece counts too. However similar the rest is, a piece loses score if a number of the claim does not occur near the piece, or if

@@ -201,7 +201,7 @@ def restrict_files(abi: int, readable: Sequence[Path]) -> None:
         _NET_RIGHTS[1] if abi >= _NET_RIGHTS[0] else 0,
         _SCOPES[1] if abi >= _SCOPES[0] else 0,
     )
-    # Older kernels have a shorter structure. They accept this longer one because its tail is zero.
+    # Older kernels have a shorter structure. These kernels accept the longer structure because its tail is zero.
     ruleset = int(
         library.syscall(
             _SYS_CREATE_RULESET,

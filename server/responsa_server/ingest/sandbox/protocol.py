@@ -77,7 +77,9 @@ class JobEnded:
 
 
 ControlMessage = ParseJob | KillJob | SandboxCapabilities | Failed | JobEnded
-"""A zygote sends SandboxCapabilities when it has loaded its parsers. They describe the kernel."""
+"""A zygote sends SandboxCapabilities when it has loaded its parsers. This message describes the kernel's support for
+confinement.
+"""
 _MESSAGES: dict[str, type[ControlMessage]] = {
     "parse": ParseJob,
     "kill": KillJob,

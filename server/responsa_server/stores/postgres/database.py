@@ -63,8 +63,8 @@ _WRITER = (
     "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_nestloop=off -c enable_mergejoin=off"
     " -c statement_timeout=30000 -c transaction_timeout=5000"
 )
-# The errors of a session that PostgreSQL has ended because it was too slow. They are not subclasses of psycopg's
-# OperationalError.
+# The errors that a caller gets if PostgreSQL has ended a session that was too slow. These errors are not subclasses of
+# psycopg's OperationalError.
 _ENDED: Final = (errors.TransactionTimeout, errors.IdleInTransactionSessionTimeout)
 # If the database's machine vanishes silently (a half-open connection), no statement_timeout is reported. With these
 # settings the kernel ends a TCP connection a little after that timeout.
@@ -239,8 +239,9 @@ class Database:
         seconds: float,
         cursor: Callable[[Connection], psycopg.AsyncCursor[tuple[Any, ...]]] = psycopg.AsyncConnection.cursor,
     ) -> Sequence[Sequence[tuple[Any, ...]]]:
-        """Run the statements of a search as one tenant and return the rows of each. They run in the transaction of the surrounding `search_session`;
-        without one, they are one transaction that is sent in one message. The method that calls this must be `shielded`.
+        """Run the statements of a search as one tenant and return the rows of each. The statements run in the transaction of the surrounding
+        `search_session`. Without a `search_session`, they form one transaction, which is sent in one message. The method that calls this must be
+        `shielded`.
 
         seconds: the time limit of each statement. part: the index that is searched. Raises Unavailable with this part if the database cannot search the
         index, TooSlow if the search takes too long, and Unavailable with the part "postgresql" if the database cannot be reached. An error of the

@@ -37,11 +37,11 @@ from responsa_server.stores.postgres.database import (
 from responsa_server.stores.postgres.vectors import HalfVector, vector_cursor
 
 _HASHES_A_QUERY: Final = 1000
-# A call that adds vectors to the cache removes as many unused vectors and this number more. So the cache shrinks to the
+# A call that adds n vectors to the cache removes n unused vectors and this number more. So the cache shrinks to the
 # vectors in use, and no call takes long.
 _REMOVED_AT_ONCE: Final = 256
-# One statement publishes or deletes all passages of a document. For a large document it may take longer than the usual
-# time limit of a statement.
+# One statement publishes or deletes all passages of a document. For a large document, this statement may take longer
+# than the usual time limit of a statement.
 _BULK_TIMEOUT: Final = "10min"
 
 

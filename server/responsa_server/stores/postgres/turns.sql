@@ -2,9 +2,9 @@
 -- then the turns. Every statement that ends a turn, or queues a turn behind another, locks the conversation.
 
 -- name: accept_turn
--- This is one statement, so that a question that is not accepted, because another call was faster, leaves no rows and no new conversation. The
--- statement's plan is cached, and `IS TRUE` stops the plan from scanning all conversations of a user. The lease begins at clock_timestamp(),
--- because the transaction may have waited for locks since it began.
+-- This is one statement, so that it writes all rows or none. If the question is not accepted, because another call was faster, no new
+-- conversation is left. The statement's plan is cached, and `IS TRUE` stops the plan from scanning all conversations of a user. The lease
+-- begins at clock_timestamp(), because the transaction may have waited for locks since it began.
 WITH place AS (
     SELECT id FROM responsa.conversation
     WHERE tenant_id = %(tenant)s AND (user_id = %(user)s) IS TRUE AND id = %(conversation)s AND NOT %(create)s
