@@ -42,7 +42,7 @@ def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
     changes = {'chain = ["default"]': f'chain = ["{MODES[mode]}"]'}
     if mode == "embedded":
         # The model uses all of its time, nearly always without a result. Therefore the test gives the model only a part of the usual time.
-        changes |= {"limits = { seconds = 60,": "limits = { seconds = 16,"}
+        changes |= {"limits = { seconds = 60,": "limits = { seconds = 8,"}
     for agent in AGENTS:
         bench.copied(agent, f"{agent}-{mode}", changes)
     eventually(
