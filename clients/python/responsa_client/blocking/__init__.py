@@ -1,5 +1,5 @@
 # Generated from ../aio/__init__.py by `make generate`. Do not edit.
-"""The asyncio client. It is written by hand; `make generate` writes the package `blocking` from it (tools/blocking_client.py)."""
+"""The asyncio client, which is written by hand. `make generate` derives the package `blocking` from this package (tools/blocking_client.py)."""
 
 from __future__ import annotations
 

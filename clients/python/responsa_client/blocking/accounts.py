@@ -40,7 +40,7 @@ class AccountCalls(Part):
             display_name: a name to show to people, at most 200 bytes.
             expire_time: when the key expires; None for a key that never expires.
             request_id: a UUID. With the id of an earlier call, the server returns the key of that call with an empty
-                secret; revoke that key and create another one. None generates a new id.
+                secret; the caller should revoke that key and create another one. None generates a new id.
 
         Raises:
             AlreadyExists: the request_id was used before for a key with another name or expiry.

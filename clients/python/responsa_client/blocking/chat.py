@@ -41,7 +41,8 @@ class ChatCalls(Part):
         between frames, and compares the answer with its checksums and with the deltas. It ignores unknown kinds of events.
 
         The stream also yields `attempt_restarted`. This event withdraws earlier deltas and citations; `TurnStream.text` does not contain withdrawn text. If the
-        server has pruned the turn's log in the meantime, only the terminal event arrives, and the seqs before it are missing. Its answer replaces any earlier text.
+        server has pruned the turn's log in the meantime, only the terminal event arrives, and the seqs before it are missing. The answer in the terminal
+        event replaces any earlier text.
 
         Args:
             text: the question, 1 byte to 16 KiB of UTF-8.

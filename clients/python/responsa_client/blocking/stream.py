@@ -40,7 +40,7 @@ class TurnStream(Iterator[turn_pb2.TurnEvent]):
 
     @property
     def last_seq(self) -> int:
-        """The seq of the last event yielded; another client can resume after it."""
+        """The seq of the last event yielded; another client can resume the turn after this seq."""
         return self._following.handed
 
     @property
@@ -64,8 +64,8 @@ class TurnStream(Iterator[turn_pb2.TurnEvent]):
         return self._following.place
 
     def stop(self) -> turn_pb2.Turn:
-        """Cancel the turn, as `Responsa.cancel` does. This also works before the client knows the turn's name: the call then finds the turn by the question's request_id, or creates it, and cancels it.
-        Therefore, a question that is still in transit cannot start a turn afterwards. The iteration continues to the terminal event.
+        """Cancel the turn, as `Responsa.cancel` does. This also works before the client knows the turn's name: the call then finds or creates the turn with the
+        question's request_id, and cancels the turn. Therefore, a question that is still in transit cannot start a turn afterwards. The iteration continues to the terminal event.
 
         Raises:
             ResponsaError: the errors of `cancel`, or the reason why the server did not accept the turn.

@@ -126,7 +126,7 @@ class AdminServiceServicer:
     def ReloadAgents(self, request, context):
         """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
         version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
-        PART_UNAVAILABLE (nothing has changed).
+        PART_UNAVAILABLE (in this case, no agent has changed).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,7 @@ class AdminServiceStub:
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
     """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
     version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
-    PART_UNAVAILABLE (nothing has changed).
+    PART_UNAVAILABLE (in this case, no agent has changed).
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -104,7 +104,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_admin_service_pb2.ReloadAgentsResponse]:
         """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
         version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
-        PART_UNAVAILABLE (nothing has changed).
+        PART_UNAVAILABLE (in this case, no agent has changed).
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _aio.Server) -> None: ...

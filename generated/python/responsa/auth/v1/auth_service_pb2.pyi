@@ -153,8 +153,8 @@ class ListApiKeysRequest(_message.Message):
     page_size: _builtins.int
     """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): display_name, create_time. The call refuses any other filter with FILTER_INVALID."""

@@ -72,12 +72,12 @@ class AskOptions(_message.Message):
     on_busy: Global___OnBusy.ValueType
     """What happens if the conversation already has a turn in progress."""
     max_cost_usd_micros: _builtins.int
-    """The maximum cost of the turn's models, in millionths of a US dollar, 1 or more. It can only lower the agent's own limit, which applies if this field is
-    unset.
+    """The maximum cost of the turn's models, in millionths of a US dollar, 1 or more. This maximum can only lower the agent's own limit. If this field is unset,
+    the agent's own limit applies.
     """
     @_builtins.property
     def scope(self) -> _scope_pb2.Scope:
-        """The documents that the answer may use. If unset, the documents in the collections of the agent (see Agent.collections)."""
+        """The documents that the answer may use. If unset, the answer may use the documents in the agent's collections (see Agent.collections)."""
 
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
@@ -132,9 +132,9 @@ class AskRequest(_message.Message):
     include_deltas: _builtins.bool
     """Whether the stream carries pieces of the answer while the answer is being written. The terminal event has the complete answer in any case."""
     cancel_on_disconnect: _builtins.bool
-    """Whether the server cancels the turn after all its clients have disconnected: ten seconds (by default) after the turn's last stream has ended, unless a
-    client follows the turn again before then. The option belongs to the turn: later streams of the turn keep it, and a call that attaches to the turn does not
-    change it. The end of a deadline, a server's shutdown and a server's failure never cancel a turn.
+    """Whether the server cancels the turn after all its clients have disconnected. The server then waits ten seconds (by default) after the turn's last stream
+    has ended, and cancels the turn unless a client follows it again before then. The option belongs to the turn: later streams of the turn keep the option,
+    and a call that attaches to the turn does not change it. The end of a deadline, a server's shutdown and a server's failure never cancel a turn.
     """
     @_builtins.property
     def options(self) -> Global___AskOptions:
@@ -412,8 +412,8 @@ class ListTurnsRequest(_message.Message):
     page_size: _builtins.int
     """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): conversation, state, create_time. The call refuses any other filter with FILTER_INVALID."""
@@ -530,8 +530,8 @@ class ListConversationsRequest(_message.Message):
     page_size: _builtins.int
     """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): title, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID."""
@@ -657,8 +657,8 @@ class ListMessagesRequest(_message.Message):
     page_size: _builtins.int
     """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): role, create_time. The call refuses any other filter with FILTER_INVALID."""
@@ -820,8 +820,8 @@ class ListAgentsRequest(_message.Message):
     page_size: _builtins.int
     """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): display_name. The call refuses any other filter with FILTER_INVALID."""

@@ -152,7 +152,8 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartTurn(self, request, context):
-        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted it. The errors are those of Ask before the turn is accepted.
+        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the errors of Ask before the turn is
+        accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,18 +161,18 @@ class ChatServiceServicer:
 
     def Answer(self, request, context):
         """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
-        other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are those of
-        Ask before the turn is accepted.
+        other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the errors
+        of Ask before the turn is accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeTurn(self, request, context):
-        """ResumeTurn follows a turn from the first event after a given seq. It works on any server, and before, while and after the turn runs. The events have the
-        same bytes as those of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and ends; if
-        `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. The stream ends in the same
-        ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+        """ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
+        the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
+        ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. The stream ends in
+        the same ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

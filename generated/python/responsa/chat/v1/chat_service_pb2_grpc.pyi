@@ -38,17 +38,19 @@ class ChatServiceStub:
     QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
     """
     StartTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.StartTurnRequest, _turn_pb2.Turn]
-    """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted it. The errors are those of Ask before the turn is accepted."""
+    """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the errors of Ask before the turn is
+    accepted.
+    """
     Answer: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.AnswerRequest, _turn_pb2.Turn]
     """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
-    other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are those of
-    Ask before the turn is accepted.
+    other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the errors
+    of Ask before the turn is accepted.
     """
     ResumeTurn: _aio.UnaryStreamMultiCallable[_chat_service_pb2.ResumeTurnRequest, _chat_service_pb2.ResumeTurnResponse]
-    """ResumeTurn follows a turn from the first event after a given seq. It works on any server, and before, while and after the turn runs. The events have the
-    same bytes as those of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and ends; if
-    `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. The stream ends in the same
-    ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+    """ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
+    the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
+    ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. The stream ends in
+    the same ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
     """
     CancelTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.CancelTurnRequest, _turn_pb2.Turn]
     """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. The call returns the turn with its terminal
@@ -121,7 +123,9 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.StartTurnRequest,
         context: _aio.ServicerContext[_chat_service_pb2.StartTurnRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
-        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted it. The errors are those of Ask before the turn is accepted."""
+        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the errors of Ask before the turn is
+        accepted.
+        """
 
     @_abc_1.abstractmethod
     def Answer(
@@ -130,8 +134,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_chat_service_pb2.AnswerRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
         """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
-        other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are those of
-        Ask before the turn is accepted.
+        other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the errors
+        of Ask before the turn is accepted.
         """
 
     @_abc_1.abstractmethod
@@ -140,10 +144,10 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.ResumeTurnRequest,
         context: _aio.ServicerContext[_chat_service_pb2.ResumeTurnRequest, _abc.AsyncIterator[_chat_service_pb2.ResumeTurnResponse]],
     ) -> _abc.AsyncIterator[_chat_service_pb2.ResumeTurnResponse]:
-        """ResumeTurn follows a turn from the first event after a given seq. It works on any server, and before, while and after the turn runs. The events have the
-        same bytes as those of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and ends; if
-        `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. The stream ends in the same
-        ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+        """ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
+        the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
+        ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. The stream ends in
+        the same ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
         """
 
     @_abc_1.abstractmethod

@@ -33,7 +33,7 @@ class _TurnStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TurnState.V
     TURN_STATE_UNSPECIFIED: _TurnState.ValueType  # 0
     """Never sent."""
     TURN_STATE_PENDING: _TurnState.ValueType  # 1
-    """The server has accepted the turn, which waits for a worker."""
+    """The server has accepted the turn, and the turn waits for a worker."""
     TURN_STATE_RUNNING: _TurnState.ValueType  # 2
     """A worker runs the turn."""
     TURN_STATE_ANSWERED: _TurnState.ValueType  # 3
@@ -43,7 +43,7 @@ class _TurnStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TurnState.V
     TURN_STATE_FAILED: _TurnState.ValueType  # 5
     """The turn ended with an error."""
     TURN_STATE_QUEUED: _TurnState.ValueType  # 6
-    """The server has accepted the turn, which waits until an earlier turn of its conversation has ended."""
+    """The server has accepted the turn, and the turn waits until an earlier turn of its conversation has ended."""
     TURN_STATE_CANCELLED: _TurnState.ValueType  # 7
     """The turn was cancelled by CancelTurn, by a newer question, or because its caller disconnected."""
 
@@ -55,7 +55,7 @@ class TurnState(_TurnState, metaclass=_TurnStateEnumTypeWrapper):
 TURN_STATE_UNSPECIFIED: TurnState.ValueType  # 0
 """Never sent."""
 TURN_STATE_PENDING: TurnState.ValueType  # 1
-"""The server has accepted the turn, which waits for a worker."""
+"""The server has accepted the turn, and the turn waits for a worker."""
 TURN_STATE_RUNNING: TurnState.ValueType  # 2
 """A worker runs the turn."""
 TURN_STATE_ANSWERED: TurnState.ValueType  # 3
@@ -65,7 +65,7 @@ TURN_STATE_REFUSED: TurnState.ValueType  # 4
 TURN_STATE_FAILED: TurnState.ValueType  # 5
 """The turn ended with an error."""
 TURN_STATE_QUEUED: TurnState.ValueType  # 6
-"""The server has accepted the turn, which waits until an earlier turn of its conversation has ended."""
+"""The server has accepted the turn, and the turn waits until an earlier turn of its conversation has ended."""
 TURN_STATE_CANCELLED: TurnState.ValueType  # 7
 """The turn was cancelled by CancelTurn, by a newer question, or because its caller disconnected."""
 Global___TurnState: _TypeAlias = TurnState  # noqa: Y015
@@ -329,7 +329,7 @@ class Fallback(_message.Message):
     kind: Global___FallbackKind.ValueType
     """What the server did instead."""
     source: _builtins.str
-    """Where the fallback happened (a node of the agent's graph), or the model that was not available, as `provider:model`."""
+    """The node of the agent's graph at which the fallback happened, or the model that was not available, as `provider:model`."""
     target: _builtins.str
     """The replacement, e.g. a node or a model."""
     cause: _builtins.str
@@ -352,7 +352,7 @@ Global___Fallback: _TypeAlias = Fallback  # noqa: Y015
 
 @_typing.final
 class Turn(_message.Message):
-    """Turn is one question and its outcome. It summarises the turn's event log. If the two differ, the event log is right."""
+    """Turn is one question and its outcome. This message summarises the turn's event log. If the message and the log differ, the log is right."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -624,7 +624,7 @@ Global___TurnStatus: _TypeAlias = TurnStatus  # noqa: Y015
 
 @_typing.final
 class TurnDelta(_message.Message):
-    """TurnDelta is a piece of the answer. Joined together, the deltas that were not withdrawn are exactly the bytes of the answer's text."""
+    """TurnDelta is a piece of the answer. The texts of all deltas that were not withdrawn, joined in order, are exactly the bytes of the answer's text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -810,7 +810,7 @@ Global___TurnFailed: _TypeAlias = TurnFailed  # noqa: Y015
 
 @_typing.final
 class TurnProviderSwitched(_message.Message):
-    """TurnProviderSwitched reports that a model failed before it wrote anything, and that the next one was called."""
+    """TurnProviderSwitched reports that a model failed before it wrote anything, and that the server called the next model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -931,7 +931,7 @@ Global___TurnToolResult: _TypeAlias = TurnToolResult  # noqa: Y015
 @_typing.final
 class TurnAttemptRestarted(_message.Message):
     """TurnAttemptRestarted withdraws the unfinished output of an earlier attempt: deltas and citations from discard_from_seq on. Statuses and
-    tool events are never withdrawn. Readers keep the first keep_bytes of the answer's text; the next delta begins there.
+    tool events are never withdrawn. Readers keep the first keep_bytes bytes of the answer's text; the next delta begins after these bytes.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1015,7 +1015,7 @@ class TurnReconnect(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def after(self) -> _duration_pb2.Duration:
-        """The minimum time that the reader waits before it connects again."""
+        """The minimum time that the reader must wait before it connects again."""
 
     def __init__(
         self,
@@ -1038,7 +1038,7 @@ class TurnHeartbeat(_message.Message):
 
     QUEUE_PLACE_FIELD_NUMBER: _builtins.int
     queue_place: _builtins.int
-    """How many turns of the conversation come before this one; 0 for a turn that is not queued."""
+    """The number of turns of the conversation that come before this turn; 0 for a turn that is not queued."""
     def __init__(
         self,
         *,

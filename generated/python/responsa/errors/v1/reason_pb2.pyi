@@ -75,8 +75,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     the server reads).
     """
     REASON_DOCUMENT_TYPE_MISMATCH: _Reason.ValueType  # 21
-    """INVALID_ARGUMENT. The document's bytes are not of the type that the document's name or its declared type states. Metadata: source_key; media_type; accepted
-    (the media types that the server reads).
+    """INVALID_ARGUMENT. The document's bytes do not match the document's declared type, or the type that its name suggests. Metadata: source_key; media_type;
+    accepted (the media types that the server reads).
     """
     REASON_DOCUMENT_TOO_LARGE: _Reason.ValueType  # 22
     """INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, because the gateway
@@ -89,7 +89,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_UPLOAD_METADATA_MISSING: _Reason.ValueType  # 25
     """INVALID_ARGUMENT. The first message of an upload has no metadata, or a later message has metadata. Metadata: none."""
     REASON_UPLOAD_INCOMPLETE: _Reason.ValueType  # 26
-    """INVALID_ARGUMENT. The upload ended without `finish`, or with other bytes than announced. Metadata: size_bytes; received_bytes."""
+    """INVALID_ARGUMENT. The upload ended without `finish`, or the bytes that arrived are not the bytes that the client announced. Metadata: size_bytes;
+    received_bytes.
+    """
     REASON_SESSION_CODE_INVALID: _Reason.ValueType  # 27
     """UNAUTHENTICATED. The session code was used, has expired or does not exist. Metadata: none."""
     REASON_ORIGIN_NOT_ALLOWED: _Reason.ValueType  # 28
@@ -197,8 +199,8 @@ REASON_DOCUMENT_TYPE_UNSUPPORTED: Reason.ValueType  # 20
 the server reads).
 """
 REASON_DOCUMENT_TYPE_MISMATCH: Reason.ValueType  # 21
-"""INVALID_ARGUMENT. The document's bytes are not of the type that the document's name or its declared type states. Metadata: source_key; media_type; accepted
-(the media types that the server reads).
+"""INVALID_ARGUMENT. The document's bytes do not match the document's declared type, or the type that its name suggests. Metadata: source_key; media_type;
+accepted (the media types that the server reads).
 """
 REASON_DOCUMENT_TOO_LARGE: Reason.ValueType  # 22
 """INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, because the gateway
@@ -211,7 +213,9 @@ REASON_DOCUMENT_PARSER_LIMIT: Reason.ValueType  # 24
 REASON_UPLOAD_METADATA_MISSING: Reason.ValueType  # 25
 """INVALID_ARGUMENT. The first message of an upload has no metadata, or a later message has metadata. Metadata: none."""
 REASON_UPLOAD_INCOMPLETE: Reason.ValueType  # 26
-"""INVALID_ARGUMENT. The upload ended without `finish`, or with other bytes than announced. Metadata: size_bytes; received_bytes."""
+"""INVALID_ARGUMENT. The upload ended without `finish`, or the bytes that arrived are not the bytes that the client announced. Metadata: size_bytes;
+received_bytes.
+"""
 REASON_SESSION_CODE_INVALID: Reason.ValueType  # 27
 """UNAUTHENTICATED. The session code was used, has expired or does not exist. Metadata: none."""
 REASON_ORIGIN_NOT_ALLOWED: Reason.ValueType  # 28

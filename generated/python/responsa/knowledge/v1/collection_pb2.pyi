@@ -46,7 +46,7 @@ class Collection(_message.Message):
     """A value that changes with every change of the collection itself. The server refuses an update or a delete with an old etag: ETAG_MISMATCH."""
     @_builtins.property
     def chunking(self) -> Global___Chunking:
-        """How documents are cut into passages. The chunking is set when the collection is created and never changes."""
+        """The way in which documents are cut into passages. It is set when the collection is created and never changes."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -88,8 +88,8 @@ class Chunking(_message.Message):
     max_tokens: _builtins.int
     """The maximum length of a passage in tokens of the embedding model, from 64 to 2,000; 500 if unset."""
     overlap_tokens: _builtins.int
-    """The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If unset, 50, or fewer if max_tokens
-    requires it.
+    """The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If unset, the number is 50, or less
+    if 50 is not less than half of max_tokens.
     """
     def __init__(
         self,

@@ -286,7 +286,7 @@ Global___IngestResult: _TypeAlias = IngestResult  # noqa: Y015
 
 @_typing.final
 class Passage(_message.Message):
-    """Passage is a piece of a document version, the unit of search and citation."""
+    """Passage is a stretch of the text of a document version. Passages are the units of search and citation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -40,7 +40,7 @@ class _SearchModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SearchMode
     """The search uses words only."""
 
 class SearchMode(_SearchMode, metaclass=_SearchModeEnumTypeWrapper):
-    """SearchMode is the way in which passages are found and scored."""
+    """SearchMode says whether a search uses words, vectors or both."""
 
 SEARCH_MODE_UNSPECIFIED: SearchMode.ValueType  # 0
 """The same as HYBRID."""
@@ -121,8 +121,8 @@ class ListCollectionsRequest(_message.Message):
     page_size: _builtins.int
     """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): display_name, create_time, update_time. The call refuses any other filter with FILTER_INVALID."""
@@ -410,8 +410,8 @@ class ListDocumentsRequest(_message.Message):
     page_size: _builtins.int
     """The maximum number of items on the page, from 1 to 200; 50 if unset."""
     page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-    otherwise the call fails with PAGE_TOKEN_INVALID.
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): source_key, title, state, media_type, create_time, update_time. The call refuses any other filter
@@ -621,7 +621,7 @@ class SearchRequest(_message.Message):
     threshold: _builtins.float
     """The minimum score, from 0 to 1. The search does not return passages with a lower score."""
     mode: Global___SearchMode.ValueType
-    """The way in which passages are found and scored."""
+    """Whether the search uses words, vectors or both."""
     @_builtins.property
     def terms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1 to 8 terms, each 1 byte to 16 KiB. The score of a passage is its score for the term that it matches best."""

@@ -170,7 +170,7 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateDocument(self, request, context):
-        """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are those of UploadDocument.
+        """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are the same as for UploadDocument.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -223,7 +223,8 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Search(self, request, context):
-        """Search returns the passages that match best, best first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), PART_UNAVAILABLE.
+        """Search returns the passages that match the terms best. The best passage comes first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the
+        scope), PART_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

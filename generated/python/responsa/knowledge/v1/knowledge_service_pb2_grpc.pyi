@@ -48,7 +48,7 @@ class KnowledgeServiceStub:
     RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
     """
     CreateDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.CreateDocumentRequest, _operations_pb2.Operation]
-    """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are those of UploadDocument."""
+    """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are the same as for UploadDocument."""
     GetDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetDocumentRequest, _document_pb2.Document]
     """GetDocument returns one document. Errors: RESOURCE_NOT_FOUND."""
     ListDocuments: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListDocumentsRequest, _knowledge_service_pb2.ListDocumentsResponse]
@@ -70,7 +70,9 @@ class KnowledgeServiceStub:
     of any other format with DOCUMENT_TYPE_UNSUPPORTED.
     """
     Search: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.SearchRequest, _knowledge_service_pb2.SearchResponse]
-    """Search returns the passages that match best, best first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), PART_UNAVAILABLE."""
+    """Search returns the passages that match the terms best. The best passage comes first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the
+    scope), PART_UNAVAILABLE.
+    """
 
 class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
     """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For a resource of another tenant, the error is the same as
@@ -144,7 +146,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.CreateDocumentRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.CreateDocumentRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are those of UploadDocument."""
+        """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are the same as for UploadDocument."""
 
     @_abc_1.abstractmethod
     def GetDocument(
@@ -208,6 +210,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.SearchRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.SearchRequest, _abc.Awaitable[_knowledge_service_pb2.SearchResponse]],
     ) -> _abc.Awaitable[_knowledge_service_pb2.SearchResponse]:
-        """Search returns the passages that match best, best first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), PART_UNAVAILABLE."""
+        """Search returns the passages that match the terms best. The best passage comes first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the
+        scope), PART_UNAVAILABLE.
+        """
 
 def add_KnowledgeServiceServicer_to_server(servicer: KnowledgeServiceServicer, server: _aio.Server) -> None: ...

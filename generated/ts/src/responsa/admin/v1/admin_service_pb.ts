@@ -108,8 +108,8 @@ export type ListTeachersRequest = Message<"responsa.admin.v1.ListTeachersRequest
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-   * otherwise the call fails with PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
@@ -420,7 +420,7 @@ export const AdminService: GenService<{
   /**
    * ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
    * version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
-   * PART_UNAVAILABLE (nothing has changed).
+   * PART_UNAVAILABLE (in this case, no agent has changed).
    *
    * @generated from rpc responsa.admin.v1.AdminService.ReloadAgents
    */

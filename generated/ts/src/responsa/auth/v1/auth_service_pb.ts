@@ -151,8 +151,8 @@ export type ListApiKeysRequest = Message<"responsa.auth.v1.ListApiKeysRequest"> 
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-   * otherwise the call fails with PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */

@@ -37,7 +37,7 @@ export const file_responsa_chat_v1_chat_service: GenFile = /*@__PURE__*/
  */
 export type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
   /**
-   * The documents that the answer may use. If unset, the documents in the collections of the agent (see Agent.collections).
+   * The documents that the answer may use. If unset, the answer may use the documents in the agent's collections (see Agent.collections).
    *
    * @generated from field: responsa.type.v1.Scope scope = 2;
    */
@@ -59,8 +59,8 @@ export type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
   parameters?: JsonObject | undefined;
 
   /**
-   * The maximum cost of the turn's models, in millionths of a US dollar, 1 or more. It can only lower the agent's own limit, which applies if this field is
-   * unset.
+   * The maximum cost of the turn's models, in millionths of a US dollar, 1 or more. This maximum can only lower the agent's own limit. If this field is unset,
+   * the agent's own limit applies.
    *
    * @generated from field: optional int64 max_cost_usd_micros = 6;
    */
@@ -126,9 +126,9 @@ export type AskRequest = Message<"responsa.chat.v1.AskRequest"> & {
   includeDeltas: boolean;
 
   /**
-   * Whether the server cancels the turn after all its clients have disconnected: ten seconds (by default) after the turn's last stream has ended, unless a
-   * client follows the turn again before then. The option belongs to the turn: later streams of the turn keep it, and a call that attaches to the turn does not
-   * change it. The end of a deadline, a server's shutdown and a server's failure never cancel a turn.
+   * Whether the server cancels the turn after all its clients have disconnected. The server then waits ten seconds (by default) after the turn's last stream
+   * has ended, and cancels the turn unless a client follows it again before then. The option belongs to the turn: later streams of the turn keep the option,
+   * and a call that attaches to the turn does not change it. The end of a deadline, a server's shutdown and a server's failure never cancel a turn.
    *
    * @generated from field: bool cancel_on_disconnect = 7;
    */
@@ -423,8 +423,8 @@ export type ListTurnsRequest = Message<"responsa.chat.v1.ListTurnsRequest"> & {
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-   * otherwise the call fails with PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
@@ -544,8 +544,8 @@ export type ListConversationsRequest = Message<"responsa.chat.v1.ListConversatio
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-   * otherwise the call fails with PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
@@ -679,8 +679,8 @@ export type ListMessagesRequest = Message<"responsa.chat.v1.ListMessagesRequest"
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-   * otherwise the call fails with PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 3;
    */
@@ -841,8 +841,8 @@ export type ListAgentsRequest = Message<"responsa.chat.v1.ListAgentsRequest"> & 
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-   * otherwise the call fails with PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
@@ -990,7 +990,8 @@ export const ChatService: GenService<{
     output: typeof AskResponseSchema;
   },
   /**
-   * StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted it. The errors are those of Ask before the turn is accepted.
+   * StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the errors of Ask before the turn is
+   * accepted.
    *
    * @generated from rpc responsa.chat.v1.ChatService.StartTurn
    */
@@ -1001,8 +1002,8 @@ export const ChatService: GenService<{
   },
   /**
    * Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
-   * other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are those of
-   * Ask before the turn is accepted.
+   * other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the errors
+   * of Ask before the turn is accepted.
    *
    * @generated from rpc responsa.chat.v1.ChatService.Answer
    */
@@ -1012,10 +1013,10 @@ export const ChatService: GenService<{
     output: typeof TurnSchema;
   },
   /**
-   * ResumeTurn follows a turn from the first event after a given seq. It works on any server, and before, while and after the turn runs. The events have the
-   * same bytes as those of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and ends; if
-   * `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. The stream ends in the same
-   * ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
+   * ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
+   * the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
+   * ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. The stream ends in
+   * the same ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ResumeTurn
    */

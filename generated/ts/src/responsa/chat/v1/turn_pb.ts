@@ -84,7 +84,7 @@ export type Fallback = Message<"responsa.chat.v1.Fallback"> & {
   kind: FallbackKind;
 
   /**
-   * Where the fallback happened (a node of the agent's graph), or the model that was not available, as `provider:model`.
+   * The node of the agent's graph at which the fallback happened, or the model that was not available, as `provider:model`.
    *
    * @generated from field: string source = 2;
    */
@@ -113,7 +113,7 @@ export const FallbackSchema: GenMessage<Fallback> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 1);
 
 /**
- * Turn is one question and its outcome. It summarises the turn's event log. If the two differ, the event log is right.
+ * Turn is one question and its outcome. This message summarises the turn's event log. If the message and the log differ, the log is right.
  *
  * @generated from message responsa.chat.v1.Turn
  */
@@ -458,7 +458,7 @@ export const TurnStatusSchema: GenMessage<TurnStatus> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 5);
 
 /**
- * TurnDelta is a piece of the answer. Joined together, the deltas that were not withdrawn are exactly the bytes of the answer's text.
+ * TurnDelta is a piece of the answer. The texts of all deltas that were not withdrawn, joined in order, are exactly the bytes of the answer's text.
  *
  * @generated from message responsa.chat.v1.TurnDelta
  */
@@ -683,7 +683,7 @@ export const TurnFailedSchema: GenMessage<TurnFailed> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 9);
 
 /**
- * TurnProviderSwitched reports that a model failed before it wrote anything, and that the next one was called.
+ * TurnProviderSwitched reports that a model failed before it wrote anything, and that the server called the next model.
  *
  * @generated from message responsa.chat.v1.TurnProviderSwitched
  */
@@ -817,7 +817,7 @@ export const TurnToolResultSchema: GenMessage<TurnToolResult> = /*@__PURE__*/
 
 /**
  * TurnAttemptRestarted withdraws the unfinished output of an earlier attempt: deltas and citations from discard_from_seq on. Statuses and
- * tool events are never withdrawn. Readers keep the first keep_bytes of the answer's text; the next delta begins there.
+ * tool events are never withdrawn. Readers keep the first keep_bytes bytes of the answer's text; the next delta begins after these bytes.
  *
  * @generated from message responsa.chat.v1.TurnAttemptRestarted
  */
@@ -900,7 +900,7 @@ export const TurnSnapshotSchema: GenMessage<TurnSnapshot> = /*@__PURE__*/
  */
 export type TurnReconnect = Message<"responsa.chat.v1.TurnReconnect"> & {
   /**
-   * The minimum time that the reader waits before it connects again.
+   * The minimum time that the reader must wait before it connects again.
    *
    * @generated from field: google.protobuf.Duration after = 1;
    */
@@ -921,7 +921,7 @@ export const TurnReconnectSchema: GenMessage<TurnReconnect> = /*@__PURE__*/
  */
 export type TurnHeartbeat = Message<"responsa.chat.v1.TurnHeartbeat"> & {
   /**
-   * How many turns of the conversation come before this one; 0 for a turn that is not queued.
+   * The number of turns of the conversation that come before this turn; 0 for a turn that is not queued.
    *
    * @generated from field: int32 queue_place = 1;
    */
@@ -950,7 +950,7 @@ export enum TurnState {
   UNSPECIFIED = 0,
 
   /**
-   * The server has accepted the turn, which waits for a worker.
+   * The server has accepted the turn, and the turn waits for a worker.
    *
    * @generated from enum value: TURN_STATE_PENDING = 1;
    */
@@ -985,7 +985,7 @@ export enum TurnState {
   FAILED = 5,
 
   /**
-   * The server has accepted the turn, which waits until an earlier turn of its conversation has ended.
+   * The server has accepted the turn, and the turn waits until an earlier turn of its conversation has ended.
    *
    * @generated from enum value: TURN_STATE_QUEUED = 6;
    */

@@ -171,8 +171,8 @@ export enum Reason {
   DOCUMENT_TYPE_UNSUPPORTED = 20,
 
   /**
-   * INVALID_ARGUMENT. The document's bytes are not of the type that the document's name or its declared type states. Metadata: source_key; media_type; accepted
-   * (the media types that the server reads).
+   * INVALID_ARGUMENT. The document's bytes do not match the document's declared type, or the type that its name suggests. Metadata: source_key; media_type;
+   * accepted (the media types that the server reads).
    *
    * @generated from enum value: REASON_DOCUMENT_TYPE_MISMATCH = 21;
    */
@@ -208,7 +208,8 @@ export enum Reason {
   UPLOAD_METADATA_MISSING = 25,
 
   /**
-   * INVALID_ARGUMENT. The upload ended without `finish`, or with other bytes than announced. Metadata: size_bytes; received_bytes.
+   * INVALID_ARGUMENT. The upload ended without `finish`, or the bytes that arrived are not the bytes that the client announced. Metadata: size_bytes;
+   * received_bytes.
    *
    * @generated from enum value: REASON_UPLOAD_INCOMPLETE = 26;
    */

@@ -45,7 +45,7 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   owner: string;
 
   /**
-   * How documents are cut into passages. The chunking is set when the collection is created and never changes.
+   * The way in which documents are cut into passages. It is set when the collection is created and never changes.
    *
    * @generated from field: responsa.knowledge.v1.Chunking chunking = 4;
    */
@@ -108,8 +108,8 @@ export type Chunking = Message<"responsa.knowledge.v1.Chunking"> & {
   maxTokens?: number | undefined;
 
   /**
-   * The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If unset, 50, or fewer if max_tokens
-   * requires it.
+   * The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If unset, the number is 50, or less
+   * if 50 is not less than half of max_tokens.
    *
    * @generated from field: optional int32 overlap_tokens = 2;
    */

@@ -282,7 +282,7 @@ export const IngestResultSchema: GenMessage<IngestResult> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_document, 3);
 
 /**
- * Passage is a piece of a document version, the unit of search and citation.
+ * Passage is a stretch of the text of a document version. Passages are the units of search and citation.
  *
  * @generated from message responsa.knowledge.v1.Passage
  */

@@ -99,8 +99,8 @@ export type ListCollectionsRequest = Message<"responsa.knowledge.v1.ListCollecti
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-   * otherwise the call fails with PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
@@ -409,8 +409,8 @@ export type ListDocumentsRequest = Message<"responsa.knowledge.v1.ListDocumentsR
   pageSize?: number | undefined;
 
   /**
-   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the request for that page;
-   * otherwise the call fails with PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 3;
    */
@@ -630,7 +630,7 @@ export type SearchRequest = Message<"responsa.knowledge.v1.SearchRequest"> & {
   threshold: number;
 
   /**
-   * The way in which passages are found and scored.
+   * Whether the search uses words, vectors or both.
    *
    * @generated from field: responsa.knowledge.v1.SearchMode mode = 5;
    */
@@ -743,7 +743,7 @@ export const ScorePartsSchema: GenMessage<ScoreParts> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 22);
 
 /**
- * SearchMode is the way in which passages are found and scored.
+ * SearchMode says whether a search uses words, vectors or both.
  *
  * @generated from enum responsa.knowledge.v1.SearchMode
  */
@@ -861,7 +861,7 @@ export const KnowledgeService: GenService<{
     output: typeof OperationSchema;
   },
   /**
-   * CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are those of UploadDocument.
+   * CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are the same as for UploadDocument.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.CreateDocument
    */
@@ -935,7 +935,8 @@ export const KnowledgeService: GenService<{
     output: typeof ListFormatsResponseSchema;
   },
   /**
-   * Search returns the passages that match best, best first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), PART_UNAVAILABLE.
+   * Search returns the passages that match the terms best. The best passage comes first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the
+   * scope), PART_UNAVAILABLE.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.Search
    */
