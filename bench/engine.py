@@ -1,4 +1,4 @@
-"""Measures the engine's own work per turn. Our side is an agent from a configuration, which gives a cited answer of a model. The peer is the same graph,
+"""Measures the engine's own work per turn. Our side is an agent that configuration files define; a model writes its answer, with citations. The peer is the same graph,
 written by hand for LangGraph.
 """
 

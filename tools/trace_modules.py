@@ -33,8 +33,8 @@ _FOLDER: Final = "RESPONSA_TRACE_FOLDER"
 _SECONDS: Final = 5.0
 _START_SECONDS: Final = 180.0
 
-# Every interpreter that has the folder of this module on its path loads this module. The module writes records to memory-mapped files, because such a write
-# needs no system calls, and the sandbox forbids a parsing process to make those.
+# The source of a second module, the profiler. Every interpreter that has the profiler's folder on its path loads it. The profiler writes records to
+# memory-mapped files, because such a write needs no system call, and the sandbox forbids system calls for files to a parsing process.
 _PROFILER: Final = """
 import mmap, os, struct, subprocess, sys, threading, time
 

@@ -1,4 +1,4 @@
-"""The limits on the memory that a client can make a socket use. The tests use a real socket, before the sign-in."""
+"""The limits on the memory that a client can make a socket use. The tests use a real socket on which nobody has signed in yet."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 import psycopg
 import pytest
+from grpc._cython import cygrpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from uuid_utils.compat import uuid7
 
@@ -29,7 +30,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.transports.grpc.health import Health
-from responsa_server.transports.grpc.server import RpcServer
+from responsa_server.transports.grpc.server import OPTIONS, RpcServer
 from responsa_server.turns.settings import TurnOptions
 from tests.contract.library_house import House
 from tests.rpc.served import Failure, Served, failed, serving
@@ -147,6 +148,12 @@ async def test_silence_is_filled_with_heartbeats(house: House, database: Databas
             if beats == 3:
                 served.agent.gate.set()
         assert beats >= 3
+
+
+def test_grpc_knows_each_option_of_the_server() -> None:
+    """gRPC ignores an option with a wrong name and gives no notice."""
+    library = Path(cygrpc.__file__).read_bytes()
+    assert [name for name in OPTIONS if name.encode() not in library] == []
 
 
 async def test_an_address_that_is_taken_and_reflection_that_is_off(

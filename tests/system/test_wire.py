@@ -77,7 +77,7 @@ def test_a_client_that_pings_is_not_sent_away(instance: Instance, tenant: Tenant
     headers = tenant.headers(Credential.USER)
     with grpc.insecure_channel(instance.target, options) as channel:
         stub = stub_of(channel, "ChatService")
-        with registry.holding("passage"):
+        with registry.holding("collection_stat"):
             call = stub.Ask(chat.AskRequest(text="What burns?"), metadata=[*headers.items()], timeout=60)
             frames = [next(call)]
             # For two seconds there are pings without data. Other calls on the same connection show that it is still

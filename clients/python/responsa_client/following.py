@@ -21,7 +21,7 @@ from responsa_client.retries import first_line, may_pass
 PATIENCE_SECONDS = 300.0
 """The time in seconds for which the client tries to follow a turn without receiving a frame."""
 _INTERNAL_TRIES = 3
-# The client continues after these errors. The caller did not cause them, so a proxy on the way set a deadline or cancelled the call.
+# The client continues after these errors. The caller did not cause them; therefore a proxy on the way must have set a deadline or cancelled the call.
 _FOLLOWER_PASSES = frozenset({"DEADLINE_EXCEEDED", "CANCELLED"})
 
 Opening = chat_service_pb2.AskRequest | chat_service_pb2.ResumeTurnRequest

@@ -126,7 +126,7 @@ def parse_document_version(name: str) -> tuple[UUID, int | None]:
 
 
 def parse_agent_version(name: str) -> tuple[str, int | None]:
-    """Parse `agents/{id}/versions/{n}`, or `agents/{id}` with the version None. Raises ValueError for any other form."""
+    """Parse `agents/{id}/versions/{n}` or `agents/{id}`; for the latter, the returned version is None. Raises ValueError for any other form."""
     head, version = _versioned(name)
     return parse_slug("agents", head), version
 

@@ -148,7 +148,7 @@ class Ingest:
             known_format="" if decided is None else decided.name,
         )
         found = self._formats.named(parsed.format)
-        if found is None:  # the parser may return any value once a document controls it
+        if found is None:  # a malicious document may have taken over the parser, so the format may not exist
             raise rejections.malformed("The parser gave no usable result for this document.")
         cut = await self._indexer.cut(parsed, task.chunking)
         if not cut.chunks:

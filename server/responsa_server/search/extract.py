@@ -1,8 +1,8 @@
 """Answers without a language model: quotes the pieces that answer the question best, byte for byte, and computes their support.
 
 Support is a number from 0 to 1. An off-topic question gets little support because its cosine and its share of
-matching words are low. A near miss is a question that is on the topic and shares words with the text, but that
-the text does not answer. Further signals look for the typical differences of a near miss: a number that the passage
+matching words are low. A near miss is a question that is on the topic and shares words with the text, but is
+not answered by it. Further signals look for the typical differences of a near miss: a number that the passage
 does not have, a negation or an opposite that the sentence does not have, or words that the passage has only far from
 the sentence. The weights come from a logistic regression; docs/retrieval.md describes its data and its accuracy.
 """

@@ -101,7 +101,7 @@ class Claiming:
             running[0].lose()
 
     def stop(self, turn_id: UUID, epoch: int) -> None:
-        """Announce that a turn now has this epoch. A worker that runs the turn under an older epoch stops, here and elsewhere."""
+        """Announce that a turn now has this epoch. A worker that still runs the turn under an older epoch then stops, in this process and in others."""
         self.taken(turn_id, epoch)
         self._relay.tell_all(Taken(turn_id, epoch))
 

@@ -273,7 +273,7 @@ class MarkFilter:
         self._say(one, out)
 
     def _code(self, run: int) -> None:
-        """End a run of backticks, which opens or closes code."""
+        """Handle the end of a run of backticks: the run opens or closes code."""
         if self._fence:
             if self._line_begins and run >= self._fence:
                 self._fence = 0

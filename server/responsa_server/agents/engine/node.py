@@ -262,7 +262,7 @@ AnyNode = Node[Any, Any]
 
 
 class NodeOptions(BaseModel):
-    """Base of the options of a kind: no unknown keys, no conversions."""
+    """Base class for the options of a node kind. It rejects unknown keys and does not convert values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 

@@ -3,7 +3,7 @@
 
 -- name: accept_turn
 -- This is one statement, so that it writes all rows or none. If the question is not accepted, because another call was faster, no new
--- conversation is left. The statement's plan is cached, and `IS TRUE` stops the plan from scanning all conversations of a user. The lease
+-- conversation is left. The statement's plan is cached. `IS TRUE` keeps PostgreSQL from choosing a plan that scans all conversations of a user. The lease
 -- begins at clock_timestamp(), because the transaction may have waited for locks since it began.
 WITH place AS (
     SELECT id FROM responsa.conversation

@@ -16,7 +16,7 @@ from responsa_server.transports.grpc.health import HEALTH, Health
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 _REFLECTION_INFO: Final = f"/{reflection.SERVICE_NAME}/ServerReflectionInfo"
 
-_OPTIONS: Mapping[str, int] = {
+OPTIONS: Mapping[str, int] = {
     "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
     "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
     # Two processes must not share an address by accident: the second one must fail.
@@ -27,7 +27,7 @@ _OPTIONS: Mapping[str, int] = {
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
     "grpc.keepalive_permit_without_calls": 1,
-    "grpc.http2.min_recv_ping_interval_without_data_ms": 5_000,
+    "grpc.http2.min_ping_interval_without_data_ms": 5_000,
     "grpc.http2.max_ping_strikes": 2,
     # Envoy accepts 16 KiB of headers; headers that Envoy accepts must not fail here.
     "grpc.max_metadata_size": 24 * 1024,
@@ -50,7 +50,7 @@ class RpcServer:
             calls.add((_reflection((*names, reflection.SERVICE_NAME)),))
         self._server = grpc.aio.server(
             handlers=(Handlers(calls),),
-            options=tuple(_OPTIONS.items()),
+            options=tuple(OPTIONS.items()),
             compression=grpc.Compression.NoCompression,
         )
 

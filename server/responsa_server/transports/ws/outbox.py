@@ -1,4 +1,4 @@
-"""The frames that wait to be sent over one socket. Their number of bytes is bounded, and the outbox decides their order."""
+"""The frames that wait to be sent over one socket. Their total size is bounded, and the outbox decides the order in which they are sent."""
 
 from __future__ import annotations
 

@@ -190,8 +190,9 @@ def _offered(
 
 
 def filled(prompts: PromptSet, name: str, questions: Sequence[str], *, template: bool) -> Iterator[Problem]:
-    """The first problem with filling in a prompt with sample values: with all values set, with all optional values empty, and
-    with each optional value empty.
+    """Fill in a prompt with sample values and yield the first problem.
+
+    The check tries all values set, then all optional values empty, then each optional value empty in turn.
 
     questions: the agent's example questions. template: True for a template. People read its text, which therefore must
     not be empty.
