@@ -77,7 +77,12 @@ async def test_without_synchronous_commits_the_campaign_finds_events_that_were_l
         for _ in range(10):
             one = Seen(asking("tokens=400 pace_ms=2 seed=1"))
             following = asyncio.create_task(follow(way, one))
-            await asyncio.to_thread(eventually, lambda one=one: one.through > 30, "its first words")
+            # A crash may also have lost the turn itself, or what this question needs; then the next question is tried.
+            await asyncio.to_thread(
+                eventually,
+                lambda one=one, following=following: one.through > 30 or following.done(),
+                "its first words",
+            )
             await asyncio.to_thread(kill_all, cluster)
             # The comparison uses the log after the crash, or the log that another attempt has continued. In both cases,
             # the log differs from the events that the reader received.
@@ -91,6 +96,6 @@ async def test_without_synchronous_commits_the_campaign_finds_events_that_were_l
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             found = {violation.invariant for violation in differences(caller.ledger, [one])}
-            if found:
+            if "contiguous" in found:
                 break
     assert "contiguous" in found
