@@ -25,7 +25,7 @@ pytest_plugins = ["tests.groups", "tests.instance", "tests.callers", "tests.faul
 TEMPLATE = "responsa_template"
 MEMORY = Path("/dev/shm")
 ROOM = 4 << 30
-"""The number of bytes that must be free in memory. Each process of a run takes about 300 MB."""
+"""The number of bytes that must be free in memory. Each process of a run has its own PostgreSQL, which took about 100 MB with one database."""
 _numbers = itertools.count(1)
 
 # Generated examples have no time limit, because no test may fail when the machine is busy.

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -326,6 +327,27 @@ async def test_what_serves_no_longer_is_let_go_once_no_turn_needs_it(
         await agents.reload()
         await agents.poll()
         assert "agents/own/versions/2" in agents.versions
+
+
+async def test_a_question_to_an_old_version_counts_as_a_use(
+    town: Town, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its turns are over before a poll can see them."""
+    now = [0.0]
+    monkeypatch.setattr("responsa_server.agents.config.live.time", SimpleNamespace(monotonic=lambda: now[0]))
+    folder.write("own", "One.")
+    async with town.process(options=LiveOptions(keep_seconds=10.0)) as agents:
+        folder.write("own", "Two.")
+        await agents.reload()
+        await agents.poll()
+        now[0] = 9.0
+        await agents.version("own", 1)
+        now[0] = 11.0
+        await agents.poll()
+        assert "agents/own/versions/1" in agents.versions
+        now[0] = 22.0
+        await agents.poll()
+        assert "agents/own/versions/1" not in agents.versions
 
 
 async def test_nothing_changes_while_versions_cannot_be_kept(

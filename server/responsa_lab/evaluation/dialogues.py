@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import NotFound
 from responsa_lab.evaluation.dataset import lines
-from responsa_lab.evaluation.measuring import several, source_keys
+from responsa_lab.evaluation.measuring import own_collections, several, source_keys
 from responsa_lab.evaluation.metrics import Agreement, agreement, fraction, mean, rounded
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, one_line, print_json, print_text
 from responsa_server.cli.progress import Progress
@@ -197,8 +197,7 @@ class Shelf:
     @classmethod
     async def of(cls, client: AsyncResponsa, agent: str) -> Shelf:
         """The documents of an agent. Raises CommandFailed if the agent has no documents."""
-        # This is the collection into which `responsa samples load` loads the agent's samples.
-        collections = list((await client.agent(agent)).collections) or [f"collections/{agent}"]
+        collections = await own_collections(client, agent)
         keys: dict[str, str] = {}
         for one in collections:
             try:

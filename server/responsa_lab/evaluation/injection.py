@@ -27,7 +27,7 @@ from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import NotFound
 from responsa_client.results import outcome
 from responsa_lab.evaluation.dataset import collection_name, lines, spread
-from responsa_lab.evaluation.measuring import several, source_keys, take_in
+from responsa_lab.evaluation.measuring import own_collections, several, source_keys, take_in
 from responsa_lab.evaluation.metrics import Span, fraction, plain, rounded
 from responsa_lab.scripted.obedient import OBEYED
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
@@ -312,12 +312,9 @@ async def measure(
     async def on_twin(twins: Twins) -> Reply:
         return await ask(twins.question, [collections[twins.variant]])
 
-    async def own(agent: str) -> Sequence[str]:
-        return list((await client.agent(agent)).collections) or [f"collections/{agent}"]
-
     async def directly(one: Direct) -> tuple[Reply, Reply | None]:
         # A message for one agent is about the documents that `responsa samples load` loads for that agent.
-        scope = await own(one.agent) if one.agent else [collections[CLEAN]]
+        scope = await own_collections(client, one.agent) if one.agent else [collections[CLEAN]]
         said = await ask(one.text, scope)
         return said, await ask(one.clean_text, scope) if one.clean_text else None
 

@@ -84,6 +84,11 @@ def as_object(scores: RetrievalScores | AnswerScores) -> dict[str, int | float |
     return made
 
 
+async def own_collections(client: AsyncResponsa, agent: str) -> list[str]:
+    """The collections of an agent's samples, chosen as `responsa samples load` chooses them."""
+    return list((await client.agent(agent)).collections) or [f"collections/{agent}"]
+
+
 async def source_keys(client: AsyncResponsa, collection: str) -> dict[str, str]:
     """The source_key of each document of the collection, by the document's name."""
     return {document.name: document.source_key async for document in client.documents(collection)}

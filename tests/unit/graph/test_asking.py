@@ -109,6 +109,12 @@ async def test_what_does_not_fit_is_asked_for_once_more_with_what_was_wrong(bad:
     assert second.schema == SHAPE.schema
 
 
+def test_an_answer_with_too_many_levels_does_not_fit() -> None:
+    """Python reads 900 levels of JSON, and then fails to write them or to walk through them."""
+    with pytest.raises(StructuredInvalid):
+        SHAPE.read('{"query": ' + "[" * 900 + "]" * 900 + "}")
+
+
 @pytest.mark.parametrize("bad", BAD)
 async def test_what_does_not_fit_twice_is_given_up(bad: str) -> None:
     model = Answers(bad, bad)
