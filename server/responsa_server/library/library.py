@@ -308,14 +308,14 @@ async def _receive(
             if received > MAX_DOCUMENT_BYTES:
                 raise _rejected(DocumentRejected.too_large(MAX_DOCUMENT_BYTES), metadata)
             if size is not None and received > size:
-                raise _incomplete(size, received)
+                raise incomplete(size, received)
             digest.update(chunk)
             if received > _IN_MEMORY_BYTES:
                 await asyncio.to_thread(spool.write, chunk)
             else:
                 spool.write(chunk)
         if size is not None and received != size:
-            raise _incomplete(size, received)
+            raise incomplete(size, received)
         if received == 0:
             raise _rejected(rejections.empty(), metadata)
         yield _Received(spool, received, digest.digest())
@@ -325,9 +325,17 @@ def _rejected(error: DocumentRejected, metadata: DocumentMetadata) -> DocumentRe
     return replace(error, metadata={"source_key": metadata.source_key, **error.metadata})
 
 
-def _incomplete(size: int, received: int) -> InvalidRequest:
+def incomplete(
+    size: int, received: int, what: str = "", remedy: str = "Send the document again."
+) -> InvalidRequest:
+    """Build the error for an upload whose bytes did not all arrive as announced (UPLOAD_INCOMPLETE).
+
+    size: the announced number of bytes. received: the number of bytes that came. what: the problem, without a full stop;
+    "" if the two numbers differ. remedy: a whole sentence.
+    """
+    problem = what or f"{size} bytes were announced and {received} came"
     return InvalidRequest(
         Reason.UPLOAD_INCOMPLETE,
-        f"{size} bytes were announced and {received} came; nothing was kept. Send the document again.",
+        f"{problem}; nothing was kept. {remedy}",
         {"size_bytes": str(size), "received_bytes": str(received)},
     )

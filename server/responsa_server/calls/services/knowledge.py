@@ -19,7 +19,7 @@ from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.operations import encoded
 from responsa_server.domain import lists, names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
-from responsa_server.library.library import Library
+from responsa_server.library.library import Library, incomplete
 
 _PIECE_BYTES = 256 * 1024
 
@@ -176,8 +176,12 @@ def _blaming(field: str) -> Generator[None]:
     except InvalidRequest as error:
         if error.violations:
             raise
-        violation = FieldViolation(field, error.reason.value.lower(), error.message)
-        raise replace(error, violations=(violation,)) from error
+        raise _blamed(field, error) from error
+
+
+def _blamed(field: str, error: InvalidRequest) -> InvalidRequest:
+    violation = FieldViolation(field, error.reason.value.lower(), error.message)
+    return replace(error, violations=(violation,))
 
 
 async def _chunks(
@@ -194,24 +198,18 @@ async def _chunks(
             case "finish":
                 size, sha256 = one.finish.size_bytes, one.finish.sha256
                 if size != received:
-                    what = f"{size} bytes were announced and {received} came; nothing was kept. Send the document again."
-                    raise _incomplete("finish.size_bytes", what, size, received)
+                    raise _blamed("finish.size_bytes", incomplete(size, received))
                 if sha256 and sha256 != digest.digest():
-                    what = "The SHA-256 of the bytes that came is not the one in `finish`; nothing was kept. Send the document again."
-                    raise _incomplete("finish.sha256", what, size, received)
+                    what = "The SHA-256 of the bytes that came is not the one in `finish`"
+                    raise _blamed("finish.sha256", incomplete(size, received, what))
                 return
             case _:
                 raise _metadata_missing(
                     "Only the first message of an upload may carry `start`; the others carry `chunk`."
                 )
-    what = "The upload ended without `finish`, so bytes may be missing; nothing was kept. Send the document again, with `finish` after its last chunk."
-    raise _incomplete("finish", what, announced or 0, received)
-
-
-def _incomplete(field: str, what: str, size: int, received: int) -> InvalidRequest:
-    metadata = {"size_bytes": str(size), "received_bytes": str(received)}
-    violation = FieldViolation(field, Reason.UPLOAD_INCOMPLETE.lower(), what)
-    return InvalidRequest(Reason.UPLOAD_INCOMPLETE, what, metadata, (violation,))
+    what = "The upload ended without `finish`, so bytes may be missing"
+    remedy = "Send the document again, with `finish` after its last chunk."
+    raise _blamed("finish", incomplete(announced or 0, received, what, remedy))
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:
