@@ -84,7 +84,7 @@ def too_many(path: str, rule: str, limit: int) -> FieldViolation:
 
 
 def nul_characters(message: Message) -> InvalidRequest | None:
-    """The error for texts with U+0000, which is valid UTF-8 but cannot be stored in the database; None if no text contains it."""
+    """The error for texts with U+0000; None if no text contains it."""
     search = _NulSearch()
     search.message(message)
     return invalid(search.described, search.count) if search.count else None
@@ -135,8 +135,7 @@ class _NulSearch:
             self.count += 1
             if self.count <= MAX_VIOLATIONS:
                 path = "".join(self._pieces).removeprefix(".")
-                remedy = "must not hold the character U+0000; leave it out"
-                self.described.append(FieldViolation(path, "string.no_nul", remedy))
+                self.described.append(FieldViolation.of_nul(path))
 
 
 def _path(violation: Violation) -> str:

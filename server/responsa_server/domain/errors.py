@@ -93,6 +93,11 @@ class FieldViolation:
     rule: str
     description: str
 
+    @classmethod
+    def of_nul(cls, field: str) -> FieldViolation:
+        """Build the violation for a text with U+0000, which is valid UTF-8 but cannot be stored in the database."""
+        return cls(field, "string.no_nul", "must not hold the character U+0000; leave it out")
+
 
 @dataclass(eq=False)
 class ResponsaError(Exception):
@@ -122,8 +127,12 @@ class InvalidRequest(ResponsaError):
     @classmethod
     def of_field(cls, path: str, rule: str, description: str) -> InvalidRequest:
         """Build the error for a single field."""
-        violation = FieldViolation(path, rule, description)
-        return cls(Reason.INVALID_FIELD, f"{path}: {description}", {"violations": "1"}, (violation,))
+        return cls.of_violation(FieldViolation(path, rule, description))
+
+    @classmethod
+    def of_violation(cls, one: FieldViolation) -> InvalidRequest:
+        """Build the error for a single violation."""
+        return cls(Reason.INVALID_FIELD, f"{one.field}: {one.description}", {"violations": "1"}, (one,))
 
 
 class DocumentRejected(InvalidRequest):

@@ -11,7 +11,14 @@ from typing import Literal
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import AlreadyExists, InvalidRequest, NotFound, Reason, Unauthenticated
+from responsa_server.domain.errors import (
+    AlreadyExists,
+    FieldViolation,
+    InvalidRequest,
+    NotFound,
+    Reason,
+    Unauthenticated,
+)
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import (
     ApiKey,
@@ -232,9 +239,7 @@ def _display_name(text: str) -> str:
             "display_name", "string.max_bytes", f"must be at most {MAX_DISPLAY_NAME_BYTES} bytes; shorten it"
         )
     if "\x00" in text:
-        raise InvalidRequest.of_field(
-            "display_name", "string.no_nul", "must not hold the character U+0000; leave it out"
-        )
+        raise InvalidRequest.of_violation(FieldViolation.of_nul("display_name"))
     return text
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import jsonschema_rs
 
 from responsa_server.agents.config.check.tables import no_retrieval
-from responsa_server.agents.config.problems import closest, quoted
+from responsa_server.agents.config.problems import TYPE_NAMES, closest, quoted
 from responsa_server.agents.engine.config import RESOURCE, TEACHERS, ParametersTable
 from responsa_server.agents.nodes.teacher import teacher_id
 from responsa_server.domain import names
@@ -127,12 +127,6 @@ _BOUNDS: Final[Mapping[str, str]] = {
     "format": "in the format {}",
     "pattern": "that matches {}",
 }
-_KINDS: Final[Mapping[object, str]] = {
-    "string": "a text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-}
 
 
 def _wanted(schema: Mapping[str, Any]) -> str:
@@ -144,4 +138,4 @@ def _wanted(schema: Mapping[str, Any]) -> str:
     if schema.get(RESOURCE) == TEACHERS:
         return "a teacher's id (GetAgent lists the ids that you may give)"
     bounds = [text.format(schema[name]) for name, text in _BOUNDS.items() if name in schema]
-    return " ".join([_KINDS.get(schema.get("type"), "a value"), ", ".join(bounds)]).strip()
+    return " ".join([TYPE_NAMES.get(schema.get("type"), "a value"), ", ".join(bounds)]).strip()

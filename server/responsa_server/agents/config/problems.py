@@ -23,7 +23,7 @@ _SECRET_BEGINNINGS: Final = ("sk-", "rsp_", "AIza", "xox")
 Key = tuple[str | int, ...]
 """The path of a value in a TOML file: the names of keys and, in arrays, positions from 0."""
 
-TYPE_NAMES: Final[Mapping[str, str]] = {
+TYPE_NAMES: Final[Mapping[object, str]] = {
     "string": "a text",
     "integer": "a whole number",
     "number": "a number",

@@ -19,6 +19,7 @@ TUTOR: Final = "tutor"
 """The agent that answers a question that names a teacher and no agent."""
 _NEW: Final = "new"
 _MOST_NAME: Final = 64
+_SURROGATE: Final = "half a character (a surrogate)"
 
 
 def _encodable(text: str) -> str:
@@ -102,7 +103,7 @@ class Question(_Message):
             raise InvalidRequest.of_field(
                 "parameters",
                 "struct.value",
-                "contains a value that cannot be encoded: a number that is infinite, NaN or too large, half a character (a surrogate), or too many levels",
+                f"contains a value that cannot be encoded: a number that is infinite, NaN or too large, {_SURROGATE}, or too many levels",
             ) from error
 
 
@@ -134,7 +135,7 @@ _PROBLEMS: Final = {
     "bool_type": ("field.type", "must be true or false"),
     "int_type": ("field.type", "must be a whole number"),
     "dict_type": ("field.type", "must be an object"),
-    "value_error": ("string.utf8", "contains half a character (a surrogate)"),
+    "value_error": ("string.utf8", f"contains {_SURROGATE}"),
     "greater_than_equal": ("int64", "has more than 64 bits"),
     "less_than": ("int64", "has more than 64 bits"),
 }
@@ -214,7 +215,7 @@ def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
         raise InvalidRequest.of_field(_shown(twice), "field.twice", "is given twice; give it once")
     for key in content:
         if not key.isascii() and _shown(key) != key[:_MOST_NAME]:
-            raise InvalidRequest.of_field(_shown(key), "string.utf8", "its name contains half a character (a surrogate)")  # fmt: skip
+            raise InvalidRequest.of_field(_shown(key), "string.utf8", f"its name contains {_SURROGATE}")  # fmt: skip
     return content
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from responsa_server.agents.config.check.inputs import Surroundings
 from responsa_server.agents.config.check.shape import Edges, known_edges, path
-from responsa_server.agents.config.problems import Key, Problem, closest, in_config, quoted
+from responsa_server.agents.config.problems import TYPE_NAMES, Key, Problem, closest, in_config, quoted
 from responsa_server.agents.engine.citations import AnswerModel, RefusalModel
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable, NodeTable, WhenTable
 from responsa_server.agents.engine.edges import REFERS_BACK, beyond, demanded, leaves
@@ -498,10 +498,10 @@ def fits(given: Any, wanted: Any) -> bool:
 def _name(kind: Any) -> str:
     """The name of a type in a message."""
     kind = _plain(kind)
-    words = {str: "text", bool: "true or false", int: "whole number", float: "number"}
-    return (
-        words.get(kind, kind.__name__) if isinstance(kind, type) and not get_args(kind) else "list or table"
-    )
+    if not isinstance(kind, type) or get_args(kind):
+        return "list or table"
+    known = (TYPE_NAMES[name].removeprefix("a ") for name, one in _JSON.items() if one is kind)
+    return next(known, kind.__name__)
 
 
 def _members(kind: Any) -> Mapping[str, Any] | None:
