@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pwd
 import shutil
 import stat
 import sys
@@ -23,6 +24,7 @@ from responsa_server.embedded import (
 from responsa_server.embedded.doctor import diagnose
 from responsa_server.embedded.errors import file_errors
 from responsa_server.embedded.files import PlaceLock, write_private
+from responsa_server.embedded.layout import Account
 from responsa_server.embedded.purge import places
 from responsa_server.embedded.spawn import spawn
 from responsa_server.embedded.supervise import check_disk, preflight
@@ -122,6 +124,22 @@ def test_root_keeps_the_database_outside_for_an_unprivileged_user(layout: Layout
     assert layout.root_place.stat().st_uid == layout.account.uid != 0
     assert mode(layout.root_place) == 0o700
     assert [finding.detail for finding in diagnose(layout) if finding.name == "outside the data folder"]
+
+
+@pytest.mark.parametrize("name", ["db-of-the-directory", "responsa"])
+def test_an_account_that_only_a_directory_service_knows_is_found(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory service, such as LDAP behind sssd, knows accounts by name that are neither in /etc/passwd nor in the list of all accounts."""
+    listed = {one.pw_name: one for one in pwd.getpwall() if one.pw_name != name}
+
+    def known(wanted: str) -> pwd.struct_passwd:
+        row = (name, "*", 71_234, 71_235, "", "/", "/usr/sbin/nologin")
+        return pwd.struct_passwd(row) if wanted == name else listed[wanted]
+
+    monkeypatch.setattr(pwd, "getpwnam", known)
+    monkeypatch.setattr(pwd, "getpwall", lambda: list(listed.values()))
+    assert Account.unprivileged("db-of-the-directory") == Account(name, 71_234, 71_235)
 
 
 def test_links_that_the_databases_account_planted_lead_root_nowhere(
