@@ -126,6 +126,10 @@ class Flow:
             for name, table in config.nodes.items()
         }
         self._written = {field for node in self._nodes.values() for field in node.outputs}
+        self._read = dict[str, list[Any]]()
+        for node in self._nodes.values():
+            for one in node.inputs:
+                self._read.setdefault(one.key, []).append(one.type)
         self._values = dict[str, dict[str, None]]()
         for node in self._nodes.values():
             for field, some in node.values.items():
@@ -288,11 +292,11 @@ class Flow:
         """Inputs whose field another node or the turn writes with another type, and outputs whose type does not fit the turn's
         terminal event.
         """
-        read = [one for each in self._nodes.values() for one in each.inputs]
         for key, given in node.outputs.items():
+            if key not in _END or fits(given, _END[key]):
+                continue
             # If a node reads the field with another type, that node is reported instead.
-            unread = all(fits(given, one.type) for one in read if one.key == key)
-            if key in _END and not fits(given, _END[key]) and unread:
+            if all(fits(given, kind) for kind in self._read.get(key, ())):
                 yield in_config(
                     ("nodes", node.name, "writes"),
                     f"writes “{key}” as {_name(given)}, but the end of a turn needs it as {_name(_END[key])}; write it under another name",
