@@ -85,6 +85,29 @@ async def test_dialogues_are_decided_and_searched(
     assert "retrieval_need, intent_router" in done.lines[0]["error"]["message"]
 
 
+async def test_only_a_message_with_an_intent_that_needs_documents_is_searched_for(
+    responsa: CommandLine, tmp_path: Path
+) -> None:
+    """The counts once took every message without an intent for one that needs a search."""
+    asked = {
+        "Hello, how are you today?": False,
+        "Please book me a seat on the night train to Vienna.": False,
+        "How long does the battery of Wren 2 last?": True,
+        "Write a LinkedIn post about winter mode.": True,
+    }
+    file = tmp_path / "d.jsonl"
+    file.write_text(
+        "\n".join(
+            json.dumps({"id": str(place), "agent": "chat", "turns": [], "question": text, "needs_retrieval": needed, "follow_up": False})
+            for place, (text, needed) in enumerate(asked.items())
+        )
+    )  # fmt: skip
+    done = await responsa("eval", "dialogues", file, "--no-search", "--json")
+    assert (done.code, done.err) == (0, "")
+    need = done.lines[0]["need"]
+    assert (need["precision"], need["recall"]) == (1, 1)
+
+
 def figures(
     n: int, first_asked: float, first_rewritten: float, asked: float, rewritten: float
 ) -> dict[str, float]:

@@ -162,7 +162,7 @@ def _needed(found: Any) -> bool:
     if isinstance(found, NeedOutput):
         return found.needs_retrieval
     assert isinstance(found, IntentOutput)
-    return found.intent not in ("chitchat", OUT_OF_SCOPE)
+    return found.intent not in {"chitchat", *OUT_OF_SCOPE}
 
 
 def _run() -> Run:
