@@ -197,7 +197,7 @@ async def _chunks(
                     what = f"{size} bytes were announced and {received} came; nothing was kept. Send the document again."
                     raise _incomplete("finish.size_bytes", what, size, received)
                 if sha256 and sha256 != digest.digest():
-                    what = "The SHA-256 of the bytes that came is not the one in `finish`; nothing was kept. Send the document again."
+                    what = "The SHA-256 of the bytes that came differs from the SHA-256 in `finish`; nothing was kept. Send the document again."
                     raise _incomplete("finish.sha256", what, size, received)
                 return
             case _:
