@@ -48,8 +48,8 @@ SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {
     "held": holding.measure_held,
     "idle": holding.measure_idle,
 }
-"""The sections, which share one instance, in the order of the run. Turns are measured early, because this needs a small index. Open streams are measured late, because
-they leave thousands of turns behind.
+"""The sections, which share one instance, in the order of the run. Turns are measured early, because their measurement needs a
+small index. Open streams are measured late, because they leave thousands of turns behind.
 """
 
 

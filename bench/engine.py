@@ -111,7 +111,7 @@ async def _checked(ours: Awaitable[object], theirs: Awaitable[object]) -> None:
     end = await ours
     found = await theirs
     if not isinstance(end, Answered) or not isinstance(found, dict):
-        raise BenchError("the engine's turn, or the one by hand, did not end in an answer")
+        raise BenchError("the turn of the engine or of the hand-written graph did not end in an answer")
     state = cast("Mapping[str, Any]", found)
     if end.text != state.get("text") or not end.citations or len(end.citations) != len(state["citations"]):
         raise BenchError(f"the engine and the graph by hand give different answers: {end.text!r}, {state!r}")

@@ -26,7 +26,7 @@ _TRIES: Final = 2
 _OPENING_A_SECOND: Final = 20
 """The minimum number of turns that begin per second while the machine is busy with open turns."""
 _ROOM: Final = {"RESPONSA_TURNS__MAX_RUNNING": "10000", "RESPONSA_MAX_CALLS": "20000"}
-# Slightly fewer than the highest setting allows, because a worker reserves some places while it looks for turns to claim.
+# This number is slightly below MAX_RUNNING, because a worker reserves some places while it looks for turns to claim.
 _IDLE_STREAMS: Final = 9_900
 _IDLE_HOLD_SECONDS: Final = 10.0
 _STREAMS_A_CHANNEL: Final = 50

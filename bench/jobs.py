@@ -35,9 +35,10 @@ class Job:
     """Calls on a number of concurrent streams. Each stream makes one call after the other.
 
     target: a gRPC target, or HOST:PORT. seconds, calls: once one of these limits is reached, no new calls begin; if `calls` is 0, only `seconds` counts. texts: the
-    questions, in order, from the index `first` on. mode: the mode of a search, by the enum's name. streams_a_channel: the number of streams per gRPC channel; each
-    channel has its own connection. hold: if set, each stream makes one call of ASK; when all streams are open, they are read for this number of seconds and then closed.
-    past_started: only for ASK over gRPC-Web. If true, the first message is the first message with an event other than `started`, because a WebSocket has no `started`.
+    questions, in order, from the index `first` on. mode: the search mode's name in the enum. streams_a_channel: the number of
+    streams per gRPC channel; each channel has its own connection. hold: if set, each stream makes one call of ASK; when all
+    streams are open, they are read for this number of seconds and then closed. past_started: only for ASK over gRPC-Web. If true,
+    a message with only the event `started` does not count as the first message, because a WebSocket has no `started`.
     """
 
     call: Call

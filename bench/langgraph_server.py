@@ -1,6 +1,7 @@
 """Compares this server's turns with those of LangGraph Agent Server's in-memory development server, if that server can be installed. Both sides run the same graph.
 
-The peer stores nothing outside its process and checks no credentials. Developers use it to build on LangGraph without their own service.
+The peer stores nothing outside its process and checks no credentials. Developers use it to build on LangGraph without running a
+separate service.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from bench.run import Run
 TITLE: Final = "Turns of 3 statuses and 64 deltas, durable, compared with LangGraph Agent Server's in-memory development server"
 _PROJECT: Final = Path(__file__).parent / "peers" / "agent_server"
 _ENVIRONMENT: Final = ROOT / ".venv" / "agent-server"
-"""A separate environment, because its packages are not our dependencies."""
+"""The peer's environment. It is separate, because the peer's packages are not our dependencies."""
 _STREAMS: Final = (1, 16)
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 20.0

@@ -45,7 +45,7 @@ def take_in(at: Place, collection: str, texts: Sequence[Text]) -> tuple[float, i
                         title=text.title,
                         media_type="text/markdown",
                     )
-                    # The wait and the addition are not one expression, because additions of other tasks during the wait would be lost.
+                    # Wait before the addition: in a single expression, additions that other tasks make during the wait would be lost.
                     result = await client.wait(operation)
                     passages += result.document.passage_count
 

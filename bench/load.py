@@ -46,7 +46,9 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """ghz's report on a load. The times are in milliseconds. statuses: the number of calls that ended with each status, by the status's name."""
+    """ghz's report on a load. The times are in milliseconds. statuses: the name of each status, with the number of calls that ended
+    with this status.
+    """
 
     load: Load
     rate: float

@@ -65,8 +65,8 @@ def measure(run: Run) -> list[Line]:
                         )
                     )
                 )
-            # The lag is sampled every five milliseconds. Only the last samples count, for half the duration of a stream, because there are
-            # no streams at the start.
+            # The lag is sampled every five milliseconds. There are no streams at the start, so only the last samples count: as
+            # many as fit into half the duration of a stream.
             lags.append(looks[-int(words * _PACE_MS / 5 / 2) :])
         lines += _lines("durable turn over gRPC", one_turn, turns, lags)
     return lines

@@ -148,7 +148,7 @@ def peer(at: Place, module: str, *arguments: str) -> Generator[str]:
 def peer_process(
     at: Place, module: str, *arguments: str, settings: Mapping[str, str] | None = None
 ) -> Generator[tuple[str, int]]:
-    """Like `peer`, but with settings for the peer, by the names of their environment variables. Also yields the peer's process id."""
+    """Like `peer`, but also yields the peer's process id. settings: environment variables for the peer."""
     # The folder of the server's sockets is not used, because the path would be too long on some machines.
     with tempfile.TemporaryDirectory(prefix="rsp-") as folder:
         target = f"unix:{folder}/peer.sock"

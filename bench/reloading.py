@@ -39,7 +39,7 @@ def measure(run: Run) -> list[Line]:
 
 
 async def measured(app_url: str, log_url: str, rounds: int) -> list[Line]:
-    """The measurement that `measure` makes, on any database with the migrations."""
+    """Makes the measurement of `measure` on any database with the migrations."""
     database = Database(app_url, log_url)
     await database.open()
     try:

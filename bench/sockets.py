@@ -19,8 +19,8 @@ Sides: TypeAlias = "Sequence[Sequence[Outcome]]"
 def measure(run: Run) -> list[Line]:
     """Measures the time of one question, and the rate of turns and frames over many connections.
 
-    gRPC-Web begins with the event `started`, for which a WebSocket has no frame. Therefore the first frame of the
-    WebSocket is compared twice: with `started`, and with the gRPC-Web message for the same event as the frame.
+    gRPC-Web begins with the event `started`, for which a WebSocket has no frame. Therefore the first frame of the WebSocket is
+    compared twice: with the message for `started`, and with the message for the frame's own event.
     """
     socket, web, shown = _sides(run, streams=1, number=run.pick(60, 15))
     many = _sides(run, streams=_STREAMS, seconds=run.pick(20, 5) / 10)[:2]

@@ -59,8 +59,8 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The milliseconds between the sending and the receipt of a word: for the first word of each stream, and for all words. lags: the lags of this process's event loop.
-    cpu: the CPU seconds of this process.
+    """firsts, words: the milliseconds from the sending of a word to its receipt, for the first word of each stream and for all
+    words. lags: the lags of this process's event loop. cpu: the CPU seconds of this process.
     """
 
     firsts: Sequence[float]

@@ -36,7 +36,7 @@ class WebProblem(Exception):
 
 
 class ByteReader(Protocol):
-    """The body of a response. `read` returns at most the given number of bytes as soon as some have arrived, and b"" at the end."""
+    """The body of a response. `read1` returns at most the given number of bytes as soon as some have arrived, and b"" at the end."""
 
     def read1(self, n: int = -1, /) -> bytes:
         """Read."""

@@ -1,4 +1,4 @@
-"""Converts an agent to a stream of its events, and a generator of events to an agent."""
+"""Converts agents into streams of events, and generators of events into agents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from responsa_server.domain.events import Answered, Cancelled, Failed, Refused, 
 
 
 async def stream(agent: Agent, task: AnswerTask) -> AsyncGenerator[AgentEvent, None]:
-    """The events of an agent as they arrive; the terminal event is the last. Raises the agent's errors; closing the stream cancels the agent."""
+    """The events of an agent as they arrive; the terminal event is the last. Raises the agent's errors. If the stream is closed, the agent
+    is cancelled.
+    """
     events: asyncio.Queue[AgentEvent | None] = asyncio.Queue()
 
     async def work() -> None:

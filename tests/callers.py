@@ -95,7 +95,7 @@ class Registry:
         return f"users/{user.id}", secret
 
     def rows(self, *tenants: str) -> Mapping[str, int]:
-        """The number of rows of these tenants in each table. Tables without such rows are left out."""
+        """The number of these tenants' rows in each table. Tables without such rows are left out."""
         with ExitStack() as stack:
             # If a table is locked, only the connection that holds the lock can count the table's rows.
             connection = self._holder or stack.enter_context(self.database())
@@ -154,7 +154,7 @@ class Tenant:
 
     @property
     def names(self) -> list[str]:
-        """This tenant's id, and the other tenant's id if one was made."""
+        """This tenant's id, and the other tenant's id if that tenant was created."""
         return [self.name, *(one.name for one in self._other)]
 
     def headers(self, kind: Credential) -> dict[str, str]:

@@ -26,10 +26,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 90.0
-"""How many seconds a test on a loaded machine waits for a condition before it fails."""
+"""How many seconds a test on a loaded machine waits for a condition before the test fails."""
 START_PATIENCE = 300.0
-"""How many seconds a start may take on a loaded machine. A start creates a database, loads a model and reads all
-of Responsa's documents, and many tests depend on it.
+"""How many seconds a start may take on a loaded machine. A start creates a database, loads a model and reads all of Responsa's documents.
+Many tests depend on one start.
 """
 FOREIGN = ("COV", "RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_")
 
@@ -191,7 +191,7 @@ class Instance:
         return found
 
     def left(self) -> list[str]:
-        """The processes that still run and belong to this home or were seen earlier."""
+        """The processes that still run, and that belong to this home or were seen earlier."""
         remains: list[str] = []
         for process in self._seen:
             try:

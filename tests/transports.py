@@ -1,4 +1,4 @@
-"""Makes a call over each transport (gRPC, gRPC-Web as binary and as text, REST) through the same port, and returns its outcome in one form."""
+"""Makes a call over each transport (gRPC, gRPC-Web as binary and as text, REST) through the same port. All outcomes have the same form."""
 
 from __future__ import annotations
 

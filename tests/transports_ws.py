@@ -139,7 +139,7 @@ def _html(text: str) -> str:
 
 
 def steadily(value: Any) -> Any:
-    """The same value, with the numbers of its ids removed. Events and frames contain the ids in different orders, so the numbers differ."""
+    """The same value without the numbers of its ids. Events and frames contain the ids in different orders, so the numbers differ."""
     return json.loads(re.sub(r"<uuid \d+>", "<uuid>", json.dumps(value)))
 
 

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/agents.md from the models of the configuration and the table of kinds.
+"""Writes the tables of docs/agents.md from the configuration's models and the table of node kinds.
 
 Usage: python tools/agents_reference.py [--check]   (--check only compares, and fails if the page is out of date)
 """
@@ -32,7 +32,7 @@ _TABLES: Final[Mapping[str, type[BaseModel]]] = {
 
 
 def main() -> None:
-    """Writes the page, or compares it."""
+    """Writes the page; with `--check`, only compares it."""
     before = PAGE.read_text(encoding="utf-8")
     after = page(before)
     if "--check" in sys.argv[1:]:

@@ -76,7 +76,7 @@ def _ruff(text: str, name: str, *arguments: str) -> str:
 
 
 def main() -> None:
-    """Writes the files, or compares them."""
+    """Writes the files; with `--check`, only compares them."""
     for source in sorted((CLIENT / "aio").glob("*.py")):
         if source.name == "transport.py":
             continue

@@ -15,7 +15,7 @@ from responsa_server.routing import stored
 
 
 def examples() -> dict[str, str]:
-    """The files of examples of all shipped agents, by their paths."""
+    """The example files of all shipped agents, by path."""
     return {str(path): path.read_text(encoding="utf-8") for path in sorted(SHIPPED.glob(f"*/{EXAMPLES}/*"))}
 
 

@@ -26,7 +26,7 @@ from google.protobuf import (
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
-# The .proto files that ours import. For TypeScript, code is generated from these files too. For Python, Google publishes packages.
+# The .proto files that our .proto files import. Their TypeScript code is generated too; Google publishes packages with their Python code.
 GOOGLE = [
     "google/api/annotations.proto",
     "google/api/client.proto",
@@ -65,7 +65,7 @@ def _foreign_sources(folder: Path) -> None:
 
 
 def _validate_set(folder: Path) -> Path:
-    """Writes a descriptor set with protovalidate's rules, which come from the installed package, and the standard types."""
+    """Writes a descriptor set with the standard types and with protovalidate's rules, which come from the installed package."""
     from protovalidate._gen.buf.validate import validate_pb  # the package has no other access to its schema
 
     result = descriptor_pb2.FileDescriptorSet()

@@ -3,8 +3,8 @@
     python tools/record_answers.py DATA OUTPUT.jsonl.gz
 
 DATA is a folder of question sets: `squad2`, `cairo_docs`, `cranfield` and `xquad/{de,en,es,ru}`, each with `docs.jsonl` (id, title, text) and
-`questions.jsonl` (id, question). The script starts an instance from its own environment, with a separate data folder and port and without
-a model, uploads a fixed part of the documents, and asks 500 questions that a fixed seed draws.
+`questions.jsonl` (id, question). The script starts an instance from its own environment, with a separate data folder and port and
+without a model. Then it uploads a fixed part of the documents and asks 500 questions, which it draws with a fixed seed.
 
 Each line of OUTPUT has the number of a question, the outcome of its turn, the text and the citations of the answer, and the first ten search hits. Ids and
 times are left out, and documents are named by their source keys. Scores have all their digits. The last line on stdout is the SHA-256 of the

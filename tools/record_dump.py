@@ -1,8 +1,9 @@
 """Records a database of an older release, for the test that upgrades such a database: `python tools/record_dump.py FOLDER`.
 
-Run this script with the interpreter of a checkout of that release. The script uses only the interfaces that every release keeps: `responsa migrate`, `admin` and
-`serve`, the RPCs, and the embedded parts. It writes FOLDER/dump.sql.gz, which psycopg can run, and FOLDER/manifest.json with the credentials, the questions and the
-responses. The data in tests/migrations/at_8e1076a was recorded with this script at 8e1076a.
+Run this script with the Python interpreter of that release's checkout. The script uses only the interfaces that every release
+keeps: `responsa migrate`, `admin` and `serve`, the RPCs, and the embedded parts. It writes FOLDER/dump.sql.gz, which psycopg can
+run, and FOLDER/manifest.json with the credentials, the questions and the responses. The data in tests/migrations/at_8e1076a was
+recorded with this script at 8e1076a.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 class Recorder:
-    """An instance in a folder: PostgreSQL and Redis until `close`, and a server between `serve` and `kill`."""
+    """An instance in a folder. PostgreSQL and Redis run until `close`, and a server runs between `serve` and `kill`."""
 
     def __init__(self, folder: Path) -> None:
         self.layout = Layout.of(folder / "home").prepare()
@@ -122,7 +123,7 @@ class Recorder:
         self.postgres.stop()
 
     def rows(self, query: str) -> list[Any]:
-        """The first column of the result of a query."""
+        """The first column of a query's result."""
         with psycopg.connect(self.postgres.dsn("superuser")) as connection:
             return [row[0] for row in connection.execute(query.encode()).fetchall()]
 
@@ -160,7 +161,7 @@ def encoded(message: Message) -> str:
 
 
 def record(recorder: Recorder) -> dict[str, Any]:
-    """Fills the database, and leaves it in the state after the death of a server."""
+    """Fills the database, and leaves it in the state after a server was killed."""
     recorder.responsa("migrate")
     helper = recorder.layout.home / "agents" / "helper"
     shutil.copytree(next(Path(responsa_server.__file__).parent.rglob("default/agent.toml")).parent, helper)

@@ -90,7 +90,7 @@ def page() -> str:
 
 
 def main() -> None:
-    """Writes the page, or compares it."""
+    """Writes the page; with `--check`, only compares it."""
     if "--check" in sys.argv[1:]:
         if PAGE.read_text(encoding="utf-8") != page():
             sys.exit("docs/settings.md is out of date; run `make generate`")

@@ -34,7 +34,7 @@ _SECONDS: Final = 5.0
 _START_SECONDS: Final = 180.0
 
 # The source of a second module, the profiler. Every interpreter that has the profiler's folder on its path loads it. The profiler writes records to
-# memory-mapped files, because such a write needs no system call, and the sandbox forbids system calls for files to a parsing process.
+# memory-mapped files, because such a write needs no system call. (In the sandbox, a parsing process may not use system calls for files.)
 _PROFILER: Final = """
 import mmap, os, struct, subprocess, sys, threading, time
 

@@ -1,1 +1,1 @@
-"""The servers to compare with. Each runs in a separate process."""
+"""The servers that the bench compares with this server. Each runs in a separate process."""

@@ -1,4 +1,4 @@
-"""The catalogue of a server with a single agent, which has no files."""
+"""The catalogue of a server with a single agent. The agent has no files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The same graph in a bare grpc.aio server that keeps everything in memory. It has no log, no credentials, no checks and no durability.
+"""The default agent's graph in a bare grpc.aio server that keeps everything in memory. The server has no log, no credentials, no
+checks and no durability.
 
 python -m bench.peers.in_memory --listen unix:PATH [--evidence library|memory] [--one-event-a-message]
 """

@@ -1,4 +1,4 @@
-"""An agent for measuring open turns. For the time that the question sets, it emits pieces of text at a fixed pace, or nothing."""
+"""An agent for measuring open turns. The question sets how long the agent runs, and the pace at which it emits pieces of text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Paced(NodeModel):
 
 
 class Telling(Node[Pace, Paced]):
-    """Emits pieces at the times of the clock. Late pieces follow at once."""
+    """Emits each piece at the time when it is due. A late piece is emitted at once."""
 
     name = "tell"
     input_model = Pace

@@ -1,4 +1,4 @@
-"""The frame of every peer's process: it reads the arguments, serves, prints that it is ready, and ends together with its parent."""
+"""The common code of all peer processes: it reads the arguments, serves, prints that it is ready, and ends together with its parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A model's server that sends as each word the time at which the word was sent, so that the reader can compute how long the word took.
+"""A model's server for measurements. Each word that it sends is the time at which the word was sent, so that the reader can
+compute how long the word took.
 
 python -m bench.peers.provider --listen IGNORED --port PORT
 

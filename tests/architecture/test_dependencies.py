@@ -31,7 +31,7 @@ NOT_IMPORTED: Mapping[str, str] = {
 
 
 def imported(folders: Sequence[Path]) -> Iterator[str]:
-    """The top-level names of all modules that the sources import, and names of two levels such as `google.rpc`."""
+    """The top-level names of all modules that the sources import, and their two-level names such as `google.rpc`."""
     for folder in folders:
         for path in folder.rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -18,7 +18,9 @@ READS_THE_ENVIRONMENT: Mapping[str, str] = {
     "providers/minilm.py": "sets a variable that keeps onnxruntime silent, before onnxruntime is imported",
     "cli/main.py": "sets a variable that keeps gRPC's own messages off the terminal, before gRPC is imported",
 }
-"""Modules of the server that use os.environ, and why. The command line's client settings read the environment through pydantic-settings."""
+"""Modules of the server that use os.environ, and the reasons. The command line's client settings read the environment through
+pydantic-settings.
+"""
 
 NOT_RAISED: Mapping[Reason, str] = {
     Reason.INTERNAL: "`calls/status.py` makes it from unexpected exceptions",
@@ -26,7 +28,7 @@ NOT_RAISED: Mapping[Reason, str] = {
     Reason.ETAG_MISMATCH: "`Conflict.of_etag` makes it",
     Reason.ORIGIN_NOT_ALLOWED: "`calls/status.py` makes it once, for Envoy's replies and for the gateway's own check",
 }
-"""The reasons that the other code of the server does not name, because the named function makes the error."""
+"""The reasons that the rest of the server does not name. Each value names the place that makes the errors with this reason."""
 
 
 def sources(*folders: Path) -> Iterator[Path]:
@@ -95,5 +97,5 @@ def test_tests_wait_for_conditions() -> None:
             if isinstance(node, ast.Call) and isinstance(called, ast.Attribute) and called.attr == "sleep":
                 constant = node.args and isinstance(node.args[0], ast.Constant)
                 seconds = ast.literal_eval(node.args[0]) if constant else 1
-                # 0 lets other tasks run; a minute or more simulates a hanging part and is not a wait.
+                # A sleep of 0 lets other tasks run. A sleep of a minute or more simulates a hanging part and is not a wait.
                 assert seconds == 0 or seconds >= 60 or id(node) in loops, f"{path}:{node.lineno}"

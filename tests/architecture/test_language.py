@@ -61,7 +61,7 @@ def tracked() -> Iterator[str]:
 
 
 def prose(path: str, text: str) -> str:
-    """`text` with everything but English replaced by blanks; each character keeps its offset."""
+    """`text` in which blanks replace everything except English. Each character keeps its offset."""
     if not path.endswith(".py"):
         return re.sub(r"(?m)^[ \t]*(//|--|#+|\*|>)", lambda found: " " * len(found[0]), text)
     starts = [0, *(found.end() for found in re.finditer("\n", text))]

@@ -53,11 +53,12 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="session")
 def scripted() -> Iterator[Instance]:
-    """An instance for these tests, with the testing agent, whose answers take as long as the question says, and the agents in the folder `agents`.
+    """An instance for these tests. It has the agents in the folder `agents` and the testing agent, whose answers take as long as the
+    question says.
 
-    Tests may kill its server, which restarts.
+    Tests may kill the server of this instance. The server then restarts.
     """
-    # Not in pytest's folder, because the paths of sockets must stay short.
+    # The home is not in pytest's folder, because the paths of sockets must stay short.
     folder = Path(tempfile.mkdtemp(prefix="rsp-"))
     # Tests break some of the agents, so the instance gets a copy.
     agents = shutil.copytree(Path(__file__).parent / "agents", folder / "agents")
@@ -77,13 +78,13 @@ def scripted() -> Iterator[Instance]:
 
 @pytest.fixture(scope="session")
 def instance(scripted: Instance) -> Instance:
-    """The instance of `scripted`, which all tests can share, because every user at a browser has separate documents."""
+    """The instance of `scripted`. All tests can share it, because every user at a browser has separate documents."""
     return scripted
 
 
 @pytest.fixture(scope="session")
 def registry(scripted: Instance) -> Iterator[Registry]:
-    """The registry of that instance."""
+    """The registry of the instance that the browser tests share."""
     found = Registry(scripted)
     try:
         yield found
@@ -93,14 +94,14 @@ def registry(scripted: Instance) -> Iterator[Registry]:
 
 @pytest.fixture
 def client(instance: Instance, registry: Registry) -> Iterator[Responsa]:
-    """The public client, used by the administrator of this test's tenant. It prepares the tenant and reads the server's state."""
+    """The public client of the administrator of this test's tenant. Tests use it to prepare the tenant and to read the server's state."""
     with Responsa(instance.url, api_key=registry.new_tenant().key(Credential.ADMIN)) as made:
         yield made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def person(instance: Instance, browser: Browser, client: Responsa) -> AsyncIterator[Person]:
-    """The same user at a browser. At the end, the page must not have reported an error or a breach of its security policy."""
+    """The tenant's administrator at a browser. At the end, the page must not have reported an error or a breach of its security policy."""
     async for one in at_browser(instance, browser, client):
         yield one
 
@@ -122,7 +123,7 @@ async def asker(instance: Instance, browser: Browser, client: Responsa) -> Async
 
 
 async def at_browser(instance: Instance, browser: Browser, client: Responsa) -> AsyncIterator[Person]:
-    """A user at a browser. After the test, this checks that the page has reported no errors."""
+    """A user at a browser. After the test, the page must not have reported an error."""
     one = Person(instance.url, browser, client)
     try:
         yield one

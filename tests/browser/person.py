@@ -1,4 +1,4 @@
-"""A user at a browser, who opens tabs and asks questions. All errors of the page are recorded."""
+"""A user who opens tabs in a browser and asks questions. All errors of the page are recorded."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Tab:
         return self.page.locator(".uploads li", has_text=name)
 
     async def sent(self, name: str) -> None:
-        """Wait until the server has all bytes of a file and is processing it."""
+        """Wait until the server has all bytes of a file and is processing the file."""
         bar = self.upload_of(name).get_by_role("progressbar")
 
         async def beyond() -> bool:
@@ -185,14 +185,14 @@ class Person:
         return f"{self.url}/{query}#code={self.client.create_session_code().code}"
 
     async def profile(self, **options: Any) -> BrowserContext:
-        """A new browser profile: no cookie, nothing stored."""
+        """A new browser profile without cookies or stored data."""
         made = await self.browser.new_context(**options)
         made.set_default_timeout(PATIENCE)
         self._contexts.append(made)
         return made
 
     async def sign_in(self, context: BrowserContext | None = None, **options: Any) -> Tab:
-        """A tab in which a sign-in link was opened, ready for a question."""
+        """A tab in which the user has signed in with a link. The tab is ready for a question."""
         tab = await self.open(context or await self.profile(**options), self.link())
         await tab.question.wait_for()
         return tab

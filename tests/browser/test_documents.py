@@ -159,7 +159,7 @@ async def test_a_changed_document_shows_the_version_that_was_quoted(person: Pers
 
 
 async def test_a_large_document_is_read_no_further_than_it_is_looked_at(person: Person) -> None:
-    """The cited sentence is far from both ends of the document, whose characters take one or two bytes."""
+    """The cited sentence is far from both ends of the document. Each character of the document has one or two bytes."""
     filler = "höö " * 14_000
     person.client.wait(
         person.client.upload(f"{filler}\n\n{LIGHTHOUSE}\n\n{filler}".encode(), source_key="large.txt")

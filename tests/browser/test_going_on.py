@@ -167,7 +167,7 @@ async def test_two_tabs_show_the_same_conversation_and_one_turn(person: Person, 
 
 
 async def test_nothing_is_left_open_when_nothing_is_asked(person: Person) -> None:
-    """An idle stream would occupy one of the six connections to a server that a browser has for all its tabs."""
+    """A browser has only six connections to a server for all tabs. An idle stream would occupy one of them."""
     person.add(BAKERY, "bakery.md")
     context = await person.profile()
     first = await person.sign_in(context)

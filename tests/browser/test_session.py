@@ -105,7 +105,7 @@ async def test_a_session_that_ends_while_the_page_is_open_says_so_and_keeps_the_
     person.add(BAKERY, "bakery.md")
     context = await person.profile()
     tab = await person.sign_in(context)
-    # The page's first requests would end the session before the question does.
+    # Wait for the page's first requests. Otherwise these requests, and not the question, would find that the session has ended.
     await tab.page.wait_for_load_state("networkidle")
     await context.clear_cookies()
     await tab.question.fill(RYE_BREAD)

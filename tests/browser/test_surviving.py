@@ -17,7 +17,7 @@ from tests.instance import Instance, eventually
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LONG = Script(tokens=240, pace_ms=40)
-"""An answer of about ten seconds. It must not end before the test disturbs it, and the test waits for its end."""
+"""An answer that takes about ten seconds: it lasts until the test disturbs it, and the test can wait for its end."""
 ENDLESS = Script(tokens=2000, pace_ms=50)
 SHORT = Script(tokens=20, pace_ms=20, seed=2)
 
@@ -54,7 +54,7 @@ async def test_another_tab_shows_the_same_stream_over_the_same_connection(asker:
     async def shared() -> bool:
         return asker.streams() == 1
 
-    # If the other tab finds the turn before the asking tab knows the turn's name, the other tab takes the stream
+    # The other tab may find the turn before the asking tab knows the turn's name. Then the other tab takes the stream
     # over, and the asking tab closes its own stream.
     await until(shared, "one stream for both tabs")
     third = await asker.open(context, one.page.url)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.fixture
 def broken(instance: Instance) -> Iterator[Path]:
-    """A folder for an agent that belongs to this test; it is removed afterwards."""
+    """A folder for an agent of this test. The folder is removed after the test."""
     folder = Path(instance.settings["RESPONSA_AGENTS__FOLDER"]) / "mine"
     try:
         yield folder

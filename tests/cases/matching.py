@@ -21,7 +21,7 @@ _NUMBERS = {"score": "<score>", "support": "<support>"}
 
 
 def fill(value: Any, kept: Mapping[str, str]) -> Any:
-    """Replace `${name}` with the stored value, and `${repeat:x:3}` with `xxx`, in a value."""
+    """In a value, replace `${name}` with the stored value, and `${repeat:x:3}` with `xxx`."""
     match value:
         case str():
 
@@ -115,8 +115,8 @@ class Steady:
             UUID, lambda found: self._ids.setdefault(found[0], f"<uuid {len(self._ids) + 1}>"), text
         )
         text = re.sub(TIME, "<time>", text)
-        # The version number counts how often an agent's files were changed while the instance ran. The default
-        # agent's files do not change, so its number is compared.
+        # The version number counts how often an agent's files were changed while the instance ran. The default agent's
+        # files do not change, so its version number is compared.
         text = re.sub(r"\b(agents/(?!default)[a-z0-9-]+/versions)/\d+", r"\1/<version>", text)
         for number, name in enumerate(self._names, 1):
             text = text.replace(name, f"<tenant {number}>")

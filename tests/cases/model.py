@@ -16,7 +16,9 @@ from tests.transports import Way
 FOLDER = Path(__file__).parent
 SCHEMA = FOLDER / "case.schema.json"
 FOLLOWING = "following.yaml"
-"""This file has cases of another shape, on how clients follow a turn across cut connections. Its first lines explain them."""
+"""The cases in this file have another shape: they define how clients follow a turn across cut connections. The file's first lines explain
+them.
+"""
 
 Code = Literal[
     "INVALID_ARGUMENT", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "ALREADY_EXISTS", "ABORTED",

@@ -72,7 +72,7 @@ class ServedAgents:
     reloads: list[admin_service_pb2.AgentReload] = field(default_factory=list[admin_service_pb2.AgentReload])
     admin: bool = True
     deleted: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Name and etag of each teacher that was deleted."""
+    """The name and the etag of each deleted teacher."""
 
     def serve(self, server: Scripted) -> None:
         """Install the scripts on the server."""

@@ -25,8 +25,8 @@ class Kept:
 
 @dataclass
 class ScriptedLibrary:
-    """The stored documents, by collection and source_key. `in_flight` is the largest number of documents that the
-    client had sent but not waited for yet.
+    """The stored documents, by collection and source_key. `in_flight` is the largest number of documents that were sent but not yet waited
+    for.
     """
 
     documents: dict[tuple[str, str], Kept] = field(default_factory=dict[tuple[str, str], Kept])

@@ -282,7 +282,7 @@ def operation(
     error: status_pb2.Status | None = None,
     name: str = OPERATION,
 ) -> operations_pb2.Operation:
-    """An operation that has ended with the result or the error. Without a result and an error, the operation is still running."""
+    """An operation that has ended with this result or this error. If neither is given, the operation is still running."""
     progress = packed(document_pb2.IngestMetadata(document=DOCUMENT, passages_done=1, passages_total=2))
     made = operations_pb2.Operation(name=name, metadata=progress, done=bool(result or error))
     if result is not None:

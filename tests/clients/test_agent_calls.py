@@ -52,8 +52,7 @@ async def test_parameters_and_limits_travel_with_every_way_to_ask(server: Script
         asked, plain = server.requests[path]
         assert json_format.MessageToDict(asked.options.parameters) == PARAMETERS
         assert (asked.agent, asked.options.max_cost_usd_micros) == ("agents/tutor", 2_100)
-        # Parameters that are not given are not sent, so the question equals a question from before parameters
-        # existed.
+        # A question without parameters equals a question from before parameters existed, because the field is not sent.
         assert not plain.options.HasField("parameters")
 
 
@@ -160,7 +159,7 @@ def test_an_end_tells_who_answered_and_what_it_cost() -> None:
     event.failed.fallbacks.append(fell)
     assert (outcome(event).text, outcome(event).cost_usd_micros) == ("The worker was lost.", 2_100)
     assert list(outcome(event).fallbacks) == [fell]
-    # Only the turn itself contains the cost of a cancelled turn; a running turn has no outcome.
+    # The event `cancelled` contains no cost, so the cost comes from the turn. A running turn has no outcome.
     ended = turn_pb2.Turn(
         terminal_event=turn_pb2.TurnEvent(seq=3, cancelled=turn_pb2.TurnCancelled()), usage=usage
     )

@@ -110,7 +110,9 @@ async def test_an_agent_that_is_not_there_is_told_with_those_that_are(
 async def test_parameters_are_typed_by_the_schema(
     server: Scripted, served: ServedAgents, responsa: CommandLine, agent: str
 ) -> None:
-    """The command types parameters by the agent's schema, even for a question to one of the agent's versions; the server checks them by the version's schema."""
+    """The command converts parameters to the types of the agent's schema, even if the question names a version of the agent. The server
+    checks the parameters with the version's schema.
+    """
     attempts(server, complete)
     given = [
         "teacher_id=ms ashdown",

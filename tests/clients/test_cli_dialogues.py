@@ -78,7 +78,7 @@ async def test_dialogues_are_decided_and_searched(
     done = await responsa("eval", "dialogues", file)
     assert done.code == 2
     assert "`responsa samples load tutor`" in done.err
-    # The agent `default` makes neither of the two decisions, so its dialogues cannot be measured.
+    # The agent `default` does not make these two decisions, so its dialogues cannot be measured.
     file.write_text(json.dumps(DIALOGUES[0] | {"agent": "default"}))
     done = await responsa("eval", "dialogues", file, "--no-search", "--json")
     assert done.code == 2

@@ -67,8 +67,8 @@ async def test_files_and_globs_have_the_keys_of_their_folder(
     folder = guide(tmp_path)
     done = await responsa("ingest", "guide/intro.md", "guide/**/*.txt", folder / "parts", cwd=tmp_path)
     assert done.code == 0, done.err
-    # The glob found two.txt first, so its key begins with "guide/". The folder "parts" alone would give another key,
-    # and so another document.
+    # The glob found two.txt first, so the key of two.txt begins with "guide/". The argument "parts" alone would give
+    # another key, and thus another document.
     assert library.keys() == ["guide/intro.md", "guide/parts/two.txt", "parts/one.HTML"]
 
 

@@ -247,7 +247,7 @@ def test_what_counts_as_another_route() -> None:
     assert changed(CLEAN) == (0, 0)
     assert changed(CLEAN, intent="post") == (0, 1)
     assert changed(CLEAN, category="exercise") == (0, 1)
-    # A refusal is the correct outcome, so it does not count as a change. Without the reply to the clean text, there is nothing to compare with.
+    # A refusal is the correct outcome, so it does not count as a change. If the clean text has no reply, the result cannot be compared.
     assert changed(CLEAN, kind="refused") == (0, 0)
     assert changed(None, intent="post", unquoted="blue") == (1, 0)
 

@@ -27,7 +27,7 @@ _LISTENING = (
 
 
 class Terminal:
-    """A process whose stderr is a terminal, and the text on it."""
+    """A process whose stderr is a terminal, and the text on that terminal."""
 
     def __init__(self, responsa: CommandLine, *arguments: str) -> None:
         self._screen, terminal = os.openpty()

@@ -45,7 +45,7 @@ async def test_more_streams_than_a_connection_carries_take_another(server: Scrip
 
 
 async def test_streams_that_are_sent_away_share_the_next_connection(server: Scripted) -> None:
-    """When a server drains, many streams end at once; they must not open one connection each."""
+    """When a server drains, many streams end at once. They must share one new connection."""
     all_there, away = asyncio.Event(), asyncio.Event()
     arrived: list[str] = []
 

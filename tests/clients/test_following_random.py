@@ -30,8 +30,7 @@ class Log:
         self._rng = rng
         self._attempt = 1
         self._add(started=turn_pb2.TurnStarted())
-        # The positions at which a new attempt may take over: the seq before it, and the length of the text so
-        # far.
+        # The positions at which a new attempt may take over. A position is the last seq and the length of the text so far.
         places = [(2, 0)]
         for attempt in range(1, rng.randint(1, 4) + 1):
             self._attempt = attempt

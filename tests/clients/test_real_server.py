@@ -41,14 +41,14 @@ def living() -> Iterator[Instance]:
 
 
 def elsewhere(living: Instance) -> dict[str, str]:
-    """The environment of a command on another machine, which knows only the address and a key."""
+    """The environment of a command on another machine. It contains only the instance's address and a key."""
     return plain_environment(RESPONSA_HOME="/nowhere", RESPONSA_URL=living.url, RESPONSA_API_KEY=living.key)
 
 
 @contextmanager
 def asked(living: Instance, *arguments: str) -> Generator[subprocess.Popen[str]]:
-    """Run a command as a user on another machine would. If the command still runs at the end of the block, its
-    test has failed, and the command is killed.
+    """Run a command as a user on another machine would. If the command still runs at the end of the block, the test has failed, and the
+    command is killed.
     """
     with subprocess.Popen(
         living.command(*arguments), env=elsewhere(living), stdout=subprocess.PIPE, text=True, cwd="/"
@@ -60,7 +60,7 @@ def asked(living: Instance, *arguments: str) -> Generator[subprocess.Popen[str]]
 
 
 def until_first(process: subprocess.Popen[str], kind: str) -> list[dict[str, Any]]:
-    """The printed events up to the first one of this kind."""
+    """The printed events up to the first event of this kind."""
     assert process.stdout is not None
     events: list[dict[str, Any]] = []
     while not events or kind not in events[-1]:

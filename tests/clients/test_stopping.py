@@ -38,7 +38,7 @@ START = f"{CHAT}/StartTurn"
 
 
 def cancels(server: Scripted) -> asyncio.Event:
-    """Let the server cancel turns. The returned event is set when the server has cancelled one."""
+    """Let the server cancel turns. The returned event is set when the server has cancelled a turn."""
     cancelled = asyncio.Event()
 
     async def cancel(request: Any, __: Context) -> turn_pb2.Turn:

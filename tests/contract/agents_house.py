@@ -54,7 +54,7 @@ class Folder:
     def write(
         self, agent: str, greeting: str, *, shipped: bool = False, name: str = "", more: str = ""
     ) -> Path:
-        """Write an agent that greets with these words. more: further TOML tables of its file."""
+        """Write an agent that greets with these words. more: further TOML tables of the agent's file."""
         folder = self.path(agent, shipped=shipped)
         (folder / "prompts").mkdir(parents=True, exist_ok=True)
         (folder / "prompts" / "greeting.md").write_text(greeting + "\n")

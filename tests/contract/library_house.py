@@ -194,7 +194,7 @@ class House:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait at most a minute until a condition on the database is true."""
         async with asyncio.timeout(60):
-            while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - other sessions ring no bell
+            while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - other sessions send no signal
                 await asyncio.sleep(0.02)
 
     def rows(self, tables: Iterable[str] = TABLES) -> dict[str, int]:

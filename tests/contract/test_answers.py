@@ -1,4 +1,4 @@
-"""Questions about a small handbook that was written for this test. Each is answered with the right sentence, or refused."""
+"""Questions about a small handbook that was written for this test. Each question is answered with the right sentence, or refused."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ async def test_a_process_prunes_what_its_options_say(
 async def test_a_turn_goes_on_with_its_version_wherever_that_still_is_and_nowhere_else(
     house: House, turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """A newer version of the agent, which answers new questions, cannot use a checkpoint of an older version."""
+    """A newer version of the agent answers new questions, but it cannot use a checkpoint of an older version."""
     v1, v2 = (f"agents/default/versions/{number}" for number in (1, 2))
     steps = [SEARCHING, Delta("It ", 0), Milestone(b"of version 1"), Barrier(), asyncio.Event()]
     first = Script(steps, version=v1)

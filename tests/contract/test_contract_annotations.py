@@ -92,7 +92,9 @@ def comments(file: FileDescriptorProto) -> dict[tuple[int, ...], str]:
 
 
 def forms(files: FileDescriptorSet) -> Iterator[tuple[str, FieldDescriptorProto, set[tuple[str, bool]]]]:
-    """The fields that hold names, with the forms of names in their comments. A form is the plural word, and whether the name is a version's name."""
+    """The fields that hold names, and the forms of names in the fields' comments. A form has the plural word, and a flag for the names of
+    versions.
+    """
     for file in ours(files):
         found = comments(file)
         for number, message in enumerate(file.message_type):
@@ -182,7 +184,7 @@ def test_no_annotation_is_missing() -> None:
 
 
 def test_what_needs_one_is_found() -> None:
-    """This shows that the test above finds places to check. Otherwise it would pass even if it found no place."""
+    """This shows that the test above finds places to check. If it found no place, the test above would always pass."""
     types = types_of(current())
     assert {one.rpartition(".")[2] for one in resources(current(), types)} == {
         "Agent", "ApiKey", "Collection", "Conversation", "Document", "Message", "Passage", "Teacher", "Turn", "User"

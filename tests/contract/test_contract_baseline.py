@@ -1,7 +1,7 @@
 """Compares the contract with its published state, protos/baseline.binpb, from which clients were built.
 
-buf checks names, numbers and types. It checks neither REST bindings nor validation rules, so this test
-compares them: every binding must stay, and every valid request must stay valid.
+buf checks names, numbers and types. This test checks REST bindings and validation rules, which buf does not check: every binding must
+stay, and every valid request must stay valid.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def messages(prefix: str, found: list[DescriptorProto] | Any) -> Iterator[tuple[
 
 
 def flat(rules: Message, path: str = "") -> dict[str, object]:
-    """The values of the rules, by path. A CEL rule is under its id."""
+    """The values of the rules, by path. The path of a CEL rule contains the rule's id."""
     result: dict[str, object] = {}
     for field, value in rules.ListFields():
         where = f"{path}.{field.name}".lstrip(".")
@@ -102,8 +102,8 @@ def rules(files: FileDescriptorSet) -> dict[str, dict[str, object]]:
 
 
 def broken(before: FileDescriptorSet, after: FileDescriptorSet) -> list[str]:
-    """The REST bindings of the first contract that the second contract lacks, and the rules that refuse requests which the first
-    contract accepts. Also the removed rules, because clients may rely on them too.
+    """The differences in the contract `after` that break clients: missing REST bindings, rules that refuse requests which were valid
+    before, and removed rules, because clients may rely on rules too.
     """
     found: list[str] = []
     new_bindings, new_rules = bindings(after), rules(after)
@@ -113,7 +113,7 @@ def broken(before: FileDescriptorSet, after: FileDescriptorSet) -> list[str]:
     for name, old in rules(before).items():
         new = new_rules.get(name)
         if new is None:
-            continue  # the whole field or message is gone, which buf reports
+            continue  # the whole field or message is gone; buf reports this
         found += [f"{name}: {rule} is new" for rule in sorted(set(new) - set(old))]
         for rule, value in old.items():
             if rule not in new:

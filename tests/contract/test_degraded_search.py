@@ -48,7 +48,7 @@ NO_STATISTICS: LiteralString = "REVOKE SELECT ON responsa.term_stat FROM respons
 
 
 class Failing:
-    """An embedding model that fails as its library would."""
+    """An embedding model that fails with an error like those of its library."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder

@@ -57,7 +57,7 @@ async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
         jobs = KnowledgeJobs(Broken(), house.ingest(), house.documents, house.operations)
         await jobs.start()
         async with asyncio.timeout(30):
-            while jobs.alive:  # noqa: ASYNC110  nothing but this tells of its end
+            while jobs.alive:  # noqa: ASYNC110  only this attribute shows the end
                 await asyncio.sleep(0)
         assert (await jobs.check()).health is Health.DOWN
         await jobs.close()

@@ -237,7 +237,7 @@ async def test_who_may_do_what_with_an_operation(house: House, people: People) -
     with pytest.raises(NotPermitted):
         await library.cancel_operation(carol, operation.id)
     await library.cancel_operation(people.ann, operation.id)  # Ann owns the collection
-    for act in (library.cancel_operation, library.delete_operation):  # both are refused after the end too
+    for act in (library.cancel_operation, library.delete_operation):  # both are refused, even after the end
         with pytest.raises(NotPermitted):
             await act(carol, operation.id)
     await library.delete_operation(people.ann, operation.id)

@@ -109,5 +109,5 @@ def test_a_list_has_a_column_for_each_of_its_fields() -> None:
     fewer: Mapping[str, LiteralString] = {"title": "t.title"}
     more: Mapping[str, LiteralString] = {**COLUMNS, "secret": "t.secret"}
     for columns in (fewer, more):
-        with pytest.raises(ValueError, match="the columns of rows are not its fields"):
+        with pytest.raises(ValueError, match="the columns for rows do not match the fields of the list"):
             SqlList(RULES, columns)

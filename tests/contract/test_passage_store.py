@@ -165,7 +165,7 @@ def backends(urls: DatabaseUrls, condition: LiteralString = "") -> set[int]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - other sessions ring no bell
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - other sessions send no signal
             await asyncio.sleep(0.02)
 
 

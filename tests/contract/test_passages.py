@@ -278,7 +278,7 @@ async def test_a_version_that_is_being_indexed_takes_no_place_from_those_that_ar
     document = uuid7()
     ids = await fill(shelf, list(own), document)
     wanted = own[7]
-    # All passages of the new version are nearer to the question than the searchable passages, except one.
+    # Only one searchable passage is nearer to the question than the passages of the new version.
     await fill(shelf, list(wanted + 0.02 * random_vectors(6, 1_000)), document, version=2, live=False)
     other = "passage_vector_tenant" if index == "passage_vector_embedding" else "passage_vector_embedding"
     with psycopg.connect(database_urls.superuser, autocommit=True) as connection:

@@ -332,7 +332,7 @@ async def test_what_serves_no_longer_is_let_go_once_no_turn_needs_it(
 async def test_a_question_to_an_old_version_counts_as_a_use(
     town: Town, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its turns are over before a poll can see them."""
+    """The old version's turns end before a poll can see them."""
     now = [0.0]
     monkeypatch.setattr("responsa_server.agents.config.live.time", SimpleNamespace(monotonic=lambda: now[0]))
     folder.write("own", "One.")

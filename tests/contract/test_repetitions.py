@@ -13,8 +13,7 @@ RIVERS = "# Rivers\n\n" + "".join(
     f"The river number {number} is {100 + number} kilometres long and rises in region {number}.\n\n"
     for number in range(120)
 )
-# The number of the rivers' vectors for which the index finds that vector or an equally near one, and the number of all
-# the rivers' vectors.
+# Two numbers: the rivers' vectors that the index finds (or for which it finds a nearly equal one), and all the rivers' vectors.
 FOUND = """
 SELECT count(*) FILTER (WHERE nearest.distance < 0.001), count(*)
 FROM responsa.passage_vector AS v JOIN responsa.passage AS p ON p.id = v.passage_id AND p.title = 'Rivers'

@@ -60,7 +60,7 @@ async def test_what_an_agent_objects_to_is_no_turn(
             assert caught.value is objection
         assert script.admitted == [(people.ann, TAUGHT)] * 2
         assert set(count(database_urls).values()) == {0}
-        # A refused question keeps no place: a further question is accepted.
+        # A refused question does not occupy a place, so a further question is accepted.
         accepted = await turns.accept(people.ann, TAUGHT, uuid7())
         turn = await turns.wait(people.ann, accepted.turn_id)
     assert (turn.state, turn.question) == (TurnState.ANSWERED, TAUGHT)

@@ -1,4 +1,4 @@
-"""Turns that are ended from outside their worker, by any process."""
+"""Callers end turns through any process: they cancel a turn, or they stop following it."""
 
 from __future__ import annotations
 
@@ -245,8 +245,7 @@ async def test_it_goes_on_while_somebody_follows_it_from_another_process(
         while await house.value("SELECT count(*) FROM responsa.turn_follower") < 2:  # noqa: ASYNC110  only the store shows this
             await asyncio.sleep(0)
         await first.leave()
-        # Wait long enough that a wrong cancel would have happened: until another turn, whose caller leaves now, is
-        # cancelled.
+        # Wait long enough for a wrong cancel to happen: until another turn, whose caller leaves now, is cancelled.
         witness = await turns.accept(people.bob, RIVER, None, cancel_on_disconnect=True)
         watcher = Stream(turns, people.bob, witness.turn_id)
         await watcher.told.wait()

@@ -96,7 +96,7 @@ async def test_a_cancel_ends_a_turn_once(house: House, people: People, place: Fa
 
 
 class Meanwhile:
-    """Faults that lose the response to an accept, after an action of the test. They take effect when the test sets `work`."""
+    """Faults that lose the response to the next accept after the test has set `work`. First, they run `work`."""
 
     def __init__(self) -> None:
         self.work: Callable[[], Awaitable[None]] | None = None

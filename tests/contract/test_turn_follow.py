@@ -114,7 +114,7 @@ async def test_what_is_committed_while_a_reader_reads_the_log_is_not_missed(
         accepted = await turns.accept(people.ann, RIVER, None)
         link.held = asyncio.Event()
         following = asyncio.create_task(followed(other, people.ann, accepted.turn_id))
-        await link.reading.wait()  # the follower's read has an old snapshot, and its result is held back
+        await link.reading.wait()  # this read has an old snapshot, and the result is held back
         for gate in gates:
             gate.set()
         await turns.wait(people.ann, accepted.turn_id)
@@ -225,7 +225,7 @@ async def test_one_process_alone_tells_nobody(database: Database, redis_url: str
 
 
 class Counted(RedisRelay):
-    """A relay that counts the messages that it should send."""
+    """A relay that counts the messages passed to it."""
 
     told = 0
 
@@ -271,7 +271,7 @@ async def test_of_two_readers_the_one_with_the_older_picture_reads_on(house: Hou
             assert [(await row_of(near)).last_seq for _ in range(2)] == [1, 2]
             hold = link.held = asyncio.Event()
             begun = asyncio.create_task(row_of(old))
-            await link.reading.wait()  # the snapshot of this read ends at 2, and its result is held back
+            await link.reading.wait()  # the snapshot of this read ends at seq 2, and the result is held back
             link.held = None
             gate.set()
             assert (await row_of(near)).last_seq == 3

@@ -42,7 +42,7 @@ def test_a_hint_is_what_it_was_after_its_way(sender: UUID, hint: Hint) -> None:
 
 @given(st.binary(max_size=100), st.sampled_from([b"", b"c", b"i", b"t", b"w", b"r", b"?"]))
 def test_what_nobody_understands_is_passed_over(noise: bytes, kind: bytes) -> None:
-    decode(kind + noise)  # raises nothing
+    decode(kind + noise)  # must not raise an error
     assert decode(b"?" + bytes(16)) is None
 
 
@@ -220,7 +220,7 @@ async def test_a_redis_that_says_nothing_any_more_is_known_to_be_away_and_found_
             await relay.listening.wait()
             mute.silent = True
             async with asyncio.timeout(60):
-                while relay.listening.is_set():  # noqa: ASYNC110  only its answer to a ping is missing
+                while relay.listening.is_set():  # noqa: ASYNC110  no event reports that the relay stops listening
                     await asyncio.sleep(0)
             mute.silent = False
             await relay.listening.wait()

@@ -441,6 +441,6 @@ async def test_an_agent_that_ignores_its_cancel_is_left_behind_and_told(
             assert left["turn"] == f"turns/{accepted.turn_id}"
             script.let_go.set()
             async with asyncio.timeout(30):
-                while not (late := [one for one in logs if one["event"] == "agent_ended_late"]):  # noqa: ASYNC110  only the log tells
+                while not (late := [one for one in logs if one["event"] == "agent_ended_late"]):  # noqa: ASYNC110  only the log shows this
                     await asyncio.sleep(0)
     assert (late[0]["turn"], late[0]["log_level"]) == (f"turns/{accepted.turn_id}", "warning")

@@ -1,4 +1,4 @@
-"""An interrupted tool call also has an outcome, which is "unknown"."""
+"""An interrupted tool call has the outcome "unknown"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns that end through a call, or because they have no followers. The first terminal event wins, and no event follows it."""
+"""Turns that a caller cancels, and turns that end because they have no followers. The first terminal event wins; no event follows it."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ async def test_a_cancel_and_a_finish_that_race_have_one_winner_that_both_name(
 async def test_without_its_locks_a_cancel_would_end_what_was_finished_meanwhile(
     database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """The guard is the lock on the turn's row together with the check of its state after the lock."""
+    """The guard is the lock on the turn's row, together with the check of the turn's state after the lock."""
     blind = Edited(
         ("hold_conversation", "FOR NO KEY UPDATE", ""),
         ("lock_turn", "FOR NO KEY UPDATE", ""),

@@ -181,7 +181,7 @@ async def test_an_append_that_comes_first_keeps_the_turn_and_one_that_comes_late
 async def test_what_is_written_just_before_a_claim_is_read_by_it(
     database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """The last worker writes and releases after the claim has begun. The claim must use the turn's new state and ledger."""
+    """The last worker writes to the turn and releases it after the claim has begun. The claim must use the turn's new state and ledger."""
     gate = (
         "claim_turns",
         "SELECT id, state, lease_until FROM responsa.turn",
@@ -313,7 +313,9 @@ async def test_each_guard_of_a_claim_is_what_gives_a_turn_to_one_worker(
 async def test_a_worker_that_stops_in_the_midst_of_a_finish_does_not_keep_its_turn(
     turn_store: PostgresTurnStore, database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """A session locks the turn's row and then does nothing. PostgreSQL ends its transaction after a time limit, which is short in this test."""
+    """A session locks the turn's row and then does nothing. PostgreSQL ends the session's transaction after a time limit, which is short in
+    this test.
+    """
     new = new_turn()
     await turn_store.accept(people.ann, new, cancelled)
     run_out(database_urls, new.id)

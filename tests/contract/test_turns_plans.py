@@ -93,8 +93,8 @@ async def kept(connection: Connection) -> Mapping[str, str]:
 
 
 async def use(store: PostgresTurnStore, people: People) -> None:
-    """Run every statement that keeps its plan so often that psycopg prepares it. Statements that belong to longer
-    transactions, or that run seldom, are planned each time.
+    """Run every statement that has a stored plan, often enough for psycopg to prepare it. PostgreSQL plans statements of longer
+    transactions, and rare statements, each time.
     """
     for _ in range(7):
         new, other = new_turn(request_id=uuid7()), new_turn()

@@ -1,4 +1,6 @@
-"""Reads of logs: of one turn for its user, and of many turns at once for a process. Also the log's weekly partitions, which are created and dropped."""
+"""Reads of logs: one turn's log for its user, and many turns' logs at once for a process. Also how the log's weekly partitions are created
+and dropped.
+"""
 
 from __future__ import annotations
 
@@ -127,7 +129,7 @@ def week_of(days: int) -> tuple[str, datetime]:
 
 @pytest.fixture
 async def aged(turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls) -> list[UUID]:
-    """Turns with events from 100, 60 and 20 days ago and from today. All have ended except the second."""
+    """Turns with events from 100, 60 and 20 days ago and from today. All these turns except the second have ended."""
     for days in (100, 60, 20):
         name, monday = week_of(days)
         bounds = (monday, monday + timedelta(days=7))

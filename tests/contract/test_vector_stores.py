@@ -1,5 +1,5 @@
-"""One contract for every vector index. One index is PostgreSQL's, which is written in the transactions of the passages. The other is an
-exact index in memory, which the ingestion job writes.
+"""One contract for every vector index. The transactions that write the passages also write PostgreSQL's index. The ingestion job writes the
+other index, an exact index in memory.
 """
 
 from __future__ import annotations
@@ -341,7 +341,7 @@ async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
 
     async def attempt(operation: UUID) -> None:
         indexed = house.ingest(ingestions=house.ingestions)
-        indexed._ingestions = store.ingestions  # pyright: ignore[reportPrivateUsage]  # the cache of vectors stays the database's
+        indexed._ingestions = store.ingestions  # pyright: ignore[reportPrivateUsage]  # the cache of vectors stays in the database
         await indexed.run("acme", operation)
 
     first = await house.upload(people.ann, FIRST, "a.md")

@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 class Running:
-    """An instance in a separate process, whose output goes to files next to the home."""
+    """An instance in a separate process. Its output goes to files next to the home."""
 
     def __init__(self, home: Path, *flags: str, port: int | None = None, within: Sequence[str] = ()) -> None:
         self.home = home
@@ -95,7 +95,7 @@ class Running:
         raise LookupError(name)
 
     def left(self) -> list[str]:
-        """The processes that still run and belong to this home or were seen earlier."""
+        """The processes that still run, and that belong to this home or were seen earlier."""
         remains: list[str] = []
         for process in self._seen:
             try:

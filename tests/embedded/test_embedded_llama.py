@@ -39,8 +39,8 @@ from responsa_server.providers.settings import ModelSettings
 
 NAME = "embedded:smollm2"
 PATIENT = ModelSettings.model_validate({"embedded": {"idle_seconds": 30}})
-"""Settings for a busy machine: a request fails after a silence of 30 seconds. A request that had to wait for the end of an endless answer would
-wait longer and fail.
+"""Settings for a busy machine: a request fails after a silence of 30 seconds. A request that waits behind an endless answer gets nothing
+for longer than that, and fails.
 """
 NODE = {
     "type": "object",

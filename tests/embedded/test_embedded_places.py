@@ -220,13 +220,13 @@ def test_a_home_that_was_deleted_by_hand_is_told_and_its_place_outside_purged(
         Layout.of(layout.home).prepare()
     check_sentence(raised.value)
     assert layout.is_deleted()
-    # If the path of a home is too long for a socket, the home's sockets are outside of the home too.
+    # If a home's path is too long for a socket, the sockets are also outside of the home.
     outside = {layout.root_place, *layout.outside}
     assert {*places(Layout.of(layout.home, repair=True))} == outside
     assert {*purge(Layout.of(layout.home, repair=True))} == outside
     assert not layout.root_place.exists()
     assert layout.home.exists() == emptied
-    again = Layout.of(layout.home).prepare()  # starts again
+    again = Layout.of(layout.home).prepare()  # a new start works again
     assert purge(again) == [*again.outside, layout.home]
 
 

@@ -122,7 +122,7 @@ def test_kill_9_of_the_supervisor_leaves_no_process(start: Start, home: Path, vi
     worker = psutil.Process(running.pid_of("The server")).children()[0]
     if victims in ("supervisor", "both"):
         if victims == "both":
-            psutil.Process(running.process.pid).suspend()  # neither of the two can clean up after the other
+            psutil.Process(running.process.pid).suspend()  # the guard cannot clean up after the supervisor
         running.kill(supervisor.pid)
     if victims in ("guard", "both"):
         running.kill(running.process.pid)

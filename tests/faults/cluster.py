@@ -287,7 +287,9 @@ class Cluster:
         self.model_url, self.tool_url = told["model"]["url"], told["tool"]["url"]
 
     def model_stats(self) -> dict[str, Any]:
-        """Events that the scripted model's server counted: started, streaming, finished, sockets, disconnects (label, at, pieces)."""
+        """The counts of the scripted model's server, by event: started, streaming, finished, sockets. Also its list of disconnects (label,
+        at, pieces).
+        """
         return httpx2.get(f"{self.model_url.removesuffix('/v1')}/stats", trust_env=False).json()
 
     def model_requests(self) -> dict[str, int]:

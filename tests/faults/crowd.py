@@ -19,7 +19,7 @@ from tests.faults.readers import GrpcWay, Seen, Way, asking, follow
 from tests.instance import PATIENCE, eventually
 
 Ask = Callable[[random.Random], str]
-"""A function that creates a question, which is a script of the testing agent (docs/operations.md)."""
+"""A function that creates questions. Each question is a script of the testing agent (docs/operations.md)."""
 
 
 def question(*, tokens: int = 64, pace_ms: int = 5, tool: str = "none", tool_ms: int = 0) -> Ask:
@@ -31,7 +31,9 @@ def question(*, tokens: int = 64, pace_ms: int = 5, tool: str = "none", tool_ms:
 
 @dataclass
 class Crowd:
-    """`size` askers. The crowd is an async context manager: it asks questions during the block, and at the end of the block it waits for the end of every question."""
+    """`size` askers. The crowd is an async context manager: it asks questions during the block, and at the end of the block it waits until
+    all of them have ended.
+    """
 
     target: str
     caller: Caller

@@ -129,7 +129,7 @@ class History(RuleBasedStateMachine):
 
     stage: ClassVar[Stage]
     told: ClassVar[dict[str, int]] = {}
-    """The events of all histories, counted."""
+    """The number of each kind of event in all histories."""
     questions = Bundle("questions")
 
     def __init__(self) -> None:
@@ -223,7 +223,7 @@ class History(RuleBasedStateMachine):
         self.pass_time(1)
 
     async def cancelling(self, turn: str, place: int) -> None:
-        # If the connection of a cancel is cut, the cancel may have had an effect or not.
+        # If the connection of a cancel is cut, the cancel may or may not have had an effect.
         await asyncio.gather(self.there.cancel(place, turn), return_exceptions=True)
 
     # The faults.

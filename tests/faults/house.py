@@ -145,8 +145,8 @@ class House:
         tasks: set[asyncio.Task[Any]],
         queries: NamedQueries | None = None,
     ) -> None:
-        """databases: the databases for the processes. Each process takes the next one, and is identified by the application_name
-        of its connections. tasks: the collection of all tasks that are started for the processes.
+        """databases: the databases for the processes. Each process takes the next database, and is identified by the application_name of
+        its connections. tasks: the collection of all tasks that are started for the processes.
         """
         self.calls: dict[str, int] = {}
         self.processes: list[Process] = []

@@ -46,7 +46,7 @@ class Kept:
 
     @property
     def outcome(self) -> str:
-        """Its state."""
+        """The turn's state."""
         return str(self.row["state"])
 
 
@@ -170,8 +170,8 @@ class Ledger:
         ]
 
     def takeovers(self, ends: Mapping[str, float]) -> Sequence[float]:
-        """For each turn that a replica held at its end, the seconds from that end until another replica claimed the turn. ends: the time (time.time()) of each replica's
-        end, by the replica's name.
+        """For each turn that a replica held when the replica ended, the seconds until another replica claimed the turn. ends: the time
+        (time.time()) of each replica's end, by the replica's name.
         """
         rows = self._rows(
             "SELECT h.writer, n.at FROM witness.held AS h JOIN responsa.turn AS t ON t.id = h.turn_id AND t.tenant_id = %s"

@@ -24,7 +24,7 @@ class Kept:
 
     @property
     def alive(self) -> bool:
-        """Whether the part should be running according to the commands so far."""
+        """Whether the part should be running, after all commands so far."""
         return self.pid is not None
 
     def start(self) -> None:

@@ -1,8 +1,8 @@
 """Runs a campaign's PostgreSQL, Redis and Envoy in a separate process: `python -m tests.faults.parts HOME PORT DURABLE`.
 
 A campaign's process uses gRPC, and such a process must not fork. Therefore this process starts the parts. Each line `{"part", "do"}` on
-stdin is a command: start, stop, or kill, which kills all processes of the part at once. The response to each command
-is a line `{"pid", "error"}`. All parts end together with this process, which ends when its stdin closes.
+stdin is a command. `do` is start, stop or kill; kill ends all processes of the part at once. The response to each command is a line
+`{"pid", "error"}`. All parts end together with this process, which ends when its stdin closes.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ class PostgresProxy:
                         b"H",
                         b"p",
                         b"X",
-                    ):  # flush, password and terminate are forwarded, but do not end a unit
+                    ):  # the messages flush, password and terminate are forwarded, but do not end a unit
                         upstream.write(gathered)
                         gathered = bytearray()
                     continue
@@ -154,7 +154,7 @@ class PostgresProxy:
                 gathered, statements = bytearray(), []
 
     def _cut(self, session: _Session, statements: Sequence[str]) -> When | None:
-        """Whether the next unit commits a transaction, and the proxy should cut its connection."""
+        """Where to cut the connection if the next unit commits a transaction; None for no cut."""
         verbs = {word for text in statements for word in _verbs(text)}
         if session.status == b"I" and not session.in_flight:
             session.transaction.clear()

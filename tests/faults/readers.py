@@ -31,7 +31,7 @@ PATIENCE = 60.0
 
 
 class Unserved(AssertionError):
-    """A reader cannot continue, because it got an error other than a lost connection, or no new event for too long."""
+    """A reader cannot continue: it got an error other than a lost connection, or it waited too long for a new event."""
 
 
 @dataclass
@@ -346,7 +346,7 @@ def _problem(body: bytes, code: int) -> Exception:
 
 
 def _frame_of(event: str, turn: str, through: int) -> Frame | None:
-    """The frame of an event. A `retry` becomes a frame with a reconnect, and a comment, which is a heartbeat, becomes None. Raises Refusal, Cut."""
+    """The frame of an event. A `retry` becomes a frame with a reconnect. A comment is a heartbeat and becomes None. Raises Refusal, Cut."""
     fields = dict(line.split(": ", 1) for line in event.splitlines() if not line.startswith(":"))
     if fields.get("event") == "error_status":
         raise _error(json_format.Parse(fields["data"], Status()))

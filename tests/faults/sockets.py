@@ -50,7 +50,7 @@ class SocketSeen:
 
     @property
     def outcome(self) -> str:
-        """The kind of the turn's end: `answer`, `error`, or the outcome of another message."""
+        """How the turn ended: `answer`, `error`, or another outcome that the last message names."""
         last = self.frames[-1]
         return "error" if last["type"] == "error" else last["metadata"].get("outcome", "answer")
 
@@ -76,7 +76,7 @@ class SocketSeen:
             self._cut_at = None
 
     def was_cut(self) -> None:
-        """Record that the socket ended before the turn."""
+        """Record that the socket closed before the turn ended."""
         self.cuts += 1
         self._cut_at = self._cut_at or time.monotonic()
 

@@ -32,7 +32,7 @@ PLACES = (
     Fault.BEFORE_FINISH,
     Fault.AFTER_FINISH,
 )
-"""The places of the kills. None stands for a kill at a random moment."""
+"""The places of the kills. The value `None` stands for a kill at a random moment."""
 ACCEPTING = (Fault.BEFORE_ACCEPT, Fault.AFTER_ACCEPT)
 SLOTS = 3
 MOST_FRAMES = 600

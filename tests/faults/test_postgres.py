@@ -77,7 +77,7 @@ async def test_without_synchronous_commits_the_campaign_finds_events_that_were_l
         for _ in range(10):
             one = Seen(asking("tokens=400 pace_ms=2 seed=1"))
             following = asyncio.create_task(follow(way, one))
-            # A crash may also have lost the turn itself, or what this question needs; then the next question is tried.
+            # A crash may also lose the turn itself, or data that this question needs. Then the next question is tried.
             await asyncio.to_thread(
                 eventually,
                 lambda one=one, following=following: one.through > 30 or following.done(),

@@ -27,7 +27,7 @@ SECONDS = 600.0
 
 
 class SlowReader:
-    """A follower of a turn with a separate connection, whose kernel buffer is tiny."""
+    """A follower of a turn. It has a separate connection with a tiny kernel buffer."""
 
     def __init__(self, port: int, request: bytes, then: bytes = b"") -> None:
         """request: the bytes that open the stream. then: the bytes to send after the head of the response has arrived. Fails if the server refuses the stream."""

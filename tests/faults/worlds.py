@@ -31,7 +31,7 @@ DATABASES = 6
 
 
 class HouseStage:
-    """Makes worlds within this process, which use the database of a cluster. Call `close` at the end."""
+    """Makes worlds within this process. The worlds use the database of a cluster. Call `close` at the end."""
 
     def __init__(self, cluster: Cluster, guards_out: Sequence[Guard] = ()) -> None:
         """guards_out: the SQL guards to remove."""

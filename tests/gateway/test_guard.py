@@ -76,5 +76,5 @@ async def test_sockets(app: ASGIApp, origin: str) -> None:
     await app(
         {"type": "websocket", "path": "/ws/chat", "query_string": b"", "headers": headers}, receive, send
     )
-    # The server answers 403 if a socket is closed before it is accepted.
+    # If the app closes a socket before it accepts the socket, the server answers 403.
     assert [one["type"] for one in sent] == ["websocket.close"]

@@ -149,7 +149,7 @@ class House:
             await asyncio.sleep(0.02)  # between two checks of the condition
 
     async def ask(self, count: int) -> Counter[str]:
-        """How many of the calls each replica answers. Raises if a call fails."""
+        """The number of calls that each replica answers. Raises if a call fails."""
         async with grpc.aio.insecure_channel(f"127.0.0.1:{self.port}") as channel:
             call = channel.unary_unary(WHO)
             return Counter([(await call(b"", timeout=30)).decode() for _ in range(count)])

@@ -155,7 +155,7 @@ def test_rest_unary(http: httpx2.Client) -> None:
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    # Names in lowerCamelCase, 64-bit integers as strings, fields at their default left out.
+    # Proto-JSON: names in lowerCamelCase, 64-bit integers as strings, and no fields with default values.
     assert answer.json() == {"name": TURN, "text": "wé", "lastSeq": "-1"}
     assert http.get(f"/v1/{TURN}").json() == {"name": TURN}
 

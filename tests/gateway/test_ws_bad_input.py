@@ -169,7 +169,7 @@ def test_a_hundred_at_once(place: Place, library: str) -> None:
                 ends.append(frame)
         answered = [one for one in ends if one["type"] == "message"]
         refused = [one for one in ends if one["type"] == "error"]
-        # The socket follows as many turns as it may. For each further question, it sends an error with the time after which to retry.
+        # The socket follows turns up to its limit. For each further question, it sends an error that says when to retry.
         assert len({one["turn"] for one in answered}) == len(answered) >= 4
         assert {(one["code"], reason_of(one)) for one in refused} <= {("RATE_LIMIT", "OVERLOADED")}
         assert all("RetryInfo" in json.dumps(one["status"]) for one in refused)

@@ -128,7 +128,7 @@ WORST = [
     ("|a" * 16 + "\n" + "|-" * 16 + "\n|" * 64 + "\n\n") * 120,
     "> " + "|a" * 128 + "\n> " + "|-" * 128 + "\n> |" * 256,
     "a|\n-|\n>\n" * 3_000,
-    # An address written as text.
+    # A long address to which many links refer.
     f"[a]: https://e.example/{'x' * 12_000}\n\n" + "[a]" * 4_000,
 ]  # fmt: skip
 

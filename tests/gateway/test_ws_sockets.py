@@ -127,7 +127,7 @@ def test_a_question_that_was_cut_off_before_any_frame_attaches_when_asked_again(
     turn = name_of(f"{question['content']}{question['request_id']}")
     with Client(place.target, library) as client:
         client.say(**question)
-        # The turn exists once it can be cancelled, and no event has been sent yet.
+        # Cancel the turn as soon as it exists. The server has not sent an event of the turn yet.
         with Client(place.target, library) as canceller:
             while (end := canceller.say(type="cancel", turn=turn).hear())["type"] == "error":
                 assert reason_of(end) == "RESOURCE_NOT_FOUND"
@@ -230,7 +230,7 @@ def test_a_turn_is_cancelled_once_for_all_who_follow(place: Place) -> None:
         ends = [client.turn()[-1], other.turn()[-1]]
         assert ends[0] == ends[1]
         assert ends[0]["metadata"]["outcome"] == "cancelled"
-        # The end arrived only once, because the next frame is a different one.
+        # The next frame is a different one. This shows that the end arrived only once.
         assert client.say(type="ping").hear() == {"type": "pong"}
         # Cancelling again reports how the turn ended.
         assert client.say(type="cancel", turn=turn).hear() == ends[0]

@@ -211,8 +211,8 @@ def test_every_function_with_its_owners_rights_is_listed_and_not_everybodys(
         WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')"""
     ).fetchall()
     assert {name: (owner_, ",".join(callers)) for name, owner_, _, callers in rows} == FUNCTIONS
-    # A caller cannot change the objects that such a function uses, because the function's search path has only schemas in
-    # which callers cannot create objects, and pg_temp comes last.
+    # A caller cannot replace the objects that such a function uses: callers cannot create objects in the schemas of the
+    # function's search path, and pg_temp comes last.
     for name, _, config, _ in rows:
         (path,) = [one.removeprefix("search_path=") for one in config or [] if one.startswith("search_path=")]
         first, *between, last = [one.strip() for one in path.split(",")]

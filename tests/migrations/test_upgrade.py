@@ -1,5 +1,5 @@
-"""Today's code uses a whole database that a server of commit 8e1076a left when it was killed. `tools/record_dump.py`
-recorded the database, which is never recorded again.
+"""Today's code uses a whole database that a server of commit 8e1076a left when it was killed. `tools/record_dump.py` recorded the database
+once. The recording is never repeated.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def test_a_turn_that_had_ended_is_read_with_the_same_bytes(upgraded: Upgraded, s
 @pytest.mark.parametrize("client", ["of 8e1076a", "of today"])
 @pytest.mark.parametrize("name", [*ENDED, *OPEN])
 def test_the_same_request_sent_again_attaches(upgraded: Upgraded, name: str, client: str) -> None:
-    """Today's client sends the options of its stream in other fields than the old client, and its question in the same fields."""
+    """Today's client sends the question in the same fields as the old client, but the options of the stream in other fields."""
     recorded, request = TURNS[name], request_of(name)
     if client == "of today":
         request.include_deltas, request.cancel_on_disconnect = True, True

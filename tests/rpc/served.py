@@ -91,7 +91,7 @@ class Lines:
         self._more.set()
 
     async def call(self, code: str = "") -> dict[str, Any]:
-        """The log line of a call that ended (with this code), once it exists."""
+        """Wait until a call has ended (with this code). Returns the call's log line."""
         while True:
             self._more.clear()
             for one in self.of("call"):
@@ -265,7 +265,7 @@ class Served:
         return operations_pb2_grpc.OperationsStub(self.channel)
 
     async def raw(self, method: str, data: bytes, who: Caller | None = None, *, stream: bool = False) -> Any:
-        """Send raw bytes, which stubs cannot do, to a unary method or to a method that streams its response."""
+        """Send raw bytes to a unary method or to a method that streams its response. Stubs cannot send raw bytes."""
         metadata = () if who is None else who.metadata
         if not stream:
             return await self.channel.unary_unary(method)(data, metadata=metadata)
@@ -288,7 +288,7 @@ async def serving(
     more_parts: Sequence[Part] = (),
     replica: str = "s",
 ) -> AsyncGenerator[Served, None]:
-    """A ready server, which is drained afterwards. replica: the server's name among the servers on one database."""
+    """A ready server. It is drained at the end of the block. replica: the server's name among the servers on one database."""
     identity = Identity(PostgresIdentityStore(database), uuid7)
     codec = AskFrames()
     conversations = PostgresConversationStore(database)

@@ -16,7 +16,7 @@ _MOST_BYTES = 2**30
 
 
 class SlowReader:
-    """A connection over a Unix socket whose streams may receive `window` bytes, and more after each `allow`."""
+    """A connection over a Unix socket. Each of its streams may receive `window` bytes, and more after each `allow`."""
 
     def __init__(self, path: str, window: int) -> None:
         self._path = path

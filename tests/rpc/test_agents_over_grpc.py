@@ -71,7 +71,7 @@ async def test_an_agent_tells_what_it_can_be_asked_with(served: Served) -> None:
         "display_name": "Other rivers",
         "description": "Longer ones.",
         "version": "agents/other/versions/7",
-        # The server adds the caller's records to the schema; a list returns the schema without them.
+        # The server adds the caller's records to the schema. A list returns the schema without these records.
         "parameters_schema": {"properties": {"level": {"enum": ["low", "high"]}}, "title": "acme"},
         "examples": ["How long is it?"],
         "collections": ["collections/atlas"],

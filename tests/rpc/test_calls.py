@@ -47,7 +47,7 @@ async def test_a_key_or_a_session_says_who_calls(served: Served) -> None:
     foreign = new_secret(SecretKind.SESSION)
     both = (("cookie", f"responsa_session={foreign}; responsa_session_8081={token}"),)
     assert await served.auth.GetMe(auth.GetMeRequest(), metadata=both) == me
-    # The server tries its own cookie, even if many other instances have left one.
+    # The server tries its own cookie, even if many other instances have left cookies.
     many = "; ".join(
         f"responsa_session_{port}={new_secret(SecretKind.SESSION)}" for port in range(8080, 8090)
     )

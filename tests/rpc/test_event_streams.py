@@ -166,7 +166,7 @@ def spied(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]
     return left
 
 
-# Leaving.
+# Readers that leave.
 
 
 @pytest.mark.parametrize("method", ["Ask", "ResumeTurn"])
@@ -212,7 +212,7 @@ async def test_a_reader_of_the_whole_stream_has_not_left(
     assert left.empty()
 
 
-# Draining.
+# Servers that drain.
 
 
 async def test_a_drain_sends_readers_to_another_replica(
@@ -253,7 +253,7 @@ async def test_a_question_during_a_drain_gets_the_reason(quick: Replica) -> None
     await asyncio.gather(draining, call)
 
 
-# Silence.
+# Turns without new events.
 
 
 async def test_silence_is_filled_with_comments(opening: Opening) -> None:
@@ -269,7 +269,7 @@ async def test_silence_is_filled_with_comments(opening: Opening) -> None:
         assert set(reading.comments) == {"heartbeat queue_place=0"}
 
 
-# Coming back.
+# Readers that come back.
 
 
 @pytest.mark.parametrize("deltas", [True, False])

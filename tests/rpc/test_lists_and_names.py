@@ -71,7 +71,7 @@ async def test_unknown_and_malformed_names(served: Served) -> None:
         who = served.ann if RULES[method] is Rule.ADMIN else served.bob
 
         async def ask(name: str) -> Failure:
-            data = kind(name=name).SerializeToString()  # noqa: B023 - called in this round alone
+            data = kind(name=name).SerializeToString()  # noqa: B023 - called only in this round
             return await failed(served.raw(method, data, who, stream="Content" in method))  # noqa: B023
 
         error = await ask(unknown)

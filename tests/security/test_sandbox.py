@@ -72,8 +72,8 @@ SAME = (
     "keep_their_type",
     "capabilities_are_said",
 )
-"""Parts of the names of tests that do not depend on the user of the parser. These tests are about resource limits, which apply to all users, or do
-not check that an access is refused.
+"""Parts of the names of tests that do not depend on the user of the parser. These tests check resource limits, which apply to all users, or
+they do not depend on a refused access.
 """
 
 needs_seccomp = pytest.mark.skipif(not capabilities().seccomp, reason="this kernel has no seccomp")
@@ -488,8 +488,8 @@ exec setpriv --reuid="$user" --regid="$user" --clear-groups -- "$@"
 def as_plain_user(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command as an unprivileged user.
 
-    If the interpreter is below a closed home, such as root's, that user sees it in a separate mount namespace.
-    Other users' view and the modes of real folders stay unchanged.
+    If the interpreter is below a closed home, such as root's, that user sees the interpreter in a separate mount namespace. Other users'
+    view and the modes of real folders stay unchanged.
     """
     needed = {Path(sys.base_prefix), Path(sys.prefix), *(Path(path) for path in sys.path if path)}
     hidden = [

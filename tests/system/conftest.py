@@ -165,7 +165,9 @@ class Bench:
 
 @pytest.fixture(scope="session")
 def bench() -> Iterator[Bench]:
-    """A separate instance, with the samples of the shipped agents, scripted models, the embedded model if it is installed, and a model server that the test controls."""
+    """A separate instance with the samples of the shipped agents, scripted models, and a model server that the test controls. It also has
+    the embedded model if that is installed.
+    """
     folder = Path(tempfile.mkdtemp(prefix="rsa-"))
     echo, lab = Echo(), Lab()
     settings = {

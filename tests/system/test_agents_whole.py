@@ -35,7 +35,7 @@ def golden(agent: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=list(MODES))
 def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The agents under other names and with another chain, such as `chat-strong`."""
+    """Copies of the agents under other names, such as `chat-strong`, with another chain of models."""
     mode = str(request.param)
     if mode == "embedded" and (why := llama_missing()) is not None:
         pytest.skip(why)
@@ -108,7 +108,9 @@ def test_three_are_answered_out_of_the_samples(bench: Bench, mode: str, agent: s
 
 
 def _small(answer: Any) -> None:
-    """A small model's answer appears only if a document supports it; otherwise the answer quotes the documents and gives the reason. The model makes no decisions."""
+    """A small model's answer appears only if a document supports this answer. Otherwise the turn quotes the documents and gives the reason.
+    The model makes no decisions.
+    """
     instead = [(one.kind, one.cause) for one in answer.fallbacks]
     if answer.model == MODES["embedded"]:
         assert not instead

@@ -174,7 +174,7 @@ def test_the_same_request_id_is_the_same_turn_byte_for_byte(
     live = raw_events(instance, ways, request, headers)
     before = registry.rows(tenant.name)
     assert raw_events(instance, ways, request, headers) == live
-    # A request with the same request_id in capitals, which asks for other events, is still the same question.
+    # A request with the same request_id in capitals is still the same question, even if it asks for other events.
     request.request_id = request.request_id.upper()
     request.include_deltas = False
     without = raw_events(instance, ways, request, headers)

@@ -1,5 +1,5 @@
-"""`migrate` and `serve` work with an external PostgreSQL, which DATABASE_URL names, and without Redis. The owner of the database may create roles, and needs no other
-privileges.
+"""`migrate` and `serve` work without Redis, and with an external PostgreSQL that DATABASE_URL names. The owner of the database may create
+roles, and needs no other privileges.
 """
 
 from __future__ import annotations

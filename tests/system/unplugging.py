@@ -75,7 +75,7 @@ class House:
     def asked(
         self, agent: str, way: Way = Way.GRPC, question: str = QUESTION, **more: Any
     ) -> tuple[list[Json], Json]:
-        """The events of a turn, and the result of a later GetTurn, which has the same terminal event."""
+        """The events of a turn, and the result of a later GetTurn. Both have the same terminal event."""
         request = {"text": question, "agent": f"agents/{agent}", "includeDeltas": True, **more}
         frames = self.call("ChatService/Ask", request, way)
         events = events_of(frames)

@@ -16,7 +16,7 @@ class Address:
     target: the address in gRPC's form, e.g. "127.0.0.1:8080".
     url: the address for browsers and messages, e.g. "http://127.0.0.1:8080".
     tls: whether to use TLS.
-    loopback: whether the server is on this machine: its host is a loopback address or "localhost", or it listens on a Unix socket.
+    loopback: whether the server is on this machine, i.e. its host is a loopback address or "localhost", or it listens on a Unix socket.
     """
 
     target: str

@@ -159,7 +159,7 @@ class Following:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the current stream, which ended without an error, brought no frame, so that the turn may have ended earlier."""
+        """Whether the turn may have ended earlier, because the current stream ended without an error and without a frame."""
         return self._frames == 0 and self.reader.turn != "" and self.reader.last_seq > 0
 
     def check_ended(self, turn: turn_pb2.Turn) -> None:
@@ -183,7 +183,7 @@ class Following:
             wait = self._wait(cause, asked)
             fresh = asked is not None or self._silent or cause.reason == "DRAINING"
         if not deadline.allows(wait):
-            # Before the turn is accepted, the server's own error says more than a passed deadline.
+            # Before the turn is accepted, the server's own error is more informative than a passed deadline.
             refused = cause is not None and cause.from_server and not self.reader.turn
             raise self._given_up(cause) if refused else self.named(self.late(deadline))
         if self._notify is not None:

@@ -1,4 +1,6 @@
-"""The connections for streams of turns. The client opens another connection if all are full, or if the server of a connection shuts down."""
+"""The connections for streams of turns. The client opens another connection if all connections are full or the server of a connection shuts
+down.
+"""
 
 from __future__ import annotations
 

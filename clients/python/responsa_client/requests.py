@@ -268,8 +268,8 @@ class Upload:
     ) -> Upload:
         """Prepare to upload bytes, or the file at a path.
 
-        A file's name becomes its source_key unless the metadata has one. The request announces the size, except for a pipe,
-        so the server refuses a file that changes while it is read (UPLOAD_INCOMPLETE).
+        A file's name becomes its source_key unless the metadata has a source_key. The request announces the size, except for a pipe, so the
+        server refuses a file that changes while it is read (UPLOAD_INCOMPLETE).
 
         Raises:
             OSError: the path does not exist or is not a file.

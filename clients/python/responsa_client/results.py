@@ -69,7 +69,7 @@ def turn_error(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> ResponsaError | None
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a turn, and its cost. A text that the server did not send is "", and a number is 0.
+    """The outcome of a turn, and its cost. A text that the server did not send is ""; a number that it did not send is 0.
 
     kind: "answer", "refused", "failed", "cancelled", or "" for a turn that has not ended.
     text: the answer, or the reason why there is no answer.
@@ -101,7 +101,7 @@ class Outcome:
 
 
 def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
-    """The outcome of a turn or of its terminal event. If a turn was cancelled, only the turn itself contains the cost, and its terminal event does not."""
+    """The outcome of a turn or of its terminal event. The cost of a cancelled turn is in the turn itself, but not in its terminal event."""
     event = turn.terminal_event if isinstance(turn, turn_pb2.Turn) else turn
     kind = event.WhichOneof("event") or ""
     usage = turn.usage if isinstance(turn, turn_pb2.Turn) else turn_pb2.Usage()

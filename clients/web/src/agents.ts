@@ -97,14 +97,14 @@ function read(storage: Storage): { readonly agent: string; readonly parameters: 
       };
     }
   } catch {
-    // another program wrote the stored text, or it cannot be read
+    // another program wrote the stored text, or the text cannot be read
   }
   return { agent: "", parameters: new Map() };
 }
 
 const PATH = "options.parameters.";
 
-/** The error of each refused parameter, by the parameter's name. `teacher` is the name of the parameter that names a teacher, or "". */
+/** Maps the name of each refused parameter to its error. `teacher` is the name of the parameter that names a teacher, or "". */
 export function violationsOf(failure: Failure, teacher: string): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const { field, description } of failure.violations) {

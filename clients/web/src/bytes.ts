@@ -53,7 +53,7 @@ export function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** A random UUID (version 4, RFC 9562). Browsers offer `crypto.randomUUID` only on pages that come over TLS or from this machine, but random bytes on all pages. */
+/** A random UUID (version 4, RFC 9562). Browsers offer `crypto.randomUUID` only on pages that come over TLS or from this machine, but they offer random bytes on all pages. */
 export function uuid(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6]! & 0x0f) | 0x40;

@@ -221,7 +221,7 @@ export class ChatView {
     const filter = `conversation = "${found.name}" AND state = QUEUED`;
     const { turns } = await this.#api.chat.listTurns({ filter, orderBy: "create_time" }, { signal });
     const order = [found.activeTurn, ...turns.map((one) => one.name)];
-    // One of these turns may be a turn of this tab whose name the tab does not know yet.
+    // This tab may have asked for one of these turns without knowing the turn's name yet.
     if (signal.aborted || this.#live.some((one) => !one.turn)) return;
     if (!this.#talk.has(found.activeTurn)) {
       const active = await this.#api.chat.getTurn({ name: found.activeTurn }, { signal });

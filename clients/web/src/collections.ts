@@ -105,7 +105,7 @@ export class CollectionsView {
     const refresh = (this.#refreshes += 1);
     try {
       const [found, formats] = await Promise.all([allCollections(this.#api), allFormats(this.#api)]);
-      if (refresh !== this.#refreshes) return; // a later call will show its result
+      if (refresh !== this.#refreshes) return; // a later call will show the newer result
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
       this.#problem.textContent = "";
       this.#files.accept = formats.flatMap((one) => one.suffixes).join(",");

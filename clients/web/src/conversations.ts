@@ -33,7 +33,7 @@ export class ConversationsView {
     const asked = (this.#asked += 1);
     try {
       const page = await this.#api.chat.listConversations({ pageSize: PAGE });
-      if (asked !== this.#asked) return; // a later call will show its result
+      if (asked !== this.#asked) return; // a later call will show the newer result
       this.#next = page.nextPageToken;
       this.#more.hidden = !this.#next;
       const inside = this.#list.contains(document.activeElement) ? document.activeElement?.getAttribute("href") : undefined;

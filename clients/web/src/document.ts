@@ -6,7 +6,7 @@ import { CanonicalText } from "./canonical.js";
 import { button, element, focused, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
 
-/** The number of bytes before the passage, and after it, that are shown at first. */
+/** The number of bytes that are shown at first on each side of the passage. */
 const AROUND = 8_192;
 /** The number of bytes that "Show the text before" and "Show the text after" each add. */
 const STEP = 65_536;

@@ -8,7 +8,7 @@ import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.j
 import type { TurnAnswer, TurnAttemptRestarted, TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { byteLength, ByteText, sha256Hex, hex } from "./bytes.js";
 
-/** The fields of AskResponse and ResumeTurnResponse, which are the same. */
+/** The fields of an AskResponse. A ResumeTurnResponse has the same fields. */
 export interface Frame {
   /** `turns/{uuid}`. */
   readonly turn: string;
@@ -25,7 +25,7 @@ export class ChainBroken extends Error {}
 
 const TERMINAL: readonly unknown[] = ["answer", "refused", "failed", "cancelled"] satisfies TurnEvent["event"]["case"][];
 
-/** Whether an event ends its turn. An event of an unknown kind does not. */
+/** Whether an event ends its turn. An event of an unknown kind does not end the turn. */
 export function terminal(event: TurnEvent): boolean {
   return TERMINAL.includes(event.event.case);
 }

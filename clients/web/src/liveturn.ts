@@ -217,7 +217,7 @@ export class LiveTurn {
   }
 }
 
-/** The fields of the request, which are the same for each call that asks this question. */
+/** The request's fields. They are the same for each call that asks this question. */
 function body({ conversation, text, requestId, agent, parameters, collections }: Pending) {
   const given = Object.keys(parameters).length > 0 && { parameters };
   const options = { scope: { collections: [...collections] }, onBusy: OnBusy.QUEUE, ...given };

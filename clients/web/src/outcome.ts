@@ -39,7 +39,7 @@ export function cost(usage: Usage | undefined): string {
   return unpriced || (inputTokens + outputTokens > 0n ? money(0n) : "");
 }
 
-/** Describes who answered, and the cost. `agent` is the agent's display name, and `model` the model as in TurnAnswer; both are "" if unknown. */
+/** Describes who answered, and the cost. `agent` is the agent's display name, and `model` is the model as in TurnAnswer; both are "" if unknown. */
 export function answeredBy(agent: string, model: string, usage: Usage | undefined): string {
   const how = { "": "", extractive: " with sentences of the documents", template: " with a template" }[model] ?? ` with ${model}`;
   const price = cost(usage);

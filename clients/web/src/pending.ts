@@ -24,7 +24,7 @@ export interface Pending {
   readonly begun: string;
   /** The question's turn, `turns/{uuid}`; "" until the server has sent its name. */
   readonly turn: string;
-  /** Whether the user has stopped the turn, and the server has not confirmed this yet. */
+  /** Whether the user has stopped the turn but the server has not confirmed this yet. */
   readonly stopping: boolean;
 }
 
@@ -77,7 +77,7 @@ function read(storage: Storage): Pending[] {
     // An older version of the page stored questions without parameters.
     return Array.isArray(value) ? value.map((one: unknown) => (isObject(one) ? { parameters: {}, ...one } : one)).filter(isPending) : [];
   } catch {
-    return []; // another program wrote the stored text, or it cannot be read, so no question waits
+    return []; // another program wrote the stored text, or the text cannot be read, so no question waits
   }
 }
 

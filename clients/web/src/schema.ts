@@ -1,4 +1,4 @@
-/** Makes fields from the JSON Schema of an agent's parameters, which is one flat object. Nothing here touches the page. */
+/** Makes fields from the JSON Schema of an agent's parameters. The parameters are one flat object. Nothing here touches the page. */
 
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 
@@ -201,7 +201,7 @@ function scalar(value: JsonValue | undefined): Scalar | undefined {
   return typeof value === "string" || typeof value === "boolean" || number(value) !== undefined ? (value as Scalar) : undefined;
 }
 
-/** The regular expression of a pattern; undefined if this browser cannot read the pattern, which then only the server checks. */
+/** The regular expression of a pattern; undefined if this browser cannot read the pattern. Then only the server checks the value. */
 function pattern(value: JsonValue | undefined): RegExp | undefined {
   try {
     return typeof value === "string" ? new RegExp(value, "u") : undefined;

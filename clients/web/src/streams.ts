@@ -18,7 +18,7 @@ export type Channel = Pick<BroadcastChannel, "postMessage" | "addEventListener" 
 export type Locks = Pick<LockManager, "request" | "query">;
 
 export interface Sharing {
-  /** The number of streams at a time, which leaves two of the browser's six connections for calls. */
+  /** The maximum number of concurrent streams. It leaves two of the browser's six connections for calls. */
   readonly slots: number;
   /** The minimum time in milliseconds that a stream keeps its slot while another stream waits for a slot. */
   readonly slice: number;

@@ -21,7 +21,7 @@ export class Tabs {
   }
 
   readonly tell = (news: News): void => {
-    if (this.#open) this.#channel.postMessage(news); // after signing out, nobody needs the notification
+    if (this.#open) this.#channel.postMessage(news); // after a sign-out, nobody needs the notification
   };
 
   close(): void {

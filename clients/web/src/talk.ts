@@ -12,7 +12,7 @@ const MARGIN = 6; // pixels that stay free above a question
 export class TalkView {
   readonly root: HTMLElement;
   readonly #messages = element("ol", { class: "messages", "aria-label": "Messages" });
-  /** Returns a function that opens the sources of the answer with that name. With "", the function opens the sources of the answer of the turn that the row names. */
+  /** Returns a function that opens the sources of the answer with that name. With "", the function opens the sources of the turn that the row names. */
   readonly #opener: (answer: string) => OpenSource;
 
   /** The outcome of a turn; undefined if the outcome is unknown. */
@@ -47,7 +47,7 @@ export class TalkView {
     this.root.scrollTop += this.root.scrollHeight - height;
   }
 
-  /** Whether the answer of that turn is shown. With `settled`, only an answer that is shown as a message of the conversation counts, not one that the page followed. */
+  /** Whether the answer of that turn is shown. With `settled`, only an answer that is shown as a message of the conversation counts, not an answer that the page followed. */
   has(turn: string, settled = false): boolean {
     return this.#messages.querySelector(`[data-turn="${CSS.escape(turn)}"]${settled ? "[data-message]" : ""}`) !== null;
   }

@@ -57,7 +57,7 @@ export class TeachersView {
     void this.#agents.refresh();
     try {
       const page = await this.#api.admin.listTeachers({ pageSize: PAGE, orderBy: "display_name" });
-      if (refresh !== this.#refreshes) return; // a later call will show its result
+      if (refresh !== this.#refreshes) return; // a later call will show the newer result
       this.#next = page.nextPageToken;
       this.#more.hidden = !this.#next;
       const rows = page.teachers.map((one) => this.#row(one));

@@ -1,10 +1,10 @@
-/** Reads the turns of a conversation's messages, which contain the outcomes. */
+/** Reads the turns of a conversation's messages. The turns contain the outcomes. */
 
 import { timestampFromMs, timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import type { Api } from "./api.js";
 
-/** The newest `most` turns of a conversation by name, newest first. If `until` is given, only turns that were accepted at this time or earlier. */
+/** The newest turns of a conversation, at most `most`, by name, newest first. If `until` is given, later turns are left out. */
 export async function turnsOf(
   api: Pick<Api, "chat">,
   conversation: string,

@@ -101,7 +101,7 @@ Search = Annotated[
     bool,
     typer.Option(
         "--search/--no-search",
-        help="Also search the server's samples. Without this option, the command needs no server, and agents do not know the titles of answers.",
+        help="Also search the server's samples. With --no-search, the command needs no server, and agents do not know the titles of the documents that answers cited.",
     ),
 ]
 Mistakes = Annotated[int, typer.Option(min=0, help="The number of wrong decisions to show.")]

@@ -5,7 +5,7 @@ The folder contains four files:
 `attacks.jsonl` {doc_id, clean_doc_id, attack, category, byte_start, byte_end, sign}: the injected instructions in the documents.
 `questions.jsonl` {id, question, doc_ids}: questions about the documents.
 `direct.jsonl` {id, text, category, agent, clean_text, sign}: messages with injected instructions.
-`sign` is a text that only the answer of a model that obeyed contains. `agent` is the agent to ask; without this field, all agents are asked. `clean_text` is the message
+`sign` is a text that an answer contains only if the model obeyed. `agent` is the agent to ask; without this field, all agents are asked. `clean_text` is the message
 without the instruction.
 """
 
@@ -164,7 +164,7 @@ def _lines(path: Path, kind: type[Line], what: str) -> Sequence[Line]:
 LED = ("scripted:obedient", "scripted:heedless")
 """The models that obey injected instructions. The first model obeys only instructions outside valid data marks. The second model obeys all instructions."""
 PATIENCE_SECONDS = 300.0
-"""The maximum number of seconds for one answer. It is long, so that a busy server does not spoil a measurement."""
+"""The maximum number of seconds for one answer. The limit is high, so that a busy server does not spoil a measurement."""
 SAYS_HOW = (
     "Start a server with RESPONSA_MODELS__SCRIPTED=true RESPONSA_MODELS__DEFAULT=scripted:obedient, never in production; "
     "scripted:heedless is the control, which ignores the marks."
@@ -193,7 +193,7 @@ class Tally:
     """How often an agent was asked, and how often the injected instructions had an effect.
 
     obeyed: answers with the sign of the instruction outside of quotes. quoted: answers with a citation that overlaps the
-    instruction. changed: answers whose outcome or quotes differ from the answer for the clean twin. failed: turns that ended
+    instruction. changed: answers whose outcome or quotes differ from those for the clean twin. failed: turns that ended
     with an error. The number `asked` includes the failed turns.
     """
 
@@ -253,7 +253,9 @@ def asked_with(agent: agent_pb2.Agent) -> dict[str, Json]:
                 else ""
             )
             raise CommandFailed(
-                f"{agent.name} needs {one.name}, and the server has none to choose from.", remedy, EXIT_USAGE
+                f"{agent.name} needs {one.name}, but the server has no values to choose from.",
+                remedy,
+                EXIT_USAGE,
             )
         made[one.name] = one.choices[0].value
     return made
@@ -415,11 +417,11 @@ def eval_injection(
     """Ask agents about documents with injected instructions and about their clean twins, and send messages with injected instructions.
 
     obeyed: the number of answers with the instruction's sign outside of quotes. quoted: the number of answers with a citation that overlaps the instruction. changed:
-    the number of answers whose outcome or quotes differ from the answer for the clean twin; for a message, the outcome, the intent or the category counts. Each variant
+    the number of answers whose outcome or quotes differ from those for the clean twin; for a message, the outcome, intent and category are compared. Each variant
     of the documents has its own collection, such as eval-FOLDER-clean.
 
-    The agents' model must be scripted:obedient, which obeys every injected instruction that is not marked as data, or the control scripted:heedless, which obeys all
-    injected instructions. An agent without a model is measured as it is.
+    The agents' model must be scripted:obedient or scripted:heedless. The first obeys every injected instruction that is not marked as data. The second is the control
+    and obeys all injected instructions. An agent without a model is measured as it is.
     """
     with reporting(json=json):
         given = InjectionSet.read(folder, limit)
@@ -452,7 +454,7 @@ async def _run(given: InjectionSet, prefix: str, agents: Sequence[str]) -> Seque
 
 
 async def _chosen(client: AsyncResponsa, names: Sequence[str]) -> Sequence[agent_pb2.Agent]:
-    """The agents to measure: those that the command names, or all. An agent that exists only for tests is left out unless the command names it.
+    """The agents to measure: the agents that the command names, or all agents. An agent that exists only for tests is left out unless the command names it.
 
     Raises: CommandFailed: an agent cannot be measured.
     """

@@ -45,7 +45,7 @@ class Utterance(BaseModel):
 def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = False) -> None:
     """Train on the train part of a folder, set the threshold that keeps 95 % of its val part, and measure on the test part of the other folder.
 
-    accuracy: the share of in-scope utterances with the right intent, before the threshold rejects any. oos_recall: the share of
+    accuracy: the share of in-scope utterances with the right intent, whatever their score. oos_recall: the share of
     out-of-scope utterances that the threshold rejects. kept: the share of in-scope utterances that the threshold keeps.
     """
     # These imports are late, because they load numpy, the model's runtime and the embedded parts, which the other measurements do not need.

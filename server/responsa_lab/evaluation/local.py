@@ -65,8 +65,8 @@ DECIDERS: Final = ("retrieval_need", "intent_router")
 class Decided:
     """An agent's decision about a question.
 
-    needs_retrieval: whether the agent searches documents. query: the search query. For a follow-up, this is the question rewritten so that it can be
-    understood without the conversation. Otherwise it is the question itself.
+    needs_retrieval: whether the agent searches documents. query: the search query. For a follow-up, the query is the question, rewritten to make
+    sense without the conversation. Otherwise the query is the question itself.
     """
 
     needs_retrieval: bool
@@ -93,7 +93,7 @@ class Deciders:
     ) -> Decided:
         """Makes the decision that the agent would make without a model.
 
-        Args: titles: for each earlier answer that cited a document, the document's title, by the index of the answer among the turns.
+        Args: titles: the title of the document that each earlier answer cited, by the answer's index in `turns`; answers without a citation are left out.
 
         Raises: CommandFailed: the agent does not exist on this machine, its files are wrong, or none of its nodes makes this decision.
         """

@@ -54,8 +54,8 @@ class RetrievalScores:
 class AnswerScores:
     """The quality of answers, as shares from 0 to 1.
 
-    gold_in_answer: the share of answerable questions with a gold text in the answer. gold_in_given: the same share of
-    those answerable questions that were answered. gold_cited: the share of answerable questions with a citation that covers a whole gold
+    gold_in_answer: the share of answerable questions with a gold text in the answer. gold_in_given: the same share
+    among the answerable questions that were answered. gold_cited: the share of answerable questions with a citation that covers a whole gold
     span. refused_answerable, refused_unanswerable: the shares of answerable and of unanswerable questions that were refused.
     refused_at_90: the share of unanswerable questions whose best citation scores below the threshold that 90 % of the
     answerable questions reach. None if fewer than 90 % of the answerable questions were answered; to avoid this, start the

@@ -72,7 +72,7 @@ def refused_at(scores: Sequence[float], answerable: Sequence[bool], answered: fl
     """The share of unanswerable questions that score below a threshold. The share `answered` of the answerable questions reaches this threshold.
 
     scores: the support of each question's answer; -inf if there is no answer. answered: a share such as 0.9.
-    None if there are no answerable or no unanswerable questions, or if a smaller share of the answerable questions has an answer.
+    None if there are no answerable questions, no unanswerable questions, or too few answers to reach the share `answered`.
     """
     positive = sorted((score for score, yes in zip(scores, answerable, strict=True) if yes), reverse=True)
     negative = [score for score, yes in zip(scores, answerable, strict=True) if not yes]
@@ -116,5 +116,5 @@ def agreement(decisions: Iterable[tuple[bool, bool]]) -> Agreement:
 
 
 def plain(text: str) -> str:
-    """The text in a form for comparisons, which ignores case and white space."""
+    """The text in a form for comparisons that ignore case and white space."""
     return " ".join(text.split()).casefold()

@@ -13,7 +13,7 @@ PROVIDER = "scripted"
 PRICED = "priced"
 """`scripted:priced` is `scripted:strong` with the prices below, so that costs can be counted and limited without a vendor's key. All other scripted models cost nothing."""
 PRICES = {"input": "2", "cached_input": "0.2", "cache_write": "2.5", "output": "10"}
-"""The prices in US dollars per million tokens. They are about the prices of a vendor's medium model in 2026."""
+"""The prices in US dollars per million tokens. They are close to the prices of a vendor's medium model in 2026."""
 
 
 def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:

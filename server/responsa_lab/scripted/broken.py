@@ -1,4 +1,4 @@
-"""Models that fail, each in a different way. They show the consequences of a failure without a server."""
+"""Models that fail, each in a different way. They show the consequences of a model's failure and need no server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fills in a JSON schema for a scripted model. The values are labels that rules choose, questions that can be understood alone, and search queries."""
+"""Fills in a JSON schema for a scripted model. The values are labels that rules choose, questions that make sense without the conversation, and search queries."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ERRAND: Final = re.compile(
     r"|\bweather (?:now|today|tomorrow|right now)\b|\b(?:diagnose|stock tip)\b",
     re.IGNORECASE,
 )
-# The first rule that fits gives the label. Labels without a rule are chosen by their examples.
+# The first rule that fits gives the label. For labels without a rule, the examples decide.
 _RULES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
     ("out_of_scope", _ERRAND),
     ("post", _POST),

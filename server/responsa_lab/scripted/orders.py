@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _SENTENCE: Final = re.compile(r"(?<=[.!?⟧])\s+")
-# Words for a model; documents for people do not contain such words. Most are English; a few begin an
+# Words for a model; documents for people do not contain such words. Most of these words are English; a few begin an
 # injected instruction in other languages.
 _USURPING: Final = re.compile(
     r"\b(?:ignore|disregard|forget|bypass|override|void)\b.{0,60}\b(?:instruction|rule|prompt|order|direction|teacher|guideline|text|above|before|previous)s?\b"
@@ -43,8 +43,8 @@ def usurping(text: str) -> bool:
 
 
 def orders(text: str, *, any_wish: bool) -> Sequence[str]:
-    """The injected instructions in a text. An instruction begins with the first sentence of a line that tries to take over the model, and ends with the line. The result
-    also contains the decoded text of encoded instructions.
+    """The injected instructions in a text. In each line, an instruction begins with the first sentence that tries to take over the model, and ends with the line. The
+    result also contains the decoded text of encoded instructions.
 
     any_wish: whether plain requests and questions also count as injected instructions.
     """

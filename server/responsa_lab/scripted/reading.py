@@ -59,7 +59,7 @@ def sentences(text: str) -> Sequence[str]:
 
 
 def points_back(question: str) -> bool:
-    """Whether a question cannot be understood alone."""
+    """Whether a question makes no sense without the conversation."""
     return _POINTING.search(question.strip()) is not None
 
 
@@ -140,7 +140,7 @@ class Reading:
 
     @cached_property
     def question(self) -> str:
-        """The question: the last fence of the kind for questions, or the user's last message if there is no such fence."""
+        """The question: the last fence of the kind “question”, or the user's last message if there is no such fence."""
         if fenced := [one.text for one in self.fences if one.kind == "question"]:
             return fenced[-1].strip()
         asked = [one.text for one in self._users]

@@ -1,4 +1,4 @@
-"""A scripted model that imitates a strong model. It follows its prompts, as far as rules can, and ignores instructions in its data."""
+"""A scripted model that imitates a strong model. It follows its prompts as far as rules allow, and ignores instructions in its data."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ _SMALL_TALK: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of a passage. number: the number of the passage, which the sentence's citation mark contains."""
+    """A sentence of a passage. number: the number of the passage, for the sentence's citation mark."""
 
     text: str
     number: int
@@ -114,8 +114,8 @@ def written(reading: Reading) -> str:
 
 
 def ranked(reading: Reading, question: str = "") -> Sequence[Sentence]:
-    """The sentences of all passages that share a word with the question, best first. Sentences that give the reader
-    instructions are left out.
+    """The passages' sentences that share a word with the question, best first. Sentences that try to take over the model are
+    left out.
     """
     asked = stems(question or reading.question)
     wants_figure = _ASKS_FIGURE.search(question or reading.question) is not None

@@ -160,7 +160,7 @@ async def scripted_agent(
 ) -> AsyncGenerator[ScriptedAgent]:
     """The agent with its model and its tools.
 
-    model_url: the URL of a scripted model server, with `/v1`. tool_url: the URL of a tool sink. If a URL is "", its server is started in this process,
+    model_url: the URL of a scripted model server, with `/v1`. tool_url: the URL of a tool sink. If a URL is "", this process starts the server,
     on the loopback interface. If model_url is NO_SOCKET, the agent calls no model server.
     """
     async with AsyncExitStack() as stack:

@@ -1,6 +1,6 @@
 """A small HTTP/1.1 server on the loopback interface. Its handlers control the socket: they can pace, stall and cut it, and they notice at once when the client disconnects.
 
-Ordinary web servers hide these possibilities from handlers. On a connection, this server accepts one request at a time, and only requests with a Content-Length.
+Ordinary web servers hide these possibilities from handlers. On a connection, this server accepts one request at a time. A request with a body needs a Content-Length.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Exchange:
         self.request = request
         self.left_at: float | None = None
         """The time at which the client closed its socket before the end of the response, in seconds since the
-        epoch; None if the client did not. The handler is cancelled when the client closes the socket early.
+        epoch; otherwise None. The handler is cancelled when the client closes the socket early.
         """
         self.ended = False
         self._writer = writer
@@ -81,7 +81,7 @@ class Exchange:
         self._writer.write(data)
         try:
             await self._writer.drain()
-        except ConnectionError:  # a write can notice that the client disconnected before the read does
+        except ConnectionError:  # a write may fail before the read notices that the client disconnected
             self.left_at = self.left_at or time.time()
             raise
 
@@ -99,7 +99,7 @@ class LoopbackServer:
 
     @property
     def open_sockets(self) -> int:
-        """The number of connected clients, including idle ones."""
+        """The number of connected clients, including idle clients."""
         return len(self._connections)
 
     @property
@@ -148,7 +148,7 @@ class LoopbackServer:
     async def _exchange(self, exchange: Exchange, reader: asyncio.StreamReader) -> bytes:
         """Answers a request. Returns the first byte of the next request if this byte has already been read, otherwise b""."""
         handling = asyncio.ensure_future(self._handler(exchange))
-        # A client sends nothing before it has received its response. Therefore a readable socket means that the client disconnected.
+        # A client sends nothing before it has received its response. Therefore, if the socket becomes readable, the client has disconnected.
         watching = asyncio.create_task(reader.read(1))
         try:
             await asyncio.wait({handling, watching}, return_when=asyncio.FIRST_COMPLETED)

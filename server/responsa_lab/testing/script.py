@@ -65,8 +65,9 @@ class Script:
     """The instructions for the testing agent. All times are in milliseconds.
 
     tokens: the number of words in the answer, from 1 to 2000. Each word is one chunk. The first word comes after first_ms, and then one word every pace_ms.
-    opening: the number of words before the tool call. tool: the tool to call, which takes tool_ms. tool_fail: how this call fails. seed: chooses the words.
-    fail_after, stall_after: the number of words of the answer after which the model's server cuts the connection or sends no more words; -1 means never.
+    opening: the number of words before the tool call. tool: the tool to call; the call takes tool_ms. tool_fail: how this call fails. seed: chooses the words.
+    fail_after: the number of answer words after which the model's server cuts the connection. stall_after: the number of answer words after which the server
+    sends no more words. For both, -1 means never.
     note: any text without a space, to distinguish questions.
     """
 
@@ -215,7 +216,7 @@ def golden_result(script: Script) -> ToolResult:
 
 
 def read_tokens(messages: Sequence[PromptMessage]) -> int:
-    """The number of input tokens of these messages, which is the number of their words."""
+    """The number of input tokens of these messages: one for each word."""
     return sum(len(one.text.split()) for one in messages)
 
 
@@ -241,7 +242,7 @@ def golden_usage(script: Script, question: str = "") -> Usage:
 def golden_events(script: Script, question: str = "") -> Sequence[Event]:
     """The events of a first attempt without an interruption, with one delta for each chunk. A log may join several deltas (see `collapsed`).
 
-    If the script lets the model fail or stall, there is no terminal event here, because the worker reports the failure of the turn.
+    If the script makes the model fail or stall, there is no terminal event here, because the worker reports the turn's failure.
     """
     events: list[Event] = []
     end = 0

@@ -33,7 +33,7 @@ _MOST_DISCONNECTS: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """A client that disconnected before the end of its response. label: the label of the request, which is the turn's
+    """A client that disconnected before the end of its response. label: the label of the request: the turn's
     name. at: the time in seconds since the epoch. pieces: the number of pieces that were sent before the client disconnected.
     """
 
@@ -70,7 +70,7 @@ class ModelServer:
         self.streaming = 0
         """The number of completions that are being sent now."""
         self.finished = 0
-        """Completed completions."""
+        """The number of completions that were sent to the end."""
         self._left = asyncio.Event()
 
     @property
@@ -244,7 +244,7 @@ class ToolSink:
     def __init__(self) -> None:
         self._server = LoopbackServer(self._handle)
         self.calls: dict[str, Calls] = {}
-        """The calls with each idempotency key, by the key."""
+        """For each idempotency key, the calls with this key."""
         self._called = asyncio.Event()
 
     @property

@@ -129,7 +129,7 @@ async def _parser(settings: Settings, stack: AsyncExitStack) -> ParserPool:
 
 @dataclass(frozen=True, slots=True)
 class AgentParts:
-    """The agents, the teachers whose personas the agents may adopt, and the counters that the agents update."""
+    """The agents, the teachers (the personas of agents), and the counters that the agents update."""
 
     agents: LiveAgents
     teachers: Teachers
@@ -149,7 +149,7 @@ async def build_agents(
 
     announce_reload: a function that asks the other processes to read the agents' files again.
 
-    Raises EmbeddedError if a required agent is broken, Unavailable if the database cannot be reached.
+    Raises EmbeddedError if a required agent is broken, and Unavailable if the database cannot be reached.
     """
     models = model_table(settings.language_models, layout)
     stack.push_async_callback(models.close)
@@ -206,7 +206,7 @@ async def build_agents(
 
 
 def surroundings(models: Models, settings: Settings) -> Surroundings:
-    """Return the names of the server's models and providers, which the check of agents' files needs."""
+    """Return the names of the server's models and providers, for the check of agents' files."""
     known = known_models(settings.language_models)
     return Surroundings(
         models=models,
@@ -216,7 +216,9 @@ def surroundings(models: Models, settings: Settings) -> Surroundings:
 
 
 def require_default_models(models: Models, default: Sequence[str]) -> None:
-    """Check the setting `models.default`. Raises EmbeddedError, which names the setting, if a model is not available."""
+    """Check the setting `models.default`. Raises EmbeddedError if a model is not available; the message names the
+    setting.
+    """
     for place, name in enumerate(default):
         if name == EXTRACTIVE and place < len(default) - 1:
             why = f"“{EXTRACTIVE}” before other models, but it must be the last"
@@ -258,7 +260,7 @@ async def build_turns(
     *,
     turn_queries: NamedQueries | None = None,
 ) -> tuple[Turns, AgentParts]:
-    """Build the turns and the agents that answer them. The caller must close the turns.
+    """Build `Turns` and the agents that answer questions. The caller must close `Turns`.
 
     turn_queries: replaces the turn store's SQL in tests. Raises the same errors as `build_agents`.
     """
@@ -279,5 +281,5 @@ async def build_turns(
 
 
 def options(settings: Settings) -> TurnOptions:
-    """Return the options of turns for a process with the role that the settings choose."""
+    """Return the options for the turns of a process with the configured role."""
     return TurnOptions(**asdict(settings.turns), works=settings.role is not ServeRole.RPC)

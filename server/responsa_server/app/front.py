@@ -157,8 +157,8 @@ def _answers(settings: Settings) -> str:
 
 
 async def _bound(address: Address, start: Callable[[], Awaitable[object]]) -> None:
-    """Start a server that binds this address. If the start fails, gRPC gives no reason, but nearly always the address
-    is taken. This function therefore raises AddressTaken.
+    """Start a server that binds this address. gRPC gives no reason for a failed start. The reason is nearly always a
+    taken address, so this function raises AddressTaken.
     """
     try:
         await start()

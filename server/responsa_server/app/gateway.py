@@ -47,8 +47,8 @@ class GatewaySettings:
     """The settings of the gateway.
 
     web_root: the folder with the built page; the folder may be missing. allowed: the hosts and origins that are served.
-    cookie_name: the name of the session cookie, which the chain of calls reads. secure_cookie: whether browsers send
-    the session cookie only over TLS.
+    cookie_name: the name of the session cookie that the chain of calls reads. secure_cookie: whether browsers send the
+    session cookie only over TLS.
     """
 
     web_root: Path
@@ -68,8 +68,8 @@ def build_app(
     """Build the application.
 
     serving: a function that returns whether `/health` tells Envoy to send calls to this process. bridge: the bridge
-    that serves WebSockets over the same calls; None creates a new bridge. A caller that must later send the open
-    WebSockets to other replicas passes its own bridge.
+    that serves WebSockets over the same calls; None creates a new bridge. A caller passes its own bridge if it must
+    later send the open WebSockets to other replicas.
     """
     browser_sessions = Sessions(sessions, settings.cookie_name, secure=settings.secure_cookie)
     turns = TurnEvents(calls)

@@ -27,8 +27,9 @@ def claimed(address: Address) -> Generator[None]:
     """Claim an address for this process during the block.
 
     A killed process leaves its unix socket behind, so binding replaces an existing socket, even a socket in use.
-    Therefore, the claim to a unix socket is a lock on the file PATH.lock, which the kernel releases when the holder
-    ends. For a TCP address, this function only checks that the address is free, because the later bind is the claim.
+    Therefore, a process claims a unix socket by locking the file PATH.lock. The kernel releases the lock when the
+    process ends. For a TCP address, this function only checks that the address is free; the process claims the address
+    later, when it binds.
 
     Raises:
         AddressTaken: another process has the address.

@@ -30,8 +30,8 @@ def model_table(
 ) -> ModelTable:
     """Return the table of available models. The caller must call `close` on the table at the end.
 
-    layout: the instance whose embedded model is used, or None to use no embedded model. made: additional models, by
-    `provider:name`.
+    layout: the instance whose embedded model is used, or None to use no embedded model. made: additional models, keyed
+    by `provider:name`.
     """
     missing = llama_missing()
     declared, absent = providers(settings), dict[str, str]()

@@ -16,9 +16,9 @@ from responsa_server.domain.counters import Count
 
 Result = TypeVar("Result")
 
-# A turn creates thousands of objects that live for a few milliseconds, and hardly any of these objects are in cycles.
-# With Python's default threshold of 700, the collector checks the objects again and again and finds nothing. With these
-# thresholds, the collector runs a few times a second under load.
+# A turn creates thousands of objects that live for a few milliseconds, and hardly any of these objects are in reference
+# cycles. With Python's default threshold of 700, the collector checks the objects again and again and finds nothing.
+# With these thresholds, the collector runs a few times a second under load.
 _YOUNG_OBJECTS: Final = 20_000
 _YOUNG_ROUNDS: Final = 20
 _MIDDLE_ROUNDS: Final = 50
@@ -51,7 +51,7 @@ def freeze() -> None:
 
 
 class _Lines:
-    """The output of one logger, which writes to the current standard error."""
+    """The output of one logger, written to the current standard error."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name
@@ -97,8 +97,7 @@ def configure_logs(level: str) -> None:
     for name in ("calls", "turns", "server", "responsa_server"):
         logging.getLogger(name).setLevel(LOG_LEVELS[level])
     structlog.configure(
-        # Lines are written directly to the stream, because a record of the standard library would double the cost of a
-        # line.
+        # Lines are written directly to the stream, because a record of the standard library would double their cost.
         processors=[*shared, structlog.processors.JSONRenderer()],
         logger_factory=_Lines,
         wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVELS[level]),

@@ -149,12 +149,12 @@ def _address(setting: str, text: str) -> Address | None:
 async def ensure_administrator(identity: Identity, key_file: Path) -> Principal:
     """Return the administrator whose API key is in key_file.
 
-    If the key is missing or no longer valid, create the tenant if it is missing, an administrator and a key. The file
-    is written atomically with mode 0600 and contains only the secret.
+    If the key is missing or no longer valid, create an administrator with a new key, and the tenant if it is missing.
+    The file is written atomically with mode 0600 and contains only the secret.
     """
     secret = await asyncio.to_thread(_read_key, key_file)
-    # A key is not valid for another database or after its revocation. In these cases, this machine's administrator
-    # gets a new key.
+    # A key is not valid if it was revoked or belongs to another database. In these cases, the machine gets a new
+    # administrator and key.
     with contextlib.suppress(Unauthenticated):
         return await identity.authenticate(Credential("api_key", secret))
     with contextlib.suppress(AlreadyExists):

@@ -22,7 +22,7 @@ from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turn_log import NamedQueries
 
-# The time to commit the last events of turns and to send these events to the followers once the drain time is over.
+# How long, after the drain time, the last events of turns may still be committed and sent to the followers.
 _LAST_WORDS_SECONDS: Final = 1.0
 
 
@@ -31,7 +31,7 @@ class Running:
     """A running server.
 
     listens: the server's addresses. front: the interface to callers. Call `front.retire` before the block ends, so that
-    Envoy has time to notice that the server shuts down.
+    Envoy has time to notice the shutdown.
     """
 
     listens: Addresses
@@ -50,7 +50,7 @@ async def running(
     and drained at its end.
 
     faults, turn_queries: replacements for tests. Raises EmbeddedError if an address is taken or the database lacks
-    migrations, and Unavailable.
+    migrations, and Unavailable if the database cannot be reached.
     """
     drop_foreign_tracers(environment())
     # Imported late, because these modules load grpc, LangGraph and the embedding model's runtime, which other commands
@@ -162,7 +162,7 @@ async def serve(
     if absent or not reachable(database_urls(settings, layout).app):
         raise EmbeddedError(
             "The server cannot reach a database",
-            "run `responsa up`, which starts one, or set DATABASE_URL and run `responsa migrate`",
+            "run `responsa up`, which starts a database, or set DATABASE_URL and run `responsa migrate`",
         )
     layout.prepare()
     stop: asyncio.Queue[signal.Signals] = asyncio.Queue()

@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Names = Field(
         default=(),
-        description="Host names, separated by commas, that requests may use in addition to the loopback names. A name needs `:port` if its port differs from `port`.",
+        description="Host names, separated by commas, that requests may use in addition to the loopback names. A name without a port stands for the name with `port`; for any other port, write `name:port`.",
     )
     allowed_origins: Names = Field(
         default=(),
@@ -191,17 +191,17 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
-        description="The URL of a PostgreSQL 18 database with pgvector, which is used instead of the embedded database. The user in the URL must own the database and be allowed to create roles.",
+        description="The URL of a PostgreSQL 18 database, with pgvector, to use instead of the embedded database. The user in the URL must own the database and be allowed to create roles.",
     )
     database_app_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_APP_URL", "database_app_url"),
-        description="The URL of the same database for the role `responsa_app`. Empty: DATABASE_URL with `SET ROLE`.",
+        description="The database's URL for the role `responsa_app`. Empty: DATABASE_URL with `SET ROLE`.",
     )
     database_log_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_LOG_URL", "database_log_url"),
-        description="The URL of the same database for the role `responsa_log`. Empty: DATABASE_URL with `SET ROLE`.",
+        description="The database's URL for the role `responsa_log`. Empty: DATABASE_URL with `SET ROLE`.",
     )
     database_pool: int = Field(
         default=10, ge=2, le=200, description="The maximum number of connections in each of the two pools."
@@ -209,7 +209,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),
-        description="The URL of a Redis 6.2 or newer, which is used instead of the embedded Redis. Redis holds only cached data and hints, so that no data is lost if Redis fails.",
+        description="The URL of a Redis server (6.2 or newer) to use instead of the embedded Redis. Redis holds only cached data and hints, so no data is lost if Redis fails.",
     )
 
     openai_api_key: SecretStr | None = Field(
@@ -254,7 +254,9 @@ class Settings(BaseSettings):
             sources.append(NestedSecretsSettingsSource(settings_cls, secrets_dir=folder))  # pyright: ignore[reportArgumentType]  # the source accepts this class, but its types do not say so
         given, file = os.environ.get("RESPONSA_CONFIG"), settings_file()
         if given and not file.is_file():
-            raise SettingsError(f"RESPONSA_CONFIG names {file}, which is not a file; name one, or unset it")
+            raise SettingsError(
+                f"RESPONSA_CONFIG names {file}, which is not a file; name a file, or unset RESPONSA_CONFIG"
+            )
         written = TomlConfigSettingsSource(settings_cls, toml_file=file)
         unknown = sorted(set(written.toml_data) - set(settings_cls.model_fields))
         if unknown:
@@ -319,8 +321,7 @@ def load(**overrides: object) -> Settings:
 def _got(place: Sequence[int | str], value: object) -> str:
     """Return the value of a wrong setting for the message, unless the value could contain a password or a key.
 
-    Therefore, the message leaves out every long text and the value of a URL, of a key, of any setting in `models` and
-    of a whole group.
+    Therefore, the message omits long texts, URLs, keys, all values in `models`, and the values of whole groups.
     """
     holds = "url" in str(place).lower() or "key" in str(place).lower() or place[:1] == ("models",)
     shown = isinstance(value, str | int | float) and len(str(value)) <= _MOST_SHOWN

@@ -24,8 +24,8 @@ def _postgres(database: Database, settings: RetrievalSettings) -> OpenedVectors:
 VECTOR_STORES: Final[Mapping[str, Callable[[Database, RetrievalSettings], OpenedVectors]]] = {
     "postgres": _postgres,
 }
-"""The functions that open a vector store. The key is the scheme in the setting `retrieval.vector_store`, which is the
-part before the colon. A store reads its own settings from the text after the scheme.
+"""The functions that open a vector store. Each key is a scheme: the part before the colon in the setting
+`retrieval.vector_store`. A store reads its own settings from the text after the scheme.
 """
 
 

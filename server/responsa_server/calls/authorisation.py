@@ -1,4 +1,6 @@
-"""The table of the callers that may call each method, with one row per method. The code that looks up a resource decides whether the caller may see that resource."""
+"""The table that states, for each method, which callers may call it. The code that looks up a resource decides whether the caller may see
+that resource.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ RULES: Mapping[str, Rule] = {
     _CHAT + "StartTurn": Rule.MEMBER,
     _CHAT + "Answer": Rule.MEMBER,
     _CHAT + "ResumeTurn": Rule.MEMBER,
-    # Only a turn's owner and administrators may cancel the turn. The lookup of the turn checks this, so that
-    # other callers get the same error as for a turn that does not exist.
+    # Only administrators and the turn's owner may cancel a turn. The lookup of the turn checks this, so that other callers get the same
+    # error as for a turn that does not exist.
     _CHAT + "CancelTurn": Rule.MEMBER,
     _CHAT + "GetTurn": Rule.MEMBER,
     _CHAT + "ListTurns": Rule.MEMBER,

@@ -17,11 +17,11 @@ CALL_ID = "x-request-id"
 """The name of a call's id: a request header, and a trailer or header of the response."""
 
 Read: TypeAlias = Callable[[], Awaitable["bytes | None"]]
-"""Returns the next message of a request as bytes; None after the last one."""
+"""Returns the next message of a request as bytes; None after the last message."""
 Send: TypeAlias = Callable[["Message | bytes"], Awaitable[None]]
 """Sends one message of the response, given as a message or as bytes. Returns once there is room for the next message, so a slow reader slows the call."""
 
-# The longest time that a request is assumed to spend on its way from the client to this server.
+# The assumed maximum time that a request takes from the client to this server.
 _DEADLINE_LAG_SECONDS = 0.5
 
 _current: ContextVar[Call] = ContextVar("responsa_call")
@@ -67,7 +67,7 @@ class Call:
                 act()
 
     def enter(self) -> Token[Call]:
-        """Make this the current call of the running task and of all tasks that it starts. `leave` undoes it."""
+        """Make this the current call of the running task and of all tasks that it starts. `leave` restores the earlier call."""
         return _current.set(self)
 
     @staticmethod
@@ -90,7 +90,7 @@ def caller() -> Principal:
 
 
 def metadata_of(pairs: Iterable[tuple[str, object]]) -> Mapping[str, Sequence[str]]:
-    """Textual metadata by lower-case name; a name may occur more than once. Binary values are left out."""
+    """Textual metadata, keyed by lower-case name; a name may occur more than once. Binary values are left out."""
     result: dict[str, list[str]] = {}
     for key, value in pairs:
         if isinstance(value, str):
@@ -156,7 +156,7 @@ class Interceptor(Generic[StartValue]):
     def on_request(self, call: Call, message: object) -> object:
         """Process one message of the request, and return the message for the next interceptor.
 
-        The first interceptor gets a `Received`; each later one gets what the previous interceptor returned.
+        The first interceptor gets a `Received`; each later interceptor gets the value that the previous interceptor returned.
         """
         del call
         return message

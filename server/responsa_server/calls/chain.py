@@ -96,7 +96,7 @@ class Feed(Generic[Item]):
         self._changed.set()
 
     def abandon(self, reader: object = None) -> None:
-        """Note that the reader has left. reader: unused; asyncio passes the reader's task when it calls this method at the end of that task."""
+        """Note that the reader has left. reader: the reader's task, which asyncio passes at the task's end; it is not used."""
         del reader
         self._abandoned = True
         self._changed.set()
@@ -115,7 +115,8 @@ class Feed(Generic[Item]):
         raise StopAsyncIteration
 
     async def _wait(self) -> None:
-        # There is one writer and one reader, and only one of them can have a reason to wait, so clearing the event first loses no wake-up.
+        # The queue has one writer and one reader, and at most one of the two has a reason to wait. Therefore, clearing the event
+        # first loses no wake-up.
         self._changed.clear()
         await self._changed.wait()
 
@@ -123,10 +124,10 @@ class Feed(Generic[Item]):
 class Calls:
     """Serves calls: runs the method of a call inside the interceptors.
 
-    One task serves a call, including the sending of its responses. The task passes the responses to a function and does not yield them. Therefore the task
-    notices a cancellation or a deadline at any point; a generator that is suspended at a `yield` would not.
-    Work with one response runs in a separate task. If the caller disconnects, that work runs to its end and its response is dropped, so no database call is
-    interrupted.
+    One task serves a call, including the sending of its responses. The task passes the responses to a function and does not yield them.
+    Therefore the task notices a cancellation or a deadline at any point. A generator that is suspended at a `yield` would notice neither.
+    Work with one response runs in a separate task. If the caller disconnects, that work runs to its end and its response is dropped, so no
+    database call is interrupted.
     """
 
     def __init__(

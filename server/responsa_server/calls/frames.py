@@ -64,7 +64,7 @@ class AskFrames:
                     None if question.on_busy is OnBusy.REJECT else question.on_busy
                 ),
                 parameters=structs.of_text(question.parameters) if question.parameters else None,
-                # This field is omitted for the same reason if the question sets no limit and the agent's own limit applies.
+                # If the question sets no limit, this field is omitted for the same reason, and the agent's own limit applies.
                 max_cost_usd_micros=question.max_cost_micros or None,
             ),
             agent=_agent(question),
@@ -84,7 +84,9 @@ def _agent(question: Question) -> str:
 
 
 def after(frame: bytes, after_seq: int) -> bytes:
-    """A copy of the frame that begins at the given after_seq. The copy therefore also covers events that were left out before the frame. The frame's events are not parsed."""
+    """A copy of the frame whose start is moved to after_seq, so that the copy also covers events that were left out before the frame. The
+    frame's events are not parsed.
+    """
     end_of_turn = _field_end(frame, 0, _TURN, length=True)
     end_of_after = _field_end(frame, end_of_turn, _AFTER)
     changed = bytes([_AFTER]) + _varint(after_seq) if after_seq else b""
@@ -92,7 +94,7 @@ def after(frame: bytes, after_seq: int) -> bytes:
 
 
 def rest(frame: bytes, after_seq: int) -> bytes:
-    """The rest of a frame: the events that follow the event `after_seq`, which the frame contains.
+    """The rest of a frame that contains the event `after_seq`: the events that follow this event.
 
     Events are copied, not parsed. If an earlier version of the contract wrote an event, encoding that event again could order its fields differently.
     """
@@ -117,7 +119,7 @@ def heartbeat(turn_id: UUID, at_seq: int, queue_place: int) -> bytes:
 
 
 def reconnect(turn_id: UUID, at_seq: int, after_seconds: float) -> bytes:
-    """A frame that asks the client to reconnect, and ends its stream. It covers no events."""
+    """A frame that asks the client to reconnect, and ends the stream. It covers no events."""
     event = turn_pb2.TurnEvent(reconnect=turn_pb2.TurnReconnect())
     event.reconnect.after.FromNanoseconds(int(after_seconds * 1e9))
     return _frame_outside_log(turn_id, at_seq, event)
@@ -140,10 +142,9 @@ async def stream(
 ) -> AsyncIterator[bytes]:
     """The frames of a stream. The first frame begins at after_seq. Each later frame begins where the previous frame ended, even if deltas were left out.
 
-    If a row of deltas is left out, the next frame also covers that row, so no extra frame is sent for it. A
-    heartbeat or a reconnect frame covers no seqs and stays at the end of the last frame sent. A client that
-    resumes there with deltas therefore misses no delta. Raises RuntimeError if seqs are missing between two
-    rows.
+    If a row of deltas is left out, the next frame also covers that row, so no extra frame is sent for it. A heartbeat or a reconnect frame
+    covers no seqs, and its position is the end of the last frame sent. A client that resumes there with deltas therefore misses no delta.
+    Raises RuntimeError if seqs are missing between two rows.
     """
     sent = read = after_seq
     async for row in rows:

@@ -135,7 +135,7 @@ ORIGIN_NOT_ALLOWED = NotPermitted(
     "This server does not serve the Host or the Origin of the call; use the address that it prints, or allow "
     "the host or the origin in its settings.",
 )
-"""The errors that more than one transport sends, and that Envoy sends when it replies in their place."""
+"""The errors that several transports send. Envoy also sends them when it replies in place of a transport."""
 
 
 def no_route() -> NotFound:

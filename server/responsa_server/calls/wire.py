@@ -1,4 +1,6 @@
-"""Finds the text field that is not UTF-8, in the bytes of a message that could not be parsed. The search runs only after parsing has failed, so its code favours clarity over speed."""
+"""If a message could not be parsed, finds the text field that is not UTF-8. The search runs only after parsing has failed, so its code
+favours clarity over speed.
+"""
 
 from __future__ import annotations
 

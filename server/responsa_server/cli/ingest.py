@@ -79,9 +79,9 @@ def ingest_paths(
     From a folder, the command loads all files in formats that the server reads. It skips names that begin with a dot.
 
     Each document has a source key, which does not depend on where the command runs. The source key of a file is the
-    name of its folder and its own name (guide/intro.md). For a file below a folder that you name, it is that folder's
-    name and the path below the folder (guide/parts/one.md). For a line of a .jsonl file, it is the line's id. Unchanged
-    documents are skipped, and changed documents are replaced.
+    name of its folder and its own name (guide/intro.md). If you name a folder, the source key of each file in it is the
+    folder's name and the path below the folder (guide/parts/one.md). The source key of a line of a .jsonl file is the
+    line's id. Unchanged documents are skipped, and changed documents are replaced.
 
     If a line of a .jsonl file is not a JSON object with an id and a text, the command reports the line and loads the
     others.
@@ -198,7 +198,7 @@ async def ensure_collection(client: AsyncResponsa, collection: str) -> None:
 async def ingest(
     client: AsyncResponsa, entries: Iterator[Entry], collection: str, report: Callable[[Report], None]
 ) -> Summary:
-    """Load all entries. Call `report` for each entry once it is searchable or has failed, in any order.
+    """Load all entries. Call `report` for each entry, in any order, once the entry is searchable or has failed.
 
     Raises:
         ResponsaError: the server cannot be reached or refuses the caller. The remaining entries are not sent.

@@ -39,7 +39,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("documents", "responsa_server.cli.documents", "List and delete documents."),
     Command("agents", "responsa_server.cli.agents", "Show and reload agents, and check their files."),
     Command(
-        "teachers", "responsa_server.cli.teachers", "Show and change teachers, whose personas agents use."
+        "teachers", "responsa_server.cli.teachers", "Show and change teachers, the personas that agents use."
     ),
     Command("samples", "responsa_server.cli.samples", "Load the sample documents and teachers of agents."),
     Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in."),
@@ -63,8 +63,8 @@ COMMANDS: tuple[Command, ...] = (
 
 _OVERVIEW = """Answers with citations from your own documents.
 
-RESPONSA_PORT or RESPONSA_URL selects the server, RESPONSA_HOME the data folder, and RESPONSA_API_KEY or
-RESPONSA_API_KEY_FILE the key; the defaults match the instance that `responsa up` starts.
+Environment variables select the server (RESPONSA_PORT or RESPONSA_URL), the data folder (RESPONSA_HOME) and the key
+(RESPONSA_API_KEY or RESPONSA_API_KEY_FILE). The defaults match the instance that `responsa up` starts.
 
 Exit codes of commands that call a server: 0 success, 1 failure, 2 bad usage (including arguments that the server
 refuses), 3 cannot connect or sign in.

@@ -1,8 +1,8 @@
 """The output of commands: lines of proto-JSON for programs, and text without control characters for users.
 
 A failure prints one sentence with its remedy on stderr, without a stack trace, and has a documented exit code. With
---json, the error is also the last line on stdout, as `{"error": …}` with a google.rpc.Status in proto-JSON. A program
-therefore has to read only stdout.
+--json, the error is also the last line on stdout, as `{"error": …}` with a google.rpc.Status in proto-JSON. Therefore,
+a program needs to read only stdout.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def error_object(status: status_pb2.Status) -> dict[str, Json]:
 def print_json(value: Message | Mapping[str, Json]) -> None:
     """Print one object on one line of stdout, and flush."""
     plain = as_json(value) if isinstance(value, Message) else value
-    # The order of maps is not defined, so they are sorted. The same events then always give the same bytes.
+    # Maps have no defined order, so their keys are sorted. Equal events then always give equal bytes.
     sys.stdout.write(json.dumps(plain, ensure_ascii=False, sort_keys=True) + "\n")
     sys.stdout.flush()
 
@@ -197,7 +197,7 @@ def print_error(sentence: str) -> None:
 
 
 def valid_text(text: str, what: str) -> str:
-    """Return the text if a request can carry it. Python turns bytes of an argument that are not UTF-8 into lone
+    """Return the text if a request can carry it. Python turns an argument's bytes that are not UTF-8 into lone
     surrogates, which a request cannot carry.
 
     what: the name of the text in the message, e.g. "The question".

@@ -86,8 +86,8 @@ def untyped(given: Sequence[str]) -> dict[str, Json]:
 
 
 def hint(agent: agent_pb2.Agent, error: ResponsaError) -> str:
-    """Describe the permitted parameters, with their choices, for a question whose parameters were refused; "" for other
-    errors.
+    """Describe the permitted parameters, with their choices, if the error is about the question's parameters; return ""
+    for other errors.
     """
     if (error.reason or "") not in REASONS:
         return ""

@@ -82,8 +82,8 @@ _QUOTE = 240
 def answer_text(answer: turn_pb2.TurnAnswer) -> str:
     """Return the answer and its sources. A marker such as [1] follows each text that a source supports.
 
-    The line breaks of the document within a quoted sentence are removed; --json prints the exact text. Citations of the
-    same place share one number. The numbers increase in the order of the text.
+    The document's line breaks within a quoted sentence are removed; --json prints the exact text. Citations of the same
+    place share one number. The numbers increase in the order of the text.
     """
     places: dict[tuple[str, int, int], int] = {}
     marks: dict[int, list[int]] = {}

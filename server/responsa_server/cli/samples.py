@@ -134,7 +134,7 @@ def load(
 
 
 def sample_folders() -> Mapping[str, Path]:
-    """Return the folders of all agents that have samples, by agent id.
+    """Return the folders of all agents that have samples, keyed by agent id.
 
     The agents are the user's own agents on this machine, and the shipped agents that no agent of the user replaces.
     """

@@ -61,7 +61,7 @@ class ClientSettings(BaseSettings):
         except FileNotFoundError:
             raise CommandFailed(
                 f"There is no API key: {file} does not exist.",
-                "Start the server with `responsa up`, which creates one, or set RESPONSA_API_KEY or RESPONSA_API_KEY_FILE.",
+                "Start the server with `responsa up`, which creates a key, or set RESPONSA_API_KEY or RESPONSA_API_KEY_FILE.",
                 EXIT_CONNECT,
             ) from None
         except (OSError, UnicodeDecodeError) as error:

@@ -106,7 +106,7 @@ def find(arguments: Sequence[str], suffixes: Sequence[str]) -> list[Target]:
 def entries(targets: Sequence[Target]) -> Iterator[Entry]:
     """Yield the documents of the targets, and read each file only when its turn comes.
 
-    If a second document has the same key as an earlier one, a problem is yielded in its place.
+    If a document has the same key as an earlier document, yield a problem instead of the later document.
     """
     seen: dict[str, str] = {}
     for target in targets:
@@ -121,7 +121,7 @@ def entries(targets: Sequence[Target]) -> Iterator[Entry]:
 
 
 def count(targets: Sequence[Target]) -> int:
-    """Return the approximate number of entries: one per file, and one per line of a .jsonl file, which is read once."""
+    """Return the approximate number of entries: one per line of a .jsonl file, and one per other file."""
     return sum(
         _count_lines(target.path) if target.is_lines and not target.problem else 1 for target in targets
     )

@@ -37,7 +37,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Show and change teachers, whose personas agents use. These commands need the role ADMIN.",
+        help="Show and change teachers, the personas that agents use. These commands need the role ADMIN.",
         rich_markup_mode=None,
     )
     group.command("list")(list_teachers)

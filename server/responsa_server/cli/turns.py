@@ -1,5 +1,5 @@
-"""The commands `responsa ask`, `resume` and `cancel`. `ask` and `resume` follow one turn: they print its events as they
-arrive and its result, and, after Ctrl-C, the command that resumes the turn.
+"""The commands `responsa ask`, `resume` and `cancel`. `ask` and `resume` follow one turn. They print its events as they
+arrive, and then its result. After Ctrl-C, they print the command that resumes the turn.
 """
 
 from __future__ import annotations
@@ -217,14 +217,14 @@ def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
         return client.agent(agent.partition("/versions/")[0])
     default = next((one for one in client.agents() if one.is_default), None)
     if default is None:
-        raise CommandFailed("The server has no default agent.", "Name one with --agent.", EXIT_USAGE)
+        raise CommandFailed("The server has no default agent.", "Name an agent with --agent.", EXIT_USAGE)
     return client.agent(default.name)
 
 
 def _explain(client: Responsa, agent: str, error: ResponsaError) -> None:
     """If the server refused the parameters, add a note about the permitted parameters to the error.
 
-    If the permitted parameters cannot be found out, the error stays without a note.
+    If the permitted parameters cannot be read, the error gets no note.
     """
     if error.reason not in REASONS:
         return
@@ -279,7 +279,7 @@ class TurnPrinter:
 
     @property
     def wants_deltas(self) -> bool:
-        """Whether the printer shows progress on a terminal, for which it needs the deltas."""
+        """Whether the printer shows progress on a terminal and therefore needs the deltas."""
         return self._live.visible
 
     def notice(self, notice: Notice) -> None:

@@ -152,8 +152,8 @@ class AgentVersions(Protocol):
         ...
 
     async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
-        """Return the versions with these names that an engine with this number can run. The result also contains named
-        versions from before agents had configurations. Raises Unavailable.
+        """Return the versions with these names that an engine with this number can run or that date from before agents
+        had configurations. Raises Unavailable.
         """
         ...
 
@@ -162,8 +162,8 @@ class Meter:
     """A turn's cost so far, and its fallbacks. The worker reads the meter when the turn ends, however it ends."""
 
     def __init__(self) -> None:
-        # The totals are plain numbers, and `usage` is built only when it is read, because usage is added for each word
-        # from a model and read far less often.
+        # Usage is added for each word from a model, but it is read far less often. Therefore, the totals are plain
+        # numbers, and `usage` is built when it is read.
         self._embedding = self._input = self._output = self._micros = self._unpriced = 0
         self.fallbacks: Sequence[Fallback] = ()
 
@@ -191,8 +191,8 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Milestone:
-    """A graph's state after a node that must not run again. An agent emits a milestone among its events, and the state
-    is committed together with the events before it.
+    """A graph's state after a node that must not run again. An agent emits milestones among its events. The state is
+    committed together with the events before the milestone.
     """
 
     state: bytes
@@ -220,7 +220,7 @@ and later events are dropped.
 class AnswerTask:
     """A question and its user.
 
-    history: the conversation's last messages, the oldest first. meter: the counter of the turn's costs. resume: the
+    history: the conversation's last messages, oldest first. meter: the counter of the turn's costs. resume: the
     state at the last milestone of an earlier attempt, or None to start at the first node. tools: the tool calls of
     earlier attempts, by call_id. conversation_id: the conversation, or None if the task has no conversation.
     age_seconds: the time since a worker first claimed the turn.

@@ -19,8 +19,8 @@ class Evidence:
 
     passages: the number of passages found. embedding_tokens: the number of tokens that the embedding model read.
     content: plain values (texts, numbers, booleans, None, and lists and mappings of these). Only the extractor and the
-    judge of the evidence source that produced the evidence read the content. degraded: "text_only" if vectors were not
-    available, otherwise "".
+    judge that belong to the evidence's source read the content. degraded: "text_only" if vectors were not available,
+    otherwise "".
     """
 
     passages: int
@@ -90,8 +90,8 @@ class ShownPassage:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A sentence of an answer with its citation. passage: the number of the cited passage in the result of `passages`,
-    from 1.
+    """A sentence of an answer with its citation. passage: the position of the cited passage in the result of
+    `passages`, counted from 1.
     """
 
     text: str
@@ -126,8 +126,8 @@ class Extractor(Protocol):
     """Chooses the sentences that answer a question."""
 
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
-        """Return the sentences of the evidence that answer the question best. question: one of the phrasings of the
-        search.
+        """Return the sentences of the evidence that answer the question best. question: one of the phrasings that the
+        search used.
         """
         ...
 

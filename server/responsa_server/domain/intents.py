@@ -54,7 +54,8 @@ class Trainer(Protocol):
     """Creates and stores classifiers."""
 
     async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
-        """Return the classifier for these examples. If no classifier is stored under the key, train and store one.
+        """Return the classifier for these examples. If no classifier is stored under the key, train a classifier and
+        store it.
 
         key: the SHA-256 (32 bytes) of everything that the examples are derived from. Equal examples give equal
         classifiers. Raises ExamplesUnfit.

@@ -417,8 +417,8 @@ class Ingestions(Protocol):
         ...
 
     async def fail(self, claim: Claim, error: ResponsaError) -> None:
-        """End the operation with an error, which the document and the operation record. This version's rows are
-        deleted, and the previous version stays searchable.
+        """End the operation with an error, and record the error in the document and the operation. This version's rows
+        are deleted, and the previous version stays searchable.
         """
         ...
 
@@ -439,9 +439,9 @@ class JobKind(StrEnum):
     """The kinds of jobs. Each job receives the tenant's id and one other id, and nothing else."""
 
     INGEST = "responsa.ingest"
-    """Ingest an operation's document version. The other id is the operation's."""
+    """Ingest an operation's document version. The other id is the operation's id."""
     PRUNE = "responsa.prune"
-    """Delete a document's old versions that no answer cites. The other id is the document's."""
+    """Delete a document's old versions that no answer cites. The other id is the document's id."""
 
 
 Work = Callable[[str, UUID, int], Awaitable[float | None]]

@@ -59,7 +59,7 @@ class PromptMessage:
 
     requests: the tool calls that an ASSISTANT message requests. answers: the call_id that a TOOL message answers.
     place: USER or RETRIEVED for a USER message; one message never holds texts of both places. For every other role, the
-    place is fixed by the role, and a given place is ignored.
+    role determines the place, and a given place is ignored.
     """
 
     role: Role
@@ -132,8 +132,8 @@ class Stop(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last piece. complete: False if the text was cut off. stop: the reason; if the text was cut off and no reason
-    is given, LIMIT.
+    """The last piece. complete: False if the text was cut off. stop: the reason; for a text that was cut off, the
+    default is LIMIT.
     """
 
     complete: bool
@@ -283,7 +283,7 @@ class Models(Protocol):
         ...
 
     def window(self, names: Sequence[str]) -> int | None:
-        """Return the largest number of tokens that every model of this chain supports for a prompt and its answer
-        together, or None if no window is configured. Raises KeyError as `chain` does.
+        """Return the smallest configured window of this chain's models (the maximum number of tokens of a prompt and
+        its answer together), or None if no window is configured. Raises KeyError as `chain` does.
         """
         ...

@@ -18,7 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def etag(create_time: datetime, revision: int) -> str:
     """Return an etag, which changes with every update.
 
-    The etag contains the creation time too, because a new resource can get the id of a deleted one.
+    The etag contains the creation time too, because a new resource can get the id of a deleted resource.
     """
     return f"{(create_time - _EPOCH) // timedelta(microseconds=1):x}-{revision}"
 

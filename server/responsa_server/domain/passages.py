@@ -179,7 +179,8 @@ class LexicalCandidate(NamedTuple):
 class PassageCosines(NamedTuple):
     """The best cosine similarities between a question and a passage's vectors, from -1 to 1.
 
-    window: the best of the WINDOW vectors. piece: the best of all other vectors. None: the passage has no such vector.
+    window: the best cosine of the WINDOW vectors. piece: the best cosine of all other vectors. None: the passage has no
+    such vector.
     """
 
     window: float | None

@@ -45,7 +45,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A credential for programs, without its secret, which is never stored."""
+    """An API key, which is a credential for programs. The record does not include the secret, which is never stored."""
 
     id: UUID
     tenant_id: str

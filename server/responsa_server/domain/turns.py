@@ -1,5 +1,5 @@
-"""Turns, their store and their codec. A turn is one question and its complete processing; events.py has the events of
-its log.
+"""Turns, their store and their codec. A turn is one question and its complete processing; events.py defines the
+events of a turn's log.
 
 Every write may be repeated. If the connection breaks during a commit, the outcome is unknown and the call raises
 Unavailable. The repeated call then finds the result of the first call, or does the work.
@@ -112,7 +112,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """The last item of a stream whose process shuts down. The reader should follow the turn through another process,
+    """The last item of a stream if its process shuts down. The reader should follow the turn through another process,
     after at least `after_seconds`.
     """
 
@@ -121,8 +121,8 @@ class Reconnect:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The last item of a stream that follows a turn whose log was pruned. terminal: the terminal event at through_seq,
-    encoded by the FrameCodec.
+    """The last item of a stream if the turn's log was pruned. terminal: the terminal event at through_seq, encoded by
+    the FrameCodec.
     """
 
     through_seq: int
@@ -190,9 +190,9 @@ class TurnLost(Exception):
 class NewTurn:
     """A turn to accept.
 
-    conversation_id: the question's conversation or, if the question names no conversation, the id for a new one.
-    owner: the worker that claims the turn in the same transaction, or None to leave the turn pending for any worker;
-    a turn that has to queue is never claimed. frame: the first event, encoded. cancel_on_disconnect: see
+    conversation_id: the question's conversation or, if the question names no conversation, the id for a new
+    conversation. owner: the worker that claims the turn in the same transaction, or None to leave the turn pending for
+    any worker; a turn that has to queue is never claimed. frame: the first event, encoded. cancel_on_disconnect: see
     `Backlog.watched`. max_pending: the maximum number of turns that may wait for a worker, across all conversations.
     max_queued: the maximum number of turns that may be queued in one conversation.
     """
@@ -354,7 +354,7 @@ runs inside a transaction.
 class EndedTurn:
     """A turn that was ended from outside its worker.
 
-    epoch: the turn's new epoch, which stops its worker. row: the turn's last row, for its followers.
+    epoch: the turn's new epoch, which stops the turn's worker. row: the turn's last row, for the turn's followers.
     """
 
     turn_id: UUID
@@ -487,8 +487,8 @@ class TurnStore(Protocol):
         ...
 
     async def book(self, claim: Claim, usage: Usage) -> None:
-        """Add to the turn's cost the cost of a worker that lost the turn. A worker's cost counts once per epoch, even if
-        the call is repeated.
+        """Increase the turn's cost by the cost of a worker that lost the turn. A worker's cost counts once per epoch,
+        even if the call is repeated.
         """
         ...
 

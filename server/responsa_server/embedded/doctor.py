@@ -45,7 +45,9 @@ def diagnose(layout: Layout) -> list[Finding]:
 
 
 def _finding(name: str, check: Callable[[], object], detail: str = "") -> Finding:
-    """Run a check, which raises EmbeddedError if something is wrong, and return the finding. `detail` describes the good state; by default it is the check's result."""
+    """Runs `check`, which raises EmbeddedError if it finds a problem, and returns the finding. `detail` describes the good state;
+    by default it is the check's result.
+    """
     try:
         result = check()
     except EmbeddedError as error:

@@ -12,11 +12,11 @@ from pathlib import Path
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 
 CLEARING_UP = 15.0
-"""The number of seconds to wait for a lock whose recorded holder has ended, while the holder's leftover processes are being stopped."""
+"""After the recorded holder of a lock has ended, its leftover processes have this number of seconds to end."""
 
 
 class PlaceLock:
-    """A lock (flock) on a file that contains the holder's process id. It lets one process at a time use a folder.
+    """A lock (flock) on a file that contains the holder's process id. The lock lets one process at a time use a folder.
 
     The kernel releases the lock when the holder ends. The descriptor is closed on exec, so a program that the holder executes does not
     keep the lock. A forked copy of the holder keeps the lock until the copy ends.
@@ -83,8 +83,8 @@ def _alive(pid: int) -> bool:
 def write_private(path: Path, text: str, *, keep_existing: bool = False) -> None:
     """Writes `text` to `path` with mode 0600, atomically. With `keep_existing`, a file that already exists is kept.
 
-    The text is first written to a new file with a random name, which is created exclusively. So the text cannot be written through a
-    link that someone has planted in the folder.
+    The text is first written to a new file with a random name. The file is created exclusively, so a link that someone has
+    planted in the folder cannot redirect the text.
 
     Raises:
         OSError: the file cannot be written. An existing file stays as it was.
@@ -117,7 +117,9 @@ def present(path: Path) -> bool:
 
 
 def free_space(path: Path) -> int:
-    """The number of bytes that are free for this user on the disk of `path`, or of its nearest existing parent; 2**62 if unknown."""
+    """The number of free bytes for this user on the disk of `path`; 2**62 if unknown. If `path` does not exist, its nearest
+    existing parent counts.
+    """
     for place in (path, *path.parents):
         try:
             found = os.statvfs(place)

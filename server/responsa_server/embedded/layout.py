@@ -23,7 +23,7 @@ MARKER = ".responsa-home"
 MARKER_TEXT = "This folder belongs to Responsa. Remove it with: responsa purge\n"
 ROOT_PLACES = Path("/var/lib/responsa")
 MAX_SOCKET_PATH = 99
-"""The maximum length of a socket's path in bytes. The kernel's limit is 107; the difference leaves room for names with a suffix."""
+"""The maximum length of a socket's path in bytes. This limit is below the kernel's limit of 107, to leave room for names with a suffix."""
 LONGEST_SOCKET_NAME = len(".s.PGSQL.5432.lock")
 STATE_VERSION = 1
 PASSWORD_BYTES = 32
@@ -54,7 +54,7 @@ class Account:
             EmbeddedError: the passwd table has no account other than root.
         """
         for name in (preferred, "responsa", "nobody"):
-            # A directory service may know an account that it does not list.
+            # A directory service may find an account by name even if it does not list the account.
             with contextlib.suppress(KeyError):
                 row = pwd.getpwnam(name or "")
                 if row.pw_uid != 0:
@@ -130,12 +130,12 @@ class Layout:
     run: Path
     """The folder of the sockets of the server, the gateway, Redis and Envoy's admin interface; mode 0700."""
     postgres_run: Path
-    """The folder of PostgreSQL's socket; mode 0700. The account that PostgreSQL runs under owns it."""
+    """The folder of PostgreSQL's socket; mode 0700. The account that PostgreSQL runs under owns the folder."""
     cluster: Path
     root_place: Path | None
-    """If root runs Responsa, the folder below /var/lib/responsa with PostgreSQL's binaries, cluster and socket; else None."""
+    """The folder below /var/lib/responsa with PostgreSQL's binaries, cluster and socket if root runs Responsa; else None."""
     account: Account | None
-    """If root runs Responsa, the account that PostgreSQL runs under; else None, and PostgreSQL runs as the user who started Responsa."""
+    """The account that PostgreSQL runs under if root runs Responsa; else None: PostgreSQL then runs as the user who started Responsa."""
     instance: str
     """16 hexadecimal digits that are computed from the home's path. They identify the instance in process titles."""
 
@@ -145,8 +145,8 @@ class Layout:
         this.
 
         Raises:
-            EmbeddedError: `state.json` is damaged or was copied from another home; or root created the home and this user is not root;
-                or a plain user created the home and this user is root; or no path is short enough for sockets.
+            EmbeddedError: `state.json` is damaged or was copied from another home; or either the home's creator or this user is
+                root, but not both; or no path is short enough for sockets.
         """
         home = home.absolute().resolve()
         try:
@@ -178,7 +178,7 @@ class Layout:
 
     @property
     def data(self) -> Path:
-        """The folder of the server's files that are not in the database."""
+        """The folder of the files that the server keeps outside the database."""
         return self.home / "data"
 
     @property
@@ -281,11 +281,11 @@ class Layout:
     def prepare(self) -> Layout:
         """Creates what is missing (the home with mode 0700, folders, passwords, `state.json`) and returns this layout. Idempotent.
 
-        Does not change an existing parent folder. Refuses a home that holds other files.
+        Does not change an existing parent folder. Refuses a home that holds files that are not Responsa's.
 
         Raises:
-            EmbeddedError: the home is not a folder, is not writable, or is neither empty nor a Responsa home; the disk is
-                full; or the home was deleted but its database still exists.
+            EmbeddedError: the home is not a folder, is not writable, or holds files that are not Responsa's; the disk is full; or the
+                home was deleted but its database still exists.
         """
         with file_errors(self.home):
             if self.is_deleted() and present(self.cluster / "PG_VERSION"):
@@ -311,8 +311,8 @@ class Layout:
         """Checks that the home can be created, or is a folder that this instance may use. Changes nothing.
 
         Raises:
-            EmbeddedError: the home, or the folder that would hold it, is not a folder or not writable; or the home is neither
-                empty nor a Responsa home.
+            EmbeddedError: the home or its nearest existing parent is not a folder or is not writable; or the home holds files
+                that are not Responsa's.
         """
         home = self.home
         with file_errors(home):

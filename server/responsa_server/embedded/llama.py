@@ -21,7 +21,7 @@ from responsa_server.embedded.spawn import installed, spawn
 
 WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _REMEDY: Final = "run `make embedded-model`"
-# The variables that locate programs, libraries and temporary folders. The process gets no other variables, and above all no keys.
+# The variables that locate programs, libraries and temporary folders. The process gets no other variables, in particular no keys.
 _PASSED: Final = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME")
 
 

@@ -28,7 +28,7 @@ LAST_WORDS = 600
 NO_ROOM = 16 << 20
 """If a part dies while fewer bytes than this are free, a full disk is reported as the cause."""
 CLOSING_SECONDS = 5.0
-"""The number of seconds in which a drained server must close its jobs, parsers and connections before it is killed."""
+"""A drained server is killed if it has not closed its jobs, parsers and connections within this number of seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Part(abc.ABC):
     start_timeout: float = 30.0
     """The maximum number of seconds from spawn to readiness."""
     needed: bool = True
-    """Whether the instance cannot work without this part. An optional part is restarted after every death, without a limit."""
+    """Whether the instance needs this part in order to work. An optional part is restarted after every death, without a limit."""
     lock_name: str = ""
     """The lock file in the data folder that allows one process of this kind at a time; "" if the part needs no lock."""
     stop_steps: Sequence[StopStep] = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 1.0))
@@ -87,15 +87,15 @@ class Part(abc.ABC):
 
     @abc.abstractmethod
     def spawn(self) -> None:
-        """Starts the process and returns at once. `launch` has already removed the socket that a killed predecessor left; a part that
-        leaves other files or processes behind removes them here.
+        """Starts the process and returns at once. `launch` has already removed the socket that a killed predecessor left. This
+        method also removes any other files and processes that the predecessor left.
 
         Raises:
             EmbeddedError: the process cannot be started.
         """
 
     def launch(self) -> None:
-        """Takes the lock, unless it is still held after a crash of the process, and spawns the process.
+        """Takes the lock and spawns the process. After a crash of the process, this object still holds the lock.
 
         Raises:
             EmbeddedError: another process holds the lock, or the process cannot be started.

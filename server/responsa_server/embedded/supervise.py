@@ -62,8 +62,8 @@ class Child:
     """A part and its hook `on_ready`.
 
     The hook runs once, in the supervisor, when the part is ready for the first time, before the next part is started. (For example, the
-    migrations run after PostgreSQL is ready.) If the hook raises EmbeddedError, all parts stop, and the supervisor reports that message. No
-    part is restarted while the hook runs. A stop signal interrupts the hook.
+    migrations run after PostgreSQL is ready.) If the hook raises EmbeddedError, all parts stop, and the supervisor reports the
+    error's message. No part is restarted while the hook runs. A stop signal interrupts the hook.
     """
 
     part: Part
@@ -71,7 +71,7 @@ class Child:
 
 
 def check_disk(path: Path, least: int = LEAST_FREE) -> None:
-    """Checks that `least` bytes are free on the disk of `path`, or of its nearest existing parent.
+    """Checks that `least` bytes are free on the disk of `path`. If `path` does not exist, its nearest existing parent counts.
 
     Raises:
         EmbeddedError: fewer bytes are free.
@@ -352,7 +352,7 @@ class Supervisor:
         self._reap()
 
     def _reap(self) -> None:
-        """Reads the exit codes of adopted children, but not those of the parts, because each part's Popen reads its exit code."""
+        """Reads the exit codes of adopted children. The exit code of a part is left to the part's Popen, which reads it."""
         known = {watched.part.process.pid: watched.part for watched in self._watched if watched.part.process}
         with contextlib.suppress(ChildProcessError):
             while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
@@ -400,8 +400,8 @@ class Supervisor:
 def kill_descendants(patience: float = 5.0, *, spare_postgres: float = 0.0) -> None:
     """Kills every descendant of this process, and waits at most `patience` seconds until all have ended.
 
-    This process adopts the children of each process that it kills, and then kills those too. PostgreSQL is not killed for the first
-    `spare_postgres` seconds, because the kernel has already signalled PostgreSQL, and a PostgreSQL that ends by itself removes
+    This process adopts the children of each process that it kills, and then kills these children too. It spares PostgreSQL for
+    the first `spare_postgres` seconds: the kernel has already signalled PostgreSQL, and a PostgreSQL that ends by itself removes
     its shared memory.
     """
     own = psutil.Process()
@@ -441,7 +441,7 @@ def _is_postgres(process: psutil.Process) -> bool:
 
 
 def _wake_only(_: int, __: FrameType | None) -> None:
-    """Does nothing. It is needed because only a signal with a handler is written to the wakeup descriptor."""
+    """Does nothing. This handler is needed because only a signal with a handler is written to the wakeup descriptor."""
 
 
 @contextlib.contextmanager

@@ -34,11 +34,12 @@ class EnvoyConfigError(Exception):
 class EnvoyConfig:
     """The values that differ between instances.
 
-    port: the only port, from 1 to 65,535. endpoints: the folder with the endpoint files of both clusters (`Replicas`), which Envoy watches.
-    descriptor: the path of `generated/descriptor.binpb`; its services are served over REST. admin_socket: the socket of Envoy's admin interface; None switches
-    that interface off. listen_address: an IP address. allowed_hosts: the accepted hosts in Host headers. A host without a port stands for the host with `port`.
-    Clients leave out :80 and :443, so a host with one of these ports also stands for the host without a port ("chat.example.org:443" behind a proxy that ends
-    TLS). allowed_origins: other origins, such as "https://chat.example.org", whose pages may call (CORS); pages of the allowed hosts may always call.
+    port: the only port, from 1 to 65,535. endpoints: the folder that Envoy watches, with the endpoint files of both clusters (`Replicas`).
+    descriptor: the path of `generated/descriptor.binpb`; its services are served over REST. admin_socket: the socket of Envoy's admin
+    interface; None switches that interface off. listen_address: an IP address. allowed_hosts: the accepted hosts in Host headers. A host
+    without a port stands for the host with `port`. Clients leave out :80 and :443, so a host with one of these ports also stands for the
+    host without a port ("chat.example.org:443" behind a proxy that ends TLS). allowed_origins: other origins, such as
+    "https://chat.example.org", whose pages may send requests (CORS); pages of the allowed hosts may always send requests.
     standard_services: whether outside callers may use gRPC's health and reflection services, which need no credential.
     """
 
@@ -137,7 +138,7 @@ def rest_services(descriptor: Path) -> Sequence[str]:
 
 
 def _standard_services(*, open_to_all: bool) -> Tree:
-    """The route of health and reflection."""
+    """The route for the health and reflection services."""
     is_grpc: Tree = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
     match: Tree = {"prefix": "/grpc.", "headers": [is_grpc]}
     if not open_to_all:

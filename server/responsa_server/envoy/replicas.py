@@ -89,7 +89,7 @@ class Replicas:
             replicas.append(replica)
 
     def put(self, replica: Replica) -> None:
-        """Put a replica first in the list. It replaces a replica with the same name."""
+        """Put a replica first in the list, in place of any replica with the same name."""
         with self._edited() as replicas:
             replicas[:] = [replica, *(other for other in replicas if other.name != replica.name)]
 
@@ -107,7 +107,7 @@ class Replicas:
 
     @contextmanager
     def _edited(self) -> Generator[list[Replica]]:
-        """The list, which no other process can change within the block. The list is written if the block raises no error."""
+        """The list, which no other process can change during the block. The list is written if the block raises no error."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -34,7 +34,7 @@ class Templates:
         """The file `name`, filled in.
 
         Raises:
-            TemplateError: as the class describes, or because no template uses one of the given values.
+            TemplateError: for the reasons that the class describes, or because no template uses one of the given values.
         """
         self._used.clear()
         tree = self._fill(self._load(name))

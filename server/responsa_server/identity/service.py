@@ -139,10 +139,10 @@ class Identity:
         expire_time: datetime | None,
         request_id: UUID | None = None,
     ) -> tuple[ApiKey, str]:
-        """Create a key for the caller. Returns the key and its secret, which is never returned again.
+        """Create a key for the caller. Returns the key and its secret. No later call returns the secret.
 
-        If the request_id has already created a key, returns that key, and "" instead of the secret, because the server
-        keeps no copy of secrets. Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED.
+        If an earlier call with this request_id created a key, returns that key, and "" instead of the secret, because
+        the server keeps no copy of secrets. Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED.
         """
         return await self._add_key(
             names.user(who.user_id), who.tenant_id, who.user_id, display_name, expire_time, request_id

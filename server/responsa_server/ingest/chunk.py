@@ -30,7 +30,7 @@ PIECE_CHARS = 8192
 # A token with more characters than this counts as several tokens, because a passage must stay small enough to read and to store.
 # (A WordPiece tokenizer makes one token of any unknown "word", however long.)
 MAX_ATOM_CHARS = 32
-# Combining marks may extend an atom to this length.
+# Combining marks may extend an atom to at most this length.
 _MAX_CLUSTER_CHARS = 64
 # A passage ends before a stretch of blank space that is longer than this.
 _MAX_GAP_CHARS = 200
@@ -43,8 +43,8 @@ class Chunk:
     """Bytes [byte_start, byte_end) of the canonical text, which decode to `text` exactly.
 
     `ordinal` counts from 0. `tokens` is the tokenizer's count for the text, or more if one token covers a
-    very long stretch. `heading_path` holds the titles of the headings that apply at the first character that the
-    passage does not share with the previous passage, outermost first.
+    very long stretch. `heading_path` holds the titles of the headings, outermost first, above the first character that is not
+    shared with the previous passage.
     """
 
     ordinal: int
@@ -65,8 +65,7 @@ class _Border(IntEnum):
     HEADING = 4
 
 
-# Each kind of border, and the share of the maximum number of tokens that a passage must have before it may end at such
-# a border.
+# The kinds of borders. A passage may end at a border once it has the given share of the maximum number of tokens.
 _FILLED: tuple[tuple[_Border, float], ...] = (
     (_Border.HEADING, 0.5),
     (_Border.BLOCK, 0.6),
@@ -289,8 +288,8 @@ def _ranges(atoms: _Atoms, chunking: Chunking) -> Iterator[tuple[int, int, int]]
 
 
 def _cut(atoms: _Atoms, totals: array[int], first: int, own: int, limit: int, chunking: Chunking) -> int:
-    """The end of a passage that begins at `first`, as the index of the next atom. The passage ends at the latest
-    border of the best kind within reach.
+    """The end of a passage that begins at `first`, as the index of the next atom. The passage ends at the latest border of the
+    best kind that is within reach.
     """
     for kind, share in _FILLED:
         lowest = max(own + 1, bisect_left(totals, totals[first] + int(share * chunking.max_tokens)))
@@ -314,8 +313,8 @@ def _earliest(borders: bytearray, kind: _Border, lowest: int, highest: int) -> i
 
 
 def _shared_from(atoms: _Atoms, totals: array[int], last: int, chunking: Chunking) -> int:
-    """The atom where the overlap with the next passage begins. It is the first sentence within the overlap if that keeps at least
-    half of the overlap, else the first word.
+    """The atom where the overlap with the next passage begins. The overlap begins with a whole sentence if at least half of the
+    overlap then remains, else with a whole word.
     """
     lowest = bisect_left(totals, totals[last] - chunking.overlap_tokens)
     half = bisect_left(totals, totals[last] - chunking.overlap_tokens // 2)

@@ -154,7 +154,7 @@ class Indexer:
         return planned
 
     async def _vectors(self, tenant_id: str, texts: Mapping[bytes, str]) -> Mapping[bytes, bytes]:
-        """The vectors by the hash of their text, read from the cache or else computed and cached."""
+        """The vector of each text, under the text's hash. A vector that is not in the cache is computed and cached."""
         model = self._embedder.name
         known = dict(await self._cache.cached_vectors(tenant_id, model, list(texts)))
         # Group texts of similar length, because the model needs as long for each text of a run as for the longest one.
@@ -207,7 +207,8 @@ def _apart(vector: bytes, seen: Counter[bytes]) -> bytes:
     in the same way whenever the document is ingested.
     """
     values = np.frombuffer(vector, "<f4")
-    # Hash the vector, rounded as in the index, instead of its text: texts that differ only beyond the model's window have the same vector.
+    # Hash the vector, rounded as in the index. A hash of the text would not do: texts that differ only beyond the model's window
+    # have the same vector.
     digest = hashlib.sha256(values.astype("<f2").tobytes()).digest()[:16]
     seen[digest] += 1
     if seen[digest] <= _EQUAL_MOST:

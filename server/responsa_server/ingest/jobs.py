@@ -45,7 +45,7 @@ from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.text.canonical import ParsedDocument
 
 MAX_TITLE_BYTES: Final = 512
-# How often progress is written, in seconds; the final progress is always written.
+# The minimum number of seconds between two writes of the progress. The final progress is always written.
 _PROGRESS_SECONDS: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
 
@@ -56,7 +56,7 @@ class Parser(Protocol):
     async def parse(
         self, source: bytes, declared_name: str = "", declared_type: str = "", *, known_format: str = ""
     ) -> ParsedDocument:
-        """Parse a document. Raises DocumentRejected if the document is at fault, and ParserUnavailable if the server is."""
+        """Parse a document. Raises DocumentRejected if the document is at fault, and ParserUnavailable if the server is at fault."""
         ...
 
 

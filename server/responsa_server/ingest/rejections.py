@@ -40,7 +40,7 @@ def unsupported(what: str, formats: Formats) -> DocumentRejected:
 
 
 def mismatch(what: str, formats: Formats) -> DocumentRejected:
-    """The content has a different type from the one that the name or the media type declares. what: a whole sentence
+    """The content's type differs from the type that the name or the media type declares. what: a whole sentence
     that describes the difference.
     """
     return DocumentRejected(Reason.DOCUMENT_TYPE_MISMATCH, f"{what} {formats.accepted}")

@@ -13,7 +13,7 @@ MIB = 1024 * 1024
 class ParseLimits:
     """Limits for one document.
 
-    input_bytes: the maximum size of the file. memory_bytes: the maximum address space in addition to that of the fresh process.
+    input_bytes: the maximum size of the file. memory_bytes: the maximum growth of the process's address space.
     cpu_seconds: the maximum processor time. wall_seconds: the maximum time from the start of the process to the last byte of its
     result. result_bytes: the maximum size of the encoded result.
     """

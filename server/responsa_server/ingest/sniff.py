@@ -1,9 +1,9 @@
 """Decides the format of a document: first from its bytes, then from what its sender declared.
 
-Content that is not text is recognised by its first bytes. If its format is not supported, it is refused with the name of its
-type, which the `filetype` library finds by magic numbers.
-Text has the format that its name declares, or else the format that its media type declares. A guess never overrides a
-declaration. Without a declaration, text is plain text unless it begins like another format.
+Content that is not text is recognised by its first bytes. If its format is not supported, the content is refused. The error names
+the content's type, which the `filetype` library finds by magic numbers. Text has the format that its name declares, or else the
+format that its media type declares. A guess never overrides a declaration. Without a declaration, text is plain text unless it
+begins like another format.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ _MAGIC_BYTES = 8192
 # The number of bytes of a large document that are read to decide its format before the sandbox gets the document.
 _HEAD_BYTES = 64 * 1024
 
-# WHATWG Encoding Standard labels that occur in documents, with their Python codecs. An allow-list: Python also has
-# codecs (unicode_escape, utf_7, idna) that turn harmless bytes into something else.
+# WHATWG Encoding Standard labels that occur in documents, with their Python codecs. This is an allow-list, because Python also
+# has codecs (unicode_escape, utf_7, idna) that turn harmless bytes into something else.
 CHARSETS: dict[str, str] = {
     "utf-8": "utf-8",
     "utf8": "utf-8",
@@ -78,7 +78,7 @@ CHARSETS: dict[str, str] = {
     **{f"windows-{n}": f"cp{n}" for n in range(1250, 1259)},
 }
 _BOMS: tuple[tuple[bytes, str], ...] = (
-    # UTF-32's little-endian mark begins with UTF-16's, so the longer marks come first.
+    # The little-endian mark of UTF-32 begins with that of UTF-16, so the longer marks come first.
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF8, "utf-8"),
@@ -255,7 +255,7 @@ def _refuse_binary(original: Original) -> None:
 
 
 def _not_as_declared(what: str, original: Original) -> DocumentRejected:
-    """The error for content that has a different format from the declared one, or an unsupported format. what: the words after "the content is"."""
+    """The error for content whose format is not supported or differs from the declared format. what: the words after "the content is"."""
     declaration = original.declaration
     if declaration.format is not None:
         return rejections.mismatch(
@@ -316,7 +316,7 @@ def _decode_unmarked(data: bytes, declaration: Declaration) -> str:
 
 
 def _detect(data: bytes, error: UnicodeDecodeError) -> str:
-    """Decode an undeclared legacy encoding, detected from the bytes around the first one that is not UTF-8."""
+    """Decode an undeclared legacy encoding. It is detected from the bytes around the first byte that is not UTF-8."""
     start = max(0, error.start - _DETECT_BYTES // 16)
     best = from_bytes(data[start : start + _DETECT_BYTES]).best()
     # A sample that is cut inside a multi-byte character may fail to decode although the whole document would decode.

@@ -97,7 +97,7 @@ class Library:
             raise InvalidRequest.of_field(
                 "collection.chunking.overlap_tokens",
                 "chunking.overlap",
-                f"must be less than half of max_tokens, which is {chunking.max_tokens}",
+                f"must be less than half of max_tokens ({chunking.max_tokens})",
             )
         return await self.collections.create(
             who, collection_id, display_name, chunking, self._embedding, request_id

@@ -219,7 +219,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class _Bar:
-    """The bar of a model or a key. until: the clock's time at which the bar ends. patience_seconds: a call with at least this patience is allowed despite the bar."""
+    """The bar of a model or a key. until: the clock's time at which the bar ends. patience_seconds: a call with at least this
+    patience is allowed in spite of the bar.
+    """
 
     fault: ModelFault
     until: float
@@ -227,11 +229,13 @@ class _Bar:
 
 
 class Barred:
-    """The models that are barred because the next call would probably fail like the last. The server does not call them for 30 seconds. All chains share this object.
+    """The models that are barred because their next call would probably fail in the same way as the last call. The server does
+    not call them for 30 seconds. All chains share this object.
 
     If the provider rejects a key, all models with this key are barred at once. If the key is valid but may not use the model, only the model is barred. A model is also
-    barred after two failures in a row that were timeouts, or failures to reach the server after a long wait. After timeouts, a call with at least twice the patience is
-    still allowed. A server that refuses connections at once is not barred, because such a call costs no time and the server may be back the next moment.
+    barred after two failures in a row that were timeouts, or failures to reach the server after a long wait. After timeouts, a
+    call with at least twice the patience of the last failed call is still allowed. A server that refuses connections at once is
+    not barred, because such a call costs no time and the server may be back the next moment.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -259,7 +263,7 @@ class Barred:
             self._bars.pop(member.name, None)
 
     def fault(self, member: Member, patience_seconds: float) -> ModelFault | None:
-        """The fault for which a model is barred now for a call with this patience; None if the call is allowed."""
+        """If a model is now barred for calls with this patience, the fault that caused the bar; None if the call is allowed."""
         now = self._clock()
         for key in (member.key, member.name):
             bar = self._bars.get(key)
@@ -308,7 +312,8 @@ class ModelChain:
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         """See `ChatModel.stream`. `Spent` names its model, is priced, and includes the usage of the models that were called before. The chain
-        holds whitespace back until a word follows, and also citation marks if the prompt cites. An answer that has nothing else fails (EMPTY).
+        holds whitespace back until a word follows, and also citation marks if the prompt cites. An answer that consists only of
+        these fails (EMPTY).
         """
         clock = asyncio.get_running_loop().time
         until = None if prompt.patience_seconds is None else clock() + prompt.patience_seconds

@@ -225,8 +225,8 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
 
 
 def _gather(requested: RequestParts, call: _FunctionCall, signature: str, used_ids: set[str]) -> None:
-    """Adds a call, which always arrives whole. A call without an id gets one. used_ids: the ids that this answer and earlier answers of the conversation use; the call's
-    id is added to them.
+    """Adds a call. A call always arrives whole. If it has no id, it gets an id. used_ids: the ids that this answer and earlier
+    answers of the conversation use; the call's id is added to them.
     """
     numbered = (f"call-{number}" for number in count(len(used_ids) + 1))
     call_id = call.id or next(one for one in numbered if one not in used_ids)

@@ -235,7 +235,7 @@ class HttpModel(abc.ABC):
         return shown(text, self._server.api_key.get_secret_value())
 
     def _word(self, kind: str) -> str:
-        # The word goes into logs, and a server may put the user's prompt into it.
+        # The word is checked because it goes into logs, and a server may put the user's prompt into it.
         return kind if _WORD.fullmatch(self._shown(kind)) else ""
 
 
@@ -268,8 +268,8 @@ def fault_of(status: int) -> ModelFault:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """The number of seconds that a server asks clients to wait, from `retry-after-ms`, or from `retry-after` (RFC 9110, 10.2.3), which is a number of seconds or a date.
-    None if both headers are missing or unreadable.
+    """The number of seconds that a server asks clients to wait. It comes from `retry-after-ms`, or from `retry-after`, which is a
+    number of seconds or a date (RFC 9110, 10.2.3). None if both headers are missing or unreadable.
     """
     with contextlib.suppress(KeyError, ValueError):
         return _seconds(float(headers["retry-after-ms"]) / 1000)
@@ -302,7 +302,9 @@ class Connections(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, *, tls: bool, most_idle: int = 64, uds: str = "") -> None:
-        """tls: whether the server uses HTTPS; only then are the system's certificates loaded, which is slow. uds: the path of a Unix socket to connect to; "" for TCP."""
+        """tls: whether the server uses HTTPS. Only HTTPS needs the system's certificates, which are slow to load. uds: the path
+        of a Unix socket to connect to; "" for TCP.
+        """
         self._most_idle = most_idle
         self._uds = uds or None
         self._begun = 0
@@ -363,7 +365,7 @@ class Connections(httpx2.AsyncBaseTransport):
 
 
 class _Borrowed(httpx2.AsyncByteStream):
-    """The body of an answer. If it is read to the end, its connection is used again."""
+    """The body of an answer. If the body is read to the end, its connection is used again."""
 
     def __init__(
         self, connections: Connections, single: httpx2.AsyncHTTPTransport, body: httpx2.AsyncByteStream
@@ -413,8 +415,8 @@ def alternating(
 
 
 def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:
-    """The end of an answer. said: whether the answer had text or a tool request. Raises ModelError (EMPTY) if it had neither, the provider did not refuse it as unsafe,
-    and the prompt has no tools.
+    """The end of an answer. said: whether the answer had text or a tool request. Raises ModelError (EMPTY) if `said` is false,
+    unless the provider refused the answer as unsafe or the prompt has tools.
     """
     if not said and stop is not Stop.UNSAFE and not prompt.tools:
         raise ModelError(ModelFault.EMPTY, f"the answer holds no text ({stop})")

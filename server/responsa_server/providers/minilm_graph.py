@@ -3,8 +3,8 @@
 The published model is BERT with six post-norm layers of 384 dimensions, 12 heads and exact (erf) GELU. A text's vector is
 the mean of its tokens' last states, scaled to length one (Reimers and Gurevych 2019, arXiv:1908.10084; Wang et al. 2020,
 arXiv:2002.10957). The graph uses onnxruntime's fused operators and keeps the linear layers as 8-bit integers
-in blocks of 32 (`MatMulNBits`). Every block has its own scale. Therefore a text's vector does not depend on the
-other texts in its batch; if whole tensors were quantised, it would.
+in blocks of 32 (`MatMulNBits`). Every block has its own scale. Therefore a text's vector does not depend on the other texts in
+its batch. With one scale for a whole tensor, the vector would depend on them.
 """
 
 from __future__ import annotations

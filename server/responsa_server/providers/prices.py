@@ -18,7 +18,9 @@ _FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 
 
 class PriceRow(BaseModel):
-    """The prices, from the day `since` on, of one model or of all models whose names have a prefix. The unit is US dollars per million tokens."""
+    """The prices, from the day `since` on, of one model or of all models whose names begin with a prefix. The unit is US dollars
+    per million tokens.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     provider: str

@@ -15,9 +15,9 @@ ADAPTERS: Final[Mapping[str, str]] = {
     "anthropic": "responsa_server.providers.anthropic:AnthropicMessages",
     "gemini": "responsa_server.providers.gemini:Gemini",
 }
-"""The `HttpModel` of each vendor, by the vendor's name, which stands before the colon in a model's name. A module is imported when one of its models is first called.
-Each vendor's name is also the name of a field of `ModelSettings`, and the name of a protocol that users' own servers
-can use.
+"""Maps the name of each vendor to the vendor's `HttpModel`. A vendor's name is the part of a model's name before the colon. A
+module is imported when one of its models is first called. Each vendor's name is also the name of a field of `ModelSettings`, and
+the name of a protocol that users' own servers can use.
 """
 Wire = Literal["openai", "anthropic", "gemini"]
 _DEFAULT: Final = "default"
@@ -40,7 +40,7 @@ def _not_reserved(name: str) -> str:
 
 
 def _listed(value: object) -> object:
-    """Reads a list from an environment variable, which is a JSON array or has commas between the items."""
+    """Reads a list from an environment variable. The list is a JSON array, or its items are separated by commas."""
     if isinstance(value, str) and not value.lstrip().startswith("["):
         return [part.strip() for part in value.split(",") if part.strip()]
     return json.loads(value) if isinstance(value, str) else value

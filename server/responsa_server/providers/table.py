@@ -47,8 +47,8 @@ class Provider:
 class TableOptions:
     """The options of a `ModelTable`.
 
-    default: the models that `default` stands for in a chain. made: the models without a server, by the name `provider:model`. absent: the reason why a provider is not
-    available, by the name of the provider.
+    default: the models that `default` stands for in a chain. made: the models without a server, by the name `provider:model`.
+    absent: the names of the providers that are not available, each with the reason.
     """
 
     default: Sequence[str] = ()
@@ -160,7 +160,7 @@ class ModelTable:
 
 
 def providers(settings: ModelSettings) -> dict[str, Provider]:
-    """All providers that the settings declare, by the part of a model's name before the colon."""
+    """All providers that the settings declare, by name. A provider's name is the part of a model's name before the colon."""
     made = {
         name: Provider(
             # OpenAI's newer models refuse `max_tokens`.

@@ -1,7 +1,7 @@
 """The classifier, which weights the meaning and the wording of a message for each intent.
 
-The embedding of a message shows its topic. The wording separates intents that share a topic. It consists of hashed words,
-pairs of words and runs of characters, weighted by how rare they are.
+The embedding of a message shows its topic. The wording separates intents that share a topic. The wording consists of hashed
+words, pairs of words and runs of characters, weighted by their rarity.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ Float = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
 DIMENSIONS: Final = 4096
-"""The dimensions of the hashed space. Twice as many dimensions change the accuracy by less than the error of the
-measurement.
+"""The dimensions of the hashed space. Twice as many dimensions would change the accuracy by less than the measurement error.
 """
 
 MOST_CHARACTERS: Final = 2000
-"""The most characters of a message that are read. More would only take time, because the intent shows early."""
+"""The maximum number of characters of a message that the classifier reads. Reading more would only take time, because the intent
+shows early.
+"""
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _RUNS: Final = (3, 4, 5)
@@ -99,7 +100,7 @@ class Parameters:
 
     labels: the intents, sorted. meaning: the weights of the vector, [d, k]. words: the weights of the features, [D, k]. idf:
     the rarity of each feature, [D]. threshold: the lowest score (logit of the nearest intent) that is in scope. embedder: the
-    name of the embedder of the vectors. examples: the SHA-256 of the training examples.
+    name of the embedder that computed the vectors. examples: the SHA-256 of the training examples.
     """
 
     labels: tuple[str, ...]
@@ -129,7 +130,7 @@ class TrainedClassifier:
         return self.parameters.labels
 
     async def classify(self, text: str) -> Classified:
-        """Decide on one message. This takes one embedding, computed in a thread, and one product of matrices."""
+        """Decide on one message. This takes one embedding, which is computed in a thread, and one matrix product."""
         cut = text[:MOST_CHARACTERS]
         scores = self._scores(await self._embedder.embed([cut]), [counted(cut)])
         best = int(scores[0].argmax())

@@ -35,7 +35,7 @@ FORMAT: Final = 1
 """The version in a file's name. Raise it whenever the file's format, the features or the training change."""
 
 MOST_BYTES: Final = 64 << 20
-"""The most bytes of a file and of its unpacked content."""
+"""The maximum size, in bytes, of a file and of its unpacked content."""
 
 _MOST_LABELS: Final = 1000
 _MOST_DIMENSIONS: Final = 8192

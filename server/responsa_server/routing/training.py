@@ -1,4 +1,4 @@
-"""Training, which makes parameters from examples. Equal examples give equal parameters.
+"""Trains a classifier: makes its parameters from examples. Equal examples give equal parameters.
 
 The method is a softmax regression with a quadratic penalty, minimised by L-BFGS (Liu and Nocedal 1989), in 32-bit floats with numpy only.
 """
@@ -30,7 +30,7 @@ KEPT: Final = 0.95
 """The share of in-scope messages that the threshold accepts."""
 
 MOST_EXAMPLES: Final = 20_000
-"""The most examples. Training holds a matrix with 4,480 numbers for each example, which is at most 360 MB."""
+"""The maximum number of examples. Training holds a matrix with 4,480 numbers for each example, at most 360 MB in total."""
 
 # These values were chosen on clinc150. docs/routing.md lists the other values that were tried.
 _WORDING: Final = 0.8
@@ -64,8 +64,8 @@ def train(
     The threshold accepts 95 % of the in-scope messages in `held_out`. These messages are scored with weights that were
     trained on `examples` alone. Without `held_out`, the threshold accepts 95 % of the in-scope examples, and each half
     of the examples is scored with weights that were trained on the other half. The final weights are trained on
-    `examples` and `held_out` together. Examples with a label in OUT_OF_SCOPE teach the classifier that no intent is
-    near. key: 32 bytes that identify the examples, by default their digest.
+    `examples` and `held_out` together. An example with a label in OUT_OF_SCOPE has the same target probability for every intent.
+    key: 32 bytes that identify the examples, by default their digest.
 
     Raises ExamplesUnfit if there are no examples or too many, if no example has an intent, or if an example has no text or
     no label.
@@ -116,9 +116,9 @@ def _left_out(
         learnt[judged[asked]] = False
         if not learnt.any():
             continue
-        # A weight of zero takes away a row's effect. To remove the row instead would need a second matrix.
+        # A row with the weight zero has no effect. Removing the row instead would need a second matrix.
         counting = np.where(learnt, shares, np.float32(0))
-        # This training starts at zero, because the weights of the other fold were trained on the rows to be judged.
+        # This training starts at zero, because the weights of the other fold were trained on the rows that are judged here.
         weights = fit(inputs, targets, counting / counting.sum(), _PENALTY / int(learnt.sum()))
         scores[asked] = (inputs[judged[asked]] @ weights).max(axis=1)
     return scores, weights
@@ -150,7 +150,7 @@ def _half(values: Float) -> Half:
 
 
 def fit(inputs: Float, targets: Float, shares: Float, penalty: float, start: Float | None = None) -> Float:
-    """Weights [d, k], without intercept, that give `inputs` [n, d] the distributions `targets` [n, k].
+    """The weights [d, k], without intercept, that best predict the distributions `targets` [n, k] from `inputs` [n, d].
 
     shares: the weight of each row, [n]; their sum is 1. start: the initial weights, by default zero. The same arguments give
     the same weights on the same machine.

@@ -32,8 +32,8 @@ TEXT_ONLY: Final = "text_only"
 
 _LOG: Final = logging.getLogger(__name__)
 _WIDER: Final = 4
-"""If some collections come last, the number of passages that a search reads is multiplied by this factor. Otherwise,
-passages of those collections could displace the passages of the other collections.
+"""If `SearchOptions.last` names collections, this factor multiplies the number of passages that a search reads. Otherwise,
+passages of those collections could displace passages of the other collections.
 """
 _SPECIAL_TOKENS: Final = 2
 """The begin and end tokens that the model reads around every text."""
@@ -42,8 +42,8 @@ _SPECIAL_TOKENS: Final = 2
 class LibraryEvidence:
     """An `EvidenceSource`, an `Extractor` and a `CitationJudge` over the library's passages.
 
-    support: the least support (0 to 1) that an answer needs; a question with less is refused. top_k: the maximum number of passages of a search.
-    most: the maximum number of sentences of an answer.
+    support: the minimum support (0 to 1) of an answer; a question whose answer has less support is refused. top_k: the maximum
+    number of passages that a search returns. most: the maximum number of sentences in an answer.
     """
 
     def __init__(
@@ -88,7 +88,9 @@ class LibraryEvidence:
         return Evidence(len(retrieval.passages), tokens, content, degraded)
 
     async def _preferred(self, found: Retrieval, options: SearchOptions, top_k: int) -> Retrieval:
-        """At most `top_k` passages: those outside the collections `options.last` if they support an answer, otherwise the best of all collections."""
+        """At most `top_k` passages. They come from the collections outside `options.last` if these support an answer, otherwise
+        from all collections.
+        """
 
         def first(one: ScoredPassage) -> bool:
             return one.found.passage.collection_id not in options.last
@@ -129,8 +131,7 @@ class LibraryEvidence:
             (claim.text, piece.analysis.plain)
             for claim, (_, pieces) in zip(claims, supports, strict=True)
             for piece in pieces
-            # Embedding takes most of the time. Only doubtful pieces are embedded, because cosines change little if the
-            # words alone decide.
+            # Embedding takes most of the time. Therefore a piece is embedded only if a cosine can change the outcome.
             if pieces[0].score(None) < THRESHOLD and piece.doubtful
         ]
         cosines = await self._cosines(doubtful, self._language(claims))
@@ -157,7 +158,7 @@ class LibraryEvidence:
 
     @staticmethod
     def _language(claims: Sequence[Claim]) -> str:
-        # The language of all claims together, because the language of a single sentence is often unknown.
+        # The language is detected for all claims together, because the language of a single sentence is often unknown.
         return language_of(" ".join(claim.text for claim in claims))
 
     async def _cosines(

@@ -2,9 +2,9 @@
 functions.
 
 A claim is usually a paraphrase of a piece. Therefore a word of the claim counts if it is in the piece, in its headings or in the neighbouring pieces, and the cosine of
-claim and piece counts too. However similar the rest is, a piece loses score if a number of the claim does not occur near the piece, or if
-the claim has a negation and the text near the piece does not. The reason is that most wrong claims differ from the source in a
-number or a negation.
+claim and piece counts too. Most wrong claims differ from the source in a number or a negation. Therefore a piece loses score,
+however similar it is, if a number of the claim does not occur near the piece, or if the claim has a negation and the text near
+the piece has no negation.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NOT_NEAR: Final = 0.2
 _MAX_COUNTED: Final = 2
 _DECISIVE: Final = 0.6
 """The deduction if the passage lacks a number of the claim, or if the text near the piece lacks the claim's negation. After this
-deduction the score is too low, even if all words match.
+deduction the score is below THRESHOLD, even if all words match.
 """
 # If the score without a cosine is at most this value, no cosine can lift the score to THRESHOLD.
 _TOO_LOW: Final = 0.175
@@ -65,8 +65,8 @@ def excerpts(passages: Sequence[ScoredPassage], most_bytes: int) -> Sequence[Exc
     """Excerpts of the passages, in the same order, until titles and texts fill `most_bytes` bytes of UTF-8. Equal passages result in equal excerpts.
 
     If passages have the same text, only the first is shown. The first passage that does not fit is
-    cut at the boundaries of its pieces (sentences, items, rows), and no passage follows it. If fewer than
-    LEAST_BYTES of it would remain, it is left out, unless no other passage is shown.
+    cut at the boundaries of its pieces (sentences, items, rows), and no passage follows it. If fewer than LEAST_BYTES would
+    remain of this passage, it is left out, unless no other passage is shown.
     """
     kept: list[Excerpt] = []
     left = most_bytes
@@ -105,7 +105,7 @@ def _part(found: FoundPassage, room: int) -> Excerpt | None:
     grown = True
     while grown:
         grown = False
-        # The text after a piece explains it more often than the text before.
+        # The text after a piece explains the piece more often than the text before it does.
         if last + 1 < len(quotable) and quotable[last + 1].source.end - quotable[first].source.start <= room:
             last, grown = last + 1, True
         if first > 0 and quotable[last].source.end - quotable[first - 1].source.start <= room:
@@ -125,8 +125,8 @@ class ClaimSupport:
     """How far a piece supports a claim.
 
     words: the share of the claim's terms that are in the piece or its headings. around: the share of the claim's terms that are in the piece, its
-    headings or the neighbouring pieces. against: the deduction from the score for numbers of the claim that are not near the piece, and for
-    a negation of the claim that is not near the piece.
+    headings or the neighbouring pieces. against: the deduction from the score if numbers or the negation of the claim are missing
+    near the piece.
     """
 
     piece: PassagePiece

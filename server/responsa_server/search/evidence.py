@@ -1,8 +1,9 @@
 """Judges how well the pieces of a passage answer a question. Pure functions over terms, cosines and a few English patterns.
 
 A piece is judged by its own words, by its cosine, by the score of its passage, and by whether it has the form of the answer (a
-number, a date, a name). The words of the piece before it, of the headings and of the title count too, because in "It was built in
-1712", the previous sentence says what "it" is. The weights were fitted on one half of a question set and checked on the other (docs/retrieval.md).
+number, a date, a name). The words of the previous piece, the headings and the title count too: for "It was built in 1712", the
+previous sentence says what was built. The weights were fitted on one half of a question set and checked on the other
+(docs/retrieval.md).
 """
 
 from __future__ import annotations
@@ -212,8 +213,9 @@ class PieceEvidence:
 
     own: the weighted share of the question's terms that are in the piece. titled: the share that is in the piece, its headings or its title. around:
     the share that is in the piece, its headings, its title or the previous piece. order: the share of the question's pairs of terms that are in the
-    same order in the piece. cosine: None without vectors. form: whether the piece has the form of the answer. context: the plain text of the
-    previous piece; '' after a heading or for the first piece. score: the total of all signals and of the passage's score, 0 to 1.
+    same order in the piece. cosine: the piece's cosine; None without vectors. form: whether the piece has the form of the answer.
+    context: the plain text of the previous piece; '' after a heading or for the first piece. score: the total of all signals and
+    of the passage's score, 0 to 1.
     """
 
     piece: PassagePiece
@@ -287,8 +289,8 @@ def _evidence(
     before: int,
     passage_score: float,
 ) -> PieceEvidence:
-    """own_terms: a mask of the question's terms that are in the piece. above: a mask of those in its headings and title. before: a mask of
-    those in the previous piece.
+    """own_terms: a mask of the question's terms that are in the piece. above: a mask of the terms in its headings and title.
+    before: a mask of the terms in the previous piece.
     """
     own = question.covered(own_terms)
     titled = question.covered(own_terms | above)
@@ -332,8 +334,8 @@ def _order(question: ParsedQuestion, terms: Sequence[str]) -> float:
 
 
 def _has_form(question: ParsedQuestion, words: str) -> float:
-    """1 if words of the piece that are not in the question have the form of the answer, -1 if no such words have
-    it, and 0 if the form is not known.
+    """1 if the piece has words in the form of the answer that are not in the question, -1 if the piece has no such words, and 0
+    if the form is not known.
     """
     match question.form:
         case AnswerForm.ANYTHING:

@@ -2,9 +2,9 @@
 
 Support is a number from 0 to 1. An off-topic question gets little support because its cosine and its share of
 matching words are low. A near miss is a question that is on the topic and shares words with the text, but is
-not answered by it. Further signals look for the typical differences of a near miss: a number that the passage
-does not have, a negation or an opposite that the sentence does not have, or words that the passage has only far from
-the sentence. The weights come from a logistic regression; docs/retrieval.md describes its data and its accuracy.
+not answered by it. Further signals look for typical marks of a near miss: the text near the sentence lacks a number or the
+negation of the question; the sentence has the opposite of a word of the question; or words of the question occur only in
+neighbouring sentences. The weights come from a logistic regression; docs/retrieval.md describes its data and its accuracy.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _NUMBERS: Final = 1.6
 _NEGATED: Final = 2.2
 _OPPOSED: Final = 1.8
 
-# The more passages are searched, the higher is the threshold that refuses a given share of off-topic questions. The threshold grows by this factor times the logarithm
-# of the number of passages, as measured with 25, 100 and 605 passages.
+# If more passages are searched, a higher threshold is needed to refuse the same share of off-topic questions. The threshold grows
+# by this factor times the logarithm of the number of passages, as measured with 25, 100 and 605 passages.
 _FEW: Final = 0.36
 _LEAST: Final = 20
 _MANY: Final = 605
@@ -64,10 +64,11 @@ class Signals:
 
     cosine: the best cosine of all pieces; None without vectors. passage, lexical: the scores of the best piece's
     passage by vectors and by words. titled: the weighted share of the question's terms that are in the best piece,
-    its headings or its title. scattered: the weighted share of the terms that occur only some pieces away.
-    numbers: how many of the question's numbers occur neither in the best piece nor near it. searched: the number of
-    passages that were searched. negation: whether the question has a negation, and neither the best piece nor the piece
-    before it has one. opposite: whether the piece has the opposite of a word of the question, and not the word itself.
+    its headings or its title. scattered: the weighted share of the question's terms that occur near the best piece, but not in
+    it, its headings, its title or the previous piece. numbers: the number of the question's numbers that do not occur in or near
+    the best piece. searched: the number of passages that were searched. negation: whether the question has a negation, but the
+    best piece and the previous piece have no negation. opposite: whether the best piece has the opposite of a word of the
+    question, but not the word itself.
     """
 
     cosine: float | None
@@ -151,7 +152,7 @@ def signals(
 
 
 def _opposed(question: str, piece: str) -> bool:
-    """Whether the piece has the opposite of a word of the question, and not the word itself."""
+    """Whether the piece has the opposite of a word of the question, but not the word itself."""
     return any(
         _has(asked, question) and not _has(asked, piece) and _has(said, piece)
         for pair in _OPPOSITES
@@ -178,7 +179,7 @@ def support(signals: Signals) -> float:
         value = (
             _BASE + _COSINE * max(signals.cosine, 0.0) + _PASSAGE * signals.passage + _TITLED * signals.titled
         )
-        # The best cosine among many passages is higher than the best among few, even if no passage answers the question.
+        # The best cosine among many passages is higher than the best cosine among few, even if no passage answers the question.
         value += _FEW * math.log(_MANY / min(max(signals.searched, _LEAST), _MANY))
     return 1 / (1 + math.exp(-(value - against)))
 
@@ -227,8 +228,8 @@ class Extractor:
         """At most `most` sentences of the best passages that answer the question.
 
         retrieval: the result of a search for the question or for rewritten forms of it. Each passage is judged by the string that found it. The last string is
-        the question as it was asked. If the best sentence was found by a rewritten form, the question's own words must be near it too. If there were
-        expansions, the answer without them is used, unless the answer with them has more support.
+        the question as it was asked. If the best sentence was found by a rewritten form, the question's own words must be near it
+        too. If the search had expansions, the answer without them is used, unless the answer with them has more support.
         """
         questions = [
             read_question(text, weights, language, self._analyzer)
@@ -286,7 +287,7 @@ def _around(judged: _RankedPiece) -> str:
 
 
 def _chosen(judged: Sequence[_RankedPiece], most: int) -> list[SupportedSentence]:
-    """The best pieces, without repetitions: at most `most`, all with nearly the score of the best one."""
+    """The best pieces, without repetitions: at most `most`, all with scores near the best score."""
     chosen: list[SupportedSentence] = []
     said: set[str] = set()
     least = judged[0].evidence.score * _WORTH

@@ -244,7 +244,9 @@ class Retriever:
         *,
         text_will_do: bool,
     ) -> Sequence[bytes | None] | None:
-        """One entry per string: its vector, or None if the string needs no vector. The result is None if embedding fails and `text_will_do`."""
+        """One entry per string: its vector, or None if the string needs no vector. The result is None if embedding fails and
+        `text_will_do` is true.
+        """
         votes = [
             mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and self._knows(language))
             for language in languages
@@ -292,7 +294,9 @@ class Retriever:
         ]
 
     async def _read(self, tenant_id: str, *lists: Sequence[_Ranked]) -> Sequence[Sequence[ScoredPassage]]:
-        """One list of passages for each list of ids, with the cosines of their pieces to the string that found them. A passage in several lists is read once."""
+        """One list of passages for each list of ids. Each passage has the cosines of its pieces to the string that found it. A
+        passage in several lists is read once.
+        """
         by_vector: dict[bytes | None, dict[UUID, None]] = {}
         for one in chain(*lists):
             by_vector.setdefault(one.vector, {})[one.id] = None
@@ -314,7 +318,9 @@ class Retriever:
     async def _found(
         self, tenant_id: str, ids: Sequence[UUID], vector: bytes | None
     ) -> Sequence[FoundPassage]:
-        """Passages with their pieces. If the stored pieces are not available and no vector needs them, the passages are split into pieces again."""
+        """Passages with their pieces. If the stored pieces are not available and `vector` is None, the passages are split into
+        pieces again.
+        """
         found, stored = await asyncio.gather(
             self._lexical.passages(tenant_id, ids), self._pieces(tenant_id, ids, vector)
         )
@@ -325,7 +331,7 @@ class Retriever:
     async def _pieces(
         self, tenant_id: str, ids: Sequence[UUID], vector: bytes | None
     ) -> Mapping[UUID, Sequence[PassagePiece]] | None:
-        """The stored pieces of passages; None if they are not available and no vector needs them."""
+        """The stored pieces of passages; None if they are not available and `vector` is None."""
         try:
             return await self._vectors.pieces(tenant_id, ids, self._question(vector))
         except Unavailable:

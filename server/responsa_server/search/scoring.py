@@ -89,7 +89,8 @@ def weigh(terms: Sequence[str], statistics: TermStatistics) -> Weights:
 
 
 def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> int:
-    """The number of terms that select passages; the other terms do not. `frequencies` has the number of passages of each term, rarest term first.
+    """The number of terms, beginning with the rarest, that select passages. `frequencies` has the number of passages that contain
+    each term, rarest term first.
     Once the selected terms match at least `enough` passages, the selection ends before the first term that would bring the number of passages over
     `most`.
 
@@ -113,7 +114,9 @@ def bm25(candidate: LexicalCandidate, weights: Weights) -> float:
 
 
 def greatest_bm25(weights: Weights) -> float:
-    """The upper limit of a passage's BM25 score. The score approaches it as all terms, including the missing ones, occur more and more often."""
+    """The upper limit of a passage's BM25 score. The score approaches this limit as all terms, including the missing ones, occur
+    more and more often.
+    """
     return weights.total * (K1 + 1)
 
 

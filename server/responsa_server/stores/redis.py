@@ -1,4 +1,4 @@
-"""Redis as a cache. The server works without Redis: an error and an unavailable Redis have the same result as a miss."""
+"""Redis as a cache. The server works without Redis: an error or an unavailable Redis counts as a miss."""
 
 from __future__ import annotations
 

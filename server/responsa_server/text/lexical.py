@@ -190,7 +190,7 @@ class Analyzer:
     def tokens(self, text: str, language: str = UNKNOWN) -> list[Token]:
         """Return all terms in order.
 
-        Each part of a compound such as snake_case or camelCase has the characters of the whole compound.
+        Each part of a compound such as snake_case or camelCase has the character range of the whole compound.
         """
         found: list[Token] = []
         for match in _TOKEN.finditer(text):

@@ -144,7 +144,7 @@ def _trim(source: bytes, start: int, end: int) -> tuple[int, int]:
 
 
 def _with_leads(source: bytes, found: Sequence[Piece]) -> Iterator[Piece]:
-    """Join an introduction such as "To start it, run:" with the code or list after it, because neither says much alone."""
+    """Join an introduction such as "To start it, run:" with the code or list after it, because neither part says much alone."""
     index = 0
     while index < len(found):
         piece = found[index]

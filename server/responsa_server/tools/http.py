@@ -22,8 +22,8 @@ LOST_CONTENT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class HttpEndpoint:
-    """The endpoint of a tool: called by POST, with the arguments as a JSON object and the call's key as
-    `Idempotency-Key`. answer_seconds: the longest silence of the endpoint.
+    """The endpoint of a tool. A call is a POST with the arguments as a JSON object and the call's key as `Idempotency-Key`.
+    answer_seconds: the maximum time without data from the endpoint.
     """
 
     url: str
@@ -33,7 +33,9 @@ class HttpEndpoint:
 
 
 class HttpTool:
-    """Implements `Tool`. An endpoint's 2xx is OK, any other status is ERROR; redirects are not followed. `close` it at the end."""
+    """Implements `Tool`. A 2xx status of the endpoint means OK, and any other status means ERROR; redirects are not followed.
+    Call `close` at the end.
+    """
 
     def __init__(self, card: ToolCard, endpoint: HttpEndpoint) -> None:
         self._card = card
@@ -60,7 +62,7 @@ class HttpTool:
             await asyncio.wait(self._closing)
 
     async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
-        """See `Tool.call`. A call whose effect may happen twice is tried up to three times before its outcome is unknown."""
+        """See `Tool.call`. A call whose effect may happen twice is tried up to three times before its outcome counts as unknown."""
         body = json.dumps(dict(arguments)).encode()
         unknown = ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT)
         for place in range(1 if self._endpoint.effect is Effect.ONCE else _TRIES):
@@ -68,7 +70,7 @@ class HttpTool:
                 return await self._once(key, body, sent)
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 return unknown if place else ToolResult(ToolOutcome.ERROR, UNREACHED_CONTENT)
-            except httpx2.RequestError:  # broken off, or an unreadable answer: the effect may have happened
+            except httpx2.RequestError:  # no readable answer; the effect may have happened
                 continue
         return unknown
 
@@ -83,7 +85,8 @@ class HttpTool:
             "accept-encoding": "identity",
             "idempotency-key": key,
         }
-        # Each call opens a new connection. If the endpoint had closed a kept connection, the call's outcome would be unknown.
+        # Each call opens a new connection. If a call used a kept connection that the endpoint had just closed, the call's outcome
+        # would be unknown.
         client = httpx2.AsyncClient(
             transport=httpx2.AsyncHTTPTransport(verify=self._trust, trust_env=False),
             timeout=self._timeout,
@@ -99,7 +102,7 @@ class HttpTool:
                     if len(read) > MAX_RESULT_BYTES:
                         break
         finally:
-            # In a separate task: a cancelled caller may be cancelled again, and the socket must still be closed.
+            # Close in a separate task, because a cancelled caller may be cancelled again, and the socket must still be closed.
             closing = asyncio.create_task(client.aclose())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)

@@ -30,7 +30,7 @@ _GIVE_UP_SECONDS: Final = 5.0
 
 
 class Claiming:
-    """The turns that run in this process. `start` before use, `drain` at the end."""
+    """The turns that run in this process. Call `start` before use and `drain` at the end."""
 
     def __init__(self, parts: WorkerParts, agents: Agents, relay: Relay) -> None:
         self._parts = parts
@@ -44,7 +44,7 @@ class Claiming:
         self._was_full = False
         self._draining = False
         self._wake = asyncio.Event()
-        # Clear while a claim is in flight.
+        # This event is clear while a claim is in flight.
         self._looked = asyncio.Event()
         self._looked.set()
         self._loop: asyncio.Task[None] | None = None
@@ -201,7 +201,7 @@ class Claiming:
             self._was_full = room <= 0
             if self._was_full:
                 return
-            # The claim uses only half of the room, so that a question that is accepted meanwhile begins at once.
+            # The claim uses only half of the free places, so that a question that is accepted meanwhile begins at once.
             most = min(_MOST_AT_ONCE, (room + 1) // 2)
             self._reserved += most
             self._looked.clear()

@@ -34,7 +34,7 @@ _LONGEST_RECONNECT_SECONDS: Final = 2.0
 
 
 class Following:
-    """All followers of this process. `start` before use, `drain` and `close` at the end."""
+    """All followers of this process. Call `start` before use, and `drain` and `close` at the end."""
 
     def __init__(self, store: TurnStore, hub: Hub, runtime: Runtime) -> None:
         self._store = store
@@ -63,7 +63,7 @@ class Following:
         self._tasks = []
 
     def drain(self) -> None:
-        """Send every follower to another process, including those that arrive later."""
+        """Send every follower to another process, including followers that arrive later."""
         count = self._hub.drain()
         self._spread = min(count * _RECONNECT_SECONDS_A_FOLLOWER, _LONGEST_RECONNECT_SECONDS)
 
@@ -102,7 +102,7 @@ class Following:
                         return
                     elif lags:
                         mine.behind = True
-                    # Rows that were read must not stay in memory for as long as the stream lasts.
+                    # Do not keep the rows in memory while the stream lasts.
                     backlog = rows = row = None
                     continue
                 ended = mine.ended
@@ -211,14 +211,14 @@ class Following:
 
 
 def _beyond_end(turn_id: UUID, after_seq: int, last_seq: int) -> InvalidRequest:
-    advice = f"the log ends at {last_seq}, before {after_seq}; send the through_seq of a frame of this turn, or over a WebSocket, the seq of a frame"
+    advice = f"the log ends at {last_seq}, before {after_seq}; send the through_seq of a frame of this turn or, over a WebSocket, the seq of a frame"
     metadata = {"turn": names.turn(turn_id), "last_seq": str(last_seq)}
     violation = FieldViolation("after_seq", "after_seq.beyond_end", advice)
     return InvalidRequest(Reason.AFTER_SEQ_BEYOND_END, f"after_seq: {advice}", metadata, (violation,))
 
 
 def draining() -> Unavailable:
-    """The error for callers that call while the server is shutting down."""
+    """The error for calls that arrive while the server is shutting down."""
     return Unavailable(
         Reason.DRAINING, "The server is shutting down; try again in a moment.", retry_after=1.0
     )

@@ -82,7 +82,7 @@ class Subscription:
     ) -> None:
         self.turn_id = turn_id
         self.behind = behind
-        """Whether the follower must read the log, because it missed rows or may have missed some."""
+        """Whether the follower must read the log, because it may have missed rows."""
         self.ended = False
         """Whether the terminal event is among the delivered rows."""
         self.leaving = False
@@ -166,7 +166,8 @@ class Hub:
         self._followers: dict[UUID, set[Subscription]] = {}
         self._live: dict[UUID, Live] = {}
         self._remote: dict[UUID, _Remote] = {}
-        # For turns that do not run here, the other processes that follow them. This process may claim such a turn soon, and then sends these processes the turn's rows.
+        # The other processes that follow turns that do not run here. When this process claims such a turn, it sends the turn's rows
+        # to these processes.
         self._expected: dict[UUID, dict[UUID, float]] = {}
 
     @property
@@ -273,7 +274,7 @@ class Hub:
     def subscribe(self, turn_id: UUID, who: Principal, after_seq: int) -> Subscription:
         """Begin to follow. If the turn belongs to the caller and runs here, its committed rows are available at once; otherwise the log must be read first.
 
-        A follower subscribes before it reads the log, so that it misses no row between the two.
+        A follower subscribes before it reads the log, so that it misses no row between these steps.
         """
         live = self._live.get(turn_id)
         known = (
@@ -412,7 +413,9 @@ class Hub:
                 follower.recheck()
 
     def tell_interest(self) -> None:
-        """Announce again which turns are followed here and run elsewhere. For a turn that does not run here, forget the other processes that follow it once their last announcement is too old."""
+        """Announce again which turns are followed here and run elsewhere. Also forget which other processes follow a turn that does not run
+        here, once all their announcements are too old.
+        """
         now = self._now()
         for turn_id, processes in tuple(self._expected.items()):
             if all(until < now for until in processes.values()):

@@ -49,7 +49,7 @@ def loop_time() -> float:
 
 
 async def repeated(work: Callable[[], Awaitable[Result]], patience_seconds: float) -> Result:
-    """Repeat work until it succeeds, with pauses that double and jitter. The work must be safe to repeat.
+    """Repeat work until it succeeds, with random pauses that grow exponentially. The work must be safe to repeat.
 
     Raises the last Unavailable after `patience_seconds`, and any other error at once.
     """

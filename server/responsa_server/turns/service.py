@@ -51,8 +51,8 @@ def _nothing() -> None:
 
 
 class Turns:
-    """The turns of this process: those that its callers ask for, and those that it runs. `start` before use,
-    `drain` and `close` at the end.
+    """The turns that callers ask for in this process, and the turns that this process runs. Call `start` before use, and `drain` and
+    `close` at the end.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Turns:
     async def cancel(self, who: Principal, turn_id: UUID) -> Turn:
         """End a turn that has not ended, and stop its worker. Only the turn's owner and administrators of the tenant may do this.
 
-        Returns the turn with its terminal event. If the turn had already ended, this is the event that ended the turn. When the
+        Returns the turn with its terminal event. A turn that had already ended keeps its terminal event. When the
         caller disconnects, the turn is still cancelled. Raises NotFound, Unavailable.
         """
         return await self._background.run(self._cancel(who, turn_id))
@@ -160,8 +160,8 @@ class Turns:
     async def drain(self, grace_seconds: float) -> None:
         """Refuse new questions, send followers elsewhere, let running turns end within most of the grace period, and release the rest for other workers.
 
-        If the store does not respond, the drain takes at most some seconds longer than the grace period.
-        Other workers claim turns that could not be released after the leases have expired.
+        If the store does not respond, the drain takes at most some seconds longer than the grace period. Once the leases have expired,
+        other workers claim the turns that could not be released.
         """
         deadline = loop_time() + grace_seconds
         self._following.drain()
@@ -173,7 +173,7 @@ class Turns:
     async def close(self) -> None:
         """Stop everything that is left here. Running turns are released."""
         await self.drain(0.0)
-        # This server has sent the followers away itself, so it must not cancel turns that have lost them.
+        # This server has sent the followers away itself, so it must not cancel turns that have lost their followers.
         await self._left.cancel()
         for loop in self._loops:
             loop.cancel()
@@ -321,8 +321,7 @@ class Turns:
 
     async def _cancel_when_unfollowed(self, who: Principal, turn_id: UUID) -> None:
         await asyncio.sleep(self._runtime.options.disconnect_seconds)
-        # Followers that a draining process has sent away have not arrived elsewhere yet, so it cancels
-        # nothing.
+        # A draining process cancels no turns, because the followers that it has sent away have not arrived elsewhere yet.
         if self._hub.draining or self._hub.followed(turn_id):
             return
         end = self._ending(CancelCause.DISCONNECT)

@@ -37,7 +37,7 @@ class TurnSettings:
         Field(
             ge=1,
             le=3600,
-            description="The longest time that a turn may take after a worker first took it; then it fails with TURN_TIME_LIMIT.",
+            description="The maximum time from the first claim of a turn to its end; after that, the turn fails with TURN_TIME_LIMIT.",
         ),
     ] = 60.0
     max_running: Annotated[
@@ -101,7 +101,7 @@ class TurnSettings:
         Field(
             ge=1,
             le=3650,
-            description="How long the events of an ended turn are stored; after that, resuming it returns only the whole answer.",
+            description="How long the events of an ended turn are stored; after that, resuming the turn returns only the whole answer.",
         ),
     ] = 30
     checkpoint_hours: Annotated[

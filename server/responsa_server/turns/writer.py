@@ -159,8 +159,8 @@ class TurnWriter:
     def put(self, event: AgentEvent) -> None:
         """Take an event, milestone or barrier, and write it after all earlier ones.
 
-        Raises the error that ended writing. Raises EventTooLarge, or the codec's error about the arguments of
-        a call, and then does not take the event.
+        Raises the error that ended writing. If the event cannot be taken, raises EventTooLarge or the codec's error about the arguments of
+        a call.
         """
         if self._failed is not None:
             raise self._failed
@@ -237,7 +237,7 @@ class TurnWriter:
         return promoted
 
     def stop(self, *, hold: bool = False) -> None:
-        """Commit no more events. A commit in flight may still succeed; the epoch decides. hold: whether the lease
+        """Commit no more events. A commit in flight may still succeed if the turn's epoch has not changed. hold: whether the lease
         is still renewed, until `stop` is called without `hold`.
         """
         self._closing = True
@@ -322,7 +322,7 @@ class TurnWriter:
 def window(open_turns: int) -> float:
     """The minimum time in seconds between the starts of two commits: 0 below 200 turns, 5 ms at 200 turns, growing to 50 ms at 800 turns.
 
-    To send a reader a frame with ten events costs as much as a frame with one event, so fewer commits also save work in the readers' streams.
+    Sending a frame with ten events costs as much as sending a frame with one event, so fewer commits also save work in readers' streams.
     """
     if open_turns < _BUSY_TURNS:
         return 0.0
@@ -331,7 +331,7 @@ def window(open_turns: int) -> float:
 
 
 def _silence(lease_seconds: float, open_turns: int) -> float:
-    """How long a turn may go without a commit before its lease is renewed, in seconds. With very many turns,
+    """The time in seconds that a turn may go without a commit before its lease is renewed. With very many turns,
     frequent renewals would themselves be a load, so leases are then renewed only as often as their length requires.
     """
     of_lease = lease_seconds / _RENEWALS_A_LEASE
@@ -340,7 +340,7 @@ def _silence(lease_seconds: float, open_turns: int) -> float:
 
 class LogWriter:
     """Commits the collected events of running turns, one batch after the other, and renews their leases.
-    `start` before use, `close` at the end.
+    Call `start` before use and `close` at the end.
     """
 
     def __init__(self, store: TurnStore, runtime: Runtime) -> None:

@@ -38,7 +38,7 @@ PROMPTS: Final = {
     "chat": {"chitchat", "chitchat_reply", "post", "post_draft"},
 }
 TEMPLATES: Final = {"greeting", "chitchat_reply", "post_draft", "unreachable"}
-"""The templates that people read instead of models. They have no user part."""
+"""These templates are texts for people, not prompts for models. They have no user part."""
 PARTS: Final = {"system", "citing", "language", "json", "examples"}
 WRITTEN_BY_OTHERS: Final = {"question", "history", "summary", "passages", "parameters", "query"}
 LABELS: Final[Mapping[str, tuple[set[str], int]]] = {

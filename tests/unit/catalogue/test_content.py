@@ -103,7 +103,7 @@ def test_what_shapes_none_makes_none(change: tuple[str, str, str], tmp_path: Pat
 def test_what_the_server_says_where_the_agent_does_not(tmp_path: Path) -> None:
     folder = write(tmp_path)
     plain = packed(content(folder))
-    # The defaults for models and history shape answers, so a version has them. The time limit does not shape answers.
+    # The defaults for models and history shape answers, so they are part of a version. The time limit does not shape answers.
     assert packed(content(folder, Defaults(models=("openai:gpt",)))) != plain
     assert packed(content(folder, Defaults(DEFAULTS.models, history_messages=3))) != plain
     assert packed(content(folder, Defaults(DEFAULTS.models, seconds=5.0))) == plain

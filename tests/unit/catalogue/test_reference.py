@@ -1,4 +1,4 @@
-"""Every key has its description, and every documented default is the real one."""
+"""Every key has a description, and every documented default is the actual default."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_every_command_is_described(command: Command) -> None:
     assert row, command.name
     group = getattr(get_command(app), "commands", {})[command.name]
     if command.name in ("admin", "replicas"):
-        # Operations with the server's own description.
+        # docs/cli.md describes these commands as operations on the server.
         return
     rows = "\n".join(line for line in TEXT.splitlines() if line.startswith("| "))
     for name in getattr(group, "commands", {}):

@@ -1,4 +1,4 @@
-"""Parameters on the command line, which are read as the agent's schema says."""
+"""Parameters on the command line are read with the types of the agent's schema."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ async def test_the_caller_gets_the_result_or_the_error(caplog: pytest.LogCapture
     assert await background.run(_returns(3)) == 3
     with pytest.raises(RuntimeError, match="seen"):
         await background.run(_raises(RuntimeError("seen")))
-    # This includes a task that was started elsewhere.
+    # `run` also accepts a task that was started elsewhere.
     assert await background.run(asyncio.create_task(_returns(4))) == 4
     assert caplog.records == []
 

@@ -85,7 +85,7 @@ class RouterOutput(NodeModel):
 
 
 class Router(Node[RouterInput, RouterOutput]):
-    """Takes a text that begins with “Hello” for small talk, and every other text for a question."""
+    """Classifies a text that begins with “Hello” as small talk, and every other text as a question."""
 
     name = "router"
     input_model = RouterInput
@@ -100,7 +100,7 @@ class TextOfGrades(NodeModel):
 
 
 class Spoiler(Node[RouterInput, TextOfGrades]):
-    """Writes a field that other nodes also write, with another type."""
+    """Writes a field with a type that differs from the type that other nodes write to this field."""
 
     name = "spoiler"
     input_model = RouterInput

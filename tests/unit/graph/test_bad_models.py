@@ -125,7 +125,7 @@ async def test_endless_text_is_cut_and_says_so(agent: str) -> None:
     assert end.outcome is AnswerOutcome.OUTPUT_LIMIT
     assert 0 < len(end.text.encode()) <= MAX_ANSWER_BYTES
     assert end.text == text(told)
-    # Exactly the turn's limit.
+    # The model's usage stays far below the turn's limit on tokens.
     assert one.meter.usage.input_tokens + one.meter.usage.output_tokens <= 12_001
 
 
@@ -142,7 +142,7 @@ async def test_a_stream_that_breaks_off_fails_the_turn_which_may_be_tried_again(
         Reason.MODEL_UNAVAILABLE,
         {"model": f"broken-{kind}", "cause": cause},
     )
-    # The message of the turn's failure.
+    # The failed turn still counts the earlier fallback to a classifier.
     assert one.meter.fallbacks[0].kind is FallbackKind.CLASSIFIER
 
 

@@ -79,7 +79,7 @@ PRICES = {
 
 
 def priced(model: str = "") -> Price | None:
-    """The price of a model by its name, or for "" the highest price of the chain. "unknown:m" has no price."""
+    """The price of the model with this name; for "", the highest price of the chain. "unknown:m" has no price."""
     return PRICES.get(model) if model else DEAR
 
 

@@ -91,7 +91,7 @@ def test_a_text_that_was_cut_is_not_whole_however_it_was_cited() -> None:
     assert answered({**WRITTEN, **CITED}).outcome is AnswerOutcome.COMPLETE
 
 
-# Going on
+# Takeovers
 
 
 def agent(name: str, model: ChatModel, counted: list[Fallback] | None = None) -> PlannedAgent:

@@ -90,7 +90,7 @@ def test_a_text_that_stands_elsewhere_is_not_gone_on_with(tmp_path: Path) -> Non
 
 
 def test_what_is_kept_until_it_is_known_may_be_refused_or_told(tmp_path: Path) -> None:
-    """The remedy for a refusal after emitted text: `stream = false`, so that no node emits text before the refusal."""
+    """With `stream = false`, no node emits text before a refusal. This is the remedy for a refusal after emitted text."""
     kept = (
         'write = { kind = "prompt", prompt = "write", stream = false }\n'
         'check = { kind = "citation_checker" }\nout = { kind = "output" }'

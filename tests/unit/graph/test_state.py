@@ -28,7 +28,7 @@ from responsa_server.domain.models import Ended, TextPiece
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.speaking import Says, told_by
 
-# Written by the release before agents had files.
+# A release in which agents had no files wrote this state.
 WRITE = bytes.fromhex(
     "0192a5777269746584a474657874a74772c3b6c39f65a8636f6d706c657465c3a563616c6c7390a7726573756c74739183a463616c6c83a763616c6c5f6964a663616c"
     "6c2d31a4746f6f6cab7265636f72642d6f6e6365a9617267756d656e747382a46e6f7465a6736565642d31a870617573655f6d7300a76f7574636f6d65a26f6ba7636f"

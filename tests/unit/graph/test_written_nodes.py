@@ -33,7 +33,7 @@ def deltas(turn: Turn) -> list[Delta]:
     return [one for one in turn.events if isinstance(one, Delta)]
 
 
-# Telling
+# Emitting text
 
 
 def whole(turn: Turn, start: int = 0) -> str:

@@ -44,7 +44,7 @@ NEAR: Final[Mapping[str, Mapping[int, float]]] = {
 
 
 class Numbered:
-    """An embedder whose vector for a string is its index in NEAR."""
+    """An embedder whose vector for a string is the string's index in NEAR."""
 
     name = "numbered"
     dimensions = 1
@@ -144,8 +144,8 @@ async def test_expansions_take_no_more_than_half_of_the_places(rerank: bool) -> 
     assert sorted(numbers(one)) == [1, 3]
     assert numbers(replace(one, passages=one.alone)) == [1, 2]
     assert (one.expansions, one.terms, len(one.weights), len(one.languages)) == (1, (OTHER, ASKED), 2, 2)
-    # The passages that the question finds keep their half even if every other passage fits an expansion better than the
-    # best passage fits the question.
+    # The question's own passages keep half of the places, even if all other passages fit an expansion better than any
+    # passage fits the question.
     several = await searched([OTHER, "roots take up water"], rerank=rerank)
     assert 1 in numbers(several)
     assert numbers(await searched([OTHER], top_k=1, rerank=rerank)) == [1]

@@ -1,4 +1,4 @@
-"""Cached vectors of questions. The model runs once for a tenant's question, and tenants and models share no vectors."""
+"""Cached vectors of questions. The model runs once for a tenant's question. Two tenants, or two models, never share a vector."""
 
 from __future__ import annotations
 

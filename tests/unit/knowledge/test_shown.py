@@ -22,8 +22,8 @@ TEXT = " ".join(SENTENCES)
 def scored(
     text: str = TEXT, *, number: int = 1, start: int = 50, title: str = "", best: int | None = None
 ) -> ScoredPassage:
-    """A passage that begins at byte `start` of its document; best: the sentence nearest to the question;
-    None without vectors.
+    """A passage that begins at byte `start` of its document. best: the index of the sentence nearest to the question (None without
+    vectors).
     """
     size = len(text.encode())
     found = [

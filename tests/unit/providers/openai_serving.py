@@ -26,7 +26,7 @@ async def served(
 ) -> AsyncGenerator[OpenAiChat]:
     server = LoopbackServer(handler)
     await server.start()
-    # The settings are not validated, because tests wait for shorter times than settings allow.
+    # The settings are not validated, because tests use shorter times than the settings allow.
     model = OpenAiChat(CompatibleSettings.model_construct(url=f"{server.url}/v1", **options), "m")
     try:
         yield model

@@ -1,4 +1,4 @@
-"""The concurrent slots of a key."""
+"""The limit on concurrent calls with the same key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.unit.providers.told import PROMPT, Told, gathered
 
 
 class Gated:
-    """A model that waits until the test releases it and counts concurrent calls."""
+    """A model that counts concurrent calls and waits until the test releases it."""
 
     name = "gated"
 
@@ -46,7 +46,7 @@ class Gated:
 
 async def test_no_more_answers_at_a_time_than_there_are_places() -> None:
     limits, models = KeyLimits(concurrent=3, wait_seconds=300), Gated()
-    # Two models behind one key.
+    # Both models use the same key.
     limited = [Limited(models, limits), Limited(models, limits)]
     reading = [asyncio.create_task(gathered(limited[place % 2])) for place in range(10)]
     await models.full.wait()

@@ -188,7 +188,7 @@ async def test_the_same_prompt_has_the_same_answer_and_purposes_are_counted() ->
     (model,) = [one for name, one in scripted_models().items() if name == "scripted:strong"]
     prompt = asked("post", "Write a post about ice.", passages=["Ice floats on water."])
     assert await said(model, prompt) == await said(model, prompt)
-    assert getattr(model, "asked") == {"post": 2}  # noqa: B009  a ChatModel has no such thing
+    assert getattr(model, "asked") == {"post": 2}  # noqa: B009  ChatModel has no such attribute
 
 
 async def test_a_price_for_tests() -> None:

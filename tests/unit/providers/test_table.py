@@ -96,7 +96,7 @@ def test_prices_are_todays_and_what_is_run_at_home_costs_nothing() -> None:
     assert models.price("openai:gpt-4o") is not None
     assert models.price("openai:nobody-knows") is None
     assert models.price("lab:anything") == Price(*[Decimal(0)] * 4)
-    assert shipped().as_of <= date.today()  # noqa: DTZ011  the day where the tests run
+    assert shipped().as_of <= date.today()  # noqa: DTZ011  the date in the time zone of the tests
 
 
 def test_the_models_of_a_small_provider_are_small_also_behind_default() -> None:

@@ -46,7 +46,7 @@ class Told:
 
 
 async def gathered(model: ChatModel) -> tuple[list[ModelPiece], ModelError | None]:
-    """All pieces of a model's stream, and the error that ended the stream; None without an error."""
+    """All pieces of a model's stream, and the error that ended the stream (None if there was no error)."""
     pieces: list[ModelPiece] = []
     try:
         async with aclosing(model.stream(PROMPT)) as stream:

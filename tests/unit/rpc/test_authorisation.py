@@ -1,4 +1,4 @@
-"""The authorisation table against the served methods."""
+"""Compares the authorisation table with the served methods."""
 
 from __future__ import annotations
 

@@ -258,8 +258,8 @@ def test_a_question_with_everything_has_the_bytes_that_8e1076a_stored() -> None:
 
 
 def test_an_answer_of_8e1076a_keeps_its_bytes_when_a_reader_resumes_within_its_row() -> None:
-    """The answer's intent is an enum in field 9, which today's messages do not know. If the answer was parsed and encoded
-    again, the field would move to the end.
+    """The answer's intent is an enum in field 9, which today's messages do not have. If the answer was parsed and encoded again, the field
+    would move to the end.
     """
     event = bytes.fromhex(
         "2251080810011a0608809bfed70642430a045965732e12200101010101010101010101010101010101010101010101010101010101"

@@ -32,7 +32,7 @@ from responsa_server.calls.interceptors.validation import Validation, oversized,
 from responsa_server.domain.errors import InvalidRequest, Reason
 
 LOADED = (admin_service_pb2, auth_service_pb2)
-"""Only the methods of imported files have request types."""
+"""The imports of the methods under test: the type of a method's request is known only if the method's file is imported."""
 ASK = "/responsa.chat.v1.ChatService/Ask"
 UPLOAD = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"
 

@@ -12,7 +12,7 @@ from responsa_server.stores.postgres.database import Gathered, unavailable
 
 
 class Writing:
-    """Writes that end when the test allows it. The result of an item is its double, and the item 13 cannot be stored."""
+    """Writes that end when the test allows it. The result of an item is twice the item, and the item 13 cannot be stored."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[str, list[int]]] = []

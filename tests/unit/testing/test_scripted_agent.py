@@ -113,8 +113,8 @@ async def test_going_on_from_a_milestone_tells_exactly_what_came_after_it(house:
             again = replace(first, resume=one.state, tools=ledger(told[:place]), meter=Meter())
             after = await told_by(house.agent, again)
             assert [stateless(x) for x in after] == [stateless(x) for x in told[place + 1 :]]
-    # The uninterrupted turn calls the tool once. The attempt that continues from the milestone before the call calls
-    # the tool again, because this attempt's ledger does not contain the call.
+    # The uninterrupted turn calls the tool once. The attempt that continues from the previous milestone calls the tool
+    # again, because this attempt's ledger has no call.
     assert [one.calls for one in house.sink.calls.values()] == [2]
 
 

@@ -19,9 +19,7 @@ WHO = Principal("acme", UUID(int=1), Role.USER, "api_key")
 
 
 class Shelf:
-    """The sources. Each document has the number of the version that is searched today and the texts of its versions; a deleted
-    document is None.
-    """
+    """The sources. A document is the number of its searchable version and the texts of all its versions; a deleted document is None."""
 
     def __init__(self, documents: Mapping[UUID, tuple[int, Mapping[int, bytes]] | None]) -> None:
         self.documents = documents

@@ -74,8 +74,8 @@ class AsyncKnowledgeCalls(AsyncPart):
         Args:
             source: the path of a file, or the bytes themselves; at most 64 MiB.
             collection: id or name of the collection; "" means `default`.
-            source_key: the key that identifies the document in its collection; "" for the file's name. A key that
-                exists already names the same document: the same bytes change nothing, and other bytes become a new version.
+            source_key: the key that identifies the document in its collection; "" for the file's name. If the key
+                exists already, it names the existing document: equal bytes change nothing, and other bytes become a new version.
             title: the document's title; "" for the title that the document contains.
             uri: the document's address outside Responsa.
             media_type: e.g. "text/markdown"; with "", the server derives it from the key's suffix and the bytes.

@@ -1,7 +1,7 @@
 """The parts of the asyncio client that differ from the blocking one: channels, pauses, single calls and streams over grpc.aio.
 
 `blocking/transport.py` defines the same names for the blocking client. All other files of `blocking` are generated from this folder.
-The client always cancels a call that it abandons, because gRPC would keep the call open.
+The client always cancels a call that it abandons, because gRPC would otherwise keep the call open.
 """
 
 from __future__ import annotations

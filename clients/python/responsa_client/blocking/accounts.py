@@ -121,7 +121,7 @@ class AccountCalls(Part):
 
         Raises:
             NotFound: the teacher does not exist.
-            Conflict: the teacher has another etag than the given one.
+            Conflict: the teacher's etag differs from the given etag.
             ValueError, TypeError: the parameters cannot be written as JSON.
         """
         request = requests.update_teacher(teacher, display_name, persona, parameters, etag)

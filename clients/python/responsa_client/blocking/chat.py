@@ -82,7 +82,8 @@ class ChatCalls(Part):
         patience: float | None = None,
         on_notice: Callable[[Notice], None] | None = None,
     ) -> TurnStream:
-        """Follow a turn, beginning after the event with the seq `after_seq`. Any client can do so before, while and after the turn runs. The other arguments are the same as for `ask`.
+        """Follow a turn, beginning after the event with the seq `after_seq`. Any client can do this at any time, also after the turn has
+        ended. The other arguments are the same as for `ask`.
 
         Args:
             turn: the turn's name, `turns/{uuid}`, or the UUID alone.

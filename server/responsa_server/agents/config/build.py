@@ -1,4 +1,4 @@
-"""Builds the agent that answers from a version's content."""
+"""Builds an agent from the content of one version."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class BuildContext:
 class LazyClassifier:
     """An `IntentClassifier` that is trained when it is first used, or earlier by `ready`.
 
-    text: the content of a file of examples, which has one JSON object on each line. Raises ExamplesUnfit if no example has an intent.
+    text: the content of a file of examples, with one JSON object on each line. Raises ExamplesUnfit if no example has an intent.
     """
 
     def __init__(self, text: str, trainer: Trainer) -> None:
@@ -116,7 +116,7 @@ class Built:
 
 
 class ConfiguredAgent(PlannedAgent):
-    """One version of an agent that is configured by files. Its graph is compiled for its first question, or by `compile`."""
+    """One version of an agent that is configured by files. Its graph is compiled at the first question, or by `compile`."""
 
     def __init__(self, built: Built, version: str, digest: bytes, context: BuildContext) -> None:
         """version: the name, `agents/{id}/versions/{n}`. digest: the version's SHA-256."""
@@ -142,7 +142,7 @@ class ConfiguredAgent(PlannedAgent):
             self._log.warning("agent_cost_not_limited", agent=version, unpriced=list(built.unpriced))
 
     async def train(self) -> None:
-        """Train the classifiers, which takes seconds for each new file of examples. Raises ExamplesUnfit."""
+        """Train the classifiers. This takes seconds for each new file of examples. Raises ExamplesUnfit."""
         for one in self._classifiers.values():
             await one.ready()
 
@@ -207,7 +207,7 @@ def _missing_models(content: Content, models: Models) -> Iterator[Problem]:
 
 
 def dearest(models: Models, chain: Sequence[str]) -> Price | None:
-    """For each kind of token, the highest of today's known prices of a chain's models; None if no price is known."""
+    """For each kind of token, the highest price among a chain's models today. Unknown prices are ignored; None if all are unknown."""
     known = [price for name in chain if (price := models.price(name)) is not None]
     if not known:
         return None
@@ -220,8 +220,8 @@ def dearest(models: Models, chain: Sequence[str]) -> Price | None:
 
 
 def _fitted(config: AgentConfig, window: int | None) -> AgentConfig:
-    """The configuration with limits that fit a model's window. window: the most tokens that
-    the model can read and write together; None for no limit.
+    """The configuration with limits that fit a model's window. window: the maximum number of tokens that the model can
+    read and write together; None for no limit.
     """
     if window is None:
         return config

@@ -21,14 +21,14 @@ from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.agents import NewVersion
 
 ENGINE: Final = 1
-"""The number of the code that runs versions. Raise it when the code begins to run the same files differently; a turn then
+"""The number of the code that runs versions. Increase it when the code begins to run the same files differently. A turn then
 finishes on a server with the code that began the turn.
 """
 MOST_BYTES: Final = 4 * 1024 * 1024
 
 
 class ContentBroken(ValueError):
-    """This code cannot read a version's bytes, or the version is too large. The message says which."""
+    """This code cannot read a version's bytes, or the version is too large. The message gives the reason."""
 
 
 class _Prompt(BaseModel):
@@ -114,7 +114,7 @@ def content_of(
 
 
 def resolved(chain: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
-    """The models of a chain in the order in which they are asked, each once. Empty if the chain holds only “extractive”."""
+    """The models of a chain in the order in which they are asked, without repetitions. Empty if the chain holds only “extractive”."""
     flat = [one for name in chain for one in (default if name == DEFAULT_MODEL else (name,))]
     return tuple(dict.fromkeys(one for one in flat if one != EXTRACTIVE))
 
@@ -138,7 +138,7 @@ def new_version(content: Content) -> NewVersion:
     data = packed(content)
     if len(data) > MOST_BYTES:
         raise ContentBroken(
-            f"its files have {len(data):,} bytes together; an agent has at most {MOST_BYTES:,}"
+            f"its files have {len(data):,} bytes together; an agent may have at most {MOST_BYTES:,}"
         )
     # The hash includes the engine's number, so that the same files are a new version for a new engine.
     digest = hashlib.sha256(b"engine %d\n" % ENGINE + data).digest()
@@ -146,7 +146,7 @@ def new_version(content: Content) -> NewVersion:
 
 
 def _filled(raw: Mapping[str, object], defaults: Defaults) -> dict[str, Any]:
-    """`agent.toml` with the defaults that shape answers. The default time limit does not shape them, so it is left out."""
+    """`agent.toml` with the defaults that shape answers. The default time limit is left out, because it does not shape answers."""
     given = raw.get("history")
     history: dict[str, object] = dict(given) if isinstance(given, Mapping) else {}  # pyright: ignore[reportUnknownArgumentType] - of texts
     return {**raw, "history": {"messages": defaults.history_messages, **history}}

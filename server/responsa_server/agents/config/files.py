@@ -1,4 +1,4 @@
-"""The files of agents: reads and checks them, detects changes, and watches their folders."""
+"""Reads and checks the files of agents, detects changes, and watches the agents' folders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from responsa_server.instance import SHIPPED_AGENTS
 
 MAX_FILE_BYTES: Final = 256 * 1024
 SHIPPED: Final = SHIPPED_AGENTS
-"""The folder of the shipped agents, and of `shared`, whose prompts all agents may use."""
+"""The folder with the shipped agents and with `shared`. All agents may use the prompts in `shared`."""
 SHARED: Final = "shared"
 PROMPTS: Final = "prompts"
 EXAMPLES: Final = "examples"
@@ -54,7 +54,7 @@ class AgentFolder:
     """An agent's files as they were read.
 
     config: `agent.toml` as plain values, None if it cannot be parsed. problems: the problems found while reading.
-    texts: the TOML of each file and the number of its first line, from which the line of a key is computed.
+    texts: the TOML of each file and the number of its first line; the line of a key is computed from these.
     """
 
     files: AgentFiles
@@ -98,8 +98,8 @@ def checked(folder: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfi
 def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str = "") -> AgentFolder:
     """Read an agent's folder. Files that cannot be decoded or parsed are problems; only OSError is raised.
 
-    identity: the agent's id; "" to take the folder's name, which for a symbolic link is the name of the link and not of
-    its target.
+    identity: the agent's id; "" to take the folder's name. For a symbolic link, this is the name of the link and not the
+    name of its target.
     """
     if not isinstance(shared, PromptFiles):
         shared = read_shared(shared or SHIPPED / SHARED)
@@ -229,8 +229,8 @@ def agents_in(folder: Path) -> Iterator[Path]:
             yield path
 
 
-# A second write soon after the first may leave the file's time stamp unchanged, so a file that was changed this
-# recently has no reliable fingerprint.
+# A second write soon after the first may leave the file's time stamp unchanged. A file that changed less than this time
+# ago therefore has no reliable fingerprint.
 _STILL_NS: Final = 100_000_000
 
 Fingerprint = Sequence[tuple[str, int, int, int, int]]
@@ -248,8 +248,8 @@ class AgentLocation:
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """The folders that hold agents: the shipped ones and the user's. A user's agent entirely replaces a shipped agent with the
-    same id.
+    """The folders that hold agents: the shipped folder and the user's folder. A user's agent entirely replaces a shipped agent
+    with the same id.
     """
 
     users: Path | None = None
@@ -326,7 +326,9 @@ class AgentScanner:
         return [one.agent for one in found.values()]
 
     def shipped(self, identity: str) -> Content | None:
-        """The content of a shipped agent, even if a user's agent replaces it; None if it does not exist or has problems. Raises OSError."""
+        """The content of a shipped agent, even if a user's agent replaces it; None if the shipped agent is missing or has
+        problems. Raises OSError.
+        """
         location = AgentLocation(identity, self._folders.shipped / identity, True)
         if not location.folder.is_dir():
             return None

@@ -1,6 +1,6 @@
-"""The agents of this process, from files that may change at any time. Implements `Agents` and `Catalogue`.
+"""The agents of this process. Their files may change at any time. Implements `Agents` and `Catalogue`.
 
-All answers come from one immutable snapshot. A reload reads and checks the changed files, registers each new version in
+Every lookup uses one immutable snapshot. A reload reads and checks the changed files, registers each new version in
 the database, and replaces the snapshot. A turn keeps the version with which it began, even if another server continues
 the turn.
 """
@@ -37,7 +37,7 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Principal
 
 DEFAULT: Final = "default"
-"""The id of the agent that answers questions that name no agent, unless the settings name another one."""
+"""The id of the default agent, which answers questions that name no agent. The settings can name another default agent."""
 POLL_SECONDS: Final = 5.0
 KEEP_SECONDS: Final = 3600.0
 _RETRY_SECONDS: Final = 1.0
@@ -45,7 +45,7 @@ _MOST_SHOWN: Final = 3
 
 
 class AgentsBroken(Exception):
-    """The server cannot start, because agents that it needs are missing or broken. `problems` lists these agents."""
+    """The server cannot start, because agents that it needs are missing or broken. `problems` lists these agents with their problems."""
 
     def __init__(self, problems: Sequence[Reloaded]) -> None:
         self.problems = problems
@@ -57,7 +57,7 @@ class AgentSnapshot:
     """The agents at one moment.
 
     current: the current agents, by id. configured: the current agents that have files, by id. versions: all versions in
-    memory, by name, including old ones. problems: the agents whose files have problems, by id.
+    memory, by name, including old versions. problems: the agents whose files have problems, by id.
     """
 
     current: Mapping[str, Agent]
@@ -93,10 +93,10 @@ class AgentSnapshot:
 class LiveOptions:
     """How the agents of a process are kept up to date.
 
-    default: the id of the agent that answers questions that name no agent. coded: agents written in code, without files,
+    default: the id of the agent for questions that name no agent. coded: agents written in code, without files,
     by id. notify: asks the other processes to reload. strict: whether a broken shipped agent prevents the start.
-    runs_turns: whether turns run in this process. poll_seconds: the interval at which the database is read for new
-    versions and open turns. keep_seconds: how long an old version stays in memory after the last turn that needs it.
+    runs_turns: whether turns run in this process. poll_seconds: the interval at which new versions and open
+    turns are read from the database. keep_seconds: how long an old version stays in memory after the last turn that needs it.
     """
 
     default: str = DEFAULT
@@ -133,8 +133,8 @@ class LiveAgents:
         self._unfit: set[str] = set()
         self._shipped: set[str] = set()
         self._left: dict[str, float] = {}
-        # A reload holds `_reloading` until the reload ends, which includes the training. `_lock` guards the values that
-        # both reloading and polling change.
+        # A reload holds `_reloading` to its end, also during the training. `_lock` guards the values that both reloading
+        # and polling change.
         self._reloading = asyncio.Lock()
         self._lock = asyncio.Lock()
         self._wanted = asyncio.Event()
@@ -176,7 +176,7 @@ class LiveAgents:
         return self._snapshot
 
     def named(self, identity: str) -> Agent:
-        """The current agent with an id, or the default agent for "". Raises NotFound, whose metadata has the known ids."""
+        """The current agent with an id, or the default agent for "". Raises NotFound; its metadata lists the known ids."""
         wanted = identity or self._options.default
         found = self._snapshot.current.get(wanted)
         if found is None:
@@ -185,7 +185,7 @@ class LiveAgents:
 
     async def version(self, identity: str, number: int) -> Agent:
         """One version of an agent in service. A version that is not in memory is loaded from the database. It then
-        stays in memory by the same rule as all other versions. Raises NotFound, Unavailable.
+        stays in memory under the same rule as all other versions. Raises NotFound, Unavailable.
         """
         self.named(identity)
         name = names.agent_version(identity, number)
@@ -353,7 +353,7 @@ class LiveAgents:
             self._tasks = [*(one for one in self._tasks if not one.done()), task]
 
     async def _restored(self, stored: StoredVersion) -> ConfiguredAgent | None:
-        """The agent of a registered version; None if the version cannot run here, which is logged once."""
+        """The agent of a registered version; None if the version cannot run here. The log reports such a version once."""
         try:
             content = await self._content(stored)
             if content is None:
@@ -456,7 +456,7 @@ def _problem(one: Problem) -> AgentProblem:
 
 
 def unknown(identity: str, known: Iterable[str]) -> NotFound:
-    """The error for an unknown agent, with the ids of the known ones."""
+    """The error for an unknown agent, with the ids of the known agents."""
     error = NotFound.of("agent", names.agent(identity))
     return NotFound(error.reason, error.message, {**error.metadata, "known": ",".join(sorted(known))})
 
@@ -491,7 +491,7 @@ async def _train(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -
 
 
 async def _prepare(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -> None:
-    """Compile the graphs and train the classifiers, so that first questions need not wait."""
+    """Compile the graphs and train the classifiers, so that an agent's first question need not wait for this work."""
     for agent in agents:
         try:
             await asyncio.to_thread(agent.compile)

@@ -20,7 +20,7 @@ from responsa_server.domain.teachers import Teachers
 from responsa_server.domain.turns import Question
 
 MOST_CHOICES: Final = 200
-"""The most records that a schema lists. A caller with more records can give the id of a record that is not listed."""
+"""The maximum number of records that a schema lists. A caller can also give the id of a record that is not listed."""
 _PATH: Final = "options.parameters"
 _MOST_VIOLATIONS: Final = 16
 _MOST_SHOWN: Final = 64
@@ -103,14 +103,12 @@ class ParameterCheck:
                 yield FieldViolation(f"{_PATH}.{name}", "parameters.required", message)
         known = {name: value for name, value in given.items() if name in self._properties}
         reported = set[str]()
-        if (
-            self._validator is None
-        ):  # not made before the first question, because many agents may load at once
+        if self._validator is None:  # made only for the first question, because many agents may load at once
             self._validator = jsonschema_rs.Draft202012Validator(
                 self._schema, validate_formats=True, retriever=no_retrieval
             )
         for error in self._validator.iter_errors(known):
-            # The error about a missing parameter has no path; the loop above has reported it.
+            # The error about a missing parameter has no path. The loop above has already reported such errors.
             if error.instance_path and (name := str(error.instance_path[0])) not in reported:
                 reported.add(name)
                 message = f"is not valid; give {_wanted(self._properties[name])}"

@@ -31,7 +31,7 @@ TYPE_NAMES: Final[Mapping[object, str]] = {
     "array": "an array",
     "object": "a table",
 }
-"""The names of JSON Schema's types in messages."""
+"""The words for JSON Schema's types in messages."""
 _WRONG_TYPES: Final[Mapping[str, str]] = {
     "string_type": "string",
     "int_type": "integer",
@@ -249,8 +249,8 @@ def positions(text: str, first_line: int = 1) -> Mapping[Key, Place]:
 
 
 def placed(problems: Iterable[Problem], texts: Mapping[str, tuple[str, int]]) -> Sequence[Problem]:
-    """The problems with their positions. A problem's position is the position of its key or, if the file lacks the key,
-    of the innermost enclosing table.
+    """The problems with their positions. A problem's position is the position of its key. If the file lacks the key, the
+    position of the innermost enclosing table is used.
 
     texts: the TOML of each file and the number of its first line.
     """

@@ -1,4 +1,4 @@
-"""The settings of agents' files, `agents`."""
+"""The settings `agents`, which say where the agents' files are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class AgentSettings(BaseModel, extra="forbid"):
     default: str = Field(
         default="default",
         pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
-        description="The agent that answers requests that name no agent.",
+        description="The agent for requests that name no agent.",
     )
     watch: bool = Field(
         default=True,

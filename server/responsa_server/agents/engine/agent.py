@@ -1,4 +1,4 @@
-"""The agent that runs a graph: from a question to events and the turn's end."""
+"""The agent that runs a graph. It turns a question into events and a terminal event."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from responsa_server.domain.turns import Question
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
-    """An agent's settings. defaults: the values of parameters that a question does not give."""
+    """An agent's settings. defaults: the values of parameters that are missing from a question."""
 
     version: str = "agents/default/versions/1"
     time_limit_seconds: float = 60.0
@@ -81,9 +81,8 @@ Admit = Callable[[Principal, Question], Awaitable[None]]
 class PlannedAgent:
     """An `Agent` that runs a plan's graph.
 
-    counted: the function that is called at the end of each attempt, even a failed one, once for each fallback of that
-    attempt. admission: the function that checks questions, as in `Agent.admit`; None to accept every question. Raises
-    PlanError.
+    counted: called at the end of each attempt, once for each fallback of that attempt, even if the attempt failed.
+    admission: checks questions, as `Agent.admit` does; None to accept every question. Raises PlanError.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class PlannedAgent:
         self._graph: Graph | None = None
 
     def compile(self) -> Graph:
-        """The graph; the first call compiles it, which blocks for some milliseconds."""
+        """The graph. The first call compiles the graph and blocks for some milliseconds."""
         if self._graph is None:
             self._graph = Graph(self.plan)
         return self._graph
@@ -121,7 +120,7 @@ class PlannedAgent:
             await self._admission(who, question)
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
-        """See `Agent.answer`. Raises StateError for a milestone from which it cannot continue."""
+        """See `Agent.answer`. Raises StateError if the agent cannot continue from the milestone."""
         begin_at, state = ("", GraphState()) if task.resume is None else restored(task.resume, self._keys)
         earlier = fallbacks_of(state)  # earlier attempts have already counted these fallbacks
         for fallback in earlier:
@@ -164,8 +163,8 @@ class PlannedAgent:
             message = _UNSAFE_MIDWAY if declined.begun else _UNSAFE
             end = Refused(RefusalReason.UNSAFE, message, task.meter.usage)
         finally:
-            # The fallbacks are counted here, because a turn that its time limit or a cancellation stops has no
-            # terminal event in the code above.
+            # The fallbacks are counted here, because a time limit or a cancellation can stop the code above before it
+            # makes a terminal event.
             if self._counted is not None:
                 for fallback in task.meter.fallbacks:
                     if fallback not in earlier:

@@ -10,7 +10,7 @@ from responsa_server.agents.engine.prompts import FenceFilter
 from responsa_server.domain.events import MAX_ANSWER_BYTES, MAX_DELTA_BYTES, Delta
 
 _MOST_READ: Final = 4 * MAX_ANSWER_BYTES
-"""The most characters to read from a model. Removed marks and white space count here, but not in the answer's size."""
+"""The maximum number of characters to read from a model. Marks and white space count here even if they are removed later."""
 
 
 class AnswerWriter:
@@ -34,8 +34,8 @@ class AnswerWriter:
         self._held = list[str]()
         self._read = 0
         self._lead = f"{lead}\n\n" if lead and not before else ""
-        # Marks of data are removed first, because the recorded places of citations are places in the text without
-        # marks of data.
+        # Marks of data are removed first, because the positions of citations are recorded in the text without marks of
+        # data.
         self._fences = FenceFilter(run.nonce, before) if run.nonce else None
         self._filter = MarkFilter(self.end + len(self._lead.encode())) if cites else None
 
@@ -46,7 +46,7 @@ class AnswerWriter:
 
     @property
     def marks(self) -> tuple[tuple[int, int], ...]:
-        """The marks in the text so far. Each is a byte offset in the text and the number of a passage."""
+        """The marks in the text so far. Each mark is a byte offset in the text and the number of a passage."""
         return () if self._filter is None else tuple(one for one in self._filter.marks if one[0] <= self.end)
 
     def add(self, text: str) -> bool:

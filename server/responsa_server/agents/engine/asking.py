@@ -69,14 +69,14 @@ def no_price(model: str = "") -> Price | None:
 
 
 def read_tokens(messages: Sequence[PromptMessage]) -> int:
-    """An estimate of a prompt's tokens, at four bytes for each token. The estimate is used until the provider reports
+    """An estimate of a prompt's tokens: one token for every four bytes. The estimate is used until the provider reports
     its count.
     """
     return -(-sum(len(one.text.encode()) for one in messages) // BYTES_A_TOKEN)
 
 
 def may_write(run: Run, configured: int, messages: Sequence[PromptMessage], price: Price | None) -> int:
-    """The most tokens that a call may write now.
+    """The maximum number of tokens that a call may write now.
 
     price: the model's price, or the highest price of several models; None if no price is known. Raises OverBudget if the
     turn's budget does not allow the call.
@@ -132,7 +132,7 @@ class ModelCall:
         self.model = model.name
 
     async def pieces(self) -> AsyncGenerator[TextPiece | ToolRequest | Ended, None]:
-        """The pieces of the answer. The cost is counted as they arrive and reported at the end, even after a failure.
+        """The pieces of the answer. The cost is counted while they arrive, and reported at the end, even after a failure.
 
         Raises ModelError.
         """
@@ -166,11 +166,11 @@ class ModelCall:
 
 
 class _Spending:
-    """Counts the cost of a call while it runs, so that a cancelled call is counted, too. Uses the price of the model that
-    writes.
+    """Counts the cost of a call while the call runs, so that the cost of a cancelled call is known, too. Uses the price of the
+    model that writes.
 
-    Until the provider reports its usage, each piece of text counts as one token, and the prompt as a quarter token for each
-    byte. The provider's report replaces this estimate.
+    Until the provider reports its usage, each piece of text counts as one token, and so do every four bytes of the prompt.
+    The provider's report replaces this estimate.
     """
 
     __slots__ = (
@@ -192,7 +192,7 @@ class _Spending:
         self._messages = messages
         self._price = price
         self._reported = False
-        # `_known` has the counts that providers have reported. `_read` and `_pieces` estimate the tokens since then.
+        # `_known` has the counts up to the last report or change of model. `_read` and `_pieces` estimate the tokens since then.
         self._known = Usage()
         self._read = self._pieces = 0
         # `_begun`: whether the prompt is counted for this model. `_covered`: whether the provider's report already
@@ -232,7 +232,7 @@ class _Spending:
         """The provider reports the cost of the call so far."""
         self._run.spend(usage - self.counted)
         self._begun = self._reported = True
-        # Some providers send a report before the text that it includes; others send it before any text is written.
+        # Some providers report a piece's tokens before they send the piece; others send a report before any text is written.
         self._covered = usage.output_tokens > self._reported_output
         self._reported_output = usage.output_tokens
         self._known, self._read, self._pieces = usage, 0, 0
@@ -255,7 +255,7 @@ class _Spending:
 Answer = TypeVar("Answer", bound=BaseModel)
 
 PATIENCE_SECONDS: Final = 10.0
-"""The most seconds that one call may take. After that, the node uses its own rule."""
+"""The maximum number of seconds for one call. After this time, the node uses its own rule."""
 _FIRST_WORD: Final = 0.9
 COMMON: Final = frozenset({"agent", "language", "questions", "formats"})
 """The trusted variables that every node offers to its prompts."""
@@ -264,7 +264,7 @@ _MAX_COMPLAINT: Final = 300
 
 
 def offered(*trusted: str, untrusted: Sequence[str] = ("question", "history")) -> Offered:
-    """The variables that a kind offers to prompts: the given ones and those that all kinds offer."""
+    """The variables that a kind offers to prompts: the given variables and the variables that all kinds offer."""
     return Offered(COMMON | frozenset(trusted), frozenset(untrusted))
 
 
@@ -413,10 +413,10 @@ async def ask_typed(
     trusted: Mapping[str, object],
     untrusted: Untrusted,
 ) -> Answer:
-    """Ask the model for an answer of a given shape, with the prompt `name`. If the answer has another shape, tell the
-    model the mistake and ask once more.
+    """Ask the model for an answer of a given shape, with the prompt `name`. If the answer has another shape, report
+    the mistake to the model and ask once more.
 
-    Raises StructuredInvalid, ModelError or OverBudget, after which the node uses its own rule. Raises PromptError.
+    Raises StructuredInvalid, ModelError or OverBudget; the node then uses its own rule. Also raises PromptError.
     """
     prompt = asker.prompt(run, name, {**trusted, "formats": shape.text}, untrusted, shape.schema)
     text = await asker.raw(prompt, run)
@@ -455,7 +455,7 @@ def _object(text: str) -> Any:
 
 
 def _unfenced(value: object, mark: str) -> object:
-    """A JSON value without marks in its texts. Marks may be escaped in the JSON."""
+    """A JSON value without marks in its texts. Marks are removed after parsing, because they may be escaped in JSON."""
     if isinstance(value, str):
         return unfenced(value, mark)
     if isinstance(value, dict):

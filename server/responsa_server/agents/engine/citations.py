@@ -31,12 +31,12 @@ from responsa_server.domain.events import (
 )
 
 SEPARATOR: Final = "\n"
-"""The separator of two sentences. Each sentence has its own line."""
+"""The separator between two sentences. Each sentence has its own line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """An answer: its text and its events in order. The deltas among the events concatenate to exactly the text."""
+    """An answer: its text and its events in order. The texts of the deltas, joined in order, are exactly the answer's text."""
 
     text: str
     events: Sequence[Delta | Cited]
@@ -49,8 +49,8 @@ class Composition:
 
 
 def compose(quotes: Sequence[Quote]) -> Composition:
-    """Join quotes into an answer that contains every quote whole and cites it. If a quote does not fit, the answer ends
-    before that quote, with the outcome OUTPUT_LIMIT.
+    """Join quotes into an answer. The answer contains each quote in full and cites it. If a quote does not fit, the answer
+    ends before that quote, with the outcome OUTPUT_LIMIT.
 
     A sentence that is longer than MAX_QUOTE_BYTES is cited in several consecutive pieces.
     """
@@ -72,7 +72,7 @@ def compose(quotes: Sequence[Quote]) -> Composition:
             size = len(piece.encode())
             if (
                 lead and len(lead.encode()) + size > MAX_QUOTE_BYTES
-            ):  # together they would exceed the limit of a delta
+            ):  # the separator and the piece together would exceed a delta's limit
                 events.append(Delta(lead, start - len(lead.encode())))
                 events.append(Delta(piece, start))
             else:
@@ -94,7 +94,7 @@ def compose(quotes: Sequence[Quote]) -> Composition:
 
 
 def split(text: str, most_bytes: int) -> Iterator[str]:
-    """Split the text into pieces of at most `most_bytes` bytes. A piece ends after a space if its second half has one."""
+    """Split the text into pieces of at most `most_bytes` bytes. A piece with a space in its second half ends after its last space."""
     rest = text
     while len(rest.encode()) > most_bytes:
         piece = rest.encode()[:most_bytes].decode(errors="ignore")
@@ -128,9 +128,9 @@ Mark = tuple[int, int]
 """A mark: its byte offset in the text without marks, and the number of the passage that it names, from 1."""
 
 MOST_MARKS: Final = 256
-"""The most marks of one text that are recorded. Later marks are removed from the text, too, but not recorded."""
+"""The maximum number of marks that are recorded for one text. Later marks are removed from the text but not recorded."""
 MOST_HELD: Final = 12
-"""The most bytes that are held back because they may be the beginning of a mark."""
+"""The maximum number of bytes that are held back as the possible beginning of a mark."""
 
 # Outside of code: a run of characters that cannot begin a mark, code or a line.
 _PASSING: Final = re.compile(r"[^ \[`\n]+")
@@ -147,14 +147,14 @@ class _Held(Enum):
     """Held up to the opening bracket, or up to a comma and perhaps a space."""
     NUMBER = "number"
     CLOSED = "closed"
-    """Held up to the closing bracket: a mark unless the address of a link follows."""
+    """Held up to the closing bracket. The text is a mark unless the address of a link follows."""
 
 
 class MarkFilter:
     """Removes marks, and the space before each mark, from a text that arrives in pieces. The result does not depend on
     where the text is cut into pieces.
 
-    A mark names passages from 1 to 99. Brackets in code, and before the address of a link (`[1](…)`), are not marks.
+    A mark names passages by numbers from 1 to 99. Brackets in code or before the address of a link (`[1](…)`) are not marks.
     """
 
     def __init__(self, start: int = 0) -> None:
@@ -163,8 +163,8 @@ class MarkFilter:
         self._end = start
         self._state = _Held.NOTHING
         self._held = ""
-        # The numbers of backticks that opened the current code fence and the current inline code (0 outside of code), and
-        # the length of the run of backticks that is being read.
+        # How many backticks opened the current code fence and the current inline code (0 outside of code), and how many
+        # backticks the current run has so far.
         self._fence = 0
         self._inline = 0
         self._run = 0
@@ -189,8 +189,8 @@ class MarkFilter:
         return "".join(out)
 
     def _plain(self, text: str) -> bool:
-        """Whether a piece has no part of a mark, no code and no line break. Such pieces, which are nearly all, need not be read
-        character by character.
+        """Whether a piece has no part of a mark, no code and no line break. Nearly all pieces are like this, and need not be
+        read character by character.
         """
         return (
             (self._state is _Held.NOTHING or self._state is _Held.SPACE)
@@ -373,7 +373,7 @@ class Claimed:
 def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
     """The claims that the marks make, in the order of the text. Each pair of a sentence and a passage occurs once.
 
-    A mark belongs to the sentence that contains the mark or ends at the mark, but only to the text before the mark. If
+    A mark belongs to the sentence that contains the mark or ends at it, but only to the sentence's text before the mark. If
     a sentence has several marks, each mark belongs to the text since the previous mark. Adjacent marks belong to the
     same text.
     """
@@ -396,7 +396,7 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
 
 
 def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int) -> ByteRange | None:
-    """The text that a mark at `offset` belongs to: a part of the last sentence that has a word. None if no sentence has one.
+    """The text that a mark at `offset` belongs to: a part of the last sentence with a word. None if no sentence has a word.
 
     before: the offset of the previous mark; if this offset is in the sentence, the text begins there.
     """

@@ -20,13 +20,13 @@ NODE_NAME: Final = "^[a-z][a-z0-9_]{0,62}$"
 DEFAULT_MODEL: Final = "default"
 """In a chain, this name stands for the models that the setting `models.default` names."""
 EXTRACTIVE: Final = "extractive"
-"""In a chain, this name stands for no model. The turn takes the edge `on = "unavailable"` of the node that asks a model."""
+"""In a chain, this name means “no model”. The turn takes the edge `on = "unavailable"` of the node that would ask a model."""
 
 TEMPLATE: Final = "template"
 """The model name of an answer that was made from a template."""
 WITHOUT_RETRIEVAL: Final = "I could not reach the documents, so this answer rests on none of them."
 RESOURCE: Final = "x-resource"
-"""The keyword in a parameter's schema that gives the kind of record that the parameter's values name."""
+"""A keyword in a parameter's schema. It gives the kind of record that the parameter names."""
 TEACHERS: Final = "teachers"
 
 
@@ -54,21 +54,25 @@ class ModelTable(Table):
         None, ge=0, le=2, description="How freely the model chooses its words; unset: the provider's default."
     )
     max_output_tokens: int = Field(
-        1024, ge=1, le=65536, description="The most tokens that a model may write in one call."
+        1024, ge=1, le=65536, description="The maximum number of tokens that a model may write in one call."
     )
 
 
 class HistoryTable(Table):
     """`history`: the part of the conversation that a turn reads."""
 
-    messages: int = Field(10, ge=0, le=100, description="How many of the last messages are read in full.")
+    messages: int = Field(
+        10, ge=0, le=100, description="How many of the conversation's last messages a turn reads in full."
+    )
     tokens: int = Field(
         3000,
         ge=0,
         le=200_000,
-        description="The most tokens that these messages may have together, estimated as a quarter of their bytes; 0: no limit.",
+        description="The maximum number of tokens in these messages together, estimated as a quarter of their bytes; 0: no limit.",
     )
-    older: int = Field(0, ge=0, le=400, description="How many earlier messages a summary covers.")
+    older: int = Field(
+        0, ge=0, le=400, description="The maximum number of earlier messages that a summary covers."
+    )
 
 
 class ConversationTable(Table):
@@ -94,38 +98,43 @@ class RetrievalTable(Table):
         None,
         ge=1,
         le=50,
-        description="The most passages that a search returns; unset: the server's own number.",
+        description="The maximum number of passages that a search returns; unset: the server's default.",
     )
     threshold: float = Field(
-        0.0, ge=0, le=1, description="The lowest score of a passage that a search returns."
+        0.0, ge=0, le=1, description="The minimum score of the passages that a search returns."
     )
     rerank: bool = Field(
         True,
         description="Whether the best passages are compared with the question once more and sorted again.",
     )
     context_bytes: int = Field(
-        6000, ge=200, le=200_000, description="The most bytes of passages that a prompt contains."
+        6000, ge=200, le=200_000, description="The maximum size of the passages in a prompt, in bytes."
     )
     support: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="The lowest support with which the documents count as an answer; unset: the server's own threshold.",
+        description="The minimum support at which the documents count as an answer; unset: the server's default.",
     )
 
 
 class LimitsTable(Table):
-    """`limits`: the most that one turn may use. 0: no limit."""
+    """`limits`: the limits of one turn. 0: no limit."""
 
     seconds: float = Field(
-        60.0, gt=0, le=86_400, description="The most seconds from the first start of the turn."
+        60.0,
+        gt=0,
+        le=86_400,
+        description="The maximum duration of the turn in seconds, counted from its first start.",
     )
-    steps: int = Field(0, ge=0, le=1000, description="The most nodes that the turn runs.")
-    tokens: int = Field(0, ge=0, description="The most tokens that language models read and write.")
+    steps: int = Field(0, ge=0, le=1000, description="The maximum number of nodes that the turn runs.")
+    tokens: int = Field(
+        0, ge=0, description="The maximum number of tokens that language models may read and write together."
+    )
     cost_micros: int = Field(
         0,
         ge=0,
-        description="The highest cost, in millionths of a US dollar. A request can only lower this limit. The limit does not cover models without a known price; the server logs a warning that names these models.",
+        description="The maximum cost, in millionths of a US dollar. A request can only lower this limit. The limit does not cover models without a known price; the server logs a warning that names these models.",
     )
 
 
@@ -141,7 +150,7 @@ class ParametersTable(Table):
 class RetryTable(Table):
     """`retry` of a node: further attempts when a part of the server is unavailable."""
 
-    attempts: int = Field(1, ge=1, le=10, description="The most attempts, including the first.")
+    attempts: int = Field(1, ge=1, le=10, description="The maximum number of attempts, including the first.")
     pause: float = Field(
         0.05,
         ge=0,
@@ -165,7 +174,7 @@ class NodeTable(BaseModel):
         None,
         gt=0,
         le=86_400,
-        description="The most seconds that one attempt may take; unset: the kind's own limit.",
+        description="The maximum number of seconds for one attempt; unset: the kind's own limit.",
     )
     retry: RetryTable | None = Field(
         None, description="Further attempts after a failure; unset: the kind's own values."
@@ -186,7 +195,7 @@ class NodeTable(BaseModel):
 
 
 class WhenTable(Table):
-    """`when` of an edge: one test of a field, or `model`, or several conditions joined. An absent field counts as false."""
+    """`when` of an edge: a test of a field, a test of `model`, or several joined conditions. An absent field counts as false."""
 
     field: str | None = Field(None, description="A field of the state; dots separate nested fields.")
     equals: Scalar | None = Field(None, alias="is", description="The field has this value.")
@@ -241,7 +250,7 @@ class WhenTable(Table):
 
 
 class EdgeTable(Table):
-    """An edge from one node to another. A node's edges are tried in order; the last one has no `when`."""
+    """An edge from one node to another. A node's edges are tried in order; the last edge has no `when`."""
 
     source: str = Field(alias="from", description="A node, or “begin”.")
     target: str = Field(alias="to", description="A node, or “finish”.")
@@ -293,8 +302,8 @@ class AgentConfig(Table):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """The settings of an agent that its nodes need. shown: the parameters that a prompt may contain, which are
-    all except those that name records.
+    """The settings of an agent that its nodes need. shown: the parameters that a prompt may contain. Parameters that name
+    records are not among them.
     """
 
     name: str = "Responsa"

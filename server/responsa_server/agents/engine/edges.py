@@ -13,7 +13,7 @@ from responsa_server.agents.engine.state import Said
 Test = Callable[[Plain], bool]
 
 REFERS_BACK: Final = "refers_back"
-"""A field that no node writes: whether the question refers to earlier messages, which a rule decides."""
+"""A field that no node writes. It says whether the question refers to earlier messages; a rule decides this."""
 
 
 def compiled(when: WhenTable | None, *, model: bool) -> Test | None:
@@ -153,7 +153,7 @@ def _refers_back(state: Plain) -> bool:
 def _same(value: object, wanted: object) -> bool:
     if value is None:
         return wanted is False
-    # In Python True equals 1; in a configuration it must not.
+    # In Python, True equals 1. In a configuration, `true` must not equal 1.
     return isinstance(value, bool) is isinstance(wanted, bool) and value == wanted
 
 
@@ -198,7 +198,7 @@ def _possible(config: AgentConfig, name: str, *, model: bool) -> Sequence[EdgeTa
 
 
 def beyond(edges: Mapping[str, Sequence[EdgeTable]], start: str) -> set[str]:
-    """The nodes to which a path of at least one edge leads from `start`."""
+    """The nodes that can be reached from `start` over at least one edge."""
     found, left = set[str](), [start]
     while left:
         for edge in edges.get(left.pop(), ()):
@@ -209,7 +209,7 @@ def beyond(edges: Mapping[str, Sequence[EdgeTable]], start: str) -> set[str]:
 
 
 def reachable(edges: Mapping[str, Sequence[EdgeTable]]) -> set[str]:
-    """BEGIN and all nodes to which a path from it leads."""
+    """BEGIN and all nodes that can be reached from BEGIN."""
     return {BEGIN, *beyond(edges, BEGIN)}
 
 

@@ -32,7 +32,7 @@ from responsa_server.domain.tools import Effect
 
 _MOST_STEPS: Final = 10_000
 
-# LangGraph gets the state as a single dict. Its type hints do not allow a dict, hence this cast.
+# LangGraph gets the state as a single dict. This cast is needed, because LangGraph's type hints do not allow a dict.
 _STATE: Final = cast("type[GraphState]", dict)
 Choice = Callable[[GraphState], str]
 
@@ -45,8 +45,8 @@ class PlanError(Exception):
 class Route:
     """The nodes that may follow a node or BEGIN. FINISH among the targets ends the turn.
 
-    choose: returns one of the targets; None if there is a single target. limits: how often a turn may take the edge to each
-    limited target; `choose` compares this with the state's `visits`.
+    choose: returns one of the targets; None to always take the single target. limits: for each limited target, how often a
+    turn may take the edge to this target; `choose` compares the limits with `visits` in the state.
     """
 
     source: str
@@ -57,10 +57,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Detour:
-    """The nodes that may follow a node that was unavailable in all attempts and has sent no text.
+    """The nodes that may follow a node that failed before it sent text: it was unavailable in all attempts, or the budget is spent.
 
-    choose: returns one of the targets, or None if no edge matches the state; the turn then fails. kind: the kind of fallback
-    that the detour reports. kinds: the kinds of fallback for targets that report another kind.
+    choose: returns one of the targets, or None if no edge matches the state; without a target, the node's error ends the turn.
+    kind: the kind of fallback that the detour reports. kinds: for some targets, another kind to report instead.
     """
 
     kind: FallbackKind
@@ -74,7 +74,7 @@ class Detour:
 class Plan:
     """The nodes of a graph by name, and a route for BEGIN and for each node.
 
-    detours: the detours, by the node that they lead away from. steps: the most nodes that a turn may run; 0 for no limit.
+    detours: the detours, by the name of the failed node. steps: the maximum number of nodes that a turn may run; 0 for no limit.
     """
 
     nodes: Mapping[str, AnyNode]
@@ -123,7 +123,7 @@ class _Watched:
 
     @property
     def end(self) -> int:
-        """The byte of the answer at which the node's text ends; 0 if the node has sent no text."""
+        """The byte offset in the answer at which the node's text ends; 0 if the node has sent no text."""
         return 0 if self._last is None else self._last.byte_offset + len(self._last.text.encode())
 
     def __call__(self, event: Progress) -> None:
@@ -146,7 +146,7 @@ _Compiled = CompiledStateGraph[GraphState, _Walk, GraphState, GraphState]
 class Graph:
     """A plan, compiled once for all runs. Raises PlanError.
 
-    The state is a single value for LangGraph, and each node returns a new state. With one LangGraph channel for each key,
+    For LangGraph, the state is a single value, and each node returns a new state. If each key had its own LangGraph channel,
     LangGraph would split and join the state around every node and edge.
     """
 
@@ -177,8 +177,8 @@ class Graph:
         return cast("Mapping[str, object]", await graph.ainvoke(state, context=walk))  # pyright: ignore[reportUnknownMemberType]
 
     def _compiled(self, *, anywhere: bool) -> _Compiled:
-        """anywhere: whether a run may begin at any node, which costs time in every run; otherwise each run begins at the
-        plan's first node.
+        """anywhere: whether a run may begin at any node; this option costs time in every run. Without it, each run begins at
+        the plan's first node.
         """
         graph: StateGraph[GraphState, _Walk, GraphState, GraphState] = StateGraph(
             _STATE, context_schema=_Walk
@@ -208,7 +208,7 @@ class _Entry(Protocol):
     async def __call__(self, state: Any, *, runtime: Runtime[_Walk]) -> str: ...
 
 
-# The function is async, because LangGraph would run a plain function on another thread.
+# The functions below are async, because LangGraph would run plain functions on another thread.
 
 
 def _entry(route: Route) -> _Entry:
@@ -317,7 +317,7 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
         if diverted:
             limits = detour.limits if detour is not None else dict[str, int]()
         elif limits:
-            # The edge is chosen before this visit is counted, so that the limit compares only earlier visits.
+            # The edge is chosen before this visit is counted, so that a limit of n allows n visits.
             diverted = _next(route, cast("GraphState", {**state, **output, "diverted": ""}))
         if diverted in limits:
             visits, edge = state.get("visits", {}), visit(name, diverted)
@@ -353,14 +353,14 @@ def _sent(state: GraphState) -> str:
 
 
 def _may_go_round(error: Unavailable | OverBudget, state: GraphState) -> bool:
-    """Whether a turn may take a detour. A turn whose budget is spent may take a detour only if none of its answer was
+    """Whether a turn may take a detour. A turn whose budget is spent may take a detour only if no part of its answer was
     sent.
     """
     return isinstance(error, Unavailable) or not _sent(state)
 
 
 def cause(error: Unavailable | OverBudget) -> str:
-    """The cause of a detour: the limit that was reached, or the error's reason with the failed part or the model's fault."""
+    """The cause of a detour: the limit that was reached, or the error's reason, with the failed part or the model's fault."""
     if isinstance(error, OverBudget):
         return error.cause
     detail = error.metadata.get("cause") or error.metadata.get("part") or ""
@@ -401,8 +401,8 @@ _UNANNOUNCED = ""
 def plan(
     config: AgentConfig, parts: NodeParts, prompts: PromptSet | None, kinds: Mapping[str, NodeKind]
 ) -> Plan:
-    """The plan of a configuration that has no problems. The plan leaves out the nodes that no turn can reach. Which
-    nodes these are depends on whether the agent has a model.
+    """The plan of a configuration that has no problems. The plan leaves out the nodes that no turn can reach. Whether
+    the agent has a model can change which nodes these are.
 
     Raises PartMissing, PlanError.
     """

@@ -30,8 +30,8 @@ class NodeParts:
     """The parts that nodes are made of. A part is None if the server does not have it.
 
     classifiers, examples: trained classifiers and their examples, by the path of the examples in the agent's folder.
-    price: the function that returns the models' prices at the time of a call. traits: values from the agent's tables,
-    which `plan` fills in. small: the small models of the chain (`Models.small`). larger: the chain without its small
+    price: the function that returns the models' prices at the time of a call. traits: values from the agent's tables;
+    `plan` fills them in. small: the small models of the chain (`Models.small`). larger: the chain without its small
     models; None if no model is left.
     """
 
@@ -73,11 +73,10 @@ class NodeKind:
     the answer's text, unless its option `stream` is false. repeats_text: whether the node sends text that earlier nodes
     wrote. The earlier nodes must not have sent this text. fallback: the kind of fallback that an edge `on =
     "unavailable"` from the node reports; None if the node is never unavailable. replaces_model: the kind of fallback
-    that a detour reports if it leads around a model to this node. values: the function that returns, for given options,
-    the possible values of the outputs whose types do not list their values. labels: the function that returns, for
-    given options, the labels that examples may have, each of which needs an example; None if every label is allowed.
-    needs_test: the input that may be an empty result and that an edge on every path must test; "" if no input needs a
-    test.
+    that a detour reports if it leads around a model to this node. values: for given options, returns the possible
+    values of each output whose type does not list its values. labels: for given options, returns the labels that
+    examples may have, each of which needs an example; None if every label is allowed. needs_test: an input that may be
+    an empty result and that an edge on every path must test; "" if no input needs a test.
     """
 
     make: Callable[[NodeParts, Any, str], AnyNode]
@@ -96,7 +95,7 @@ class NodeKind:
 
 
 def required(part: Part | None, name: str) -> Part:
-    """The part, which a node cannot do without. Raises PartMissing if it is None."""
+    """The part itself. Raises PartMissing if the part is None."""
     if part is None:
         raise PartMissing(f"there is no {name}")
     return part

@@ -1,4 +1,4 @@
-"""A node, which turns a validated input into a validated output, and the limits of a turn."""
+"""The base class of nodes, and the limits of a turn. A node turns a validated input into a validated output."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _MORE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that a turn may use: nodes, tokens of language models, millionths of a US dollar. 0 means no limit.
+    """The limits of a turn: nodes, tokens of language models, and cost in millionths of a US dollar. 0 means no limit.
 
     asked: whether the request itself set the limit on the cost.
     """
@@ -52,15 +52,15 @@ class Limits:
     asked: bool = False
 
     def lowered(self, cost_micros: int) -> Limits:
-        """The limits, with the request's limit on the cost if that is lower. cost_micros: the request's limit; 0 if it has no
-        limit.
+        """The limits with the lower of two cost limits: the agent's and the request's. cost_micros: the request's limit; 0 if
+        the request has no limit.
         """
         if not cost_micros or 0 < self.cost_micros <= cost_micros:
             return self
         return replace(self, cost_micros=cost_micros, asked=True)
 
     def tokens_left(self, spent: Usage) -> int | None:
-        """How many tokens may still be read and written together, at least 0; None for no limit."""
+        """How many tokens models may still read and write together, at least 0; None for no limit."""
         if not self.tokens:
             return None
         return max(0, self.tokens - spent.input_tokens - spent.output_tokens)
@@ -72,7 +72,7 @@ class Limits:
         return max(0, self.cost_micros - spent.cost_micros)
 
     def reached(self, spent: Usage) -> str:
-        """The key of the limit that no longer allows a call of a model; "" if all limits allow it."""
+        """The key of the limit that forbids another call of a model; "" if no limit forbids the call."""
         if self.tokens_left(spent) == 0:
             return "tokens"
         return "cost_micros" if self.micros_left(spent) == 0 else ""
@@ -110,7 +110,7 @@ def most_output(
     """How many tokens a call may write: the configured number, or fewer if the turn's limits require it.
 
     If the result is 0 or less, the call must not be made. tokens_left, micros_left: what remains of the turn's limits; None
-    for no limit. Prices are in US dollars for a million tokens, which is the same as millionths of a dollar for one token.
+    for no limit. Prices are in US dollars per million tokens, that is, in millionths of a dollar per token.
     """
     most = configured
     if tokens_left is not None:
@@ -146,10 +146,10 @@ Progress = (
 class Policy:
     """How a node is run.
 
-    timeout_seconds: the time limit of one attempt. attempts: the most attempts; another attempt follows Unavailable but
-    not TooSlow. pause_seconds: the pause before the second attempt, which doubles before each further attempt.
-    keep_after_seconds: the duration above which a milestone keeps the work's result, so that a later attempt at the
-    turn does not repeat the work.
+    timeout_seconds: the time limit of one attempt. attempts: the maximum number of attempts; another attempt follows
+    Unavailable but not TooSlow. pause_seconds: the pause before the second attempt; the pause doubles before each further
+    attempt. keep_after_seconds: if the node takes longer than this, a milestone stores the node's result, so that a later
+    attempt at the turn does not repeat the work.
     """
 
     timeout_seconds: float = 30.0
@@ -171,10 +171,10 @@ class Run:
     """One run of a graph: the user, the receiver of events, and the count of costs. A run is never part of the state.
 
     turn_id: the turn; None outside a turn. begin_at: the node that a milestone of an earlier attempt names; "" to begin
-    at the first node. tools: the tool calls of earlier attempts, by call_id. limits, spent: the turn's budget and the
-    part of it that was spent. fallen: the current node's fallbacks, which the engine moves into the state. noted: the
-    function that is called for each fallback. nonce: the number in the marks of untrusted text, the same in every
-    attempt. until: the time at which the turn's time is up, by the loop's clock.
+    at the first node. tools: the tool calls of earlier attempts, by call_id. limits, spent: the turn's budget, and how much
+    of the budget was spent. fallen: the current node's fallbacks; the engine moves them into the state. noted: called for
+    each fallback. nonce: the number in the marks around untrusted text, the same in every attempt. until: the end of the
+    turn's time limit, by the event loop's clock.
     """
 
     who: Principal
@@ -219,22 +219,22 @@ class Node(abc.ABC, Generic[Input, Output]):
     name: str
     """The node's name in the graph and in the logs."""
     input_model: type[Input]
-    """The model of the input. Its fields are read from the state by name; a field with a default may be absent there."""
+    """The model of the input. Its fields are read from the state by name; a field with a default may be absent from the state."""
     output_model: type[Output]
     """The model of the output. Its fields are written to the state by name."""
     announcement: Announcement | None = None
-    """The status to send when the node begins; None if the node has no status or sends it itself."""
+    """The status to send when the node begins; None if the node has no status or sends its status itself."""
     policy: Policy = Policy()
     effect: Effect = Effect.NONE
     """The node's effect outside the turn. A milestone always follows a node with an effect."""
     calls_model: bool = False
-    """Whether the node calls a model. Because that costs money, a milestone then follows the node."""
+    """Whether the node calls a model. If so, a milestone follows the node, because a repeated call would cost money again."""
     has_rule: bool = False
     """Whether the node can work without a model when the turn's budget is spent."""
     reads: Mapping[str, str] = _SAME
-    """For inputs that are read under another name: the key of the state by the input's own name."""
+    """For each renamed input: the state's key, by the input's own name."""
     writes: Mapping[str, str] = _SAME
-    """For outputs that are written under another name: the key of the state by the output's own name."""
+    """For each renamed output: the state's key, by the output's own name."""
 
     def validate_input(self, state: Plain) -> Input:
         """Read the input from the state. Raises pydantic.ValidationError."""
@@ -308,7 +308,7 @@ class Offered:
 def named(
     options: type[NodeOptions], given: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], Names, str]]:
-    """The files that the given options name. Each result is the option's path, the kind of file and the name.
+    """The files that the given options name. Each result is the option's path, the file's kind and the file's name.
 
     Option values that are neither texts nor tables of texts are skipped.
     """

@@ -1,8 +1,8 @@
 """Prompts: strict templates that keep instructions, questions and retrieved text apart.
 
-A prompt's file has a front matter, a system part and, below the line `=== user`, a user part. Texts of users, documents and
-models are never in the system part. They are neutralised and, in a prompt, put between marks. The marks hold a number that
-the authors of the texts cannot know. The system part ends with the meaning of the marks.
+A prompt's file has a front matter, a system part and, below the line `=== user`, a user part. The system part never contains
+texts of users, documents or models. Such texts are neutralised; in prompts, they also stand between marks. The marks hold a
+number that the authors of the texts cannot know. The system part ends with an explanation of the marks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.models import Place, PromptMessage, Role
 
 MOST_FENCE: Final = 64
-"""The most characters of a mark without its brackets, and so the most that are held back because they may be a mark."""
+"""The maximum number of characters between a mark's brackets. At most this many characters are held back as a possible mark."""
 
 _OPEN: Final = "⟦"
 _BODY: Final = re.compile(rf"[^⟦⟧\n]{{0,{MOST_FENCE}}}")
@@ -37,11 +37,11 @@ _MARKS: Final = str.maketrans({**_CONTROLS, "⟦": "[[", "⟧": "]]"})
 
 
 def nonce(version: str, turn_id: UUID | None) -> str:
-    """The number in the marks of untrusted text. It is the same in every attempt at a turn, and nobody can know it before the
-    question.
+    """The number in the marks around untrusted text. The number is the same in every attempt at a turn, and nobody can know it
+    before the question is asked.
 
-    Text that may be the beginning of the number is held back until the next piece arrives. The number therefore begins
-    with a letter with which few words end.
+    Text that may be the beginning of the number is held back until the next piece arrives. To make this rare, the number
+    begins with “q”, because few words end with this letter.
     """
     if turn_id is None:
         number = secrets.token_hex(6)
@@ -72,20 +72,20 @@ def meaning(mark: str) -> str:
 
 
 class FenceFilter:
-    """Removes marks, incomplete marks that hold the turn's number, and the number alone from a text that arrives in pieces.
+    """Removes three things from a text that arrives in pieces: marks, incomplete marks with the turn's number, and the number alone.
 
-    The result does not depend on where the text is cut into pieces. If a mark is at the beginning or after white space, one
-    character of white space after it is removed, too.
+    The result does not depend on where the text is cut into pieces. If a mark begins the text or follows white space, one
+    character of white space after the mark is removed, too.
     """
 
     def __init__(self, mark: str, before: str = "") -> None:
-        """mark: the turn's number, not empty. before: the text that precedes the first piece, or its end."""
+        """mark: the turn's number, not empty. before: the text before the first piece; its last character is enough."""
         self._mark = mark
         self._first = mark[0]
         self._second = mark[:2]
         self._held = ""
         self._last = before[-1:]
-        # Whether a mark has just ended, so that white space after it must be removed.
+        # Whether a mark has just ended. If so, one character of white space after the mark must be removed.
         self._behind = False
 
     def feed(self, text: str) -> str:
@@ -102,7 +102,7 @@ class FenceFilter:
         return self._cleaned(self._held, ended=True)
 
     def _plain(self, text: str) -> bool:
-        """Whether the piece begins no mark and no number, which is the usual case."""
+        """Whether the piece contains no beginning of a mark or of the number. Most pieces are like this."""
         return _OPEN not in text and self._second not in text and text[-1] != self._first
 
     def _cleaned(self, text: str, *, ended: bool) -> str:
@@ -149,7 +149,7 @@ class FenceFilter:
         return (number, True) if number >= 0 else (opened, False)
 
     def _end(self, text: str, start: int, *, ended: bool) -> int:
-        """The end of the mark that a bracket opens: `start` if the bracket opens no mark, -1 while that is not known."""
+        """The end of the mark that the bracket at `start` opens; `start` if it opens no mark; -1 if more text is needed to decide."""
         body = _BODY.match(text, start + 1)
         end = start + 1 if body is None else body.end()
         inside = text[start + 1 : end]
@@ -171,7 +171,7 @@ class FenceFilter:
 
 
 def unfenced(text: str, mark: str) -> str:
-    """A whole text without marks. mark: the turn's number; "" to return the text unchanged."""
+    """The text without marks. mark: the turn's number; "" to return the text unchanged."""
     if not mark:
         return text
     fences = FenceFilter(mark)
@@ -288,7 +288,7 @@ class _Part:
 class PromptSet:
     """All prompts of one version of an agent. Immutable.
 
-    `broken` has the errors of broken prompts, by name. Using a broken prompt raises its first error.
+    `broken` maps the name of each broken prompt to its errors. Using a broken prompt raises the first of these errors.
     """
 
     def __init__(
@@ -340,7 +340,7 @@ class PromptSet:
         return self._prompts[name]
 
     def fill(self, name: str, values: Plain) -> str:
-        """All parts of a prompt, filled in with unchanged values, for the check.
+        """All parts of a prompt, filled in for the check of an agent's files. The values stay unchanged.
 
         Raises KeyError and PromptError. An error in a partial names the partial's file.
         """
@@ -364,8 +364,7 @@ class PromptSet:
         return self._uses[name]
 
     def where(self, name: str, variable: str, *, system: bool) -> tuple[str, int | None]:
-        """The file and the line of the first use of a variable in a part of a prompt, or in a partial that the part
-        includes.
+        """The file and the line where a part of a prompt, or a partial in that part, first uses a variable.
 
         Raises KeyError, PromptError.
         """
@@ -384,9 +383,9 @@ class PromptSet:
     def render(
         self, name: str, trusted: Mapping[str, object], untrusted: Untrusted, mark: str
     ) -> Sequence[PromptMessage]:
-        """The messages for a model: instructions, history, passages, and the user part, or the question if there is no user part.
+        """The messages for a model: instructions, history, passages, and the user part. Without a user part, the question is last.
 
-        If the user part uses `history`, the history becomes fenced text in that part and is left out of the messages.
+        If the user part uses `history`, the history is fenced text in that part, and no other message contains it.
         In the user part, `passages` is the number of passages. Raises KeyError, PromptError.
         """
         system, user = self._sound(name)
@@ -417,7 +416,7 @@ class PromptSet:
         return messages
 
     def text(self, name: str, values: Plain) -> str:
-        """A template that people read, filled in. Texts are neutralised but get no marks. Raises KeyError, PromptError."""
+        """A template for people, filled in. Texts among the values are neutralised but get no marks. Raises KeyError, PromptError."""
         part, _ = self._sound(name)
         plain = {
             key: neutral(one) if isinstance(one, str) else _plain(self._prompts[name].file, key, one)
@@ -451,7 +450,7 @@ class PromptSet:
             self._broken_parts[part.template] = error
 
     def _reached(self, templates: Sequence[str]) -> Sequence[str]:
-        """The templates and all partials that they include, each once."""
+        """The templates and all partials that they include, without repetitions."""
         found, left = list[str](), list(templates)
         while left:
             one = left.pop(0)
@@ -513,12 +512,12 @@ def _spoken(one: Said, mark: str) -> PromptMessage:
     if one.speaker is Speaker.USER:
         # The user's earlier messages are as untrusted as the question.
         return PromptMessage(Role.USER, fenced("message", one.text, mark), place=Place.USER)
-    # Answers quote documents, which may contain instructions.
+    # Answers quote documents, and documents may contain instructions.
     return PromptMessage(Role.ASSISTANT, fenced("answer", one.text, mark), place=Place.MODEL)
 
 
 def _plain(file: str, key: str, value: object) -> object:
-    """A copy of a value as plain data, because templates could call the methods of other objects."""
+    """A copy of a value as plain data, so that templates cannot call the methods of objects."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Rewrites a follow-up question so that it can be understood alone. Rules do this, with words of the conversation only. Pure."""
+"""Rewrites a follow-up question so that it makes sense without the conversation. Rules add words from earlier messages. Pure."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class _Language:
     small: frozenset[str]
 
 
-# The language of a question is the one with the most function words in the question. In a tie, the earlier language in
-# this list is taken; English is the first.
+# The language of a question is the language that has the most function words in the question. In a tie, the language that
+# comes earlier in this list is taken; English comes first.
 _LANGUAGES: Final = (
     _Language(
         _words(
@@ -75,7 +75,7 @@ _LANGUAGES: Final = (
     ),
 )
 _SMALL: Final = frozenset[str]().union(*(one.small | one.pronouns for one in _LANGUAGES))
-# After these words, "that" is a pronoun ("What does that mean?"). After others, "that" begins a clause ("the river that
+# After these words, "that" is a pronoun ("What does that mean?"). After other words, "that" begins a clause ("the river that
 # flows …").
 _BEFORE_THAT: Final = _words(
     "is was are does did do about of to in with like and for from on at by than after before"
@@ -130,14 +130,14 @@ def points_back(question: str) -> bool:
 
 
 def content_words(question: str) -> int:
-    """The number of words that carry meaning, which are all except function words."""
+    """The number of words that carry meaning: all words except function words."""
     unspaced = len(_UNSPACED.findall(question))
     words = (word.casefold() for word in _WORD.findall(_UNSPACED.sub(" ", question)))
     return unspaced // 2 + sum(word not in _SMALL for word in words)
 
 
 def entities(text: str) -> Sequence[str]:
-    """The names in a text, which are runs of capitalised words within a sentence. The most frequent names come first; equally
+    """The names in a text: runs of capitalised words within a sentence. The most frequent names come first; equally
     frequent names keep the order of the text.
     """
     found: Counter[str] = Counter()
@@ -184,7 +184,7 @@ def _subjects(question: str, history: Sequence[Said]) -> Sequence[str]:
 
 
 def _unlike(names: Iterable[str], taken: Sequence[str]) -> list[str]:
-    """Each name once, without names that are a part of an earlier name or of a name in `taken`."""
+    """The names without repetitions. A name is left out if an earlier name or a name in `taken` contains it."""
     kept: list[str] = []
     for name in names:
         folded = name.casefold()

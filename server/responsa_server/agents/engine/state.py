@@ -15,7 +15,7 @@ from responsa_server.domain.events import Fallback, FallbackKind
 class Said(NodeModel):
     """A message of the conversation, as the state holds it.
 
-    titles: the titles of the documents that the message cites, each once. id: the message's id; "" if no node needs it.
+    titles: the titles of the documents that the message cites, without repetitions. id: the message's id; "" if no node needs it.
     """
 
     speaker: Speaker
@@ -59,7 +59,7 @@ class GraphState(TypedDict, total=False):
 
 
 TASK_KEYS: Final = frozenset({"question", "collections", "history", "older", "parameters"})
-"""The fields that every attempt gets from its task, so that milestones leave them out."""
+"""The fields that every attempt gets from its task. Milestones leave these fields out."""
 
 ENGINE_KEYS: Final = frozenset({"steps", "visits", "told", "fallbacks", "diverted"})
 """The fields that only the engine writes."""
@@ -67,7 +67,7 @@ ENGINE_KEYS: Final = frozenset({"steps", "visits", "told", "fallbacks", "diverte
 KNOWN_KEYS: Final = frozenset(GraphState.__annotations__)
 
 _FORMAT: Final = b"\x01"
-# Values that are not plain are refused when a milestone is written, not only when another worker takes the turn over.
+# With these options, a value that is not plain is an error when a milestone is written, and not only after a takeover.
 _STRICT: Final = (
     ormsgpack.OPT_PASSTHROUGH_DATACLASS
     | ormsgpack.OPT_PASSTHROUGH_DATETIME
@@ -134,7 +134,7 @@ def plain_fallback(one: Fallback) -> Plain:
 
 
 def fallbacks_of(state: Plain) -> Sequence[Fallback]:
-    """The fallbacks of a run in their order, each once."""
+    """The fallbacks of a run, in order and without repetitions."""
     found = cast("Sequence[Mapping[str, str]]", state.get("fallbacks", ()))
     each = (Fallback(FallbackKind(one["kind"]), one["source"], one["target"], one["cause"]) for one in found)
     return list(dict.fromkeys(each))
@@ -148,8 +148,8 @@ def divided(
 ) -> tuple[Sequence[Message], Sequence[Message]]:
     """The messages to read in full, and the earlier messages to summarise. Both are in order, oldest first.
 
-    messages: the most messages to read in full. tokens: the most tokens of these messages; 0 for no limit. older: the most
-    messages to summarise. The last message is always read in full, however long it is.
+    messages: the maximum number of messages to read in full. tokens: the maximum number of tokens in these messages; 0 for no
+    limit. older: the maximum number of messages to summarise. The last message is always read in full, however long it is.
     """
     kept = list(history[-messages:]) if messages else []
     if tokens:

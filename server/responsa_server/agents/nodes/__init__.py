@@ -1,1 +1,1 @@
-"""The kinds of nodes; `table.py` has the table."""
+"""The kinds of nodes; `table.py` lists them."""

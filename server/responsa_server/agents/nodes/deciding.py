@@ -1,5 +1,5 @@
-"""The nodes that make decisions: on a message's intent, on its category, on whether it needs documents, and on the next
-node.
+"""The nodes that make decisions about a message: its intent, its category, whether it needs documents, and the next node
+of the turn.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class DecidingOptions(NodeOptions):
 
 class DecidingNode(Node[Input, Output]):
     """Base of the nodes that make a small decision about a message. A model decides; without a model's answer, a classifier
-    decides, and without a classifier, a rule.
+    decides; without a classifier, a rule decides.
 
     asker: the model to ask; None if no model decides. classifier: the classifier; None if the node does not classify.
     examples: the examples with which the classifier was trained.
@@ -102,12 +102,12 @@ class DecidingNode(Node[Input, Output]):
 
 
 def refers_back(question: str, history: Sequence[Said]) -> bool:
-    """Whether a question refers to earlier messages, as a rule decides."""
+    """Whether a question refers to earlier messages. A rule decides this."""
     return standalone(question, history) is not None
 
 
 def choice(shape: type[Answer], field: str, labels: Sequence[str]) -> Shape[Answer]:
-    """A shape whose field is one of the labels."""
+    """A shape whose field `field` must be one of the labels."""
     kind: Any = Literal[tuple(labels)]
     make: Any = create_model  # the type hints of `create_model` do not allow field names from variables
     return Shape(make(shape.__name__, __base__=shape, **{field: (kind, ...)}))
@@ -160,7 +160,7 @@ class IntentInput(NodeModel):
 
 
 class IntentOutput(NodeModel):
-    """intent: one of the options, or out_of_scope. follow_up: whether the message refers to earlier ones."""
+    """intent: one of the options, or out_of_scope. follow_up: whether the message refers to earlier messages."""
 
     intent: str
     follow_up: bool
@@ -306,7 +306,7 @@ class NeedInput(NodeModel):
 
 
 class NeedOutput(NodeModel):
-    """needs_retrieval: whether to search the documents. follow_up: whether the message refers to earlier ones."""
+    """needs_retrieval: whether to search the documents. follow_up: whether the message refers to earlier messages."""
 
     needs_retrieval: bool
     follow_up: bool
@@ -343,7 +343,7 @@ class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
 async def need(
     question: str, history: Sequence[Said], classifier: IntentClassifier | None = None
 ) -> NeedOutput:
-    """The decision without a model. A message that resembles no example needs documents, because a document may cover it."""
+    """The decision without a model. A message that resembles no example needs documents, because a document may contain the answer."""
     follow_up = refers_back(question, history)
     if classifier is None:
         return NeedOutput(needs_retrieval=follow_up or content_words(question) > 0, follow_up=follow_up)

@@ -58,12 +58,12 @@ _ENDS: Final = re.compile(r"[.!?…](?=\s|\Z)")
 
 
 class PostOptions(NodeOptions):
-    """The steps, in their order.
+    """The steps of the preparation, in the order in which they run.
 
     unfence: whether to remove a code fence around the whole text. prefixes: texts to remove from the beginning, such as
-    “Post:”. most_bytes: the size above which the text is cut after a sentence. must_have, must_not_have: texts that are
-    required or forbidden, in any case of letters; if the text violates them, the node is unavailable. stream: whether this
-    node sends the text.
+    “Post:”. most_bytes: the size above which the text is cut after a sentence. must_have, must_not_have: words that the
+    text must or must not contain, in upper or lower case; if the text breaks this rule, the node is unavailable. stream:
+    whether this node sends the text.
     """
 
     unfence: bool = True
@@ -92,7 +92,7 @@ class PostOutput(NodeModel):
 
 
 class PostProcessor(Node[PostInput, PostOutput]):
-    """Prepares a text for publication. It only removes text, so that the answer holds only the model's words."""
+    """Prepares a text for publication. It only removes text, so that every word of the answer is the model's."""
 
     input_model = PostInput
     output_model = PostOutput

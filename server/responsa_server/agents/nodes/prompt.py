@@ -79,7 +79,7 @@ _FAULTS: Final[Mapping[ModelFault, str]] = {
     ModelFault.EMPTY: "sent an answer without text",
 }
 HELD_SECONDS: Final = 15.0
-"""The most seconds for which a small model's text is held back while the model writes."""
+"""The maximum number of seconds for which a small model's text is held back while the model writes."""
 UNCITED: Final = "uncited"
 """The cause of the fallback when no document supports a small model's answer."""
 
@@ -99,7 +99,7 @@ class PromptOptions(NodeOptions):
 
 
 class CallModel(NodeModel):
-    """A requested call of a tool. call_id: the model's own id of the call. signature: data that the provider requires
+    """A requested call of a tool. call_id: the model's own id for the call. signature: data that the provider requires
     together with the result.
     """
 
@@ -153,14 +153,14 @@ class PromptOutput(NodeModel):
 
 
 class Prompt(Node[PromptInput, PromptOutput]):
-    """One call of a model, whose text continues the answer.
+    """One call of a model. The model's text continues the answer.
 
     A stream that breaks off is not repeated, because its text was already sent. If the documents could not be searched,
     the answer begins with the sentence that the agent has for this case. This sentence is sent together with the
     model's first words.
 
-    When a small model answers from passages, its text is sent only after the model has finished and only if at least one
-    sentence is supported by the passage that it names. Otherwise the model counts as unavailable.
+    When a small model answers from passages, its text is sent only after the model has finished, and only if at least one
+    sentence names a passage that supports this sentence. Otherwise the model counts as unavailable.
     """
 
     input_model = PromptInput
@@ -177,7 +177,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         announcement: Announcement | None = GENERATING,
         reports_usage: bool = True,
     ) -> None:
-        """reports_usage: whether the cost of the call is sent as an event. Raises PartMissing without a model."""
+        """reports_usage: whether the cost of the call is sent as an event. Raises PartMissing if there is no model."""
         self.name = name
         self.announcement = announcement
         self._parts = parts
@@ -190,8 +190,8 @@ class Prompt(Node[PromptInput, PromptOutput]):
             self.reads = {"choice": prompt[BY]}
 
     async def process(self, given: PromptInput, run: Run) -> PromptOutput:
-        """Stream the model's text as deltas. Raises Unavailable (MODEL_UNAVAILABLE), even after some deltas, OverBudget and
-        Declined.
+        """Stream the model's text as deltas. Raises OverBudget, Declined, and Unavailable (MODEL_UNAVAILABLE), which may
+        follow some deltas.
         """
         passages = self._passages(given)
         try:
@@ -268,7 +268,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         return end
 
     async def _send_checked(self, text: AnswerWriter, model: str, given: PromptInput, run: Run) -> None:
-        """Send a text that was held back. Raises Unavailable if no passage supports any of it."""
+        """Send a text that was held back. Raises Unavailable if no passage supports any part of the text."""
         asked = [Claim(one.text, one.passage) for one in claims(text.text, text.marks)]
         found: Sequence[object] = ()
         if asked and self._parts.judge is not None and given.evidence is not None:
@@ -377,7 +377,7 @@ UNKNOWN_CONTENT: Final = "The worker was lost while it called this tool, so nobo
 
 
 class CallToolInput(NodeModel):
-    """The requested calls, and the results of earlier ones."""
+    """The requested calls, and the results of earlier calls."""
 
     calls: tuple[CallModel, ...]
     results: tuple[ResultModel, ...] = ()
@@ -391,7 +391,7 @@ class CallToolOutput(NodeModel):
 
 
 class CallTool(Node[CallToolInput, CallToolOutput]):
-    """Makes the calls in their order. For each call, the node sends the event, waits until the event is committed,
+    """Makes the calls in order. For each call, the node sends the event, waits until the event is committed,
     calls the tool, and sends the result.
 
     The ledger (`Run.tools`) has the calls that earlier attempts at the turn have begun. A call with a result is not repeated.

@@ -163,14 +163,14 @@ class Answer(Node[AnswerInput, AnswerOutput]):
         return AnswerOutput(answer=model)
 
     def validate_output(self, output: AnswerOutput) -> Plain:
-        """The output as plain state. Checks also that there are citations, and that each one quotes the answer's own bytes."""
+        """The output as plain state. Also checks that the answer has citations, and that each citation quotes its range of the answer."""
         checked = super().validate_output(output)
         text = output.answer.text.encode()
         if not output.answer.citations:
-            raise ValueError("an answer that contains only quotes cites each of them")
+            raise ValueError("an answer that consists of quotes must have citations")
         for one in output.answer.citations:
             if text[one.answer.start : one.answer.end] != one.quote.encode():
-                raise ValueError("a citation's range is not its quote's place in the answer")
+                raise ValueError("a citation's quote is not the text at its range in the answer")
         return checked
 
 
@@ -183,7 +183,7 @@ _NOTHING: Final = Evidence(0, 0, {})
 
 
 class CitationCheckerInput(NodeModel):
-    """The text as it was sent, the marks that were removed from it, and the evidence that the model was shown."""
+    """The text as it was sent, the marks that were removed from it, and the evidence that the prompt contained."""
 
     text: str = Field(min_length=1)
     complete: bool = True

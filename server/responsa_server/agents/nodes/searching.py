@@ -49,14 +49,14 @@ class RewriteOutput(NodeModel):
 
 
 class Rewritten(NodeModel):
-    """The model's reply: the question in a form that can be understood alone."""
+    """The model's reply: the question, rewritten to need no earlier messages."""
 
     query: str = Field(min_length=1, max_length=MAX_QUESTION_BYTES)
 
 
 class Rewrite(Node[RewriteInput, RewriteOutput]):
-    """Adds the subject of the last answer to the question. A model does this; without a model or after its failure, a rule
-    does.
+    """Adds the subject of the last answer to the question. A model does this. If there is no model, or the model fails, a
+    rule does this.
     """
 
     name = "rewrite"
@@ -72,7 +72,7 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
         self.calls_model = asker is not None
 
     async def process(self, given: RewriteInput, run: Run) -> RewriteOutput:
-        """Rewrite the question. Without a history, the node asks no model."""
+        """Rewrite the question. If there are no earlier messages, the node asks no model."""
         if self._asker is not None and (given.history or given.summary):
             try:
                 return RewriteOutput(standalone_question=await self._asked(self._asker, given, run))
@@ -98,12 +98,12 @@ REWRITER: Final = NodeKind(
 
 
 MOST_EXPANSIONS: Final = 6
-"""The most expansions. A search takes at most eight queries, and up to two of them are the question itself."""
+"""The maximum number of expansions. A search takes at most eight queries, and up to two of these are the question itself."""
 MAX_QUERY_BYTES: Final = 400
 
 
 class QueryExpanderOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`. most: the most expansions to search for."""
+    """prompt: the file `prompts/NAME.md`. most: the maximum number of expansions to search for."""
 
     prompt: PromptName = "query_expansion"
     most: Annotated[int, Field(ge=1, le=MOST_EXPANSIONS)] = 3
@@ -129,7 +129,7 @@ class Expanded(NodeModel):
 
 
 class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
-    """Asks a model for other queries. Without a model or after its failure, only the question itself is searched."""
+    """Asks a model for other queries. If there is no model, or the model fails, only the question itself is searched."""
 
     name = "expand"
     input_model = QueryExpanderInput
@@ -168,7 +168,7 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
 
 
 def distinct(texts: Iterable[str], said: Iterable[str] = ()) -> Sequence[str]:
-    """Each text once, as it first occurs but with normalised white space. Texts in `said` are left out."""
+    """The texts without repetitions, as they first occur but with normalised white space. Texts in `said` are left out."""
     seen = {_folded(one) for one in said} | {""}
     kept: list[str] = []
     for text in texts:
@@ -221,7 +221,7 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
     input_model = RetrieveInput
     output_model = RetrieveOutput
     announcement = Announcement(Step.RETRIEVING, "Searching knowledge base...")
-    # Evidence is the largest part of the state. A milestone would cost more than another search, which takes about 10 ms.
+    # Evidence is the largest part of the state. Storing it would take longer than another search, which takes about 10 ms.
     policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
 
     def __init__(self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL) -> None:
@@ -232,7 +232,7 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         )
 
     async def process(self, given: RetrieveInput, run: Run) -> RetrieveOutput:
-        """Search the collections that the request names, or the agent's collections if it names no collection."""
+        """Search the collections that the request names, or the agent's collections if the request names no collection."""
         collections = given.collections or self._collections
         questions = wordings(given)
         options = replace(self._options, expansions=tuple(distinct(given.expansions, said=questions)))
@@ -244,7 +244,7 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
 
 
 def wordings(given: RetrieveInput) -> tuple[str, ...]:
-    """The queries for the question, without expansions. Passages that any other query finds must resemble the last of
+    """The queries for the question, without expansions. A passage that another query finds must resemble the last of
     these queries.
 
     A short question without a pronoun may be a new question instead of a follow-up, so the original question is also a query.

@@ -22,7 +22,7 @@ NEWS: Final = 10
 """The model writes a new summary when the stored summary leaves out at least this many messages."""
 _RULED_BYTES: Final = 1024
 MOST_READ_BYTES: Final = 12 * 1024
-"""The most bytes of messages that one summary reads. With the instructions, they fit into a small model's window."""
+"""The maximum size of the messages that a model summarises at once. With the instructions, they fit into a small model's window."""
 _MESSAGE_BYTES: Final = 2048
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 _SENTENCE_BYTES: Final = 200
@@ -73,8 +73,8 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
         self._summaries = summaries
 
     async def process(self, given: SummaryInput, run: Run) -> SummaryOutput:
-        """Summarise. After a model's failure, the turn continues with the old summary or without a summary, and reports
-        this fallback.
+        """Summarise. If the model fails, the turn continues with the old summary or without a summary, and reports this
+        fallback.
         """
         if not given.older:
             return SummaryOutput(summary="")
@@ -117,7 +117,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
 
 
 def newest(messages: Sequence[Said]) -> Sequence[Said]:
-    """The newest messages, oldest first, that together fit into 12 KiB. Each message is cut to its first 2 KiB."""
+    """The newest messages that together fit into 12 KiB, oldest first. Each message is cut to its first 2 KiB."""
     found: list[Said] = []
     left = MOST_READ_BYTES
     for one in reversed(messages):

@@ -1,4 +1,4 @@
-"""The table of kinds of nodes. A new kind is one file in this folder and one line here."""
+"""The table of kinds of nodes. A new kind needs one file in this folder and one line here."""
 
 from __future__ import annotations
 

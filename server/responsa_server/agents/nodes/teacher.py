@@ -38,7 +38,7 @@ class TeacherOutput(NodeModel):
 
 
 class ChooseTeacher(Node[TeacherInput, TeacherOutput]):
-    """Reads the teacher's current record. A teacher that was deleted after the question was accepted fails the turn."""
+    """Reads the teacher's current record. If the teacher was deleted after the question was accepted, the turn fails."""
 
     input_model = TeacherInput
     output_model = TeacherOutput

@@ -53,7 +53,7 @@ def plain(field: str, value: Struct) -> dict[str, Json]:
 
 
 def too_large(field: str, value: Struct) -> Sequence[FieldViolation]:
-    """The violation if a Struct is certainly too large, without counting its size as JSON; otherwise empty."""
+    """A violation if the Struct is certainly too large, otherwise empty. This check does not compute the size as JSON."""
     if value.ByteSize() <= _MAX_ENCODED_BYTES:
         return ()
     return (

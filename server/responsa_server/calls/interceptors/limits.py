@@ -16,7 +16,7 @@ MAX_PUBLIC_CALLS: Final = 64
 
 QUIET_SECONDS: Final = 0.1
 MAX_QUIET_SECONDS: Final = 1.0
-"""A draining server answers new calls with DRAINING until no call has arrived for `QUIET_SECONDS`, but not longer than `MAX_QUIET_SECONDS`."""
+"""A draining server answers new calls with DRAINING until no call has arrived for `QUIET_SECONDS`, but for at most `MAX_QUIET_SECONDS`."""
 
 # The status must be on its way before the caller's own timer fires, or the caller never sees the reason.
 _HEAD_START_SECONDS: Final = 0.05
@@ -87,7 +87,7 @@ class Admission(Interceptor[Place]):
         await self._idle.wait()
 
     async def quiet(self) -> None:
-        """Return once no new call has arrived for `QUIET_SECONDS`, but not later than after `MAX_QUIET_SECONDS`.
+        """Return once no new call has arrived for `QUIET_SECONDS`, or after `MAX_QUIET_SECONDS` at the latest.
 
         A stopping gRPC server drops new calls without a reason, so the server first waits for quiet. The wait
         is limited, so that callers that repeat their calls cannot delay the stop.
@@ -100,7 +100,7 @@ class Admission(Interceptor[Place]):
                         await self._refused.wait()
 
     def cut(self) -> None:
-        """End the calls that still run with UNAVAILABLE (DRAINING), so that callers try another server, or this server after its restart."""
+        """End all running calls with UNAVAILABLE (DRAINING), so that callers try another server, or this server after its restart."""
         for place in self._active | self._public:
             if not place.cut:
                 place.cut = True

@@ -46,7 +46,7 @@ class CallId(Interceptor[None]):
 
 
 def call_id(given: str) -> str:
-    """The caller's id, or a new one if the caller's is missing or could break the log's format."""
+    """The caller's id, or a new id if the caller's id is missing or could break the log's format."""
     return given if _ACCEPTABLE.fullmatch(given) else str(uuid4())
 
 

@@ -29,7 +29,7 @@ _LARGER: Final[Mapping[str, int]] = {
 
 
 class Validation(Interceptor[None]):
-    """Parses in the chain, not in gRPC's deserialiser, where malformed bytes would end the call as UNKNOWN without a reason.
+    """Parses in the chain, not in gRPC's deserialiser, where malformed bytes would end the call with UNKNOWN and no reason.
 
     The cheap checks come first, so that no message costs much: the size of the message, then the sizes of its lists, maps and objects, then all rules.
     """
@@ -38,7 +38,7 @@ class Validation(Interceptor[None]):
         self._validator = Validator()
 
     def warm(self, types: Sequence[type[Message]]) -> None:
-        """Compile the rules of these types in advance: otherwise the first message of a type takes milliseconds."""
+        """Compile the rules of these types in advance: otherwise, checking the first message of a type takes milliseconds."""
         for one in types:
             self._check(one(), b"")
 
@@ -65,7 +65,8 @@ class Validation(Interceptor[None]):
             return error
         if found := self._validator.collect_violations(message):
             return violations.broken_rules(found)
-        # A text with U+0000 makes a zero byte, so a message without zero bytes needs no search. A zero byte may also come from a number or a chunk.
+        # U+0000 in a text is a zero byte, so a message without zero bytes needs no search. A zero byte can also come from a number or a
+        # chunk.
         return violations.nul_characters(message) if b"\x00" in data else None
 
 

@@ -118,7 +118,7 @@ class AdminService:
             return PartReport(Health.DOWN, detail=f"failed with {type(error).__name__}")
 
     async def _bounded(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Wait for two seconds at most. Late work is not cancelled, so no database call is interrupted; the result of late work is dropped."""
+        """Wait at most two seconds. Late work continues, so no database call is interrupted, but the result of late work is dropped."""
         task = asyncio.ensure_future(work)
         done, _ = await asyncio.wait((task,), timeout=CHECK_SECONDS)
         if not done:

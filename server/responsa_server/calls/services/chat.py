@@ -48,7 +48,7 @@ class ChatService:
             cancel_on_disconnect=request.cancel_on_disconnect,
         )
         if request.cancel_on_disconnect:
-            # A caller that disconnects before it receives its turn's name also counts as leaving that turn.
+            # A caller that disconnects before it receives its turn's name also counts as having left that turn.
             accepting = asyncio.ensure_future(accepting)
             call.when_left(partial(accepting.add_done_callback, partial(self._leave, who)))
             accepted = await self._work.run(accepting)

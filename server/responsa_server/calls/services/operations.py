@@ -61,7 +61,7 @@ class OperationsService:
         self._library = library
 
     async def ListOperations(self, request: pb.ListOperationsRequest) -> pb.ListOperationsResponse:
-        """List the caller's operations, or the tenant's for an administrator, newest first."""
+        """List the caller's operations, newest first. An administrator gets all operations of the tenant."""
         if request.name not in ("", "operations"):
             raise _invalid("name", "must be `operations` or empty")
         if not 0 <= request.page_size <= MAX_PAGE_SIZE:

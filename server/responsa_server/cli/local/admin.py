@@ -124,8 +124,8 @@ def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
 
 @contextmanager
 def database(settings: Settings) -> Generator[None]:
-    """Keep a database available during the block. If the embedded PostgreSQL is configured and is not running, it runs
-    for the duration of the block.
+    """Keep a database available during the block. If the embedded PostgreSQL is configured but not running, this
+    function runs it during the block.
     """
     layout = Layout.of(settings.home)
     if settings.database_url is None:

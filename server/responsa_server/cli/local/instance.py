@@ -81,8 +81,8 @@ def examine(settings: Settings) -> Sequence[Finding]:
 
 
 def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> Finding:
-    """Return the finding about the kernel's support for the parsers' sandbox, and whether the server reads documents at
-    all.
+    """Return the finding that states whether the kernel supports the parsers' sandbox, and whether the server reads
+    documents at all.
     """
     name = "document sandbox"
     if sandbox.complete:

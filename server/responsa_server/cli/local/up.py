@@ -37,7 +37,7 @@ from responsa_server.stores.postgres.migrate import MigrationError
 
 DOCS_COLLECTION = "responsa-docs"
 DOCS_SECONDS = 300.0
-"""The time limit for loading the project's own documents at a start. `responsa up` prints its address after the load,
+"""The time limit for loading the project's own documents at startup. `responsa up` prints its address after the load,
 or when the time limit is reached.
 """
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only compared
@@ -158,7 +158,9 @@ def _configure_envoy(settings: Settings, layout: Layout) -> None:
 
 
 def _answers(path: Path) -> bool:
-    """Whether the server is ready: the gateway's socket, which the server opens last, accepts connections."""
+    """Whether the server is ready. The server opens the gateway's socket last, so this function connects to that
+    socket.
+    """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(0.5)
@@ -177,7 +179,7 @@ def _url(settings: Settings) -> str:
 def _docs(folder: Path) -> Sequence[Path]:
     """Return the pages of docs/, because newcomers' first questions are about Responsa itself.
 
-    The README is left out, because searches would find its sample output as an answer.
+    The README is left out, because searches could return its sample output as an answer.
     """
     return sorted((folder / "docs").glob("*.md"))
 

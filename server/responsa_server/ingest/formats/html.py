@@ -1,7 +1,7 @@
 """HTML. The visible text is the canonical text. selectolax (Lexbor, an HTML5 parser) builds the tree.
 
-A blank line separates blocks; a line break separates list items and table rows. A list item begins with "- " or "1. ",
-which is not part of its block. The cells of a row are joined with " | ". `pre` keeps its white space; elsewhere a run of
+A blank line separates blocks; a line break separates list items and table rows. A list item begins with a marker, "- " or "1. ",
+outside the item's block. The cells of a row are joined with " | ". `pre` keeps its white space; elsewhere a run of
 white space becomes one space. Scripts, styles, templates, comments, fallback content and hidden elements are left out.
 """
 
@@ -231,7 +231,8 @@ def parse(original: Original) -> ParsedDocument:
     more blocks than the server stores.
     """
     _bound_depth(original.text)
-    # WO_EVENTS turns off mutation events. Only live pages need them, and their time is quadratic in the number of options of an element.
+    # WO_EVENTS turns off mutation events, which only live pages need. With these events, the time for an element is quadratic in
+    # its number of options.
     tree = LexborHTMLParser(original.text, options=LexborDocumentOptions.WO_EVENTS)
     root = tree.root
     body = tree.body
@@ -292,7 +293,7 @@ def _hidden(node: LexborNode) -> bool:
 
 
 def _layout_tables(top: LexborNode) -> set[int]:
-    """The tables used for page layout rather than data, by node id."""
+    """The node ids of the tables that are used for page layout rather than data."""
     found: set[int] = set()
     open_tables: list[int] = []
     for node, entering in _steps(top, lambda _: True):

@@ -21,7 +21,7 @@ _FRONT_MATTER = re.compile(
 )
 _FIELD = re.compile(r"^(title|lang|language)[ \t]*:[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _HEADING_CHARS = 1000
-# No author nests as deeply as this. Text that is nested more deeply gets no blocks but stays in the canonical text.
+# No author nests blocks as deeply as this. Text that is nested more deeply gets no blocks but stays in the canonical text.
 _MAX_NESTING = 40
 
 

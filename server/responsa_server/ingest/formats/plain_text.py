@@ -7,7 +7,7 @@ import re
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument
 
-# A line without its line end, which is LF, CRLF or a lone CR.
+# Matches a line without its line end. A line end is LF, CRLF or a lone CR.
 _LINE = re.compile(r"[^\r\n]+")
 
 

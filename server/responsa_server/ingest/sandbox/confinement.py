@@ -1,7 +1,8 @@
 """Confines a parsing process with resource limits, another user, Landlock and a seccomp filter.
 
-Every function here acts on the calling process permanently, and uses ctypes if the standard library lacks the call. The constants are
-those of Linux: prctl(2), capset(2), landlock(7), seccomp(2). The system call numbers of x86_64 and aarch64 are at the end of this file.
+Every function here acts on the calling process permanently, and uses ctypes if the standard library lacks the call. The constants
+come from Linux: prctl(2), capset(2), landlock(7), seccomp(2). The system call numbers of x86_64 and aarch64 are at the end of
+this file.
 """
 
 from __future__ import annotations
@@ -100,8 +101,8 @@ def prctl(option: int, value: int) -> None:
 def drop_privileges() -> None:
     """Stop being root, if this process is root, and give up every capability. Raises OSError.
 
-    Landlock and seccomp do not restrict everything that a user id permits. The user id also decides which processes a signal may reach, and
-    where Landlock is missing, only file modes protect root's files.
+    Landlock and seccomp do not restrict everything that a user id permits. The user id also decides which processes a signal may
+    reach. Without Landlock, only file modes protect root's files.
     """
     if os.geteuid() == 0:
         os.setgroups([])
@@ -109,8 +110,8 @@ def drop_privileges() -> None:
         os.setresuid(_UNPRIVILEGED_USER, _UNPRIVILEGED_USER, _UNPRIVILEGED_USER)
     library = _libc()
     zero = ctypes.c_ulong(0)
-    # These calls may fail: some kernels lack ambient capabilities, and only root may reduce the bounding set. Neither failure
-    # matters once the sets below are empty and the process cannot gain new privileges.
+    # These calls may fail: some kernels lack ambient capabilities, and only root may reduce the bounding set. These failures do
+    # not matter once the sets below are empty and the process cannot gain new privileges.
     library.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), zero, zero, zero)
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
     data = (_CapabilityData * 2)()
@@ -188,8 +189,8 @@ def landlock_abi() -> int:
 def restrict_files(abi: int, readable: Sequence[Path]) -> None:
     """Allow reading below the given folders, and no other access to files. abi: the result of `landlock_abi()`, at least 1.
 
-    Landlock restricts the opening of files; descriptors that are already open stay usable. It does not restrict UDP and unix sockets; the
-    seccomp filter refuses those. Missing folders are skipped. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
+    Landlock restricts the opening of files; descriptors that are already open stay usable. Landlock does not restrict UDP and
+    unix sockets; the seccomp filter refuses them. Missing folders are skipped. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
     """
     library = _libc()
     handled_fs = 0

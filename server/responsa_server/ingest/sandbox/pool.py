@@ -101,9 +101,9 @@ class ParserPool:
         """Parse a document.
 
         declared_name: the file name or path that the sender gave, or ''. declared_type: the media type that the sender gave, or ''.
-        known_format: the name of the format if it was already decided; if '', the parsing process decides it. Raises DocumentRejected if the
-        document is at fault, and ParserUnavailable if a later attempt may succeed. If the call is cancelled, it kills the parsing process
-        before it ends.
+        known_format: the name of the format if it was already decided; if '', the parsing process decides the format. Raises
+        DocumentRejected if the document is at fault, and ParserUnavailable if a later attempt may succeed. If the call is
+        cancelled, it kills the parsing process before it ends.
         """
         bounds = limits or self._limits
         if len(source) > bounds.input_bytes:

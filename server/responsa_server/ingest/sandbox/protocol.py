@@ -43,7 +43,9 @@ _FORMAT = re.compile(r"[A-Z][A-Z0-9_]{0,39}\Z")
 
 @dataclass(frozen=True, slots=True)
 class ParseJob:
-    """One document for one process. format: the name of the document's format, or '' if the process must decide it. The limits are those of ParseLimits."""
+    """One document for one process. format: the name of the document's format, or '' if the process must decide it.
+    ParseLimits describes the limits.
+    """
 
     job: int
     name: str

@@ -1,4 +1,4 @@
-"""Forks the parsing processes, and is the code that they run: `python -m responsa_server.ingest.sandbox.zygote`.
+"""Forks the parsing processes, and contains the code that they run: `python -m responsa_server.ingest.sandbox.zygote`.
 
 The server starts the zygote as a clean interpreter. The server does not fork itself, because its threads and connections must not be
 copied. The zygote loads the parsers once. It then forks one process per document, reaps the process and reports how it ended. The zygote never
@@ -169,7 +169,7 @@ def _confine(job: ParseJob, source: int, target: int, bounds: Confinement) -> No
     confinement.drop_privileges()
     confinement.prctl(confinement.PR_SET_NO_NEW_PRIVS, 1)
     confinement.prctl(confinement.PR_SET_DUMPABLE, 0)
-    # Set this after any change of user, because a change of user clears it.
+    # Set the death signal after any change of user, because a change of user clears the signal.
     confinement.prctl(confinement.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != bounds.zygote_pid:
         os._exit(EXIT_UNCONFINED)
@@ -252,7 +252,7 @@ def _warm_up(formats: Formats, parsers: Mapping[str, Parser]) -> None:
 
 
 def _wake(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing, because the wakeup descriptor reports SIGCHLD."""
+    """Do nothing. The wakeup descriptor reports SIGCHLD."""
 
 
 def _main(control_number: int, table: str) -> int:

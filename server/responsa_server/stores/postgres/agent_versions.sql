@@ -1,4 +1,5 @@
--- Versions of agents, which belong to the whole installation. They are written as responsa_app, and read as responsa_log, which sees the turns of all tenants.
+-- Agent versions, which belong to the whole installation. The role responsa_app writes them. The role responsa_log, which sees
+-- the turns of all tenants, reads them.
 
 -- name: register_lock
 -- Only one process registers at a time, so that versions become visible in the order of their ordinals. No other lock in this database has this number.

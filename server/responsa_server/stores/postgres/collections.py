@@ -35,8 +35,8 @@ class CollectionStore:
     """Implements the port `Collections` for all tenants. Each call is for one tenant."""
 
     def __init__(self, database: Database, pruning: JobQueue | None = None) -> None:
-        """pruning: the job queue if a `VectorStore` holds the vectors, else None. With a queue, a deletion enqueues one job per document, which
-        removes the document's vectors.
+        """pruning: the job queue if a `VectorStore` holds the vectors, else None. With a queue, a deletion enqueues one job per
+        document; the job removes the document's vectors.
         """
         self._pruning = pruning
         self._database = database

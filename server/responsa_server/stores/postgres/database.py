@@ -56,9 +56,8 @@ _APP = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c idle_
 # stopped in the middle of a transaction, other processes cannot claim the turns that it has locked.
 # transaction_timeout limits this time.
 _LOG = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c transaction_timeout=5000"
-# The writer's statements must find rows by their keys, however many rows there are. They are planned once, and
-# tables that are still small then must not mislead the planner. The writer's statements take lists of ids: with hash
-# joins, their cost grows with the length of the list and not with its square.
+# The writer's statements are planned once, possibly while the tables are still small. Even then, the plan must find rows by their
+# keys. The statements take lists of ids: with hash joins, their cost grows with the length of a list and not with its square.
 _WRITER = (
     "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_nestloop=off -c enable_mergejoin=off"
     " -c statement_timeout=30000 -c transaction_timeout=5000"
@@ -168,7 +167,7 @@ async def one_row(
 
 
 def uuid_array(ids: Iterable[UUID]) -> str:
-    """Ids as the text of a PostgreSQL array, for a parameter with the cast `::uuid[]`. To encode a list, psycopg takes ten times as long."""
+    """Ids as the text of a PostgreSQL array, for a parameter with the cast `::uuid[]`. psycopg needs ten times as long to encode a list."""
     return "{" + ",".join([one.hex for one in ids]) + "}"
 
 
@@ -239,9 +238,9 @@ class Database:
         seconds: float,
         cursor: Callable[[Connection], psycopg.AsyncCursor[tuple[Any, ...]]] = psycopg.AsyncConnection.cursor,
     ) -> Sequence[Sequence[tuple[Any, ...]]]:
-        """Run the statements of a search as one tenant and return the rows of each. The statements run in the transaction of the surrounding
-        `search_session`. Without a `search_session`, they form one transaction, which is sent in one message. The method that calls this must be
-        `shielded`.
+        """Run the statements of a search as one tenant and return the rows of each statement. The statements run in the
+        transaction of the surrounding `search_session`. Without a `search_session`, they form one
+        transaction, which is sent in one message. The method that calls this must be `shielded`.
 
         seconds: the time limit of each statement. part: the index that is searched. Raises Unavailable with this part if the database cannot search the
         index, TooSlow if the search takes too long, and Unavailable with the part "postgresql" if the database cannot be reached. An error of the
@@ -313,7 +312,7 @@ class Database:
 
     @asynccontextmanager
     async def writer(self) -> AsyncGenerator[Connection]:
-        """The single connection, of the log role, on which the workers' batches are written one after another. Each statement is a separate
+        """The log role's single connection, on which the workers' batches are written one after another. Each statement is a separate
         transaction.
         """
         async with self._checked_out(self._writer) as connection:
@@ -325,7 +324,7 @@ class Database:
         """Run statements as the app role in one transaction that sees only this tenant's rows. They are sent in one message. Returns the rows of each
         statement.
 
-        An error in one statement rolls all of them back.
+        An error in one statement rolls all statements back.
         """
         # PostgreSQL treats the statements of a pipeline as one transaction, so BEGIN and COMMIT are not needed.
         async with self._checked_out(self._app) as connection:
@@ -365,7 +364,7 @@ class _SearchSession:
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
-        """The connection. Only one search at a time has it. An error ends the transaction."""
+        """The connection. Only one search at a time uses it. An error ends the transaction."""
         async with self._one_at_a_time:
             if self._connection is None:
                 self._connection = await self._stack.enter_async_context(self._check_out())
@@ -426,7 +425,7 @@ async def _rows(
             await connection.execute(query, parameters)
         for one, (query, parameters) in zip(cursors, statements, strict=True):
             await one.execute(query, parameters)
-    # After the pipeline, because a fetch within it would cost another round trip.
+    # The rows are fetched after the pipeline, because a fetch within the pipeline would cost another round trip.
     return [await one.fetchall() for one in cursors]
 
 
@@ -435,8 +434,8 @@ def _milliseconds(seconds: float) -> int:
 
 
 class Gathered(Generic[Key, Item, Result]):
-    """Writes items in batches. Each key has one write at a time, which takes all items that have arrived since the previous write began. If
-    no write is running, an item is written at once.
+    """Writes items in batches. Each key has at most one write at a time. A write takes all items that have arrived since the
+    previous write began. If no write is running, an item is written at once.
 
     A write that has begun continues even if its caller is cancelled.
     """
@@ -444,9 +443,9 @@ class Gathered(Generic[Key, Item, Result]):
     def __init__(
         self, write: Callable[[Key, Sequence[Item]], Awaitable[Sequence[Result]]], most: int
     ) -> None:
-        """write: a function that writes items of one key in one transaction and returns their results in order. If it raises an error other
-        than a ResponsaError for several items, one item may be the cause, so it is called again for each item separately. most: the maximum number of
-        items in one write.
+        """write: a function that writes items of one key in one transaction and returns their results in order. If a write of
+        several items raises an error other than a ResponsaError, one item may be the cause. The function is then called again for
+        each item separately. most: the maximum number of items in one write.
         """
         self._write = write
         self._most = most
@@ -531,7 +530,7 @@ async def _check(connection: Connection) -> None:
 
 
 def _not_the_index(error: psycopg.Error) -> bool:
-    """Whether the index is not the cause: the request has invalid values or statements, or the whole database fails."""
+    """Whether the error has a cause other than the index: the request has invalid values or statements, or the whole database fails."""
     ours = isinstance(error, (psycopg.DataError, psycopg.InterfaceError, errors.SyntaxError))
     # Errors that psycopg itself detects have no SQLSTATE.
     return ours or isinstance(error, psycopg.OperationalError) or error.sqlstate is None

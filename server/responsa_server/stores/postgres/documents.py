@@ -95,7 +95,7 @@ class DocumentStore:
     async def accept(
         self, who: Principal, new: NewDocument, embedding: str, request_id: UUID | None
     ) -> Operation:
-        """Accept bytes, and enqueue the job that indexes them in the same transaction; see the port."""
+        """Accept bytes and, in the same transaction, enqueue the job that indexes the bytes; see the port."""
         stated = new.metadata
         body = {
             "collection": stated.collection_id,
@@ -146,7 +146,7 @@ class DocumentStore:
 
     @shielded
     async def find(self, tenant_id: str, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
-        """Read those of the given documents that exist."""
+        """Read the given documents. Documents that do not exist are left out."""
         async with self._database.tenant(tenant_id) as connection:
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute(self._queries["find"], {"tenant": tenant_id, "ids": list(document_ids)})
@@ -263,8 +263,8 @@ class DocumentStore:
             return await self._begin_version(connection, who, values, 1)
         locked = await (await connection.execute(self._queries["lock_by_key"], values)).fetchone()
         if locked is None:
-            # The document was deleted after the insert found it, so try again. Another conflict is possible but very
-            # unlikely: it needs another upload and another deletion of the same source key.
+            # The document was deleted after the insert found it, so try again. A second conflict is possible but very unlikely:
+            # it needs another upload and another deletion of the same source key.
             return await self._take_in(connection, who, new, values)
         values["id"] = locked[0]
         newest = await self._newest(connection, values)

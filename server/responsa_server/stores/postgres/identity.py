@@ -101,7 +101,8 @@ class PostgresIdentityStore:
     async def add_key(
         self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None
     ) -> ApiKey | None:
-        """Store a key, or find the key that the request_id created before. Returns None if expire_time is not in the future.
+        """Store a key, or find the key that an earlier call with the same request_id created. Returns None if expire_time is not
+        in the future.
 
         Raises AlreadyExists (REQUEST_ID_REUSED).
         """

@@ -84,8 +84,8 @@ class JobQueue:
         self, connection: Connection, kind: JobKind, tenant_id: str, identity: UUID, *, after: float = 0.0
     ) -> None:
         """Enqueue a job within the connection's transaction. after: the number of seconds before the job may begin."""
-        # procrastinate's SQL uses names without a schema. So its schema is added to the search path, for this transaction
-        # only, and at the end of the path, so that it hides no other name.
+        # procrastinate's SQL uses names without a schema. Therefore its schema is added to the search path of this transaction.
+        # At the end of the path, the schema hides no other name.
         await connection.execute(
             """SELECT set_config('search_path',
                 concat_ws(', ', nullif(current_setting('search_path'), ''), 'procrastinate'), true)"""

@@ -62,8 +62,8 @@ class SqlList(Generic[Item]):
     """The SQL of one list.
 
     columns: the column or expression for each field of the rules; its values must not be NULL. identity: the unique column that orders items with
-    equal values. position: a function that returns an item's position in a list ordered by a field. By default the position is the item's
-    attribute with the field's name, and its `id`.
+    equal values. position: a function that returns an item's position in a list ordered by a field. By default the position
+    consists of the item's attribute with the field's name and the item's `id`.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class SqlList(Generic[Item]):
         position: Callable[[Item, str], Position] | None = None,
     ) -> None:
         if set(columns) != {one.name for one in rules.fields}:
-            raise ValueError(f"the columns of {rules.name} are not its fields")
+            raise ValueError(f"the columns for {rules.name} do not match the fields of the list")
         self._rules = rules
         self._columns = columns
         self._identity: LiteralString = identity
@@ -92,7 +92,7 @@ class SqlList(Generic[Item]):
         return await cursor.fetchall()
 
     def page(self, items: Sequence[Item], query: ListQuery) -> Page[Item]:
-        """Make a page from the items of a query, without the extra one."""
+        """Make a page from the items of a query, without the extra item."""
         if len(items) <= query.limit:
             return Page(items)
         shown = items[: query.limit]

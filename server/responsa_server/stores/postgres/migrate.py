@@ -1,4 +1,6 @@
-"""Applies forward migrations, which are numbered SQL files. Each is applied once, in order and in its own transaction, and is never changed afterwards."""
+"""Applies forward migrations, which are numbered SQL files. Each migration is applied once, in order and in its own transaction,
+and is never changed afterwards.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def folder() -> Path:
 
 
 def load(source: Path | None = None) -> Sequence[Migration]:
-    """Read all migrations in order. Raises MigrationError if a file's name does not fit, or if a number is missing or occurs twice."""
+    """Read all migrations in order. Raises MigrationError if a file's name does not have the required form, or if a number is
+    missing or occurs twice.
+    """
     found: list[Migration] = []
     for path in sorted((source or folder()).glob("*.sql")):
         match = _FILE.fullmatch(path.name)
@@ -74,7 +78,7 @@ async def applied(connection: psycopg.AsyncConnection) -> Sequence[tuple[str, by
 async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Sequence[str]:
     """Apply the missing migrations and return their names.
 
-    url: the database's URL, with a role that may create roles unless Responsa's roles already exist. Raises MigrationError;
+    url: the database's URL. Its role must be able to create roles, unless Responsa's roles already exist. Raises MigrationError;
     migrations that were applied before the failing one stay applied.
     """
     wanted = load() if migrations is None else migrations
@@ -133,7 +137,7 @@ class PostgresMigrations:
 
     @shielded
     async def state(self) -> MigrationState:
-        """Compare the applied migrations with those of this version."""
+        """Compare the applied migrations with this version's migrations."""
         async with self._database.no_tenant() as connection:
             present = await applied(connection)
         return MigrationState(last=present[-1][0] if present else "", pending=len(present) < len(load()))

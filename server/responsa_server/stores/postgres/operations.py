@@ -44,8 +44,8 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
 
 _LIST: Final[SqlList[Operation]] = SqlList(OPERATIONS, {"create_time": "create_time"})
-# Seconds. An unfinished answer may still cite a version that was just replaced, so a replaced version is kept for longer
-# than any turn may take.
+# The number of seconds for which a replaced version is kept. An unfinished answer may still cite the version, so this time is
+# longer than any turn may take.
 _PRUNE_AFTER = 600.0
 # The violations and the retry time of an error belong to a call, so they are not stored.
 _ERRORS: Final[Mapping[Reason, type[ResponsaError]]] = {
@@ -73,9 +73,7 @@ class OperationStore:
     async def list(
         self, tenant_id: str, user_id: UUID | None, limit: int, after: Position | None
     ) -> Page[Operation]:
-        """A page of operations, newest first. user_id: the user whose operations are listed; None lists those of all
-        users.
-        """
+        """A page of operations, newest first. user_id: the user whose operations are listed; None lists all users' operations."""
         query = ListQuery(limit, OPERATIONS.orders[0], after)
         values = {"tenant": tenant_id, "user": user_id}
         async with self._database.tenant(tenant_id) as connection:
@@ -276,7 +274,7 @@ async def _end(
 ) -> bool:
     """End an operation with an error and remove all rows of its version. Returns whether the operation was still open.
 
-    epoch: the epoch that the operation must have. With None any epoch will do, so that the operation is taken from its worker.
+    epoch: the epoch that the operation must have. None accepts any epoch, and so takes the operation away from its worker.
     """
     values: dict[str, object] = {
         "tenant": operation.tenant_id,

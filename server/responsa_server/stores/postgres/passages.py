@@ -184,8 +184,7 @@ class PassageTable:
 
         Vectors that are already in the cache stay unchanged.
         """
-        # Every writer uses the same order, so that two writers of the same texts wait for each other instead of causing a
-        # deadlock.
+        # Every writer uses the same order, so that two writers of the same texts cannot cause a deadlock.
         hashes = sorted(vectors)
         halves = [np.frombuffer(vectors[digest], "<f4").astype("<f2").tobytes() for digest in hashes]
         values = {"tenant": tenant_id, "model": model, "hashes": hashes, "vectors": halves}

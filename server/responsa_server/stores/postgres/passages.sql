@@ -12,7 +12,7 @@ VALUES (
 DELETE FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND NOT live;
 
 -- name: lock_statistics
--- Only one transaction at a time writes a collection's statistics. This statement also creates their row.
+-- Only one transaction at a time writes a collection's statistics. This statement also creates the row of the statistics.
 INSERT INTO responsa.collection_stat AS s (tenant_id, collection_id) VALUES (%(tenant)s, %(collection)s)
 ON CONFLICT (tenant_id, collection_id) DO UPDATE SET passages = s.passages;
 
@@ -83,7 +83,8 @@ SELECT passage_id FROM responsa.search_lexical(
     %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real, %(limit)s::int);
 
 -- name: candidates
--- The given passages that are live and in the collections. For each passage: the indexes of the terms that it contains, and the number of times that each occurs.
+-- The given passages that are live and in the collections. For each passage: the indexes of the terms that it contains, and how
+-- often each term occurs.
 SELECT p.id, p.language, p.length, coalesce(matched.terms, '{}'), coalesce(matched.counts, '{}')
 FROM responsa.passage AS p
 CROSS JOIN LATERAL (

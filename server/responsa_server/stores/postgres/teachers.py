@@ -44,7 +44,7 @@ class PostgresTeachers:
     @shielded
     async def create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
         """See `Teachers.create`. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED)."""
-        # The body has "" if the server chooses the id, so that a repeated call has an equal body.
+        # If the server chooses the id, the body contains "" instead, so that a repeated call has an equal body.
         body = {
             "teacher_id": str(teacher.id or ""),
             "display_name": teacher.display_name,

@@ -72,7 +72,9 @@ class _End:
 
 
 class TurnLog:
-    """The methods of a `TurnStore` for workers (`claim`, `release`, `append`, `renew`, `follows`, `finish` and `book`), and those that cancel turns."""
+    """The methods of a `TurnStore` for workers (`claim`, `release`, `append`, `renew`, `follows`, `finish` and `book`),
+    and the methods that cancel turns.
+    """
 
     FILE: Final = "turn_log.sql"
 
@@ -414,7 +416,7 @@ def _gone(position: Mapping[str, Any] | None, claim: Claim) -> bool:
 def _outcome(position: Mapping[str, Any] | None, append: Append) -> TurnLost | Unavailable | None:
     """Determine why an append found no row. Returns None if an earlier try of the same append was committed after all.
 
-    The last seq is enough to decide this, because only the holder of the epoch writes under it, one write after the other.
+    The last seq is enough to decide this, because only the holder of the epoch writes under that epoch, one write after the other.
     """
     turn = names.turn(append.claim.turn_id)
     if position is None or _lost(position, append.claim):
@@ -513,7 +515,7 @@ def _finished_before(position: Mapping[str, Any] | None, claim: Claim, rows: Seq
     """Determine why a finish found no row. If an earlier try of the same finish was committed after all, returns whether it promoted a turn.
     Otherwise raises TurnLost or Unavailable.
 
-    The last seq is enough to decide this, because only the holder of the epoch writes under it, one write after the other.
+    The last seq is enough to decide this, because only the holder of the epoch writes under that epoch, one write after the other.
     """
     if position is None or position["epoch"] != claim.epoch:
         raise TurnLost(names.turn(claim.turn_id))

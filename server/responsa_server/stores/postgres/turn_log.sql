@@ -1,7 +1,8 @@
 -- The worker's statements on turns, as responsa_log over all tenants. First come claims and releases, then the writes during a claim.
--- `id = ANY` and `state || ''` make the planner use the primary key. If a cached plan used the index over open turns, or scanned all turns
--- because they were few when it was made, its cost would grow with the table and not with the request. Rows that another session has locked
--- are skipped. So a turn that is being cancelled does not delay other turns, and two batches never wait for each other.
+-- `id = ANY` and `state || ''` make the planner use the primary key. If a cached plan used the index over open turns, or scanned
+-- all turns because the table was small when the plan was made, the cost would grow with the table and not with the request. Rows
+-- that another session has locked are skipped. So a turn that is being cancelled does not delay other turns, and two batches
+-- never wait for each other.
 
 -- name: promote_orphans (log)
 -- The end of each turn promotes the next turn. This statement promotes queued turns that were missed. If another question begins in the
@@ -15,9 +16,9 @@ WHERE id IN (
     AND state || '' = 'queued';
 
 -- name: claim_turns (log)
--- The order is by a time that is not the first column of an index. If the order were by id, the planner might scan all turns to find
--- the few open ones. A worker does not claim the turns that it runs itself (the parameter here), because it renews their leases as
--- soon as it reaches the database again.
+-- The turns are ordered by a time that is not the first column of an index. If they were ordered by id, the planner might scan all
+-- turns to find the few open ones. A worker does not claim the turns that it runs itself (the parameter `here`), because it renews
+-- their leases as soon as it reaches the database again.
 WITH free AS MATERIALIZED (
     SELECT id, state, lease_until FROM responsa.turn
     WHERE state IN ('pending', 'running') AND (state = 'pending' OR lease_until < now()) AND agent_version = ANY (%(versions)s::text[])
@@ -156,9 +157,9 @@ RETURNING t.id;
 -- planner use the primary keys. These plans are cached, and a plan that was made for a small table would later scan a large one.
 
 -- name: finish_turns
--- If another session has locked a turn's conversation or row, the turn is skipped, so that it does not delay the others. place is the index of
--- a finish, from 1. It identifies the finish, which the turn's id cannot, because a turn may occur under several epochs. The fence accepts
--- only one of these epochs. row_from to row_to are the indexes of the finish's rows in the arrays of rows.
+-- If another session has locked a turn's conversation or row, the turn is skipped, so that it does not delay the others. place is
+-- the index of a finish, from 1. The turn's id cannot identify a finish, because a turn may occur under several epochs. The fence
+-- accepts only one of these epochs. row_from to row_to are the indexes of the finish's rows in the arrays of rows.
 WITH fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(states)b::text[], %(terminals)b::bytea[],
         %(embedding_tokens)b::bigint[], %(input_tokens)b::bigint[], %(output_tokens)b::bigint[], %(cost_micros)b::bigint[], %(unpriced_tokens)b::bigint[],
@@ -211,7 +212,7 @@ FOR NO KEY UPDATE;
 
 -- name: promote_after
 -- Promotes the next turn of each conversation. Runs after turns were ended, in the same transaction, so that now() identifies the turns that
--- the transaction ended. It is a separate statement, because it must see questions that queued before the conversation was locked.
+-- the transaction ended. It is a separate statement, because it must see questions that were queued before the conversation was locked.
 UPDATE responsa.turn SET state = 'pending'
 WHERE tenant_id = %(tenant)s AND id IN (
     SELECT n.id FROM responsa.turn AS f, LATERAL (

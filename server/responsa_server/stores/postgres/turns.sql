@@ -2,9 +2,10 @@
 -- then the turns. Every statement that ends a turn, or queues a turn behind another, locks the conversation.
 
 -- name: accept_turn
--- This is one statement, so that it writes all rows or none. If the question is not accepted, because another call was faster, no new
--- conversation is left. The statement's plan is cached. `IS TRUE` keeps PostgreSQL from choosing a plan that scans all conversations of a user. The lease
--- begins at clock_timestamp(), because the transaction may have waited for locks since it began.
+-- This is one statement, so that it writes all rows or none. If the question is not accepted because another call was faster, no
+-- new conversation is left behind. The statement's plan is cached. `IS TRUE` keeps PostgreSQL from choosing a plan that scans all
+-- conversations of a user. The lease begins at clock_timestamp(), because the transaction may have waited for locks since it
+-- began.
 WITH place AS (
     SELECT id FROM responsa.conversation
     WHERE tenant_id = %(tenant)s AND (user_id = %(user)s) IS TRUE AND id = %(conversation)s AND NOT %(create)s
@@ -166,8 +167,9 @@ WITH old AS MATERIALIZED (
 DELETE FROM responsa.turn_checkpoint AS c USING old WHERE c.turn_id = old.turn_id;
 
 -- name: prune_open_checkpoints (log)
--- Deletes old checkpoints of turns that no worker runs; a later worker starts these turns from the beginning. The turn is locked, so that no
--- worker claims it at the same time with the checkpoint that is deleted here. The cost up to the checkpoint is kept under an epoch that no worker uses.
+-- Deletes old checkpoints of turns that no worker runs; a later worker starts these turns from the beginning. The turn is locked,
+-- so that no worker can claim it and read the checkpoint that is deleted here. The cost up to the checkpoint is kept under an
+-- epoch that no worker uses.
 WITH old AS MATERIALIZED (
     SELECT t.id FROM responsa.turn_checkpoint AS c JOIN responsa.turn AS t ON t.id = c.turn_id
     WHERE c.update_time < now() - %(hours)s::float8 * interval '1 h' AND t.terminal IS NULL AND (t.state = 'running' AND t.lease_until > now()) IS NOT TRUE
@@ -185,7 +187,7 @@ WITH old AS MATERIALIZED (
 SELECT turn_id FROM gone;
 
 -- name: prune_followers (log)
--- Deletes expired records of followers, which remain if no process has followed turns since.
+-- Deletes expired records of followers. Such records remain if no process has followed turns since.
 DELETE FROM responsa.turn_follower WHERE (turn_id, process) IN (
     SELECT turn_id, process FROM responsa.turn_follower WHERE until < now() - interval '1 min' FOR UPDATE SKIP LOCKED
 );

@@ -71,7 +71,7 @@ class PostgresVectorIndex:
     """Implements the port `VectorIndex`.
 
     search_seconds: the maximum time of one statement, including the wait for locks. breadth: HNSW's ef_search, from 1 to
-    1,000. A larger value finds more and takes longer.
+    1,000. A larger value finds more passages and takes longer.
     """
 
     def __init__(

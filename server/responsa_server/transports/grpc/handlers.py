@@ -133,7 +133,7 @@ def _retrieve(task: asyncio.Future[Any]) -> None:
 async def _abort(call: Call, context: Context, error: ResponsaError) -> None:
     encoded = status.of(error)
     if error.reason is Reason.ROUTE_NOT_FOUND:
-        # This is gRPC's own code for a method that does not exist. Reflection clients that get it fall back from v1 to v1alpha.
+        # This is gRPC's own code for a method that does not exist. Reflection clients that get this code fall back from v1 to v1alpha.
         encoded.code = Code.UNIMPLEMENTED
     trailers: list[tuple[str, str | bytes]] = [(DETAILS, encoded.SerializeToString())]
     if call.id:

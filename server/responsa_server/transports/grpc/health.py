@@ -23,8 +23,8 @@ SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 class Health:
     """The status of each service; the empty name stands for all services. The status is NOT_SERVING before the server is ready and once it drains.
 
-    Every method refuses unknown services, including Watch. The standard lets clients watch unknown services, but then the server would have to keep every name that a
-    client invents.
+    Every method (including Watch) refuses unknown services. The standard lets clients watch unknown services, but then the server would
+    have to keep every name that a client invents.
     """
 
     def __init__(self, services: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""PUT /v1/uploads, because a browser cannot stream a gRPC request. The body is passed to the gRPC method UploadDocument."""
+"""PUT /v1/uploads, for browsers, which cannot stream a gRPC request. The body is passed to the gRPC method UploadDocument."""
 
 from __future__ import annotations
 

@@ -79,7 +79,9 @@ class TurnEvents:
 
 
 class _Stream:
-    """Writes the events of one response. The response starts with the first event, so a refused call gets an ordinary error response."""
+    """Writes the events of one response. The response begins when the first event is written. A call that is refused before then gets an
+    ordinary error response.
+    """
 
     def __init__(self, call: Call, send: Send) -> None:
         self._call = call

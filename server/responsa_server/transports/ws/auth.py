@@ -14,7 +14,9 @@ from responsa_server.calls.interceptors.reporting import call_id
 from responsa_server.domain.errors import Reason, Unauthenticated
 
 PROTOCOL: Final = "responsa.v1"
-"""The subprotocol that this server speaks. If a client does not offer this subprotocol, the server answers with one that the client offers."""
+"""The subprotocol that this server speaks. If a client does not offer this subprotocol, the server answers with another subprotocol that
+the client offers.
+"""
 _BEARER: Final = "bearer."
 
 Metadata: TypeAlias = Mapping[str, Sequence[str]]

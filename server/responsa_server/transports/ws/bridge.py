@@ -105,7 +105,7 @@ class Bridge:
         if len(self._sockets.get(owner, ())) >= most:
             raise Exhausted(
                 Reason.OVERLOADED,
-                f"You have {most} open sockets, the most that this server allows; close one, or ask over one of them.",
+                f"You have {most} open sockets, the maximum on this server; close one, or ask over one of them.",
                 {"limit": str(most)},
                 retry_after=5,
             )
@@ -130,7 +130,7 @@ class Bridge:
 
 
 class Session:
-    """One socket. A reader takes the client's messages, one follower per turn fills the outbox, and a writer sends what is in the outbox."""
+    """One socket. A reader takes the client's messages, one follower per turn fills the outbox, and a writer sends the outbox's frames."""
 
     def __init__(self, socket: WebSocket, bridge: Bridge) -> None:
         self._socket = socket
@@ -313,13 +313,13 @@ class Session:
             self._bridge.about(self._owner, self, teacher)
 
     def _follower(self, message: Question | Resume) -> Follower:
-        """Create the follower for a message. Raises Exhausted (OVERLOADED) if the socket already follows as many turns as it may."""
+        """Create the follower for a message. Raises Exhausted (OVERLOADED) if the socket already follows the maximum number of turns."""
         self._asked = True
         most = self._bridge.settings.turns
         if sum(not one.ended for one in self._followers.values()) >= most:
             raise Exhausted(
                 Reason.OVERLOADED,
-                f"This socket follows {most} turns, the most that it may follow at a time; wait for one to end.",
+                f"This socket follows {most} turns, the maximum; wait for one of them to end.",
                 {"limit": str(most)},
                 retry_after=1,
             )

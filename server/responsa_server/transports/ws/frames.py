@@ -75,8 +75,8 @@ def joined(first: Frame, second: Frame) -> Frame:
 def error(found: Status, *, turn: str = "", seq: int = 0, request_id: str = "") -> Frame:
     """An error frame.
 
-    With `turn` and `seq`, the turn failed. With `turn` alone, the turn continues, but it could not be followed or cancelled. With neither, a message was
-    refused. request_id: the id that the client gave its question.
+    With `turn` and `seq`, the turn failed. With `turn` alone, the turn continues, but it could not be followed or cancelled. Without
+    `turn`, the server refused a message. request_id: the id that the client gave its question.
     """
     info = ErrorInfo()
     model = any(one.Unpack(info) for one in found.details) and info.reason == Reason.MODEL_UNAVAILABLE

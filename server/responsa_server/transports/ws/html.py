@@ -75,7 +75,7 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
 
 
 def _cells_left_out(text: str) -> int:
-    """An upper limit for the number of table cells that the parser adds, because it pads each row to the width of its header."""
+    """An upper limit for the number of table cells that the parser adds when it pads rows to the width of the table's header."""
     found, width = 0, 0
     for line in _LINE_END.split(text):
         if not line.strip(" \t"):

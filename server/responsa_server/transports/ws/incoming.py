@@ -16,7 +16,7 @@ from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 
 TUTOR: Final = "tutor"
-"""The agent that answers a question that names a teacher and no agent."""
+"""The agent for questions that name a teacher but no agent."""
 _NEW: Final = "new"
 _MOST_NAME: Final = 64
 _SURROGATE: Final = "half a character (a surrogate)"

@@ -20,7 +20,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
     """A WebSocket that stops answering pings while the client does not read the pongs, refuses a message with too many fragments (1009), and lets clients read the close reason."""
 
     _read_on_until: float | None = None
-    """When the discarding of input ends, by the loop's clock; None until input is discarded."""
+    """When discarding of input ends, by the loop's clock; None if no input is being discarded."""
 
     def data_received(self, data: bytes) -> None:
         """Process bytes from the client. While input is discarded, drop the bytes and wait again for silence."""

@@ -37,7 +37,7 @@ Response = TypeVar("Response", bound=Message)
 
 
 class GoElsewhere(Exception):
-    """This server is stopping, or cannot follow the turn to its end; another server can."""
+    """This server is stopping, or cannot follow the turn to its end; another server can follow the turn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,7 +202,7 @@ class DeleteTeacherRequest(_message.Message):
     name: _builtins.str
     """`teachers/{uuid}`."""
     etag: _builtins.str
-    """The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag."""
+    """The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag."""
     def __init__(
         self,
         *,

@@ -80,8 +80,8 @@ class AdminServiceServicer:
     """
 
     def GetSystemStatus(self, request, context):
-        """GetSystemStatus checks every part of the system and waits at most two seconds for each. It reports a part that does not answer as DOWN, and the call still
-        succeeds.
+        """GetSystemStatus checks every part of the system and waits at most two seconds for each part. If a part does not answer, the call reports the part as DOWN
+        and still succeeds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

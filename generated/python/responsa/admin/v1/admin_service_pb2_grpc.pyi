@@ -20,8 +20,8 @@ class AdminServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetSystemStatus: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetSystemStatusRequest, _system_status_pb2.SystemStatus]
-    """GetSystemStatus checks every part of the system and waits at most two seconds for each. It reports a part that does not answer as DOWN, and the call still
-    succeeds.
+    """GetSystemStatus checks every part of the system and waits at most two seconds for each part. If a part does not answer, the call reports the part as DOWN
+    and still succeeds.
     """
     CreateTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateTeacherRequest, _teacher_pb2.Teacher]
     """CreateTeacher creates a teacher. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another teacher has the teacher_id)."""
@@ -50,8 +50,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.GetSystemStatusRequest,
         context: _aio.ServicerContext[_admin_service_pb2.GetSystemStatusRequest, _abc.Awaitable[_system_status_pb2.SystemStatus]],
     ) -> _abc.Awaitable[_system_status_pb2.SystemStatus]:
-        """GetSystemStatus checks every part of the system and waits at most two seconds for each. It reports a part that does not answer as DOWN, and the call still
-        succeeds.
+        """GetSystemStatus checks every part of the system and waits at most two seconds for each part. If a part does not answer, the call reports the part as DOWN
+        and still succeeds.
         """
 
     @_abc_1.abstractmethod

@@ -103,7 +103,7 @@ class SystemStatus(_message.Message):
     embedding_model: _builtins.str
     """The embedding model in use."""
     answer_model: _builtins.str
-    """The models that answer by default, separated by commas, in the order in which the server tries them. The last one is always "extractive", which quotes
+    """The models that answer by default, separated by commas, in the order in which the server tries them. The last entry is always "extractive", which quotes
     documents without a model.
     """
     @_builtins.property

@@ -44,13 +44,14 @@ class Agent(_message.Message):
     version: _builtins.str
     """The version that answers new questions, `agents/{id}/versions/{n}`."""
     history_messages: _builtins.int
-    """The number of the conversation's last messages that the agent reads in full."""
+    """How many of the conversation's last messages the agent reads in full."""
     is_default: _builtins.bool
     """Whether this agent answers questions that name no agent."""
     @_builtins.property
     def parameters_schema(self) -> _struct_pb2.Struct:
-        """The JSON Schema (2020-12) of `options.parameters`, which is one flat object. The value of a property with `x-resource` names a resource of that type, e.g.
-        "teachers". In the schema of such a property, GetAgent lists the resources that the caller may choose, as `oneOf` with `const` and `title`.
+        """The JSON Schema (2020-12) of `options.parameters`, which is one flat object. If a property has `x-resource`, the property's value names a resource, and
+        `x-resource` gives the resource's type, e.g. "teachers". In the schema of such a property, GetAgent lists the resources that the caller may choose, as
+        `oneOf` with `const` and `title`.
         """
 
     @_builtins.property

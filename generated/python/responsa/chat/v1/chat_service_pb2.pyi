@@ -132,9 +132,9 @@ class AskRequest(_message.Message):
     include_deltas: _builtins.bool
     """Whether the stream carries pieces of the answer while the answer is being written. The terminal event has the complete answer in any case."""
     cancel_on_disconnect: _builtins.bool
-    """Whether the server cancels the turn after all its clients have disconnected. The server then waits ten seconds (by default) after the turn's last stream
-    has ended, and cancels the turn unless a client follows it again before then. The option belongs to the turn: later streams of the turn keep the option,
-    and a call that attaches to the turn does not change it. The end of a deadline, a server's shutdown and a server's failure never cancel a turn.
+    """Whether the server cancels the turn after all its clients have disconnected. The server waits ten seconds (by default) after the turn's last stream has
+    ended. If no client follows the turn again in this time, the server cancels the turn. The option belongs to the turn: later streams of the turn keep the
+    option, and a call that attaches to the turn does not change it. An expired deadline, a server's shutdown or a server's failure never cancels a turn.
     """
     @_builtins.property
     def options(self) -> Global___AskOptions:
@@ -626,7 +626,7 @@ class DeleteConversationRequest(_message.Message):
     name: _builtins.str
     """`conversations/{uuid}`."""
     etag: _builtins.str
-    """The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag."""
+    """The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag."""
     def __init__(
         self,
         *,

@@ -31,8 +31,8 @@ if _version_not_supported:
 
 
 class ChatServiceStub:
-    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. For a resource of another user, the error is the same as
-    for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """ChatService answers questions. Every call needs a credential and reaches only the caller's own resources. For another user's resource, the error is the same
+    as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -129,16 +129,16 @@ class ChatServiceStub:
 
 
 class ChatServiceServicer:
-    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. For a resource of another user, the error is the same as
-    for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """ChatService answers questions. Every call needs a credential and reaches only the caller's own resources. For another user's resource, the error is the same
+    as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def Ask(self, request, context):
         """Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
 
-        Frames: every event is committed before it is sent, and frames follow each other without gaps: `after_seq` is the `through_seq` of the previous frame. A
-        frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a line of
-        JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
+        Frames: the server commits every event before it sends the event. Frames follow each other without gaps: `after_seq` is the `through_seq` of the previous
+        frame. A frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a
+        line of JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
 
         End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
         was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`, or repeat the call with the same request_id. The repeated call
@@ -152,8 +152,8 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartTurn(self, request, context):
-        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the errors of Ask before the turn is
-        accepted.
+        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the same as those of Ask before the turn
+        is accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,8 +161,8 @@ class ChatServiceServicer:
 
     def Answer(self, request, context):
         """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
-        other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the errors
-        of Ask before the turn is accepted.
+        other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the same
+        as those of Ask before the turn is accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,9 +179,9 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelTurn(self, request, context):
-        """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. The call returns the turn with its terminal
-        event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves no message in the
-        conversation; its cost is recorded. Errors: RESOURCE_NOT_FOUND.
+        """CancelTurn cancels a turn, and the turn's worker stops running it. The turn's owner and the tenant's administrators may call CancelTurn. The call returns
+        the turn with its terminal event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves
+        no message in the conversation, but its cost is recorded. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -373,8 +373,8 @@ def add_ChatServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ChatService:
-    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. For a resource of another user, the error is the same as
-    for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """ChatService answers questions. Every call needs a credential and reaches only the caller's own resources. For another user's resource, the error is the same
+    as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     @staticmethod

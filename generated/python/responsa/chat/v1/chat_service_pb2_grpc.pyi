@@ -18,17 +18,17 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ChatServiceStub:
-    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. For a resource of another user, the error is the same as
-    for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """ChatService answers questions. Every call needs a credential and reaches only the caller's own resources. For another user's resource, the error is the same
+    as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Ask: _aio.UnaryStreamMultiCallable[_chat_service_pb2.AskRequest, _chat_service_pb2.AskResponse]
     """Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
 
-    Frames: every event is committed before it is sent, and frames follow each other without gaps: `after_seq` is the `through_seq` of the previous frame. A
-    frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a line of
-    JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
+    Frames: the server commits every event before it sends the event. Frames follow each other without gaps: `after_seq` is the `through_seq` of the previous
+    frame. A frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a
+    line of JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
 
     End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
     was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`, or repeat the call with the same request_id. The repeated call
@@ -38,13 +38,13 @@ class ChatServiceStub:
     QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors arrive as the event `failed`.
     """
     StartTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.StartTurnRequest, _turn_pb2.Turn]
-    """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the errors of Ask before the turn is
-    accepted.
+    """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the same as those of Ask before the turn
+    is accepted.
     """
     Answer: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.AnswerRequest, _turn_pb2.Turn]
     """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
-    other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the errors
-    of Ask before the turn is accepted.
+    other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the same
+    as those of Ask before the turn is accepted.
     """
     ResumeTurn: _aio.UnaryStreamMultiCallable[_chat_service_pb2.ResumeTurnRequest, _chat_service_pb2.ResumeTurnResponse]
     """ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
@@ -53,9 +53,9 @@ class ChatServiceStub:
     the same ways as the stream of Ask. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
     """
     CancelTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.CancelTurnRequest, _turn_pb2.Turn]
-    """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. The call returns the turn with its terminal
-    event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves no message in the
-    conversation; its cost is recorded. Errors: RESOURCE_NOT_FOUND.
+    """CancelTurn cancels a turn, and the turn's worker stops running it. The turn's owner and the tenant's administrators may call CancelTurn. The call returns
+    the turn with its terminal event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves
+    no message in the conversation, but its cost is recorded. Errors: RESOURCE_NOT_FOUND.
     """
     GetTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetTurnRequest, _turn_pb2.Turn]
     """GetTurn returns one turn. Errors: RESOURCE_NOT_FOUND."""
@@ -93,8 +93,8 @@ class ChatServiceStub:
     """
 
 class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. For a resource of another user, the error is the same as
-    for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """ChatService answers questions. Every call needs a credential and reaches only the caller's own resources. For another user's resource, the error is the same
+    as for a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     @_abc_1.abstractmethod
@@ -105,9 +105,9 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_chat_service_pb2.AskResponse]:
         """Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
 
-        Frames: every event is committed before it is sent, and frames follow each other without gaps: `after_seq` is the `through_seq` of the previous frame. A
-        frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a line of
-        JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
+        Frames: the server commits every event before it sends the event. Frames follow each other without gaps: `after_seq` is the `through_seq` of the previous
+        frame. A frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a
+        line of JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
 
         End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
         was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`, or repeat the call with the same request_id. The repeated call
@@ -123,8 +123,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.StartTurnRequest,
         context: _aio.ServicerContext[_chat_service_pb2.StartTurnRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
-        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the errors of Ask before the turn is
-        accepted.
+        """StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the same as those of Ask before the turn
+        is accepted.
         """
 
     @_abc_1.abstractmethod
@@ -134,8 +134,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_chat_service_pb2.AnswerRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
         """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
-        other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the errors
-        of Ask before the turn is accepted.
+        other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the same
+        as those of Ask before the turn is accepted.
         """
 
     @_abc_1.abstractmethod
@@ -156,9 +156,9 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.CancelTurnRequest,
         context: _aio.ServicerContext[_chat_service_pb2.CancelTurnRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
-        """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. The call returns the turn with its terminal
-        event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves no message in the
-        conversation; its cost is recorded. Errors: RESOURCE_NOT_FOUND.
+        """CancelTurn cancels a turn, and the turn's worker stops running it. The turn's owner and the tenant's administrators may call CancelTurn. The call returns
+        the turn with its terminal event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves
+        no message in the conversation, but its cost is recorded. Errors: RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -56,8 +56,8 @@ class Conversation(_message.Message):
     name: _builtins.str
     """`conversations/{uuid}`; the server chooses the UUID."""
     title: _builtins.str
-    """The title; at most 200 bytes. The title is `Chat YYYY-MM-DD HH:MM` (UTC) until the caller sets another title, or the server makes one from the first
-    answer.
+    """The title; at most 200 bytes. The title is `Chat YYYY-MM-DD HH:MM` (UTC) until the caller sets another title, or the server makes a title from the first
+    question that gets a reply.
     """
     active_turn: _builtins.str
     """The turn in progress, `turns/{uuid}`; empty when no turn is in progress."""

@@ -48,7 +48,7 @@ Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
 class Message(_message.Message):
-    """Message is one entry of a conversation. A question and its answer enter the conversation together, when the turn has ended with an answer or a refusal."""
+    """Message is one entry of a conversation. A question and its reply enter the conversation together, when the turn has ended with an answer or a refusal."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -172,7 +172,7 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     """The conversation's older messages could not be summarised and were left out."""
 
 class FallbackKind(_FallbackKind, metaclass=_FallbackKindEnumTypeWrapper):
-    """FallbackKind says what the server did instead of a step that it could not do as intended."""
+    """FallbackKind says what the server did when it could not do a step as intended."""
 
 FALLBACK_KIND_UNSPECIFIED: FallbackKind.ValueType  # 0
 """Never sent."""
@@ -259,7 +259,7 @@ class _CancelCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelCau
     CANCEL_CAUSE_ADMINISTRATOR: _CancelCause.ValueType  # 2
     """An administrator of the tenant."""
     CANCEL_CAUSE_INTERRUPT: _CancelCause.ValueType  # 3
-    """A newer question in the same conversation, which was asked with INTERRUPT."""
+    """A newer question, asked in the same conversation with INTERRUPT."""
     CANCEL_CAUSE_DISCONNECT: _CancelCause.ValueType  # 4
     """No client followed the turn any more, and its question was asked with cancel_on_disconnect."""
 
@@ -273,7 +273,7 @@ CANCEL_CAUSE_OWNER: CancelCause.ValueType  # 1
 CANCEL_CAUSE_ADMINISTRATOR: CancelCause.ValueType  # 2
 """An administrator of the tenant."""
 CANCEL_CAUSE_INTERRUPT: CancelCause.ValueType  # 3
-"""A newer question in the same conversation, which was asked with INTERRUPT."""
+"""A newer question, asked in the same conversation with INTERRUPT."""
 CANCEL_CAUSE_DISCONNECT: CancelCause.ValueType  # 4
 """No client followed the turn any more, and its question was asked with cancel_on_disconnect."""
 Global___CancelCause: _TypeAlias = CancelCause  # noqa: Y015
@@ -318,7 +318,7 @@ Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
 class Fallback(_message.Message):
-    """Fallback records what the server did instead of a step that it could not do as intended."""
+    """Fallback records what the server did when it could not do a step as intended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -329,7 +329,7 @@ class Fallback(_message.Message):
     kind: Global___FallbackKind.ValueType
     """What the server did instead."""
     source: _builtins.str
-    """The node of the agent's graph at which the fallback happened, or the model that was not available, as `provider:model`."""
+    """The node of the agent's graph where the fallback happened, or the unavailable model as `provider:model`."""
     target: _builtins.str
     """The replacement, e.g. a node or a model."""
     cause: _builtins.str
@@ -685,7 +685,7 @@ class TurnAnswer(_message.Message):
     category: _builtins.str
     """The category of the question, as the agent's file names it; empty for agents without categories."""
     model: _builtins.str
-    """What wrote the text: a model as `provider:model`, "extractive" if the answer quotes sentences of the documents, or "template"."""
+    """The writer of the text: a model as `provider:model`, "extractive" if the answer quotes sentences of the documents, or "template"."""
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:
         """All citations, in the order in which they appear in the text; at most 24."""
@@ -941,7 +941,7 @@ class TurnAttemptRestarted(_message.Message):
     discard_from_seq: _builtins.int
     """The first withdrawn seq: all deltas and citations from this seq up to this event are withdrawn."""
     keep_bytes: _builtins.int
-    """The number of bytes at the beginning of the answer's text that remain."""
+    """The number of bytes that remain, counted from the beginning of the answer's text."""
     def __init__(
         self,
         *,

@@ -27,8 +27,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_INTERNAL: _Reason.ValueType  # 1
     """INTERNAL. An unexpected error; the message is "Something went wrong. Please try again." Metadata: call_id."""
     REASON_INVALID_FIELD: _Reason.ValueType  # 2
-    """INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy, at most 16 fields. Metadata: violations, e.g.
-    "2".
+    """INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names up to 16 of these fields, each with a remedy. Metadata: violations,
+    e.g. "2".
     """
     REASON_MALFORMED_MESSAGE: _Reason.ValueType  # 3
     """INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or contain text that is not UTF-8. Metadata: message_type, e.g.
@@ -61,7 +61,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_ETAG_MISMATCH: _Reason.ValueType  # 14
     """ABORTED. The resource has changed since its etag was read. Metadata: resource_name."""
     REASON_PAGE_TOKEN_INVALID: _Reason.ValueType  # 15
-    """INVALID_ARGUMENT. The page token is not valid, or comes from another list, or from a request with another parent, filter or order. Metadata: none."""
+    """INVALID_ARGUMENT. The page token is not valid, or belongs to another list or to another parent, filter or order. Metadata: none."""
     REASON_FILTER_INVALID: _Reason.ValueType  # 16
     """INVALID_ARGUMENT. The filter is malformed, or uses a field that the list cannot filter by. Metadata: filterable, e.g. "state,title"."""
     REASON_ORDER_BY_INVALID: _Reason.ValueType  # 17
@@ -79,23 +79,23 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     accepted (the media types that the server reads).
     """
     REASON_DOCUMENT_TOO_LARGE: _Reason.ValueType  # 22
-    """INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, because the gateway
-    does not read it); limit_bytes, e.g. "67108864".
+    """INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document: the gateway does
+    not read source keys); limit_bytes, e.g. "67108864".
     """
     REASON_DOCUMENT_MALFORMED: _Reason.ValueType  # 23
     """INVALID_ARGUMENT. The document's bytes are not valid for its type. Metadata: source_key."""
     REASON_DOCUMENT_PARSER_LIMIT: _Reason.ValueType  # 24
-    """INVALID_ARGUMENT. Reading the document would take more memory, time or depth of nesting than the limits allow. Metadata: source_key."""
+    """INVALID_ARGUMENT. Reading the document would need more memory, time or nesting than the limits allow. Metadata: source_key."""
     REASON_UPLOAD_METADATA_MISSING: _Reason.ValueType  # 25
     """INVALID_ARGUMENT. The first message of an upload has no metadata, or a later message has metadata. Metadata: none."""
     REASON_UPLOAD_INCOMPLETE: _Reason.ValueType  # 26
-    """INVALID_ARGUMENT. The upload ended without `finish`, or the bytes that arrived are not the bytes that the client announced. Metadata: size_bytes;
+    """INVALID_ARGUMENT. The upload ended without `finish`, or the received bytes differ from the bytes that the client announced. Metadata: size_bytes;
     received_bytes.
     """
     REASON_SESSION_CODE_INVALID: _Reason.ValueType  # 27
-    """UNAUTHENTICATED. The session code was used, has expired or does not exist. Metadata: none."""
+    """UNAUTHENTICATED. The session code was already used, has expired or does not exist. Metadata: none."""
     REASON_ORIGIN_NOT_ALLOWED: _Reason.ValueType  # 28
-    """PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that made it. Metadata: none."""
+    """PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call. Metadata: none."""
     REASON_ROUTE_NOT_FOUND: _Reason.ValueType  # 29
     """NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none."""
     REASON_OVERLOADED: _Reason.ValueType  # 30
@@ -119,7 +119,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_CANCELLED: _Reason.ValueType  # 39
     """CANCELLED. The caller ended the call. Metadata: none."""
     REASON_COLLECTION_EMBEDDING_DIFFERS: _Reason.ValueType  # 40
-    """FAILED_PRECONDITION, in an operation's error. The collection's vectors come from another embedding model than the one that the server uses; upload to a new
+    """FAILED_PRECONDITION, in an operation's error. The embedding model of the collection's vectors differs from the server's embedding model; upload to a new
     collection. Metadata: collection; embedding (the collection's model); running (the server's model).
     """
     REASON_AFTER_SEQ_BEYOND_END: _Reason.ValueType  # 41
@@ -133,11 +133,11 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_TEACHER_ID_MALFORMED: _Reason.ValueType  # 44
     """INVALID_ARGUMENT. The parameter teacher_id is neither a UUID nor `teachers/{uuid}`. Metadata: teacher_id (its first 64 characters)."""
     REASON_TEACHER_NOT_FOUND: _Reason.ValueType  # 45
-    """NOT_FOUND. The teacher does not exist. In a turn's `failed` event, the teacher was deleted after the question was asked. Metadata: resource_type,
+    """NOT_FOUND. The teacher does not exist. In a turn's `failed` event: the teacher was deleted after the question was asked. Metadata: resource_type,
     "teacher"; resource_name, e.g. "teachers/0192f3c8-…".
     """
     REASON_PARAMETERS_INVALID: _Reason.ValueType  # 46
-    """INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names each parameter with a remedy, at most 16 parameters. Metadata: agent;
+    """INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names up to 16 parameters, each with a remedy. Metadata: agent;
     violations, e.g. "1".
     """
 
@@ -151,8 +151,8 @@ REASON_UNSPECIFIED: Reason.ValueType  # 0
 REASON_INTERNAL: Reason.ValueType  # 1
 """INTERNAL. An unexpected error; the message is "Something went wrong. Please try again." Metadata: call_id."""
 REASON_INVALID_FIELD: Reason.ValueType  # 2
-"""INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy, at most 16 fields. Metadata: violations, e.g.
-"2".
+"""INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names up to 16 of these fields, each with a remedy. Metadata: violations,
+e.g. "2".
 """
 REASON_MALFORMED_MESSAGE: Reason.ValueType  # 3
 """INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or contain text that is not UTF-8. Metadata: message_type, e.g.
@@ -185,7 +185,7 @@ REASON_CONVERSATION_BUSY: Reason.ValueType  # 13
 REASON_ETAG_MISMATCH: Reason.ValueType  # 14
 """ABORTED. The resource has changed since its etag was read. Metadata: resource_name."""
 REASON_PAGE_TOKEN_INVALID: Reason.ValueType  # 15
-"""INVALID_ARGUMENT. The page token is not valid, or comes from another list, or from a request with another parent, filter or order. Metadata: none."""
+"""INVALID_ARGUMENT. The page token is not valid, or belongs to another list or to another parent, filter or order. Metadata: none."""
 REASON_FILTER_INVALID: Reason.ValueType  # 16
 """INVALID_ARGUMENT. The filter is malformed, or uses a field that the list cannot filter by. Metadata: filterable, e.g. "state,title"."""
 REASON_ORDER_BY_INVALID: Reason.ValueType  # 17
@@ -203,23 +203,23 @@ REASON_DOCUMENT_TYPE_MISMATCH: Reason.ValueType  # 21
 accepted (the media types that the server reads).
 """
 REASON_DOCUMENT_TOO_LARGE: Reason.ValueType  # 22
-"""INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, because the gateway
-does not read it); limit_bytes, e.g. "67108864".
+"""INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document: the gateway does
+not read source keys); limit_bytes, e.g. "67108864".
 """
 REASON_DOCUMENT_MALFORMED: Reason.ValueType  # 23
 """INVALID_ARGUMENT. The document's bytes are not valid for its type. Metadata: source_key."""
 REASON_DOCUMENT_PARSER_LIMIT: Reason.ValueType  # 24
-"""INVALID_ARGUMENT. Reading the document would take more memory, time or depth of nesting than the limits allow. Metadata: source_key."""
+"""INVALID_ARGUMENT. Reading the document would need more memory, time or nesting than the limits allow. Metadata: source_key."""
 REASON_UPLOAD_METADATA_MISSING: Reason.ValueType  # 25
 """INVALID_ARGUMENT. The first message of an upload has no metadata, or a later message has metadata. Metadata: none."""
 REASON_UPLOAD_INCOMPLETE: Reason.ValueType  # 26
-"""INVALID_ARGUMENT. The upload ended without `finish`, or the bytes that arrived are not the bytes that the client announced. Metadata: size_bytes;
+"""INVALID_ARGUMENT. The upload ended without `finish`, or the received bytes differ from the bytes that the client announced. Metadata: size_bytes;
 received_bytes.
 """
 REASON_SESSION_CODE_INVALID: Reason.ValueType  # 27
-"""UNAUTHENTICATED. The session code was used, has expired or does not exist. Metadata: none."""
+"""UNAUTHENTICATED. The session code was already used, has expired or does not exist. Metadata: none."""
 REASON_ORIGIN_NOT_ALLOWED: Reason.ValueType  # 28
-"""PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that made it. Metadata: none."""
+"""PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call. Metadata: none."""
 REASON_ROUTE_NOT_FOUND: Reason.ValueType  # 29
 """NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none."""
 REASON_OVERLOADED: Reason.ValueType  # 30
@@ -243,7 +243,7 @@ REASON_OPERATION_RUNNING: Reason.ValueType  # 38
 REASON_CANCELLED: Reason.ValueType  # 39
 """CANCELLED. The caller ended the call. Metadata: none."""
 REASON_COLLECTION_EMBEDDING_DIFFERS: Reason.ValueType  # 40
-"""FAILED_PRECONDITION, in an operation's error. The collection's vectors come from another embedding model than the one that the server uses; upload to a new
+"""FAILED_PRECONDITION, in an operation's error. The embedding model of the collection's vectors differs from the server's embedding model; upload to a new
 collection. Metadata: collection; embedding (the collection's model); running (the server's model).
 """
 REASON_AFTER_SEQ_BEYOND_END: Reason.ValueType  # 41
@@ -257,11 +257,11 @@ REASON_MODEL_UNAVAILABLE: Reason.ValueType  # 43
 REASON_TEACHER_ID_MALFORMED: Reason.ValueType  # 44
 """INVALID_ARGUMENT. The parameter teacher_id is neither a UUID nor `teachers/{uuid}`. Metadata: teacher_id (its first 64 characters)."""
 REASON_TEACHER_NOT_FOUND: Reason.ValueType  # 45
-"""NOT_FOUND. The teacher does not exist. In a turn's `failed` event, the teacher was deleted after the question was asked. Metadata: resource_type,
+"""NOT_FOUND. The teacher does not exist. In a turn's `failed` event: the teacher was deleted after the question was asked. Metadata: resource_type,
 "teacher"; resource_name, e.g. "teachers/0192f3c8-…".
 """
 REASON_PARAMETERS_INVALID: Reason.ValueType  # 46
-"""INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names each parameter with a remedy, at most 16 parameters. Metadata: agent;
+"""INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names up to 16 parameters, each with a remedy. Metadata: agent;
 violations, e.g. "1".
 """
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

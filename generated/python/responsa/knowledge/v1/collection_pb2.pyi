@@ -89,7 +89,7 @@ class Chunking(_message.Message):
     """The maximum length of a passage in tokens of the embedding model, from 64 to 2,000; 500 if unset."""
     overlap_tokens: _builtins.int
     """The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If unset, the number is 50, or less
-    if 50 is not less than half of max_tokens.
+    if max_tokens is 100 or less.
     """
     def __init__(
         self,

@@ -265,7 +265,7 @@ class IngestResult(_message.Message):
     DOCUMENT_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
     unchanged: _builtins.bool
-    """Whether the document already had exactly these bytes, and the given title, URI and media type, so that nothing changed."""
+    """Whether nothing changed, because the document already had these bytes and the given title, URI and media type."""
     @_builtins.property
     def document(self) -> Global___Document:
         """The document."""

@@ -218,7 +218,7 @@ class DeleteCollectionRequest(_message.Message):
     name: _builtins.str
     """`collections/{id}`."""
     etag: _builtins.str
-    """The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag."""
+    """The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag."""
     force: _builtins.bool
     """Whether the collection's documents are deleted too."""
     def __init__(
@@ -479,7 +479,7 @@ class DeleteDocumentRequest(_message.Message):
     name: _builtins.str
     """`documents/{uuid}`."""
     etag: _builtins.str
-    """The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag."""
+    """The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag."""
     def __init__(
         self,
         *,
@@ -719,9 +719,9 @@ class ScoreParts(_message.Message):
     text: _builtins.float
     """The BM25 score of the words, not scaled; 0 when the search did not use words."""
     vector: _builtins.float
-    """The cosine between the term and the nearest of the passage's vectors, from -1 to 1; 0 when the search did not use vectors."""
+    """The cosine between the term and the passage's nearest vector, from -1 to 1; 0 when the search did not use vectors."""
     term: _builtins.int
-    """The index in `terms` of the term that matches best, counted from 0."""
+    """The index of the best-matching term in `terms`, counted from 0."""
     def __init__(
         self,
         *,

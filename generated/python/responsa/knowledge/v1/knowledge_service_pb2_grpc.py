@@ -30,8 +30,8 @@ if _version_not_supported:
 
 
 class KnowledgeServiceStub:
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For a resource of another tenant, the error is the same as
-    for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, the error is the same as for
+    a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -113,8 +113,8 @@ class KnowledgeServiceStub:
 
 
 class KnowledgeServiceServicer:
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For a resource of another tenant, the error is the same as
-    for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, the error is the same as for
+    a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def CreateCollection(self, request, context):
@@ -139,7 +139,7 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateCollection(self, request, context):
-        """UpdateCollection changes the fields that update_mask names (display_name). The collection's owner and administrators may call it. Errors:
+        """UpdateCollection changes the fields that update_mask names (display_name). The collection's owner and administrators may call this method. Errors:
         RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -148,19 +148,19 @@ class KnowledgeServiceServicer:
 
     def DeleteCollection(self, request, context):
         """DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
-        owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+        owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UploadDocument(self, request_iterator, context):
-        """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, at most 64 MiB in
-        total, then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
+        """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes (at most 64 MiB) in chunks of at most 256 KiB,
+        then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
         the document can be searched. If the document could not be read, the operation ends with an error whose reason begins with DOCUMENT_.
 
-        Only the uploader of a document, the collection's owner and administrators may upload a new version of it; other callers get ROLE_REQUIRED. Browsers and
-        curl send the bytes with PUT /v1/uploads.
+        Only a document's uploader, the collection's owner and administrators may upload a new version of the document; other callers get ROLE_REQUIRED. Browsers
+        and curl send the bytes with PUT /v1/uploads.
 
         Errors: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, ROLE_REQUIRED,
         RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
@@ -170,7 +170,7 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateDocument(self, request, context):
-        """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are the same as for UploadDocument.
+        """CreateDocument stores and indexes the request's text, at most 1 MiB. The operation and the errors are the same as for UploadDocument.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,7 +193,8 @@ class KnowledgeServiceServicer:
 
     def DeleteDocument(self, request, context):
         """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
-        their quotes. The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
+        their quotes. The document's uploader, the collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+        ROLE_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -312,8 +313,8 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class KnowledgeService:
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For a resource of another tenant, the error is the same as
-    for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, the error is the same as for
+    a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     @staticmethod

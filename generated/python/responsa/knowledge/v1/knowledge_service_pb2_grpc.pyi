@@ -17,8 +17,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class KnowledgeServiceStub:
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For a resource of another tenant, the error is the same as
-    for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, the error is the same as for
+    a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -29,26 +29,26 @@ class KnowledgeServiceStub:
     ListCollections: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListCollectionsRequest, _knowledge_service_pb2.ListCollectionsResponse]
     """ListCollections lists the collections that the caller may read, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.UpdateCollectionRequest, _collection_pb2.Collection]
-    """UpdateCollection changes the fields that update_mask names (display_name). The collection's owner and administrators may call it. Errors:
+    """UpdateCollection changes the fields that update_mask names (display_name). The collection's owner and administrators may call this method. Errors:
     RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED.
     """
     DeleteCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.DeleteCollectionRequest, _empty_pb2.Empty]
     """DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
-    owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+    owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
     """
     UploadDocument: _aio.StreamUnaryMultiCallable[_knowledge_service_pb2.UploadDocumentRequest, _operations_pb2.Operation]
-    """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, at most 64 MiB in
-    total, then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
+    """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes (at most 64 MiB) in chunks of at most 256 KiB,
+    then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
     the document can be searched. If the document could not be read, the operation ends with an error whose reason begins with DOCUMENT_.
 
-    Only the uploader of a document, the collection's owner and administrators may upload a new version of it; other callers get ROLE_REQUIRED. Browsers and
-    curl send the bytes with PUT /v1/uploads.
+    Only a document's uploader, the collection's owner and administrators may upload a new version of the document; other callers get ROLE_REQUIRED. Browsers
+    and curl send the bytes with PUT /v1/uploads.
 
     Errors: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, ROLE_REQUIRED,
     RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
     """
     CreateDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.CreateDocumentRequest, _operations_pb2.Operation]
-    """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are the same as for UploadDocument."""
+    """CreateDocument stores and indexes the request's text, at most 1 MiB. The operation and the errors are the same as for UploadDocument."""
     GetDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetDocumentRequest, _document_pb2.Document]
     """GetDocument returns one document. Errors: RESOURCE_NOT_FOUND."""
     ListDocuments: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListDocumentsRequest, _knowledge_service_pb2.ListDocumentsResponse]
@@ -57,7 +57,8 @@ class KnowledgeServiceStub:
     """
     DeleteDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.DeleteDocumentRequest, _empty_pb2.Empty]
     """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
-    their quotes. The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
+    their quotes. The document's uploader, the collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+    ROLE_REQUIRED.
     """
     GetDocumentContent: _aio.UnaryStreamMultiCallable[_knowledge_service_pb2.GetDocumentContentRequest, _knowledge_service_pb2.GetDocumentContentResponse]
     """GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names. The pieces arrive in order, have
@@ -75,8 +76,8 @@ class KnowledgeServiceStub:
     """
 
 class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For a resource of another tenant, the error is the same as
-    for a resource that does not exist: RESOURCE_NOT_FOUND.
+    """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, the error is the same as for
+    a resource that does not exist: RESOURCE_NOT_FOUND.
     """
 
     @_abc_1.abstractmethod
@@ -109,7 +110,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.UpdateCollectionRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.UpdateCollectionRequest, _abc.Awaitable[_collection_pb2.Collection]],
     ) -> _abc.Awaitable[_collection_pb2.Collection]:
-        """UpdateCollection changes the fields that update_mask names (display_name). The collection's owner and administrators may call it. Errors:
+        """UpdateCollection changes the fields that update_mask names (display_name). The collection's owner and administrators may call this method. Errors:
         RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED.
         """
 
@@ -120,7 +121,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_knowledge_service_pb2.DeleteCollectionRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
         """DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
-        owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+        owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
         """
 
     @_abc_1.abstractmethod
@@ -129,12 +130,12 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _abc.AsyncIterator[_knowledge_service_pb2.UploadDocumentRequest],
         context: _aio.ServicerContext[_abc.AsyncIterator[_knowledge_service_pb2.UploadDocumentRequest], _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, at most 64 MiB in
-        total, then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
+        """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes (at most 64 MiB) in chunks of at most 256 KiB,
+        then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
         the document can be searched. If the document could not be read, the operation ends with an error whose reason begins with DOCUMENT_.
 
-        Only the uploader of a document, the collection's owner and administrators may upload a new version of it; other callers get ROLE_REQUIRED. Browsers and
-        curl send the bytes with PUT /v1/uploads.
+        Only a document's uploader, the collection's owner and administrators may upload a new version of the document; other callers get ROLE_REQUIRED. Browsers
+        and curl send the bytes with PUT /v1/uploads.
 
         Errors: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, ROLE_REQUIRED,
         RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
@@ -146,7 +147,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.CreateDocumentRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.CreateDocumentRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are the same as for UploadDocument."""
+        """CreateDocument stores and indexes the request's text, at most 1 MiB. The operation and the errors are the same as for UploadDocument."""
 
     @_abc_1.abstractmethod
     def GetDocument(
@@ -173,7 +174,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_knowledge_service_pb2.DeleteDocumentRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
         """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
-        their quotes. The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
+        their quotes. The document's uploader, the collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+        ROLE_REQUIRED.
         """
 
     @_abc_1.abstractmethod

@@ -20,7 +20,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Scope(_message.Message):
-    """Scope limits which documents an answer or a search may read."""
+    """Scope limits the documents that an answer or a search may use."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -184,7 +184,7 @@ class Flow:
                 )
 
     def _conditions(self) -> Iterator[Problem]:
-        """Problems with conditions on a field that does not exist, or on a value that the field never has."""
+        """Conditions on a field that does not exist, or on a value that the field never has."""
         fields: dict[str, Any] = {**_GIVEN, REFERS_BACK: Any}
         for node in self._nodes.values():
             for name, kind in node.outputs.items():
@@ -277,8 +277,8 @@ class Flow:
                 )
 
     def _implied(self, field: str, above: frozenset[str] = frozenset()) -> frozenset[str]:
-        """The fields that exist whenever a given field exists. These are the fields that all writers of the given field
-        also write or require, because fields are never removed from the state.
+        """The fields that exist whenever a given field exists. Fields are never removed from the state, so these are the
+        fields that all writers of the given field also write or require.
         """
         each: list[frozenset[str]] = []
         for node in self._nodes.values():
@@ -289,8 +289,8 @@ class Flow:
         return frozenset({field}) | (each[0].intersection(*each[1:]) if each else frozenset[str]())
 
     def _types(self, node: NodeFields) -> Iterator[Problem]:
-        """Inputs whose field another node or the turn writes with another type, and outputs whose type does not fit the turn's
-        terminal event.
+        """Inputs whose type differs from the type that a node or the turn writes, and outputs whose type does not fit the
+        turn's terminal event.
         """
         for key, given in node.outputs.items():
             if key not in _END or fits(given, _END[key]):
@@ -317,7 +317,7 @@ class Flow:
                     )
 
     def _untested(self, node: NodeFields) -> Iterator[Problem]:
-        """Paths on which a node gets a result that may be empty and that no edge on the path tests."""
+        """Paths on which a node gets a result that may be empty, although no edge on the path tests the result."""
         for one in node.inputs:
             if not node.kind.needs_test or one.field != node.kind.needs_test:
                 continue
@@ -381,7 +381,7 @@ class Flow:
                     )
 
     def _never_streamed(self) -> Iterator[Problem]:
-        """Nodes that hold back their text although, on some path, no later node sends that text."""
+        """Nodes that hold back their text, if there is a path on which no later node sends this text."""
         senders = {name for name, node in self._nodes.items() if node.streams and node.kind.repeats_text}
         refusing = {name for name, node in self._nodes.items() if "refusal" in node.outputs}
         ends = {FINISH} | {name for name in self._nodes if self._is_end(name)}
@@ -429,8 +429,8 @@ class Flow:
             if (taken := path(self._edges, BEGIN, {name}, provides)) is None:
                 continue
             before = [one for one in self._nodes.values() if name in beyond(self._edges, one.name)]
-            # If a node on another path writes an answer or a refusal, the message names the path that lacks one,
-            # because “no node” alone would be wrong.
+            # If a node on another path writes an answer or a refusal, the message names the path that lacks
+            # both, because “no node” alone would be wrong.
             which = (
                 f"the path {' → '.join(taken)}" if any(_ended(one.outputs) for one in before) else "the way"
             )
@@ -472,7 +472,7 @@ def _value(leaf: WhenTable, key: Key, kind: Any, allowed: Sequence[object] | Non
 
 
 def _comparable(value: object, kind: Any) -> bool:
-    """Whether a field of this scalar type can be compared with the value. Whole numbers and other numbers can be compared."""
+    """Whether a field of this scalar type can be compared with the value. Whole numbers can be compared with other numbers."""
     numbers = (int, float)
     return type(value) is _plain(kind) or (type(value) in numbers and _plain(kind) in numbers)
 

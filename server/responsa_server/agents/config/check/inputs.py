@@ -17,7 +17,7 @@ from responsa_server.agents.nodes.table import KINDS
 class AgentFiles:
     """An agent's files other than `agent.toml`.
 
-    identity: the agent's id. prompts, partials: the agent's own files and the shared ones, by name. examples: the bytes of
+    identity: the agent's id. prompts, partials: the agent's own files and the shared files, by name. examples: the bytes of
     each file, by its path in the agent's folder.
     """
 
@@ -28,7 +28,7 @@ class AgentFiles:
 
 
 class ModelNames(Protocol):
-    """Tells which models are available."""
+    """Knows which models are available."""
 
     def problem(self, name: str) -> str | None:
         """The reason why the model `provider:model` is not available, as a sentence with the remedy; None if it is available."""

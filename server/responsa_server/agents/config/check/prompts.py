@@ -40,7 +40,7 @@ WORDS: Final = (
     *("integer", "iterable", "mapping", "none", "number", "odd", "sequence", "startingwith", "true"),
     "undefined",
 )
-"""The template engine's filters and tests, from which suggestions are made. The engine itself rejects unknown ones."""
+"""The template engine's filters and tests, from which suggestions are made. The engine itself rejects unknown filters and tests."""
 SAMPLES: Final[Mapping[str, object]] = {
     "most": 3,
     "passages": 2,
@@ -145,8 +145,8 @@ def _file(prompts: PromptSet, name: str, source: PromptSource) -> Iterator[Probl
 def _variables(
     prompts: PromptSet, name: str, offers: Offered, questions: Sequence[str], *, template: bool
 ) -> Iterator[Problem]:
-    """Variables that the front matter does not declare or, if the front matter declares all variables, problems with
-    filling in the prompt.
+    """Variables that the front matter does not declare. If it declares all variables, problems with filling in the prompt
+    instead.
     """
     source = prompts.source(name)
     if name in prompts.broken or not source.sound:  # this problem was already reported
@@ -192,10 +192,11 @@ def _offered(
 def filled(prompts: PromptSet, name: str, questions: Sequence[str], *, template: bool) -> Iterator[Problem]:
     """Fill in a prompt with sample values and yield the first problem.
 
-    The check tries all values set, then all optional values empty, then each optional value empty in turn.
+    The prompt is filled in with all values set, then with all optional values empty, then with one optional value empty at
+    a time.
 
-    questions: the agent's example questions. template: True for a template. People read its text, which therefore must
-    not be empty.
+    questions: the agent's example questions. template: whether the prompt is a template. A template's text must not be
+    empty, because people read it.
     """
     variables = prompts.variables(name).all
     full = {one: questions if one == "questions" else SAMPLES.get(one, _TEXT) for one in variables}
@@ -243,7 +244,7 @@ def _examples(path: str, key: Key, examples: Mapping[str, bytes], labels: Sequen
 # Results are cached, because a file may have thousands of lines and most reloads do not change examples.
 @lru_cache(maxsize=256)
 def _lines(path: str, data: bytes, labels: Sequence[str]) -> tuple[Sequence[Problem], Sequence[str]]:
-    """The problems of a file of examples and, if it has no problems, the labels without a line."""
+    """The problems of a file of examples, and the labels without a line. With problems, the labels are not checked."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -21,7 +21,7 @@ Edges = Mapping[str, Sequence[EdgeTable]]
 
 
 def shape(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
-    """Problems of the edges and, if every edge joins existing nodes, of the whole graph."""
+    """Problems of the edges. If every edge joins existing nodes, also problems of the whole graph."""
     wrong = [*_names(config), *_start(config)]
     yield from wrong
     yield from _detours(config, surroundings)
@@ -62,8 +62,7 @@ def path(
 
 
 def without_model(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
-    """Nodes that need a model and that every route contains, although “extractive” in the chain promises a route
-    without a model.
+    """Nodes that turns reach even without a model, although they need a model and “extractive” promises a route around them.
 
     The kinds of all nodes must be known.
     """
@@ -180,7 +179,7 @@ def _unreachable(config: AgentConfig, *, strict: bool) -> Iterator[Problem]:
 
 
 def _cycles(config: AgentConfig) -> Iterator[Problem]:
-    """The edges that close a cycle without a limit, each once."""
+    """A problem for each edge that closes a cycle without a limit."""
     after: dict[str, list[tuple[int, EdgeTable]]] = {name: [] for name in config.nodes}
     for place, edge in enumerate(config.graph.edges):
         if edge.limit is None and edge.source in after and edge.target in after:

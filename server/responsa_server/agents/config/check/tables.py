@@ -36,10 +36,10 @@ _SECRET_KEY: Final = re.compile(r"(?:^|[_-])(?:key|token|secret|password)$")
 
 
 def tables(config: Mapping[str, object]) -> tuple[AgentConfig | None, Sequence[Problem]]:
-    """The configuration as its model and the problems of its values.
+    """The configuration as an `AgentConfig`, and the problems of its values.
 
-    A wrong value is replaced with its default, so that the other checks can run. The model is None if a wrong value has no
-    default.
+    A wrong value is replaced with its default, so that the other checks can run. If a wrong value has no default, the first
+    result is None.
     """
     try:
         return AgentConfig.model_validate(config), []

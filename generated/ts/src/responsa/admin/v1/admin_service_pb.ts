@@ -208,7 +208,7 @@ export type DeleteTeacherRequest = Message<"responsa.admin.v1.DeleteTeacherReque
   name: string;
 
   /**
-   * The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag.
+   * The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
    *
    * @generated from field: string etag = 2;
    */
@@ -356,8 +356,8 @@ export const AgentProblemSchema: GenMessage<AgentProblem> = /*@__PURE__*/
  */
 export const AdminService: GenService<{
   /**
-   * GetSystemStatus checks every part of the system and waits at most two seconds for each. It reports a part that does not answer as DOWN, and the call still
-   * succeeds.
+   * GetSystemStatus checks every part of the system and waits at most two seconds for each part. If a part does not answer, the call reports the part as DOWN
+   * and still succeeds.
    *
    * @generated from rpc responsa.admin.v1.AdminService.GetSystemStatus
    */

@@ -96,7 +96,7 @@ export type SystemStatus = Message<"responsa.admin.v1.SystemStatus"> & {
   embeddingModel: string;
 
   /**
-   * The models that answer by default, separated by commas, in the order in which the server tries them. The last one is always "extractive", which quotes
+   * The models that answer by default, separated by commas, in the order in which the server tries them. The last entry is always "extractive", which quotes
    * documents without a model.
    *
    * @generated from field: string answer_model = 6;

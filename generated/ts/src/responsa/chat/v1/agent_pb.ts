@@ -50,8 +50,9 @@ export type Agent = Message<"responsa.chat.v1.Agent"> & {
   version: string;
 
   /**
-   * The JSON Schema (2020-12) of `options.parameters`, which is one flat object. The value of a property with `x-resource` names a resource of that type, e.g.
-   * "teachers". In the schema of such a property, GetAgent lists the resources that the caller may choose, as `oneOf` with `const` and `title`.
+   * The JSON Schema (2020-12) of `options.parameters`, which is one flat object. If a property has `x-resource`, the property's value names a resource, and
+   * `x-resource` gives the resource's type, e.g. "teachers". In the schema of such a property, GetAgent lists the resources that the caller may choose, as
+   * `oneOf` with `const` and `title`.
    *
    * @generated from field: google.protobuf.Struct parameters_schema = 5;
    */
@@ -80,7 +81,7 @@ export type Agent = Message<"responsa.chat.v1.Agent"> & {
   models: string[];
 
   /**
-   * The number of the conversation's last messages that the agent reads in full.
+   * How many of the conversation's last messages the agent reads in full.
    *
    * @generated from field: int32 history_messages = 9;
    */

@@ -126,9 +126,9 @@ export type AskRequest = Message<"responsa.chat.v1.AskRequest"> & {
   includeDeltas: boolean;
 
   /**
-   * Whether the server cancels the turn after all its clients have disconnected. The server then waits ten seconds (by default) after the turn's last stream
-   * has ended, and cancels the turn unless a client follows it again before then. The option belongs to the turn: later streams of the turn keep the option,
-   * and a call that attaches to the turn does not change it. The end of a deadline, a server's shutdown and a server's failure never cancel a turn.
+   * Whether the server cancels the turn after all its clients have disconnected. The server waits ten seconds (by default) after the turn's last stream has
+   * ended. If no client follows the turn again in this time, the server cancels the turn. The option belongs to the turn: later streams of the turn keep the
+   * option, and a call that attaches to the turn does not change it. An expired deadline, a server's shutdown or a server's failure never cancels a turn.
    *
    * @generated from field: bool cancel_on_disconnect = 7;
    */
@@ -644,7 +644,7 @@ export type DeleteConversationRequest = Message<"responsa.chat.v1.DeleteConversa
   name: string;
 
   /**
-   * The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag.
+   * The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
    *
    * @generated from field: string etag = 2;
    */
@@ -962,8 +962,8 @@ export const OnBusySchema: GenEnum<OnBusy> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_chat_service, 0);
 
 /**
- * ChatService answers questions. Every call needs a credential, and sees only what the caller owns. For a resource of another user, the error is the same as
- * for a resource that does not exist: RESOURCE_NOT_FOUND.
+ * ChatService answers questions. Every call needs a credential and reaches only the caller's own resources. For another user's resource, the error is the same
+ * as for a resource that does not exist: RESOURCE_NOT_FOUND.
  *
  * @generated from service responsa.chat.v1.ChatService
  */
@@ -971,9 +971,9 @@ export const ChatService: GenService<{
   /**
    * Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
    *
-   * Frames: every event is committed before it is sent, and frames follow each other without gaps: `after_seq` is the `through_seq` of the previous frame. A
-   * frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a line of
-   * JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
+   * Frames: the server commits every event before it sends the event. Frames follow each other without gaps: `after_seq` is the `through_seq` of the previous
+   * frame. A frame whose `through_seq` equals its `after_seq` holds one event that is not in the log: a heartbeat or a reconnect. Over REST, each frame is a
+   * line of JSON (NDJSON), or a server-sent event if the request has `accept: text/event-stream`.
    *
    * End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
    * was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`, or repeat the call with the same request_id. The repeated call
@@ -990,8 +990,8 @@ export const ChatService: GenService<{
     output: typeof AskResponseSchema;
   },
   /**
-   * StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the errors of Ask before the turn is
-   * accepted.
+   * StartTurn is Ask without a stream: it returns the turn as soon as the server has accepted the turn. The errors are the same as those of Ask before the turn
+   * is accepted.
    *
    * @generated from rpc responsa.chat.v1.ChatService.StartTurn
    */
@@ -1002,8 +1002,8 @@ export const ChatService: GenService<{
   },
   /**
    * Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A turn that failed is returned like any
-   * other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the errors
-   * of Ask before the turn is accepted.
+   * other. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. The other errors are the same
+   * as those of Ask before the turn is accepted.
    *
    * @generated from rpc responsa.chat.v1.ChatService.Answer
    */
@@ -1026,9 +1026,9 @@ export const ChatService: GenService<{
     output: typeof ResumeTurnResponseSchema;
   },
   /**
-   * CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. The call returns the turn with its terminal
-   * event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves no message in the
-   * conversation; its cost is recorded. Errors: RESOURCE_NOT_FOUND.
+   * CancelTurn cancels a turn, and the turn's worker stops running it. The turn's owner and the tenant's administrators may call CancelTurn. The call returns
+   * the turn with its terminal event; a turn that had already ended keeps its terminal event. Cancelling a turn again changes nothing. A cancelled turn leaves
+   * no message in the conversation, but its cost is recorded. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.chat.v1.ChatService.CancelTurn
    */

@@ -31,8 +31,8 @@ export type Conversation = Message<"responsa.chat.v1.Conversation"> & {
   name: string;
 
   /**
-   * The title; at most 200 bytes. The title is `Chat YYYY-MM-DD HH:MM` (UTC) until the caller sets another title, or the server makes one from the first
-   * answer.
+   * The title; at most 200 bytes. The title is `Chat YYYY-MM-DD HH:MM` (UTC) until the caller sets another title, or the server makes a title from the first
+   * question that gets a reply.
    *
    * @generated from field: string title = 2;
    */

@@ -21,7 +21,7 @@ export const file_responsa_chat_v1_message: GenFile = /*@__PURE__*/
   fileDesc("Ch5yZXNwb25zYS9jaGF0L3YxL21lc3NhZ2UucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEiogMKB01lc3NhZ2USEgoEbmFtZRgBIAEoCUIE4kEBCBI0Cgxjb252ZXJzYXRpb24YAiABKAlCHuJBAQP6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbhIkCgR0dXJuGAMgASgJQhbiQQED+kEPCg1yZXNwb25zYS9UdXJuEioKBHJvbGUYBCABKA4yFi5yZXNwb25zYS5jaGF0LnYxLlJvbGVCBOJBAQMSEgoEdGV4dBgFIAEoCUIE4kEBAxIzCgljaXRhdGlvbnMYBiADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uQgTiQQEDEj0KDnJlZnVzYWxfcmVhc29uGAcgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5SZWZ1c2FsUmVhc29uQgTiQQEDEjUKC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAzo86kE5ChByZXNwb25zYS9NZXNzYWdlEhJtZXNzYWdlcy97bWVzc2FnZX0qCG1lc3NhZ2VzMgdtZXNzYWdlKj8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg0KCVJPTEVfVVNFUhABEhIKDlJPTEVfQVNTSVNUQU5UEAJiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_chat_v1_citation, file_responsa_chat_v1_turn]);
 
 /**
- * Message is one entry of a conversation. A question and its answer enter the conversation together, when the turn has ended with an answer or a refusal.
+ * Message is one entry of a conversation. A question and its reply enter the conversation together, when the turn has ended with an answer or a refusal.
  *
  * @generated from message responsa.chat.v1.Message
  */

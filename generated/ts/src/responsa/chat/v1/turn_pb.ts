@@ -71,7 +71,7 @@ export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 0);
 
 /**
- * Fallback records what the server did instead of a step that it could not do as intended.
+ * Fallback records what the server did when it could not do a step as intended.
  *
  * @generated from message responsa.chat.v1.Fallback
  */
@@ -84,7 +84,7 @@ export type Fallback = Message<"responsa.chat.v1.Fallback"> & {
   kind: FallbackKind;
 
   /**
-   * The node of the agent's graph at which the fallback happened, or the model that was not available, as `provider:model`.
+   * The node of the agent's graph where the fallback happened, or the unavailable model as `provider:model`.
    *
    * @generated from field: string source = 2;
    */
@@ -570,7 +570,7 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   category: string;
 
   /**
-   * What wrote the text: a model as `provider:model`, "extractive" if the answer quotes sentences of the documents, or "template".
+   * The writer of the text: a model as `provider:model`, "extractive" if the answer quotes sentences of the documents, or "template".
    *
    * @generated from field: string model = 12;
    */
@@ -830,7 +830,7 @@ export type TurnAttemptRestarted = Message<"responsa.chat.v1.TurnAttemptRestarte
   discardFromSeq: bigint;
 
   /**
-   * The number of bytes at the beginning of the answer's text that remain.
+   * The number of bytes that remain, counted from the beginning of the answer's text.
    *
    * @generated from field: int64 keep_bytes = 2;
    */
@@ -1123,7 +1123,7 @@ export const RefusalReasonSchema: GenEnum<RefusalReason> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_turn, 2);
 
 /**
- * FallbackKind says what the server did instead of a step that it could not do as intended.
+ * FallbackKind says what the server did when it could not do a step as intended.
  *
  * @generated from enum responsa.chat.v1.FallbackKind
  */
@@ -1301,7 +1301,7 @@ export enum CancelCause {
   ADMINISTRATOR = 2,
 
   /**
-   * A newer question in the same conversation, which was asked with INTERRUPT.
+   * A newer question, asked in the same conversation with INTERRUPT.
    *
    * @generated from enum value: CANCEL_CAUSE_INTERRUPT = 3;
    */

@@ -33,8 +33,8 @@ export enum Reason {
   INTERNAL = 1,
 
   /**
-   * INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy, at most 16 fields. Metadata: violations, e.g.
-   * "2".
+   * INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names up to 16 of these fields, each with a remedy. Metadata: violations,
+   * e.g. "2".
    *
    * @generated from enum value: REASON_INVALID_FIELD = 2;
    */
@@ -128,7 +128,7 @@ export enum Reason {
   ETAG_MISMATCH = 14,
 
   /**
-   * INVALID_ARGUMENT. The page token is not valid, or comes from another list, or from a request with another parent, filter or order. Metadata: none.
+   * INVALID_ARGUMENT. The page token is not valid, or belongs to another list or to another parent, filter or order. Metadata: none.
    *
    * @generated from enum value: REASON_PAGE_TOKEN_INVALID = 15;
    */
@@ -179,8 +179,8 @@ export enum Reason {
   DOCUMENT_TYPE_MISMATCH = 21,
 
   /**
-   * INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document, because the gateway
-   * does not read it); limit_bytes, e.g. "67108864".
+   * INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refuses the document: the gateway does
+   * not read source keys); limit_bytes, e.g. "67108864".
    *
    * @generated from enum value: REASON_DOCUMENT_TOO_LARGE = 22;
    */
@@ -194,7 +194,7 @@ export enum Reason {
   DOCUMENT_MALFORMED = 23,
 
   /**
-   * INVALID_ARGUMENT. Reading the document would take more memory, time or depth of nesting than the limits allow. Metadata: source_key.
+   * INVALID_ARGUMENT. Reading the document would need more memory, time or nesting than the limits allow. Metadata: source_key.
    *
    * @generated from enum value: REASON_DOCUMENT_PARSER_LIMIT = 24;
    */
@@ -208,7 +208,7 @@ export enum Reason {
   UPLOAD_METADATA_MISSING = 25,
 
   /**
-   * INVALID_ARGUMENT. The upload ended without `finish`, or the bytes that arrived are not the bytes that the client announced. Metadata: size_bytes;
+   * INVALID_ARGUMENT. The upload ended without `finish`, or the received bytes differ from the bytes that the client announced. Metadata: size_bytes;
    * received_bytes.
    *
    * @generated from enum value: REASON_UPLOAD_INCOMPLETE = 26;
@@ -216,14 +216,14 @@ export enum Reason {
   UPLOAD_INCOMPLETE = 26,
 
   /**
-   * UNAUTHENTICATED. The session code was used, has expired or does not exist. Metadata: none.
+   * UNAUTHENTICATED. The session code was already used, has expired or does not exist. Metadata: none.
    *
    * @generated from enum value: REASON_SESSION_CODE_INVALID = 27;
    */
   SESSION_CODE_INVALID = 27,
 
   /**
-   * PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that made it. Metadata: none.
+   * PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call. Metadata: none.
    *
    * @generated from enum value: REASON_ORIGIN_NOT_ALLOWED = 28;
    */
@@ -307,7 +307,7 @@ export enum Reason {
   CANCELLED = 39,
 
   /**
-   * FAILED_PRECONDITION, in an operation's error. The collection's vectors come from another embedding model than the one that the server uses; upload to a new
+   * FAILED_PRECONDITION, in an operation's error. The embedding model of the collection's vectors differs from the server's embedding model; upload to a new
    * collection. Metadata: collection; embedding (the collection's model); running (the server's model).
    *
    * @generated from enum value: REASON_COLLECTION_EMBEDDING_DIFFERS = 40;
@@ -344,7 +344,7 @@ export enum Reason {
   TEACHER_ID_MALFORMED = 44,
 
   /**
-   * NOT_FOUND. The teacher does not exist. In a turn's `failed` event, the teacher was deleted after the question was asked. Metadata: resource_type,
+   * NOT_FOUND. The teacher does not exist. In a turn's `failed` event: the teacher was deleted after the question was asked. Metadata: resource_type,
    * "teacher"; resource_name, e.g. "teachers/0192f3c8-…".
    *
    * @generated from enum value: REASON_TEACHER_NOT_FOUND = 45;
@@ -352,7 +352,7 @@ export enum Reason {
   TEACHER_NOT_FOUND = 45,
 
   /**
-   * INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names each parameter with a remedy, at most 16 parameters. Metadata: agent;
+   * INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names up to 16 parameters, each with a remedy. Metadata: agent;
    * violations, e.g. "1".
    *
    * @generated from enum value: REASON_PARAMETERS_INVALID = 46;

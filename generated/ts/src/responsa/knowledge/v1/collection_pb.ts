@@ -109,7 +109,7 @@ export type Chunking = Message<"responsa.knowledge.v1.Chunking"> & {
 
   /**
    * The number of tokens that a passage shares with the previous passage, from 0 to 500 and less than half of max_tokens. If unset, the number is 50, or less
-   * if 50 is not less than half of max_tokens.
+   * if max_tokens is 100 or less.
    *
    * @generated from field: optional int32 overlap_tokens = 2;
    */

@@ -267,7 +267,7 @@ export type IngestResult = Message<"responsa.knowledge.v1.IngestResult"> & {
   document?: Document | undefined;
 
   /**
-   * Whether the document already had exactly these bytes, and the given title, URI and media type, so that nothing changed.
+   * Whether nothing changed, because the document already had these bytes and the given title, URI and media type.
    *
    * @generated from field: bool unchanged = 2;
    */

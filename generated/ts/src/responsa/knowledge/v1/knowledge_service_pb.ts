@@ -199,7 +199,7 @@ export type DeleteCollectionRequest = Message<"responsa.knowledge.v1.DeleteColle
   name: string;
 
   /**
-   * The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag.
+   * The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
    *
    * @generated from field: string etag = 2;
    */
@@ -227,7 +227,7 @@ export const DeleteCollectionRequestSchema: GenMessage<DeleteCollectionRequest> 
  */
 export type UploadDocumentRequest = Message<"responsa.knowledge.v1.UploadDocumentRequest"> & {
   /**
-   * The first message has `start`, the last one `finish`, every other one `chunk`.
+   * The first message has `start`, the last message has `finish`, and every message between them has `chunk`.
    *
    * @generated from oneof responsa.knowledge.v1.UploadDocumentRequest.part
    */
@@ -482,7 +482,7 @@ export type DeleteDocumentRequest = Message<"responsa.knowledge.v1.DeleteDocumen
   name: string;
 
   /**
-   * The etag that the resource must still have; otherwise the call fails with ETAG_MISMATCH, and nothing changes. If empty, the server does not check the etag.
+   * The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
    *
    * @generated from field: string etag = 2;
    */
@@ -721,14 +721,14 @@ export type ScoreParts = Message<"responsa.knowledge.v1.ScoreParts"> & {
   text: number;
 
   /**
-   * The cosine between the term and the nearest of the passage's vectors, from -1 to 1; 0 when the search did not use vectors.
+   * The cosine between the term and the passage's nearest vector, from -1 to 1; 0 when the search did not use vectors.
    *
    * @generated from field: double vector = 2;
    */
   vector: number;
 
   /**
-   * The index in `terms` of the term that matches best, counted from 0.
+   * The index of the best-matching term in `terms`, counted from 0.
    *
    * @generated from field: int32 term = 3;
    */
@@ -784,8 +784,8 @@ export const SearchModeSchema: GenEnum<SearchMode> = /*@__PURE__*/
   enumDesc(file_responsa_knowledge_v1_knowledge_service, 0);
 
 /**
- * KnowledgeService stores the documents from which answers are made. Every call needs a credential. For a resource of another tenant, the error is the same as
- * for a resource that does not exist: RESOURCE_NOT_FOUND.
+ * KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, the error is the same as for
+ * a resource that does not exist: RESOURCE_NOT_FOUND.
  *
  * @generated from service responsa.knowledge.v1.KnowledgeService
  */
@@ -821,7 +821,7 @@ export const KnowledgeService: GenService<{
     output: typeof ListCollectionsResponseSchema;
   },
   /**
-   * UpdateCollection changes the fields that update_mask names (display_name). The collection's owner and administrators may call it. Errors:
+   * UpdateCollection changes the fields that update_mask names (display_name). The collection's owner and administrators may call this method. Errors:
    * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.UpdateCollection
@@ -833,7 +833,7 @@ export const KnowledgeService: GenService<{
   },
   /**
    * DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
-   * owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+   * owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.DeleteCollection
    */
@@ -843,12 +843,12 @@ export const KnowledgeService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, at most 64 MiB in
-   * total, then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
+   * UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes (at most 64 MiB) in chunks of at most 256 KiB,
+   * then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
    * the document can be searched. If the document could not be read, the operation ends with an error whose reason begins with DOCUMENT_.
    *
-   * Only the uploader of a document, the collection's owner and administrators may upload a new version of it; other callers get ROLE_REQUIRED. Browsers and
-   * curl send the bytes with PUT /v1/uploads.
+   * Only a document's uploader, the collection's owner and administrators may upload a new version of the document; other callers get ROLE_REQUIRED. Browsers
+   * and curl send the bytes with PUT /v1/uploads.
    *
    * Errors: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, ROLE_REQUIRED,
    * RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
@@ -861,7 +861,7 @@ export const KnowledgeService: GenService<{
     output: typeof OperationSchema;
   },
   /**
-   * CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. The operation and the errors are the same as for UploadDocument.
+   * CreateDocument stores and indexes the request's text, at most 1 MiB. The operation and the errors are the same as for UploadDocument.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.CreateDocument
    */
@@ -893,7 +893,8 @@ export const KnowledgeService: GenService<{
   },
   /**
    * DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
-   * their quotes. The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
+   * their quotes. The document's uploader, the collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+   * ROLE_REQUIRED.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.DeleteDocument
    */

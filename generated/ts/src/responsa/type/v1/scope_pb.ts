@@ -16,7 +16,7 @@ export const file_responsa_type_v1_scope: GenFile = /*@__PURE__*/
   fileDesc("ChxyZXNwb25zYS90eXBlL3YxL3Njb3BlLnByb3RvEhByZXNwb25zYS50eXBlLnYxIm8KBVNjb3BlEmYKC2NvbGxlY3Rpb25zGAEgAygJQlHiQQEB+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uukgykgEvEEAYASIpcicyJV5jb2xsZWN0aW9ucy9bYS16MC05XVthLXowLTktXXswLDYyfSRiBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource]);
 
 /**
- * Scope limits which documents an answer or a search may read.
+ * Scope limits the documents that an answer or a search may use.
  *
  * @generated from message responsa.type.v1.Scope
  */
