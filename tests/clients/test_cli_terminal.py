@@ -26,6 +26,13 @@ _LISTENING = (
 """This program resets SIGINT, because a background job of a shell ignores SIGINT and the job's children inherit this setting."""
 
 
+_CLEANED_UP = (
+    "import atexit, runpy; atexit.register(print, 'cleaned up'); "
+    "runpy.run_module('responsa_server', run_name='__main__', alter_sys=True)"
+)
+"""This program reports when the interpreter cleans up."""
+
+
 class Terminal:
     """A process whose stderr is a terminal, and the text on that terminal."""
 
@@ -220,3 +227,21 @@ async def test_ctrl_c_before_the_turn_is_known(server: Scripted, responsa: Comma
     terminal.interrupt()
     assert await terminal.end() == (130, "")
     assert f"--request-id {server.requests[f'{CHAT}/Ask'][0].request_id}" in terminal.text
+
+
+async def test_no_lock_of_grpc_can_hold_up_the_end_of_a_command(
+    server: Scripted, responsa: CommandLine
+) -> None:
+    """The interpreter's clean-up frees calls after it has stopped gRPC's threads, which may hold the calls' locks."""
+
+    async def events(_: Any, __: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        yield frame(0, 6, whole_turn())
+
+    server.on(f"{CHAT}/Ask", events)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _CLEANED_UP, "ask", "Who?", env=responsa.environment(), stdout=subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert out
+    assert b"cleaned up" not in out

@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -86,7 +87,7 @@ def build(chosen: str | None) -> typer.Typer:
     app.callback()(_no_options)
     for command in COMMANDS:
         if command.name == chosen:
-            if ".local." not in command.module:
+            if not _local(chosen):
                 # gRPC reads this variable when it is imported. By default, gRPC reports closed connections on stderr.
                 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             importlib.import_module(command.module).register(app, command.name)
@@ -122,6 +123,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except SystemExit as ended:
+        if arguments is None and "grpc" in sys.modules and isinstance(ended.code, int) and not _local(chosen):
+            _end(ended.code)
+        raise
+
+
+def _local(name: str | None) -> bool:
+    return any(command.name == name and ".local." in command.module for command in COMMANDS)
+
+
+def _end(code: int) -> None:
+    """End the process without the interpreter's own clean-up.
+
+    The clean-up stops gRPC's threads wherever they are. If such a thread holds the lock of a call that is freed after that, the
+    clean-up waits for this lock forever.
+    """
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _no_options() -> None:
