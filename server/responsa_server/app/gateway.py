@@ -47,14 +47,14 @@ class GatewaySettings:
     """The settings of the gateway.
 
     web_root: the folder with the built page; the folder may be missing. allowed: the hosts and origins that are served.
-    cookie_name: the name of the session cookie, which the chain of calls reads. secure_cookie: whether browsers send
-    the session cookie only over TLS.
+    secure_cookie: whether browsers send the session cookie only over TLS. cookie_name: the name of the session cookie,
+    which the chain of calls reads.
     """
 
     web_root: Path
     allowed: Allowed
+    secure_cookie: bool
     cookie_name: str = SESSION_COOKIE
-    secure_cookie: bool = False
 
 
 def build_app(

@@ -192,9 +192,9 @@ class NewTurn:
 
     conversation_id: the question's conversation or, if the question names no conversation, the id for a new one.
     owner: the worker that claims the turn in the same transaction, or None to leave the turn pending for any worker;
-    a turn that has to queue is never claimed. frame: the first event, encoded. cancel_on_disconnect: see
-    `Backlog.watched`. max_pending: the maximum number of turns that may wait for a worker, across all conversations.
-    max_queued: the maximum number of turns that may be queued in one conversation.
+    a turn that has to queue is never claimed. frame: the first event, encoded. max_pending: the maximum number of turns
+    that may wait for a worker, across all conversations. max_queued: the maximum number of turns that may be queued in
+    one conversation. cancel_on_disconnect: see `Backlog.watched`.
     """
 
     id: UUID
@@ -205,9 +205,9 @@ class NewTurn:
     owner: UUID | None
     lease_seconds: float
     frame: bytes
+    max_pending: int
+    max_queued: int
     cancel_on_disconnect: bool = False
-    max_pending: int = 1000
-    max_queued: int = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ class EnvoyConfig:
     """The values that differ between instances.
 
     port: the only port, from 1 to 65,535. endpoints: the folder with the endpoint files of both clusters (`Replicas`), which Envoy watches.
-    descriptor: the path of `generated/descriptor.binpb`; its services are served over REST. admin_socket: the socket of Envoy's admin interface; None switches
-    that interface off. listen_address: an IP address. allowed_hosts: the accepted hosts in Host headers. A host without a port stands for the host with `port`.
+    descriptor: the path of `generated/descriptor.binpb`; its services are served over REST. listen_address: an IP address. admin_socket: the socket of Envoy's admin
+    interface; None switches that interface off. allowed_hosts: the accepted hosts in Host headers. A host without a port stands for the host with `port`.
     Clients leave out :80 and :443, so a host with one of these ports also stands for the host without a port ("chat.example.org:443" behind a proxy that ends
     TLS). allowed_origins: other origins, such as "https://chat.example.org", whose pages may call (CORS); pages of the allowed hosts may always call.
     standard_services: whether outside callers may use gRPC's health and reflection services, which need no credential.
@@ -45,8 +45,8 @@ class EnvoyConfig:
     port: int
     endpoints: Path
     descriptor: Path
+    listen_address: str
     admin_socket: Path | None = None
-    listen_address: str = "127.0.0.1"
     allowed_hosts: Sequence[str] = LOOPBACK_HOSTS
     allowed_origins: Sequence[str] = ()
     standard_services: bool = True

@@ -13,15 +13,15 @@ MIB = 1024 * 1024
 class ParseLimits:
     """Limits for one document.
 
-    input_bytes: the maximum size of the file. memory_bytes: the maximum address space in addition to that of the fresh process.
-    cpu_seconds: the maximum processor time. wall_seconds: the maximum time from the start of the process to the last byte of its
-    result. result_bytes: the maximum size of the encoded result.
+    memory_bytes: the maximum address space in addition to that of the fresh process. cpu_seconds: the maximum processor time.
+    wall_seconds: the maximum time from the start of the process to the last byte of its result. input_bytes: the maximum size of
+    the file. result_bytes: the maximum size of the encoded result.
     """
 
+    memory_bytes: int
+    cpu_seconds: int
+    wall_seconds: float
     input_bytes: int = 64 * MIB
-    memory_bytes: int = 512 * MIB
-    cpu_seconds: int = 20
-    wall_seconds: float = 30.0
     result_bytes: int = 192 * MIB
 
     def __post_init__(self) -> None:

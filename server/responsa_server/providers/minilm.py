@@ -118,7 +118,7 @@ class MiniLmEmbedder:
         return self._session.run(["vectors"], {"ids": ids, "mask": mask})[0]
 
 
-def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> MiniLmEmbedder:
+def load(cache: Path, *, threads: int, precision: Precision = "int8") -> MiniLmEmbedder:
     """Loads the embedder. If the folder `cache` or the ONNX file in it is missing, creates it, which takes about a second.
 
     threads: the number of onnxruntime's threads for one call; 0 means one thread per core.

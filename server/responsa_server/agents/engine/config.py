@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from responsa_server.domain.agents import HISTORY_MESSAGES, TIME_LIMIT_SECONDS
+
 BEGIN: Final = "begin"
 """The beginning of every run: edges from here are tried before `start`."""
 FINISH: Final = "finish"
@@ -61,7 +63,9 @@ class ModelTable(Table):
 class HistoryTable(Table):
     """`history`: the part of the conversation that a turn reads."""
 
-    messages: int = Field(10, ge=0, le=100, description="How many of the last messages are read in full.")
+    messages: int = Field(
+        HISTORY_MESSAGES, ge=0, le=100, description="How many of the last messages are read in full."
+    )
     tokens: int = Field(
         3000,
         ge=0,
@@ -118,7 +122,7 @@ class LimitsTable(Table):
     """`limits`: the most that one turn may use. 0: no limit."""
 
     seconds: float = Field(
-        60.0, gt=0, le=86_400, description="The most seconds from the first start of the turn."
+        TIME_LIMIT_SECONDS, gt=0, le=86_400, description="The most seconds from the first start of the turn."
     )
     steps: int = Field(0, ge=0, le=1000, description="The most nodes that the turn runs.")
     tokens: int = Field(0, ge=0, description="The most tokens that language models read and write.")
