@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from responsa_server.agents.config.live import DEFAULT, unknown
+from responsa_server.agents.config.live import unknown
+from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
@@ -18,7 +19,12 @@ from responsa_server.domain import names
 from responsa_server.domain.agents import Agent
 from responsa_server.domain.answers import EvidenceSource, Extractor
 from responsa_server.domain.faults import Faults
+from responsa_server.turns.settings import TurnSettings
 
+OPTIONS: Final = AgentOptions(
+    f"agents/{DEFAULT}/versions/1", TurnSettings().time_limit_seconds, TurnSettings().history_messages
+)
+"""The default agent's options under the default settings."""
 _KINDS: Final = {
     "rewrite": "rewriter",
     "retrieve": "retriever",
@@ -66,7 +72,7 @@ class GraphAgent(PlannedAgent):
         *,
         faults: Faults | None = None,
     ) -> None:
-        super().__init__(plan(NodeParts(source, extractor)), options or AgentOptions(), faults=faults)
+        super().__init__(plan(NodeParts(source, extractor)), options or OPTIONS, faults=faults)
 
 
 class AgentTable:

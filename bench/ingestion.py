@@ -24,6 +24,7 @@ from responsa_server.ingest.indexing import DocumentIdentity, Indexer
 from responsa_server.ingest.sniff import sniff
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.embedder import Embedder, Vectors
+from responsa_server.search.settings import RetrievalSettings
 
 TITLE: Final = "Ingestion: until documents are searchable, compared with the bare embedding of the same texts"
 
@@ -100,7 +101,9 @@ def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> tuple[l
 def measure(run: Run) -> list[Line]:
     """Passages per second on both sides, over new documents in each round."""
     number = run.pick(3, 2)
-    model = load_model(Layout.of(run.place.home).data / "models")
+    model = load_model(
+        Layout.of(run.place.home).data / "models", threads=RetrievalSettings().embedding_threads
+    )
     counted: list[int] = []
     embedded: list[int] = []
 

@@ -15,8 +15,10 @@ from bench.report import Line
 from bench.run import Run
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.files import SHIPPED, Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
+from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.models import model_table
 from responsa_server.app.process import MemoryCounters
@@ -26,6 +28,7 @@ from responsa_server.providers.settings import ModelSettings
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.turns.settings import TurnSettings
 
 TITLE: Final = "Reloading agents: 100 of the tutor's size (13 nodes, 12 prompts and parts, 841 examples), without training"
 AGENTS: Final = 100
@@ -40,7 +43,7 @@ def measure(run: Run) -> list[Line]:
 
 async def measured(app_url: str, log_url: str, rounds: int) -> list[Line]:
     """Makes the measurement of `measure` on any database with the migrations."""
-    database = Database(app_url, log_url)
+    database = Database(app_url, log_url, size=10)
     await database.open()
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -56,13 +59,16 @@ async def _measured(database: Database, folder: Path, rounds: int) -> list[Line]
     evidence = MemoryEvidence()
     parts = NodeParts(evidence, evidence, evidence, PostgresTeachers(database, new_id))
     models = model_table(ModelSettings())
+    turns = TurnSettings()
     agents = LiveAgents(
         Folders(folder),
         PostgresAgentVersions(database),
-        BuildContext(parts, models, MemoryCounters()),
+        BuildContext(
+            parts, models, MemoryCounters(), Defaults((), turns.history_messages, turns.time_limit_seconds)
+        ),
         Surroundings(models=models),
         # A process that runs turns also compiles graphs and trains classifiers, but in the background, not as part of a reload.
-        LiveOptions(runs_turns=False, poll_seconds=3600.0),
+        LiveOptions(DEFAULT, runs_turns=False, poll_seconds=3600.0),
     )
     await agents.start()
     found: dict[str, list[float]] = {}

@@ -17,6 +17,7 @@ from responsa_server.agents.config.files import SHIPPED, read
 from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import MiniLmEmbedder, load
 from responsa_server.routing.stored import KeptClassifiers
+from responsa_server.search.settings import RetrievalSettings
 
 TITLE: Final = "The router's decision: chat's three intents, questions of evals/dialogues.jsonl, one at a time; compared with embedding alone"
 _AGENT: Final = "chat"
@@ -28,7 +29,7 @@ def measure(run: Run) -> list[Line]:
     run.say("the router's decision")
     data = Layout.of(run.place.home).data
     texts = [one.question for one in dialogues(OURS) if one.agent == _AGENT]
-    with closing(load(data / "models")) as embedder:
+    with closing(load(data / "models", threads=RetrievalSettings().embedding_threads)) as embedder:
         trainer = KeptClassifiers(data / "classifiers", embedder)
         return asyncio.run(_measured(embedder, trainer, texts, run.pick(9, 3)))
 

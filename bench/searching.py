@@ -14,6 +14,7 @@ from bench.report import Line
 from bench.run import MANY, PARAGRAPHS, Run
 from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import load as load_model
+from responsa_server.search.settings import RetrievalSettings
 
 _MODES: Final = ("HYBRID", "VECTOR", "TEXT")
 
@@ -34,7 +35,9 @@ def measure(run: Run) -> list[Line]:
     ]
     rounds, a_round = run.pick(3, 2), run.pick(150, 50)
     fresh = iter(corpus.questions(run.many, 8 * rounds * a_round))
-    model = load_model(Layout.of(run.place.home).data / "models")
+    model = load_model(
+        Layout.of(run.place.home).data / "models", threads=RetrievalSettings().embedding_threads
+    )
     target = f"unix:{Layout.of(run.place.home).server_socket}"
 
     def search(mode: str, streams: int) -> Outcome:

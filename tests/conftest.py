@@ -17,7 +17,9 @@ from psycopg import sql
 
 from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
 from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.providers.minilm import MiniLmEmbedder, load
+from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import migrate
 
@@ -123,7 +125,7 @@ def database_urls(postgres: EmbeddedPostgres, template: str) -> Iterator[Databas
 @pytest.fixture
 async def database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
     """The pools of this test's database."""
-    pools = Database(database_urls.app, database_urls.log)
+    pools = Database(database_urls.app, database_urls.log, size=10)
     await pools.open()
     try:
         yield pools
@@ -134,7 +136,7 @@ async def database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
 @pytest.fixture(scope="session")
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniLmEmbedder]:
     """The real model."""
-    model = load(tmp_path_factory.mktemp("model"))
+    model = load(tmp_path_factory.mktemp("model"), threads=RetrievalSettings().embedding_threads)
     yield model
     model.close()
 
@@ -142,7 +144,8 @@ def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniLmEmbedde
 @pytest.fixture
 async def parser() -> AsyncIterator[ParserPool]:
     """The real parsers in their sandbox."""
-    pool = ParserPool()
+    settings = IngestionSettings()
+    pool = ParserPool(concurrency=settings.concurrency, limits=settings.parse_limits)
     yield pool
     await pool.close()
 

@@ -18,19 +18,17 @@ from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
 from responsa_server.app.process import MemoryCounters, configure_logs, freeze, run
-from responsa_server.app.resources import database_urls, new_id, redis_url
+from responsa_server.app.resources import database_urls, identity_on, new_id, redis_url
 from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.parts import Installation
-from responsa_server.identity.service import Identity
 from responsa_server.ingest.jobs import EndedOperations
 from responsa_server.library.library import Library
 from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.documents import DocumentStore
-from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.operations import OperationStore
@@ -83,7 +81,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
     )
     calls = calls_of(
         Services(
-            identity=Identity(PostgresIdentityStore(database), new_id),
+            identity=identity_on(parts.settings, database),
             turns=turns,
             conversations=Conversations(conversations, documents, new_id),
             library=library,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from typing import Final
 
-from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
+from bench.agents import OPTIONS
+from responsa_server.agents.engine.agent import PlannedAgent
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Run
 from responsa_server.domain.events import Delta, Step
@@ -56,5 +58,5 @@ def agent() -> PlannedAgent:
     """The agent. Its version belongs to this process, so that no other process takes over its open turns."""
     routes = [Route(BEGIN, ("tell",)), Route("tell", (FINISH,))]
     version = f"agents/default/versions/paced-{os.getpid()}"
-    options = AgentOptions(version=version, time_limit_seconds=LIMIT_SECONDS)
+    options = replace(OPTIONS, version=version, time_limit_seconds=LIMIT_SECONDS)
     return PlannedAgent(Plan({"tell": Telling()}, routes), options)

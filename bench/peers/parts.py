@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from bench.agents import GraphAgent
+from bench.agents import OPTIONS, GraphAgent
 from bench.peers import asking, deltas, paced
 from bench.peers.evidence import MemoryEvidence
-from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
+from responsa_server.agents.engine.agent import PlannedAgent
 from responsa_server.app.models import model_table
 from responsa_server.app.resources import database_urls, redis_url
 from responsa_server.app.settings import Settings
@@ -68,10 +68,18 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
             load_model, layout.data / "models", threads=settings.retrieval.embedding_threads
         )
         stack.callback(embedder.close)
-        vectors = PostgresVectorIndex(database, breadth=settings.retrieval.hnsw_ef_search)
-        retriever = Retriever(PostgresLexicalIndex(database), vectors, embedder, cache)
+        seconds = settings.retrieval.search_seconds
+        vectors = PostgresVectorIndex(
+            database, search_seconds=seconds, breadth=settings.retrieval.hnsw_ef_search
+        )
+        lexical = PostgresLexicalIndex(database, search_seconds=seconds)
+        retriever = Retriever(lexical, vectors, embedder, cache)
         evidence = LibraryEvidence(retriever, embedder) if kind is EvidenceKind.LIBRARY else MemoryEvidence()
-        options = AgentOptions(history_messages=settings.turns.history_messages)
+        options = replace(
+            OPTIONS,
+            time_limit_seconds=settings.turns.time_limit_seconds,
+            history_messages=settings.turns.history_messages,
+        )
         match kind:
             case EvidenceKind.DELTAS:
                 agent = deltas.agent(options)

@@ -11,9 +11,9 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.files import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
+from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.models import model_table
 from responsa_server.app.process import MemoryCounters
@@ -25,6 +25,7 @@ from responsa_server.providers.settings import ModelSettings
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.teachers import PostgresTeachers
+from tests.unit.graph.configured import DEFAULTS
 from tests.unit.graph.evidence import Shelf
 
 GREETER = """\
@@ -87,9 +88,11 @@ class Town:
         table = model_table(models or ModelSettings())
         parts = NodeParts(shelf, shelf, teachers=self.teachers)
         workshop = BuildContext(
-            parts, table, self.counters, Defaults(models=models.default if models else ())
+            parts, table, self.counters, replace(DEFAULTS, models=models.default if models else ())
         )
-        options = replace(options or LiveOptions(), notify=tell, coded=coded or {}, poll_seconds=3600.0)
+        options = replace(
+            options or LiveOptions(DEFAULT), notify=tell, coded=coded or {}, poll_seconds=3600.0
+        )
         agents = LiveAgents(
             folders or self.folder.folders, self.versions, workshop, Surroundings(models=table), options
         )

@@ -113,7 +113,7 @@ def house(
 @pytest.fixture
 async def cut_database(database_urls: DatabaseUrls) -> AsyncIterator[CutDatabase]:
     """A database whose connections can be lost right after a COMMIT."""
-    pools = CutDatabase(database_urls.app, database_urls.log)
+    pools = CutDatabase(database_urls.app, database_urls.log, size=10)
     await pools.open()
     try:
         yield pools

@@ -115,7 +115,7 @@ class House:
         self.parser = parser
         self.embedder = embedder
         self.spool = spool
-        self.queue = JobQueue(urls.log, pace=PACE)
+        self.queue = JobQueue(urls.log, concurrency=2, pace=PACE)
         self.collections = CollectionStore(database)
         self.documents = DocumentStore(database, self.queue, uuid7)
         self.operations = OperationStore(database)

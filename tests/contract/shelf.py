@@ -12,12 +12,15 @@ from responsa_server.ingest.indexing import lexical_form, plan_vectors
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.embedder import Embedder
 from responsa_server.search.retrieve import Retriever
-from responsa_server.stores.postgres.database import SEARCH_SECONDS, Database
+from responsa_server.search.settings import RetrievalSettings
+from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageTable, PostgresLexicalIndex
 from responsa_server.stores.postgres.vectors import PostgresVectorIndex
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.lexical import Analyzer, language_of
 from responsa_server.text.sentences import pieces
+
+RETRIEVAL = RetrievalSettings()
 
 
 def made(
@@ -56,15 +59,25 @@ def made(
     )
 
 
-def retriever_of(
-    database: Database, embedder: Embedder, *, search_seconds: float = SEARCH_SECONDS
-) -> Retriever:
-    """A retriever that uses PostgreSQL's two indexes."""
-    return Retriever(
-        PostgresLexicalIndex(database, search_seconds=search_seconds),
-        PostgresVectorIndex(database, search_seconds=search_seconds),
-        embedder,
-    )
+def retriever_of(database: Database, embedder: Embedder, *, search_seconds: float | None = None) -> Retriever:
+    """A retriever that uses PostgreSQL's two indexes. search_seconds: None for the setting's default."""
+    seconds = RETRIEVAL.search_seconds if search_seconds is None else search_seconds
+    return Retriever(lexical_of(database, seconds), vectors_of(database, seconds), embedder)
+
+
+def lexical_of(database: Database, search_seconds: float = RETRIEVAL.search_seconds) -> PostgresLexicalIndex:
+    """PostgreSQL's index of words."""
+    return PostgresLexicalIndex(database, search_seconds=search_seconds)
+
+
+def vectors_of(
+    database: Database,
+    search_seconds: float = RETRIEVAL.search_seconds,
+    *,
+    breadth: int = RETRIEVAL.hnsw_ef_search,
+) -> PostgresVectorIndex:
+    """PostgreSQL's index of vectors."""
+    return PostgresVectorIndex(database, search_seconds=search_seconds, breadth=breadth)
 
 
 class Shelf:

@@ -129,7 +129,7 @@ async def test_nobody_changes_what_was_kept(
 
 
 async def test_a_database_that_is_away_is_told(database_urls: DatabaseUrls) -> None:
-    pools = Database(database_urls.app, database_urls.log)
+    pools = Database(database_urls.app, database_urls.log, size=2)
     versions = PostgresAgentVersions(pools)
     await pools.open()
     await pools.close()

@@ -85,7 +85,7 @@ async def test_whoever_locks_a_conversation_and_then_its_turn_has_a_limit(
     new = new_turn(watched=True)
     await turn_store.accept(people.ann, new, cancelled)
     newer = new_turn(conversation=new.conversation_id, on_busy=OnBusy.INTERRUPT)
-    database = Impatient(database_urls.app, database_urls.log)
+    database = Impatient(database_urls.app, database_urls.log, size=10)
     await database.open()
     turns, conversations = PostgresTurnStore(database, PlainCodec()), PostgresConversationStore(database)
     who, place = people.ann, new.conversation_id
@@ -117,7 +117,7 @@ async def test_a_cancelled_caller_does_not_cut_a_transaction_and_closing_awaits_
 ) -> None:
     who, identity = people.ann, uuid7()
     await conversation_store.create(who, identity, "before", {}, None)
-    database = Database(database_urls.app, database_urls.log)
+    database = Database(database_urls.app, database_urls.log, size=10)
     await database.open()
     store = PostgresConversationStore(database)
     for title, ends in (("drained", database.background.drain), ("closed", database.close)):

@@ -20,12 +20,10 @@ from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.retrieve import KnowledgeSearch, Retrieval, Retriever
-from responsa_server.stores.postgres.database import SEARCH_SECONDS, Database
-from responsa_server.stores.postgres.passages import PostgresLexicalIndex
-from responsa_server.stores.postgres.vectors import PostgresVectorIndex
+from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.shelf import Shelf, retriever_of
+from tests.contract.shelf import Shelf, lexical_of, retriever_of, vectors_of
 
 HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
 BAKERY = "The bakery opens at six. Rye bread is baked on Fridays, in an oven from 1904."
@@ -74,7 +72,7 @@ async def filled(database: Database, embedder: MiniLmEmbedder, people: People) -
         await shelf.put(text)
 
 
-def evidence(database: Database, embedder: Embedder, seconds: float = SEARCH_SECONDS) -> LibraryEvidence:
+def evidence(database: Database, embedder: Embedder, seconds: float | None = None) -> LibraryEvidence:
     return LibraryEvidence(retriever_of(database, embedder, search_seconds=seconds), embedder)
 
 
@@ -227,16 +225,16 @@ async def test_documents_that_are_held_up_are_not_waited_for(
 @pytest.mark.usefixtures("filled")
 async def test_a_request_that_is_wrong_is_no_part_that_is_away(database: Database) -> None:
     with pytest.raises(psycopg.DataError):
-        await PostgresLexicalIndex(database).statistics(SearchScope("acme"), ["half\0"])
+        await lexical_of(database).statistics(SearchScope("acme"), ["half\0"])
 
 
 @pytest.mark.parametrize("gone", ["lexical", "vectors"])
 async def test_a_database_that_is_gone_is_no_matter_of_vectors(
     database: Database, database_urls: DatabaseUrls, embedder: MiniLmEmbedder, people: People, gone: str
 ) -> None:
-    away = Database(database_urls.app, database_urls.log)
-    lexical = PostgresLexicalIndex(away if gone == "lexical" else database)
-    vectors = PostgresVectorIndex(away if gone == "vectors" else database)
+    away = Database(database_urls.app, database_urls.log, size=2)
+    lexical = lexical_of(away if gone == "lexical" else database)
+    vectors = vectors_of(away if gone == "vectors" else database)
     knowledge = LibraryEvidence(Retriever(lexical, vectors, embedder), embedder)
     with pytest.raises(Unavailable) as caught:
         await knowledge.search(people.ann, (QUESTION,), ())

@@ -29,16 +29,28 @@ from responsa_server.identity.credentials import (
     new_secret,
 )
 from responsa_server.identity.service import Credential, Identity
+from responsa_server.identity.settings import SessionSettings
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from tests.conftest import DatabaseUrls
 
+SESSIONS = SessionSettings()
 NEWEST = ListQuery(50, Order("create_time", descending=True))
 
 
 @pytest.fixture
 def identity(database: Database) -> Identity:
-    return Identity(PostgresIdentityStore(database), uuid7)
+    return identity_of(database)
+
+
+def identity_of(database: Database, cache: CredentialCache | None = None) -> Identity:
+    return Identity(
+        PostgresIdentityStore(database),
+        uuid7,
+        code_seconds=SESSIONS.code_seconds,
+        session_seconds=SESSIONS.session_seconds,
+        cache=cache,
+    )
 
 
 async def person(identity: Identity, tenant: str = "acme", role: Role = Role.USER) -> tuple[Principal, str]:
@@ -129,8 +141,8 @@ async def test_a_revoked_key_is_refused_at_once(identity: Identity) -> None:
 
 async def test_a_key_revoked_elsewhere_is_refused_within_a_second(database: Database) -> None:
     now = 100.0
-    here = Identity(PostgresIdentityStore(database), uuid7, cache=CredentialCache(lambda: now))
-    elsewhere = Identity(PostgresIdentityStore(database), uuid7)
+    here = identity_of(database, CredentialCache(lambda: now))
+    elsewhere = identity_of(database)
     who, secret = await person(elsewhere)
     await here.authenticate(key(secret))
     (one,) = (await elsewhere.list_api_keys(who, NEWEST)).items

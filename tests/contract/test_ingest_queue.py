@@ -36,7 +36,7 @@ async def test_a_worker_whose_connections_are_cut_goes_on(house: House, people: 
 
 
 async def test_a_worker_without_its_database_can_be_stopped(house: House) -> None:
-    nowhere = JobQueue("postgresql://nobody@127.0.0.1:1/nothing?connect_timeout=1", pace=PACE)
+    nowhere = JobQueue("postgresql://nobody@127.0.0.1:1/nothing?connect_timeout=1", concurrency=2, pace=PACE)
     async with asyncio.timeout(30), house.working(queue=nowhere) as jobs:
         assert jobs.alive
         assert await jobs.check() == PartReport(Health.OK)

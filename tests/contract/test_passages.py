@@ -25,11 +25,10 @@ from responsa_server.domain.passages import (
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.retrieve import Retrieval, Retriever
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.passages import PassageTable, PostgresLexicalIndex
-from responsa_server.stores.postgres.vectors import PostgresVectorIndex
+from responsa_server.stores.postgres.passages import PassageTable
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.shelf import Shelf, made, retriever_of
+from tests.contract.shelf import Shelf, lexical_of, made, retriever_of, vectors_of
 
 HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
 BAKERY = "The bakery opens at six. Rye bread is baked on Fridays, in an oven from 1904."
@@ -62,7 +61,7 @@ def texts(found: Retrieval) -> list[str]:
 
 async def statistics(shelf: Shelf) -> tuple[int, int, dict[str, int]]:
     terms = ["harbour", "bakeri", "tide"]
-    found = await PostgresLexicalIndex(shelf.database).statistics(SearchScope(shelf.tenant), terms)
+    found = await lexical_of(shelf.database).statistics(SearchScope(shelf.tenant), terms)
     return found.passages, found.terms, found.frequencies
 
 
@@ -223,7 +222,7 @@ async def nearest(
     shelf: Shelf, wanted: np.ndarray[tuple[int], np.dtype[np.float32]], *, limit: int, breadth: int
 ) -> set[UUID]:
     """The results of the vector index only, for tenant acme."""
-    index = PostgresVectorIndex(shelf.database, breadth=breadth)
+    index = vectors_of(shelf.database, breadth=breadth)
     question = QuestionVector("", wanted.astype("<f4").tobytes())
     return set(await index.nearest(SearchScope("acme"), question, limit))
 

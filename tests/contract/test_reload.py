@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.agents.config.content import ENGINE
 from responsa_server.agents.config.files import SHIPPED, Folders, Watch
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
+from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.domain.errors import AlreadyExists, NotFound, Unavailable
 from responsa_server.domain.parts import Health
 from responsa_server.domain.relay import Reload
@@ -312,7 +313,7 @@ async def test_what_serves_no_longer_is_let_go_once_no_turn_needs_it(
     town: Town, folder: Folder, turn_store: PostgresTurnStore, people: People
 ) -> None:
     folder.write("own", "One.")
-    async with town.process(options=LiveOptions(keep_seconds=0.0)) as agents:
+    async with town.process(options=LiveOptions(DEFAULT, keep_seconds=0.0)) as agents:
         turn = new_turn(version="agents/own/versions/1", pending=True)
         await turn_store.accept(people.ann, turn, cancelled)
         folder.write("own", "Two.")
@@ -322,7 +323,7 @@ async def test_what_serves_no_longer_is_let_go_once_no_turn_needs_it(
         await turn_store.cancel(people.ann, turn.id, True, cancelled)
         await agents.poll()
         assert list(agents.versions) == ["agents/default/versions/1", "agents/own/versions/2"]
-    async with town.process(options=LiveOptions(keep_seconds=3600.0)) as agents:
+    async with town.process(options=LiveOptions(DEFAULT, keep_seconds=3600.0)) as agents:
         folder.write("own", "Three.")
         await agents.reload()
         await agents.poll()
@@ -336,7 +337,7 @@ async def test_a_question_to_an_old_version_counts_as_a_use(
     now = [0.0]
     monkeypatch.setattr("responsa_server.agents.config.live.time", SimpleNamespace(monotonic=lambda: now[0]))
     folder.write("own", "One.")
-    async with town.process(options=LiveOptions(keep_seconds=10.0)) as agents:
+    async with town.process(options=LiveOptions(DEFAULT, keep_seconds=10.0)) as agents:
         folder.write("own", "Two.")
         await agents.reload()
         await agents.poll()
@@ -405,7 +406,7 @@ async def test_turns_of_the_default_agent_when_it_was_code_are_finished_by_the_s
     for agent in ("default", "other"):
         turn = new_turn(version=f"agents/{agent}/versions/1", pending=True)
         await turn_store.accept(people.ann, turn, cancelled)
-    async with town.process(Folders(None, SHIPPED), options=LiveOptions(strict=False)) as agents:
+    async with town.process(Folders(None, SHIPPED), options=LiveOptions(DEFAULT, strict=False)) as agents:
         assert agents.named("").version == "agents/default/versions/2"
         assert agents.at("agents/default/versions/1").version == "agents/default/versions/1"
         assert "agents/other/versions/1" not in agents.versions

@@ -72,7 +72,7 @@ async def cut(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Cut]
     try:
         async with PostgresProxy(folder, target) as proxy:
             urls = [make_conninfo(url, host=str(folder)) for url in (database_urls.app, database_urls.log)]
-            pools = Database(*urls)
+            pools = Database(*urls, size=10)
             await pools.open()
             try:
                 yield Cut(PostgresTurnStore(pools, PlainCodec()), proxy)

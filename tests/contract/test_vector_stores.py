@@ -33,10 +33,10 @@ from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.operations import IngestionStore
 from responsa_server.stores.postgres.passages import PostgresLexicalIndex
-from responsa_server.stores.postgres.vectors import PostgresVectorIndex
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.memory_vectors import MemoryVectors
+from tests.contract.shelf import lexical_of, vectors_of
 
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
@@ -57,7 +57,7 @@ class Store:
 
     @property
     def lexical(self) -> PostgresLexicalIndex:
-        return PostgresLexicalIndex(self.house.database)
+        return lexical_of(self.house.database)
 
     @property
     def retriever(self) -> Retriever:
@@ -144,7 +144,7 @@ async def store(request: pytest.FixtureRequest, house: House, people: People) ->
     if request.param == "postgres":
         return Store(
             house,
-            PostgresVectorIndex(house.database),
+            vectors_of(house.database),
             house.ingestions,
             house.documents,
             house.collections,

@@ -94,7 +94,7 @@ def main(home: Path, port: int, flags: set[str]) -> int:
     code = "raise SystemExit('no such setting')"
     argv = [sys.executable, "-c", code] if "--broken-server" in flags else [sys.executable, str(STAND_IN)]
     environment = {**os.environ, "SOCKET": str(layout.server_socket)}
-    server = ServerProcess(layout, argv, environment, answers)
+    server = ServerProcess(layout, argv, environment, answers, drain_seconds=5.0)
     envoy = EmbeddedEnvoy(layout, layout.envoy_config, listen=("127.0.0.1", port), concurrency=1)
 
     def migrate() -> None:

@@ -191,6 +191,7 @@ class Cluster:
         self.endpoints.remove("nobody")
         config = EnvoyConfig(
             port=self.port,
+            listen_address=settings.listen,
             endpoints=self.layout.replicas,
             admin_socket=self.layout.envoy_admin_socket,
             descriptor=CHECKOUT / "generated" / "descriptor.binpb",

@@ -124,6 +124,7 @@ def start_place(
         endpoints=endpoints(folder),
         admin_socket=folder / "a.sock",
         descriptor=DESCRIPTOR,
+        listen_address="127.0.0.1",
         allowed_origins=allowed_origins,
     )
     return Place(folder, config.port, server, start_envoy(config, folder))

@@ -303,7 +303,12 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
     )
     bridge = Bridge(calls, SocketSettings(per_user=3), timing)
     gateway = GatewayServer(
-        build_app(GatewaySettings(Path(web_root), allowed_of(int(port))), calls, Codes(), bridge=bridge),
+        build_app(
+            GatewaySettings(Path(web_root), allowed_of(int(port)), secure_cookie=False),
+            calls,
+            Codes(),
+            bridge=bridge,
+        ),
         UnixAddress(Path(http_socket)),
     )
     await gateway.start()

@@ -25,7 +25,9 @@ from responsa_server.envoy.templates import TemplateError, Templates
 from tests.gateway.conftest import DESCRIPTOR, OTHER_ORIGIN, endpoints
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = EnvoyConfig(port=8080, endpoints=Path("/run/replicas"), descriptor=DESCRIPTOR)
+CONFIG = EnvoyConfig(
+    port=8080, endpoints=Path("/run/replicas"), descriptor=DESCRIPTOR, listen_address="127.0.0.1"
+)
 
 
 def validate(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -207,7 +209,13 @@ def test_what_the_gateway_says_itself_is_what_the_contract_tells(error: Responsa
 def test_health_and_reflection_are_open_to_callers_outside_only_where_asked(
     tmp_path: Path, open_to_all: bool
 ) -> None:
-    config = EnvoyConfig(port=8080, endpoints=tmp_path, descriptor=DESCRIPTOR, standard_services=open_to_all)
+    config = EnvoyConfig(
+        port=8080,
+        endpoints=tmp_path,
+        descriptor=DESCRIPTOR,
+        listen_address="127.0.0.1",
+        standard_services=open_to_all,
+    )
     text = render(config)
     routes = [one for one in _dicts(json.loads(text)) if one.get("match", {}).get("prefix") == "/grpc."]
     assert [("route" in one) for one in routes if "headers" in one["match"]] == [open_to_all]

@@ -24,7 +24,9 @@ OTHER = "https://chat.example.org"
 def app(tmp_path: Path) -> ASGIApp:
     hosts = hosts_of(8080, LOOPBACK_HOSTS)
     return build_app(
-        GatewaySettings(tmp_path, Allowed(hosts, origins_of(hosts, (OTHER,)))), calls_of(), Codes()
+        GatewaySettings(tmp_path, Allowed(hosts, origins_of(hosts, (OTHER,))), secure_cookie=False),
+        calls_of(),
+        Codes(),
     )
 
 

@@ -106,7 +106,7 @@ def server(
     envoy: subprocess.Popen[bytes] | None = None
     try:
         wait_until(lambda: listens(folder / "g.sock", process, folder / "server.log"))
-        config = EnvoyConfig(port, endpoints(folder), DESCRIPTOR)
+        config = EnvoyConfig(port, endpoints(folder), DESCRIPTOR, "127.0.0.1")
         envoy = start_envoy(config, folder)
         yield Server(config.port, layout.api_key.read_text().strip(), process)
     finally:

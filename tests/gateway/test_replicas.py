@@ -162,7 +162,9 @@ async def house() -> AsyncIterator[House]:
     # These tests do not use the gateway's HTTP side.
     replicas.put(Replica("up", UnixAddress(folder / "up.sock"), UnixAddress(folder / "up-http.sock")))
     own = await Named("up", folder).start()
-    config = EnvoyConfig(free_port(), replicas.folder, DESCRIPTOR, admin_socket=folder / "a.sock")
+    config = EnvoyConfig(
+        free_port(), replicas.folder, DESCRIPTOR, "127.0.0.1", admin_socket=folder / "a.sock"
+    )
     envoy = await asyncio.to_thread(start_envoy, config, folder)
     found = House(folder, config.port, replicas, [own])
     try:

@@ -109,7 +109,12 @@ async def test_health_tells_whether_calls_are_to_be_sent_here(folder: Path) -> N
             raise AssertionError(token)
 
     serving = True
-    app = build_app(GatewaySettings(folder, Allowed((), ())), calls_of(), Nobody(), serving=lambda: serving)
+    app = build_app(
+        GatewaySettings(folder, Allowed((), ()), secure_cookie=False),
+        calls_of(),
+        Nobody(),
+        serving=lambda: serving,
+    )
     server = GatewayServer(app, UnixAddress(folder / "g.sock"))
     await server.start()
     async with client(folder / "g.sock") as http:

@@ -103,7 +103,11 @@ def test_documents_over_rest_are_refused_as_overload_while_too_many_never_end(ow
 
 def test_what_is_gathered_is_bounded_in_size_and_time() -> None:
     config = json.loads(
-        render(EnvoyConfig(port=8080, endpoints=Path("/run/replicas"), descriptor=DESCRIPTOR))
+        render(
+            EnvoyConfig(
+                port=8080, endpoints=Path("/run/replicas"), descriptor=DESCRIPTOR, listen_address="127.0.0.1"
+            )
+        )
     )
     (listener,) = config["static_resources"]["listeners"]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]

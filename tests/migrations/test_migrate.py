@@ -146,7 +146,7 @@ async def test_turns_of_an_older_version_are_taken_over_after_the_migration(olde
     async with await psycopg.AsyncConnection.connect(older.urls.superuser) as connection:
         present = len(await applied(connection))
     assert list(await migrate(older.urls.owner)) == [one.name for one in load()[present:]]
-    database = Database(older.urls.app, older.urls.log)
+    database = Database(older.urls.app, older.urls.log, size=2)
     await database.open()
     try:
         store = PostgresTurnStore(database, PlainCodec())
@@ -168,7 +168,7 @@ async def test_a_turn_goes_on_from_its_older_checkpoint_and_numbers_of_agents_ar
             (older.running,),
         )
     await migrate(older.urls.owner)
-    database = Database(older.urls.app, older.urls.log)
+    database = Database(older.urls.app, older.urls.log, size=2)
     await database.open()
     try:
         store = PostgresTurnStore(database, PlainCodec())

@@ -49,6 +49,7 @@ from responsa_server.domain.parts import Health, Installation, Part, PartReport
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
 from responsa_server.identity.service import Identity
+from responsa_server.identity.settings import SessionSettings
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
@@ -289,7 +290,13 @@ async def serving(
     replica: str = "s",
 ) -> AsyncGenerator[Served, None]:
     """A ready server. It is drained at the end of the block. replica: the server's name among the servers on one database."""
-    identity = Identity(PostgresIdentityStore(database), uuid7)
+    sessions = SessionSettings()
+    identity = Identity(
+        PostgresIdentityStore(database),
+        uuid7,
+        code_seconds=sessions.code_seconds,
+        session_seconds=sessions.session_seconds,
+    )
     codec = AskFrames()
     conversations = PostgresConversationStore(database)
     agent = ScriptedAgent()

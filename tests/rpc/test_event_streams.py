@@ -128,7 +128,7 @@ def opening(house: House, database: Database, folder: Path) -> Opening:
         turn_options = replace(QUICK, **options)
         parts = serving(house, database, folder, replica=replica, turn_options=turn_options)
         async with asynccontextmanager(lambda: parts)() as served:
-            settings = GatewaySettings(folder, Allowed({"gateway"}, ()))
+            settings = GatewaySettings(folder, Allowed({"gateway"}, ()), secure_cookie=False)
             path = folder / f"{replica}.http"
             gateway = GatewayServer(build_app(settings, served.calls, served.identity), UnixAddress(path))
             await gateway.start()

@@ -170,12 +170,14 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         Installation("", "", ""),
         PostgresMigrations(database),
     )
-    first = RpcServer(calls_of(services, logger=served.lines), (), "127.0.0.1:0", reflects=False)
+    first = RpcServer(
+        calls_of(services, max_calls=100, logger=served.lines), (), "127.0.0.1:0", reflects=False
+    )
     taken = await first.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{taken}") as channel:
         error = await failed(channel.unary_stream(REFLECTION)(b""))
         assert error.code is grpc.StatusCode.UNIMPLEMENTED
-    second = RpcServer(calls_of(services, logger=served.lines), (), f"127.0.0.1:{taken}")
+    second = RpcServer(calls_of(services, max_calls=100, logger=served.lines), (), f"127.0.0.1:{taken}")
     with pytest.raises(OSError, match="cannot listen"):
         await second.start()
     await first.drain(0)

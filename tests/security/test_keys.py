@@ -128,7 +128,9 @@ async def test_no_event_and_no_error_of_a_turn_holds_a_key() -> None:
     )
     told: list[object] = []
     asked = task("Why?")
-    agent = PlannedAgent(plan, AgentOptions("agents/x/versions/1"))
+    agent = PlannedAgent(
+        plan, AgentOptions("agents/x/versions/1", time_limit_seconds=60.0, history_messages=10)
+    )
 
     async def turn() -> None:
         async with aclosing(stream(agent, asked)) as events:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -22,14 +23,15 @@ from responsa_server.ingest.formats.table import FORMATS, Format
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.confinement import SandboxCapabilities, capabilities
 from responsa_server.ingest.sandbox.pool import ParserPool
-from responsa_server.ingest.settings import MIB, ParseLimits
+from responsa_server.ingest.settings import MIB, IngestionSettings, ParseLimits
 from responsa_server.ingest.sniff import CHARSETS
 from responsa_server.text.canonical import ParsedDocument
 
 HERE = Path(__file__).resolve().parent
 NOBODY = 65534
 LIMITS = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=2, wall_seconds=10, result_bytes=8 * MIB)
-SHORT = ParseLimits(cpu_seconds=2, wall_seconds=0.5)
+USUAL = IngestionSettings().parse_limits
+SHORT = replace(USUAL, cpu_seconds=2, wall_seconds=0.5)
 
 REFUSED = [
     "tcp",
@@ -82,7 +84,7 @@ needs_landlock = pytest.mark.skipif(not capabilities().landlock_abi, reason="thi
 
 @pytest.fixture
 async def hostile() -> AsyncIterator[ParserPool]:
-    pool = ParserPool(limits=LIMITS, formats="hostile_parsers:FORMATS", import_paths=[HERE])
+    pool = ParserPool(concurrency=2, limits=LIMITS, formats="hostile_parsers:FORMATS", import_paths=[HERE])
     await pool.start()
     try:
         yield pool
@@ -92,7 +94,7 @@ async def hostile() -> AsyncIterator[ParserPool]:
 
 @pytest.fixture
 async def pool() -> AsyncIterator[ParserPool]:
-    pool = ParserPool()
+    pool = ParserPool(concurrency=2, limits=USUAL)
     try:
         yield pool
     finally:
@@ -193,7 +195,7 @@ async def test_stopping_a_zygote_costs_no_document(hostile: ParserPool) -> None:
 
 
 async def test_no_process_outlives_its_zygote(hostile: ParserPool) -> None:
-    parsing = asyncio.create_task(hostile.parse(b"sleep", "a.txt", limits=ParseLimits(wall_seconds=1)))
+    parsing = asyncio.create_task(hostile.parse(b"sleep", "a.txt", limits=replace(USUAL, wall_seconds=1)))
     (zygote,) = zygotes()
     await until(lambda: bool(zygote.children()))
     orphans = zygote.children()
@@ -262,7 +264,7 @@ async def test_threads_are_refused(hostile: ParserPool) -> None:
 
 
 async def test_a_table_that_cannot_be_loaded_is_told() -> None:
-    pool = ParserPool(formats="no_such_module:FORMATS")
+    pool = ParserPool(concurrency=2, limits=USUAL, formats="no_such_module:FORMATS")
     with pytest.raises(ParserUnavailable, match="no_such_module"):
         await pool.start()
     await pool.close()
@@ -284,7 +286,7 @@ async def test_rejections_keep_their_type_and_words(pool: ParserPool) -> None:
         await pool.parse(b"MZ\x90\x00\x03" + bytes(200), "a.md")
     assert "Windows program" in caught.value.message
     assert ".md" in caught.value.message
-    small = ParseLimits(input_bytes=3)
+    small = replace(USUAL, input_bytes=3)
     with rejecting(Reason.DOCUMENT_TOO_LARGE):
         await pool.parse(b"abcd", "a.md", limits=small)
     # A packet could not carry this name: it is too long, and it is not valid Unicode.
@@ -306,7 +308,7 @@ async def test_hundred_thousand_nested_elements(pool: ParserPool, tag: str) -> N
 async def test_what_lexbor_needs_too_long_for_ends_in_time(pool: ParserPool) -> None:
     attributes = b" ".join(b"a%d" % number for number in range(300_000))
     with rejecting(Reason.DOCUMENT_PARSER_LIMIT, match="processor time"):
-        await pool.parse(b"<p " + attributes + b">x", "a.html", limits=ParseLimits(cpu_seconds=1))
+        await pool.parse(b"<p " + attributes + b">x", "a.html", limits=replace(USUAL, cpu_seconds=1))
 
 
 async def test_the_zygote_has_none_of_the_servers_environment(
@@ -338,8 +340,11 @@ async def test_a_killed_server_leaves_no_process() -> None:
 _SLEEPING_SERVER = """
 import asyncio, pathlib, psutil, sys
 from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.settings import IngestionSettings
 async def main():
-    pool = ParserPool(formats="hostile_parsers:FORMATS", import_paths=[pathlib.Path(sys.argv[1])])
+    pool = ParserPool(
+        concurrency=2, limits=IngestionSettings().parse_limits, formats="hostile_parsers:FORMATS", import_paths=[pathlib.Path(sys.argv[1])]
+    )
     parsing = asyncio.create_task(pool.parse(b"sleep", "a.txt"))
     while len(psutil.Process().children(recursive=True)) < 2:
         await asyncio.sleep(0.005)
@@ -359,7 +364,9 @@ def _runs(pid: int) -> bool:
 
 @pytest.mark.parametrize("deed", ["memory", "spin", "fork", "abort", "garbage"])
 async def test_limits_hold_on_a_kernel_without_landlock_and_seccomp(deed: str) -> None:
-    pool = ParserPool(limits=LIMITS, formats="unconfined_parsers:WITHOUT_BOTH", import_paths=[HERE])
+    pool = ParserPool(
+        concurrency=2, limits=LIMITS, formats="unconfined_parsers:WITHOUT_BOTH", import_paths=[HERE]
+    )
     try:
         with rejecting(Reason.DOCUMENT_PARSER_LIMIT, Reason.DOCUMENT_MALFORMED):
             await pool.parse(deed.encode(), "a.txt")
@@ -370,7 +377,9 @@ async def test_limits_hold_on_a_kernel_without_landlock_and_seccomp(deed: str) -
 
 async def test_without_seccomp_no_process_is_forked_either() -> None:
     # RLIMIT_NPROC refuses new processes. It applies to every user except root, and no parser runs as root.
-    pool = ParserPool(limits=LIMITS, formats="unconfined_parsers:WITHOUT_SECCOMP", import_paths=[HERE])
+    pool = ParserPool(
+        concurrency=2, limits=LIMITS, formats="unconfined_parsers:WITHOUT_SECCOMP", import_paths=[HERE]
+    )
     try:
         await pool.start()
         (zygote,) = zygotes()
@@ -384,7 +393,13 @@ async def test_without_seccomp_no_process_is_forked_either() -> None:
 
 @pytest.mark.parametrize("table", ["WITHOUT_BOTH", "WITHOUT_LANDLOCK", "WITHOUT_SECCOMP"])
 async def test_nothing_is_parsed_unconfined_unless_that_is_allowed(table: str) -> None:
-    pool = ParserPool(formats=f"unconfined_parsers:{table}", import_paths=[HERE], allow_unconfined=False)
+    pool = ParserPool(
+        concurrency=2,
+        limits=USUAL,
+        formats=f"unconfined_parsers:{table}",
+        import_paths=[HERE],
+        allow_unconfined=False,
+    )
     try:
         await pool.start()
         with pytest.raises(ParserUnavailable, match="this kernel lacks"):
@@ -396,7 +411,7 @@ async def test_nothing_is_parsed_unconfined_unless_that_is_allowed(table: str) -
 @needs_seccomp
 @needs_landlock
 async def test_a_complete_sandbox_parses_when_nothing_else_is_allowed() -> None:
-    pool = ParserPool(allow_unconfined=False)
+    pool = ParserPool(concurrency=2, limits=USUAL, allow_unconfined=False)
     try:
         assert (await pool.parse(b"good", "a.txt")).title == "good"
     finally:
@@ -410,7 +425,7 @@ async def test_every_format_parses_its_sample_confined(pool: ParserPool, row: Fo
 
 async def test_nothing_is_imported_in_a_confined_process() -> None:
     # A confined process may be unable to read modules that the warm-up does not load.
-    pool = ParserPool(formats="watched_parsers:FORMATS", import_paths=[HERE])
+    pool = ParserPool(concurrency=2, limits=USUAL, formats="watched_parsers:FORMATS", import_paths=[HERE])
     try:
         for row in FORMATS:
             assert (await pool.parse(row.sample, "", row.media_type)).title == "imported:"

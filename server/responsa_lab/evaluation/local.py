@@ -45,12 +45,13 @@ def load_embedder(stack: ExitStack) -> Embedder:
         CommandFailed: the model cannot be loaded.
         SettingsError: a setting is not valid.
     """
-    models = Layout.of(load().home).data / "models"
+    settings = load()
+    models = Layout.of(settings.home).data / "models"
     if not models.is_dir():
         # If this machine has no instance, a measurement must leave no files behind.
         models = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     try:
-        embedder = minilm.load(models)
+        embedder = minilm.load(models, threads=settings.retrieval.embedding_threads)
     except minilm.EmbeddingModelUnavailable as error:
         raise CommandFailed(str(error)) from None
     stack.callback(embedder.close)

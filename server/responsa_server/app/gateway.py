@@ -53,8 +53,8 @@ class GatewaySettings:
 
     web_root: Path
     allowed: Allowed
+    secure_cookie: bool
     cookie_name: str = SESSION_COOKIE
-    secure_cookie: bool = False
 
 
 def build_app(

@@ -74,7 +74,7 @@ class Services:
 def calls_of(
     services: Services,
     *,
-    max_calls: int = 2000,
+    max_calls: int,
     session_cookie: str = SESSION_COOKIE,
     logger: Logger | None = None,
 ) -> Calls:

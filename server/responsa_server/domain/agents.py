@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Terminal, Usage
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Question, ToolRecord
+
+HISTORY_MESSAGES: Final = 10
+"""How many earlier messages an agent reads if neither its file nor the server's settings give the number."""
+TIME_LIMIT_SECONDS: Final = 60.0
+"""The longest time of a turn if neither the agent's file nor the server's settings give it."""
 
 
 @dataclass(frozen=True, slots=True)

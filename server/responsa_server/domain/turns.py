@@ -205,9 +205,9 @@ class NewTurn:
     owner: UUID | None
     lease_seconds: float
     frame: bytes
+    max_pending: int
+    max_queued: int
     cancel_on_disconnect: bool = False
-    max_pending: int = 1000
-    max_queued: int = 8
 
 
 @dataclass(frozen=True, slots=True)

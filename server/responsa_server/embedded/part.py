@@ -273,7 +273,7 @@ class ServerProcess(Part):
         env: Mapping[str, str],
         is_ready: Callable[[], bool],
         *,
-        drain_seconds: float = 5.0,
+        drain_seconds: float,
     ) -> None:
         super().__init__(layout)
         self.stop_steps = (

@@ -46,8 +46,8 @@ class EnvoyConfig:
     port: int
     endpoints: Path
     descriptor: Path
+    listen_address: str
     admin_socket: Path | None = None
-    listen_address: str = "127.0.0.1"
     allowed_hosts: Sequence[str] = LOOPBACK_HOSTS
     allowed_origins: Sequence[str] = ()
     standard_services: bool = True

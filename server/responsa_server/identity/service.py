@@ -69,8 +69,8 @@ class Identity:
         store: IdentityStore,
         new_id: Callable[[], UUID],
         *,
-        code_seconds: float = 600,
-        session_seconds: float = 43_200,
+        code_seconds: float,
+        session_seconds: float,
         cache: CredentialCache | None = None,
     ) -> None:
         """Build the service. new_id: returns new UUIDv7 ids. code_seconds, session_seconds: how long session codes and

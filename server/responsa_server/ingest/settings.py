@@ -18,10 +18,10 @@ class ParseLimits:
     result. result_bytes: the maximum size of the encoded result.
     """
 
+    memory_bytes: int
+    cpu_seconds: int
+    wall_seconds: float
     input_bytes: int = 64 * MIB
-    memory_bytes: int = 512 * MIB
-    cpu_seconds: int = 20
-    wall_seconds: float = 30.0
     result_bytes: int = 192 * MIB
 
     def __post_init__(self) -> None:

@@ -48,7 +48,7 @@ class KeyLimits:
     in order of arrival, because the provider would refuse them.
     """
 
-    def __init__(self, concurrent: int = 64, a_minute: int = 0, wait_seconds: float = 10.0) -> None:
+    def __init__(self, concurrent: int, a_minute: int, wait_seconds: float) -> None:
         """concurrent: the maximum number of answers at a time. a_minute: the maximum number of requests per minute; 0 means no limit. wait_seconds: the maximum time
         that a request waits.
         """
@@ -116,7 +116,7 @@ class RetryPolicy:
     pause would outlast the prompt's patience, the error is raised at once, so that another model can be called.
     """
 
-    retries: int = 2
+    retries: int
     first_seconds: float = 0.5
     longest_seconds: float = 8.0
     most_asked_seconds: float = 30.0
@@ -137,7 +137,7 @@ class Retrying:
     def __init__(
         self,
         model: ChatModel,
-        policy: RetryPolicy | None = None,
+        policy: RetryPolicy,
         *,
         called: str = "",
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -146,7 +146,7 @@ class Retrying:
         """called: the name `provider:model` for the log."""
         self._model = model
         self._called = called or model.name
-        self._policy = policy or RetryPolicy()
+        self._policy = policy
         self._sleep = sleep
         self._chance = chance
 
@@ -295,7 +295,7 @@ class ModelChain:
         prices: PriceTable,
         barred: Barred,
         *,
-        patience_seconds: float = 30.0,
+        patience_seconds: float,
         today: Callable[[], date] = _today,
     ) -> None:
         """members: the models, at least one."""

@@ -118,7 +118,7 @@ class MiniLmEmbedder:
         return self._session.run(["vectors"], {"ids": ids, "mask": mask})[0]
 
 
-def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> MiniLmEmbedder:
+def load(cache: Path, *, threads: int, precision: Precision = "int8") -> MiniLmEmbedder:
     """Loads the embedder. Creates the folder `cache` and the ONNX file in it if they are missing; this takes about a second.
 
     threads: the number of onnxruntime's threads for one call; 0 means one thread per core.

@@ -47,13 +47,14 @@ class Provider:
 class TableOptions:
     """The options of a `ModelTable`.
 
+    patience_seconds: the time that a model has to send its first word. retry: the rule for further calls to the same model.
     default: the models that `default` stands for in a chain. made: the models without a server, by the name `provider:model`.
     absent: the names of the providers that are not available, each with the reason.
     """
 
+    patience_seconds: float
+    retry: RetryPolicy
     default: Sequence[str] = ()
-    patience_seconds: float = 30.0
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
     made: Mapping[str, ChatModel] = field(default_factory=dict[str, ChatModel])
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -61,12 +62,10 @@ class TableOptions:
 class ModelTable:
     """Implements `Models`. It makes an adapter when a chain first needs the adapter. Call `close` at the end."""
 
-    def __init__(
-        self, providers: Mapping[str, Provider], prices: PriceTable, options: TableOptions | None = None
-    ) -> None:
+    def __init__(self, providers: Mapping[str, Provider], prices: PriceTable, options: TableOptions) -> None:
         self._providers = providers
         self._prices = prices
-        self._options = options or TableOptions()
+        self._options = options
         self._barred = Barred()
         self._limits: dict[str, KeyLimits] = {}
         self._adapters: dict[str, HttpModel] = {}

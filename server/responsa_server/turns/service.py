@@ -233,9 +233,9 @@ class Turns:
             self._process if here else None,
             claim.lease_seconds,
             row.frame,
-            cancel_on_disconnect=watched,
             max_pending=self._runtime.options.max_pending,
             max_queued=self._runtime.options.max_queued,
+            cancel_on_disconnect=watched,
         )
 
         interrupted: set[UUID] = set()

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from responsa_server.domain.agents import HISTORY_MESSAGES, TIME_LIMIT_SECONDS
 from responsa_server.domain.events import MAX_DELTA_BYTES
 
 
@@ -39,7 +40,7 @@ class TurnSettings:
             le=3600,
             description="The maximum time from the first claim of a turn to its end; after that, the turn fails with TURN_TIME_LIMIT.",
         ),
-    ] = 60.0
+    ] = TIME_LIMIT_SECONDS
     max_running: Annotated[
         int,
         Field(
@@ -79,7 +80,7 @@ class TurnSettings:
             le=100,
             description="The number of earlier messages of the conversation that an agent reads.",
         ),
-    ] = 10
+    ] = HISTORY_MESSAGES
     heartbeat_seconds: Annotated[
         float,
         Field(

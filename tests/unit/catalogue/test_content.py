@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from responsa_server.agents.config.content import (
 from responsa_server.agents.config.files import checked, read
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 
-DEFAULTS = Defaults(models=("openai:gpt", "lab:small"))
+DEFAULTS = Defaults(("openai:gpt", "lab:small"), history_messages=10, seconds=60.0)
 
 
 def content(folder: Path, defaults: Defaults = DEFAULTS) -> Content:
@@ -104,9 +105,9 @@ def test_what_the_server_says_where_the_agent_does_not(tmp_path: Path) -> None:
     folder = write(tmp_path)
     plain = packed(content(folder))
     # The defaults for models and history shape answers, so they are part of a version. The time limit does not shape answers.
-    assert packed(content(folder, Defaults(models=("openai:gpt",)))) != plain
-    assert packed(content(folder, Defaults(DEFAULTS.models, history_messages=3))) != plain
-    assert packed(content(folder, Defaults(DEFAULTS.models, seconds=5.0))) == plain
+    assert packed(content(folder, replace(DEFAULTS, models=("openai:gpt",)))) != plain
+    assert packed(content(folder, replace(DEFAULTS, history_messages=3))) != plain
+    assert packed(content(folder, replace(DEFAULTS, seconds=5.0))) == plain
 
 
 def test_another_engine_makes_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,8 @@ from typing import Final
 
 import pytest
 
-from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.files import AgentScanner, Folders, ScannedAgent, fingerprint
-from tests.unit.graph.configured import SURROUNDINGS, write
+from tests.unit.graph.configured import DEFAULTS, SURROUNDINGS, write
 
 LONG_AGO = 1_700_000_000_000_000_000
 
@@ -82,7 +81,7 @@ def test_a_file_that_was_written_this_moment_is_read_the_next_time_too(places: F
 
 
 def test_only_what_has_changed_is_read(places: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    scanner = AgentScanner(places, SURROUNDINGS, Defaults())
+    scanner = AgentScanner(places, SURROUNDINGS, DEFAULTS)
     settled(places.shipped.parent, monkeypatch)
     own, test = scanner.scan()
     again = scanner.scan()
@@ -102,7 +101,7 @@ def test_shared_prompts_are_all_agents_own(places: Folders, monkeypatch: pytest.
     shared = places.shared / "prompts"
     shared.mkdir(parents=True)
     (own / "prompts/hello.md").rename(shared / "hello.md")
-    scanner = AgentScanner(places, SURROUNDINGS, Defaults())
+    scanner = AgentScanner(places, SURROUNDINGS, DEFAULTS)
     settled(places.shipped.parent, monkeypatch)
     before, _ = scanner.scan()
     assert _text(before) == "Hello. You asked: {{ question }}\n"
@@ -116,7 +115,7 @@ def test_a_folder_that_cannot_be_read_is_told(places: Folders) -> None:
     own = places.locations()["own"].folder
     (own / "agent.toml").unlink()
     (own / "agent.toml").symlink_to(own / "agent.toml")
-    found, _ = AgentScanner(places, SURROUNDINGS, Defaults()).scan()
+    found, _ = AgentScanner(places, SURROUNDINGS, DEFAULTS).scan()
     assert found.content is None
     assert [one.file for one in found.problems] == ["agent.toml"]
 

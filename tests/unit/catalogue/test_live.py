@@ -9,15 +9,16 @@ from pathlib import Path
 
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.files import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
+from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.models import model_table
 from responsa_server.app.process import MemoryCounters
 from responsa_server.domain.agents import NewVersion, StoredVersion
 from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.providers.settings import ModelSettings
+from tests.unit.graph.configured import DEFAULTS
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import Knows
 
@@ -96,9 +97,11 @@ def write(root: Path, agent: str, text: str) -> None:
 def live(root: Path, school: School) -> LiveAgents:
     shelf = Shelf()
     workshop = BuildContext(
-        NodeParts(shelf, shelf), model_table(ModelSettings()), MemoryCounters(), Defaults(), school
+        NodeParts(shelf, shelf), model_table(ModelSettings()), MemoryCounters(), DEFAULTS, school
     )
-    return LiveAgents(Folders(None, root), Kept(), workshop, Surroundings(), LiveOptions(poll_seconds=3600.0))
+    return LiveAgents(
+        Folders(None, root), Kept(), workshop, Surroundings(), LiveOptions(DEFAULT, poll_seconds=3600.0)
+    )
 
 
 async def test_polling_goes_on_while_a_reload_trains(tmp_path: Path) -> None:

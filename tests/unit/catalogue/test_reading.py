@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.files import (
     MAX_FILE_BYTES,
     SHIPPED,
@@ -17,7 +16,7 @@ from responsa_server.agents.config.files import (
     examine,
     read,
 )
-from tests.unit.graph.configured import FILES, SURROUNDINGS, write
+from tests.unit.graph.configured import DEFAULTS, FILES, SURROUNDINGS, write
 
 
 def told(folder: Path, shared: Path | None = None) -> list[str]:
@@ -39,7 +38,7 @@ def test_a_link_gives_an_agent_the_links_name(tmp_path: Path, monkeypatch: pytes
     users = tmp_path / "users"
     users.mkdir()
     (users / "alias").symlink_to(link, target_is_directory=True)
-    (found,) = AgentScanner(Folders(users, tmp_path / "none"), SURROUNDINGS, Defaults()).scan()
+    (found,) = AgentScanner(Folders(users, tmp_path / "none"), SURROUNDINGS, DEFAULTS).scan()
     assert found.version is not None, found.problems
     assert (found.identity, found.version.agent) == ("alias", "alias")
     monkeypatch.chdir(link)

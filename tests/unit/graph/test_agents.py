@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from bench.agents import AgentTable, GraphAgent
-from responsa_server.agents.engine.agent import AgentOptions
+from bench.agents import OPTIONS, AgentTable, GraphAgent
 from responsa_server.domain.agents import Agents
 from responsa_server.domain.errors import NotFound, Reason
 from tests.unit.graph.evidence import Shelf
@@ -11,7 +12,7 @@ from tests.unit.graph.evidence import Shelf
 
 def agent(version: str) -> GraphAgent:
     shelf = Shelf()
-    return GraphAgent(shelf, shelf, AgentOptions(version))
+    return GraphAgent(shelf, shelf, replace(OPTIONS, version=version))
 
 
 def test_agents_are_found_by_id_and_by_version() -> None:

@@ -69,7 +69,10 @@ def broken(kind: Kind) -> Broken:
 
 def chain(*models: ChatModel) -> ModelChain:
     return ModelChain(
-        [Member(f"p{place}:m", f"p{place}", one) for place, one in enumerate(models)], Free(), Barred()
+        [Member(f"p{place}:m", f"p{place}", one) for place, one in enumerate(models)],
+        Free(),
+        Barred(),
+        patience_seconds=30.0,
     )
 
 

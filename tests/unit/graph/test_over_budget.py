@@ -24,6 +24,7 @@ from tests.unit.graph.asking import costing
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.speaking import Says, told_by
 from tests.unit.graph.test_planning import LONG, agent, text, write
+from tests.unit.graph.test_state import TOLD
 
 WRITE = 'write = { kind = "prompt", prompt = "write" }'
 ENDS = '  { from = "write", to = "quote", on = "unavailable" },\n]'
@@ -76,6 +77,13 @@ async def test_a_text_that_was_told_stays_also_after_a_takeover(tmp_path: Path) 
     again = (await told_by(one, replace(question, resume=last)))[-1]
     assert isinstance(again, Answered)
     assert (again.text, again.outcome) == (end.text, end.outcome)
+
+
+async def test_after_an_upgrade_the_answer_ends_at_the_byte_that_was_sent(tmp_path: Path) -> None:
+    one = agent(drafting(tmp_path, limits="steps = 4", stream=True), parts(Says()))
+    end = (await told_by(one, replace(task(QUESTION), resume=TOLD)))[-1]
+    assert isinstance(end, Answered)
+    assert (end.text, end.outcome) == ("Größe.", AnswerOutcome.OUTPUT_LIMIT)
 
 
 async def test_where_the_documents_do_they_are_quoted(tmp_path: Path) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from bench.agents import GraphAgent
+from bench.agents import OPTIONS, GraphAgent
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import SHIPPED, examine
-from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent, agent_options
+from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS
@@ -89,7 +90,7 @@ async def test_the_default_agent_says_the_same_from_its_file_as_from_its_code(
         plan(found.config, NodeParts(shelf, shelf), None, KINDS),
         agent_options(found.config, "agents/default/versions/1"),
     )
-    assert agent_options(found.config, "agents/default/versions/1") == AgentOptions(history_tokens=3000)
+    assert agent_options(found.config, "agents/default/versions/1") == replace(OPTIONS, history_tokens=3000)
     asked = [
         AnswerTask(one.turn_id, one.who, one.question, one.history) for one in [task(question, history)] * 2
     ]
@@ -176,7 +177,7 @@ async def test_each_fallback_of_a_turn_is_counted_once(tmp_path: Path) -> None:
     )
     counted: list[Fallback] = []
     one = agent(folder, NodeParts(shelf, shelf))
-    whole = PlannedAgent(one.plan, AgentOptions(VERSION), counted=counted.append)
+    whole = PlannedAgent(one.plan, replace(OPTIONS, version=VERSION), counted=counted.append)
     await told_by(whole, task("How long is the Nile?"))
     assert counted == [
         Fallback(FallbackKind.WITHOUT_RETRIEVAL, "retrieve", "hello", "part_unavailable:postgresql")

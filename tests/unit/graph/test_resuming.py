@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from bench.agents import GraphAgent
-from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
+from bench.agents import OPTIONS, GraphAgent
+from responsa_server.agents.engine.agent import PlannedAgent
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Graph, Plan, Route
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.agents.engine.state import GraphState, StateError, kept, restored
@@ -146,7 +146,7 @@ async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_
 
 
 async def test_a_milestone_at_the_end_is_the_end() -> None:
-    agent = PlannedAgent(chain(Adds("a")), AgentOptions())
+    agent = PlannedAgent(chain(Adds("a")), OPTIONS)
     whole = task("?")
     resumed = AnswerTask(
         whole.turn_id,

@@ -39,6 +39,11 @@ GRADE = bytes.fromhex(
     "07a7636f6e74656e7481a6706c616365739301cb4004000000000000c0"
 )
 
+# Written by the release of 8e1076a, which stored `bytes_sent` as `told`: of “Größe. A draft”, “Größe.” was sent.
+TOLD = bytes.fromhex(
+    "0192a5636865636b84a474657874b04772c3b6c39f652e2041206472616674a8636f6d706c657465c3a4746f6c6408a5737465707304"
+)
+
 
 @pytest.mark.parametrize(("milestone", "name"), [(WRITE, "write"), (GRADE, "grade")])
 def test_what_a_release_before_has_kept_is_read_and_kept_as_it_was(milestone: bytes, name: str) -> None:
@@ -76,6 +81,19 @@ async def test_a_turn_of_a_release_before_goes_on() -> None:
 def restored_evidence() -> Evidence:
     """The evidence in the milestone GRADE."""
     return GradeInput.model_validate({"question": "?", **cast("dict[str, Any]", restored(GRADE)[1])}).evidence
+
+
+def test_a_key_of_an_earlier_release_is_kept_under_its_name_of_today() -> None:
+    _, state = restored(TOLD)
+    expected = {"text": "Größe. A draft", "complete": True, "bytes_sent": 8, "steps": 4}
+    assert state == expected
+    _, again = restored(kept("check", cast("Mapping[str, object]", state)))
+    assert again == expected
+
+
+def test_a_former_name_may_be_the_name_of_a_nodes_own_field() -> None:
+    milestone = kept("a", {"told": "a story", "bytes_sent": 8})
+    assert restored(milestone, {"told", "bytes_sent"}) == ("a", {"told": "a story", "bytes_sent": 8})
 
 
 def test_what_the_task_gives_is_not_kept() -> None:

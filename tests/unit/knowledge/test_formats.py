@@ -14,6 +14,7 @@ from responsa_server.calls.convert import knowledge
 from responsa_server.domain.errors import Reason
 from responsa_server.ingest.formats.table import FORMATS, HTML, MARKDOWN, Format, Formats
 from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.sniff import decide_format, sniff
 from tests.unit.knowledge.originals import rejected
 
@@ -28,7 +29,12 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 async def test_the_sandbox_parses_a_format_that_the_table_has(toy: ModuleType) -> None:
-    pool = ParserPool(formats="toy_format:FORMATS", import_paths=[FOLDER])
+    pool = ParserPool(
+        concurrency=2,
+        limits=IngestionSettings().parse_limits,
+        formats="toy_format:FORMATS",
+        import_paths=[FOLDER],
+    )
     try:
         for name, declared in (("a.toy", ""), ("", "application/x-toy"), ("", "")):
             parsed = await pool.parse(FILE, name, declared)

@@ -45,7 +45,7 @@ class Gated:
 
 
 async def test_no_more_answers_at_a_time_than_there_are_places() -> None:
-    limits, models = KeyLimits(concurrent=3, wait_seconds=300), Gated()
+    limits, models = KeyLimits(concurrent=3, a_minute=0, wait_seconds=300), Gated()
     # Both models use the same key.
     limited = [Limited(models, limits), Limited(models, limits)]
     reading = [asyncio.create_task(gathered(limited[place % 2])) for place in range(10)]
@@ -56,7 +56,7 @@ async def test_no_more_answers_at_a_time_than_there_are_places() -> None:
 
 
 async def test_who_finds_no_place_in_time_is_told_so() -> None:
-    limits = KeyLimits(concurrent=1, wait_seconds=0.01)
+    limits = KeyLimits(concurrent=1, a_minute=0, wait_seconds=0.01)
     async with limits.place():
         _, error = await gathered(Limited(Told([Ended(complete=True)]), limits))
     assert error is not None
@@ -77,7 +77,7 @@ async def test_no_more_requests_a_minute_than_are_allowed() -> None:
 
 @pytest.mark.parametrize("cancelled", [True, False])
 async def test_a_place_is_given_back_whoever_leaves(cancelled: bool) -> None:
-    limits, model = KeyLimits(concurrent=1), Gated()
+    limits, model = KeyLimits(concurrent=1, a_minute=0, wait_seconds=10.0), Gated()
     limited = Limited(model, limits)
     if cancelled:
         reading = asyncio.create_task(gathered(limited))

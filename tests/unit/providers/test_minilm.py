@@ -27,7 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(cache: Path) -> Iterator[MiniLmEmbedder]:
-    embedder = load(cache)
+    embedder = load(cache, threads=0)
     yield embedder
     embedder.close()
 
@@ -75,7 +75,7 @@ def test_token_offsets_cut_nothing(model: MiniLmEmbedder) -> None:
 
 
 def test_eight_bits_are_near_full_precision(model: MiniLmEmbedder, tmp_path: Path) -> None:
-    full = load(tmp_path, precision="fp32")
+    full = load(tmp_path, threads=0, precision="fp32")
     try:
         cosines = (full.embed_sync(TEXTS) * model.embed_sync(TEXTS)).sum(axis=1)
         assert cosines.min() > 0.995
@@ -110,7 +110,7 @@ def test_the_graph_is_written_once_and_whole(cache: Path, model: MiniLmEmbedder)
     (written,) = cache.iterdir()
     assert minilm.WEIGHTS_SHA256[:12] in written.name
     before = written.stat().st_mtime_ns
-    load(cache).close()
+    load(cache, threads=0).close()
     assert [path.stat().st_mtime_ns for path in cache.iterdir()] == [before]
 
 
@@ -120,7 +120,7 @@ def test_other_weights_are_refused_and_leave_nothing(tmp_path: Path, monkeypatch
     (weights / "model.safetensors").write_bytes(b"not the weights")
     monkeypatch.setattr(minilm, "_model_folder", lambda: weights)
     with pytest.raises(EmbeddingModelUnavailable, match="SHA-256"):
-        load(tmp_path / "cache")
+        load(tmp_path / "cache", threads=0)
     assert not (tmp_path / "cache").exists()
 
 
@@ -130,4 +130,4 @@ def test_a_missing_package_is_told_with_its_remedy(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(minilm, "find_spec", nowhere)
     with pytest.raises(EmbeddingModelUnavailable, match="--no-deps"):
-        load(tmp_path)
+        load(tmp_path, threads=0)

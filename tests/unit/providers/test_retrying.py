@@ -36,7 +36,7 @@ class Clock:
 
 
 def retrying(model: Told, clock: Clock, chance: float = 1.0) -> Retrying:
-    return Retrying(model, RetryPolicy(), sleep=clock.sleep, chance=lambda: chance)
+    return Retrying(model, RetryPolicy(retries=2), sleep=clock.sleep, chance=lambda: chance)
 
 
 async def test_what_may_pass_is_tried_again_after_growing_pauses() -> None:

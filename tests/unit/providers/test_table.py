@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from itertools import islice, pairwise
@@ -35,6 +36,7 @@ WIRES: dict[str, WireServer] = {"openai": OpenAi(), "anthropic": Anthropic(), "g
 SETTINGS = ModelSettings.model_validate(
     {"openai": {"api_key": KEY}, "servers": {"lab": {"url": "http://127.0.0.1:9/v1/"}}}
 )
+OPTIONS = TableOptions(SETTINGS.patience_seconds, RetryPolicy(SETTINGS.retries))
 
 
 def server_at(url: str, wire: str = "openai", **limits: float) -> CompatibleSettings:
@@ -104,7 +106,7 @@ def test_the_models_of_a_small_provider_are_small_also_behind_default() -> None:
         "tiny": Provider(server_at("http://127.0.0.1:9/v1"), small=True),
         "lab": Provider(server_at("http://127.0.0.1:9/v1")),
     }
-    models = ModelTable(declared, Prices(shipped()), TableOptions(default=["tiny:m", "lab:m"]))
+    models = ModelTable(declared, Prices(shipped()), replace(OPTIONS, default=["tiny:m", "lab:m"]))
     assert models.small(["default", "tiny:n", "extractive"]) == {"tiny:m", "tiny:n"}
     assert models.small(["lab:m"]) == frozenset()
     with pytest.raises(KeyError):
@@ -123,7 +125,7 @@ async def test_with_one_server_after_the_other_unplugged_the_next_one_answers(de
     for one in servers[:dead]:
         await one.close()
     models = ModelTable(
-        declared, Prices(shipped()), TableOptions(retry=RetryPolicy(retries=1, first_seconds=0))
+        declared, Prices(shipped()), replace(OPTIONS, retry=RetryPolicy(retries=1, first_seconds=0))
     )
     chain = models.chain([f"{name}:m-1" for name in WIRES])
     assert chain is not None
@@ -165,7 +167,9 @@ async def test_models_behind_one_key_share_its_places_and_a_busy_server_is_asked
     server = LoopbackServer(handle)
     await server.start()
     lab = Provider(server_at(f"{server.url}/v1", concurrent=1, wait_seconds=300.0))
-    models = ModelTable({"lab": lab}, Prices(shipped()), TableOptions(retry=RetryPolicy(first_seconds=0)))
+    models = ModelTable(
+        {"lab": lab}, Prices(shipped()), replace(OPTIONS, retry=RetryPolicy(retries=2, first_seconds=0))
+    )
     chains = [models.chain([f"lab:m-{place % 2}"]) for place in range(6)]
     results = await asyncio.gather(*(gathered(one) for one in chains if one is not None))
     await models.close()
@@ -215,7 +219,9 @@ async def test_a_wrong_key_is_tried_once_and_when_all_are_down_that_is_told() ->
         "lab": Provider(server_at(f"{gone.url}/v1")),
     }
     await gone.close()
-    models = ModelTable(declared, Prices(shipped()), TableOptions(retry=RetryPolicy(first_seconds=0)))
+    models = ModelTable(
+        declared, Prices(shipped()), replace(OPTIONS, retry=RetryPolicy(retries=2, first_seconds=0))
+    )
     chain = models.chain(["anthropic:m", "lab:m"])
     assert chain is not None
     for _ in range(2):
@@ -236,7 +242,7 @@ async def test_an_answer_that_breaks_off_is_not_begun_by_somebody_else() -> None
     for name, server in (("gemini", first), ("openai", second)):
         await server.start()
         declared[name] = Provider(server_at(f"{server.url}/v1", name))
-    models = ModelTable(declared, Prices(shipped()))
+    models = ModelTable(declared, Prices(shipped()), OPTIONS)
     chain = models.chain(["gemini:m-1", "openai:m-1"])
     assert chain is not None
     pieces, error = await gathered(chain)

@@ -54,7 +54,7 @@ class BuildContext:
     parts: NodeParts
     models: Models
     counters: Counters
-    defaults: Defaults = field(default_factory=Defaults)
+    defaults: Defaults
     trainer: Trainer | None = None
     faults: Faults = field(default_factory=NoFaults)
     kinds: Mapping[str, NodeKind] = field(default_factory=lambda: KINDS)

@@ -75,9 +75,9 @@ class Defaults:
     seconds: the value of `seconds` in `[limits]`.
     """
 
-    models: Sequence[str] = ()
-    history_messages: int = 10
-    seconds: float = 60.0
+    models: Sequence[str]
+    history_messages: int
+    seconds: float
 
 
 def content_of(

@@ -22,6 +22,7 @@ from responsa_server.agents.config.content import ENGINE, Content, ContentBroken
 from responsa_server.agents.config.files import AgentScanner, Folders, ScannedAgent
 from responsa_server.agents.config.parameters import schema_of, with_choices
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
+from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.domain import names
 from responsa_server.domain.agents import (
     Agent,
@@ -36,8 +37,6 @@ from responsa_server.domain.intents import ExamplesUnfit
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Principal
 
-DEFAULT: Final = "default"
-"""The id of the default agent, which answers questions that name no agent. The settings can name another default agent."""
 POLL_SECONDS: Final = 5.0
 KEEP_SECONDS: Final = 3600.0
 _RETRY_SECONDS: Final = 1.0
@@ -99,7 +98,7 @@ class LiveOptions:
     turns are read from the database. keep_seconds: how long an old version stays in memory after the last turn that needs it.
     """
 
-    default: str = DEFAULT
+    default: str
     coded: Mapping[str, Agent] = field(default_factory=dict[str, Agent])
     notify: Callable[[], None] = lambda: None
     strict: bool = True
@@ -121,9 +120,9 @@ class LiveAgents:
         versions: AgentVersions,
         context: BuildContext,
         surroundings: Surroundings,
-        options: LiveOptions | None = None,
+        options: LiveOptions,
     ) -> None:
-        self._options = options or LiveOptions()
+        self._options = options
         self._versions = versions
         self._context = context
         self._scanner = AgentScanner(folders, surroundings, context.defaults)

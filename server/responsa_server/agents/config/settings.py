@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, Field
+
+DEFAULT: Final = "default"
+"""The id of the agent that answers questions that name no agent, unless the settings name another one."""
 
 
 class AgentSettings(BaseModel, extra="forbid"):
@@ -15,7 +19,7 @@ class AgentSettings(BaseModel, extra="forbid"):
         description="The folder with your own agents; if empty, `agents` in the data folder. Each agent has a folder that is named after its id. Your agent replaces a shipped agent with the same id.",
     )
     default: str = Field(
-        default="default",
+        default=DEFAULT,
         pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
         description="The agent for requests that name no agent.",
     )

@@ -39,9 +39,9 @@ from responsa_server.domain.turns import Question
 class AgentOptions:
     """An agent's settings. defaults: the values of parameters that are missing from a question."""
 
-    version: str = "agents/default/versions/1"
-    time_limit_seconds: float = 60.0
-    history_messages: int = 10
+    version: str
+    time_limit_seconds: float
+    history_messages: int
     older_messages: int = 0
     history_tokens: int = 0
     titles: bool = True

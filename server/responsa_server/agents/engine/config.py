@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from responsa_server.domain.agents import HISTORY_MESSAGES, TIME_LIMIT_SECONDS
+
 BEGIN: Final = "begin"
 """The beginning of every run: edges from here are tried before `start`."""
 FINISH: Final = "finish"
@@ -62,7 +64,10 @@ class HistoryTable(Table):
     """`history`: the part of the conversation that a turn reads."""
 
     messages: int = Field(
-        10, ge=0, le=100, description="How many of the conversation's last messages a turn reads in full."
+        HISTORY_MESSAGES,
+        ge=0,
+        le=100,
+        description="How many of the conversation's last messages a turn reads in full.",
     )
     tokens: int = Field(
         3000,
@@ -122,7 +127,7 @@ class LimitsTable(Table):
     """`limits`: the limits of one turn. 0: no limit."""
 
     seconds: float = Field(
-        60.0,
+        TIME_LIMIT_SECONDS,
         gt=0,
         le=86_400,
         description="The maximum duration of the turn in seconds, counted from its first start.",

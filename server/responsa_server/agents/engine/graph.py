@@ -307,7 +307,7 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
         if not writes.issuperset(output):
             raise PlanError(f"the node {name} has written {', '.join(sorted(set(output) - writes))}")
         if watch.text and "text" in output:
-            output["told"] = watch.end
+            output["bytes_sent"] = watch.end
         if context.fallen:
             output["fallbacks"] = [*state.get("fallbacks", ()), *map(plain_fallback, context.fallen)]
             context.fallen.clear()
@@ -349,7 +349,7 @@ def _affordable(node: AnyNode, context: Run) -> None:
 
 def _sent(state: GraphState) -> str:
     """The part of the text that was sent. The rest may be a draft, which must not become the answer."""
-    return state.get("text", "").encode()[: state.get("told", 0)].decode(errors="ignore")
+    return state.get("text", "").encode()[: state.get("bytes_sent", 0)].decode(errors="ignore")
 
 
 def _may_go_round(error: Unavailable | OverBudget, state: GraphState) -> bool:

@@ -33,8 +33,8 @@ class GraphState(TypedDict, total=False):
     tools to call. results: the results of the calls so far.
 
     Only the engine writes the following keys. steps: the number of nodes that ran. visits: how often each limited edge was
-    taken. told: how many bytes of the text were sent. fallbacks: the fallbacks so far. diverted: the next node if it differs
-    from the one that the routes give; otherwise "".
+    taken. bytes_sent: how many bytes of the text were sent. fallbacks: the fallbacks so far. diverted: the next node if it
+    differs from the one that the routes give; otherwise "".
     """
 
     question: str
@@ -53,7 +53,7 @@ class GraphState(TypedDict, total=False):
     parameters: Plain
     steps: int
     visits: Mapping[str, int]
-    told: int
+    bytes_sent: int
     fallbacks: Sequence[Plain]
     diverted: str
 
@@ -61,10 +61,13 @@ class GraphState(TypedDict, total=False):
 TASK_KEYS: Final = frozenset({"question", "collections", "history", "older", "parameters"})
 """The fields that every attempt gets from its task. Milestones leave these fields out."""
 
-ENGINE_KEYS: Final = frozenset({"steps", "visits", "told", "fallbacks", "diverted"})
+ENGINE_KEYS: Final = frozenset({"steps", "visits", "bytes_sent", "fallbacks", "diverted"})
 """The fields that only the engine writes."""
 
 KNOWN_KEYS: Final = frozenset(GraphState.__annotations__)
+
+# A turn that began under an earlier release continues from a milestone with these names.
+_FORMER_NAMES: Final = {"told": "bytes_sent"}
 
 _FORMAT: Final = b"\x01"
 # With these options, a value that is not plain is an error when a milestone is written, and not only after a takeover.
@@ -95,8 +98,8 @@ def kept(next_node: str, state: Plain) -> bytes:
 
 
 def restored(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str, GraphState]:
-    """The next node and the state of a milestone. keys: the keys that the graph's state may have. Raises
-    StateError.
+    """The next node and the state of a milestone, with the keys' names of today. keys: the keys that the graph's state
+    may have. Raises StateError.
     """
     if milestone[:1] != _FORMAT:
         raise StateError(
@@ -109,7 +112,9 @@ def restored(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str,
     parts = cast("list[object]", found) if isinstance(found, list) else []
     if len(parts) != 2 or not isinstance(parts[0], str) or not isinstance(parts[1], dict):
         raise StateError("the milestone is not a node and a state")
-    next_node, plain = parts[0], cast("dict[str, object]", parts[1])
+    next_node, stored = parts[0], cast("dict[str, object]", parts[1])
+    # Today, a node's own field may have a former name.
+    plain = {key if key in keys else _FORMER_NAMES.get(key, key): value for key, value in stored.items()}
     if unknown := set(plain) - (set(keys) - TASK_KEYS):
         raise StateError(f"the milestone's state has unknown keys: {', '.join(sorted(unknown))}")
     return next_node, cast("GraphState", cast("object", plain))

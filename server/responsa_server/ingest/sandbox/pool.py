@@ -57,8 +57,8 @@ class ParserPool:
     def __init__(
         self,
         *,
-        concurrency: int = 2,
-        limits: ParseLimits | None = None,
+        concurrency: int,
+        limits: ParseLimits,
         allow_unconfined: bool = True,
         formats: str = DEFAULT_FORMATS,
         import_paths: Sequence[Path] = (),
@@ -69,7 +69,7 @@ class ParserPool:
         """
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
-        self._limits = limits or ParseLimits()
+        self._limits = limits
         self._allow_unconfined = allow_unconfined
         self._formats = formats
         self._import_paths = tuple(import_paths)

@@ -36,8 +36,6 @@ _RECONNECT_SECONDS: Final = 0.5
 # When the database is closed, running methods of stores have this number of seconds to end.
 _CLOSE_SECONDS: Final = 5.0
 
-SEARCH_SECONDS: Final = 4.0
-"""The default time limit of one statement of a search."""
 # The errors of a statement that took too long, whether it ran or waited for a lock.
 _TOO_SLOW: Final = (errors.QueryCanceled, errors.LockNotAvailable)
 
@@ -174,7 +172,7 @@ def uuid_array(ids: Iterable[UUID]) -> str:
 class Database:
     """All connections to the database. `tenant()` and `log()` each open a transaction that commits at the end of the block."""
 
-    def __init__(self, app_url: str, log_url: str, *, size: int = 10) -> None:
+    def __init__(self, app_url: str, log_url: str, *, size: int) -> None:
         """app_url, log_url: the URLs for the roles responsa_app and responsa_log. size: the maximum number of connections in a pool."""
         self.background = Background()
         """The methods of stores that are running."""

@@ -72,7 +72,7 @@ class _Retry(procrastinate.BaseRetryStrategy):
 class JobQueue:
     """Enqueues jobs and runs them. Implements the port `JobRunner`."""
 
-    def __init__(self, log_url: str, *, concurrency: int = 2, pace: QueuePace | None = None) -> None:
+    def __init__(self, log_url: str, *, concurrency: int, pace: QueuePace | None = None) -> None:
         """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time."""
         self._conninfo = conninfo(log_url, _OPTIONS)
         self._concurrency = concurrency

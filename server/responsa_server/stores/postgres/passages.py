@@ -26,7 +26,6 @@ from responsa_server.domain.passages import (
     TermStatistics,
 )
 from responsa_server.stores.postgres.database import (
-    SEARCH_SECONDS,
     Connection,
     Database,
     Queries,
@@ -204,7 +203,7 @@ class PassageTable:
 class PostgresLexicalIndex:
     """Implements the port `LexicalIndex` with a GIN index. search_seconds: the maximum time of one statement, including the wait for locks."""
 
-    def __init__(self, database: Database, *, search_seconds: float = SEARCH_SECONDS) -> None:
+    def __init__(self, database: Database, *, search_seconds: float) -> None:
         self._database = database
         self._search_seconds = search_seconds
         self._queries = Queries("passages.sql")

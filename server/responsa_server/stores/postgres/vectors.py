@@ -26,7 +26,6 @@ from responsa_server.domain.passages import (
     VectorKind,
 )
 from responsa_server.stores.postgres.database import (
-    SEARCH_SECONDS,
     Connection,
     Database,
     Queries,
@@ -74,9 +73,7 @@ class PostgresVectorIndex:
     1,000. A larger value finds more passages and takes longer.
     """
 
-    def __init__(
-        self, database: Database, *, search_seconds: float = SEARCH_SECONDS, breadth: int = 100
-    ) -> None:
+    def __init__(self, database: Database, *, search_seconds: float, breadth: int) -> None:
         self._database = database
         self._search_seconds = search_seconds
         self._breadth = breadth

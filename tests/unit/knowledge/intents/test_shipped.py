@@ -30,7 +30,7 @@ def test_each_is_what_training_comes_to(file: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     key = sha256(file.read_bytes()).digest()
     shipped = read(stored.SHIPPED, key)
-    embedder = load(tmp_path)
+    embedder = load(tmp_path, threads=0)
     try:
         made = train([Example(row["text"], row["label"]) for row in rows], embedder, key=key)
     finally:
@@ -45,7 +45,7 @@ def test_each_is_what_training_comes_to(file: Path, tmp_path: Path) -> None:
 
 
 async def test_they_are_taken_where_nothing_was_kept(tmp_path: Path) -> None:
-    embedder = load(tmp_path)
+    embedder = load(tmp_path, threads=0)
     try:
         # Without examples there can be no training, so the classifier comes from the shipped file.
         found = await stored.KeptClassifiers(tmp_path / "none", embedder).trained(
