@@ -35,7 +35,7 @@ AGENTS: Final = 100
 
 
 def measure(run: Run) -> list[Line]:
-    """The milliseconds of a reload if no agent, one agent or all agents have changed."""
+    """The time of a reload in milliseconds if no agent, one agent or all agents have changed."""
     run.say(f"reloading {AGENTS} agents")
     postgres = EmbeddedPostgres(Layout.of(run.place.home))
     return asyncio.run(measured(postgres.dsn("app"), postgres.dsn("log"), run.pick(9, 3)))

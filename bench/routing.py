@@ -25,7 +25,7 @@ _EXAMPLES: Final = "examples/intents.jsonl"
 
 
 def measure(run: Run) -> list[Line]:
-    """The milliseconds from a question to its intent, in this process and without training."""
+    """The time to classify a question's intent in this process, in milliseconds, without the training."""
     run.say("the router's decision")
     data = Layout.of(run.place.home).data
     texts = [one.question for one in dialogues(OURS) if one.agent == _AGENT]
@@ -68,7 +68,7 @@ async def _measured(
 
 
 async def _times(work: Callable[[str], Awaitable[None]], texts: Sequence[str]) -> Sequence[float]:
-    """The milliseconds of each decision."""
+    """The time of each decision in milliseconds."""
     found: list[float] = []
     for text in texts:
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Without vectors, a turn's search continues with words alone and reports this. A Search call fails instead."""
+"""Without vectors, a turn's search continues with words alone and reports this, but a Search call fails."""
 
 from __future__ import annotations
 

@@ -273,7 +273,7 @@ class Reader:
     def _place(self, home: str, port: str | None, settings: Mapping[str, str]) -> None:
         folder = self.folder / home.strip("/").replace("/", "-")
         folder.mkdir()
-        # Loading Responsa's docs takes longer than the rest of the start, and the tests ask these instances
+        # These instances do not load Responsa's docs: loading takes longer than the rest of the start, and the tests ask
         # nothing about the docs.
         one = self._stack.enter_context(instance_in(folder, None, RESPONSA_DOCS="none", **settings))
         self.places[home] = str(one.home)

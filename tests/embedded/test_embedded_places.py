@@ -226,7 +226,7 @@ def test_a_home_that_was_deleted_by_hand_is_told_and_its_place_outside_purged(
     assert {*purge(Layout.of(layout.home, repair=True))} == outside
     assert not layout.root_place.exists()
     assert layout.home.exists() == emptied
-    again = Layout.of(layout.home).prepare()  # a new start works again
+    again = Layout.of(layout.home).prepare()  # starting again succeeds
     assert purge(again) == [*again.outside, layout.home]
 
 

@@ -167,7 +167,7 @@ class ClusterStage:
 
 
 class ClusterWorld:
-    """A `World` of replicas. A fault cannot be placed in a running replica, so the replica is killed instead."""
+    """A `World` of replicas. Faults cannot be placed inside a running replica, so the whole replica is killed."""
 
     def __init__(self, cluster: Cluster, caller: Caller) -> None:
         self._cluster = cluster

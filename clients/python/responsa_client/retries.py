@@ -62,8 +62,8 @@ class Backoff:
     """Exponential backoff with full jitter: the n-th wait is random between 0 and `base` · 2ⁿ⁻¹ seconds, at most `cap`.
 
     `attempts` is the maximum number of retries of a single call. The default is 12 retries. Their waits add up to about 20 seconds, which is longer than a warm restart
-    takes. A client that follows a turn is limited by its patience in seconds instead. A wait is never shorter than the server's retry_after. Call `reset` after
-    progress. `jitter` returns numbers from 0 to 1.
+    takes. While a client follows a turn, the limit is its patience in seconds, not `attempts`. A wait is never shorter than the server's
+    retry_after. Call `reset` after progress. `jitter` returns numbers from 0 to 1.
     """
 
     attempts: int = 12

@@ -93,7 +93,7 @@ function meant(kind: FallbackKind, source: string, target: string): string {
     case FallbackKind.CLASSIFIER:
       return "A trained classifier, not a model, chose the intent";
     case FallbackKind.RULE:
-      return "A rule decided instead of a model";
+      return "A rule decided, not a model";
     case FallbackKind.WITHOUT_SUMMARY:
       return "The agent did not read the older messages of this conversation";
     default:

@@ -23,8 +23,8 @@ export interface TurnHooks {
   readonly focus: () => void;
 }
 
-const SPOKEN = 700; // the maximum number of an answer's characters that a screen reader reads out by itself
-const ARGUMENTS = 120; // the maximum number of shown characters of a tool's arguments
+const SPOKEN = 700; // the number of characters after which an answer is cut for screen readers
+const ARGUMENTS = 120; // the number of characters after which a tool's arguments are cut
 const EXAMPLES = 4; // the maximum number of questions to try
 const QUOTES_ALONE = "Click a sentence of the answer to open its source. If no document supports an answer, Responsa refuses the question.";
 const QUOTES = "A number after a sentence opens the passage that the sentence comes from.";

@@ -97,7 +97,7 @@ def configure_logs(level: str) -> None:
     for name in ("calls", "turns", "server", "responsa_server"):
         logging.getLogger(name).setLevel(LOG_LEVELS[level])
     structlog.configure(
-        # Lines are written directly to the stream, because a record of the standard library would double their cost.
+        # Lines are written directly to the stream, because creating a `LogRecord` for each line would double the cost.
         processors=[*shared, structlog.processors.JSONRenderer()],
         logger_factory=_Lines,
         wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVELS[level]),

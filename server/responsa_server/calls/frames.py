@@ -84,8 +84,8 @@ def _agent(question: Question) -> str:
 
 
 def after(frame: bytes, after_seq: int) -> bytes:
-    """A copy of the frame whose start is moved to after_seq, so that the copy also covers events that were left out before the frame. The
-    frame's events are not parsed.
+    """A copy of the frame with a new after_seq, for example to cover deltas that were left out before the frame. The frame's events are not
+    parsed.
     """
     end_of_turn = _field_end(frame, 0, _TURN, length=True)
     end_of_after = _field_end(frame, end_of_turn, _AFTER)

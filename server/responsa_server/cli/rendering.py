@@ -165,8 +165,8 @@ _INSTEAD = {
     turn_pb2.FALLBACK_KIND_PROVIDER: "The first model did not answer; another model did",
     turn_pb2.FALLBACK_KIND_EXTRACTIVE: "No model was available; the answer consists of quotes from the documents",
     turn_pb2.FALLBACK_KIND_TEMPLATE: "A template wrote this answer, not a model",
-    turn_pb2.FALLBACK_KIND_CLASSIFIER: "A trained classifier decided instead of a model",
-    turn_pb2.FALLBACK_KIND_RULE: "A rule decided instead of a model",
+    turn_pb2.FALLBACK_KIND_CLASSIFIER: "A trained classifier decided, not a model",
+    turn_pb2.FALLBACK_KIND_RULE: "A rule decided, not a model",
     turn_pb2.FALLBACK_KIND_WITHOUT_SUMMARY: "Older messages were left out because they could not be summarized",
 }
 _WRITERS = {"extractive": "sentences from the documents", "template": "a template"}

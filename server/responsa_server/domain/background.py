@@ -42,7 +42,7 @@ class Background:
         """Run work and return its result. If the caller is cancelled, the caller returns at once, but the work runs to
         its end.
 
-        report: a function that receives the work's error if the caller was cancelled; None logs this error instead.
+        report: a function that receives the work's error if the caller was cancelled; if None, this error is logged.
         Raises the errors of the work.
         """
         task = asyncio.ensure_future(work)

@@ -283,7 +283,7 @@ class VectorStore(VectorIndex, Protocol):
     async def publish(self, attempt: IndexingAttempt) -> None:
         """Let searches find the vectors of this attempt, and remove the vectors of earlier attempts at this version.
 
-        If a later attempt at this version has already been published, the vectors of this attempt are removed instead.
+        If a later attempt at this version has already been published, the vectors of this attempt are not published but removed.
         Other versions do not change.
         """
         ...

@@ -416,7 +416,7 @@ class TurnStore(Protocol):
         """Write a turn with its first event in one transaction. If the question names no conversation, the transaction
         also creates one.
 
-        If a turn with the question's request_id exists, that turn is returned instead. interrupt: makes the terminal
+        If a turn with the question's request_id exists, the call returns that turn. interrupt: makes the terminal
         events of the turns that an INTERRUPT replaces. Raises NotFound (conversation, collection), AlreadyExists
         (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED).
         """

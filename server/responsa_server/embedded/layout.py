@@ -36,7 +36,7 @@ class DamagedState(EmbeddedError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account that is not root, with the values of its row in the passwd table."""
+    """An account other than root: its name, user id and group id from the passwd table."""
 
     name: str
     uid: int
@@ -123,7 +123,7 @@ class Layout:
     """All paths of one instance. Paths are absolute. `prepare` creates the files and folders.
 
     `outside` holds the instance's folders outside RESPONSA_HOME. `state.json` records them, so that `purge` finds them
-    even if TMPDIR has changed since.
+    even if TMPDIR has since changed.
     """
 
     home: Path

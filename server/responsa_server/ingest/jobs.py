@@ -319,7 +319,7 @@ class KnowledgeJobs:
             await self._ingest.run(tenant_id, operation_id)
         except OwnershipLost:
             # The operation has ended, or another worker runs the same job. Do not report the job as done: the queue would
-            # then delete it, and the other worker may be lost too. Check again at growing intervals instead.
+            # then delete it, and the other worker may be lost too. Instead, check again at growing intervals.
             return None if await self._has_ended(tenant_id, operation_id) else _LONGEST_PAUSE * (attempts + 1)
         except Unavailable as error:
             self._log.warning(

@@ -342,7 +342,8 @@ class Hub:
     # Rows from other processes and from the log.
 
     def offer(self, turn_id: UUID, rows: Sequence[LogRow], *, ended: bool) -> None:
-        """Take committed rows that did not come from a worker here. Rows that continue the rows here are delivered. If rows are missing in between, the log is read instead.
+        """Take committed rows that did not come from a worker here. Rows that continue the rows here are delivered.
+        If rows are missing in between, the given rows are dropped and the log is read.
 
         ended: whether the last row holds the terminal event. Without rows, this has no effect, even if
         `ended` is set: the reader for which the log was read may have left, and a new reader may have arrived.

@@ -253,7 +253,7 @@ class Turns:
         accepted = await repeated(work, _PATIENCE_SECONDS)
         for ended in accepted.ended:
             self._ended(ended)
-        # An earlier try whose response was lost may have ended these turns; the last try does not report them.
+        # An earlier attempt whose response was lost may have ended these turns; the last attempt does not report them.
         for other in interrupted - {one.turn_id for one in accepted.ended}:
             self._background.start(self._stop_interrupted(who, other))
         if accepted.attached:
@@ -302,7 +302,7 @@ class Turns:
             self._log.info("turn_cancelled", turn=names.turn(turn_id), tenant=who.tenant_id)
             self._ended(done.ended)
         elif done.turn.state is TurnState.CANCELLED:
-            # An earlier call, or an earlier try of this call whose response was lost, cancelled the turn. The
+            # An earlier call, or an earlier attempt at this call whose response was lost, cancelled the turn. The
             # turn's worker may not know yet.
             self._claiming.stop(turn_id, done.turn.epoch)
         return done.turn
@@ -326,7 +326,7 @@ class Turns:
             return
         end = self._ending(CancelCause.DISCONNECT)
         try:
-            # This process's last report of followed turns may be older than the caller's disconnect.
+            # The caller may have disconnected after this process last reported the turns that it follows.
             await self._following.register()
             ended = await repeated(lambda: self.store.cancel_unfollowed(who, turn_id, end), _PATIENCE_SECONDS)
         except Unavailable as error:

@@ -44,7 +44,7 @@ async def test_a_loop_that_is_held_up_shows() -> None:
         _hold(0.05)
         while len(found) == before:
             await _turn()
-    # The loop is blocked for fifty milliseconds. One check is late by this time, and nine more checks are missed.
+    # The loop is blocked for 50 ms. This delays one sample by up to 50 ms, and the loop misses nine more samples.
     assert max(found[before:]) > 40
     assert len(found) - before >= 8
 

@@ -77,7 +77,7 @@ async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
 
 
 class Hears:
-    """A model that fails with a timeout and records the patience of each call."""
+    """A model that records each prompt's `patience_seconds` and fails with a timeout."""
 
     name = "p:m"
 

@@ -125,7 +125,7 @@ async def test_a_key_that_was_not_taken_is_left_alone_for_half_a_minute() -> Non
 
 
 class Hears:
-    """A model that fails and records the patience of each call."""
+    """A model that records each prompt's `patience_seconds` and fails."""
 
     def __init__(self, name: str) -> None:
         self.name = name

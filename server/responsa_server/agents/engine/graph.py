@@ -60,7 +60,7 @@ class Detour:
     """The nodes that may follow a node that failed before it sent text: it was unavailable in all attempts, or the budget is spent.
 
     choose: returns one of the targets, or None if no edge matches the state; without a target, the node's error ends the turn.
-    kind: the kind of fallback that the detour reports. kinds: for some targets, another kind to report instead.
+    kind: the kind of fallback that the detour reports. kinds: for some targets, the kind that replaces `kind`.
     """
 
     kind: FallbackKind

@@ -33,8 +33,8 @@ class _Language:
     small: frozenset[str]
 
 
-# The language of a question is the language that has the most function words in the question. In a tie, the language that
-# comes earlier in this list is taken; English comes first.
+# The language of a question is the one whose function words occur most often in the question. If languages tie, the first
+# of them in this list is chosen; English comes first.
 _LANGUAGES: Final = (
     _Language(
         _words(

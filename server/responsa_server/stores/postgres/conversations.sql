@@ -8,7 +8,7 @@ VALUES (%(id)s, %(tenant)s, %(user)s,
 ON CONFLICT DO NOTHING;
 
 -- name: created_conversation
--- The conversation that an earlier try of this call, or an earlier call with this request_id, has created, and the values of that request.
+-- The conversation that an earlier attempt at this call, or an earlier call with this request_id, created, and the values of that request.
 SELECT id, request FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND (id = %(id)s OR request_id = %(request_id)s)
 ORDER BY id = %(id)s DESC LIMIT 1;

@@ -414,7 +414,7 @@ def _gone(position: Mapping[str, Any] | None, claim: Claim) -> bool:
 
 
 def _outcome(position: Mapping[str, Any] | None, append: Append) -> TurnLost | Unavailable | None:
-    """Determine why an append found no row. Returns None if an earlier try of the same append was committed after all.
+    """Determine why an append found no row. Returns None if an earlier attempt at the same append was committed after all.
 
     The last seq is enough to decide this, because only the holder of the epoch writes under that epoch, one write after the other.
     """
@@ -512,8 +512,8 @@ def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
 
 
 def _finished_before(position: Mapping[str, Any] | None, claim: Claim, rows: Sequence[LogRow]) -> bool:
-    """Determine why a finish found no row. If an earlier try of the same finish was committed after all, returns whether it promoted a turn.
-    Otherwise raises TurnLost or Unavailable.
+    """Determine why a finish found no row. If an earlier attempt at the same finish was committed after all, returns whether it promoted a
+    turn. Otherwise raises TurnLost or Unavailable.
 
     The last seq is enough to decide this, because only the holder of the epoch writes under that epoch, one write after the other.
     """

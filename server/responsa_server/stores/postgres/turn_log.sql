@@ -40,7 +40,7 @@ SELECT id, tenant_id, user_id, role, conversation_id, request, agent_version, ep
 FROM claimed AS c ORDER BY create_time, id;
 
 -- name: claim_again (log)
--- For a claim whose commit was not confirmed. Finds the turns that were claimed after all, unless another worker has claimed them since.
+-- For a claim whose commit was not confirmed. Finds the turns that were claimed after all, unless another worker has since claimed them.
 UPDATE responsa.turn AS t SET lease_until = now() + %(lease)s::interval
 FROM unnest(%(turns)s::uuid[], %(epochs)s::bigint[]) AS c (id, epoch)
 WHERE t.id = c.id AND t.epoch = c.epoch AND t.owner = %(owner)s::uuid AND t.state || '' = 'running'

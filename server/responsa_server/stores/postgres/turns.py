@@ -38,7 +38,7 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import request_id_reused
 from responsa_server.stores.postgres.turn_log import NamedQueries, TurnLog, caller, turn_of
 
-# The maximum number of tries of an accept. An accept is tried again if the row that conflicts with it is gone before
+# The maximum number of attempts at an accept. An accept is tried again if the row that conflicts with it is gone before
 # the accept can read that row.
 _LOOKS: Final = 8
 _LIST: Final[SqlList[Turn]] = SqlList(
@@ -74,8 +74,8 @@ class PostgresTurnStore(TurnLog):
     async def _accept_after_a_look(
         self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
     ) -> Accepted:
-        """Accept a question that conflicts with something: an earlier try of the same call, a turn with the same request_id, a missing collection, other
-        turns of the conversation, or too many waiting turns.
+        """Accept a question that conflicts with something: an earlier attempt at the same call, a turn with the same request_id, a missing
+        collection, other turns of the conversation, or too many waiting turns.
         """
         queues = new.question.conversation_id is not None and new.question.on_busy is not OnBusy.REJECT
         ended: list[EndedTurn] = []
@@ -172,7 +172,7 @@ class PostgresTurnStore(TurnLog):
         difference = _difference(self._codec.decode_question(row["request"]), question)
         if difference is not None:
             raise request_id_reused(request_id, names.turn(row["id"]), difference)
-        # An epoch above 1 means that an earlier try of this call wrote the turn and a worker has claimed the turn since.
+        # An epoch above 1 means that an earlier attempt at this call wrote the turn, and a worker has since claimed it.
         # That worker runs the turn, so this call attaches to it.
         attached = row["id"] != own or row["epoch"] > 1
         return Accepted(row["id"], row["conversation_id"], attached, TurnState(row["state"]))

@@ -32,7 +32,7 @@ WITH place AS (
 SELECT id FROM accepted;
 
 -- name: find_accepted
--- The turn that an earlier try of this call or a call with this request_id has created.
+-- The turn that an earlier attempt at this call, or an earlier call with this request_id, has created.
 SELECT id, conversation_id, request, state, epoch FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND (id = %(id)s OR request_id = %(request_id)s)
 ORDER BY id = %(id)s DESC LIMIT 1;
@@ -187,7 +187,7 @@ WITH old AS MATERIALIZED (
 SELECT turn_id FROM gone;
 
 -- name: prune_followers (log)
--- Deletes expired records of followers. Such records remain if no process has followed turns since.
+-- Deletes the expired records of followers. Such records remain when processes no longer follow any turns.
 DELETE FROM responsa.turn_follower WHERE (turn_id, process) IN (
     SELECT turn_id, process FROM responsa.turn_follower WHERE until < now() - interval '1 min' FOR UPDATE SKIP LOCKED
 );

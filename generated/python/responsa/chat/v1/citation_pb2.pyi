@@ -29,7 +29,7 @@ class _CitationVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Citat
     CITATION_VERDICT_VALID: _CitationVerdict.ValueType  # 1
     """The document's current version still has the quote at this position, byte for byte."""
     CITATION_VERDICT_SOURCE_CHANGED: _CitationVerdict.ValueType  # 2
-    """The document has a newer version without the quote at this position."""
+    """The document has a newer version, which does not have the quote at this position."""
     CITATION_VERDICT_SOURCE_DELETED: _CitationVerdict.ValueType  # 3
     """The document was deleted."""
     CITATION_VERDICT_NOT_PERMITTED: _CitationVerdict.ValueType  # 4
@@ -43,7 +43,7 @@ CITATION_VERDICT_UNSPECIFIED: CitationVerdict.ValueType  # 0
 CITATION_VERDICT_VALID: CitationVerdict.ValueType  # 1
 """The document's current version still has the quote at this position, byte for byte."""
 CITATION_VERDICT_SOURCE_CHANGED: CitationVerdict.ValueType  # 2
-"""The document has a newer version without the quote at this position."""
+"""The document has a newer version, which does not have the quote at this position."""
 CITATION_VERDICT_SOURCE_DELETED: CitationVerdict.ValueType  # 3
 """The document was deleted."""
 CITATION_VERDICT_NOT_PERMITTED: CitationVerdict.ValueType  # 4

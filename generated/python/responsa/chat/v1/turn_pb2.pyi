@@ -163,11 +163,11 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     FALLBACK_KIND_EXTRACTIVE: _FallbackKind.ValueType  # 4
     """No model was available; the answer quotes sentences of the documents."""
     FALLBACK_KIND_TEMPLATE: _FallbackKind.ValueType  # 5
-    """A template wrote the text instead of a model."""
+    """A template wrote the text, not a model."""
     FALLBACK_KIND_CLASSIFIER: _FallbackKind.ValueType  # 6
-    """A trained classifier decided instead of a model."""
+    """A trained classifier decided, not a model."""
     FALLBACK_KIND_RULE: _FallbackKind.ValueType  # 7
-    """A rule decided instead of a model."""
+    """A rule decided, not a model."""
     FALLBACK_KIND_WITHOUT_SUMMARY: _FallbackKind.ValueType  # 8
     """The conversation's older messages could not be summarised and were left out."""
 
@@ -185,11 +185,11 @@ FALLBACK_KIND_PROVIDER: FallbackKind.ValueType  # 3
 FALLBACK_KIND_EXTRACTIVE: FallbackKind.ValueType  # 4
 """No model was available; the answer quotes sentences of the documents."""
 FALLBACK_KIND_TEMPLATE: FallbackKind.ValueType  # 5
-"""A template wrote the text instead of a model."""
+"""A template wrote the text, not a model."""
 FALLBACK_KIND_CLASSIFIER: FallbackKind.ValueType  # 6
-"""A trained classifier decided instead of a model."""
+"""A trained classifier decided, not a model."""
 FALLBACK_KIND_RULE: FallbackKind.ValueType  # 7
-"""A rule decided instead of a model."""
+"""A rule decided, not a model."""
 FALLBACK_KIND_WITHOUT_SUMMARY: FallbackKind.ValueType  # 8
 """The conversation's older messages could not be summarised and were left out."""
 Global___FallbackKind: _TypeAlias = FallbackKind  # noqa: Y015
@@ -327,7 +327,7 @@ class Fallback(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     kind: Global___FallbackKind.ValueType
-    """What the server did instead."""
+    """The kind of substitute that the server used."""
     source: _builtins.str
     """The node of the agent's graph where the fallback happened, or the unavailable model as `provider:model`."""
     target: _builtins.str
@@ -515,7 +515,7 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def snapshot(self) -> Global___TurnSnapshot:
-        """Not in the log: the log was pruned, and this is the turn's terminal event."""
+        """Not in the log: sent only if the log was pruned. It contains the turn's terminal event."""
 
     @_builtins.property
     def reconnect(self) -> Global___TurnReconnect:

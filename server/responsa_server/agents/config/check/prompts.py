@@ -145,8 +145,8 @@ def _file(prompts: PromptSet, name: str, source: PromptSource) -> Iterator[Probl
 def _variables(
     prompts: PromptSet, name: str, offers: Offered, questions: Sequence[str], *, template: bool
 ) -> Iterator[Problem]:
-    """Variables that the front matter does not declare. If it declares all variables, problems with filling in the prompt
-    instead.
+    """Variables that the front matter does not declare. If it declares all variables, the problems with filling in the
+    prompt.
     """
     source = prompts.source(name)
     if name in prompts.broken or not source.sound:  # this problem was already reported

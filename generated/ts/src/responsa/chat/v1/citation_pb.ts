@@ -115,7 +115,7 @@ export enum CitationVerdict {
   VALID = 1,
 
   /**
-   * The document has a newer version without the quote at this position.
+   * The document has a newer version, which does not have the quote at this position.
    *
    * @generated from enum value: CITATION_VERDICT_SOURCE_CHANGED = 2;
    */

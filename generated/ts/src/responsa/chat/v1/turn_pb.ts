@@ -77,7 +77,7 @@ export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
  */
 export type Fallback = Message<"responsa.chat.v1.Fallback"> & {
   /**
-   * What the server did instead.
+   * The kind of substitute that the server used.
    *
    * @generated from field: responsa.chat.v1.FallbackKind kind = 1;
    */
@@ -346,7 +346,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "cancelled";
   } | {
     /**
-     * Not in the log: the log was pruned, and this is the turn's terminal event.
+     * Not in the log: sent only if the log was pruned. It contains the turn's terminal event.
      *
      * @generated from field: responsa.chat.v1.TurnSnapshot snapshot = 15;
      */
@@ -1164,21 +1164,21 @@ export enum FallbackKind {
   EXTRACTIVE = 4,
 
   /**
-   * A template wrote the text instead of a model.
+   * A template wrote the text, not a model.
    *
    * @generated from enum value: FALLBACK_KIND_TEMPLATE = 5;
    */
   TEMPLATE = 5,
 
   /**
-   * A trained classifier decided instead of a model.
+   * A trained classifier decided, not a model.
    *
    * @generated from enum value: FALLBACK_KIND_CLASSIFIER = 6;
    */
   CLASSIFIER = 6,
 
   /**
-   * A rule decided instead of a model.
+   * A rule decided, not a model.
    *
    * @generated from enum value: FALLBACK_KIND_RULE = 7;
    */
