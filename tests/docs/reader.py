@@ -249,7 +249,7 @@ class Reader:
         return done.stdout
 
     def _start(self, text: str, where: str) -> None:
-        """Start each instance for which the text sets a RESPONSA_HOME. Without RESPONSA_HOME, the text means the reader's instance, which already runs."""
+        """Start each instance for which the text sets a RESPONSA_HOME. Without RESPONSA_HOME, the commands use the reader's instance, which is already running."""
         exported: dict[str, str] = {}
         started = 0
         for line in text.splitlines():

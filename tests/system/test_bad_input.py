@@ -130,7 +130,7 @@ def test_an_upload_that_ends_early_over_grpc(
 
 
 def until_no_upload_runs(instance: Instance) -> None:
-    """Wait until the server's log shows that the last started upload has ended."""
+    """Wait until the server's log shows that the upload that started last has ended."""
 
     def ended() -> bool:
         lines = [json.loads(line) for line in instance.log("server").splitlines() if line.startswith("{")]

@@ -118,7 +118,7 @@ class FrameReader:
         return Taken([event for event in fresh if self._take_event(event)], place, reconnect)
 
     def _check_whole(self, frame: Frame, logged: Sequence[turn_pb2.TurnEvent]) -> None:
-        """Check that the events lie in the frame's range and in order. If the requests ask for deltas, no event may be missing."""
+        """Check that the events are within the frame's range and in order. If the requests ask for deltas, no event may be missing."""
         last = frame.after_seq
         for event in logged:
             whole = event.seq == last + 1 if self._include_deltas else event.seq > last
@@ -156,7 +156,7 @@ class FrameReader:
         return True
 
     def _take_attempt(self, event: turn_pb2.TurnEvent, kind: str | None) -> None:
-        """Check that attempts only increase and that each new attempt is announced. A terminal event needs no announcement, because a call may end a turn between two attempts."""
+        """Check that attempts only increase and that each new attempt is announced. A terminal event needs no announcement of its attempt, because CancelTurn may end a turn between two attempts."""
         if kind is None:
             return
         known = self._attempt > 0

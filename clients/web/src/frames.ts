@@ -114,7 +114,7 @@ export class FrameReader {
     if (!this.terminal) this.#takeSnapshot(event);
   }
 
-  /** Check that the events lie in the frame's range and in order. If the stream includes deltas, no event may be missing. */
+  /** Check that the events are within the frame's range and in order. If the stream includes deltas, no event may be missing. */
   #check(frame: Frame, logged: readonly TurnEvent[]): void {
     let last = frame.afterSeq;
     for (const { seq } of logged) {

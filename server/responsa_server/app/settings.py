@@ -154,7 +154,10 @@ class Settings(BaseSettings):
         description="The least severe level that is logged: `debug`, `info`, `warning` or `error`.",
     )
     drain_seconds: float = Field(
-        default=5.0, ge=0, le=600, description="How long running calls may continue when the server stops."
+        default=5.0,
+        ge=0,
+        le=600,
+        description="How long calls in progress may continue when the server stops.",
     )
     notice_seconds: float = Field(
         default=1.5,

@@ -126,7 +126,7 @@ class Calls:
 
     One task serves a call, including the sending of its responses. The task passes the responses to a function and does not yield them.
     Therefore the task notices a cancellation or a deadline at any point. A generator that is suspended at a `yield` would notice neither.
-    Work with one response runs in a separate task. If the caller disconnects, that work runs to its end and its response is dropped, so no
+    A call with a single response runs in a separate task. If the caller disconnects, that work runs to its end and its response is dropped, so no
     database call is interrupted.
     """
 

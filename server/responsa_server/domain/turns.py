@@ -178,7 +178,7 @@ class FrameCodec(Protocol):
         ...
 
     def decode_question(self, data: bytes) -> Question:
-        """Decode a question from the bytes of `encode_question`."""
+        """Decode a question from the bytes that `encode_question` returned."""
         ...
 
 

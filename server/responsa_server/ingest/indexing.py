@@ -32,7 +32,7 @@ _PASSAGES_A_BATCH: Final = 16
 _TEXTS_A_RUN: Final = 16
 # An HNSW index links each vector to its nearest neighbours. Several hundred equal vectors link only to each other, and a
 # search that reaches them cannot leave them for other vectors (2,000 equal vectors hid a quarter of 2,500 other vectors).
-# Therefore, from the fifth equal vector of a document on, each equal vector is moved slightly. The cosine of the moved
+# Therefore, if a document has more than four equal vectors, the fifth and each later one is moved slightly. The cosine of the moved
 # and the original vector stays above 0.999. Measurements then found no hidden vectors.
 _EQUAL_MOST: Final = 4
 _APART: Final = 0.0007

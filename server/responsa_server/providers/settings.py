@@ -134,7 +134,7 @@ class CompatibleSettings(ModelServerSettings):
         default="",
         description="The Unix socket to connect to. If it is set, only the path of `url` is used. Empty for TCP.",
     )
-    keep_alive: bool = Field(default=True, description="Whether connections to the server are used again.")
+    keep_alive: bool = Field(default=True, description="Whether connections to the server are reused.")
 
 
 class EmbeddedModelSettings(BaseModel, extra="forbid"):

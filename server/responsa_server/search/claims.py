@@ -25,7 +25,7 @@ LEAST_BYTES: Final = 160
 THRESHOLD: Final = 0.45
 """The minimum score of a piece that supports a claim."""
 CANDIDATES: Final = 3
-"""The maximum number of pieces of a passage that are compared with a claim: those that share the most words with the claim."""
+"""The maximum number of pieces of a passage that are compared with a claim. The pieces that share the most words with the claim are compared."""
 
 _NUMBER_WEIGHT: Final = 1.5
 _NOT_NEAR: Final = 0.2

@@ -28,7 +28,7 @@ async def chosen(given: object, options: TeacherOptions | None = None) -> Teache
 @pytest.mark.parametrize("form", ["{}", "teachers/{}"])
 async def test_the_teacher_speaks_with_what_administrators_have_said(form: str) -> None:
     found = await chosen(form.format(ASHDOWN))
-    # The persona has only the parameters that are texts and numbers. Lists are for programs.
+    # The persona has only the parameters whose values are strings or numbers. Lists are for programs.
     assert found == TeacherOutput(teacher="Ms Ashdown", persona="You teach biology.\nsubject: biology")
     assert await chosen(str(ASHDOWN).upper()) == found
     assert await chosen(str(ASHDOWN), TeacherOptions(parameter="as")) == found

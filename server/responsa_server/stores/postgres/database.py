@@ -175,7 +175,7 @@ class Database:
     def __init__(self, app_url: str, log_url: str, *, size: int) -> None:
         """app_url, log_url: the URLs for the roles responsa_app and responsa_log. size: the maximum number of connections in a pool."""
         self.background = Background()
-        """The methods of stores that are running."""
+        """The stores' methods that are running now."""
         self._knocking: dict[str, asyncio.Task[None]] = {}
         self._app = self._pool(app_url, _APP, size)
         self._log = self._pool(log_url, _LOG, size)
