@@ -64,6 +64,20 @@ def test_all_contracts_are_kept(tree: Path) -> None:
             "Turns and agents reach adapters",
         ),
         ("agents/config/live.py", "import responsa_server.stores.redis", "Turns and agents reach adapters"),
+        *(
+            (file, f"import responsa_server.{adapter}", "All others reach adapters through ports")
+            for file, adapter in (
+                ("identity/service.py", "stores.postgres.identity"),
+                ("library/library.py", "stores.postgres.documents"),
+                ("ingest/jobs.py", "stores.postgres.jobs"),
+                ("search/retrieve.py", "stores.postgres.passages"),
+                ("routing/stored.py", "providers.minilm"),
+                ("text/lexical.py", "tools.http"),
+                ("calls/services/admin.py", "stores.postgres.migrate"),
+                ("transports/http/sessions.py", "embedded.layout"),
+                ("envoy/replicas.py", "embedded.envoy"),
+            )
+        ),
         ("agents/config/live.py", "import responsa_server.turns.service", "Layers"),
         ("agents/engine/graph.py", "import responsa_server.agents.nodes.table", "Layers"),
         ("agents/nodes/template.py", "import minijinja", "Templates are filled in by one file"),

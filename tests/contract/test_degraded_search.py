@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import LiteralString
@@ -11,6 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 from pydantic import TypeAdapter
+from structlog.processors import format_exc_info
+from structlog.testing import capture_logs
 
 from responsa_server.domain.answers import SearchOptions
 from responsa_server.domain.errors import TooSlow, Unavailable
@@ -97,17 +98,18 @@ async def test_without_vectors_words_decide_and_the_evidence_says_so(
     embedder: MiniLmEmbedder,
     people: People,
     database_urls: DatabaseUrls,
-    caplog: pytest.LogCaptureFixture,
     gone: str,
 ) -> None:
     if gone == "index":
         damage_index(database_urls)
     knowledge = evidence(database, Failing(embedder) if gone == "model" else embedder)
-    with caplog.at_level(logging.WARNING):
+    with capture_logs(processors=[format_exc_info]) as logs:
         found = await knowledge.search(people.ann, (QUESTION,), ())
     assert (found.degraded, found.embedding_tokens) == ("text_only", 0)
-    assert "words alone decide" in caplog.text
-    assert QUESTION not in caplog.text
+    (warned,) = [one for one in logs if "words alone decide" in one["event"]]
+    assert warned["log_level"] == "warning"
+    assert "Traceback" in warned["exception"]
+    assert QUESTION not in str(logs)
     assert [one.text for one in knowledge.passages(found, 1_000)] == [HARBOUR]
     extraction = await knowledge.extract(QUESTION, found)
     assert extraction.supported
@@ -165,15 +167,18 @@ async def test_what_the_database_refuses_a_search_is_a_part_that_is_away(
     embedder: MiniLmEmbedder,
     people: People,
     database_urls: DatabaseUrls,
-    caplog: pytest.LogCaptureFixture,
     statement: LiteralString,
 ) -> None:
     damage_index(database_urls, statement)
-    with pytest.raises(Unavailable) as caught:
+    with capture_logs() as logs, pytest.raises(Unavailable) as caught:
         await evidence(database, embedder).search(people.ann, (QUESTION,), ())
     assert caught.value.metadata == {"part": "text index"}
-    logged = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
-    assert logged[-1] == "the text index cannot be searched: InsufficientPrivilege"
+    assert [one for one in logs if one["log_level"] == "error"][-1] == {
+        "event": "an index cannot be searched",
+        "part": "text index",
+        "error": "InsufficientPrivilege",
+        "log_level": "error",
+    }
 
 
 @asynccontextmanager

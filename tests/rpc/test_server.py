@@ -99,12 +99,13 @@ async def test_a_drain_lets_calls_end_and_takes_no_new_ones(served: Served) -> N
 
 async def test_a_drain_does_not_wait_for_ever(served: Served) -> None:
     ending: list[asyncio.Task[Failure]] = []
+    # A call is sent when it is made, so the second call must not be made before `begun` is cleared for it.
     for call in (
-        served.chat.Ask(chat.AskRequest(text="wait"), metadata=served.bob.metadata),
-        served.chat.Answer(chat.AnswerRequest(text="wait"), metadata=served.ann.metadata),
+        lambda: served.chat.Ask(chat.AskRequest(text="wait"), metadata=served.bob.metadata),
+        lambda: served.chat.Answer(chat.AnswerRequest(text="wait"), metadata=served.ann.metadata),
     ):
         served.agent.begun.clear()
-        ending.append(asyncio.create_task(failed(call)))
+        ending.append(asyncio.create_task(failed(call())))
         await served.agent.begun.wait()
     await served.server.drain(0.1)
     for error in await asyncio.gather(*ending):

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from responsa_server.domain.errors import ResponsaError
 
+# The domain imports only the standard library, so this module does not use structlog.
 _LOGGER: Final = logging.getLogger(__name__)
 _STOP_SECONDS: Final = 1.0
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import structlog
 from pydantic import TypeAdapter
+from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
@@ -30,7 +31,7 @@ from responsa_server.text.lexical import UNKNOWN, language_of
 TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
 _WIDER: Final = 4
 """If `SearchOptions.last` names collections, this factor multiplies the number of passages that a search reads. Otherwise,
 passages of those collections could displace passages of the other collections.

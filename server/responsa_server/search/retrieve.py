@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,6 +11,8 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 import numpy as np
+import structlog
+from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.cache import Cache
 from responsa_server.domain.errors import TooSlow, Unavailable
@@ -38,7 +39,7 @@ from responsa_server.text.sentences import pieces
 
 Result = TypeVar("Result")
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
 
 RERANKED: Final = 10
 """The number of passages at the top that are ranked again by their pieces."""

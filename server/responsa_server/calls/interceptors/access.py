@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import CALL_ID, Call, Interceptor
 from responsa_server.domain.errors import NotFound, NotPermitted, Reason, Unauthenticated
-from responsa_server.domain.people import Principal, Role
-from responsa_server.identity.service import Credential
+from responsa_server.domain.people import Role
+from responsa_server.identity.service import Credential, Identity
 
 SESSION_COOKIE = "responsa_session"
 MAX_SESSIONS = 4
@@ -27,18 +27,10 @@ class Routed(Interceptor[None]):
             )
 
 
-class Authenticator(Protocol):
-    """Finds the principal of a credential; `identity.service.Identity` implements it."""
-
-    async def authenticate(self, credential: Credential) -> Principal:
-        """Return the principal. Raises Unauthenticated."""
-        ...
-
-
 class CredentialCheck(Interceptor[None]):
     """Reads `authorization: Bearer KEY`, or else the session cookie, and sets the call's principal."""
 
-    def __init__(self, identity: Authenticator, cookie_name: str = SESSION_COOKIE) -> None:
+    def __init__(self, identity: Identity, cookie_name: str = SESSION_COOKIE) -> None:
         """cookie_name: the name of this server's session cookies."""
         self._identity = identity
         self._cookie_name = cookie_name
