@@ -19,24 +19,33 @@ LIST = Path(__file__).with_name("wheel.txt")
 SOURCES = ("server", "clients/python", "generated/python")
 
 
-def files() -> list[str]:
-    """The names of all files in a newly built wheel. The metadata is left out, because its folder's name contains the version."""
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
-            [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],
-            cwd=ROOT,
-            env=plain_environment(),
-            capture_output=True,
-            check=True,
-        )
-        (wheel,) = Path(folder).glob("*.whl")
-        with zipfile.ZipFile(wheel) as opened:
-            return sorted(name for name in opened.namelist() if ".dist-info/" not in name)
+def build(folder: Path) -> Path:
+    """A newly built wheel, in the folder."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)],
+        cwd=ROOT,
+        env=plain_environment(),
+        capture_output=True,
+        check=True,
+    )
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def files(wheel: Path) -> list[str]:
+    """The names of all files in a wheel. The metadata is left out, because its folder's name contains the version."""
+    with zipfile.ZipFile(wheel) as opened:
+        return sorted(name for name in opened.namelist() if ".dist-info/" not in name)
 
 
 @pytest.fixture(scope="module")
-def packed() -> list[str]:
-    return files()
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def packed(wheel: Path) -> list[str]:
+    return files(wheel)
 
 
 def test_no_listed_file_is_missing(packed: list[str]) -> None:
@@ -58,5 +67,16 @@ def test_the_laboratory_is_in_the_wheel(packed: list[str]) -> None:
     assert {"responsa_lab/evaluation/command.py", "responsa_lab/testing/__main__.py"} <= set(packed)
 
 
+def test_the_metadata_has_the_licence_and_its_text(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        metadata = {Path(name).name: opened.read(name) for name in opened.namelist() if ".dist-info/" in name}
+    assert {b"License-Expression: Apache-2.0", b"License-File: LICENSE"} <= set(
+        metadata["METADATA"].splitlines()
+    )
+    assert metadata["LICENSE"] == (ROOT / "LICENSE").read_bytes()
+
+
 if __name__ == "__main__":
-    LIST.write_text("".join(f"{name}\n" for name in files() if not name.endswith(".py")), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as made:
+        names = files(build(Path(made)))
+    LIST.write_text("".join(f"{name}\n" for name in names if not name.endswith(".py")), encoding="utf-8")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from responsa_server.domain.background import Background
 from responsa_server.domain.errors import Unavailable
 from responsa_server.stores.postgres.database import Gathered, unavailable
 
@@ -44,7 +45,7 @@ def writing() -> Writing:
 async def test_what_comes_alone_is_written_at_once_and_what_comes_meanwhile_together(
     writing: Writing,
 ) -> None:
-    gathered = Gathered(writing.write, most=3)
+    gathered = Gathered(writing.write, most=3, background=Background())
     first = asyncio.create_task(gathered.put("a", 1))
     await writing.until(1)
     others = [asyncio.create_task(gathered.put("a", item)) for item in (2, 3, 4, 5)]
@@ -57,7 +58,7 @@ async def test_what_comes_alone_is_written_at_once_and_what_comes_meanwhile_toge
 
 
 async def test_one_that_cannot_be_stored_keeps_no_other_from_being_stored(writing: Writing) -> None:
-    gathered = Gathered(writing.write, most=8)
+    gathered = Gathered(writing.write, most=8, background=Background())
     tasks = [asyncio.create_task(gathered.put("a", item)) for item in (1, 2, 13, 4)]
     await writing.until(1)
     writing.gate.set()
@@ -67,7 +68,7 @@ async def test_one_that_cannot_be_stored_keeps_no_other_from_being_stored(writin
 
 
 async def test_an_unknown_outcome_is_told_to_all_and_written_once(writing: Writing) -> None:
-    gathered = Gathered(writing.write, most=8)
+    gathered = Gathered(writing.write, most=8, background=Background())
     writing.away = True
     tasks = [asyncio.create_task(gathered.put("a", item)) for item in (1, 2, 3)]
     await writing.until(1)
@@ -78,7 +79,7 @@ async def test_an_unknown_outcome_is_told_to_all_and_written_once(writing: Writi
 
 
 async def test_a_caller_that_leaves_takes_nothing_back_and_keeps_nobody_waiting(writing: Writing) -> None:
-    gathered = Gathered(writing.write, most=8)
+    gathered = Gathered(writing.write, most=8, background=Background())
     first = asyncio.create_task(gathered.put("a", 1))
     await writing.until(1)
     leaving = asyncio.create_task(gathered.put("a", 2))
@@ -91,3 +92,38 @@ async def test_a_caller_that_leaves_takes_nothing_back_and_keeps_nobody_waiting(
     assert writing.batches == [("a", [1]), ("a", [2, 3])]
     assert first.cancelled()
     assert leaving.cancelled()
+
+
+async def test_the_owner_awaits_a_write_whose_caller_has_left(writing: Writing) -> None:
+    background = Background()
+    gathered = Gathered(writing.write, most=8, background=background)
+    leaving = asyncio.create_task(gathered.put("a", 1))
+    await writing.until(1)
+    later = asyncio.create_task(gathered.put("a", 2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    later.cancel()
+    draining = asyncio.create_task(background.drain())
+    await asyncio.sleep(0)
+    assert not draining.done()
+    writing.gate.set()
+    await draining
+    assert writing.batches == [("a", [1]), ("a", [2])]
+
+
+async def test_a_write_that_the_owner_cancels_leaves_no_caller_waiting(writing: Writing) -> None:
+    background = Background()
+    gathered = Gathered(writing.write, most=8, background=background)
+    first = asyncio.create_task(gathered.put("a", 1))
+    await writing.until(1)
+    second = asyncio.create_task(gathered.put("a", 2))
+    await asyncio.sleep(0)
+    # This write has not begun.
+    elsewhere = asyncio.create_task(gathered.put("b", 4))
+    await asyncio.sleep(0)
+    await background.cancel()
+    outcomes = await asyncio.gather(first, second, elsewhere, return_exceptions=True)
+    assert [type(one) for one in outcomes] == [asyncio.CancelledError] * 3
+    writing.gate.set()
+    assert await gathered.put("a", 3) == 6
+    assert writing.batches == [("a", [1]), ("a", [3])]

@@ -440,11 +440,15 @@ class Gathered(Generic[Key, Item, Result]):
     """Writes items in batches. Each key has at most one write at a time. A write takes all items that have arrived since the
     previous write began. If no write is running, an item is written at once.
 
-    A write that has begun continues even if its caller is cancelled.
+    A write that has begun continues even if its caller is cancelled. `background` holds it. If its owner cancels the write, the callers that still
+    wait are cancelled as well.
     """
 
     def __init__(
-        self, write: Callable[[Key, Sequence[Item]], Awaitable[Sequence[Result]]], most: int
+        self,
+        write: Callable[[Key, Sequence[Item]], Awaitable[Sequence[Result]]],
+        most: int,
+        background: Background,
     ) -> None:
         """write: a function that writes items of one key in one transaction and returns their results in order. If a write of
         several items raises an error other than a ResponsaError, one item may be the cause. The function is then called again for
@@ -452,8 +456,8 @@ class Gathered(Generic[Key, Item, Result]):
         """
         self._write = write
         self._most = most
+        self._background = background
         self._waiting: dict[Key, list[tuple[Item, asyncio.Future[Result]]]] = {}
-        self._writers: set[asyncio.Task[None]] = set()
 
     async def put(self, key: Key, item: Item) -> Result:
         """Write an item together with items that arrive at the same time. Raises the errors of the write."""
@@ -463,16 +467,21 @@ class Gathered(Generic[Key, Item, Result]):
             waiting.append((item, outcome))
         else:
             self._waiting[key] = [(item, outcome)]
-            writer = asyncio.create_task(self._write_waiting(key), name=f"writes for {key}")
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+            writer = self._background.start(self._write_waiting(key), name=f"writes for {key}")
+            writer.add_done_callback(functools.partial(self._cancel_waiting, key))
         return await outcome
 
     async def _write_waiting(self, key: Key) -> None:
-        while waiting := self._waiting[key]:
-            batch, self._waiting[key] = waiting[: self._most], waiting[self._most :]
+        waiting = self._waiting[key]
+        while batch := waiting[: self._most]:
             await self._write_batch(key, batch)
+            del waiting[: len(batch)]
         del self._waiting[key]
+
+    def _cancel_waiting(self, key: Key, writer: asyncio.Task[None]) -> None:
+        if writer.cancelled():
+            for _, outcome in self._waiting.pop(key):
+                outcome.cancel()
 
     async def _write_batch(self, key: Key, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:

@@ -82,7 +82,9 @@ class TurnLog:
         self._database = database
         self._codec = codec
         self._queries = queries
-        self._finishing: Gathered[str, _End, bool | None] = Gathered(self._finish_together, _MOST_TURNS)
+        self._finishing: Gathered[str, _End, bool | None] = Gathered(
+            self._finish_together, _MOST_TURNS, database.background
+        )
         # The claims whose commit was not confirmed, by owner. The owner's next call of `claim` checks whether these
         # claims were committed.
         self._unsure: dict[UUID, Sequence[ClaimedTurn]] = {}
