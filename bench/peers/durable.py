@@ -17,7 +17,7 @@ from bench.peers.lag import lagging
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
-from responsa_server.app.process import MemoryCounters, configure_logs, freeze, run
+from responsa_server.app.process import MemoryCounters, freeze, run
 from responsa_server.app.resources import database_urls, identity_on, new_id, redis_url
 from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
@@ -101,7 +101,6 @@ async def main() -> None:
     """Serves until a signal."""
     given = arguments(__doc__ or "")
     async with opened(given.evidence) as parts:
-        configure_logs(parts.settings.log_level.value)
         turns, server = assembled(parts, given)
         await turns.start()
         await server.start()

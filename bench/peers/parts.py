@@ -13,6 +13,7 @@ from bench.peers import asking, deltas, paced
 from bench.peers.evidence import MemoryEvidence
 from responsa_server.agents.engine.agent import PlannedAgent
 from responsa_server.app.models import model_table
+from responsa_server.app.process import configure_logs
 from responsa_server.app.resources import database_urls, redis_url
 from responsa_server.app.settings import Settings
 from responsa_server.app.settings import load as load_settings
@@ -56,6 +57,8 @@ class Parts:
 async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
     """The parts of the instance that RESPONSA_HOME names, made in the same way as in the server (`responsa_server.app.serve`)."""
     settings = load_settings()
+    # Without this call, logs would go to stdout, where the caller reads the line READY.
+    configure_logs(settings.log_level.value)
     layout = Layout.of(settings.home)
     urls = database_urls(settings, layout)
     async with AsyncExitStack() as stack:

@@ -14,7 +14,7 @@ from responsa_client import Responsa
 CHAT = "/responsa.chat.v1.ChatService/"
 ASK = f"{CHAT}Ask"
 RESUME = f"{CHAT}ResumeTurn"
-PATIENCE = 60_000
+PATIENCE = 120_000
 """The time in milliseconds that a condition may take on a loaded machine before its test fails."""
 # The browser's messages about failures that tests cause: refused uploads, lost connections.
 EXPECTED = ("Failed to load resource",)

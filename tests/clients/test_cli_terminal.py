@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from google.longrunning import operations_pb2
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
@@ -245,3 +246,26 @@ async def test_no_lock_of_grpc_can_hold_up_the_end_of_a_command(
     assert process.returncode == 0
     assert out
     assert b"cleaned up" not in out
+
+
+@pytest.mark.parametrize(("closed", "argument"), [("2>&-", "Who?"), (">&-", "--help")])
+async def test_a_closed_stream_changes_no_exit_code(
+    server: Scripted, responsa: CommandLine, closed: str, argument: str
+) -> None:
+    async def events(_: Any, __: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        yield frame(0, 6, whole_turn())
+
+    server.on(f"{CHAT}/Ask", events)
+    process = await asyncio.create_subprocess_exec(
+        "sh",
+        "-c",
+        f'exec "$@" {closed}',
+        "sh",
+        sys.executable,
+        "-m",
+        "responsa_server",
+        "ask",
+        argument,
+        env=responsa.environment(),
+    )
+    assert await process.wait() == 0

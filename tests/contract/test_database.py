@@ -12,7 +12,6 @@ from typing import LiteralString
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
-from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Unavailable
@@ -157,7 +156,7 @@ def test_every_public_method_of_a_store_runs_to_its_end() -> None:
     assert methods >= 70
 
 
-async def test_who_waits_through_an_outage_is_served_after_it() -> None:
+async def test_who_waits_through_an_outage_is_served_after_it(caplog: pytest.LogCaptureFixture) -> None:
     async def asks() -> bool:
         for connected in (database.no_tenant, database.log, database.writer):
             async with connected() as connection:
@@ -166,11 +165,11 @@ async def test_who_waits_through_an_outage_is_served_after_it() -> None:
 
     async def until_told() -> None:
         while True:
-            if any("cannot be reached" in one["event"] for one in logs):
+            if any("cannot be reached" in record.message for record in caplog.records):
                 return
             await asyncio.sleep(0.01)  # the pause between two checks of the condition
 
-    with capture_logs() as logs, throwaway_postgres() as postgres:
+    with throwaway_postgres() as postgres:
         database = Database(postgres.dsn("app"), postgres.dsn("log"), size=2)
         await database.open()
         try:

@@ -10,7 +10,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -124,13 +123,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except SystemExit as ended:
-        if arguments is None and "grpc" in sys.modules and isinstance(ended.code, int) and not _local(chosen):
+        if arguments is None and isinstance(ended.code, int) and _may_have_called(chosen):
             _end(ended.code)
+        raise
+    except Exception as error:
+        if arguments is None and _may_have_called(chosen):
+            sys.excepthook(type(error), error, error.__traceback__)
+            _end(1)
         raise
 
 
 def _local(name: str | None) -> bool:
     return any(command.name == name and ".local." in command.module for command in COMMANDS)
+
+
+def _may_have_called(name: str | None) -> bool:
+    return "grpc" in sys.modules and not _local(name)
 
 
 def _end(code: int) -> None:
@@ -139,9 +147,13 @@ def _end(code: int) -> None:
     The clean-up stops gRPC's threads wherever they are. If such a thread holds the lock of a call that is freed after that, the
     clean-up waits for this lock forever.
     """
-    with suppress(BrokenPipeError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            # If the caller closed the descriptor, there is no stream.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.flush()
+        except OSError:
+            code = code or 1
     os._exit(code)
 
 

@@ -95,7 +95,7 @@ async def test_answer_emits_what_it_returns() -> None:
             update={"citations": (two, one.model_copy(update={"answer": two.answer}))}
         )
     )
-    with pytest.raises(ValueError, match="its quote's place"):
+    with pytest.raises(ValueError, match="quote is not the text"):
         node.validate_output(swapped)
 
 

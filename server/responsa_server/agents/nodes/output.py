@@ -61,7 +61,7 @@ class PostOptions(NodeOptions):
     """The steps of the preparation, in the order in which they run.
 
     unfence: whether to remove a code fence around the whole text. prefixes: texts to remove from the beginning, such as
-    “Post:”. most_bytes: the size above which the text is cut after a sentence. must_have, must_not_have: words that the
+    “Post:”. most_bytes: the size above which the text is cut after a sentence. must_have, must_not_have: texts that the
     text must or must not contain, in upper or lower case; if the text breaks this rule, the node is unavailable. stream:
     whether this node sends the text.
     """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import re
 import select
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
@@ -28,6 +29,9 @@ from responsa_server.domain.errors import Reason, ResponsaError, TooSlow, Unavai
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import VECTORS_PART
 
+# Not structlog's logger: `up`, `migrate` and `admin` import this module, must start fast, and print only their results on stdout. In a server,
+# `configure_logs` sends these records through structlog's chain.
+_LOGGER: Final = logging.getLogger(__name__)
 # The number of seconds for which a pool tries to replace a connection before it reports a failure and starts again.
 _RECONNECT_SECONDS: Final = 0.5
 
@@ -398,7 +402,7 @@ async def _search_errors(connection: Connection, part: str) -> AsyncGenerator[No
         slow = isinstance(error, _TOO_SLOW)
         if connection.broken or (part != VECTORS_PART and not slow and _not_the_index(error)):
             raise
-        _logger().error("an index cannot be searched", part=part, error=type(error).__name__)
+        _LOGGER.error("the %s cannot be searched: %s", part, type(error).__name__)
         raise (TooSlow if slow else Unavailable)(
             Reason.PART_UNAVAILABLE,
             "The documents cannot be searched at the moment; try again.",
@@ -427,13 +431,6 @@ async def _rows(
 
 def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
-
-
-def _logger() -> Any:
-    # Imported late, because `up`, `migrate` and `admin` import this module, must start fast, and hardly ever log.
-    import structlog
-
-    return structlog.get_logger("database")
 
 
 class Gathered(Generic[Key, Item, Result]):
@@ -503,11 +500,11 @@ class Gathered(Generic[Key, Item, Result]):
 
 async def _knock(pool: AsyncConnectionPool[Connection]) -> None:
     """Ask a pool for a connection until it has one."""
-    _logger().warning("the database cannot be reached; connections are tried again every half second")
+    _LOGGER.warning("the database cannot be reached; connections are tried again every half second")
     while True:
         try:
             async with pool.connection(timeout=1.0):
-                _logger().warning("the database is back")
+                _LOGGER.warning("the database is back")
                 return
         except PoolClosed:
             return
