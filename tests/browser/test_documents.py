@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from playwright.async_api import Route, expect
 
@@ -84,6 +86,30 @@ async def test_an_upload_can_be_cancelled(person: Person, registry: Registry) ->
         await expect(tab.upload_of("bakery.md")).to_contain_text("Cancelled")
     await tab.page.get_by_role("button", name="Try again: bakery.md").click()
     await expect(tab.upload_of("bakery.md")).to_contain_text("searchable")
+
+
+async def test_a_new_try_waits_until_the_cancelled_upload_has_ended(
+    person: Person, registry: Registry
+) -> None:
+    tab = await person.sign_in()
+    await tab.open_documents()
+    released = asyncio.Event()
+
+    async def delay(route: Route) -> None:
+        await released.wait()
+        await route.continue_()
+
+    await tab.page.route("**/google.longrunning.Operations/CancelOperation", delay)
+    state = tab.upload_of("bakery.md").locator(".state")
+    with registry.holding("passage"):
+        await tab.upload(("bakery.md", BAKERY.encode()))
+        await tab.sent("bakery.md")
+        await tab.page.get_by_role("button", name="Cancel: bakery.md").click()
+        await tab.page.get_by_role("button", name="Try again: bakery.md").click()
+        await expect(state).to_have_text("waiting")
+        released.set()
+        await expect(state).not_to_have_text("waiting")
+    await expect(state).to_have_text("searchable")
 
 
 async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:

@@ -28,6 +28,7 @@ export class UploadRefused extends Error {
 /** Try once to send a file. `onShare` receives the share of the file that was sent, from 0 to 1. Raises UploadRefused (with the reason "" if the connection was lost), AbortError. */
 export function send({ file, collection, requestId }: Upload, onShare: (share: number) => void, signal: AbortSignal): Promise<Operation> {
   return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
     const request = new XMLHttpRequest();
     const query = new URLSearchParams({ collection, source_key: file.name, request_id: requestId });
     if (file.type) query.set("media_type", file.type);

@@ -15,6 +15,7 @@ import { MOST_BYTES, send, UploadRefused, type Upload } from "./send.js";
 const AT_ONCE = 2;
 const TRIES = 4;
 const SENT = 1 / 3; // the share of the progress bar for sending; the rest is for reading and indexing
+const CANCEL_TIMEOUT = 10_000; // milliseconds
 const AGAIN = new Set(["", "PART_UNAVAILABLE", "DRAINING", "OVERLOADED", "DEADLINE_EXCEEDED"]);
 
 export interface UploadHooks {
@@ -54,13 +55,15 @@ export class UploadsView {
 
   #start(row: Row): void {
     row.wait();
-    this.#waiting.push(row);
+    if (!this.#waiting.includes(row)) this.#waiting.push(row); // a row that was cancelled while it waited is still in the list
     this.#next();
   }
 
   #next(): void {
     while (this.#sending.size < AT_ONCE) {
-      const row = this.#waiting.shift();
+      // A new try waits for the end of the cancelled one. Otherwise, the server could give it the same operation, and the cancellation would end both.
+      const place = this.#waiting.findIndex((row) => !this.#sending.has(row));
+      const [row] = place < 0 ? [] : this.#waiting.splice(place, 1);
       if (!row) return;
       if (row.signal.aborted) continue;
       this.#sending.add(row);
@@ -75,9 +78,9 @@ export class UploadsView {
     const { upload, signal } = row;
     let name = "";
     try {
-      const sent = await this.#sent(row);
+      const sent = await this.#sent(row, signal);
       name = sent.name;
-      const operation = await this.#finished(row, sent);
+      const operation = await this.#finished(row, sent, signal);
       if (operation.result.case === "error") return this.#failed(row, operation.result.value.message);
       const result = operation.result.case === "response" ? anyUnpack(operation.result.value, IngestResultSchema) : undefined;
       row.finish(result?.unchanged ? "unchanged: this version is already stored" : "searchable");
@@ -85,8 +88,7 @@ export class UploadsView {
       this.#hooks.taken(upload.collection);
     } catch (error) {
       if (signal.aborted) {
-        row.fail("Cancelled.");
-        if (name) await this.#api.operations.cancelOperation({ name }).catch(() => undefined); // if this fails, the upload ended meanwhile
+        if (name) await this.#api.operations.cancelOperation({ name }, { timeoutMs: CANCEL_TIMEOUT }).catch(() => undefined); // if this fails, the upload ended meanwhile
         return;
       }
       const failure = error instanceof UploadRefused ? error.failure : failureOf(error);
@@ -100,30 +102,30 @@ export class UploadsView {
     this.#hooks.say(`${row.upload.file.name} could not be added: ${why}`);
   }
 
-  async #sent(row: Row): Promise<Operation> {
+  async #sent(row: Row, signal: AbortSignal): Promise<Operation> {
     for (let tries = 1; ; tries += 1) {
       try {
-        return await send(row.upload, (share) => row.progress(share * SENT, share < 1 ? "sending" : "sent"), row.signal);
+        return await send(row.upload, (share) => row.progress(share * SENT, share < 1 ? "sending" : "sent"), signal);
       } catch (error) {
-        if (row.signal.aborted || tries === TRIES || !(error instanceof UploadRefused) || !AGAIN.has(error.failure.reason)) throw error;
+        if (signal.aborted || tries === TRIES || !(error instanceof UploadRefused) || !AGAIN.has(error.failure.reason)) throw error;
         row.progress(0, "the connection was lost; sending again…");
-        await PATIENCE.sleep(PATIENCE.pause(tries), row.signal);
+        await PATIENCE.sleep(PATIENCE.pause(tries), signal);
       }
     }
   }
 
   /** Wait for the end of the ingestion. An error while waiting does not stop the ingestion. */
-  async #finished(row: Row, sent: Operation): Promise<Operation> {
+  async #finished(row: Row, sent: Operation, signal: AbortSignal): Promise<Operation> {
     let operation = sent;
     for (let tries = 0; !operation.done; ) {
       show(operation, row);
       try {
-        operation = await this.#api.operations.waitOperation({ name: sent.name, timeout: { seconds: 1n } }, { signal: row.signal });
+        operation = await this.#api.operations.waitOperation({ name: sent.name, timeout: { seconds: 1n } }, { signal });
         tries = 0;
       } catch (error) {
-        if (row.signal.aborted || !AGAIN.has(failureOf(error).reason)) throw error;
-        await PATIENCE.sleep(PATIENCE.pause((tries += 1)), row.signal);
-        if (row.signal.aborted) throw error;
+        if (signal.aborted || !AGAIN.has(failureOf(error).reason)) throw error;
+        await PATIENCE.sleep(PATIENCE.pause((tries += 1)), signal);
+        if (signal.aborted) throw error;
       }
     }
     return operation;
