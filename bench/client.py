@@ -202,7 +202,7 @@ async def main() -> None:
                 outcome = await by_holding(job)
             else:
                 outcome = await (by_grpc(job) if job.transport is Transport.GRPC else by_web(job))
-        except Exception as error:  # the process that started this process must get every error
+        except Exception as error:  # the parent process must get every error
             print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
         else:
             print(OUTCOMES.dump_json(outcome).decode(), flush=True)

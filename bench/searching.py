@@ -1,4 +1,4 @@
-"""Compares a search in ten thousand passages with the mere embedding of the question."""
+"""Compares searching ten thousand passages with just embedding the question."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ async def main() -> None:
         begun, cpu = time.perf_counter(), time.process_time()
         try:
             await (by_adapter if reading.url else by_grpc)(reading, tally)
-        except Exception as error:  # the process that started this process reports the error
+        except Exception as error:  # the parent process reports the error
             print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
             return
         spent = time.process_time() - cpu

@@ -60,7 +60,7 @@ def plain_environment(**values: str) -> dict[str, str]:
 
 @dataclass
 class Instance:
-    """One instance, and the process that a user would start and stop with Ctrl-C."""
+    """One instance, and the process that a user would start, and stop with Ctrl-C."""
 
     home: Path
     port: int

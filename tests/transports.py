@@ -356,7 +356,7 @@ class Rest:
 
 
 def rule_of(method: MethodDescriptor) -> http_pb2.HttpRule:
-    """The REST call of a method."""
+    """The REST call for a method."""
     options: Any = method.GetOptions()
     return cast("http_pb2.HttpRule", options.Extensions[annotations_pb2.http])
 

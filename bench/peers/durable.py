@@ -1,5 +1,5 @@
-"""This server's own turns, log, chain and services with another source of evidence. With this peer, the bench measures the
-machinery of turns without the cost of search.
+"""This server's own turns, log, chain and services with a different source of evidence. With this peer, the bench measures
+the machinery of turns without the cost of search.
 
 python -m bench.peers.durable --listen unix:PATH [--evidence library|memory|deltas|paced|model] [--lags FILE]
 """

@@ -39,7 +39,7 @@ async def test_each_agent_counts_its_own_versions_and_the_same_bytes_keep_their_
     first = [version("tutor", "a"), version("chat", "a")]
     assert await names(versions, *first) == ["agents/tutor/versions/1", "agents/chat/versions/1"]
     assert await names(versions, version("tutor", "b")) == ["agents/tutor/versions/2"]
-    # Register the same versions again in another order, with a new version among them. A version that occurs twice in a
+    # Register the same versions again in a different order, with a new version among them. A version that occurs twice in a
     # call counts once.
     again = [version("chat", "a"), version("tutor", "a"), version("tutor", "c"), version("tutor", "c")]
     assert await names(versions, *again) == [

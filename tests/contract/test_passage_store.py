@@ -158,7 +158,7 @@ def _one(urls: DatabaseUrls, query: LiteralString) -> tuple[Any, ...] | None:
 
 
 def backends(urls: DatabaseUrls, condition: LiteralString = "") -> set[int]:
-    """The server processes of the app role's connections."""
+    """The database's backend processes that serve the app role's connections."""
     with psycopg.connect(urls.superuser) as connection:
         return {row[0] for row in connection.execute(BACKENDS + condition).fetchall()}
 

@@ -144,7 +144,7 @@ async def test_what_is_too_long_is_read_to_its_end_so_that_the_reason_is_not_los
     opened.writer.write(b"\x81\xff" + size.to_bytes(8, "big") + bytes(4))
     opcode, payload = await opened.next()
     assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1009)
-    # If the connection were closed by now, the rest of the data would reset the connection.
+    # If the connection had already been closed, the arrival of the remaining data would cause a reset.
     opened.writer.write(b"x" * size)
     await opened.writer.drain()
     assert await opened.reader.read() == b""

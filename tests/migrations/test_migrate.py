@@ -93,7 +93,7 @@ def test_the_real_files_are_loaded_in_order() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Older:
-    """The URLs, for each role, of a database that has only the first migrations. It holds two turns, one running and one ended."""
+    """Each role's URL for a database that has only the first migrations. The database holds two turns, one running and one ended."""
 
     urls: DatabaseUrls
     running: UUID

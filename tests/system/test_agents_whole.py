@@ -35,7 +35,7 @@ def golden(agent: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=list(MODES))
 def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Copies of the agents under other names, such as `chat-strong`, with another chain of models."""
+    """Copies of the agents under other names, such as `chat-strong`, with a different chain of models."""
     mode = str(request.param)
     if mode == "embedded" and (why := llama_missing()) is not None:
         pytest.skip(why)

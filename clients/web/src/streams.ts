@@ -265,7 +265,7 @@ function lockOf(turn: string): string {
   return `responsa.turn.${turn}`;
 }
 
-/** A tab with another release of the page may send messages that this tab does not know. */
+/** A tab with a different release of the page may send messages that this tab does not know. */
 function isSaid(data: unknown): data is Said {
   if (typeof data !== "object" || data === null) return false;
   const said = data as Record<string, unknown>;

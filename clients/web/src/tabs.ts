@@ -15,7 +15,7 @@ export class Tabs {
 
   constructor(heard: (news: News) => void) {
     this.#channel.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
-      // A tab with another release of the page may send messages that this tab does not know.
+      // A tab with a different release of the page may send messages that this tab does not know.
       if (typeof data === "object" && data !== null && "kind" in data && KINDS.includes(data.kind)) heard(data as News);
     });
   }

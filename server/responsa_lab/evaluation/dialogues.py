@@ -206,7 +206,7 @@ class Shelf:
                 continue
         if not keys:
             raise CommandFailed(
-                f"The server has no documents of the agent {agent}.",
+                f"The server has no documents for the agent {agent}.",
                 f"`responsa samples load {agent}` loads them.",
                 EXIT_USAGE,
             )

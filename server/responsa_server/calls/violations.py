@@ -23,22 +23,22 @@ _OMIT = "; leave it out for the default"
 # The requirement of each regular expression of the contract, in words. A test checks that every expression
 # has an entry.
 PATTERNS: Mapping[str, str] = {
-    r"[^\s]": "must hold at least one character that is not white space",
+    r"[^\s]": "must contain at least one character that is not white space",
     r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
     r"^collections/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a collection, collections/{{id}}, where the id is {_SLUG_FORM}; e.g. collections/handbook",
     r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}, "
     "or of one of its versions; e.g. agents/default or agents/default/versions/1",
     r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}; e.g. agents/default",
-    f"^conversations/{_UUID}$": f"must be the name of a conversation as the server gave it, e.g. conversations/{_EXAMPLE}",
-    f"^turns/{_UUID}$": f"must be the name of a turn as the server gave it, e.g. turns/{_EXAMPLE}",
-    f"^messages/{_UUID}$": f"must be the name of a message as the server gave it, e.g. messages/{_EXAMPLE}",
-    f"^(turns|messages)/{_UUID}$": f"must be the name of a turn or a message as the server gave it, e.g. turns/{_EXAMPLE}",
-    f"^documents/{_UUID}$": f"must be the name of a document as the server gave it, e.g. documents/{_EXAMPLE}",
+    f"^conversations/{_UUID}$": f"must be the name of a conversation as returned by the server, e.g. conversations/{_EXAMPLE}",
+    f"^turns/{_UUID}$": f"must be the name of a turn as returned by the server, e.g. turns/{_EXAMPLE}",
+    f"^messages/{_UUID}$": f"must be the name of a message as returned by the server, e.g. messages/{_EXAMPLE}",
+    f"^(turns|messages)/{_UUID}$": f"must be the name of a turn or a message as returned by the server, e.g. turns/{_EXAMPLE}",
+    f"^documents/{_UUID}$": f"must be the name of a document as returned by the server, e.g. documents/{_EXAMPLE}",
     f"^documents/{_UUID}(/versions/[1-9][0-9]{{0,8}})?$": "must be the name of a document or of one of its versions, "
     f"e.g. documents/{_EXAMPLE}/versions/1",
-    f"^passages/{_UUID}$": f"must be the name of a passage as the server gave it, e.g. passages/{_EXAMPLE}",
-    f"^teachers/{_UUID}$": f"must be the name of a teacher as the server gave it, e.g. teachers/{_EXAMPLE}",
-    f"^apiKeys/{_UUID}$": f"must be the name of an API key as the server gave it, e.g. apiKeys/{_EXAMPLE}",
+    f"^passages/{_UUID}$": f"must be the name of a passage as returned by the server, e.g. passages/{_EXAMPLE}",
+    f"^teachers/{_UUID}$": f"must be the name of a teacher as returned by the server, e.g. teachers/{_EXAMPLE}",
+    f"^apiKeys/{_UUID}$": f"must be the name of an API key as returned by the server, e.g. apiKeys/{_EXAMPLE}",
 }
 
 
@@ -80,7 +80,7 @@ def too_large(size: int, limit: int) -> InvalidRequest:
 
 def too_many(path: str, rule: str, limit: int) -> FieldViolation:
     """The violation for a list or map with too many entries. rule: `repeated.max_items` or `map.max_pairs`."""
-    return FieldViolation(path, rule, f"must hold at most {limit} entries; leave some out")
+    return FieldViolation(path, rule, f"must contain at most {limit} entries; leave some out")
 
 
 def nul_characters(message: Message) -> InvalidRequest | None:
@@ -164,7 +164,7 @@ def _remedy(violation: Violation) -> str:
         case "bytes.max_len" if isinstance(value, bytes):
             return f"must be at most {limit} bytes and has {len(value)}; send it in smaller pieces"
         case "repeated.min_items" if limit == 1:
-            return "must hold at least one entry"
+            return "must contain at least one entry"
         case "int64.gte":
             return f"must be {limit} or more{_OMIT if value == 0 else ''}"
         case "int32.gte_lte" if value == 0:

@@ -161,7 +161,7 @@ def _seconds(number: float) -> str:
 
 
 def going_on(turn: str, after_seq: int) -> str:
-    """Return the command that follows a turn after the event with this seq."""
+    """Return the command for following a turn, starting after the event with this seq."""
     after = f" --after {after_seq}" if after_seq else ""
     return f"`responsa resume {turn}{after}`"
 

@@ -115,7 +115,7 @@ def ask(
     max_cost: Annotated[
         str,
         typer.Option(
-            help="The maximum cost of models, in US dollars, e.g. 0.05. Default: the agent's own limit."
+            help="The maximum to spend on model calls, in US dollars, e.g. 0.05. Default: the agent's own limit."
         ),
     ] = "",
     on_busy: Annotated[
@@ -191,7 +191,8 @@ def cancel(
     turn: TurnArgument,
     json: Annotated[bool, typer.Option("--json", help="Print the ended Turn as proto-JSON.")] = False,
 ) -> None:
-    """Cancel a turn that has not ended, wherever it was asked. The command can be repeated safely.
+    """Cancel a turn that has not ended, even if its question was asked in another program or on another machine. The
+    command can be repeated safely.
 
     Exit codes: 0 the turn is cancelled or had already ended, 1 any other failure, 2 the turn does not exist, 3 cannot
     connect or sign in.

@@ -96,7 +96,7 @@ class FieldViolation:
     @classmethod
     def of_nul(cls, field: str) -> FieldViolation:
         """Build the violation for a text with U+0000, which is valid UTF-8 but cannot be stored in the database."""
-        return cls(field, "string.no_nul", "must not hold the character U+0000; leave it out")
+        return cls(field, "string.no_nul", "must not contain the character U+0000; leave it out")
 
 
 @dataclass(eq=False)

@@ -255,7 +255,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class ToolRecord:
-    """The ledger's entry for a tool call of a turn. outcome: None if the call began and its outcome is unknown."""
+    """The ledger's entry for a tool call in a turn. outcome: None if the call began and its outcome is unknown."""
 
     outcome: ToolOutcome | None
     content: str

@@ -128,7 +128,7 @@ class Layout:
 
     home: Path
     run: Path
-    """The folder of the sockets of the server, the gateway, Redis and Envoy's admin interface; mode 0700."""
+    """The folder for the sockets of the server, the gateway, Redis and Envoy's admin interface; mode 0700."""
     postgres_run: Path
     """The folder of PostgreSQL's socket; mode 0700. The account that PostgreSQL runs under owns the folder."""
     cluster: Path

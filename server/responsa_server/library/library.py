@@ -180,7 +180,7 @@ class Library:
             piece = await self.documents.canonical(who.tenant_id, document_id, version, start, _READ_BYTES)
             version = piece.version  # later pieces come from the same version as the first
             offset = 0
-            # If the end of a chunk splits a character, the character is ignored here and begins the next chunk.
+            # If the end of a chunk splits a character, the character is left out here and carried over to the next chunk.
             while text := piece.data[offset : offset + CONTENT_CHUNK_BYTES].decode(errors="ignore"):
                 yield start + offset, text
                 offset += len(text.encode())

@@ -149,7 +149,7 @@ def read(folder: Path, examples: bytes) -> Parameters:
         data = file.read(MOST_BYTES + 1)
     parameters = loaded(data)
     if parameters.examples != examples:
-        raise ClassifierBroken("It was trained from other examples than its name says.")
+        raise ClassifierBroken("It was trained from different examples than its name says.")
     return parameters
 
 
@@ -179,7 +179,7 @@ def _arrays(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
 def _array(name: str, member: bytes) -> npt.NDArray[np.generic]:
     file = io.BytesIO(member)
     if np.lib.format.read_magic(file) != (1, 0):
-        raise ClassifierBroken(f"{name} is written in another version of the array format.")
+        raise ClassifierBroken(f"{name} is written in a different version of the array format.")
     shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.str != _TYPES[name] or by_columns or len(shape) != (1 if name in ("idf", "meta") else 2):
         raise ClassifierBroken(f"{name} is {dtype.str} in {len(shape)} dimensions.")

@@ -3,7 +3,7 @@ functions.
 
 A claim is usually a paraphrase of a piece. Therefore a word of the claim counts if it is in the piece, in its headings or in the neighbouring pieces, and the cosine of
 claim and piece counts too. Most wrong claims differ from the source in a number or a negation. Therefore a piece loses score,
-however similar it is, if a number of the claim does not occur near the piece, or if the claim has a negation and the text near
+however similar it is, if a number in the claim does not occur near the piece, or if the claim has a negation and the text near
 the piece has no negation.
 """
 
@@ -31,7 +31,7 @@ _NUMBER_WEIGHT: Final = 1.5
 _NOT_NEAR: Final = 0.2
 _MAX_COUNTED: Final = 2
 _DECISIVE: Final = 0.6
-"""The deduction if the passage lacks a number of the claim, or if the text near the piece lacks the claim's negation. After this
+"""The deduction if a number in the claim is missing from the passage, or the claim's negation from the text near the piece. After this
 deduction the score is below THRESHOLD, even if all words match.
 """
 # If the score without a cosine is at most this value, no cosine can lift the score to THRESHOLD.

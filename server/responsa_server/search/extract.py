@@ -2,9 +2,9 @@
 
 Support is a number from 0 to 1. An off-topic question gets little support because its cosine and its share of
 matching words are low. A near miss is a question that is on the topic and shares words with the text, but is
-not answered by it. Further signals look for typical marks of a near miss: the text near the sentence lacks a number or the
-negation of the question; the sentence has the opposite of a word of the question; or words of the question occur only in
-neighbouring sentences. The weights come from a logistic regression; docs/retrieval.md describes its data and its accuracy.
+not answered by it. Further signals look for typical signs of a near miss: a number or the negation in the question is
+missing from the text near the sentence; the sentence contains the opposite of a word in the question; or words from the question
+occur only in neighbouring sentences. The weights come from a logistic regression; docs/retrieval.md describes its data and its accuracy.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class Signals:
     cosine: the best cosine of all pieces; None without vectors. passage, lexical: the scores of the best piece's
     passage by vectors and by words. titled: the weighted share of the question's terms that are in the best piece,
     its headings or its title. scattered: the weighted share of the question's terms that occur near the best piece, but not in
-    it, its headings, its title or the previous piece. numbers: the number of the question's numbers that do not occur in or near
-    the best piece. searched: the number of passages that were searched. negation: whether the question has a negation, but the
-    best piece and the previous piece have no negation. opposite: whether the best piece has the opposite of a word of the
-    question, but not the word itself.
+    it, its headings, its title or the previous piece. numbers: how many numbers in the question do not occur in or near the best
+    piece. searched: the number of passages that were searched. negation: whether the question contains a negation, but neither the
+    best piece nor the previous piece does. opposite: whether the best piece contains the opposite of a word in the question, but not
+    the word itself.
     """
 
     cosine: float | None
@@ -152,7 +152,7 @@ def signals(
 
 
 def _opposed(question: str, piece: str) -> bool:
-    """Whether the piece has the opposite of a word of the question, but not the word itself."""
+    """Whether the piece contains the opposite of a word in the question, but not the word itself."""
     return any(
         _has(asked, question) and not _has(asked, piece) and _has(said, piece)
         for pair in _OPPOSITES

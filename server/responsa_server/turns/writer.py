@@ -217,7 +217,7 @@ class TurnWriter:
         TurnLost or Unavailable, it may be called again with another terminal event. Collected events that
         could not be stored are then left out.
         """
-        # Only appends write the ledger of tool calls, so waiting entries are appended first.
+        # The ledger of tool calls is written only during an append, so pending entries are appended first.
         if self._tools and self._failed is None:
             await self.flush()
         self._closing = True

@@ -107,7 +107,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:16:1: nodes.quote: sends the answer's text, but “hello” has already sent it on the path hello → route → retrieve → grade → quote; set stream = false on one of them.",
             "agent.toml:17:1: nodes.hello: sends the answer's text, but “hello” has already sent it on the path hello → route → hello; set stream = false on one of them.",
             "agent.toml:18:1: nodes.refuse: refuses a turn after “hello” has sent its answer, on the path hello → route → retrieve → grade → refuse; refuse before “hello”, or set stream = false there and send the answer with a node of the kind “output”.",
-            "agent.toml:30:3: graph.edges[8]: the cycle route → hello → route has no limit; give one of its edges limit = n.",
+            "agent.toml:30:3: graph.edges[8]: the cycle route → hello → route has no limit; set limit = n on one of its edges.",
         ],
     ),
     "13 no way on": (

@@ -43,7 +43,7 @@ class AccountCalls(Part):
                 secret; the caller should revoke that key and create another one. None generates a new id.
 
         Raises:
-            AlreadyExists: the request_id was used before for a key with another name or expiry.
+            AlreadyExists: the request_id was used before for a key with a different name or expiry.
         """
         api_key = api_key_pb2.ApiKey(display_name=display_name, expire_time=expire_time)
         made = request_id or requests.new_request_id()

@@ -110,8 +110,8 @@ def patience(run: Run, most: float = inf) -> float | None:
 class ModelCall:
     """A call of a model.
 
-    model: the model that writes now, as `provider:model`. reports: whether the cost, which is always counted, is also
-    sent as an event.
+    model: the model that is currently writing, as `provider:model`. reports: whether the cost is also sent as an event (it
+    is always counted).
     """
 
     def __init__(

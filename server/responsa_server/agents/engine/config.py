@@ -272,7 +272,7 @@ class GraphTable(Table):
     """`graph`: the edges between the nodes."""
 
     edges: Annotated[tuple[EdgeTable, ...], Field(strict=False)] = Field(
-        (), description="The edges. A node without an edge ends the turn."
+        (), description="The edges. A node without an outgoing edge ends the turn."
     )
 
 

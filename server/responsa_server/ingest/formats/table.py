@@ -51,7 +51,7 @@ class Format:
         return self.opening is not None and isinstance(self.opening.pattern, bytes)
 
     def matches(self, beginning: bytes | str) -> bool:
-        """Whether a file begins like this format. `beginning` is bytes for a binary format, and decoded text for a text format."""
+        """Whether the beginning of a file matches this format. `beginning`: bytes for a binary format, decoded text for a text format."""
         if self.opening is None or self.is_binary is not isinstance(beginning, bytes):
             return False
         return cast("re.Pattern[Any]", self.opening).match(beginning) is not None

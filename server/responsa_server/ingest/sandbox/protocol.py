@@ -216,7 +216,7 @@ def _blocks(packed: memoryview, titles: bytes, data: bytes) -> tuple[Block, ...]
             raise ValueError("block out of order")
         # All bytes of a code point except the first have the form 10xxxxxx.
         if data[byte_start] & 0xC0 == 0x80 or (byte_end < len(data) and data[byte_end] & 0xC0 == 0x80):
-            raise ValueError("block inside a code point")
+            raise ValueError("a block boundary splits a code point")
         title = titles[title_place : title_place + title_length].decode()
         title_place += title_length
         blocks.append(Block(_KINDS[kind], byte_start, byte_end, level, _title(title)))

@@ -499,7 +499,7 @@ class Gathered(Generic[Key, Item, Result]):
 
 
 async def _knock(pool: AsyncConnectionPool[Connection]) -> None:
-    """Ask a pool for a connection until it has one."""
+    """Keep asking the pool for a connection until one is available or the pool is closed."""
     _LOGGER.warning("the database cannot be reached; connections are tried again every half second")
     while True:
         try:

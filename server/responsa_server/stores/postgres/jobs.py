@@ -107,7 +107,9 @@ class JobQueue:
                     await self._run_once(app)
                 self._log.warning("the job worker ended by itself and will be started again")
             except _LOST as error:
-                self._log.warning("the job worker lost the database and will try again", cause=_cause(error))
+                self._log.warning(
+                    "the job worker has no connection to the database and will try again", cause=_cause(error)
+                )
             # If a worker is cancelled while the database is unavailable, it raises the database's error instead of
             # CancelledError.
             task = asyncio.current_task()

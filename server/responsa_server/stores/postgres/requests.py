@@ -1,6 +1,6 @@
 """Request ids of creating calls (AIP-155), and etags (AIP-154).
 
-A call with the same request id and body returns the result of the first call. The same id with another body is an error.
+A call with the same request id and body returns the result of the first call. The same id with a different body is an error.
 Turns and conversations store their request ids themselves. An id is stored for at least 30 days.
 """
 
@@ -36,7 +36,7 @@ class Maker(Protocol):
 
 
 def request_id_reused(request_id: UUID | None, resource_name: str, difference: str) -> AlreadyExists:
-    """The error for a request_id that has already created a resource from another body. difference: the first field that differs."""
+    """The error for a request_id that has already created a resource from a different body. difference: the first field that differs."""
     return AlreadyExists(
         Reason.REQUEST_ID_REUSED,
         f"The request_id {request_id} was already used for a call with a different {difference}; use a new request_id.",
@@ -77,7 +77,7 @@ class CreationRequests:
         call; then create the resource and call `record`.
 
         body: the request in normalised form, with hashes in place of contents. Raises AlreadyExists
-        (REQUEST_ID_REUSED) if the earlier call had another body or kind.
+        (REQUEST_ID_REUSED) if the earlier call had a different body or kind.
         """
         if request_id is None:
             return None

@@ -514,8 +514,8 @@ def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
 
 
 def _finished_before(position: Mapping[str, Any] | None, claim: Claim, rows: Sequence[LogRow]) -> bool:
-    """Determine why a finish found no row. If an earlier attempt at the same finish was committed after all, returns whether it promoted a
-    turn. Otherwise raises TurnLost or Unavailable.
+    """Determine why a finish found no row. If an earlier attempt to finish the same turn was committed after all, returns whether it
+    promoted a turn. Otherwise raises TurnLost or Unavailable.
 
     The last seq is enough to decide this, because only the holder of the epoch writes under that epoch, one write after the other.
     """

@@ -50,7 +50,7 @@ class CreateTeacherRequest(_message.Message):
     """The UUID in the teacher's name. If empty, the server chooses a UUID."""
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
-    another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     @_builtins.property
     def teacher(self) -> _teacher_pb2.Teacher:
@@ -112,8 +112,8 @@ class ListTeachersRequest(_message.Message):
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): display_name, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these orders (AIP-132): create_time, create_time desc, display_name, display_name desc. The first is the default. The call refuses any other value
-    with ORDER_BY_INVALID.
+    """One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc. The first is the default. The call refuses any other
+    value with ORDER_BY_INVALID.
     """
     def __init__(
         self,

@@ -92,7 +92,7 @@ class CreateApiKeyRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the key that the first call created, without its secret. A
-    call with the same UUID and another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    call with the same UUID and a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
@@ -159,7 +159,7 @@ class ListApiKeysRequest(_message.Message):
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): display_name, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,

@@ -72,8 +72,8 @@ class AskOptions(_message.Message):
     on_busy: Global___OnBusy.ValueType
     """What happens if the conversation already has a turn in progress."""
     max_cost_usd_micros: _builtins.int
-    """The maximum cost of the turn's models, in millionths of a US dollar, 1 or more. This maximum can only lower the agent's own limit. If this field is unset,
-    the agent's own limit applies.
+    """The maximum cost of the turn's model calls, in millionths of a US dollar, 1 or more. This maximum can only lower the agent's own limit. If this field is
+    unset, the agent's own limit applies.
     """
     @_builtins.property
     def scope(self) -> _scope_pb2.Scope:
@@ -418,7 +418,7 @@ class ListTurnsRequest(_message.Message):
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): conversation, state, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -475,7 +475,7 @@ class CreateConversationRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
-    another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     @_builtins.property
     def conversation(self) -> _conversation_pb2.Conversation:
@@ -536,8 +536,8 @@ class ListConversationsRequest(_message.Message):
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): title, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these orders (AIP-132): update_time desc, update_time, create_time, create_time desc. The first is the default. The call refuses any other value
-    with ORDER_BY_INVALID.
+    """One of these sort orders (AIP-132): update_time desc, update_time, create_time, create_time desc. The first is the default. The call refuses any other
+    value with ORDER_BY_INVALID.
     """
     def __init__(
         self,
@@ -663,7 +663,7 @@ class ListMessagesRequest(_message.Message):
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): role, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these orders (AIP-132): create_time, create_time desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): create_time, create_time desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
@@ -826,7 +826,7 @@ class ListAgentsRequest(_message.Message):
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): display_name. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these orders (AIP-132): name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    """One of these sort orders (AIP-132): name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
         self,
         *,

@@ -51,9 +51,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
     """
     REASON_RESOURCE_ALREADY_EXISTS: _Reason.ValueType  # 11
-    """ALREADY_EXISTS. A resource with this name exists. Metadata: resource_type, resource_name."""
+    """ALREADY_EXISTS. A resource with this name already exists. Metadata: resource_type, resource_name."""
     REASON_REQUEST_ID_REUSED: _Reason.ValueType  # 12
-    """ALREADY_EXISTS. The request_id was used before with another body. Metadata: request_id; resource_name (the resource that the first call created);
+    """ALREADY_EXISTS. The request_id was used before with a different body. Metadata: request_id; resource_name (the resource that the first call created);
     difference (the first field that differs), e.g. "text".
     """
     REASON_CONVERSATION_BUSY: _Reason.ValueType  # 13
@@ -175,9 +175,9 @@ REASON_RESOURCE_NOT_FOUND: Reason.ValueType  # 10
 resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
 """
 REASON_RESOURCE_ALREADY_EXISTS: Reason.ValueType  # 11
-"""ALREADY_EXISTS. A resource with this name exists. Metadata: resource_type, resource_name."""
+"""ALREADY_EXISTS. A resource with this name already exists. Metadata: resource_type, resource_name."""
 REASON_REQUEST_ID_REUSED: Reason.ValueType  # 12
-"""ALREADY_EXISTS. The request_id was used before with another body. Metadata: request_id; resource_name (the resource that the first call created);
+"""ALREADY_EXISTS. The request_id was used before with a different body. Metadata: request_id; resource_name (the resource that the first call created);
 difference (the first field that differs), e.g. "text".
 """
 REASON_CONVERSATION_BUSY: Reason.ValueType  # 13

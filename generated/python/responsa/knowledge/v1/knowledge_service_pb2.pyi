@@ -65,7 +65,7 @@ class CreateCollectionRequest(_message.Message):
     """The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen."""
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
-    another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     @_builtins.property
     def collection(self) -> _collection_pb2.Collection:
@@ -127,7 +127,7 @@ class ListCollectionsRequest(_message.Message):
     filter: _builtins.str
     """Comparisons of these fields, joined by AND (AIP-160): display_name, create_time, update_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these orders (AIP-132): name, name desc, create_time, create_time desc. The first is the default. The call refuses any other value with
+    """One of these sort orders (AIP-132): name, name desc, create_time, create_time desc. The first is the default. The call refuses any other value with
     ORDER_BY_INVALID.
     """
     def __init__(
@@ -315,7 +315,7 @@ class UploadStart(_message.Message):
     """
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
-    another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     @_builtins.property
     def metadata(self) -> _document_pb2.DocumentMetadata:
@@ -351,7 +351,7 @@ class CreateDocumentRequest(_message.Message):
     """The text, 1 byte to 1 MiB. The server reads the text as Markdown unless the metadata says otherwise."""
     request_id: _builtins.str
     """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
-    another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
     """
     @_builtins.property
     def metadata(self) -> _document_pb2.DocumentMetadata:
@@ -418,8 +418,8 @@ class ListDocumentsRequest(_message.Message):
     with FILTER_INVALID.
     """
     order_by: _builtins.str
-    """One of these orders (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc. The first is the default. The
-    call refuses any other value with ORDER_BY_INVALID.
+    """One of these sort orders (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc. The first is the default.
+    The call refuses any other value with ORDER_BY_INVALID.
     """
     def __init__(
         self,

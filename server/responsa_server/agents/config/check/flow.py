@@ -295,7 +295,7 @@ class Flow:
         for key, given in node.outputs.items():
             if key not in _END or fits(given, _END[key]):
                 continue
-            # If a node reads the field with another type, only that node is reported.
+            # If a node reads the field with a different type, only that node is reported.
             if all(fits(given, kind) for kind in self._read.get(key, ())):
                 yield in_config(
                     ("nodes", node.name, "writes"),

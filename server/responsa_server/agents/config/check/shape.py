@@ -194,7 +194,7 @@ def _cycles(config: AgentConfig) -> Iterator[Problem]:
                 cycle = [*taken[taken.index(edge.target) :], edge.target]
                 yield in_config(
                     _key(place),
-                    f"the cycle {' → '.join(cycle)} has no limit; give one of its edges limit = n",
+                    f"the cycle {' → '.join(cycle)} has no limit; set limit = n on one of its edges",
                 )
             else:
                 yield from closing(edge.target, [*taken, edge.target])

@@ -59,7 +59,7 @@ export type CreateTeacherRequest = Message<"responsa.admin.v1.CreateTeacherReque
 
   /**
    * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
-   * another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+   * a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
@@ -123,8 +123,8 @@ export type ListTeachersRequest = Message<"responsa.admin.v1.ListTeachersRequest
   filter: string;
 
   /**
-   * One of these orders (AIP-132): create_time, create_time desc, display_name, display_name desc. The first is the default. The call refuses any other value
-   * with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc. The first is the default. The call refuses any other
+   * value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */

@@ -95,7 +95,7 @@ export type CreateApiKeyRequest = Message<"responsa.auth.v1.CreateApiKeyRequest"
 
   /**
    * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the key that the first call created, without its secret. A
-   * call with the same UUID and another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+   * call with the same UUID and a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 2;
    */
@@ -166,7 +166,7 @@ export type ListApiKeysRequest = Message<"responsa.auth.v1.ListApiKeysRequest"> 
   filter: string;
 
   /**
-   * One of these orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */

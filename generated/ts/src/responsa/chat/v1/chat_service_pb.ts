@@ -59,8 +59,8 @@ export type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
   parameters?: JsonObject | undefined;
 
   /**
-   * The maximum cost of the turn's models, in millionths of a US dollar, 1 or more. This maximum can only lower the agent's own limit. If this field is unset,
-   * the agent's own limit applies.
+   * The maximum cost of the turn's model calls, in millionths of a US dollar, 1 or more. This maximum can only lower the agent's own limit. If this field is
+   * unset, the agent's own limit applies.
    *
    * @generated from field: optional int64 max_cost_usd_micros = 6;
    */
@@ -438,7 +438,7 @@ export type ListTurnsRequest = Message<"responsa.chat.v1.ListTurnsRequest"> & {
   filter: string;
 
   /**
-   * One of these orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -495,7 +495,7 @@ export type CreateConversationRequest = Message<"responsa.chat.v1.CreateConversa
 
   /**
    * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
-   * another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+   * a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 2;
    */
@@ -559,8 +559,8 @@ export type ListConversationsRequest = Message<"responsa.chat.v1.ListConversatio
   filter: string;
 
   /**
-   * One of these orders (AIP-132): update_time desc, update_time, create_time, create_time desc. The first is the default. The call refuses any other value
-   * with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): update_time desc, update_time, create_time, create_time desc. The first is the default. The call refuses any other
+   * value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -694,7 +694,7 @@ export type ListMessagesRequest = Message<"responsa.chat.v1.ListMessagesRequest"
   filter: string;
 
   /**
-   * One of these orders (AIP-132): create_time, create_time desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): create_time, create_time desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 5;
    */
@@ -856,7 +856,7 @@ export type ListAgentsRequest = Message<"responsa.chat.v1.ListAgentsRequest"> & 
   filter: string;
 
   /**
-   * One of these orders (AIP-132): name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */

@@ -99,14 +99,14 @@ export enum Reason {
   RESOURCE_NOT_FOUND = 10,
 
   /**
-   * ALREADY_EXISTS. A resource with this name exists. Metadata: resource_type, resource_name.
+   * ALREADY_EXISTS. A resource with this name already exists. Metadata: resource_type, resource_name.
    *
    * @generated from enum value: REASON_RESOURCE_ALREADY_EXISTS = 11;
    */
   RESOURCE_ALREADY_EXISTS = 11,
 
   /**
-   * ALREADY_EXISTS. The request_id was used before with another body. Metadata: request_id; resource_name (the resource that the first call created);
+   * ALREADY_EXISTS. The request_id was used before with a different body. Metadata: request_id; resource_name (the resource that the first call created);
    * difference (the first field that differs), e.g. "text".
    *
    * @generated from enum value: REASON_REQUEST_ID_REUSED = 12;

@@ -50,7 +50,7 @@ export type CreateCollectionRequest = Message<"responsa.knowledge.v1.CreateColle
 
   /**
    * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
-   * another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+   * a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
@@ -114,7 +114,7 @@ export type ListCollectionsRequest = Message<"responsa.knowledge.v1.ListCollecti
   filter: string;
 
   /**
-   * One of these orders (AIP-132): name, name desc, create_time, create_time desc. The first is the default. The call refuses any other value with
+   * One of these sort orders (AIP-132): name, name desc, create_time, create_time desc. The first is the default. The call refuses any other value with
    * ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
@@ -317,7 +317,7 @@ export type UploadStart = Message<"responsa.knowledge.v1.UploadStart"> & {
 
   /**
    * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
-   * another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+   * a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
@@ -353,7 +353,7 @@ export type CreateDocumentRequest = Message<"responsa.knowledge.v1.CreateDocumen
 
   /**
    * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
-   * another body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+   * a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
@@ -425,8 +425,8 @@ export type ListDocumentsRequest = Message<"responsa.knowledge.v1.ListDocumentsR
   filter: string;
 
   /**
-   * One of these orders (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc. The first is the default. The
-   * call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc. The first is the default.
+   * The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 5;
    */

@@ -1,0 +1,398 @@
+"""`responsa eval reading`: measures whether answers say what was asked and nothing else.
+
+A folder holds sources.toml and three files of questions, one for each part: fit.jsonl, choose.jsonl and look.jsonl. Each line is one
+JSON object: {id, source, kind: answerable | near_miss | off_topic, question, form: prose | table | list | code, answers, belongs}.
+`answers` and `belongs` are lists of {document, start, end}: bytes [start, end) of a document of the source. Each entry of `answers` answers the
+question by itself; an entry of `belongs` adds something that the asker wants. Only answerable questions have `form`, `answers` and `belongs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json as json_lines
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import rtoml
+import typer
+from markdown_it import MarkdownIt
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from responsa.chat.v1 import turn_pb2
+from responsa_client.aio import AsyncResponsa
+from responsa_client.errors import NotFound
+from responsa_lab.evaluation.dataset import lines, spread
+from responsa_lab.evaluation.measuring import several, source_keys, take_in
+from responsa_lab.evaluation.metrics import Interval, Span, ratio, rounded, share
+from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
+from responsa_server.cli.progress import Progress
+from responsa_server.cli.session import open_async_client
+from responsa_server.cli.sources import accepted_suffixes, count, entries, find
+from responsa_server.instance import CHECKOUT
+
+OURS: Final = CHECKOUT / "evals" / "reading"
+
+
+class Part(StrEnum):
+    """The part of the questions to ask. Weights are fitted on `fit`, variants are compared on `choose`, and `look` is measured once, at the end."""
+
+    FIT = "fit"
+    CHOOSE = "choose"
+    LOOK = "look"
+
+
+class Place(BaseModel):
+    """Bytes [start, end) of a document."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    document: Annotated[str, Field(min_length=1)]
+    start: Annotated[int, Field(ge=0)]
+    end: Annotated[int, Field(gt=0)]
+
+    @property
+    def span(self) -> Span:
+        """The place as a span."""
+        return Span(self.document, self.start, self.end)
+
+
+class Asked(BaseModel):
+    """A question with the places of its answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
+    source: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,40}$")]
+    kind: Literal["answerable", "near_miss", "off_topic"]
+    question: Annotated[str, Field(min_length=1, max_length=4000)]
+    form: Literal["prose", "table", "list", "code"] | None = None
+    answers: tuple[Place, ...] = ()
+    belongs: tuple[Place, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Asked:
+        labelled = bool(self.form and self.answers)
+        if (self.kind == "answerable") != labelled or (self.belongs and not labelled):
+            raise ValueError("an answerable question needs form and answers; other questions have no places")
+        return self
+
+
+class Source(BaseModel):
+    """Where the documents of a source come from, and how many there are. sha256: see `digest`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    origin: str
+    commit: str
+    paths: str
+    licence: str
+    documents: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The answer to one question.
+
+    outcome: "answer", "refused" or "failed". text: the answer. cited: the spans of its citations, in the order of the answer. seconds: the time
+    from the call to the whole answer.
+    """
+
+    asked: Asked
+    outcome: str
+    text: str
+    cited: Sequence[Span]
+
+    @property
+    def answered(self) -> bool:
+        """Whether the question was answered."""
+        return self.outcome == "answer"
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer has a place that answers the question."""
+        return self.answered and any(_meets(one, self.asked.answers) for one in self.cited)
+
+    @property
+    def right_first(self) -> bool:
+        """Whether the first sentence of the answer answers the question."""
+        return self.answered and bool(self.cited) and _meets(self.cited[0], self.asked.answers)
+
+    @property
+    def belonging(self) -> int:
+        """The number of citations that answer the question or belong to the answer."""
+        return sum(_meets(one, (*self.asked.answers, *self.asked.belongs)) for one in self.cited)
+
+
+def _meets(span: Span, places: Iterable[Place]) -> bool:
+    """Whether the span and one of the places overlap in at least half of the shorter of the two."""
+    return any(2 * span.overlap(one.span) >= min(span.length, one.span.length) for one in places)
+
+
+_RAW: Final = re.compile(
+    r"^\s*\|.*\||\|\s*:?-{3}|```|~~~|</?[a-zA-Z][^<>]*>|<!--|^\s*:{3}|\{\{|\{%|\]\(|\*\*|__\w|^\s*!{3}\s|^\s*#{1,6}\s|\[\^|\{[:#.]",
+    re.MULTILINE,
+)
+
+
+def shows_markup(text: str) -> bool:
+    """Whether raw markup is visible after the text was rendered as Markdown. Code may contain anything."""
+    rendered = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).parse(text)
+    shown = (piece.content for token in rendered for piece in (token.children or ()) if piece.type == "text")
+    return any(_RAW.search(one) for one in shown)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingScores:
+    """The quality of the answers. All figures except the counts are shares from 0 to 1, with 95 % intervals.
+
+    right: the share of answerable questions whose answer has a place that answers the question. right_first: the share whose first sentence does.
+    wrong: the share of answerable questions that were answered without such a place. refused: the share of answerable questions that were
+    refused. belonging: the share of the quoted pieces of right answers that answer the question or belong to the answer. pieces: the number of quoted
+    pieces of an answer. markup: the share of answers that show raw markup after rendering. near_misses_refused, off_topic_refused: the shares
+    of the other questions that were refused.
+    """
+
+    questions: int
+    answerable: int
+    failed: int
+    right: Interval | None
+    right_first: Interval | None
+    wrong: Interval | None
+    refused: Interval | None
+    belonging: Interval | None
+    pieces: float | None
+    markup: Interval | None
+    near_misses_refused: Interval | None
+    off_topic_refused: Interval | None
+
+
+def scores(found: Sequence[Read]) -> ReadingScores:
+    """The scores of these answers. A failed turn counts as neither right, wrong nor refused."""
+    answerable = [one for one in found if one.asked.kind == "answerable"]
+    right = [one for one in answerable if one.right]
+    answered = [one for one in found if one.answered]
+
+    def refused(kind: str) -> Interval | None:
+        return share(one.outcome == "refused" for one in found if one.asked.kind == kind)
+
+    return ReadingScores(
+        questions=len(found),
+        answerable=len(answerable),
+        failed=sum(one.outcome not in ("answer", "refused") for one in found),
+        right=share(one.right for one in answerable),
+        right_first=share(one.right_first for one in answerable),
+        wrong=share(one.answered and not one.right for one in answerable),
+        refused=refused("answerable"),
+        belonging=ratio([(one.belonging, len(one.cited)) for one in right]),
+        pieces=sum(len(one.cited) for one in answered) / len(answered) if answered else None,
+        markup=share(shows_markup(one.text) for one in answered),
+        near_misses_refused=refused("near_miss"),
+        off_topic_refused=refused("off_topic"),
+    )
+
+
+def digest(folder: Path) -> tuple[int, str]:
+    """The number of files of a source, and the SHA-256 over the files: for each file, in the order of the paths, its path, a zero byte and the SHA-256 of its bytes."""
+    made, files = hashlib.sha256(), sorted(one for one in folder.rglob("*") if one.is_file())
+    for file in files:
+        made.update(str(file.relative_to(folder)).encode() + b"\0")
+        made.update(hashlib.sha256(file.read_bytes()).digest())
+    return len(files), made.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingSet:
+    """The questions of one part, and the folder of each source that they ask about."""
+
+    questions: Sequence[Asked]
+    folders: Mapping[str, Path]
+
+    @classmethod
+    def read(cls, folder: Path, part: Part, documents: Path, limit: int) -> ReadingSet:
+        """Read a part and check its documents. limit: as for `spread`.
+
+        Raises:
+            CommandFailed: a file is missing or wrong, or the documents of a source are not those that the labels were made for.
+        """
+        try:
+            tables = rtoml.load(folder / "sources.toml")
+            sources = TypeAdapter(dict[str, Source]).validate_python(tables)
+        except (OSError, rtoml.TomlParsingError, ValidationError) as error:
+            raise CommandFailed(
+                f"{folder / 'sources.toml'} cannot be read: {error}", "", EXIT_USAGE
+            ) from None
+        questions = spread([one for _, one in lines(folder / f"{part}.jsonl", Asked, "question")], limit)
+        folders: dict[str, Path] = {}
+        for name in sorted({one.source for one in questions}):
+            if (source := sources.get(name)) is None:
+                raise CommandFailed(f"{folder / 'sources.toml'} has no source {name}.", "", EXIT_USAGE)
+            folders[name] = documents / name
+            number, found = digest(folders[name])
+            if found != source.sha256:
+                raise CommandFailed(
+                    f"{folders[name]} has {number} files with the SHA-256 {found}; expected are {source.documents} files with {source.sha256}.",
+                    f"Put the files {source.paths} of {source.origin} at {source.commit} there, and nothing else.",
+                    EXIT_USAGE,
+                )
+        return cls(questions, folders)
+
+
+def eval_reading(
+    documents: Annotated[
+        Path, typer.Argument(help="A folder with a folder of documents for each source of sources.toml.")
+    ],
+    part: Annotated[
+        Part,
+        typer.Option(
+            help="Fit weights on `fit`, compare variants on `choose`, and measure `look` once, at the end."
+        ),
+    ] = Part.CHOOSE,
+    folder: Annotated[
+        Path,
+        typer.Option("--set", help="The folder with sources.toml and the questions.", show_default=False),
+    ] = OURS,
+    limit: Annotated[
+        int,
+        typer.Option(
+            min=0, help="The number of questions to use, spread evenly over the file. 0 uses all questions."
+        ),
+    ] = 0,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="Write each question with its answer to this file, one JSON object per line."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Load the documents of each source into a collection of its own, ask the questions there, and compare what the answers quote with the labelled places.
+
+    An answer is right if one of its citations overlaps a place that answers the question in at least half of the shorter of the two.
+    """
+    with reporting(json=json):
+        given = ReadingSet.read(folder, part, documents, limit)
+        found = asyncio.run(_run(given))
+        if answers is not None:
+            answers.write_text(
+                "".join(json_lines.dumps(_line(one), ensure_ascii=False) + "\n" for one in found)
+            )
+        if json:
+            print_json(
+                {
+                    **_figures(scores(found)),
+                    "sources": {name: _figures(scores(part)) for name, part in _by_source(found)},
+                }
+            )
+            return
+        for name, part_found in (("all", found), *_by_source(found)):
+            _print(name, scores(part_found))
+
+
+def _by_source(found: Sequence[Read]) -> Sequence[tuple[str, Sequence[Read]]]:
+    names = sorted({one.asked.source for one in found})
+    return [(name, [one for one in found if one.asked.source == name]) for name in names]
+
+
+async def _run(given: ReadingSet) -> Sequence[Read]:
+    async with open_async_client() as client:
+        suffixes = await accepted_suffixes(client)
+        keys: dict[str, dict[str, str]] = {}
+        for name, folder in given.folders.items():
+            targets = find([str(folder)], suffixes)
+            collection = f"reading-{name}"
+            with Progress(f"Loading {name}", count(targets)) as progress:
+                await take_in(client, entries(targets), collection, progress)
+            prefix = f"{folder.name}/"
+            keys[name] = {
+                document: key.removeprefix(prefix)
+                for document, key in (await source_keys(client, collection)).items()
+            }
+        with Progress("Asking", len(given.questions)) as progress:
+            return await several(
+                given.questions, lambda asked: _ask(client, asked, keys[asked.source], progress.advance)
+            )
+
+
+async def _ask(
+    client: AsyncResponsa, asked: Asked, keys: Mapping[str, str], advance: Callable[[], None]
+) -> Read:
+    turn = await client.answer(asked.question, collections=[f"reading-{asked.source}"])
+    with contextlib.suppress(NotFound):
+        await client.delete_conversation(turn.conversation)
+    advance()
+    return _read(asked, turn, keys)
+
+
+def _read(asked: Asked, turn: turn_pb2.Turn, keys: Mapping[str, str]) -> Read:
+    event = turn.terminal_event
+    cited = sorted(event.answer.citations, key=lambda one: one.answer_range.start)
+    return Read(
+        asked,
+        event.WhichOneof("event") or "failed",
+        event.answer.text,
+        [
+            Span(
+                keys.get(one.document_version.partition("/versions/")[0], ""),
+                one.source_range.start,
+                one.source_range.end,
+            )
+            for one in cited
+        ],
+    )
+
+
+def _line(one: Read) -> dict[str, Json]:
+    cited: list[Json] = [
+        {"document": span.document, "start": span.start, "end": span.end} for span in one.cited
+    ]
+    return {
+        "id": one.asked.id,
+        "source": one.asked.source,
+        "kind": one.asked.kind,
+        "question": one.asked.question,
+        "outcome": one.outcome,
+        "text": one.text,
+        "cited": cited,
+    }
+
+
+_SHOWN: Final = (
+    ("right", "right"),
+    ("right_first", "rightFirst"),
+    ("wrong", "wrong"),
+    ("refused", "refused"),
+    ("belonging", "belonging"),
+    ("markup", "markup"),
+    ("near_misses_refused", "nearMissesRefused"),
+    ("off_topic_refused", "offTopicRefused"),
+)
+
+
+def _figures(one: ReadingScores) -> dict[str, Json]:
+    made: dict[str, Json] = {
+        "questions": one.questions,
+        "answerable": one.answerable,
+        "failed": one.failed,
+        "pieces": rounded(one.pieces),
+    }
+    for field, name in _SHOWN:
+        value: Interval | None = getattr(one, field)
+        made[name] = (
+            None if value is None else [rounded(value.value), rounded(value.low), rounded(value.high)]
+        )
+    return made
+
+
+def _print(name: str, one: ReadingScores) -> None:
+    print_text(f"{name}: {one.questions} questions, {one.answerable} answerable, {one.failed} failed")
+    for field, shown in _SHOWN:
+        value: Interval | None = getattr(one, field)
+        if value is not None:
+            print_text(f"  {shown:<18} {value.value:.3f}  ({value.low:.3f}–{value.high:.3f})")
+    if one.pieces is not None:
+        print_text(f"  {'pieces':<18} {one.pieces:.2f}")
