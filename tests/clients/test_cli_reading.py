@@ -102,7 +102,7 @@ async def test_answers_are_compared_with_the_labels(
     done = await responsa("eval", "reading", documents, "--set", questions, "--answers", kept, "--json")
     assert done.code == 0, done.err
     (line,) = done.lines
-    values = {
+    values: dict[str, Any] = {
         name: value[0] if isinstance(value, list) else value
         for name, value in line.items()
         if name != "sources"

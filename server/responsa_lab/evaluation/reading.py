@@ -13,13 +13,13 @@ import contextlib
 import hashlib
 import json as json_lines
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-import rtoml
 import typer
 from markdown_it import MarkdownIt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -222,9 +222,9 @@ class ReadingSet:
             CommandFailed: a file is missing or wrong, or the documents of a source are not those that the labels were made for.
         """
         try:
-            tables = rtoml.load(folder / "sources.toml")
+            tables = tomllib.loads((folder / "sources.toml").read_text(encoding="utf-8"))
             sources = TypeAdapter(dict[str, Source]).validate_python(tables)
-        except (OSError, rtoml.TomlParsingError, ValidationError) as error:
+        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
             raise CommandFailed(
                 f"{folder / 'sources.toml'} cannot be read: {error}", "", EXIT_USAGE
             ) from None
@@ -270,7 +270,7 @@ def eval_reading(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Load the documents of each source into a collection of its own, ask the questions there, and compare what the answers quote with the labelled places.
+    """Load the documents of each source into its own collection, ask the questions there, and compare what the answers quote with the labelled places.
 
     An answer is right if one of its citations overlaps a place that answers the question in at least half of the shorter of the two.
     """
