@@ -118,7 +118,7 @@ async def test_a_drain_does_not_wait_for_ever(served: Served) -> None:
 async def test_calls_that_arrive_while_the_server_stops_learn_the_reason(served: Served) -> None:
     calls = [
         asyncio.create_task(failed(served.auth.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)))
-        for _ in range(200)
+        for _ in range(50)  # a loaded machine refuses so many well within MAX_QUIET_SECONDS
     ]
     # No turn runs, so the drain does not wait. The calls have been sent, but the server has not received them yet.
     await served.server.drain(5.0)

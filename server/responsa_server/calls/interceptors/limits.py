@@ -14,8 +14,8 @@ RETRY_SECONDS: Final = 1.0
 MAX_PUBLIC_CALLS: Final = 64
 """The maximum number of calls without a credential (health checks, watches, reflection) at a time. Anyone may make these calls, so they have a separate limit."""
 
-QUIET_SECONDS: Final = 0.1
-MAX_QUIET_SECONDS: Final = 1.0
+QUIET_SECONDS: Final = 0.2
+MAX_QUIET_SECONDS: Final = 2.0
 """A draining server answers new calls with DRAINING until no call has arrived for `QUIET_SECONDS`, but for at most `MAX_QUIET_SECONDS`."""
 
 # The status must be on its way before the caller's own timer fires, or the caller never sees the reason.
