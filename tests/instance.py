@@ -27,7 +27,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 90.0
 """How many seconds a test on a loaded machine waits for a condition before the test fails."""
-START_PATIENCE = 400.0
+START_PATIENCE = 600.0
 """How many seconds a start may take on a loaded machine. A start creates a database, loads a model and reads all of Responsa's documents.
 Many tests depend on one start.
 """

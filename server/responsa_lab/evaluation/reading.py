@@ -100,8 +100,7 @@ class Source(BaseModel):
 class Read:
     """The answer to one question.
 
-    outcome: "answer", "refused" or "failed". text: the answer. cited: the spans of its citations, in the order of the answer. seconds: the time
-    from the call to the whole answer.
+    outcome: "answer", "refused" or "failed". text: the answer. cited: the spans of its citations, in the order of the answer.
     """
 
     asked: Asked
