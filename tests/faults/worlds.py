@@ -174,6 +174,7 @@ class ClusterWorld:
         self._caller = caller
         self.ledger = caller.ledger
         self._ways: dict[str, GrpcWay] = {}
+        self._killed: list[Replica] = []
 
     @property
     def _serving(self) -> Sequence[Replica]:
@@ -245,6 +246,9 @@ class ClusterWorld:
         await self.go_on()
         if not self._cluster.redis.alive:
             await asyncio.to_thread(self._cluster.redis.start)
+        # A replica whose end was not reported yet counts as alive, and then nobody would start another one.
+        for replica in self._killed:
+            await asyncio.to_thread(replica.until_ended)
 
     async def cancel(self, place: int, turn: str) -> None:
         way = self.chosen(place)
@@ -255,6 +259,7 @@ class ClusterWorld:
         del fault
         if (replica := self._at(place)) is not None:
             replica.signal(signal.SIGKILL)
+            self._killed.append(replica)
 
     async def calls(self) -> dict[UUID, int]:
         found = await asyncio.to_thread(self._cluster.tool_calls)
