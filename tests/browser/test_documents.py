@@ -112,6 +112,32 @@ async def test_a_new_try_waits_until_the_cancelled_upload_has_ended(
     await expect(state).to_have_text("searchable")
 
 
+async def test_an_upload_cancelled_while_it_waits_is_sent_once_when_tried_again(
+    person: Person, registry: Registry
+) -> None:
+    tab = await person.sign_in()
+    await tab.open_documents()
+    sent: list[str] = []
+
+    async def count(route: Route) -> None:
+        sent.append(route.request.url)
+        await route.continue_()
+
+    await tab.page.route("**/v1/uploads?*", count)
+    with registry.holding("passage"):
+        # Two files are uploaded at a time, so the third one waits.
+        await tab.upload(*((f"{name}.md", BAKERY.encode()) for name in ("a", "b", "third")))
+        await tab.sent("b.md")
+        await tab.page.get_by_role("button", name="Cancel: third.md").click()
+        await tab.page.get_by_role("button", name="Try again: third.md").click()
+    for name in ("a.md", "b.md", "third.md"):
+        await expect(tab.upload_of(name)).to_contain_text("searchable")
+    # If the third file were still waiting a second time, it would be sent before this one.
+    await tab.upload(("last.md", BAKERY.encode()))
+    await expect(tab.upload_of("last.md")).to_contain_text("searchable")
+    assert sum("third.md" in url for url in sent) == 1
+
+
 async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in()

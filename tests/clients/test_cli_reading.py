@@ -126,8 +126,17 @@ async def test_answers_are_compared_with_the_labels(
     assert [one["id"] for one in written] == [one["id"] for one in ASKED]
     assert written[0]["cited"] == [place(VOLTS), place(CABLE), place(CLOTH)]
     shown = await responsa("eval", "reading", documents, "--set", questions)
-    assert "shop: 6 questions, 4 answerable, 0 failed" in shown.out
+    assert "shop\n  questions          6\n  answerable         4\n" in shown.out
     assert "  right              0.500  (0.150–0.850)" in shown.out
+
+
+async def test_a_file_that_cannot_be_written_fails_before_the_questions(
+    responsa: CommandLine, tmp_path: Path
+) -> None:
+    questions, documents = reading_set(tmp_path)
+    done = await responsa("eval", "reading", documents, "--set", questions, "--answers", tmp_path)
+    assert done.code == 2
+    assert f"{tmp_path} cannot be written" in done.err
 
 
 async def test_wrong_documents_and_wrong_labels_are_named(responsa: CommandLine, tmp_path: Path) -> None:
@@ -141,6 +150,10 @@ async def test_wrong_documents_and_wrong_labels_are_named(responsa: CommandLine,
     done = await responsa("eval", "reading", documents, "--set", questions)
     assert done.code == 2
     assert "choose.jsonl line 1 is not a valid question" in done.err
+    backwards = {**ASKED[0], "answers": [{"document": "lamp.md", "start": 9, "end": 9}]}
+    (questions / "choose.jsonl").write_text(json.dumps(backwards) + "\n")
+    done = await responsa("eval", "reading", documents, "--set", questions)
+    assert "before its end" in done.err
     done = await responsa("eval", "reading", documents, "--set", tmp_path)
     assert done.code == 2
     assert "sources.toml cannot be read" in done.err
@@ -155,7 +168,6 @@ def test_the_committed_labels_are_whole() -> None:
         assert sum(one.kind != "answerable" for one in asked) >= 39
         for one in asked:
             named.setdefault(one.source, set()).add(part)
-            assert all(place.start < place.end for place in (*one.answers, *one.belongs))
     assert {name for name, parts in named.items() if len(parts) > 1} == {"responsa", "samples"}
     assert len(named) >= 6
     with pytest.raises(CommandFailed, match="expected are"):

@@ -30,7 +30,7 @@ export class UploadsView {
   readonly #api: Api;
   readonly #hooks: UploadHooks;
   readonly #list = element("ul", {});
-  readonly #waiting: Row[] = [];
+  readonly #waiting = new Set<Row>();
   readonly #sending = new Set<Row>();
   readonly #clear = button("Clear the list", () => this.#cleared());
 
@@ -39,7 +39,7 @@ export class UploadsView {
     this.#hooks = hooks;
     this.root.append(element("div", { class: "row" }, element("h3", { id: "uploads-title" }, "Uploads"), this.#clear), this.#list);
     window.addEventListener("beforeunload", (event) => {
-      if (this.#sending.size + this.#waiting.length > 0) event.preventDefault(); // files that were not sent yet would be lost
+      if (this.#sending.size + this.#waiting.size > 0) event.preventDefault(); // files that were not sent yet would be lost
     });
   }
 
@@ -55,16 +55,16 @@ export class UploadsView {
 
   #start(row: Row): void {
     row.wait();
-    if (!this.#waiting.includes(row)) this.#waiting.push(row); // a row that was cancelled while it waited is still in the list
+    this.#waiting.add(row);
     this.#next();
   }
 
   #next(): void {
     while (this.#sending.size < AT_ONCE) {
       // A new try waits for the end of the cancelled one. Otherwise, the server could give it the same operation, and the cancellation would end both.
-      const place = this.#waiting.findIndex((row) => !this.#sending.has(row));
-      const [row] = place < 0 ? [] : this.#waiting.splice(place, 1);
+      const row = [...this.#waiting].find((one) => !this.#sending.has(one));
       if (!row) return;
+      this.#waiting.delete(row);
       if (row.signal.aborted) continue;
       this.#sending.add(row);
       void this.#run(row).finally(() => {
@@ -81,6 +81,7 @@ export class UploadsView {
       const sent = await this.#sent(row, signal);
       name = sent.name;
       const operation = await this.#finished(row, sent, signal);
+      if (row.signal !== signal) return; // cancelled too late, and a new try waits
       if (operation.result.case === "error") return this.#failed(row, operation.result.value.message);
       const result = operation.result.case === "response" ? anyUnpack(operation.result.value, IngestResultSchema) : undefined;
       row.finish(result?.unchanged ? "unchanged: this version is already stored" : "searchable");

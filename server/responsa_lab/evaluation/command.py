@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from responsa_client.aio import AsyncResponsa
-from responsa_lab.evaluation.dataset import DataSet, Question
+from responsa_lab.evaluation.dataset import DataSet, Limit, Question
 from responsa_lab.evaluation.dialogues import eval_dialogues
 from responsa_lab.evaluation.injection import eval_injection
 from responsa_lab.evaluation.intents import eval_intents
@@ -42,12 +42,6 @@ Collection = Annotated[
         "--collection",
         "-c",
         help="Load the documents into this collection, and search only there. By default, its name is eval- followed by the folder's name.",
-    ),
-]
-Limit = Annotated[
-    int,
-    typer.Option(
-        min=0, help="The number of questions to use, spread evenly over the file. 0 uses all questions."
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

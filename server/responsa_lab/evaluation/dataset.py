@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
+import typer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from responsa_lab.evaluation.metrics import Span
@@ -51,6 +52,15 @@ def _line(line: bytes, kind: type[Line], what: str, where: str) -> Line:
         raise CommandFailed(
             f"{where} is not a valid {what}: {place or 'it'}: {first['msg']}.", "", EXIT_USAGE
         ) from None
+
+
+Limit = Annotated[
+    int,
+    typer.Option(
+        min=0, help="The number of questions to use, spread evenly over the file. 0 uses all questions."
+    ),
+]
+"""The option of commands that use `spread`."""
 
 
 def spread(items: Sequence[Item], limit: int) -> Sequence[Item]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from responsa.chat.v1 import turn_pb2
+from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import NotFound
 from responsa_lab.evaluation.dataset import Question
 from responsa_lab.evaluation.metrics import (
     Span,
+    camel,
     gold_cited,
     gold_in_text,
     mean,
@@ -76,12 +77,10 @@ class AnswerScores:
 
 def as_object(scores: RetrievalScores | AnswerScores) -> dict[str, int | float | None]:
     """The scores under lowerCamel names, rounded to four decimal places."""
-    made: dict[str, int | float | None] = {}
-    for name, value in asdict(scores).items():
-        head, *tail = name.split("_")
-        shown = rounded(value) if isinstance(value, float) else value
-        made[head + "".join(part.capitalize() for part in tail)] = shown
-    return made
+    return {
+        camel(name): rounded(value) if isinstance(value, float) else value
+        for name, value in asdict(scores).items()
+    }
 
 
 async def own_collections(client: AsyncResponsa, agent: str) -> list[str]:
@@ -162,9 +161,7 @@ async def measure_answers(
     """Asks each question of the collection, and compares the answers with the gold answers. Deletes the conversations again."""
 
     async def ask(question: Question) -> _Answered:
-        turn = await client.answer(question.question, collections=[collection])
-        with contextlib.suppress(NotFound):
-            await client.delete_conversation(turn.conversation)
+        turn = await answered(client, question.question, collection)
         advance()
         return _judged(turn, question, keys)
 
@@ -197,20 +194,32 @@ def _judged(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str]) ->
     event = turn.terminal_event
     kind = event.WhichOneof("event") or "failed"
     answer = event.answer
-    cited = [
-        Span(
-            keys.get(citation.document_version.partition("/versions/")[0], ""),
-            citation.source_range.start,
-            citation.source_range.end,
-        )
-        for citation in answer.citations
-    ]
     return _Answered(
         kind=kind,
         score=max((citation.score for citation in answer.citations), default=-math.inf),
         in_text=gold_in_text(answer.text, question.gold_texts),
-        cited=gold_cited(cited, question.gold_spans),
+        cited=gold_cited(cited_spans(answer.citations, keys), question.gold_spans),
     )
+
+
+async def answered(client: AsyncResponsa, question: str, collection: str) -> turn_pb2.Turn:
+    """Asks a question of one collection. Deletes the conversation again."""
+    turn = await client.answer(question, collections=[collection])
+    with contextlib.suppress(NotFound):
+        await client.delete_conversation(turn.conversation)
+    return turn
+
+
+def cited_spans(citations: Iterable[citation_pb2.Citation], keys: Mapping[str, str]) -> list[Span]:
+    """The quoted bytes of each citation. keys: the source_key of each document, by the document's name."""
+    return [
+        Span(
+            keys.get(one.document_version.partition("/versions/")[0], ""),
+            one.source_range.start,
+            one.source_range.end,
+        )
+        for one in citations
+    ]
 
 
 async def several(items: Sequence[Item], work: Callable[[Item], Awaitable[Result]]) -> list[Result]:

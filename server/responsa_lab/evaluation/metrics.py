@@ -83,6 +83,12 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
+def camel(name: str) -> str:
+    """The name of a figure in the form that --json prints: lowerCamel."""
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
 def fraction(value: float | None) -> str:
     """The value as text with three decimal places; "-" if it is None."""
     return "-" if value is None else f"{value:.3f}"

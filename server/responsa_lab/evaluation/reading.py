@@ -9,13 +9,12 @@ question by itself; an entry of `belongs` adds something that the asker wants. O
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json as json_lines
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -26,10 +25,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from responsa.chat.v1 import turn_pb2
 from responsa_client.aio import AsyncResponsa
-from responsa_client.errors import NotFound
-from responsa_lab.evaluation.dataset import lines, spread
-from responsa_lab.evaluation.measuring import several, source_keys, take_in
-from responsa_lab.evaluation.metrics import Interval, Span, ratio, rounded, share
+from responsa_lab.evaluation.dataset import Limit, lines, spread
+from responsa_lab.evaluation.measuring import answered, cited_spans, several, source_keys, take_in
+from responsa_lab.evaluation.metrics import Interval, Span, camel, fraction, ratio, rounded, share
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
@@ -47,21 +45,6 @@ class Part(StrEnum):
     LOOK = "look"
 
 
-class Place(BaseModel):
-    """Bytes [start, end) of a document."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    document: Annotated[str, Field(min_length=1)]
-    start: Annotated[int, Field(ge=0)]
-    end: Annotated[int, Field(gt=0)]
-
-    @property
-    def span(self) -> Span:
-        """The place as a span."""
-        return Span(self.document, self.start, self.end)
-
-
 class Asked(BaseModel):
     """A question with the places of its answers."""
 
@@ -72,14 +55,16 @@ class Asked(BaseModel):
     kind: Literal["answerable", "near_miss", "off_topic"]
     question: Annotated[str, Field(min_length=1, max_length=4000)]
     form: Literal["prose", "table", "list", "code"] | None = None
-    answers: tuple[Place, ...] = ()
-    belongs: tuple[Place, ...] = ()
+    answers: tuple[Span, ...] = ()
+    belongs: tuple[Span, ...] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> Asked:
         labelled = bool(self.form and self.answers)
         if (self.kind == "answerable") != labelled or (self.belongs and not labelled):
             raise ValueError("an answerable question needs form and answers; other questions have no places")
+        if not all(0 <= one.start < one.end for one in (*self.answers, *self.belongs)):
+            raise ValueError("a place must begin at 0 or later, and before its end")
         return self
 
 
@@ -129,9 +114,9 @@ class Read:
         return sum(_meets(one, (*self.asked.answers, *self.asked.belongs)) for one in self.cited)
 
 
-def _meets(span: Span, places: Iterable[Place]) -> bool:
+def _meets(span: Span, places: Iterable[Span]) -> bool:
     """Whether the span and one of the places overlap in at least half of the shorter of the two."""
-    return any(2 * span.overlap(one.span) >= min(span.length, one.span.length) for one in places)
+    return any(2 * span.overlap(one) >= min(span.length, one.length) for one in places)
 
 
 _RAW: Final = re.compile(
@@ -257,12 +242,7 @@ def eval_reading(
         Path,
         typer.Option("--set", help="The folder with sources.toml and the questions.", show_default=False),
     ] = OURS,
-    limit: Annotated[
-        int,
-        typer.Option(
-            min=0, help="The number of questions to use, spread evenly over the file. 0 uses all questions."
-        ),
-    ] = 0,
+    limit: Limit = 0,
     answers: Annotated[
         Path | None,
         typer.Option(help="Write each question with its answer to this file, one JSON object per line."),
@@ -275,26 +255,30 @@ def eval_reading(
     """
     with reporting(json=json):
         given = ReadingSet.read(folder, part, documents, limit)
+        if answers is not None:
+            _write(answers, ())  # a file that cannot be written must fail before the questions are asked
         found = asyncio.run(_run(given))
         if answers is not None:
-            answers.write_text(
-                "".join(json_lines.dumps(_line(one), ensure_ascii=False) + "\n" for one in found)
-            )
+            _write(answers, found)
         if json:
             print_json(
                 {
                     **_figures(scores(found)),
-                    "sources": {name: _figures(scores(part)) for name, part in _by_source(found)},
+                    "sources": {name: _figures(scores(those)) for name, those in _by_source(found)},
                 }
             )
             return
-        for name, part_found in (("all", found), *_by_source(found)):
-            _print(name, scores(part_found))
+        for name, those in (("all", found), *_by_source(found)):
+            _print(name, scores(those))
 
 
 def _by_source(found: Sequence[Read]) -> Sequence[tuple[str, Sequence[Read]]]:
     names = sorted({one.asked.source for one in found})
     return [(name, [one for one in found if one.asked.source == name]) for name in names]
+
+
+def _collection(source: str) -> str:
+    return f"reading-{source}"
 
 
 async def _run(given: ReadingSet) -> Sequence[Read]:
@@ -303,7 +287,7 @@ async def _run(given: ReadingSet) -> Sequence[Read]:
         keys: dict[str, dict[str, str]] = {}
         for name, folder in given.folders.items():
             targets = find([str(folder)], suffixes)
-            collection = f"reading-{name}"
+            collection = _collection(name)
             with Progress(f"Loading {name}", count(targets)) as progress:
                 await take_in(client, entries(targets), collection, progress)
             prefix = f"{folder.name}/"
@@ -320,9 +304,7 @@ async def _run(given: ReadingSet) -> Sequence[Read]:
 async def _ask(
     client: AsyncResponsa, asked: Asked, keys: Mapping[str, str], advance: Callable[[], None]
 ) -> Read:
-    turn = await client.answer(asked.question, collections=[f"reading-{asked.source}"])
-    with contextlib.suppress(NotFound):
-        await client.delete_conversation(turn.conversation)
+    turn = await answered(client, asked.question, _collection(asked.source))
     advance()
     return _read(asked, turn, keys)
 
@@ -330,25 +312,19 @@ async def _ask(
 def _read(asked: Asked, turn: turn_pb2.Turn, keys: Mapping[str, str]) -> Read:
     event = turn.terminal_event
     cited = sorted(event.answer.citations, key=lambda one: one.answer_range.start)
-    return Read(
-        asked,
-        event.WhichOneof("event") or "failed",
-        event.answer.text,
-        [
-            Span(
-                keys.get(one.document_version.partition("/versions/")[0], ""),
-                one.source_range.start,
-                one.source_range.end,
-            )
-            for one in cited
-        ],
-    )
+    return Read(asked, event.WhichOneof("event") or "failed", event.answer.text, cited_spans(cited, keys))
+
+
+def _write(file: Path, found: Sequence[Read]) -> None:
+    text = "".join(json_lines.dumps(_line(one), ensure_ascii=False) + "\n" for one in found)
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(f"{file} cannot be written ({error.strerror}).", "", EXIT_USAGE) from None
 
 
 def _line(one: Read) -> dict[str, Json]:
-    cited: list[Json] = [
-        {"document": span.document, "start": span.start, "end": span.end} for span in one.cited
-    ]
+    cited: list[Json] = [asdict(span) for span in one.cited]
     return {
         "id": one.asked.id,
         "source": one.asked.source,
@@ -360,38 +336,22 @@ def _line(one: Read) -> dict[str, Json]:
     }
 
 
-_SHOWN: Final = (
-    ("right", "right"),
-    ("right_first", "rightFirst"),
-    ("wrong", "wrong"),
-    ("refused", "refused"),
-    ("belonging", "belonging"),
-    ("markup", "markup"),
-    ("near_misses_refused", "nearMissesRefused"),
-    ("off_topic_refused", "offTopicRefused"),
-)
-
-
 def _figures(one: ReadingScores) -> dict[str, Json]:
-    made: dict[str, Json] = {
-        "questions": one.questions,
-        "answerable": one.answerable,
-        "failed": one.failed,
-        "pieces": rounded(one.pieces),
-    }
-    for field, name in _SHOWN:
-        value: Interval | None = getattr(one, field)
-        made[name] = (
-            None if value is None else [rounded(value.value), rounded(value.low), rounded(value.high)]
-        )
-    return made
+    return {camel(field.name): _figure(getattr(one, field.name)) for field in fields(one)}
+
+
+def _figure(value: Interval | float | None) -> Json:
+    if isinstance(value, Interval):
+        return [rounded(value.value), rounded(value.low), rounded(value.high)]
+    return rounded(value) if isinstance(value, float) else value
 
 
 def _print(name: str, one: ReadingScores) -> None:
-    print_text(f"{name}: {one.questions} questions, {one.answerable} answerable, {one.failed} failed")
-    for field, shown in _SHOWN:
-        value: Interval | None = getattr(one, field)
-        if value is not None:
-            print_text(f"  {shown:<18} {value.value:.3f}  ({value.low:.3f}–{value.high:.3f})")
-    if one.pieces is not None:
-        print_text(f"  {'pieces':<18} {one.pieces:.2f}")
+    print_text(name)
+    for field in fields(one):
+        value: Interval | float | None = getattr(one, field.name)
+        if isinstance(value, Interval):
+            shown = f"{value.value:.3f}  ({value.low:.3f}–{value.high:.3f})"
+        else:
+            shown = str(value) if isinstance(value, int) else fraction(value)
+        print_text(f"  {camel(field.name):<18} {shown}")
