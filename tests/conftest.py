@@ -6,10 +6,11 @@ import asyncio
 import itertools
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,7 +19,7 @@ from psycopg import sql
 from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
-from responsa_server.providers.minilm import MiniLmEmbedder, load
+from responsa_server.providers.minilm import DIMENSIONS, Float, MiniLmEmbedder, load
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import migrate
@@ -135,9 +136,19 @@ async def database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
 
 @pytest.fixture(scope="session")
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniLmEmbedder]:
-    """The real model."""
+    """The real model. It embeds each text only once, because many tests store the same documents."""
     model = load(tmp_path_factory.mktemp("model"), threads=RetrievalSettings().embedding_threads)
-    yield model
+    embed = model.embed_sync
+    known: dict[str, Float] = {}
+
+    def remembered(texts: Sequence[str]) -> Float:
+        new = list(dict.fromkeys(text for text in texts if text not in known))
+        known.update(zip(new, embed(new), strict=True))
+        return np.array([known[text] for text in texts], np.float32).reshape(len(texts), DIMENSIONS)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(model, "embed_sync", remembered)
+        yield model
     model.close()
 
 
