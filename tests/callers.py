@@ -7,7 +7,7 @@ import base64
 import itertools
 import threading
 from collections.abc import Coroutine, Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -59,6 +59,8 @@ class Registry:
         )
         self._identity = self.wait(self._context.__aenter__())
         self._holder: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._counter: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._tables: list[str] = []
 
     def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine to its end on the registry's loop."""
@@ -80,7 +82,9 @@ class Registry:
         return Tenant(self, name)
 
     def close(self) -> None:
-        """Stop the loop and its thread."""
+        """Close the connection, and stop the loop and its thread."""
+        if self._counter is not None:
+            self._counter.close()
         self.wait(self._context.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -96,25 +100,32 @@ class Registry:
 
     def rows(self, *tenants: str) -> Mapping[str, int]:
         """The number of these tenants' rows in each table. Tables without such rows are left out."""
-        with ExitStack() as stack:
-            # If a table is locked, only the connection that holds the lock can count the table's rows.
-            connection = self._holder or stack.enter_context(self.database())
-            tables = connection.execute(
-                "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
-                "join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' "
-                "where n.nspname = 'responsa' and c.relkind in ('r', 'p') and not c.relispartition order by 1"
-            ).fetchall()
-            counts = [
-                sql.SQL(
-                    "select {name}, count(*) from responsa.{table} where tenant_id = any(%(tenants)s)"
-                ).format(name=sql.Literal(table), table=sql.Identifier(table))
-                for (table,) in tables
+        # If a table is locked, only the connection that holds the lock can count the table's rows.
+        connection = self._holder or self._counting()
+        if not self._tables:
+            self._tables = [
+                str(table)
+                for (table,) in connection.execute(
+                    "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+                    "join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' "
+                    "where n.nspname = 'responsa' and c.relkind in ('r', 'p') and not c.relispartition order by 1"
+                )
             ]
-            found = connection.execute(
-                sql.SQL(" union all ").join(counts), {"tenants": list(tenants)}
-            ).fetchall()
+        counts = [
+            sql.SQL(
+                "select {name}, count(*) from responsa.{table} where tenant_id = any(%(tenants)s)"
+            ).format(name=sql.Literal(table), table=sql.Identifier(table))
+            for table in self._tables
+        ]
+        found = connection.execute(sql.SQL(" union all ").join(counts), {"tenants": list(tenants)}).fetchall()
         assert len(found) > 10
         return {str(table): int(count) for table, count in found if count}
+
+    def _counting(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """The connection that counts rows."""
+        if self._counter is None:
+            self._counter = self.database()
+        return self._counter
 
     @contextmanager
     def holding(self, table: str) -> Generator[None]:
