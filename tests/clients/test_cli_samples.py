@@ -81,7 +81,7 @@ async def test_samples_are_loaded_once_however_often(
     }
     assert first.persona == "Changed by somebody."
     assert len(server.requests[f"{ADMIN}/CreateTeacher"]) == 2
-    # The command also finds the samples if the folder of the user's agents is elsewhere.
+    # The command finds the samples even if the folder of the user's agents is elsewhere.
     moved = own.parent.rename(own.parents[2] / "elsewhere")
     done = await responsa("samples", "load", "mine", RESPONSA_AGENTS__FOLDER=str(moved))
     assert (done.code, "2 unchanged" in done.out) == (0, True)

@@ -45,7 +45,7 @@ _WHOLE = re.compile(
 )
 _PREPARED = """SELECT name, statement, cardinality(parameter_types) FROM pg_prepared_statements
     WHERE statement ~ 'responsa\\.' AND NOT statement ~ '^EXPLAIN'"""
-# The indexes whose cost does not grow with the table: those by the id of a turn or conversation, and those over open turns.
+# The indexes whose cost does not grow with the table: the indexes on the id of a turn or conversation, and the indexes that cover only open turns.
 _NARROW = {
     "turn": {
         "turn_pkey",

@@ -79,7 +79,7 @@ def test_who_leaves_ends_the_turn_and_whose_time_is_up_does_not(registry: Regist
     tenant = registry.new_tenant()
     headers = tenant.headers(Credential.USER)
     with registry.holding("collection_stat"):
-        # The turn that must continue begins first. If a passed deadline counted as leaving, this turn would
+        # Begin with the turn that must continue. If a passed deadline counted as leaving, this turn would
         # therefore be cancelled before the others.
         goes_on = over_grpc(ways, headers, seconds=5.0)
         left = [

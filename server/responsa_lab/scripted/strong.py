@@ -182,7 +182,7 @@ def _notes(reading: Reading) -> str:
     for one in reading.history:
         first = next(iter(sentences(one.text)), one.text.strip())
         if usurping(one.text):
-            notes.append("Somebody asked for other rules; that was not followed.")
+            notes.append("Somebody asked for other rules; this request was not followed.")
         elif one.user:
             notes.append(f"The reader asked: {first}")
         else:

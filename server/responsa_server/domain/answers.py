@@ -18,8 +18,8 @@ class Evidence:
     """The results of a search for a question.
 
     passages: the number of passages found. embedding_tokens: the number of tokens that the embedding model read.
-    content: plain values (texts, numbers, booleans, None, and lists and mappings of these). Only the extractor and the
-    judge that belong to the evidence's source read the content. degraded: "text_only" if vectors were not available,
+    content: plain values (texts, numbers, booleans, None, and lists and mappings of these). The content is
+    read only by the extractor and the judge of the evidence's source. degraded: "text_only" if vectors were not available,
     otherwise "".
     """
 

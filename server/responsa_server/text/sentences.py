@@ -119,8 +119,8 @@ def _lines(source: bytes, start: int, end: int) -> Iterator[Piece]:
 
 
 def _bounded(source: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the range, in several parts if it is too long. A part ends after a clause that ends in the second half of
-    the allowed length, or at a space if there is no such clause.
+    """Yield the range, in several parts if it is too long. If a clause ends in the second half of the allowed length, the
+    part ends there. Otherwise the part ends at a space.
     """
     while end - start > MAX_PIECE_BYTES:
         window = source[start : start + MAX_PIECE_BYTES].decode(errors="ignore")

@@ -113,7 +113,7 @@ class Claiming:
     async def drain(self, deadline: float) -> None:
         """Claim no more turns, let running turns end for most of the grace period, and release the rest for other workers.
 
-        deadline: the end of the grace period, by the loop's clock. If the store does not respond, the drain takes at most some seconds longer.
+        deadline: the end of the grace period, by the loop's clock. If the store does not respond, the drain takes a few seconds longer at most.
         """
         loop = asyncio.get_running_loop()
         grace = max(deadline - loop.time(), 0.0)

@@ -160,7 +160,7 @@ class Turns:
     async def drain(self, grace_seconds: float) -> None:
         """Refuse new questions, send followers elsewhere, let running turns end within most of the grace period, and release the rest for other workers.
 
-        If the store does not respond, the drain takes at most some seconds longer than the grace period. Once the leases have expired,
+        If the store does not respond, the drain takes a few seconds longer than the grace period at most. Once the leases have expired,
         other workers claim the turns that could not be released.
         """
         deadline = loop_time() + grace_seconds

@@ -23,7 +23,7 @@ def failing(fault: ModelFault, *, passing: bool = False, retry_after: float | No
 
 
 class Told:
-    """A model that plays one script in each call, and the last script in all further calls. A script has pieces to send and
+    """A model that plays its scripts in order, one per call, and then repeats the last one. A script has pieces to send and
     may have an error to raise.
     """
 

@@ -361,7 +361,7 @@ class RefusalModel(NodeModel):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A sentence and the passage that its mark names. text: the sentence. source: the sentence's bytes in the answer.
+    """A sentence and the passage to which its mark points. text: the sentence. source: the sentence's bytes in the answer.
     passage: the passage's number, from 1.
     """
 

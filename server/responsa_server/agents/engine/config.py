@@ -50,7 +50,7 @@ class ModelTable(Table):
     chain: Texts = Field(
         (DEFAULT_MODEL,),
         min_length=1,
-        description='The models, in the order in which they are asked. A model is asked if all models before it are unavailable. If no model is available, the turn takes the node\'s edge `on = "unavailable"`; without such an edge, the turn fails. “extractive” at the end makes the check require such an edge.',
+        description='The models, in the order in which they are asked. The server asks a model only when all models before it are unavailable. If no model is available, the turn takes the node\'s edge `on = "unavailable"`; without such an edge, the turn fails. “extractive” at the end makes the check require such an edge.',
     )
     temperature: float | None = Field(
         None, ge=0, le=2, description="How freely the model chooses its words; unset: the provider's default."

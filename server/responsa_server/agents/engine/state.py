@@ -66,7 +66,7 @@ ENGINE_KEYS: Final = frozenset({"steps", "visits", "bytes_sent", "fallbacks", "d
 
 KNOWN_KEYS: Final = frozenset(GraphState.__annotations__)
 
-# A turn that began under an earlier release continues from a milestone with these names.
+# The milestones of turns that began under an earlier release use these names.
 _FORMER_NAMES: Final = {"told": "bytes_sent"}
 
 _FORMAT: Final = b"\x01"

@@ -228,8 +228,8 @@ class Prompt(Node[PromptInput, PromptOutput]):
         )
 
     def _checks(self, passages: Sequence[str], given: PromptInput) -> bool:
-        """Whether a small model's text is checked before it is sent. The text is checked if the node cites, has passages
-        and has no tools, and if no earlier text of the answer was sent.
+        """Whether a small model's text is checked before it is sent. The text is checked if all of this holds: the
+        node cites, it has passages, it has no tools, and no text of the answer has been sent yet.
         """
         return self._options.cites and bool(passages) and not given.text and not self._tools
 

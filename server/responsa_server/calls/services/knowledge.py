@@ -200,7 +200,7 @@ async def _chunks(
                 if size != received:
                     raise _blamed("finish.size_bytes", incomplete(size, received))
                 if sha256 and sha256 != digest.digest():
-                    what = "The SHA-256 of the bytes that came differs from the SHA-256 in `finish`"
+                    what = "The SHA-256 of the received bytes differs from the SHA-256 in `finish`"
                     raise _blamed("finish.sha256", incomplete(size, received, what))
                 return
             case _:

@@ -41,8 +41,8 @@ def show(
 ) -> None:
     """Show all replicas with their states, as Envoy sees them.
 
-    The states are serving, not serving (the health checks fail), set aside (recent calls failed), and unknown (Envoy is
-    not running).
+    The states are: `serving`; `not serving` (the health checks fail); `set aside` (recent calls failed); `unknown` (Envoy
+    is not running).
     """
     with _replicas() as (replicas, layout):
         states = {
