@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: up test check soak generate baseline bench load embedded-model clean
+.PHONY: up test check coverage soak generate baseline bench load embedded-model clean
 
 up: .venv/.runtime clients/web/dist/index.html
 	@exec $(BIN)/responsa up
@@ -13,6 +13,10 @@ test: .venv/.dev clients/web/dist/index.html
 
 check: .venv/.dev node_modules/.installed
 	@exec $(BIN)/python tools/run_tests.py --static
+
+# All tests again, with the coverage of the server, the laboratory and the Python client. Fails below 85 %.
+coverage: .venv/.dev clients/web/dist/index.html
+	@exec $(BIN)/python tools/run_tests.py --coverage
 
 # CAMPAIGN=kill_workers runs one of tests/faults/test_*.py alone, COUNT=100 so much of it: counts may be summed over runs (soak/*.jsonl).
 soak: .venv/.dev
