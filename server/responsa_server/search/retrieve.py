@@ -45,6 +45,8 @@ RERANKED: Final = 10
 """The number of passages at the top that are ranked again by their pieces."""
 NEAREST_VECTORS: Final = 100
 """The number of vectors that a search takes from the vector index. A passage has several vectors."""
+MOST_GUESSED_CHARACTERS: Final = 256
+"""If a string is longer and its language is unknown, its language is not guessed, because all words would be stemmed once for each language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +224,12 @@ class Retriever:
         """The weighted terms of a string, and the language whose rules produced the terms.
 
         The language of one or two words is often unknown. If no passage contains any of the words as English terms, the method uses the language with the
-        most matching terms.
+        most matching terms, unless the string has more than MOST_GUESSED_CHARACTERS.
         """
         words = self._analyzer.query_terms(term, language)
         statistics = await self._lexical.statistics(scope, words)
-        if language != UNKNOWN or any(statistics.frequencies.values()):
+        known = language != UNKNOWN or any(statistics.frequencies.values())
+        if known or len(term) > MOST_GUESSED_CHARACTERS:
             return weigh(words, statistics), language
         stems = {code: self._analyzer.query_terms(term, code) for code in STEMMED}
         union = list(dict.fromkeys(word for taken in stems.values() for word in taken))
