@@ -70,7 +70,7 @@ class MiniLmEmbedder:
 
     @property
     def name(self) -> str:
-        """The name of the model, its weights, precision and graph. Embedders with equal names compute equal vectors."""
+        """The name of the model, its weights, precision and graph. The vectors of embedders with equal names can be compared with each other."""
         return self._name
 
     @property

@@ -23,7 +23,7 @@ class Embedder(Protocol):
 
     @property
     def name(self) -> str:
-        """The name of the model and its weights. Two embedders with equal names compute equal vectors."""
+        """The name of the model and its weights. The vectors of two embedders with equal names can be compared with each other."""
         ...
 
     @property
