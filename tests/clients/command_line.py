@@ -37,7 +37,8 @@ class CommandLine:
         """The environment of a command; the value "" removes a variable."""
         passed = {name: value for name, value in os.environ.items() if not name.startswith("RESPONSA_")}
         passed |= {"RESPONSA_HOME": str(self.folder / "home"), "RESPONSA_PORT": str(self.server.port)}
-        passed |= {"RESPONSA_API_KEY": KEY, "PYTHONPATH": os.pathsep.join(sys.path), **more}
+        passed |= {"RESPONSA_API_KEY": KEY, "PYTHONPATH": os.pathsep.join(sys.path)}
+        passed |= {"XDG_STATE_HOME": str(self.folder / "state"), **more}
         return {name: value for name, value in passed.items() if value}
 
     async def __call__(

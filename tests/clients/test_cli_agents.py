@@ -223,7 +223,7 @@ async def test_who_answered_what_fell_back_and_the_cost_are_told_beside_the_answ
     done = await responsa("ask", "Who?")
     assert done.code == 0
     assert done.out.startswith("Émile wrote it. [1]")
-    answered, model, words = done.err.splitlines()
+    answered, model, words, _ = done.err.splitlines()
     assert (
         answered
         == "responsa: tutor answered with scripted:strong; classified as qa; question of kind exercise; 1,234 tokens, 0.0021 USD."

@@ -67,7 +67,7 @@ async def test_the_answer_has_marks_and_sources(server: Scripted, responsa: Comm
     replies(server, whole_turn())
     done = await responsa("ask", "Who wrote it?")
     assert done.code == 0
-    assert done.err == ""
+    assert done.err == f"responsa: `responsa ask -c {CONVERSATION}` continues this conversation.\n"
     assert done.out.splitlines() == [
         "Émile wrote it. [1] It was in 1898. [2]",
         "",
@@ -80,11 +80,33 @@ async def test_the_answer_has_marks_and_sources(server: Scripted, responsa: Comm
     assert server.keys == [f"Bearer {KEY}"]
 
 
+async def test_a_conversation_goes_on_with_the_same_options(server: Scripted, responsa: CommandLine) -> None:
+    replies(server, [started(), step(2), refused(3)])
+    options = ("--agent", "chat", "--collection", "notes", "--max-cost", "0.05")
+    done = await responsa("ask", "Who?", "-c", CONVERSATION.removeprefix("conversations/"), *options)
+    assert (
+        done.err
+        == f"responsa: `responsa ask -c {CONVERSATION} {' '.join(options)}` continues this conversation.\n"
+    )
+    assert server.requests[ASK][0].conversation == CONVERSATION
+
+    async def malformed(_: Any, context: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        wrong = [("conversation", "string.pattern", "must be a conversation")]
+        invalid = grpc.StatusCode.INVALID_ARGUMENT
+        await abort(context, status(invalid, "INVALID_FIELD", "It is so.", violations=wrong))
+        yield chat_service_pb2.AskResponse()
+
+    server.on(ASK, malformed)
+    # Earlier releases used -c for the collection.
+    done = await responsa("ask", "Who?", "-c", "notes")
+    assert done.code == 2
+    assert "--collection selects a collection." in done.err
+
+
 async def test_json_is_one_event_a_line_with_proto_names(server: Scripted, responsa: CommandLine) -> None:
     replies(server, whole_turn())
-    done = await responsa(
-        "ask", "--json", "Who?", "--collection", "notes", "-c", "letters", "--conversation", CONVERSATION
-    )
+    collections = ("--collection", "notes", "--collection", "letters")
+    done = await responsa("ask", "--json", "Who?", *collections, "-c", CONVERSATION)
     assert done.code == 0
     events = done.lines
     assert [event["seq"] for event in events] == ["1", "2", "3", "4", "5", "6"]
@@ -323,4 +345,5 @@ async def test_help_names_every_command_without_loading_any(responsa: CommandLin
         "purge",
     ):
         assert f"\n  {command} " in done.out
-    assert "grpc" not in done.err
+    for library in ("grpc", "markdown_it", "prompt_toolkit", "rich.console"):
+        assert library not in done.err

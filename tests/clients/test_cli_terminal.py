@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -19,67 +17,13 @@ from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
 from tests.clients.scripted import CHAT, OPERATIONS, TURN, Context, Scripted, answer, delta, frame, whole_turn
-
-_LISTENING = (
-    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "runpy.run_module('responsa_server', run_name='__main__', alter_sys=True)"
-)
-"""This program resets SIGINT, because a background job of a shell ignores SIGINT and the job's children inherit this setting."""
-
+from tests.clients.terminal import Terminal
 
 _CLEANED_UP = (
     "import atexit, runpy; atexit.register(print, 'cleaned up'); "
     "runpy.run_module('responsa_server', run_name='__main__', alter_sys=True)"
 )
 """This program reports when the interpreter cleans up."""
-
-
-class Terminal:
-    """A process whose stderr is a terminal, and the text on that terminal."""
-
-    def __init__(self, responsa: CommandLine, *arguments: str) -> None:
-        self._screen, terminal = os.openpty()
-        os.set_blocking(self._screen, False)
-        self._process = subprocess.Popen(  # the loop watches the screen; a thread waits for the process
-            [sys.executable, "-c", _LISTENING, *arguments],
-            env={**responsa.environment(), "TERM": "xterm", "COLUMNS": "100"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=terminal,
-        )
-        os.close(terminal)
-        self.text = ""
-        self._closed = False
-        self._came = asyncio.Event()
-        asyncio.get_running_loop().add_reader(self._screen, self._read)
-
-    def _read(self) -> None:
-        try:
-            data = os.read(self._screen, 65536)
-        except OSError:  # the process has closed its side
-            data = b""
-        if not data:
-            asyncio.get_running_loop().remove_reader(self._screen)
-            self._closed = True
-        self.text += data.decode(errors="replace")
-        self._came.set()
-
-    async def shows(self, text: str) -> None:
-        """Wait until the text has appeared on the screen."""
-        while text not in self.text:
-            assert not self._closed, f"it ended ({self._process.wait()}) and has shown {self.text!r}"
-            self._came.clear()
-            await self._came.wait()
-
-    def interrupt(self) -> None:
-        self._process.send_signal(signal.SIGINT)
-
-    async def end(self) -> tuple[int, str]:
-        """The exit code and stdout."""
-        out, _ = await asyncio.to_thread(self._process.communicate)
-        asyncio.get_running_loop().remove_reader(self._screen)
-        os.close(self._screen)
-        return self._process.returncode, out.decode()
 
 
 async def test_progress_lives_on_the_terminal_and_the_answer_on_stdout(

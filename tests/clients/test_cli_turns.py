@@ -13,7 +13,18 @@ import pytest
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from tests.clients.command_line import CommandLine
-from tests.clients.scripted import CHAT, TURN, Context, Scripted, abort, frame, status, step, whole_turn
+from tests.clients.scripted import (
+    CHAT,
+    CONVERSATION,
+    TURN,
+    Context,
+    Scripted,
+    abort,
+    frame,
+    status,
+    step,
+    whole_turn,
+)
 
 ASK, RESUME, CANCEL = f"{CHAT}/Ask", f"{CHAT}/ResumeTurn", f"{CHAT}/CancelTurn"
 Frames = AsyncIterator[chat_service_pb2.AskResponse]
@@ -109,13 +120,17 @@ async def test_resume_at_the_end_prints_no_event(server: Scripted, responsa: Com
             yield none
 
     async def turn(_: Any, __: Context) -> turn_pb2.Turn:
-        return turn_pb2.Turn(name=TURN, last_seq=6, terminal_event=whole_turn()[-1])
+        ended = whole_turn()[-1]
+        return turn_pb2.Turn(name=TURN, last_seq=6, terminal_event=ended, conversation=CONVERSATION)
 
     server.on(RESUME, nothing)
     server.on(f"{CHAT}/GetTurn", turn)
     done = await responsa("resume", TURN, "--after", "6", "--json")
     assert (done.code, done.out, done.err) == (0, "", "")
-    assert (await responsa("resume", TURN, "--after", "6")).out.startswith("Émile wrote it. [1]")
+    done = await responsa("resume", TURN, "--after", "6")
+    assert done.out.startswith("Émile wrote it. [1]")
+    # The events do not name the conversation, but the turn does.
+    assert done.err == f"responsa: `responsa ask -c {CONVERSATION}` continues this conversation.\n"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import TextIO, cast
 
 import grpc
 import typer
@@ -76,10 +77,11 @@ def print_text(text: str) -> None:
 def shown(text: str) -> str:
     """Make text safe for a terminal. Each control character becomes �, so that no document can control the terminal.
 
-    Line feeds and tabs stay. A carriage return before a line feed is removed.
+    Line feeds and tabs stay, and so do the joiners that Persian, Indian scripts and emoji need. A carriage return before
+    a line feed is removed.
     """
     return "".join(
-        character if character.isprintable() or character in "\n\t" else _harmless(character)
+        character if character.isprintable() or character in "\n\t\u200c\u200d" else _harmless(character)
         for character in text.replace("\r\n", "\n")
     )
 
@@ -191,9 +193,10 @@ def reporting(*, json: bool = False) -> Generator[None, None, None]:
 
 
 def print_error(sentence: str) -> None:
-    """Print one line on stderr."""
-    sys.stderr.write(f"responsa: {shown(sentence)}\n")
-    sys.stderr.flush()
+    """Print one line on stderr. If the caller has closed stderr, the line is lost."""
+    if (stderr := cast("TextIO | None", sys.stderr)) is not None:
+        stderr.write(f"responsa: {shown(sentence)}\n")
+        stderr.flush()
 
 
 def valid_text(text: str, what: str) -> str:

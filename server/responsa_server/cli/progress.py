@@ -58,11 +58,16 @@ class Progress:
 
 
 _LINES = 8
-_TAIL = 2000
+"""The number of an answer's lines on a small terminal. On a large terminal, they fill half of it."""
 
 
 class LiveAnswer:
-    """A context manager that shows a turn's progress if stderr is a terminal, and otherwise nothing."""
+    """A context manager that shows a turn's progress if stderr is a terminal, and otherwise nothing.
+
+    It shows the last lines of the answer as they arrive, in a height that the terminal can redraw in place. A takeover may
+    withdraw a part of this text; therefore nothing stays on the screen, and the caller prints the answer when it is
+    complete.
+    """
 
     def __init__(self, *, wanted: bool, begin: str) -> None:
         console = messages_console()
@@ -102,6 +107,10 @@ class LiveAnswer:
             case Reconnecting():
                 self._draw("The connection was lost. Connecting again...")
 
+    def say(self, step: str) -> None:
+        """Show what the command does, until the next event."""
+        self._draw(step)
+
     def __enter__(self) -> LiveAnswer:
         if self.visible:
             self._live.start()
@@ -121,7 +130,10 @@ class LiveAnswer:
     def _view(self) -> RenderableType:
         if not self._text:
             return self._spinner
-        lines = Text(shown(self._text[-_TAIL:])).wrap(self._console, self._console.width)
         # A text with more lines than the terminal could not be redrawn in place.
-        most = max(1, min(_LINES, self._console.height - 2))
+        most = max(1, min(max(_LINES, self._console.height // 2), self._console.height - 2))
+        screen = most * self._console.width
+        # The beginning of the wrapped text moves in large steps, so that the lines break at the same words for a while.
+        begin = max(0, len(self._text) - screen) // (4 * screen) * (4 * screen)
+        lines = Text(shown(self._text[begin:])).wrap(self._console, self._console.width)
         return Group(*lines[-most:], self._spinner)

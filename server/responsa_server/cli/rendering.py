@@ -6,102 +6,63 @@ fallbacks and the cost.
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
 
 from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
 
-_FENCE: Final = re.compile(r"[ \t]*(```|~~~)")
-# A line that begins a block or is indented like code. The line break before such a line must stay.
-_BLOCK: Final = re.compile(
-    r"[ \t]{4}|\t|[ \t]*(?:[-*+•][ \t]|\d{1,9}[.)][ \t]|#{1,6}[ \t]|[|>]|[-=*_]{3,}[ \t]*$)"
-)
-_LIST: Final = re.compile(r"[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]")
-_COLUMNS: Final = re.compile(r"\S[ \t]*(?:[ ]{3,}|\t|[ \t]\|[ \t])[ \t]*\S")
-_HARD_BREAK: Final = re.compile(r"(?: {2}|\\)$")
-
-
-def reflow(text: str) -> str:
-    """Join the lines of each paragraph. Code, lists, tables, quotes and headings do not change."""
-    joined: list[str] = []
-    open_paragraph = False
-    for line, prose in _lines(text):
-        if prose and open_paragraph:
-            last = joined[-1].rstrip()
-            following = line.lstrip()
-            joined[-1] = last + _between(last, following) + following
-        else:
-            joined.append(line)
-        open_paragraph = prose and _HARD_BREAK.search(line) is None
-    return "\n".join(joined)
-
-
-def _lines(text: str) -> Iterator[tuple[str, bool]]:
-    """Yield each line, and whether the line is part of a paragraph's running text."""
-    fence = ""
-    in_list = False
-    for line in text.replace("\r\n", "\n").split("\n"):
-        found = _FENCE.match(line)
-        if found is not None and fence in ("", found.group(1)):
-            fence = "" if fence else found.group(1)
-            in_list = False
-            yield line, False
-        elif fence or not line.strip():
-            in_list = False
-            yield line, False
-        else:
-            # A line after a list item, without a blank line between them, belongs to the item.
-            in_list = in_list or _LIST.match(line) is not None
-            yield line, not (in_list or _BLOCK.match(line) or _COLUMNS.search(line))
-
-
-def _between(last: str, following: str) -> str:
-    """Return the separator of two joined lines: a space, or nothing in scripts without spaces between words."""
-    return "" if _unspaced(last[-1:]) and _unspaced(following[:1]) else " "
-
-
-def _unspaced(character: str) -> bool:
-    """Whether the character belongs to Chinese or Japanese, which have no spaces between words.
-
-    Korean characters are wide too, but Korean has spaces.
-    """
-    return (
-        character != ""
-        and unicodedata.east_asian_width(character) in "WF"
-        and not unicodedata.name(character, "").startswith("HANGUL")
-    )
-
-
 _QUOTE = 240
+_Place = tuple[str, int, int]
+"""A document version, and the first and last byte of a quote."""
 
 
-def answer_text(answer: turn_pb2.TurnAnswer) -> str:
-    """Return the answer and its sources. A marker such as [1] follows each text that a source supports.
+def answer_body(answer: turn_pb2.TurnAnswer) -> str:
+    """Return the answer as Markdown. A mark such as [1] follows each text that a source supports.
 
     The document's line breaks within a quoted sentence are removed; --json prints the exact text. Citations of the same
     place share one number. The numbers increase in the order of the text.
     """
-    places: dict[tuple[str, int, int], int] = {}
-    marks: dict[int, list[int]] = {}
+    if not answer.citations:
+        return answer.text
+    # Imported late, because it loads the Markdown parser, which only answers with citations need.
+    from responsa_server.cli.layout import laid_out
+
     data = answer.text.encode()
-    for citation in sorted(answer.citations, key=lambda c: (c.answer_range.end, c.answer_range.start)):
-        number = places.setdefault(_place(citation), len(places) + 1)
-        numbers = marks.setdefault(_whole(data, citation.answer_range.end), [])
-        if number not in numbers:
-            numbers.append(number)
-    text = "".join(
-        reflow(_marked(data, start, end, marks)) if quoted else _marked(data, start, end, marks)
-        for start, end, quoted in _parts(data, answer.citations)
-    )
+
+    def characters(at: int) -> int:
+        return len(data[: _whole(data, at)].decode())
+
+    places = _places(answer.citations)
+    marks = [
+        (characters(one.answer_range.end), f"[{places[_place(one)]}]") for one in _in_order(answer.citations)
+    ]
+    quotes = [
+        (characters(one.answer_range.start), characters(one.answer_range.end)) for one in answer.citations
+    ]
+    return laid_out(answer.text, marks, quotes)
+
+
+def answer_notes(answer: turn_pb2.TurnAnswer) -> str:
+    """Return the text below the answer: whether it was cut, and its numbered sources. It may be empty."""
+    notes: list[str] = []
     if answer.outcome == turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT:
-        text += "\n\n(The answer was cut off at its length limit.)"
-    if not places:
-        return text
-    return text + "\n\nSources\n" + "\n".join(_sources(answer.citations, places))
+        notes.append("(The answer was cut off at its length limit.)")
+    if answer.citations:
+        notes.append("Sources\n" + "\n".join(_sources(answer.citations, _places(answer.citations))))
+    return "\n\n".join(notes)
+
+
+def _in_order(citations: Sequence[citation_pb2.Citation]) -> Sequence[citation_pb2.Citation]:
+    return sorted(citations, key=lambda one: (one.answer_range.end, one.answer_range.start))
+
+
+def _places(citations: Sequence[citation_pb2.Citation]) -> dict[_Place, int]:
+    """Return the number of each cited place, counted from 1."""
+    places: dict[_Place, int] = {}
+    for citation in _in_order(citations):
+        places.setdefault(_place(citation), len(places) + 1)
+    return places
 
 
 def _whole(data: bytes, at: int) -> int:
@@ -112,38 +73,7 @@ def _whole(data: bytes, at: int) -> int:
     return at
 
 
-def _parts(data: bytes, citations: Sequence[citation_pb2.Citation]) -> Iterator[tuple[int, int, bool]]:
-    """Yield the parts of the text in order, each as (start, end, whether the part is quoted).
-
-    Adjacent quotes form one part, because a long sentence is cited with several quotes.
-    """
-    start, end = 0, 0
-    for low, high in sorted(
-        (_whole(data, one.answer_range.start), _whole(data, one.answer_range.end)) for one in citations
-    ):
-        if low > end:
-            yield from ((start, end, True), (end, low, False))
-            start, end = low, low
-        end = max(end, high)
-    yield from ((start, end, True), (end, len(data), False))
-
-
-def _marked(data: bytes, start: int, end: int, marks: Mapping[int, Sequence[int]]) -> str:
-    """Return a part of the text, with the markers that belong within the part and at its end."""
-    pieces: list[str] = []
-    last = start
-    for at in sorted(at for at in marks if start < at <= end):
-        piece = data[last:at].decode()
-        kept = piece.rstrip()
-        pieces += [kept, " ", "".join(f"[{number}]" for number in marks[at]), piece[len(kept) :]]
-        last = at
-    pieces.append(data[last:end].decode())
-    return "".join(pieces)
-
-
-def _sources(
-    citations: Sequence[citation_pb2.Citation], places: dict[tuple[str, int, int], int]
-) -> list[str]:
+def _sources(citations: Sequence[citation_pb2.Citation], places: Mapping[_Place, int]) -> list[str]:
     first = {places[_place(citation)]: citation for citation in reversed(citations)}
     lines: list[str] = []
     for number in sorted(first):
@@ -155,7 +85,7 @@ def _sources(
     return lines
 
 
-def _place(citation: citation_pb2.Citation) -> tuple[str, int, int]:
+def _place(citation: citation_pb2.Citation) -> _Place:
     return citation.document_version, citation.source_range.start, citation.source_range.end
 
 

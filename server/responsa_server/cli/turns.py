@@ -1,11 +1,15 @@
 """The commands `responsa ask`, `resume` and `cancel`. `ask` and `resume` follow one turn. They print its events as they
-arrive, and then its result. After Ctrl-C, they print the command that resumes the turn.
+arrive, and then its result and the command that continues the conversation. After Ctrl-C, they print the command that
+resumes the turn.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import sys
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Annotated
@@ -33,7 +37,7 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.parameters import REASONS, hint, typed
 from responsa_server.cli.progress import LiveAnswer
-from responsa_server.cli.rendering import answer_text, remarks
+from responsa_server.cli.rendering import answer_body, answer_notes, remarks
 from responsa_server.cli.session import open_client
 
 _MAX_STDIN = 1024 * 1024
@@ -47,7 +51,7 @@ class OnBusy(StrEnum):
     INTERRUPT = "interrupt"
 
 
-_ON_BUSY = {
+ON_BUSY = {
     # The server reads an unset field as REJECT. For REJECT, this client leaves the field unset, because the server
     # compares a repeated question with the first question byte by byte.
     OnBusy.REJECT: chat_service_pb2.ON_BUSY_UNSPECIFIED,
@@ -69,6 +73,44 @@ Deltas = Annotated[
         "--deltas/--no-deltas", help="With --json: also print the pieces of the answer as they arrive."
     ),
 ]
+ConversationOption = Annotated[
+    str,
+    typer.Option(
+        "--conversation",
+        "-c",
+        help="Continue this conversation, as conversations/{uuid} or as the UUID alone. Default: a new conversation.",
+    ),
+]
+CollectionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--collection",
+        help="Answer from this collection; repeatable. Default: all collections that you may read.",
+    ),
+]
+AgentOption = Annotated[
+    str,
+    typer.Option(
+        help="The id of the agent that answers. Default: the server's default agent.",
+    ),
+]
+ParametersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        help="A parameter of the agent, as name=value; repeatable. `responsa agents show AGENT` lists the parameters.",
+    ),
+]
+MaxCostOption = Annotated[
+    str,
+    typer.Option(
+        help="The maximum to spend on model calls for one question, in US dollars, e.g. 0.05. Default: the agent's own limit."
+    ),
+]
+OnBusyOption = Annotated[
+    OnBusy, typer.Option(help="What to do if the conversation already has a running turn.")
+]
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -80,20 +122,8 @@ def ask(
     question: Annotated[
         str, typer.Argument(help="The question, at most 16 KiB; - reads the question from standard input.")
     ],
-    conversation: Annotated[
-        str,
-        typer.Option(
-            help="Continue this conversation, as conversations/{uuid}. Default: a new conversation."
-        ),
-    ] = "",
-    collection: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--collection",
-            "-c",
-            help="Answer from this collection; repeatable. Default: all collections that you may read.",
-        ),
-    ] = None,
+    conversation: ConversationOption = "",
+    collection: CollectionsOption = None,
     request_id: Annotated[
         str | None,
         typer.Option(
@@ -101,26 +131,10 @@ def ask(
         ),
     ] = None,
     deltas: Deltas = True,
-    agent: Annotated[
-        str, typer.Option(help="The id of the agent that answers. Default: the server's default agent.")
-    ] = "",
-    param: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--param",
-            "-p",
-            help="A parameter of the agent, as name=value; repeatable. `responsa agents show AGENT` lists the parameters.",
-        ),
-    ] = None,
-    max_cost: Annotated[
-        str,
-        typer.Option(
-            help="The maximum to spend on model calls, in US dollars, e.g. 0.05. Default: the agent's own limit."
-        ),
-    ] = "",
-    on_busy: Annotated[
-        OnBusy, typer.Option(help="What to do if the conversation already has a running turn.")
-    ] = OnBusy.REJECT,
+    agent: AgentOption = "",
+    param: ParametersOption = None,
+    max_cost: MaxCostOption = "",
+    on_busy: OnBusyOption = OnBusy.REJECT,
     cancel_on_disconnect: Annotated[
         bool,
         typer.Option(
@@ -131,9 +145,12 @@ def ask(
 ) -> None:
     """Ask a question and get a cited answer, or a refusal with its reason.
 
+    The answer is Markdown. A terminal shows it rendered; a pipe, a terminal with TERM=dumb, and a terminal with NO_COLOR
+    get the Markdown itself. After the answer, the command prints on stderr the agent and the model, each fallback, the
+    cost, and the command that continues the conversation.
+
     If the connection is lost or the server restarts, the command reconnects and prints every event once, in order.
-    Ctrl-C stops the command, but not the turn; the command then prints how to resume the turn. After the answer, the
-    command prints the agent and the model, each fallback, and the cost on stderr.
+    Ctrl-C stops the command, but not the turn; the command then prints how to resume the turn.
 
     Exit codes: 0 answered or refused, 1 the turn failed, 2 bad usage, 3 cannot connect or sign in, 4 the turn was
     cancelled, 130 interrupted by Ctrl-C. With --json, an error before the turn begins is printed as a line {"error":
@@ -146,22 +163,24 @@ def ask(
         printer = TurnPrinter(json=json, begin="Asking...")
         stream = client.ask(
             text,
-            conversation or None,
+            conversation_name(conversation) or None,
             collection or [],
             request_id,
             deltas if json else printer.wants_deltas,
             agent=agent,
             parameters=parameters,
             max_cost_usd_micros=most,
-            on_busy=_ON_BUSY[on_busy],
+            on_busy=ON_BUSY[on_busy],
             cancel_on_disconnect=cancel_on_disconnect,
             on_notice=printer.notice,
         )
         try:
             printer.follow(stream, cancel_on_disconnect=cancel_on_disconnect)
         except (InvalidRequest, NotFound) as error:
-            _explain(client, agent, error)
+            explain(client, agent, error)
             raise
+        if not json:
+            print_next(going_on_with("ask", printer.conversation, agent, param, collection, max_cost))
 
 
 def resume(
@@ -182,9 +201,15 @@ def resume(
     with reporting(json=json), open_client(timeout=None) as client:
         printer = TurnPrinter(json=json, begin="Following...")
         name = valid_text(turn, "The turn")
-        printer.follow(
-            client.resume(name, after, deltas if json else printer.wants_deltas, on_notice=printer.notice)
+        stream = client.resume(
+            name, after, deltas if json else printer.wants_deltas, on_notice=printer.notice
         )
+        printer.follow(stream)
+        if not json:
+            # Without the first event, the turn itself names its conversation. The result is complete without the name.
+            with contextlib.suppress(ResponsaError):
+                conversation = printer.conversation or client.get_turn(stream.turn).conversation
+                print_next(going_on_with("ask", conversation))
 
 
 def cancel(
@@ -222,16 +247,54 @@ def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
     return client.agent(default.name)
 
 
-def _explain(client: Responsa, agent: str, error: ResponsaError) -> None:
-    """If the server refused the parameters, add a note about the permitted parameters to the error.
+def explain(client: Responsa, agent: str, error: ResponsaError) -> None:
+    """If the server refused the parameters or the conversation's name, add a note about the permitted values to the error.
 
     If the permitted parameters cannot be read, the error gets no note.
     """
+    # The field is `conversation` in a question and `name` in GetConversation.
+    if any(violation.field in ("conversation", "name") for violation in error.violations):
+        error.add_note(
+            "A conversation's name is conversations/{uuid}, as `responsa ask` prints it. --collection selects a collection."
+        )
     if error.reason not in REASONS:
         return
     with contextlib.suppress(ResponsaError, CommandFailed):
         if advice := hint(asked_agent(client, agent), error):
             error.add_note(advice)
+
+
+def conversation_name(given: str) -> str:
+    """A bare UUID and "conversations/{uuid}" both name `conversations/{uuid}`; "" remains "".
+
+    Raises:
+        CommandFailed: the text is not valid UTF-8.
+    """
+    name = valid_text(given, "The conversation")
+    return name if "/" in name or not name else f"conversations/{name}"
+
+
+def going_on_with(
+    command: str,
+    conversation: str,
+    agent: str = "",
+    parameters: Sequence[str] | None = None,
+    collections: Sequence[str] | None = None,
+    max_cost: str = "",
+) -> str:
+    """Return the command that continues a conversation with the same options, or "" if the conversation is not known."""
+    if not conversation:
+        return ""
+    words = ["responsa", command, "-c", conversation, *(["--agent", agent] if agent else [])]
+    words += [word for one in parameters or () for word in ("--param", one)]
+    words += [word for one in collections or () for word in ("--collection", one)]
+    return shlex.join([*words, *(["--max-cost", max_cost] if max_cost else [])])
+
+
+def print_next(command: str) -> None:
+    """Print on stderr how to continue the conversation. Prints nothing if the command is ""."""
+    if command:
+        print_error(f"`{command}` continues this conversation.")
 
 
 def micros(dollars: str) -> int | None:
@@ -272,11 +335,18 @@ class TurnPrinter:
 
     With `json`, each event is printed as a line when it arrives. Without `json`, the progress is shown on a terminal,
     and the result is printed at the end; then the agent and model, each fallback, and the cost are printed on stderr.
+
+    conversation: the turn's conversation; "" until the turn's first event has arrived.
     """
 
     def __init__(self, *, json: bool, begin: str) -> None:
         self._json = json
         self._live = LiveAnswer(wanted=not json, begin=begin)
+        self._agent_version = ""
+        # The seq of the last event that was printed completely. If Ctrl-C interrupts the printing of an event, that
+        # event is printed again when the turn is resumed.
+        self._printed = 0
+        self.conversation = ""
 
     @property
     def wants_deltas(self) -> bool:
@@ -287,62 +357,87 @@ class TurnPrinter:
         """Show a notice. Pass this method to the client as `on_notice`."""
         self._live.notice(notice)
 
+    def say(self, step: str) -> None:
+        """Show what the command does, until the next event. Any thread may call this method."""
+        self._live.say(step)
+
     def follow(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> None:
         """Print the turn to its end.
 
         Raises:
             typer.Exit: the turn failed or was cancelled, or Ctrl-C was pressed.
         """
-        # The seq of the last event that was printed completely. If Ctrl-C interrupts the printing of an event, that
-        # event is printed again when the turn is resumed.
-        printed = stream.last_seq
-        agent_version = ""
         try:
-            with stream, self._live:
-                for event in stream:
-                    agent_version = event.started.agent_version or agent_version
-                    if self._json:
-                        print_json(event)
-                    else:
-                        self._live.event(event, stream.text)
-                    printed = stream.last_seq
+            terminal = self.watch(stream)
         except KeyboardInterrupt:
-            print_error(_left(stream, printed, cancel_on_disconnect))
+            print_error(self.left(stream, cancel_on_disconnect=cancel_on_disconnect))
             raise typer.Exit(EXIT_INTERRUPTED) from None
+        if code := self.end(terminal):
+            raise typer.Exit(code)
+
+    def watch(self, stream: TurnStream) -> turn_pb2.TurnEvent:
+        """Print the turn's events as they arrive, and return the terminal event."""
+        self._printed = stream.last_seq
+        with stream, self._live:
+            for event in stream:
+                self._agent_version = event.started.agent_version or self._agent_version
+                self.conversation = event.started.conversation or self.conversation
+                if self._json:
+                    print_json(event)
+                else:
+                    self._live.event(event, stream.text)
+                self._printed = stream.last_seq
         # A stream that ends without raising has delivered its terminal event.
         assert stream.terminal is not None
+        return stream.terminal
+
+    def end(self, terminal: turn_pb2.TurnEvent) -> int:
+        """Print the result of the turn, and return the exit code."""
         if not self._json:
-            _print_end(stream.terminal)
-            for sentence in remarks(outcome(stream.terminal), agent_version):
+            _print_end(terminal)
+            for sentence in remarks(outcome(terminal), self._agent_version):
                 print_error(sentence)
-        error = turn_error(stream.terminal)
-        if error is not None:
-            retriable = stream.terminal.failed.retriable
-            sentence = sentence_of(error)
-            said = any(one in sentence.casefold() for one in ("ask again", "try again"))
-            print_error(sentence + (" Ask again." if retriable and not said else ""))
-            raise typer.Exit(
-                EXIT_CANCELLED if stream.terminal.WhichOneof("event") == "cancelled" else EXIT_FAILED
+        error = turn_error(terminal)
+        if error is None:
+            return 0
+        sentence = sentence_of(error)
+        said = any(one in sentence.casefold() for one in ("ask again", "try again"))
+        print_error(sentence + (" Ask again." if terminal.failed.retriable and not said else ""))
+        return EXIT_CANCELLED if terminal.WhichOneof("event") == "cancelled" else EXIT_FAILED
+
+    def left(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> str:
+        """Describe how to follow or cancel the turn, which goes on without this command."""
+        if not stream.turn:
+            return (
+                "Interrupted before the server had confirmed the question. To follow its turn, ask the same question with "
+                f"--request-id {stream.request_id}."
             )
-
-
-def _left(stream: TurnStream, printed: int, cancel_on_disconnect: bool) -> str:
-    if not stream.turn:
-        return (
-            "Interrupted before the server had confirmed the question. To follow its turn, ask the same question with "
-            f"--request-id {stream.request_id}."
-        )
-    follow = going_on(stream.turn, printed)
-    if cancel_on_disconnect:
-        return f"Interrupted. {stream.turn} is cancelled in 10 seconds unless you follow it: {follow}."
-    return f"Interrupted. {stream.turn} continues: {follow} follows it, `responsa cancel {stream.turn}` cancels it."
+        follow = going_on(stream.turn, self._printed)
+        if cancel_on_disconnect:
+            return f"Interrupted. {stream.turn} is cancelled in 10 seconds unless you follow it: {follow}."
+        return f"Interrupted. {stream.turn} continues: {follow} follows it, `responsa cancel {stream.turn}` cancels it."
 
 
 def _print_end(event: turn_pb2.TurnEvent) -> None:
     match event.WhichOneof("event"):
         case "answer":
-            print_text(answer_text(event.answer))
+            if body := answer_body(event.answer):
+                print_answer(body)
+            if notes := answer_notes(event.answer):
+                print_text(f"\n{notes}")
         case "refused":
             print_text(event.refused.message)
         case _:
             pass
+
+
+def print_answer(markdown: str) -> None:
+    """Print Markdown on stdout: rendered on a terminal, and as it is in a pipe, with TERM=dumb or with NO_COLOR."""
+    known = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    if not sys.stdout.isatty() or not known or os.environ.get("NO_COLOR"):
+        print_text(markdown)
+        return
+    # Imported late, because it loads the renderer, which only a terminal needs.
+    from responsa_server.cli.markdown import print_markdown
+
+    print_markdown(markdown)

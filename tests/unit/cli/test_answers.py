@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
 from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2
+from responsa_server.cli.blocks import parse
 from responsa_server.cli.output import one_line, shown
-from responsa_server.cli.rendering import answer_text
+from responsa_server.cli.rendering import answer_body, answer_notes
+
+
+def answer_text(answer: turn_pb2.TurnAnswer) -> str:
+    """The answer as a pipe gets it."""
+    return "\n\n".join(part for part in (answer_body(answer), answer_notes(answer)) if part)
 
 
 def cited(end: int, source: int, quote: str = "q", title: str = "T") -> citation_pb2.Citation:
@@ -79,3 +87,73 @@ def test_a_long_sentence_that_is_cited_in_pieces_is_one_line() -> None:
     text = "One long\nsentence in\ntwo pieces."
     answer = turn_pb2.TurnAnswer(text=text, citations=spans((0, 20), (20, len(text))))
     assert answer_text(answer).startswith("One long sentence in [1] two pieces. [2]\n\nSources")
+
+
+TEXT = """Lead.
+
+```sh
+make up
+make   down
+```
+After it.
+
+| a | b |
+|---|---|
+| 1 | 2 |
+| 3 | \\| |
+
+- item:
+
+      indented
+
+  rest
+- > ~~~
+  > quoted
+  > ~~~
+
+1. x
+   ```
+   y
+   ```
+2. z
+
+***
+"""
+"""An answer whose blocks leave no room for a mark at the end of their last lines."""
+
+
+@pytest.mark.parametrize(
+    ("cited_text", "marked"),
+    [
+        ("Lead.", "Lead. [1]\n\n```sh"),
+        ("make up\nmake   down", "make   down\n```\n[1]\n\nAfter it."),
+        ("```sh\nmake up\nmake   down\n```\n", "make   down\n```\n[1]\n\nAfter it."),
+        ("| 1 | 2 |", "| 1 | 2 [1] |\n"),
+        ("| 1", "| 1 [1] | 2 |\n"),
+        ("| a | b |\n|---|---|", "| a | b [1] |\n|---|---|\n"),
+        ("\\| |", "| 3 | \\| [1] |\n"),
+        ("      indented", "      indented\n  [1]\n\n  rest"),
+        ("  > quoted", "  > ~~~\n  > [1]\n\n1. x"),
+        ("   y\n   ```", "   y\n   ```\n   [1]\n\n2. z"),
+        ("2. z", "2. z [1]\n\n***"),
+        ("***", "***\n[1]\n"),
+    ],
+)
+def test_a_mark_does_not_change_the_blocks_around_it(cited_text: str, marked: str) -> None:
+    start = TEXT.index(cited_text)
+    answer = turn_pb2.TurnAnswer(text=TEXT, citations=spans((start, start + len(cited_text))))
+    body = answer_body(answer)
+    assert marked in body
+    without = body.replace(" [1]", "").replace("[1]", "")
+    assert "".join(without.replace(">", "").split()) == "".join(TEXT.replace(">", "").split())
+    kinds = [token.type for token in parse(TEXT)]
+    left = iter(token.type for token in parse(body))
+    # Each block is still there. A mark below a block adds a paragraph.
+    assert all(kind in left for kind in kinds)
+
+
+def test_code_keeps_its_lines_even_if_only_the_code_is_quoted() -> None:
+    text = "Run:\n\n```\nmake up\nmake down\n```"
+    start = text.index("make up")
+    answer = turn_pb2.TurnAnswer(text=text, citations=spans((start, start + len("make up\nmake down"))))
+    assert answer_body(answer) == f"{text}\n[1]"

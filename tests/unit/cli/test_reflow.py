@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa_server.cli.documents import heading_path
-from responsa_server.cli.rendering import reflow
+from responsa_server.cli.layout import reflow
 
 
 @pytest.mark.parametrize(
