@@ -320,6 +320,7 @@ async def test_version_asks_nobody_and_loads_little(server: Scripted, responsa: 
     assert done.out.startswith("responsa ")
     assert "grpc" not in done.err
     assert "pydantic_settings" not in done.err
+    assert (await responsa("--version")).out == done.out
     assert json.loads((await responsa("version", "--json")).out)["version"]
 
 

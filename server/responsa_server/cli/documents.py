@@ -11,6 +11,7 @@ import typer
 
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa_client import Responsa
+from responsa_server.cli import completion
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
@@ -46,7 +47,10 @@ _MODES = {
     Mode.TEXT: knowledge_service_pb2.SEARCH_MODE_TEXT,
 }
 
-Collection = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]
+Collection = Annotated[
+    str,
+    typer.Option("--collection", "-c", help="The collection.", autocompletion=completion.collections),
+]
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -71,6 +75,7 @@ def search(
             "--collection",
             "-c",
             help="Search this collection; repeatable. Default: all collections that you may read.",
+            autocompletion=completion.collections,
         ),
     ] = None,
     top_k: Annotated[

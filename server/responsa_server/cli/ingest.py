@@ -21,6 +21,7 @@ from responsa_client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from responsa_server.cli import completion
 from responsa_server.cli.output import (
     EXIT_FAILED,
     Json,
@@ -65,7 +66,12 @@ def ingest_paths(
     ],
     collection: Annotated[
         str,
-        typer.Option("--collection", "-c", help="The collection to load into; created if it does not exist."),
+        typer.Option(
+            "--collection",
+            "-c",
+            help="The collection to load into; created if it does not exist.",
+            autocompletion=completion.collections,
+        ),
     ] = "default",
     json: Annotated[
         bool,

@@ -77,13 +77,12 @@ def build(chosen: str | None) -> typer.Typer:
         name="responsa",
         help=_OVERVIEW,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     # With a callback, the application remains a group even if it has only one command.
-    app.callback()(_no_options)
+    app.callback()(_options)
     for command in COMMANDS:
         if command.name == chosen:
             if not _local(chosen):
@@ -114,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Characters that the terminal cannot show are replaced, so that output does not fail.
             stream.reconfigure(errors="replace")
-    chosen = next((argument for argument in given if not argument.startswith("-")), None)
+    chosen = next((word for word in _words(given) if not word.startswith("-")), None)
     try:
         build(chosen)(args=given, prog_name="responsa")
     except BrokenPipeError:
@@ -131,6 +130,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.excepthook(type(error), error, error.__traceback__)
             _end(1)
         raise
+
+
+def _words(given: Sequence[str]) -> Sequence[str]:
+    """Return the arguments. If a shell asks how to complete a command, these are the words of that command."""
+    if "_RESPONSA_COMPLETE" not in os.environ:
+        return given
+    typed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
+    return typed.split()[1:]
 
 
 def _local(name: str | None) -> bool:
@@ -157,8 +164,19 @@ def _end(code: int) -> None:
     os._exit(code)
 
 
-def _no_options() -> None:
-    """Take no options before the command."""
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Take the options before the command."""
 
 
 def _not_loaded(command: Command):

@@ -21,6 +21,7 @@ from responsa_client import Responsa, TurnStream
 from responsa_client.errors import InvalidRequest, NotFound, ResponsaError
 from responsa_client.following import Notice
 from responsa_client.results import outcome, turn_error
+from responsa_server.cli import completion
 from responsa_server.cli.output import (
     EXIT_CANCELLED,
     EXIT_FAILED,
@@ -79,6 +80,7 @@ ConversationOption = Annotated[
         "--conversation",
         "-c",
         help="Continue this conversation, as conversations/{uuid} or as the UUID alone. Default: a new conversation.",
+        autocompletion=completion.conversations,
     ),
 ]
 CollectionsOption = Annotated[
@@ -86,12 +88,14 @@ CollectionsOption = Annotated[
     typer.Option(
         "--collection",
         help="Answer from this collection; repeatable. Default: all collections that you may read.",
+        autocompletion=completion.collections,
     ),
 ]
 AgentOption = Annotated[
     str,
     typer.Option(
         help="The id of the agent that answers. Default: the server's default agent.",
+        autocompletion=completion.agents,
     ),
 ]
 ParametersOption = Annotated[
