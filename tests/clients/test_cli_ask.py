@@ -334,6 +334,7 @@ async def test_help_names_every_command_without_loading_any(responsa: CommandLin
         "ingest",
         "documents",
         "ask",
+        "chat",
         "resume",
         "cancel",
         "search",

@@ -53,13 +53,13 @@ async def suggested(responsa: CommandLine, line: str, shell: str = "bash", key: 
 
 
 async def test_commands_options_and_names(responsa: CommandLine) -> None:
-    assert await suggested(responsa, "responsa se") == ["search", "serve"]
+    assert await suggested(responsa, "responsa ch") == ["chat"]
     assert await suggested(responsa, "responsa ask --c") == [
         "--conversation",
         "--collection",
         "--cancel-on-disconnect",
     ]
-    assert await suggested(responsa, "responsa ask --agent t") == ["tutor", "tricky"]
+    assert await suggested(responsa, "responsa chat --agent t") == ["tutor", "tricky"]
     assert await suggested(responsa, "responsa agents show d") == ["default"]
     assert await suggested(responsa, "responsa search x --collection ") == ["notes", "letters"]
     assert await suggested(responsa, "responsa ask -c ") == [CONVERSATION]

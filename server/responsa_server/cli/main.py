@@ -32,6 +32,7 @@ COMMANDS: tuple[Command, ...] = (
         "up", "responsa_server.cli.local.up", "Start everything on this machine and print the page's URL."
     ),
     Command("ask", "responsa_server.cli.turns", "Ask a question and get a cited answer."),
+    Command("chat", "responsa_server.cli.chat", "Ask one question after the other in one conversation."),
     Command("resume", "responsa_server.cli.turns", "Follow a question that was asked earlier."),
     Command("cancel", "responsa_server.cli.turns", "Cancel a question that is being answered."),
     Command("ingest", "responsa_server.cli.ingest", "Load documents into a collection."),

@@ -1,0 +1,283 @@
+"""The command `responsa chat`: a talk, which is one conversation of many questions.
+
+On a terminal, Ctrl-C stops the answer that is coming, and the talk goes on. Questions may also come from a pipe, one per
+line.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import termios
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from responsa_client import Responsa, TurnStream
+from responsa_client.errors import InvalidRequest, NotFound, ResponsaError, Unauthenticated
+from responsa_server.cli.output import (
+    EXIT_CONNECT,
+    EXIT_INTERRUPTED,
+    Json,
+    exit_code_of,
+    one_line,
+    print_error,
+    print_text,
+    reporting,
+    sentence_of,
+    valid_text,
+)
+from responsa_server.cli.parameters import typed
+from responsa_server.cli.prompt import is_interactive, open_reader
+from responsa_server.cli.session import open_client
+from responsa_server.cli.turns import (
+    ON_BUSY,
+    AgentOption,
+    CollectionsOption,
+    ConversationOption,
+    MaxCostOption,
+    OnBusy,
+    OnBusyOption,
+    ParametersOption,
+    TurnPrinter,
+    asked_agent,
+    conversation_name,
+    explain,
+    going_on_with,
+    micros,
+    print_answer,
+    print_next,
+)
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command."""
+    app.command(name)(chat)
+
+
+def chat(
+    conversation: ConversationOption = "",
+    agent: AgentOption = "",
+    param: ParametersOption = None,
+    collection: CollectionsOption = None,
+    max_cost: MaxCostOption = "",
+    on_busy: OnBusyOption = OnBusy.REJECT,
+    no_history: Annotated[
+        bool,
+        typer.Option(
+            "--no-history",
+            help="Neither offer questions of earlier talks nor keep the questions of this talk.",
+        ),
+    ] = False,
+) -> None:
+    """Ask questions one after the other in one conversation.
+
+    On a terminal: Enter sends a question, and Alt-Enter begins a new line. Ctrl-C stops the answer that is coming; a second
+    Ctrl-C leaves it to the server. Ctrl-D, or Ctrl-C at an empty prompt, ends the talk; the command then prints how to
+    continue it. The questions are kept in ~/.local/state/responsa/chat-history (or below XDG_STATE_HOME), which only you
+    can read.
+
+    Without a terminal, each line of standard input is a question. Ctrl-C then stops the answer and ends the command.
+
+    Exit codes: 0 the talk was ended, 2 bad usage, 3 cannot connect or sign in. Without a terminal: the exit code that `ask`
+    would have for the last question without an answer or a refusal, or 130 after Ctrl-C.
+    """
+    with reporting(), open_client(timeout=None) as client:
+        most = micros(max_cost)
+        name = conversation_name(conversation)
+        found = asked_agent(client, agent)
+        about = _Options(
+            agent, typed(param, found) if param else None, collection or (), most, ON_BUSY[on_busy]
+        )
+        talk = Talk(client, about, name)
+        if name:
+            try:
+                title = client.get_conversation(name).title
+            except InvalidRequest as error:
+                explain(client, agent, error)
+                raise
+            print_error(f"Continuing the conversation “{one_line(title, 80)}”.")
+        if is_interactive():
+            speaker = one_line(found.display_name or found.name, 80)
+            print_error(f"{speaker} answers. Ctrl-C stops an answer, Ctrl-D ends the talk.")
+        code = talk.run(keep=not no_history)
+        print_next(going_on_with("chat", talk.conversation, agent, param, collection, max_cost))
+    raise typer.Exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The options of each question."""
+
+    agent: str
+    parameters: Mapping[str, Json] | None
+    collections: Sequence[str]
+    max_cost_usd_micros: int | None
+    on_busy: chat_service_pb2.OnBusy.ValueType
+
+
+class Talk:
+    """A talk. conversation: its conversation; "" until the server has accepted a question."""
+
+    def __init__(self, client: Responsa, options: _Options, conversation: str) -> None:
+        self.conversation = conversation
+        self._client = client
+        self._options = options
+        self._interactive = is_interactive()
+        self._accepted = False
+        self._printed = False
+        self._interrupted = False
+        self._over = False
+
+    def run(self, *, keep: bool) -> int:
+        """Ask all questions, and return the exit code. keep: whether a terminal's questions are kept in a file."""
+        reader = open_reader(keep=keep)
+        code = 0
+        try:
+            while not self._over and (question := reader.read()) is not None:
+                if question:
+                    code = self._asked(question) or code
+                if self._interactive:
+                    sys.stderr.write("\n")
+        except KeyboardInterrupt:
+            # At the prompt, Ctrl-C ends the talk like Ctrl-D.
+            self._interrupted = True
+        if self._interrupted and not self._interactive:
+            return EXIT_INTERRUPTED
+        return code if self._over or not self._interactive else 0
+
+    def _asked(self, question: str) -> int:
+        """Ask one question. Returns the exit code that `ask` would have."""
+        try:
+            with reporting():
+                return self._ask(valid_text(question, "The question"))
+        except typer.Exit as ended:
+            self._interrupted = self._interrupted or ended.exit_code == EXIT_INTERRUPTED
+            return ended.exit_code
+        finally:
+            # Without a terminal, Ctrl-C ends the command, even while a result is being printed.
+            self._over = self._over or (self._interrupted and not self._interactive)
+
+    def _ask(self, question: str) -> int:
+        printer = TurnPrinter(json=False, begin="Asking...")
+        stream = self._client.ask(
+            question,
+            self.conversation or None,
+            self._options.collections,
+            include_deltas=printer.wants_deltas,
+            agent=self._options.agent,
+            parameters=self._options.parameters,
+            max_cost_usd_micros=self._options.max_cost_usd_micros,
+            on_busy=self._options.on_busy,
+            on_notice=printer.notice,
+        )
+        stopping = _Stopping(stream, printer)
+        try:
+            with _echo_off(), stopping.on_ctrl_c():
+                terminal = printer.watch(stream)
+        except KeyboardInterrupt:
+            unknown = "Interrupted before the server had confirmed the question; it may still answer."
+            print_error(printer.left(stream) if stream.turn else unknown)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except ResponsaError as error:
+            explain(self._client, self._options.agent, error)
+            self._consider(error)
+            raise
+        finally:
+            self.conversation = printer.conversation or self.conversation
+            self._accepted = self._accepted or stream.turn != ""
+            self._interrupted = self._interrupted or stopping.pressed
+        return self._print(printer, terminal, stream.text)
+
+    def _print(self, printer: TurnPrinter, terminal: turn_pb2.TurnEvent, text: str) -> int:
+        stopped = text if terminal.WhichOneof("event") == "cancelled" else ""
+        if terminal.WhichOneof("event") in ("answer", "refused") or stopped:
+            if self._printed and not self._interactive:
+                print_text("")
+            self._printed = True
+        if stopped:
+            # The display of the progress has disappeared, but the user has begun to read this text.
+            print_answer(stopped)
+        return printer.end(terminal)
+
+    def _consider(self, error: ResponsaError) -> None:
+        """Decide whether the talk can go on after an error."""
+        about_text = any(violation.field == "text" for violation in error.violations)
+        if isinstance(error, NotFound) and error.metadata.get("resource_type") == "conversation":
+            self.conversation = ""
+            error.add_note("The next question begins a new conversation.")
+        elif isinstance(error, Unauthenticated):
+            self._over = True
+        elif isinstance(error, NotFound | InvalidRequest) and not about_text:
+            # The options are the same for all questions. If they were right once, an administrator may correct them.
+            self._over = not self._accepted
+        elif exit_code_of(error) == EXIT_CONNECT:
+            # A user can wait for the server, but the next lines of a pipe would fail at once.
+            self._over = not self._interactive
+
+
+class _Stopping:
+    """Stops an answer on Ctrl-C.
+
+    The stream is not interrupted. It goes on to the turn's terminal event, which says how the turn ended. A second Ctrl-C
+    raises KeyboardInterrupt.
+
+    pressed: whether Ctrl-C was pressed.
+    """
+
+    def __init__(self, stream: TurnStream, printer: TurnPrinter) -> None:
+        self.pressed = False
+        self._stream = stream
+        self._printer = printer
+
+    @contextmanager
+    def on_ctrl_c(self) -> Generator[None]:
+        """Stop the answer if Ctrl-C is pressed within this context."""
+        before = signal.getsignal(signal.SIGINT)
+        if before is signal.SIG_IGN:
+            yield
+            return
+        signal.signal(signal.SIGINT, self._on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _on_signal(self, _: int, __: FrameType | None) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+        # The signal interrupts the thread that follows the stream, so the call is made by another thread.
+        threading.Thread(target=self._stop, name="responsa-stop", daemon=True).start()
+
+    def _stop(self) -> None:
+        self._printer.say("Stopping the answer...")
+        try:
+            self._stream.stop()
+        except ResponsaError as error:
+            self._printer.say(f"The answer cannot be stopped now. {sentence_of(error)} Ctrl-C leaves it.")
+
+
+@contextmanager
+def _echo_off() -> Generator[None]:
+    """Hide the characters that the user types, which would mix with the display of the progress. The prompt shows them
+    afterwards.
+    """
+    if not is_interactive():
+        yield
+        return
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    hidden = [*before]
+    hidden[3] &= ~termios.ECHO
+    termios.tcsetattr(descriptor, termios.TCSANOW, hidden)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)

@@ -1,0 +1,100 @@
+"""The questions of earlier talks, in a private file of this user.
+
+Questions are personal data. Therefore only the file's owner can read the file, and the oldest questions are removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+KEPT = 1000
+"""The number of questions that the file keeps at least, if there were that many. It holds at most twice as many."""
+_MAX_BYTES = 32 * 1024 * 1024
+
+
+def history_file() -> Path:
+    """Return the path of the file, in the folder for state of the XDG Base Directory Specification.
+
+    Raises:
+        OSError: this user has no home folder.
+    """
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    try:
+        folder = given if given.is_absolute() else Path.home() / ".local" / "state"
+    except RuntimeError as error:
+        raise OSError(str(error)) from None
+    return folder / "responsa" / "chat-history"
+
+
+def read(path: Path) -> Sequence[str]:
+    """Return the questions, oldest first. If the file does not exist, there are no questions. Broken lines are skipped.
+
+    Raises:
+        OSError: the file cannot be read, is not a regular file, or belongs to another user.
+    """
+    try:
+        with open(_opened(path, os.O_RDONLY), encoding="utf-8", errors="replace") as file:
+            lines = file.read(_MAX_BYTES).splitlines()
+    except FileNotFoundError:
+        return []
+    questions = [question for line in lines if (question := _question(line))]
+    if len(questions) > 2 * KEPT:
+        questions = questions[-KEPT:]
+        _replace(path, questions)
+    return questions
+
+
+def add(path: Path, question: str) -> None:
+    """Append a question, and create the file if it does not exist.
+
+    Raises:
+        OSError: the file cannot be written, is not a regular file, or belongs to another user.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(
+        _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "a", encoding="utf-8", errors="replace"
+    ) as file:
+        file.write(_line(question))
+
+
+def _opened(path: Path, flags: int) -> int:
+    """Open the file, and make it private if it is not."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path} is not a file")
+        if found.st_uid != os.geteuid():
+            raise OSError(f"{path} belongs to another user")
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            os.fchmod(descriptor, 0o600)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _replace(path: Path, questions: Sequence[str]) -> None:
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        with open(_opened(new, os.O_WRONLY | os.O_TRUNC | os.O_CREAT), "w", encoding="utf-8") as file:
+            file.writelines(_line(question) for question in questions)
+        new.replace(path)
+
+
+def _line(question: str) -> str:
+    # JSON keeps a question of several lines on one line.
+    return json.dumps(question, ensure_ascii=False) + "\n"
+
+
+def _question(line: str) -> str:
+    with contextlib.suppress(ValueError):
+        found: object = json.loads(line)
+        if isinstance(found, str):
+            return found
+    return ""
