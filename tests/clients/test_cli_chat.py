@@ -121,7 +121,7 @@ async def test_a_talk_on_a_terminal(server: Scripted, responsa: CommandLine, tmp
     terminal.types("\x03")
     # The text that had arrived stays.
     await terminal.then("Émile\r\n")
-    await terminal.then("responsa: The turn was cancelled by its owner.")
+    await terminal.then("responsa: The answer was stopped.")
     await terminal.then(PROMPT)
     # Ctrl-C clears a line, and Ctrl-D ends the talk.
     terminal.types("half\x03\x04")
@@ -239,7 +239,7 @@ async def test_ctrl_c_stops_an_answer_to_a_pipe_and_ends_the_command(
     await terminal.then("Émile")
     terminal.interrupt()
     assert await terminal.end() == (130, "Émile \n")
-    assert "responsa: The turn was cancelled by its owner." in terminal.text
+    assert "responsa: The answer was stopped." in terminal.text
     assert GO_ON in terminal.text
     assert asked(server) == [("slow", "")]
 

@@ -193,18 +193,20 @@ class Talk:
             self.conversation = printer.conversation or self.conversation
             self._accepted = self._accepted or stream.turn != ""
             self._interrupted = self._interrupted or stopping.pressed
-        return self._print(printer, terminal, stream.text)
+        return self._print(printer, terminal, stream.text, stopped=stopping.pressed)
 
-    def _print(self, printer: TurnPrinter, terminal: turn_pb2.TurnEvent, text: str) -> int:
-        stopped = text if terminal.WhichOneof("event") == "cancelled" else ""
-        if terminal.WhichOneof("event") in ("answer", "refused") or stopped:
-            if self._printed and not self._interactive:
+    def _print(
+        self, printer: TurnPrinter, terminal: turn_pb2.TurnEvent, text: str, *, stopped: bool
+    ) -> int:
+        kept = text if terminal.WhichOneof("event") == "cancelled" else ""
+        if terminal.WhichOneof("event") in ("answer", "refused") or kept:
+            if self._printed and not (self._interactive and sys.stdout.isatty()):
                 print_text("")
             self._printed = True
-        if stopped:
+        if kept:
             # The display of the progress has disappeared, but the user has begun to read this text.
-            print_answer(stopped)
-        return printer.end(terminal)
+            print_answer(kept)
+        return printer.end(terminal, stopped=stopped)
 
     def _consider(self, error: ResponsaError) -> None:
         """Decide whether the talk can go on after an error."""

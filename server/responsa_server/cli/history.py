@@ -14,7 +14,9 @@ from pathlib import Path
 
 KEPT = 1000
 """The number of questions that the file keeps at least, if there were that many. It holds at most twice as many."""
-_MAX_BYTES = 32 * 1024 * 1024
+_MAX_CHARACTERS = 16 * 1024
+"""The length of the longest question that is kept. The server refuses longer questions."""
+_MAX_BYTES = 4 * (2 * KEPT + 1) * _MAX_CHARACTERS
 
 
 def history_file() -> Path:
@@ -50,11 +52,14 @@ def read(path: Path) -> Sequence[str]:
 
 
 def add(path: Path, question: str) -> None:
-    """Append a question, and create the file if it does not exist.
+    """Append a question, and create the file if it does not exist. A question that the server would refuse for its length is
+    not kept.
 
     Raises:
         OSError: the file cannot be written, is not a regular file, or belongs to another user.
     """
+    if len(question) > _MAX_CHARACTERS:
+        return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(
         _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "a", encoding="utf-8", errors="replace"
@@ -82,7 +87,7 @@ def _opened(path: Path, flags: int) -> int:
 def _replace(path: Path, questions: Sequence[str]) -> None:
     new = path.with_name(f"{path.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
-        with open(_opened(new, os.O_WRONLY | os.O_TRUNC | os.O_CREAT), "w", encoding="utf-8") as file:
+        with open(_opened(new, os.O_WRONLY | os.O_TRUNC | os.O_CREAT), "w", encoding="utf-8", errors="replace") as file:
             file.writelines(_line(question) for question in questions)
         new.replace(path)
 
@@ -93,6 +98,9 @@ def _line(question: str) -> str:
 
 
 def _question(line: str) -> str:
+    # The parser could fail on thousands of nested lists, which are not questions.
+    if not line.startswith('"'):
+        return ""
     with contextlib.suppress(ValueError):
         found: object = json.loads(line)
         if isinstance(found, str):

@@ -55,11 +55,21 @@ class _Lines:
             sys.stderr.flush()
         if cast("TextIO | None", sys.stdin) is None:
             return None
-        data = rest = sys.stdin.buffer.readline(_MAX_LINE)
+        data = rest = self._line()
         # The server refuses so long a question, so its rest is not needed.
         while len(rest) == _MAX_LINE and not rest.endswith(b"\n"):
             rest = sys.stdin.buffer.readline(_MAX_LINE)
         return data.decode(errors="surrogateescape").strip() if data else None
+
+    def _line(self) -> bytes:
+        data = b""
+        try:
+            data = sys.stdin.buffer.readline(_MAX_LINE)
+        finally:
+            # After Ctrl-C or Ctrl-D, the terminal is still on the prompt's line.
+            if self._prompt and not data:
+                sys.stderr.write("\n")
+        return data
 
 
 class _Editor:

@@ -149,8 +149,8 @@ def ask(
 ) -> None:
     """Ask a question and get a cited answer, or a refusal with its reason.
 
-    The answer is Markdown. A terminal shows it rendered; a pipe, a terminal with TERM=dumb, and a terminal with NO_COLOR
-    get the Markdown itself. After the answer, the command prints on stderr the agent and the model, each fallback, the
+    The answer is Markdown. A terminal shows it rendered, without colors if NO_COLOR is set; a pipe and a terminal with
+    TERM=dumb get the Markdown itself. After the answer, the command prints on stderr the agent and the model, each fallback, the
     cost, and the command that continues the conversation.
 
     If the connection is lost or the server restarts, the command reconnects and prints every event once, in order.
@@ -179,12 +179,13 @@ def ask(
             on_notice=printer.notice,
         )
         try:
-            printer.follow(stream, cancel_on_disconnect=cancel_on_disconnect)
+            code = printer.follow(stream, cancel_on_disconnect=cancel_on_disconnect)
         except (InvalidRequest, NotFound) as error:
             explain(client, agent, error)
             raise
         if not json:
             print_next(going_on_with("ask", printer.conversation, agent, param, collection, max_cost))
+    raise typer.Exit(code)
 
 
 def resume(
@@ -208,12 +209,13 @@ def resume(
         stream = client.resume(
             name, after, deltas if json else printer.wants_deltas, on_notice=printer.notice
         )
-        printer.follow(stream)
+        code = printer.follow(stream)
         if not json:
             # Without the first event, the turn itself names its conversation. The result is complete without the name.
             with contextlib.suppress(ResponsaError):
                 conversation = printer.conversation or client.get_turn(stream.turn).conversation
                 print_next(going_on_with("ask", conversation))
+    raise typer.Exit(code)
 
 
 def cancel(
@@ -365,19 +367,18 @@ class TurnPrinter:
         """Show what the command does, until the next event. Any thread may call this method."""
         self._live.say(step)
 
-    def follow(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> None:
-        """Print the turn to its end.
+    def follow(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> int:
+        """Print the turn to its end, and return the exit code.
 
         Raises:
-            typer.Exit: the turn failed or was cancelled, or Ctrl-C was pressed.
+            typer.Exit: Ctrl-C was pressed.
         """
         try:
             terminal = self.watch(stream)
         except KeyboardInterrupt:
             print_error(self.left(stream, cancel_on_disconnect=cancel_on_disconnect))
             raise typer.Exit(EXIT_INTERRUPTED) from None
-        if code := self.end(terminal):
-            raise typer.Exit(code)
+        return self.end(terminal)
 
     def watch(self, stream: TurnStream) -> turn_pb2.TurnEvent:
         """Print the turn's events as they arrive, and return the terminal event."""
@@ -395,8 +396,8 @@ class TurnPrinter:
         assert stream.terminal is not None
         return stream.terminal
 
-    def end(self, terminal: turn_pb2.TurnEvent) -> int:
-        """Print the result of the turn, and return the exit code."""
+    def end(self, terminal: turn_pb2.TurnEvent, *, stopped: bool = False) -> int:
+        """Print the result of the turn, and return the exit code. stopped: whether this command has cancelled the turn."""
         if not self._json:
             _print_end(terminal)
             for sentence in remarks(outcome(terminal), self._agent_version):
@@ -404,7 +405,8 @@ class TurnPrinter:
         error = turn_error(terminal)
         if error is None:
             return 0
-        sentence = sentence_of(error)
+        by_owner = terminal.cancelled.by == turn_pb2.CANCEL_CAUSE_OWNER
+        sentence = "The answer was stopped." if stopped and by_owner else sentence_of(error)
         said = any(one in sentence.casefold() for one in ("ask again", "try again"))
         print_error(sentence + (" Ask again." if terminal.failed.retriable and not said else ""))
         return EXIT_CANCELLED if terminal.WhichOneof("event") == "cancelled" else EXIT_FAILED
@@ -436,9 +438,9 @@ def _print_end(event: turn_pb2.TurnEvent) -> None:
 
 
 def print_answer(markdown: str) -> None:
-    """Print Markdown on stdout: rendered on a terminal, and as it is in a pipe, with TERM=dumb or with NO_COLOR."""
+    """Print Markdown on stdout: rendered on a terminal, and as it is in a pipe or with TERM=dumb."""
     known = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-    if not sys.stdout.isatty() or not known or os.environ.get("NO_COLOR"):
+    if not sys.stdout.isatty() or not known:
         print_text(markdown)
         return
     # Imported late, because it loads the renderer, which only a terminal needs.

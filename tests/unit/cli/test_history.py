@@ -23,7 +23,8 @@ def test_questions_come_back_in_order(path: Path) -> None:
         history.add(path, question)
     assert history.read(path) == ["One?", "Two\nlines?", "Drei „ä“?", "lone ?"]
     with path.open("ab") as file:
-        file.write(b'\xff\n{"a": 1}\n"cut')
+        file.write(b'\xff\n{"a": 1}\n' + b"[" * 100_000 + b'\n"cut')
+    history.add(path, "x" * 20_000)
     assert history.read(path)[-1] == "lone ?"
 
 
@@ -38,7 +39,9 @@ def test_only_the_owner_reads_the_file(path: Path) -> None:
 
 def test_the_oldest_questions_are_removed(path: Path) -> None:
     path.parent.mkdir(parents=True)
-    path.write_text("".join(f'"{number}"\n' for number in range(2 * history.KEPT + 1)))
+    lines = [f'"{number}"\n' for number in range(2 * history.KEPT + 1)]
+    lines.insert(-1, '"\\ud800"\n')
+    path.write_text("".join(lines))
     kept = history.read(path)
     assert (len(kept), kept[-1]) == (history.KEPT, str(2 * history.KEPT))
     assert len(path.read_text().splitlines()) == history.KEPT

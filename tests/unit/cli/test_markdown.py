@@ -100,10 +100,10 @@ def test_a_narrow_terminal_gets_the_markdown() -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"TERM": "xterm"}, "\x1b[1mso\x1b[0m �\r\n"),
-        ({"TERM": "xterm", "NO_COLOR": "1"}, "**so** �\r\n"),
-        ({"TERM": "dumb"}, "**so** �\r\n"),
-        ({"TERM": ""}, "**so** �\r\n"),
+        ({"TERM": "xterm"}, "\x1b[1mso\x1b[0m � \x1b[36mcode\x1b[0m\r\n"),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, "\x1b[1mso\x1b[0m � code\r\n"),
+        ({"TERM": "dumb"}, "**so** � `code`\r\n"),
+        ({"TERM": ""}, "**so** � `code`\r\n"),
     ],
 )
 def test_which_terminal_gets_markdown_rendered(
@@ -116,7 +116,7 @@ def test_which_terminal_gets_markdown_rendered(
     try:
         with os.fdopen(terminal, "w", encoding="utf-8") as stdout:
             monkeypatch.setattr("sys.stdout", stdout)
-            print_answer("**so** \x1b")
+            print_answer("**so** \x1b `code`")
             assert os.read(screen, 1024).decode() == said
             monkeypatch.undo()
     finally:
