@@ -13,7 +13,7 @@ from tests.instance import PATIENCE
 
 _LISTENING = (
     "import os, runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "sys.argv.pop(1) == 'all' and os.login_tty(os.dup(0)); "
+    "out = os.dup(1); sys.argv.pop(1) == 'all' and os.login_tty(os.dup(0)); os.dup2(out, 1); os.close(out); "
     "runpy.run_module('responsa_server', run_name='__main__', alter_sys=True)"
 )
 """This program resets SIGINT, because a background job of a shell ignores SIGINT and the job's children inherit this setting.
@@ -22,12 +22,18 @@ With "all", the terminal becomes the process's controlling terminal, so that typ
 
 
 class Terminal:
-    """A process whose stderr is a terminal, and the text on that terminal. If `whole`, stdin and stdout are the same terminal. Otherwise, the process
-    reads `stdin`.
+    """A process whose stderr is a terminal, and the text on that terminal. If `whole`, stdin and stdout are the same terminal, or stdin alone if
+    `piped`. Otherwise, the process reads `stdin`.
     """
 
     def __init__(
-        self, responsa: CommandLine, *arguments: str, whole: bool = False, stdin: bytes = b"", **more: str
+        self,
+        responsa: CommandLine,
+        *arguments: str,
+        whole: bool = False,
+        piped: bool = False,
+        stdin: bytes = b"",
+        **more: str,
     ) -> None:
         self._screen, terminal = os.openpty()
         os.set_blocking(self._screen, False)
@@ -35,7 +41,7 @@ class Terminal:
             [sys.executable, "-c", _LISTENING, "all" if whole else "one", *arguments],
             env={**responsa.environment(), "TERM": "xterm", "COLUMNS": "100", **more},
             stdin=terminal if whole else subprocess.PIPE,
-            stdout=terminal if whole else subprocess.PIPE,
+            stdout=terminal if whole and not piped else subprocess.PIPE,
             stderr=terminal,
         )
         os.close(terminal)

@@ -38,6 +38,7 @@ from tests.clients.scripted import (
 )
 
 ASK = f"{CHAT}/Ask"
+GO_ON = f"responsa: `responsa ask -c {CONVERSATION}` continues this conversation.\n"
 
 
 def replies(server: Scripted, events: list[turn_pb2.TurnEvent]) -> None:
@@ -67,7 +68,7 @@ async def test_the_answer_has_marks_and_sources(server: Scripted, responsa: Comm
     replies(server, whole_turn())
     done = await responsa("ask", "Who wrote it?")
     assert done.code == 0
-    assert done.err == f"responsa: `responsa ask -c {CONVERSATION}` continues this conversation.\n"
+    assert done.err == GO_ON
     assert done.out.splitlines() == [
         "Émile wrote it. [1] It was in 1898. [2]",
         "",
@@ -149,7 +150,7 @@ async def test_a_failed_turn_exits_with_1(server: Scripted, responsa: CommandLin
     replies(server, [started(), step(2), failed(3)])
     done = await responsa("ask", "Who?")
     assert (done.code, done.out) == (1, "")
-    assert done.err == "responsa: The worker was lost. Ask again.\n"
+    assert done.err == f"responsa: The worker was lost. Ask again.\n{GO_ON}"
     done = await responsa("ask", "--json", "Who?")
     assert done.code == 1
     last = done.lines[-1]["failed"]
@@ -181,7 +182,7 @@ async def test_a_failure_has_one_remedy(
             error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds))
         )
     replies(server, [started(), step(2), ending])
-    assert (await responsa("ask", "Who?")).err == f"responsa: {told}\n"
+    assert (await responsa("ask", "Who?")).err == f"responsa: {told}\n{GO_ON}"
 
 
 async def test_an_answer_cannot_drive_the_terminal(server: Scripted, responsa: CommandLine) -> None:

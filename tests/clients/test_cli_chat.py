@@ -37,6 +37,12 @@ CANCEL = f"{CHAT}/CancelTurn"
 PROMPT = "\x1b[?2004h"
 """The prompt tells the terminal to mark pasted text."""
 GO_ON = f"responsa: `responsa chat -c {CONVERSATION}` continues this conversation."
+WRITTEN = (
+    "Émile wrote it. [1] It was in 1898. [2]\n\nSources\n"
+    '[1] Letters (letters.md, bytes 100-116)\n    "Émile wrote it."\n'
+    '[2] Letters (letters.md, bytes 300-315)\n    "It was in 1898."\n'
+)
+"""The answer in a pipe."""
 
 
 @pytest.fixture(autouse=True)
@@ -202,16 +208,22 @@ async def test_a_talk_outlives_what_goes_wrong(
     assert not (tmp_path / "state").exists()
 
 
+async def test_a_plain_terminal_and_answers_to_a_file(server: Scripted, responsa: CommandLine) -> None:
+    """Without a line editor, the end of the talk begins on its own line. Answers in a file are apart."""
+    plays(server)
+    terminal = Terminal(responsa, "chat", whole=True, piped=True, TERM="dumb")
+    for question in ("Who?\n", "And who?\n", "\x04"):
+        await terminal.then("> ")
+        terminal.types(question)
+    assert await terminal.end() == (0, f"{WRITTEN}\n{WRITTEN}")
+    assert f"> \r\n{GO_ON}" in terminal.text
+
+
 async def test_questions_from_a_pipe(server: Scripted, responsa: CommandLine) -> None:
     plays(server)
     questions = b"Who?\n\n  \nbusy\nrefuse\n\xff\ngone\nAnd who?"
     done = await responsa("chat", "--agent", "tutor", "--collection", "notes", stdin=questions)
-    answer = (
-        "Émile wrote it. [1] It was in 1898. [2]\n\nSources\n"
-        '[1] Letters (letters.md, bytes 100-116)\n    "Émile wrote it."\n'
-        '[2] Letters (letters.md, bytes 300-315)\n    "It was in 1898."\n'
-    )
-    assert done.out == f"{answer}\nNothing in the documents supports an answer.\n\n{answer}"
+    assert done.out == f"{WRITTEN}\nNothing in the documents supports an answer.\n\n{WRITTEN}"
     assert done.err.splitlines() == [
         "responsa: It is busy.",
         "responsa: The question is not valid UTF-8. Send it as UTF-8 text.",

@@ -163,7 +163,10 @@ async def test_a_turn_that_was_cancelled_exits_with_4(server: Scripted, responsa
     server.on(ASK, script)
     done = await responsa("ask", "Who?")
     assert (done.code, done.out) == (4, "")
-    assert done.err == "responsa: The turn was cancelled by an administrator.\n"
+    assert done.err.splitlines() == [
+        "responsa: The turn was cancelled by an administrator.",
+        f"responsa: `responsa ask -c {CONVERSATION}` continues this conversation.",
+    ]
     done = await responsa("ask", "Who?", "--json")
     assert (done.code, done.lines[-1]["cancelled"]["by"]) == (4, "CANCEL_CAUSE_ADMINISTRATOR")
 

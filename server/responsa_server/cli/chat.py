@@ -195,9 +195,7 @@ class Talk:
             self._interrupted = self._interrupted or stopping.pressed
         return self._print(printer, terminal, stream.text, stopped=stopping.pressed)
 
-    def _print(
-        self, printer: TurnPrinter, terminal: turn_pb2.TurnEvent, text: str, *, stopped: bool
-    ) -> int:
+    def _print(self, printer: TurnPrinter, terminal: turn_pb2.TurnEvent, text: str, *, stopped: bool) -> int:
         kept = text if terminal.WhichOneof("event") == "cancelled" else ""
         if terminal.WhichOneof("event") in ("answer", "refused") or kept:
             if self._printed and not (self._interactive and sys.stdout.isatty()):

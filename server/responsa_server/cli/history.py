@@ -87,7 +87,9 @@ def _opened(path: Path, flags: int) -> int:
 def _replace(path: Path, questions: Sequence[str]) -> None:
     new = path.with_name(f"{path.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
-        with open(_opened(new, os.O_WRONLY | os.O_TRUNC | os.O_CREAT), "w", encoding="utf-8", errors="replace") as file:
+        with open(
+            _opened(new, os.O_WRONLY | os.O_TRUNC | os.O_CREAT), "w", encoding="utf-8", errors="replace"
+        ) as file:
             file.writelines(_line(question) for question in questions)
         new.replace(path)
 
