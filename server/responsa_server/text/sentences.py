@@ -154,12 +154,20 @@ def _with_leads(source: bytes, found: Sequence[Piece]) -> Iterator[Piece]:
             if follower is not None and follower.kind is PieceKind.CODE:
                 end = index + 1
             elif follower is not None and follower.kind is PieceKind.ITEM:
-                while end < len(found) and found[end].kind is PieceKind.ITEM:
+                while end < len(found) and _within_list(source, found[end]):
                     end += 1
             if end > index and found[end - 1].byte_end - piece.byte_start <= MAX_LEAD_BYTES:
                 piece = Piece(piece.byte_start, found[end - 1].byte_end, PieceKind.SENTENCE)
                 index = end
         yield piece
+
+
+def _within_list(source: bytes, piece: Piece) -> bool:
+    """Whether a piece after a list item is part of the same list: another item, or code that is indented."""
+    before = source[source.rfind(b"\n", 0, piece.byte_start) + 1 : piece.byte_start]
+    return piece.kind is PieceKind.ITEM or (
+        piece.kind is PieceKind.CODE and len(before) >= 2 and before.isspace()
+    )
 
 
 _MARKUP: Final = (

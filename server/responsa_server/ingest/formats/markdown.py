@@ -1,11 +1,14 @@
 """Markdown (CommonMark with tables). The decoded file is the canonical text. markdown-it-py finds its structure.
 
-Only block structure is parsed: inline markup stays as written, and link definitions count as paragraphs.
+Only block structure is parsed: inline markup stays as written, and link definitions count as paragraphs. The marks with which site
+generators extend Markdown (containers, admonitions, tabs) are no text: the title of such a container counts as a heading, and its content is
+parsed like any other text.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -21,6 +24,21 @@ _FRONT_MATTER = re.compile(
 )
 _FIELD = re.compile(r"^(title|lang|language)[ \t]*:[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _HEADING_CHARS = 1000
+# The heading level of a container's title. It is the lowest, so that such a heading ends at any other.
+_TITLE_LEVEL = 6
+_FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})([^\r\n]*)")
+# An admonition or a tab: `!!! note "Title"`, `??? tip`, `=== "Title"`. Its content is indented by four columns.
+_INDENTED_CONTAINER = re.compile(
+    r"( *)(?:(?:!!!|\?\?\?\+?) +[\w-]+(?: [\w -]+)?|===[!+]?)(?: +\"(.*)\")?[ \t]*$"
+)
+# The beginning or the end of a container: `::: tip Title`, `:::note[Title]`, `:::`.
+_COLONS = re.compile(r" *:{3,} *(?:[\w-]+ *)?(?:\{[^{}]*\} *)?(?:\[(.*)\]|([^\[{].*))?$")
+# A line that only includes another file, or calls for something that the site generator makes.
+_GENERATED = re.compile(r"[ \t]*(?:\[TOC\]|-+8<-+.*|\{\{[^{}]*\}\}|\{%[^{}]*%\})[ \t]*$")
+_CONTENT_COLUMNS = 4
+# Comments, scripts and style sheets: no reader sees them.
+_UNSEEN_HTML = re.compile(r"\s*<(?:!--|script\b|style\b|template\b)", re.IGNORECASE)
+_HTML_CODE = re.compile(r"\s*<pre\b", re.IGNORECASE)
 # No author nests blocks as deeply as this. Text that is nested more deeply gets no blocks but stays in the canonical text.
 _MAX_NESTING = 40
 
@@ -54,7 +72,6 @@ def _unquote(value: str) -> str:
 
 
 def _collect(text: str, body_start: int, collector: BlockCollector) -> None:
-    body = text[body_start:]
     line_starts = [body_start]
     line_ends: list[int] = []
     # Split only at the line ends that markdown-it normalises; str.splitlines() splits at more characters.
@@ -62,13 +79,14 @@ def _collect(text: str, body_start: int, collector: BlockCollector) -> None:
         line_ends.append(match.start())
         line_starts.append(match.end())
     line_ends.append(len(text))
+    lines = list(_readable(text[start:end] for start, end in zip(line_starts, line_ends, strict=True)))
 
     def span(token: Token, first_line_number: int | None = None) -> tuple[int, int] | None:
         if token.map is None:
             return None
         first, last = token.map
         last = min(last, len(line_ends))
-        while last > first and not text[line_starts[last - 1] : line_ends[last - 1]].strip():
+        while last > first and not lines[last - 1].strip():
             last -= 1
         if last <= first:
             return None
@@ -80,7 +98,7 @@ def _collect(text: str, body_start: int, collector: BlockCollector) -> None:
     markdown.core.ruler.enableOnly(["normalize", "block"])
     lists = quotes = 0
     item_line: int | None = None
-    tokens = markdown.parse(body)
+    tokens = markdown.parse("\n".join(lines))
     for index, token in enumerate(tokens):
         match token.type:
             case "bullet_list_open" | "ordered_list_open":
@@ -108,6 +126,11 @@ def _collect(text: str, body_start: int, collector: BlockCollector) -> None:
             case "table_open":
                 _add(collector, BlockKind.TABLE, span(token), 0)
                 item_line = None
+            case "html_block" if _UNSEEN_HTML.match(token.content):
+                item_line = None
+            case "html_block" if _HTML_CODE.match(token.content):
+                _add(collector, BlockKind.CODE, span(token), 0)
+                item_line = None
             case "paragraph_open" | "html_block":
                 if lists:
                     _add(collector, BlockKind.LIST_ITEM, span(token, item_line), lists)
@@ -118,6 +141,40 @@ def _collect(text: str, body_start: int, collector: BlockCollector) -> None:
                 item_line = None
             case _:
                 pass
+
+
+def _readable(lines: Iterable[str]) -> Iterator[str]:
+    """The lines without the marks of site generators, one for one. A container's title becomes a heading, and its content is not indented."""
+    fence = ""
+    opened: list[int] = []
+    for line in lines:
+        indent = len(line) - len(line.lstrip(" "))
+        if line.strip() and not fence:
+            while opened and indent < opened[-1] + _CONTENT_COLUMNS:
+                opened.pop()
+        left = line[min(indent, len(opened) * _CONTENT_COLUMNS) :]
+        found = _FENCE.match(left)
+        if fence:
+            if found is not None and found.group(1).startswith(fence) and not found.group(2).strip():
+                fence = ""
+            yield left
+        elif found is not None and not (found.group(1)[0] == "`" and "`" in found.group(2)):
+            fence = found.group(1)
+            yield left
+        elif (container := _INDENTED_CONTAINER.match(line)) is not None:
+            opened.append(len(container.group(1)))
+            yield _title(container.group(2))
+        elif (colons := _COLONS.match(left)) is not None:
+            yield _title(colons.group(1) or colons.group(2))
+        elif _GENERATED.match(left):
+            yield ""
+        else:
+            yield left
+
+
+def _title(title: str | None) -> str:
+    words = (title or "").strip()
+    return f"{'#' * _TITLE_LEVEL} {words}" if words else ""
 
 
 def _add(collector: BlockCollector, kind: BlockKind, place: tuple[int, int] | None, level: int) -> None:

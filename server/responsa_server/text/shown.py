@@ -1,0 +1,657 @@
+"""How a quoted part of a document is shown: as Markdown that reads like the document, without the markup of the site it was written for.
+
+A citation keeps the exact bytes of its source. An answer shows the same words in Markdown: emphasis, code, lists and links stay; a table
+row is said with the names of its columns; HTML, images and the marks of site generators (containers, shortcodes, attributes, footnotes)
+go. Everything else is text, and is escaped where a Markdown renderer would take it for markup. So a document can show no HTML, no image and
+no address that its own reader does not see as a link.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from markdown_it import MarkdownIt
+from markdown_it.common.html_blocks import block_names
+from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+from markdown_it.tree import SyntaxTreeNode
+
+MAX_SHOWN_BYTES: Final = 64 * 1024
+"""Longer code is cut. No piece of a passage is that long."""
+MAX_PARSED_BYTES: Final = 4 * 1024
+"""Longer prose, which no piece contains, is shown without its Markdown, because a parser's time may grow with the square of the length."""
+
+MARKDOWN: Final = "text/markdown"
+"""The media type of the documents whose text is Markdown."""
+_MAX_NESTING: Final = 20
+_MAX_ADDRESS: Final = 2_000
+
+# --- Marks of site generators. None of them is part of CommonMark. ---
+
+_SITE_MARKS: Final = (
+    re.compile(r"\{\{[^\n]{0,400}?\}\}"),  # variables and shortcodes: Jinja, Hugo, mdBook, Vue
+    re.compile(r"\{%[^\n]{0,400}?%\}"),  # tags: Liquid, Jinja
+    re.compile(
+        r"\{(?::(?=[ .#])|[ \t]*[#.](?=[A-Za-z]))[^{}\n]{0,200}\}"
+    ),  # attributes: kramdown, Python-Markdown, Pandoc
+    re.compile(r"\[\^[^\]\s]{1,60}\](?::[ \t]+)?"),  # footnotes
+    re.compile(r":(?:material|octicons|fontawesome|simple|twemoji)-[\w-]{1,60}:"),  # icons: MkDocs Material
+)
+_SITE_LINE: Final = re.compile(
+    r":{3,}[^\n]*|(?:!!!|\?\?\?\+?)[ \t]+[\w-]+(?=[ \t\"\n]|$)[ \t]*|={3}[ \t]+(?=\")|-+8<-+[^\n]*|\[TOC\][ \t]*(?=\n|$)"
+    r"|\[![A-Z]{2,20}\][ \t]*"
+)
+"""Marks at the beginning of a line: containers, admonitions, tabs, snippets and alerts. The title after the mark of an admonition or a tab stays."""
+_WIKI_LINK: Final = re.compile(r"\[\[(?=[^\s\[\]])(?:[^\[\]|\n]{1,200}\|)?([^\[\]|\n]{1,200})\]\]")
+_REFERENCE: Final = re.compile(
+    r"\](?:\[[^\[\]\n]{0,200}\]|\([^()\n]{0,400}(?:\([^()\n]{0,400}\))?[^()\n]{0,400}\))"
+)
+_UNSEEN: Final = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff\u0000]")
+"""Characters that reorder the text around them, which could make an answer read differently from its bytes."""
+
+
+# A sentence may be cut out of an emphasised text, so that only one of the marks is left.
+_HALF_EMPHASIS: Final = re.compile(
+    r"(?<![\w*])\*{1,3}(?=\w)|(?<=[\w.!?:])\*{1,3}(?![\w*])|\*{2,3}(?!\w)|(?<!\w)_{2,3}|_{2,3}(?!\w)"
+)
+
+
+def _half_emphasis(state: StateCore) -> None:
+    """A core rule of the parser: leaves out marks of emphasis that have lost the other mark. Escaped characters are not marks."""
+    for token in state.tokens:
+        for child in token.children or ():
+            if child.type == "text":
+                child.content = _HALF_EMPHASIS.sub("", child.content)
+
+
+def _site_line(state: StateInline, silent: bool) -> bool:
+    """An inline rule of the parser: passes over the mark of a site generator at the beginning of a line."""
+    if state.src[state.pos] not in ":!?=-[" or state.src[: state.pos].rpartition("\n")[2].strip():
+        return False
+    found = _SITE_LINE.match(state.src, state.pos, state.posMax)
+    if found is None:
+        return False
+    state.pos = found.end()
+    return True
+
+
+def _site_mark(state: StateInline, silent: bool) -> bool:
+    """An inline rule of the parser: passes over the mark of a site generator."""
+    if state.src[state.pos] not in "{[:":
+        return False
+    for pattern in _SITE_MARKS:
+        found = pattern.match(state.src, state.pos, state.posMax)
+        if found is not None:
+            state.pos = found.end()
+            return True
+    wiki = _WIKI_LINK.match(state.src, state.pos, state.posMax)
+    if wiki is None:
+        return False
+    if not silent:
+        state.push("text", "", 0).content = wiki.group(1)
+    state.pos = wiki.end()
+    return True
+
+
+def _reference(state: StateInline, silent: bool) -> bool:
+    """An inline rule of the parser: a link whose address stands elsewhere (`[text][label]`), or that is not allowed, is its text."""
+    if state.src[state.pos] != "[":
+        return False
+    end = state.md.helpers.parseLinkLabel(state, state.pos)
+    if end < 0:
+        return False
+    label = _REFERENCE.match(state.src, end, state.posMax)
+    if label is None:
+        return False
+    if not silent:
+        start, most = state.pos, state.posMax
+        state.pos, state.posMax = start + 1, end
+        state.md.inline.tokenize(state)
+        state.pos, state.posMax = start, most
+    state.pos = label.end()
+    return True
+
+
+def _parser() -> MarkdownIt:
+    made = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable(["table", "strikethrough"])
+    made.inline.ruler.before("text", "site_line", _site_line)
+    made.inline.ruler.before("link", "site_mark", _site_mark)
+    made.inline.ruler.after("link", "reference_text", _reference)
+    made.core.ruler.before("text_join", "half_emphasis", _half_emphasis)
+    return made
+
+
+_MARKDOWN: Final = _parser()
+_RENDERED: Final = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable(["table", "strikethrough"])
+"""Reads what is shown as a renderer does, to check that it says what was meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a quoted text comes from.
+
+    markdown: whether its document is Markdown; otherwise all of it is visible text. indent: the columns before the text on its first
+    line. header: the names of the columns, if the text is a table row; '' for a column without a name.
+    """
+
+    markdown: bool = True
+    indent: int = 0
+    header: Sequence[str] = ()
+
+
+def shown_prose(text: str, origin: Origin) -> str:
+    """A sentence, or several in a row, on one line; '' if nothing of it is visible."""
+    text = _readable(text)
+    if not _is_parsed(text, origin):
+        return _plain_lines(text)
+    return _inline(_MARKDOWN.parseInline(_unquoted(text))).strip()
+
+
+def shown_blocks(text: str, origin: Origin) -> str:
+    """Sentences with the list, code or table after them, each in its own form; '' if nothing is visible."""
+    text = _readable(text)
+    if not _is_parsed(text, origin):
+        return _plain_lines(text)
+    return _blocks(_tree(_dedented(_unquoted(text), origin.indent))).strip("\n")
+
+
+def shown_item(text: str, origin: Origin) -> str:
+    """A list item, with `- ` or its number; '' if nothing is visible."""
+    text = _readable(text)
+    if not _is_parsed(text, origin):
+        words = _plain_lines(text)
+        return f"- {words}" if words else ""
+    if not _MARKER.match(text):
+        return shown_prose(text, origin)  # a later part of a long item
+    return _blocks(_tree(_dedented(text, origin.indent))).strip("\n")
+
+
+def shown_code(text: str, origin: Origin) -> str:
+    """A block of code in a fence, with its language if the document names it; '' if there is no code in it."""
+    text = _readable(text)
+    if not origin.markdown:
+        return _fenced(_dedented(text, origin.indent), "")
+    whole = " " * origin.indent + text
+    body = _dedented(whole, _indent(whole))
+    if _HTML_CODE.match(body):
+        return _html_code(body)
+    return _code_of(body)
+
+
+def shown_row(text: str, origin: Origin) -> str:
+    """A table row, as `**Port**: 8080; **Meaning**: …`; '' if all its cells are empty. A column without a name is said without one."""
+    text = _readable(text)
+    if not _is_parsed(text, origin):
+        origin = replace(origin, markdown=False)
+    cells = [_cell(one, origin) for one in cells_of(text)]
+    names = list(origin.header) if len(origin.header) == len(cells) else [""] * len(cells)
+    said = [
+        f"**{escaped(name)}**: {cell}" if name else cell
+        for name, cell in zip(names, cells, strict=True)
+        if cell
+    ]
+    return _begun("; ".join(said))
+
+
+def cells_of(row: str) -> list[str]:
+    """The cells of a table row, as they are written. A bar within code, or after a backslash, does not separate cells."""
+    row = row.strip()
+    row = row.removeprefix("|")
+    cells: list[str] = []
+    start = 0
+    place = 0
+    while place < len(row):
+        if row[place] == "\\":
+            place += 2
+            continue
+        if row[place] == "|":
+            cells.append(row[start:place])
+            start = place + 1
+        place += 1
+    if row[start:].strip() or not cells:
+        cells.append(row[start:])
+    return [cell.strip() for cell in cells]
+
+
+def visible(text: str) -> str:
+    """What a reader sees of Markdown without code marks and emphasis: the words, on one line."""
+    parts: list[str] = []
+    for token in _MARKDOWN.parseInline(text[:MAX_PARSED_BYTES]):
+        for child in token.children or ():
+            if child.type in ("text", "code_inline", "image"):
+                parts.append(child.content)
+            elif child.type in ("softbreak", "hardbreak"):
+                parts.append(" ")
+    return " ".join("".join(parts).split())
+
+
+_RULER: Final = re.compile(r"[ \t>]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+
+
+def header_of(before: str, *, markdown: bool) -> Sequence[str]:
+    """The names of the columns of the table that `before` ends in; () if it does not end in a table with a header.
+
+    before: the text before a table row. In Markdown, a ruler follows the header. In other formats, a table's first
+    line is its header if it has several cells and no digits.
+    """
+    lines = _table_lines(before)
+    if not markdown:
+        return _names(lines[0]) if lines else ()
+    ruler = next((place for place, line in enumerate(lines) if place and _is_ruler(line)), None)
+    return [visible(one) for one in cells_of(lines[ruler - 1])] if ruler is not None else ()
+
+
+def is_header(before: str, row: str, after: str, *, markdown: bool) -> bool:
+    """Whether a row is the header of its table. before, after: the text before and after the row."""
+    following = after.lstrip("\r").removeprefix("\n").partition("\n")[0]
+    if markdown:
+        return _is_ruler(following) and not _table_lines(before)
+    return bool(following.strip()) and bool(_names(row)) and not _table_lines(before)
+
+
+def _table_lines(text: str) -> Sequence[str]:
+    """The lines since the last empty line, without the marks of block quotes. The last, unfinished line is left out."""
+    lines: list[str] = []
+    for line in reversed(text.split("\n")[:-1]):
+        if not line.strip(" \t>\r"):
+            break
+        lines.append(line.strip(" \t>\r"))
+    return lines[::-1]
+
+
+def _is_ruler(line: str) -> bool:
+    return "-" in line and "|" in line and _RULER.match(line) is not None
+
+
+def _names(row: str) -> Sequence[str]:
+    names = cells_of(row)
+    return names if len(names) > 1 and all(names) and not any(map(str.isdigit, row)) else ()
+
+
+# --- Text to Markdown ---
+
+_MARKER: Final = re.compile(r"(?:[-*+]|\d{1,9}[.)])[ \t\n]")
+_FENCE: Final = re.compile(r"[ \t]*(?:`{3,}|~{3,})")
+_HTML_CODE: Final = re.compile(r"[ \t]*<pre\b", re.IGNORECASE)
+_LANGUAGE: Final = re.compile(r"[\w+#.-]{1,40}")
+_STRUCTURED: Final = re.compile(r"\n[ \t]*(?:[-*+•][ \t]|\d{1,9}[.)][ \t])|\S {3,}\S|\t")
+_SPACES: Final = re.compile(r"[ \t\r\n\f\v]+")
+
+# Characters that begin or end markup wherever they stand, with the condition under which they do.
+_SPECIAL: Final = re.compile(
+    r"\\(?=[!-/:-@\[-`{-~]|$)|`|(?<!\s)\*|\*(?!\s)|(?<![\w])_|_(?![\w])|<(?=[A-Za-z/!?])|&(?=#?\w{1,40};)|~(?=~)|(?<=~)~"
+    r"|\](?=[(\[:])|(?<=!)\[|\[(?=\^|\[)"
+)
+_ANY_SPECIAL: Final = re.compile(r"[\\`*_<>&~\[\]{}()#+.!|:=-]")
+_LINE_SPECIAL: Final = re.compile(
+    r"#{1,6}(?=\s|$)|>|[-+*](?=\s|$)|(?:[-=*_][ \t]*)+$|\d{1,9}(?=[.)](?:\s|$))", re.MULTILINE
+)
+
+
+def escaped(text: str) -> str:
+    """The text as Markdown that shows it unchanged. Only characters that a renderer would take for markup get a backslash."""
+    return _SPECIAL.sub(lambda found: f"\\{found.group()}", text)
+
+
+def _is_parsed(text: str, origin: Origin) -> bool:
+    return origin.markdown and len(text.encode()) <= MAX_PARSED_BYTES
+
+
+def _readable(text: str) -> str:
+    return _UNSEEN.sub("", text.encode()[:MAX_SHOWN_BYTES].decode(errors="ignore"))
+
+
+def _unquoted(text: str) -> str:
+    """The text without the marks of a block quote at the beginnings of its further lines."""
+    first, *rest = text.split("\n")
+    if not rest or not all(line.lstrip().startswith(">") for line in rest if line.strip()):
+        return text
+    return "\n".join((first, *(re.sub(r"^[ \t]*(?:>[ \t]?)+", "", line) for line in rest)))
+
+
+def _indent(text: str) -> int:
+    return len(text) - len(text.lstrip(" "))
+
+
+def _dedented(text: str, columns: int) -> str:
+    """The text without up to `columns` columns of white space before each line."""
+    lines = text.expandtabs(4).split("\n") if "\t" in text[:1] or "\n\t" in text else text.split("\n")
+    return "\n".join(line[min(columns, _indent(line)) :] for line in lines)
+
+
+def _begun(text: str) -> str:
+    """The text, escaped where the beginning of a line would begin a block."""
+    return "\n".join(
+        _line_start(found.group()) + line[found.end() :] if (found := _LINE_SPECIAL.match(line)) else line
+        for line in text.lstrip().split("\n")
+    )
+
+
+def _line_start(mark: str) -> str:
+    return f"{mark}\\" if mark[0].isdigit() else f"\\{mark}"
+
+
+def _plain_lines(text: str) -> str:
+    """Text of a document that is not Markdown. Lines are joined, unless they form a list or columns."""
+    text = text.strip()
+    if _STRUCTURED.search(text):
+        lines = (_SPACES.sub(" ", line).strip() for line in text.splitlines())
+        return "  \n".join(_begun(escaped(line)) for line in lines if line)
+    return _begun(escaped(_SPACES.sub(" ", text)))
+
+
+def _fenced(code: str, language: str) -> str:
+    code = code.strip("\n")
+    if not code.strip():
+        return ""
+    longest = max((len(run) for run in re.findall(r"`{3,}", code)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}{language}\n{code}\n{fence}"
+
+
+def _tree(text: str) -> SyntaxTreeNode:
+    return SyntaxTreeNode(_MARKDOWN.parse(text))
+
+
+def _blocks(node: SyntaxTreeNode) -> str:
+    """The blocks of a node, with an empty line between them."""
+    return "\n\n".join(made for child in node.children if (made := _block(child)))
+
+
+def _block(node: SyntaxTreeNode) -> str:
+    match node.type:
+        case "paragraph":
+            return _inline([one.token for one in node.children if one.token is not None])
+        case "fence" | "code_block":
+            return _code(node)
+        case "bullet_list" | "ordered_list":
+            return _list(node)
+        case "html_block":
+            return _html(node.content)
+        case "table":
+            return _table(node)
+        case "heading" | "hr":
+            return ""
+        case _:
+            return _blocks(node)
+
+
+def _code(node: SyntaxTreeNode) -> str:
+    body = node.content
+    if node.type == "code_block":
+        return _code_of(body)
+    return _fenced(body, _language(node.info))
+
+
+def _code_of(body: str) -> str:
+    """Code that may itself begin with a fence, because site generators indent the content of tabs and admonitions."""
+    opened = _FENCE.match(body)
+    if opened is None:
+        return _fenced(body, "")
+    indent, fence = _indent(body), opened.group().strip()
+    info, _, rest = body[opened.end() :].partition("\n")
+    lines: list[str] = []
+    for line in rest.split("\n"):
+        if line.strip().startswith(fence) and not line.strip().strip(fence[0]):
+            break
+        lines.append(line[min(indent, _indent(line)) :])
+    return _fenced("\n".join(lines), _language(info))
+
+
+def _language(info: str) -> str:
+    found = _LANGUAGE.match(info.strip().lstrip("{."))
+    return found.group() if found else ""
+
+
+def _list(node: SyntaxTreeNode) -> str:
+    number = int(node.attrs.get("start", 1)) if node.type == "ordered_list" else 0
+    lines: list[str] = []
+    for place, item in enumerate(node.children):
+        mark = f"{number + place}. " if node.type == "ordered_list" else "- "
+        body = _item(item)
+        if body:
+            lines.append(
+                mark
+                + body.replace("\n", "\n" + " " * len(mark)).replace("\n" + " " * len(mark) + "\n", "\n\n")
+            )
+    return "\n".join(lines)
+
+
+_TASK: Final = re.compile(r"\[[ xX]\][ \t]+")
+
+
+def _item(node: SyntaxTreeNode) -> str:
+    parts: list[str] = []
+    for child in node.children:
+        made = _block(child)
+        if not parts:
+            task = _TASK.match(made)
+            made = made[task.end() :] if task else made
+        if made:
+            # A list below an item follows it without an empty line.
+            parts.append(
+                ("\n" if child.type in ("bullet_list", "ordered_list") else "\n\n") + made if parts else made
+            )
+    return "".join(parts)
+
+
+def _html(content: str) -> str:
+    """A block of HTML: code if it is `<pre>`, otherwise the text between its tags."""
+    if _HTML_CODE.match(content):
+        return _html_code(content)
+    return _inline(_MARKDOWN.parseInline(content))
+
+
+def _html_code(content: str) -> str:
+    return _fenced(html.unescape(re.sub(r"<[^<>]*>", "", content)), "")
+
+
+def _table(node: SyntaxTreeNode) -> str:
+    rows = [
+        [
+            _inline([one.token for one in cell.children if one.token is not None]).replace("|", "\\|")
+            for cell in row.children
+        ]
+        for part in node.children
+        for row in part.children
+    ]
+    if not rows:
+        return ""
+    head, *rest = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join((head, f"|{'---|' * len(rows[0])}", *rest))
+
+
+def _cell(text: str, origin: Origin) -> str:
+    if not origin.markdown:
+        return escaped(_SPACES.sub(" ", text))
+    # A backslash before a bar belongs to the table and not to the cell, even in code.
+    return _inline(_MARKDOWN.parseInline(text.replace("\\|", "|")), begins=False).replace("  \n", " ").strip()
+
+
+# --- Inline markup ---
+
+_BREAK: Final = re.compile(r"<br\b", re.IGNORECASE)
+_HIDDEN: Final = re.compile(r"<(/?)(?:script|style|template)\b", re.IGNORECASE)
+_TAG: Final = re.compile(r"(</?[A-Za-z][^<>]{0,200}>)")
+_PLACEHOLDER: Final = re.compile(r"<([a-z][\w-]{0,60}|[A-Z][A-Z0-9]?)>")
+_ELEMENTS: Final = frozenset(block_names) | frozenset(
+    re.findall(
+        r"\w+",
+        "a abbr acronym applet area audio b bdi bdo big blink br button canvas cite code data datalist del dfn em embed font i img input ins"
+        " kbd label map mark math meter noscript object output picture pre progress q rb rp rt ruby s samp script select slot small span"
+        " strike strong style sub sup svg template textarea time tt u var video wbr",
+    )
+)
+"""The names of HTML's elements: those of blocks, and those within text."""
+_WRAPS: Final = {"em": "*", "strong": "**", "s": "~~"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a reader gets from inline tokens: the words without white space, with code marked as code, and the addresses of the links."""
+
+    words: str
+    addresses: frozenset[str]
+
+
+_CODE_BEGINS: Final = "\x01"
+_RAW: Final = "\x02"
+"""Stands for HTML or an image, which must not be in what is shown."""
+_SOFT_BREAK: Final = "\x03"
+_CODE_EDGE: Final = "\x04"
+"""Stands at both ends of code, because two runs of backticks that touch each other would be one."""
+_WIDE: Final = r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]"
+_BETWEEN_WIDE: Final = re.compile(rf"(?<={_WIDE}) ?{_SOFT_BREAK} ?(?={_WIDE})")
+
+
+def _inline(tokens: Sequence[Token], *, begins: bool = True) -> str:
+    """Inline tokens as Markdown. begins: whether the result begins a line.
+
+    A parser checks that the result says the same as the tokens. If not, emphasis and links are left out, and at last everything is escaped.
+    """
+    children = [child for token in tokens for child in (token.children or ())]
+    wanted = _said(children)
+    made = ""
+    for wraps, escape in ((True, escaped), (False, escaped), (False, _all_escaped)):
+        made = _joined(_written(children, wraps=wraps, escape=escape))
+        read = _said(
+            [child for token in _RENDERED.parseInline(made) for child in (token.children or ())], raw=_RAW
+        )
+        if read.words == wanted.words and read.addresses <= wanted.addresses:
+            break
+    return _begun(made) if begins else made
+
+
+def _all_escaped(text: str) -> str:
+    return _ANY_SPECIAL.sub(lambda found: f"\\{found.group()}", text)
+
+
+def _joined(parts: str) -> str:
+    text = _BETWEEN_WIDE.sub("", parts).replace(_SOFT_BREAK, " ")
+    text = text.replace(_CODE_EDGE * 2, " ").replace(_CODE_EDGE, "")
+    return re.sub(r"[ \t]*\n[ \t]*", "  \n", re.sub(r"[ \t]{2,}", " ", text)).strip()
+
+
+def _seen(children: Sequence[Token]) -> Iterator[Token]:
+    """The tokens that a reader sees: all but those within a script or a style sheet. Text with the form of a tag becomes code."""
+    hidden = False
+    closed = {
+        one.content.lower() for one in children if one.type == "html_inline" and one.content.startswith("</")
+    }
+    for child in children:
+        found = _HIDDEN.match(child.content) if child.type == "html_inline" else None
+        if found is not None:
+            hidden = not found.group(1)
+        elif hidden:
+            continue
+        elif child.type == "html_inline" and _is_placeholder(child.content, closed):
+            yield Token("code_inline", "code", 0, content=child.content)
+        elif child.type == "text":
+            for place, part in enumerate(_TAG.split(child.content)):
+                yield Token("code_inline" if place % 2 else "text", "", 0, content=part)
+        else:
+            yield child
+
+
+def _is_placeholder(tag: str, closed: Collection[str]) -> bool:
+    """Whether a tag only looks like one: `<port>` stands for something that the reader fills in. closed: the closing tags near it."""
+    found = _PLACEHOLDER.fullmatch(tag)
+    return (
+        found is not None
+        and found.group(1).lower() not in _ELEMENTS
+        and f"</{found.group(1).lower()}>" not in closed
+    )
+
+
+def _said(children: Sequence[Token], raw: str = "") -> _Said:
+    """raw: what stands for HTML and images, if the tokens are those of Markdown to show; '' for the tokens of a document."""
+    words: list[str] = []
+    addresses: list[str] = []
+    for child in children if raw else _seen(children):
+        match child.type:
+            case "text" | "text_special":
+                words.append(child.content)
+            case "code_inline":
+                words.append(_CODE_BEGINS + child.content + _CODE_BEGINS)
+            case "image":
+                words.append(raw or child.content)
+            case "html_inline":
+                words.append(raw)
+            case "link_open":
+                addresses.append(str(child.attrs.get("href", "")))
+            case _:
+                pass
+    return _Said("".join("".join(words).split()), frozenset(addresses))
+
+
+@dataclass(slots=True)
+class _Open:
+    """An open emphasis or link with the Markdown of its content so far. mark: '' if only the content is shown."""
+
+    mark: str
+    address: str
+    parts: list[str]
+
+    def closed(self) -> str:
+        """The whole as Markdown. White space at its ends stays outside."""
+        inner = "".join(self.parts)
+        words = inner.strip(f" \t\n{_SOFT_BREAK}")
+        if not words or not (self.mark or self.address):
+            return inner
+        before, _, after = inner.partition(words)
+        whole = f"[{words}]({self.address})" if self.address else f"{self.mark}{words}{self.mark}"
+        return f"{before}{whole}{after}"
+
+
+def _written(children: Sequence[Token], *, wraps: bool, escape: Callable[[str], str]) -> str:
+    """The tokens as Markdown, with soft line breaks as _SOFT_BREAK. wraps: whether emphasis and links are kept."""
+    stack = [_Open("", "", [])]
+    for child in _seen(children):
+        out = stack[-1].parts
+        match child.type:
+            case "text" | "text_special":
+                out.append(escape(child.content))
+            case "softbreak":
+                out.append(_SOFT_BREAK)
+            case "hardbreak":
+                out.append("\n")
+            case "code_inline":
+                out.append(_code_span(child.content))
+            case "image":
+                out.append(escape(child.content))
+            case "html_inline" if _BREAK.match(child.content):
+                out.append("\n")
+            case "em_open" | "strong_open" | "s_open":
+                stack.append(_Open(_WRAPS[child.tag] if wraps else "", "", []))
+            case "link_open":
+                stack.append(_Open("", _address(child) if wraps else "", []))
+            case "em_close" | "strong_close" | "s_close" | "link_close" if len(stack) > 1:
+                closed = stack.pop().closed()
+                stack[-1].parts.append(closed)
+            case _:
+                pass
+    while len(stack) > 1:
+        closed = stack.pop().closed()
+        stack[-1].parts.append(closed)
+    return "".join(stack[0].parts)
+
+
+def _address(link: Token) -> str:
+    """The address of a link as Markdown; '' if it leads elsewhere than to the web, or cannot be written plainly."""
+    address = str(link.attrs.get("href", ""))
+    plain = address.startswith(("https://", "http://")) and len(address) <= _MAX_ADDRESS
+    return address if plain and not re.search(r"[\s<>()\\]", address) else ""
+
+
+def _code_span(code: str) -> str:
+    longest = max((len(run) for run in re.findall(r"`+", code)), default=0)
+    fence = "`" * (longest + 1)
+    space = (
+        " " if code[:1] == "`" or code[-1:] == "`" or (code[:1] == " " == code[-1:] and code.strip()) else ""
+    )
+    return f"{_CODE_EDGE}{fence}{space}{code}{space}{fence}{_CODE_EDGE}"

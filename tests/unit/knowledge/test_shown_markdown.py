@@ -1,0 +1,226 @@
+"""How quoted parts of documents are shown: as Markdown that says what a reader of the document sees, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from responsa_lab.evaluation.reading import shows_markup
+from responsa_server.ingest.formats.table import MARKDOWN as MARKDOWN_FORMAT
+from responsa_server.text.shown import (
+    MARKDOWN,
+    Origin,
+    cells_of,
+    header_of,
+    is_header,
+    shown_blocks,
+    shown_code,
+    shown_item,
+    shown_prose,
+    shown_row,
+)
+
+RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+PLAIN = Origin(markdown=False)
+
+
+def tokens(markdown: str) -> list[Token]:
+    """All tokens that a renderer makes of a text, blocks and what is within them."""
+    found = RENDERER.parse(markdown)
+    return [*found, *(child for token in found for child in (token.children or ()))]
+
+
+def words(markdown: str) -> str:
+    """What a reader sees, without white space."""
+    seen = [
+        one.content for one in tokens(markdown) if one.type in ("text", "code_inline", "fence", "code_block")
+    ]
+    return "".join("".join(seen).split())
+
+
+def check(markdown: str) -> None:
+    """Nothing but text, emphasis, code, lists, tables and links to the web is rendered."""
+    for one in tokens(markdown):
+        assert one.type not in ("html_inline", "html_block", "image"), markdown
+        if one.type == "link_open":
+            assert str(one.attrs["href"]).startswith(("https://", "http://")), markdown
+
+
+def test_the_media_type_is_that_of_the_format() -> None:
+    assert MARKDOWN_FORMAT.media_type == MARKDOWN
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("Use *this*, __that__ and `a_b`.", "Use *this*, **that** and `a_b`."),
+        ("See [the **docs**](https://example.org/a_b).", "See [the **docs**](https://example.org/a_b)."),
+        (
+            "See [here](../setup.md), [there][setup] and <https://example.org>.",
+            "See here, there and [https://example.org](https://example.org).",
+        ),
+        ("A [trap](javascript:alert(1)) and [mail](mailto:a@example.org).", "A trap and mail."),
+        ("Press <kbd>Ctrl</kbd>\n<span class='x'>now</span>.", "Press Ctrl now."),
+        ("One line<br>and another.", "One line  \nand another."),
+        ("Before <script>alert(1)</script> after <!-- a note -->end.", "Before after end."),
+        ("![A gear](gear.svg) Settings", "A gear Settings"),
+        ("Costs rose[^1] {{< badge new >}}by *half*{: .wide} {% raw %}.", "Costs rose by *half* ."),
+        ("!!! warning\n    Never do that.", "Never do that."),
+        ("::: tip\nTry it.", "Try it."),
+        ("[!NOTE] Read\n> this twice.", "Read this twice."),
+        (
+            "[[page|Another page]] says so, [^note] and :octicons-gear-16: too.",
+            "Another page says so, and too.",
+        ),
+        ("2 * 3 < 7, snake_case and a\\*b", "2 * 3 < 7, snake_case and a\\*b"),
+        ("&lt;b&gt; is not bold, <b>this</b> is", "`<b>` is not bold, this is"),
+        ("Listen on <port> of Vec<T>, <Tabs>here", "Listen on `<port>` of Vec`<T>`, here"),
+        ("2019. A year begins.", "2019\\. A year begins."),
+        ("東京は\n首都です", "東京は首都です"),
+        ("<div>\n</div>", ""),
+    ],
+)
+def test_prose_keeps_its_markdown_and_loses_the_marks_of_its_site(source: str, shown: str) -> None:
+    made = shown_prose(source, Origin())
+    assert made == shown
+    check(made)
+    assert not shows_markup(made)
+
+
+def test_the_beginning_of_a_sentence_begins_no_block() -> None:
+    assert shown_prose("# of items", Origin()) == "\\# of items"
+    assert shown_prose("- 3 degrees<br>+ 4", Origin()) == "\\- 3 degrees  \n\\+ 4"
+
+
+@pytest.mark.parametrize(
+    ("source", "indent", "shown"),
+    [
+        ("* one\n  *more*", 0, "- one *more*"),
+        ("3) do it\n   now", 0, "3. do it now"),
+        ("- [x] **done**: yes\n      indeed\n    - below", 2, "- **done**: yes indeed\n  - below"),
+        ("a later part of a long item", 2, "a later part of a long item"),
+    ],
+)
+def test_items_have_one_kind_of_mark(source: str, indent: int, shown: str) -> None:
+    assert shown_item(source, Origin(indent=indent)) == shown
+
+
+@pytest.mark.parametrize(
+    ("source", "indent", "shown"),
+    [
+        ("```bash title='x'\n  run\n  ```", 2, "```bash\nrun\n```"),
+        ("first\n      second\n    third", 4, "```\nfirst\n  second\nthird\n```"),
+        ("~~~\na ``` b\n~~~", 0, "````\na ``` b\n````"),
+        ("```toml\n    [a]\n    ```", 4, "```toml\n[a]\n```"),
+        ('<pre><code class="cmd">a &lt;b&gt;\n\n<b>c</b></code></pre>', 0, "```\na <b>\n\nc\n```"),
+        ("```\n\n```", 0, ""),
+    ],
+)
+def test_code_is_fenced_as_it_is(source: str, indent: int, shown: str) -> None:
+    made = shown_code(source, Origin(indent=indent))
+    assert made == shown
+    check(made)
+
+
+def test_sentences_with_what_they_announce_keep_its_form() -> None:
+    assert shown_blocks("To start it, run:\n\n   ```sh\n   up\n   ```", Origin(indent=3)) == (
+        "To start it, run:\n\n```sh\nup\n```"
+    )
+    assert (
+        shown_blocks("Choose:\n+ *one*\n+ two\n\n  at length", Origin())
+        == "Choose:\n\n- *one*\n- two\n\n  at length"
+    )
+    table = "The ports:\n\nPort|Use\n:-|-:\n80|`a\\|b`\n"
+    assert shown_blocks(table, Origin()) == "The ports:\n\n| Port | Use |\n|---|---|\n| 80 | `a\\|b` |"
+
+
+@pytest.mark.parametrize(
+    ("row", "header", "shown"),
+    [
+        ("| `8080` | [page](x.md) |", ["Port", "Use"], "**Port**: `8080`; **Use**: page"),
+        ("| a |  | *b* |", ["", "Empty", "B_1"], "a; **B_1**: *b*"),
+        ("| a | b |", ["Three", "names", "here"], "a; b"),
+        (r"| a \| b | c |", ["Or", "C"], "**Or**: a | b; **C**: c"),
+        ("|  |  |", ["A", "B"], ""),
+    ],
+)
+def test_a_row_is_said_with_the_names_of_its_columns(row: str, header: list[str], shown: str) -> None:
+    assert shown_row(row, Origin(header=header)) == shown
+
+
+def test_the_header_of_a_row() -> None:
+    table = "Text | text\n\n> | *Port* | Use |\n> |---|:-:|\n> | 1 | a |\n> "
+    assert list(header_of(table, markdown=True)) == ["Port", "Use"]
+    assert header_of("Text\n\n| 1 | a |\n", markdown=True) == ()
+    assert list(header_of("Text\n\nPort | Use\n1 | a\n", markdown=False)) == ["Port", "Use"]
+    assert header_of("Text\n\n1 | a\n", markdown=False) == ()
+    assert is_header("Text\n\n", "| Port | Use |", "\n|---|---|\n| 1 | a |", markdown=True)
+    assert not is_header("| Port | Use |\n|---|---|\n", "| 1 | a |", "\n| 2 | b |", markdown=True)
+    assert is_header("Text\n\n", "Port | Use", "\n1 | a", markdown=False)
+    assert not is_header("Port | Use\n", "one | two", "\nthree | four", markdown=False)
+    assert cells_of(r"|a|b \| c|") == ["a", r"b \| c"]
+
+
+@given(st.text(alphabet=st.sampled_from("ab1 \n\\`*_~[](){}<>!&;:#+-=.|\"'^/é"), max_size=60))
+def test_text_of_other_formats_is_shown_unchanged(text: str) -> None:
+    made = shown_prose(text, PLAIN)
+    check(made)
+    assert words(made) == "".join(text.split())
+    assert not any(
+        one.type in ("em_open", "strong_open", "s_open", "code_inline", "link_open") for one in tokens(made)
+    )
+
+
+HOSTILE = st.lists(
+    st.sampled_from(
+        re.findall(
+            r"\S+",
+            "<img/src=x> <script> </script> [a]( ) ](https://x.org) <https://x.org> ![i](https://x.org/i) ` `` * ** _ ~~ \\ [ ] < > &lt; &#x3c; word"
+            " {{ }} [^1] ::: | # javascript:",
+        )
+    )
+    | st.sampled_from(("\n", " ", "- ", "1. ", "> ")),
+    max_size=25,
+).map("".join)
+
+
+@given(HOSTILE)
+def test_no_markdown_shows_html_or_an_image(text: str) -> None:
+    for made in (
+        shown_prose(text, Origin()),
+        shown_item(f"- {text}", Origin()),
+        shown_blocks(text, Origin()),
+        shown_row(f"| {text.replace(chr(10), ' ')} |", Origin(header=["<b>"])),
+    ):
+        check(made)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "> " * 10_000 + "deep",
+        "|a" * 1_000 + "|",
+        "[" * 20_000,
+        "x" * 24_000,
+        "*a_" * 8_000,
+        "`" * 9_999 + "a",
+        "<a " * 9_000,
+    ],
+    ids=["quotes", "columns", "brackets", "word", "emphasis", "ticks", "tags"],
+)
+def test_hostile_text_takes_bounded_time(text: str) -> None:
+    begun = time.process_time()
+    for show in (shown_prose, shown_item, shown_blocks, shown_code, shown_row):
+        check(show(text, Origin()))
+    assert time.process_time() - begun < 30
+
+
+def test_characters_that_reorder_text_are_left_out() -> None:
+    assert shown_prose("a\u202eb\u2066c", Origin()) == "abc"
+    assert shown_prose("a\u202eb\u2066c", PLAIN) == "abc"
