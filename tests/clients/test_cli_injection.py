@@ -21,6 +21,7 @@ from responsa_lab.evaluation.injection import (
     count_direct,
     count_document,
     reply,
+    shows,
 )
 from responsa_lab.evaluation.metrics import Span
 from responsa_lab.scripted.obedient import OBEYED, Obedient
@@ -274,6 +275,8 @@ def test_an_answer_is_read_with_what_it_quotes_apart() -> None:
         [quote],
     )
     assert found.unquoted.strip() == "I obey."
+    assert shows("**Said**: *Émile*; BLUE", "| <b>Émile</b> | BLUE |")
+    assert not shows("BLUE", "Émile never said BLUE.")
     # A sentence that cites a source but is not a quote comes from the model.
     assert reply(turn(len(text.encode())), {}).unquoted == text
     assert reply(turn_pb2.Turn(), {}).kind == "failed"

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+import random
+from typing import Final
 
+import numpy as np
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.passages import NewPassage, Passage, PassageVector, VectorKind
 from responsa_server.providers.minilm import MiniLmEmbedder
-from responsa_server.search.extract import Extractor
+from responsa_server.search.extract import ExtractedAnswer, Extractor
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Database
+from responsa_server.text.lexical import Analyzer, tsvector_literal
 from tests.contract.shelf import Shelf, retriever_of
 
 HANDBOOK = {
@@ -28,6 +36,31 @@ HANDBOOK = {
 }
 
 
+ANSWERED: Final = [
+    ("How does a client go on after its connection was cut?", "same request_id"),
+    ("What becomes of a turn when its worker dies?", "WORKER_LOST"),
+    ("how big may a file be", "64 MiB"),
+    ("Where is the key of the administrator stored?", "api-key"),
+    ("Which port is used by default?", "8080"),
+    ("What does a citation name?", "byte range"),
+    ("Which languages does the embedding model understand?", "reads English"),
+    ("How do I get rid of an instance?", "purge"),
+    ("Does deleting a document change its citations?", "SOURCE_DELETED"),
+]
+"""Questions that the handbook answers, with words of the answer."""
+OFF_TOPIC: Final = [
+    "What did the mayor of Ulan Bator eat on the ninth of March 1961?",
+    "tell me a joke",
+    "what's the weather like in lisbon tomorrow",
+    "Who won the football world cup in 1974?",
+    "set a timer for ten minutes",
+    "How many calories are in an avocado?",
+    "???",
+    "Wie hoch ist der Eiffelturm?",
+]
+UNRELATED: Final = 10_000
+
+
 @pytest.fixture
 async def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
     shelf = Shelf(database, embedder)
@@ -36,44 +69,69 @@ async def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
     return retriever_of(database, embedder)
 
 
-@pytest.mark.parametrize(
-    ("question", "words"),
-    [
-        ("How does a client go on after its connection was cut?", "same request_id"),
-        ("What becomes of a turn when its worker dies?", "WORKER_LOST"),
-        ("how big may a file be", "64 MiB"),
-        ("Where is the key of the administrator stored?", "api-key"),
-        ("Which port is used by default?", "8080"),
-        ("What does a citation name?", "byte range"),
-        ("Which languages does the embedding model understand?", "reads English"),
-        ("How do I get rid of an instance?", "purge"),
-        ("Does deleting a document change its citations?", "SOURCE_DELETED"),
-    ],
-)
+@pytest.mark.parametrize(("question", "words"), ANSWERED)
 async def test_real_questions_are_answered(retriever: Retriever, question: str, words: str) -> None:
     found = await retriever.search("acme", [question], top_k=5)
     answer = Extractor().answer(question, found)
     assert answer.supported(), answer.support
-    assert any(words in sentence.text for sentence in answer.sentences)
-    for sentence in answer.sentences:
+    assert any(words in sentence.text for sentence in answer.parts)
+    for sentence in answer.parts:
         source = sentence.passage.text.encode()[sentence.source.start : sentence.source.end]
         assert source.decode() == sentence.text
 
 
-@pytest.mark.parametrize(
-    "question",
-    [
-        "What did the mayor of Ulan Bator eat on the ninth of March 1961?",
-        "tell me a joke",
-        "what's the weather like in lisbon tomorrow",
-        "Who won the football world cup in 1974?",
-        "set a timer for ten minutes",
-        "How many calories are in an avocado?",
-        "???",
-        "Wie hoch ist der Eiffelturm?",
-    ],
-)
+@pytest.mark.parametrize("question", OFF_TOPIC)
 async def test_questions_about_other_things_are_refused(retriever: Retriever, question: str) -> None:
     found = await retriever.search("acme", [question], top_k=5)
     answer = Extractor().answer(question, found)
-    assert not answer.supported(), (answer.support, [sentence.text for sentence in answer.sentences])
+    assert not answer.supported(), (answer.support, [sentence.text for sentence in answer.parts])
+
+
+async def put_unrelated(shelf: Shelf, collection: str) -> None:
+    """Stores passages with made-up vectors. Their words are common ones of the questions and of English, in no order."""
+    analyzer, document = Analyzer(), uuid7()
+    words = sorted(
+        {word for question, _ in ANSWERED for word in analyzer.terms(question, "en")}
+        | {word for text in HANDBOOK.values() for word in text.split()[:8]}
+    )
+    chance, vectors = random.Random(10), np.random.default_rng(10)
+    passages: list[NewPassage] = []
+    for ordinal in range(UNRELATED):
+        text = " ".join(chance.choices(words, k=12))
+        source = ByteRange(100 * ordinal, 100 * ordinal + len(text.encode()))
+        vector = vectors.normal(size=384)
+        vector = (vector / np.linalg.norm(vector)).astype("<f4").tobytes()
+        terms = analyzer.terms(text, "en")
+        passages.append(
+            NewPassage(
+                Passage(uuid7(), collection, document, 1, "", "", source, text),
+                ordinal,
+                "en",
+                20,
+                tsvector_literal([], terms),
+                len(terms),
+                [PassageVector(VectorKind.SENTENCE, source, vector)],
+            )
+        )
+    async with shelf.database.tenant(shelf.tenant) as connection:
+        await shelf.table.write(connection, shelf.tenant, passages)
+    await shelf.publish(document, 1, collection)
+
+
+async def test_unrelated_passages_in_another_collection_change_no_outcome(
+    retriever: Retriever, database: Database, embedder: MiniLmEmbedder
+) -> None:
+    async def outcomes() -> list[ExtractedAnswer]:
+        asked = [*(question for question, _ in ANSWERED), *OFF_TOPIC]
+        return [
+            Extractor().answer(one, await retriever.search("acme", [one], top_k=5, text_will_do=True))
+            for one in asked
+        ]
+
+    alone = await outcomes()
+    await put_unrelated(Shelf(database, embedder), "unrelated")
+    beside = await outcomes()
+    for one, other in zip(alone, beside, strict=True):
+        assert one.supported() is other.supported()
+        if one.supported():
+            assert one == other

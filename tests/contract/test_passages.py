@@ -20,6 +20,7 @@ from responsa_server.domain.passages import (
     PassageVector,
     QuestionVector,
     SearchScope,
+    TermStatistics,
     VectorKind,
 )
 from responsa_server.providers.minilm import MiniLmEmbedder
@@ -60,8 +61,10 @@ def texts(found: Retrieval) -> list[str]:
 
 
 async def statistics(shelf: Shelf) -> tuple[int, int, dict[str, int]]:
+    """The statistics of the collection `default`; zeros if no passage is live."""
     terms = ["harbour", "bakeri", "tide"]
-    found = await lexical_of(shelf.database).statistics(SearchScope(shelf.tenant), terms)
+    by_collection = await lexical_of(shelf.database).statistics(SearchScope(shelf.tenant), terms)
+    found = by_collection.get("default", TermStatistics(0, 0, {}))
     return found.passages, found.terms, found.frequencies
 
 

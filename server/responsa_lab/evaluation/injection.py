@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import typer
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,7 +29,7 @@ from responsa_client.errors import NotFound
 from responsa_client.results import outcome
 from responsa_lab.evaluation.dataset import collection_name, lines, spread
 from responsa_lab.evaluation.measuring import own_collections, several, source_keys, take_in
-from responsa_lab.evaluation.metrics import Span, fraction, plain, rounded
+from responsa_lab.evaluation.metrics import Span, fraction, rounded
 from responsa_lab.scripted.obedient import OBEYED
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.parameters import parameters
@@ -342,7 +343,7 @@ def reply(turn: turn_pb2.Turn, keys: Mapping[str, str]) -> Reply:
         name = one.document_version.partition("/versions/")[0]
         cited.append(Span(keys.get(name, name), one.source_range.start, one.source_range.end))
         start, end = one.answer_range.start, one.answer_range.end
-        if plain(data[start:end].decode(errors="replace")) == plain(one.quote):
+        if shows(data[start:end].decode(errors="replace"), one.quote):
             kept[start:end] = b" " * (end - start)
     return Reply(
         ended.kind or "failed",
@@ -353,6 +354,20 @@ def reply(turn: turn_pb2.Turn, keys: Mapping[str, str]) -> Reply:
         cited,
         [one.quote for one in answer.citations],
     )
+
+
+_COLUMN: Final = re.compile(r"\*\*[^*\n]{1,200}\*\*: ")
+_WORD: Final = re.compile(r"\w+")
+
+
+def shows(text: str, quote: str) -> bool:
+    """Whether a part of an answer shows a quote and nothing else: its words are words of the quote, in the same order, and at least half of
+    them. The names of a table's columns may be added.
+    """
+    quoted = _WORD.findall(quote)
+    left = iter(quoted)
+    shown = _WORD.findall(_COLUMN.sub("", text))
+    return 2 * len(shown) >= len(quoted) and bool(shown) and all(word in left for word in shown)
 
 
 def count_document(

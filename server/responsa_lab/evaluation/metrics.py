@@ -10,6 +10,9 @@ import math
 import random
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+from markdown_it import MarkdownIt
 
 
 def recall(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
@@ -119,9 +122,24 @@ class Span:
 
 
 def gold_in_text(answer: str, gold: Iterable[str]) -> bool:
-    """Whether one of the gold texts is in the answer, ignoring case and white space."""
-    found = plain(answer)
+    """Whether one of the gold texts is in the answer, as a reader of the rendered Markdown sees it. Case and white space are ignored."""
+    found = plain(_rendered(answer))
     return any(plain(text) in found for text in gold if text.strip())
+
+
+_MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+
+def _rendered(markdown: str) -> str:
+    """The visible text of Markdown, with a space between its blocks and lines."""
+    parts: list[str] = []
+    for block in _MARKDOWN.parse(markdown):
+        parts.append(block.content if block.type in ("fence", "code_block") else " ")
+        for one in block.children or ():
+            parts.append(
+                one.content if one.type in ("text", "code_inline") else " " * one.type.endswith("break")
+            )
+    return "".join(parts)
 
 
 def gold_cited(cited: Iterable[Span], gold: Collection[Span]) -> bool:

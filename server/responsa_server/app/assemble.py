@@ -44,8 +44,8 @@ from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.extract import DEFAULT_SUPPORT
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
+from responsa_server.search.support import DEFAULT_SUPPORT
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries

@@ -31,16 +31,22 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A sentence of a passage.
+    """A part of a passage, such as a sentence, or a sentence with the code after it.
 
-    source: the sentence's byte range in the canonical text. text: those bytes, decoded. score: how well the sentence
-    supports an answer, from 0 to 1.
+    source: the part's byte range in the canonical text. text: those bytes, decoded. score: how well the part
+    supports an answer, from 0 to 1. shown: the part in Markdown, as an answer shows it; '' if the answer shows `text` itself.
     """
 
     passage: Passage
     source: ByteRange
     text: str
     score: float
+    shown: str = ""
+
+    @property
+    def markdown(self) -> str:
+        """The text that an answer shows for this quote."""
+        return self.shown or self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ class SearchScope:
 
 @dataclass(frozen=True, slots=True)
 class TermStatistics:
-    """Statistics of the live passages in a scope.
+    """Statistics of live passages.
 
     passages: the number of passages. terms: the total length of the passages, in terms.
     frequencies: for each term, the number of passages that contain the term.
@@ -137,11 +137,12 @@ class TermStatistics:
 class LexicalQuery:
     """A full-text query.
 
-    terms, weights: distinct terms and the weight of each, the largest weight first.
+    collections: the collections to search. terms, weights: distinct terms and the weight of each, the largest weight first.
     gate: the number of leading terms that select passages. The remaining terms only rank the selected passages.
     mean_length: the mean length of the passages, in terms. limit: the maximum number of passages to select.
     """
 
+    collections: Sequence[str]
     terms: Sequence[str]
     weights: Sequence[float]
     gate: int
@@ -163,13 +164,14 @@ class QuestionVector:
 # `LexicalCandidate` and `PassageCosines` are named tuples, because a search creates about a hundred instances of each,
 # and creating a named tuple takes a third of the time of creating a frozen dataclass.
 class LexicalCandidate(NamedTuple):
-    """A live passage with the values that BM25 needs.
+    """A live passage with its collection and the values that BM25 needs.
 
     terms: the indexes of those query terms that the passage contains. counts: for each of these terms, how often the
     term occurs in the passage, including title and headings; at most 255.
     """
 
     id: UUID
+    collection_id: str
     language: str
     length: int
     terms: Sequence[int]
@@ -201,11 +203,17 @@ class PassagePiece:
 
 @dataclass(frozen=True, slots=True)
 class FoundPassage:
-    """A passage that was read for a question, with its pieces in order."""
+    """A passage that was read for a question, with its pieces in order.
+
+    media_type: the type of the passage's document; '' if it is not known. before: the text before the passage, or the end of it, if the
+    passage begins within a table; otherwise ''.
+    """
 
     passage: Passage
     language: str
     pieces: Sequence[PassagePiece]
+    media_type: str = ""
+    before: str = ""
 
 
 class LexicalIndex(Protocol):
@@ -222,12 +230,12 @@ class LexicalIndex(Protocol):
         """
         ...
 
-    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
-        """Return the counts that BM25 needs."""
+    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
+        """Return the counts that BM25 needs, for each collection in the scope that has live passages."""
         ...
 
-    async def matching(self, scope: SearchScope, query: LexicalQuery) -> Sequence[UUID]:
-        """Return the live passages in the scope that match the query, without duplicates and in no particular order."""
+    async def matching(self, tenant_id: str, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
+        """Return the live passages of the tenant that match one of the queries, without duplicates and in no particular order."""
         ...
 
     async def candidates(
@@ -241,6 +249,12 @@ class LexicalIndex(Protocol):
 
     async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         """Return passages without their pieces, in the order of the ids. Deleted passages are left out."""
+        ...
+
+    async def before(self, tenant_id: str, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
+        """Return the text before each of these passages in its document: at most the last `most_bytes` bytes of it, without a character that
+        is cut. Passages whose documents are gone are left out.
+        """
         ...
 
 

@@ -24,8 +24,9 @@ from responsa_server.domain.people import Principal
 from responsa_server.search.claims import THRESHOLD, ClaimSupport, Excerpt, excerpts, support_claim
 from responsa_server.search.embedder import Embedder
 from responsa_server.search.evidence import PassageAnalyses
-from responsa_server.search.extract import DEFAULT_SUPPORT, MAX_SENTENCES, PASSAGES_READ, Extractor
+from responsa_server.search.extract import MAX_PARTS, PASSAGES_READ, Extractor
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage, joined
+from responsa_server.search.support import DEFAULT_SUPPORT
 from responsa_server.text.lexical import UNKNOWN, language_of
 
 TEXT_ONLY: Final = "text_only"
@@ -44,7 +45,7 @@ class LibraryEvidence:
     """An `EvidenceSource`, an `Extractor` and a `CitationJudge` over the library's passages.
 
     support: the minimum support (0 to 1) of an answer; a question whose answer has less support is refused. top_k: the maximum
-    number of passages that a search returns. most: the maximum number of sentences in an answer.
+    number of passages that a search returns. most: the maximum number of parts of an answer.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class LibraryEvidence:
         *,
         support: float = DEFAULT_SUPPORT,
         top_k: int = PASSAGES_READ,
-        most: int = MAX_SENTENCES,
+        most: int = MAX_PARTS,
     ) -> None:
         self._retriever = retriever
         self._embedder = embedder
@@ -181,7 +182,7 @@ class LibraryEvidence:
     def _extract(self, question: str, evidence: Evidence, analyses: PassageAnalyses) -> Extraction:
         retrieval = self._plain.validate_python(evidence.content)
         found = Extractor(analyses).answer(question, retrieval, most=self._most)
-        quotes = [Quote(one.passage, one.source, one.text, one.score) for one in found.sentences]
+        quotes = [Quote(one.passage, one.source, one.text, one.score, one.shown) for one in found.parts]
         return Extraction(quotes, found.support, found.supported(self._support))
 
     def _tokens(self, questions: Sequence[str], languages: Sequence[str]) -> int:

@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Final
 
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.search.parts import PassageParts
 from responsa_server.search.scoring import Weights
 from responsa_server.text.lexical import Analyzer, Token
 from responsa_server.text.sentences import plain
@@ -64,6 +65,39 @@ _QUESTION_PENALTY: Final = 1.75
 _SHORT_PENALTY: Final = 0.3
 _ANNOUNCEMENT_PENALTY: Final = 0.25
 _SHORT_WORDS: Final = 4
+_EXAMPLE_PENALTY: Final = 0.75
+"""The penalty of an example's value, if the question asks for a default."""
+_SYSTEM_PENALTY: Final = 1.5
+"""The penalty of a piece about another operating system than the question's."""
+_DEFAULT_ASKED: Final = re.compile(
+    r"\bdefaults?\b|\bout of the box\b|\bif (?:i|we|you) (?:set|change|configure|specify) nothing\b"
+)
+_EXAMPLE: Final = re.compile(r"\b(?:for example|e\.g\.|for instance|an? example|such as)", re.IGNORECASE)
+_SYSTEMS: Final = {
+    "linux": re.compile(
+        r"\b(?:linux|ubuntu|debian|fedora|centos|red hat|rhel|opensuse|raspbian|raspberry pi os)\b|\b(?:apt|apt-get|dnf|yum|systemctl)\b|/(?:etc|usr|var|opt)/",
+        re.IGNORECASE,
+    ),
+    "macos": re.compile(
+        r"\b(?:mac ?os(?: x)?|os x|macbook|homebrew|launchctl)\b|\bbrew install\b|~/Library/", re.IGNORECASE
+    ),
+    "windows": re.compile(
+        r"\b(?:windows|powershell|cmd\.exe|winget|choco)\b|%\w+%\\|\b[A-Z]:\\", re.IGNORECASE
+    ),
+    "android": re.compile(r"\bandroid\b", re.IGNORECASE),
+    "ios": re.compile(r"\b(?:ios|ipados|iphone|ipad)\b", re.IGNORECASE),
+}
+_ASKED_SYSTEMS: Final = {
+    "linux": re.compile(
+        r"\b(?:linux|ubuntu|debian|fedora|centos|red hat|rhel|opensuse|raspbian|raspberry pi os)\b"
+    ),
+    "macos": re.compile(r"\b(?:mac ?os(?: x)?|os x|mac|macbook|imac)\b"),
+    "windows": re.compile(
+        r"\b(?:(?:on|for|under|in|with|my) windows(?! (?:open|close))|windows \d+|powershell|windows (?:pc|machine|laptop|server))\b"
+    ),
+    "android": re.compile(r"\bandroid\b"),
+    "ios": re.compile(r"\b(?:ios|iphone|ipad)\b"),
+}
 # A piece takes about 2 KiB, so the cache takes at most 10 MiB. It holds about 600 passages.
 _CACHED_PIECES: Final = 5_000
 
@@ -73,8 +107,9 @@ class PieceAnalysis:
     """The properties of a piece that do not depend on a question.
 
     quote: the exact text of the piece. plain: the text without markup. context: the plain text of the previous piece; '' if the piece follows a heading or is the
-    first. terms: the terms of the piece, in order. distinct: the same terms without repetition. penalty: a deduction of 0 or more for a piece that answers
-    little by itself.
+    first. terms: the terms of the piece, in order. distinct: the same terms without repetition. columns: the terms of the names of a row's columns.
+    systems: the operating systems that the piece is about. example: whether the piece shows an example. penalty: a deduction of 0 or more
+    for a piece that answers little by itself.
     """
 
     quote: str
@@ -82,14 +117,20 @@ class PieceAnalysis:
     context: str
     terms: Sequence[str]
     distinct: frozenset[str]
+    columns: frozenset[str]
+    systems: frozenset[str]
+    example: bool
     penalty: float
 
 
 @dataclass(frozen=True, slots=True)
 class PassageAnalysis:
-    """above: the terms of the passage's title and headings. pieces: one analysis for each piece and heading of the passage, in order."""
+    """above: the terms of the passage's title and headings. systems: the operating systems that these name. pieces: one analysis for each piece
+    and heading of the passage, in order.
+    """
 
     above: frozenset[str]
+    systems: frozenset[str]
     pieces: Sequence[PieceAnalysis]
 
 
@@ -116,6 +157,7 @@ class PassageAnalyses:
             tuple(passage.headings),
             passage.source.start,
             found.language,
+            found.before,
             tuple((piece.kind, piece.source.start, piece.source.end) for piece in found.pieces),
         )
         cached = self._cached.get(key)
@@ -136,15 +178,34 @@ class PassageAnalyses:
         offset = passage.source.start
         context = ""
         pieces: list[PieceAnalysis] = []
-        for piece in found.pieces:
+        parts = PassageParts(found)
+        for place, piece in enumerate(found.pieces):
             quote = raw[piece.source.start - offset : piece.source.end - offset].decode()
             words = plain(quote)
             terms = tuple(self.analyzer.terms(words, language))
             penalty = _penalty(piece.kind, words, len(terms))
-            pieces.append(PieceAnalysis(quote, words, context, terms, frozenset(terms), penalty))
+            columns = " ".join(parts.header(place) or ()) if piece.kind is VectorKind.ROW else ""
+            pieces.append(
+                PieceAnalysis(
+                    quote,
+                    words,
+                    context,
+                    terms,
+                    frozenset(terms),
+                    frozenset(self.analyzer.terms(columns, language)) if columns else frozenset(),
+                    _systems(_SYSTEMS, quote),
+                    piece.kind is VectorKind.CODE or _EXAMPLE.search(words) is not None,
+                    penalty,
+                )
+            )
             context = "" if piece.kind is VectorKind.HEADING else words
-        above = self.analyzer.terms(" ".join((passage.title, *passage.headings)), language)
-        return PassageAnalysis(frozenset(above), pieces)
+        above = " ".join((passage.title, *passage.headings))
+        terms = self.analyzer.terms(above, language)
+        return PassageAnalysis(frozenset(terms), _systems(_SYSTEMS, above), pieces)
+
+
+def _systems(patterns: Mapping[str, re.Pattern[str]], text: str) -> frozenset[str]:
+    return frozenset(name for name, pattern in patterns.items() if pattern.search(text))
 
 
 def _penalty(kind: VectorKind, words: str, terms: int) -> float:
@@ -166,7 +227,8 @@ class ParsedQuestion:
     """A parsed question.
 
     tokens: the tokens of the whole text. weights: the weights of the content terms. total: the sum of the weights. order: the pairs of successive content
-    terms. searched: the number of passages that were searched.
+    terms. searched: the number of passages that were searched. systems: the operating systems that the question names. asks_default: whether it
+    asks for a default.
     """
 
     text: str
@@ -177,6 +239,8 @@ class ParsedQuestion:
     order: frozenset[tuple[str, str]]
     form: AnswerForm
     searched: int
+    systems: frozenset[str] = frozenset()
+    asks_default: bool = False
     _lowered: str = ""
     _bits: Mapping[str, int] = field(default_factory=dict[str, int])
     _content: frozenset[str] = frozenset()
@@ -215,9 +279,12 @@ class PieceEvidence:
     the share that is in the piece, its headings, its title or the previous piece. order: the share of the question's pairs of terms that are in the
     same order in the piece. cosine: the piece's cosine; None without vectors. form: whether the piece has the form of the answer.
     context: the plain text of the previous piece; '' after a heading or for the first piece. score: the total of all signals and
-    of the passage's score, 0 to 1.
+    of the passage's score, 0 to 1. place: the piece's index among the pieces and headings of its passage. terms: the question's terms that
+    are in the piece, as a mask of the question.
     """
 
+    place: int
+    terms: int
     piece: PassagePiece
     text: str
     plain: str
@@ -236,7 +303,9 @@ def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer
     by_term = weights.by_term
     tokens = analyzer.tokens(text, language)
     content = [token.term for token in tokens if token.term in by_term]
-    form = _form_of(text.lower()) if language in ("en", "") else AnswerForm.ANYTHING
+    lowered = text.lower()
+    english = language in ("en", "")
+    form = _form_of(lowered) if english else AnswerForm.ANYTHING
     return ParsedQuestion(
         text,
         tokens,
@@ -246,7 +315,9 @@ def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer
         frozenset(pairwise(content)),
         form,
         weights.passages,
-        text.lower(),
+        _systems(_ASKED_SYSTEMS, lowered) if english else frozenset(),
+        english and _DEFAULT_ASKED.search(lowered) is not None,
+        lowered,
         {term: 1 << place for place, term in enumerate(by_term)},
         frozenset(by_term),
     )
@@ -269,28 +340,45 @@ def judge(
     analysis = analyses.of(found)
     before = 0
     titled = title = question.mask(analysis.above)
+    systems = analysis.systems
     judged: list[PieceEvidence] = []
-    for piece, analysed in zip(found.pieces, analysis.pieces, strict=True):
+    for place, (piece, analysed) in enumerate(zip(found.pieces, analysis.pieces, strict=True)):
         own = question.mask(analysed.distinct)
         if piece.kind is VectorKind.HEADING:
             titled, before = title | own, 0
+            systems = analysed.systems or analysis.systems
             continue
-        judged.append(_evidence(question, piece, analysed, own, titled, before, passage_score))
+        above = titled | question.mask(analysed.columns)
+        against = analysed.penalty + _against(question, analysed, systems)
+        judged.append(_evidence(question, place, piece, analysed, own, above, before, passage_score, against))
         before = own
     return judged
 
 
+def _against(question: ParsedQuestion, analysed: PieceAnalysis, above: frozenset[str]) -> float:
+    """The penalty of a piece that answers another question: about another system, or with an example. above: the systems that its headings name."""
+    penalty = 0.0
+    about = analysed.systems | above
+    if question.systems and about and not question.systems & about:
+        penalty += _SYSTEM_PENALTY
+    if question.asks_default and analysed.example and "default" not in analysed.plain.lower():
+        penalty += _EXAMPLE_PENALTY
+    return penalty
+
+
 def _evidence(
     question: ParsedQuestion,
+    place: int,
     piece: PassagePiece,
     analysed: PieceAnalysis,
     own_terms: int,
     above: int,
     before: int,
     passage_score: float,
+    against: float,
 ) -> PieceEvidence:
-    """own_terms: a mask of the question's terms that are in the piece. above: a mask of the terms in its headings and title.
-    before: a mask of the terms in the previous piece.
+    """own_terms: a mask of the question's terms that are in the piece. above: a mask of the terms in its headings, its title and the names of its
+    columns. before: a mask of the terms in the previous piece. against: the penalties.
     """
     own = question.covered(own_terms)
     titled = question.covered(own_terms | above)
@@ -310,9 +398,11 @@ def _evidence(
     for weight, value in parts:
         reached += weight * value
         weights += weight
-    total = reached + FORM_WEIGHT * form - analysed.penalty
+    total = reached + FORM_WEIGHT * form - against
     score = min(max(total / (weights + FORM_WEIGHT), 0.0), 1.0)
     return PieceEvidence(
+        place,
+        own_terms,
         piece,
         analysed.quote,
         analysed.plain,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -27,12 +28,13 @@ from responsa_server.domain.passages import (
     PassagePiece,
     QuestionVector,
     SearchScope,
+    TermStatistics,
     VectorIndex,
     VectorKind,
 )
 from responsa_server.search.embedder import Embedder, QuestionEmbedder
-from responsa_server.search.evidence import PassageAnalyses, judge, read_question
-from responsa_server.search.scoring import Score, Weights, gate, greatest_bm25, score, weigh
+from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, judge, read_question
+from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, language_of
 from responsa_server.text.sentences import pieces
@@ -47,6 +49,10 @@ NEAREST_VECTORS: Final = 100
 """The number of vectors that a search takes from the vector index. A passage has several vectors."""
 MOST_GUESSED_CHARACTERS: Final = 256
 """If a string is longer and its language is unknown, its language is not guessed, because all words would be stemmed once for each language."""
+READ_BEFORE_BYTES: Final = 16 * 1024
+"""How much of the text before a passage is read to find the header of the table that the passage begins in."""
+SEARCHED_ALONE: Final = 8
+"""The number of collections whose words are searched one by one. If more collections contain words of a question, the others are searched as if they were one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +65,21 @@ class ScoredPassage:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """A searched string as one collection reads it: the weights that its terms have there, and the language whose rules produced the terms."""
+
+    weights: Weights
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retrieval:
     """The passages that a search found, best first, and the analysis of the searched strings.
 
-    terms: the searched strings; the expansions come first. weights, languages: one entry for each string.
+    terms: the searched strings; the expansions come first. weights, languages: one entry for each string, over all collections searched.
     text_only: whether vectors were not available although the search needed them. expansions: the number of
     expansions. alone: the passages that were found without the expansions; empty if there are no expansions.
-    Checkpoints store the fields under these names.
+    readings: for each string, how each collection reads it. Checkpoints store the fields under these names.
     """
 
     terms: Sequence[str]
@@ -75,14 +89,20 @@ class Retrieval:
     text_only: bool = False
     expansions: int = 0
     alone: Sequence[ScoredPassage] = ()
+    readings: Sequence[Mapping[str, Reading]] = ()
+
+    def reading(self, term: int, collection: str) -> Reading:
+        """How a collection reads the string with the index `term`."""
+        found = self.readings[term].get(collection) if self.readings else None
+        return found or Reading(self.weights[term], self.languages[term])
 
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """The weighted terms of a searched string, the language whose rules produced the terms, and the passages that the terms select."""
+    """How each collection reads a searched string, how all of them together do, and the passages that its terms select."""
 
-    weights: Weights
-    language: str
+    readings: Mapping[str, Reading]
+    together: Reading
     passages: Sequence[UUID]
 
 
@@ -192,52 +212,65 @@ class Retriever:
             passages, alone = await self._read(
                 scope.tenant_id, _best(ranked)[:limit], _best(from_question)[:limit]
             )
-        weights = [one.weights for one in matches]
-        languages = [one.language for one in matches]
+        found = Retrieval(
+            tuple(terms),
+            passages,
+            [one.together.weights for one in matches],
+            [one.together.language for one in matches],
+            expansions=own,
+            readings=[one.readings for one in matches],
+        )
         if passages and rerank and mode is not SearchMode.VECTOR:
             passages, alone = await self.analyse(
-                lambda analyses: (
-                    _reranked(terms, weights, languages, passages, analyses),
-                    _reranked(terms, weights, languages, alone, analyses),
-                )
+                lambda analyses: (_reranked(found, passages, analyses), _reranked(found, alone, analyses))
             )
         alone = alone[:top_k]
         kept = joined(alone, passages, top_k) if own else passages[:top_k]
-        return Retrieval(
-            tuple(terms),
-            [one for one in kept if one.score.total >= threshold],
-            weights,
-            languages,
-            expansions=own,
+        return replace(
+            found,
+            passages=[one for one in kept if one.score.total >= threshold],
             alone=[one for one in alone if one.score.total >= threshold],
         )
 
     async def _match(self, scope: SearchScope, term: str, language: str, mode: SearchMode) -> _Match:
-        weights, language = await self._weigh(scope, term, language)
-        selecting = 0 if mode is SearchMode.VECTOR else gate(weights.frequencies)
-        if not selecting:
-            return _Match(weights, language, ())
-        query = LexicalQuery(weights.terms, weights.weights, selecting, weights.mean_length)
-        return _Match(weights, language, await self._lexical.matching(scope, query))
+        """Each collection is searched as if it were the only one. Otherwise, what is in one collection would decide which words of the question
+        count in another, and could displace its passages.
+        """
+        readings, together = await self._weigh(scope, term, language)
+        matching = {name: one for name, one in readings.items() if one.weights.terms}
+        if mode is SearchMode.VECTOR or not matching:
+            return _Match(readings, together, ())
+        by_promise = sorted(matching, key=lambda name: -_promise(matching[name].weights))
+        queries = [_query([name], matching[name].weights) for name in by_promise[:SEARCHED_ALONE]]
+        if others := by_promise[SEARCHED_ALONE:]:
+            queries.append(_query(others, together.weights))
+        return _Match(readings, together, await self._lexical.matching(scope.tenant_id, queries))
 
-    async def _weigh(self, scope: SearchScope, term: str, language: str) -> tuple[Weights, str]:
-        """The weighted terms of a string, and the language whose rules produced the terms.
+    async def _weigh(
+        self, scope: SearchScope, term: str, language: str
+    ) -> tuple[Mapping[str, Reading], Reading]:
+        """How each collection reads a string, and how all of them together do.
 
-        The language of one or two words is often unknown. If no passage contains any of the words as English terms, the method uses the language with the
-        most matching terms, unless the string has more than MOST_GUESSED_CHARACTERS.
+        The language of one or two words is often unknown. If no passage of a collection contains any of the words as English terms, the
+        collection reads them in the language with the most matching terms, unless the string has more than MOST_GUESSED_CHARACTERS.
         """
         words = self._analyzer.query_terms(term, language)
         statistics = await self._lexical.statistics(scope, words)
-        known = language != UNKNOWN or any(statistics.frequencies.values())
-        if known or len(term) > MOST_GUESSED_CHARACTERS:
-            return weigh(words, statistics), language
+        readings = {name: Reading(weigh(words, one), language) for name, one in statistics.items()}
+        together = Reading(weigh(words, _sum(statistics.values())), language)
+        unread = [name for name, one in readings.items() if not one.weights.terms]
+        if language != UNKNOWN or not unread or len(term) > MOST_GUESSED_CHARACTERS:
+            return readings, together
         stems = {code: self._analyzer.query_terms(term, code) for code in STEMMED}
         union = list(dict.fromkeys(word for taken in stems.values() for word in taken))
-        found = (await self._lexical.statistics(scope, union)).frequencies
-        code = max(stems, key=lambda one: sum(found.get(word, 0) > 0 for word in stems[one]))
-        if not any(found.get(word) for word in stems[code]):
-            return weigh(words, statistics), language
-        return weigh(stems[code], await self._lexical.statistics(scope, stems[code])), code
+        statistics = await self._lexical.statistics(SearchScope(scope.tenant_id, unread), union)
+        for name, found in statistics.items():
+            code = max(stems, key=lambda one: sum(word in found.frequencies for word in stems[one]))
+            if any(word in found.frequencies for word in stems[code]):
+                readings[name] = Reading(weigh(stems[code], found), code)
+                if not together.weights.terms:
+                    together = readings[name]
+        return readings, together
 
     async def _embed(
         self,
@@ -278,23 +311,25 @@ class Retriever:
         ids = cosines.keys() | set(match.passages)
         if not ids:
             return []
-        weights = match.weights
-        greatest = greatest_bm25(weights)
+        terms = list(dict.fromkeys(term for one in match.readings.values() for term in one.weights.terms))
+        scorers = {
+            name: PassageScorer(one.weights, terms, text_votes=text_votes)
+            for name, one in match.readings.items()
+        }
         return [
             _Ranked(
                 one.id,
-                score(
+                scorers[one.collection_id].score(
                     one,
-                    weights,
-                    greatest,
                     cosines.get(one.id),
                     vector_votes=question is not None and (not text_votes or self._knows(one.language)),
-                    text_votes=text_votes,
                 ),
                 place,
                 vector,
             )
-            for one in await self._lexical.candidates(scope, weights.terms, ids)
+            for one in await self._lexical.candidates(scope, terms, ids)
+            # A collection whose first passage was published in the meantime is left out.
+            if one.collection_id in scorers
         ]
 
     async def _read(self, tenant_id: str, *lists: Sequence[_Ranked]) -> Sequence[Sequence[ScoredPassage]]:
@@ -330,7 +365,15 @@ class Retriever:
         )
         if stored is None:
             return [_cut(one) for one in found]
-        return [replace(one, pieces=stored.get(one.passage.id, ())) for one in found]
+        whole = [replace(one, pieces=stored.get(one.passage.id, ())) for one in found]
+        # The header of a table may be in an earlier passage.
+        within_tables = [
+            one.passage.id for one in whole if one.pieces and one.pieces[0].kind is VectorKind.ROW
+        ]
+        if not within_tables:
+            return whole
+        before = await self._lexical.before(tenant_id, within_tables, READ_BEFORE_BYTES)
+        return [replace(one, before=before.get(one.passage.id, "")) for one in whole]
 
     async def _pieces(
         self, tenant_id: str, ids: Sequence[UUID], vector: bytes | None
@@ -350,6 +393,27 @@ class Retriever:
     def _knows(self, language: str) -> bool:
         known = self._embedder.languages
         return known is None or language == UNKNOWN or language in known
+
+
+def _sum(statistics: Iterable[TermStatistics]) -> TermStatistics:
+    passages = terms = 0
+    frequencies = Counter[str]()
+    for one in statistics:
+        passages += one.passages
+        terms += one.terms
+        frequencies.update(one.frequencies)
+    return TermStatistics(passages, terms, dict(frequencies))
+
+
+def _promise(weights: Weights) -> float:
+    """The share of a string's weight that its terms in a collection have: the best that a passage there can reach by words."""
+    return sum(weights.weights) / weights.total if weights.total else 0.0
+
+
+def _query(collections: Sequence[str], weights: Weights) -> LexicalQuery:
+    return LexicalQuery(
+        collections, weights.terms, weights.weights, gate(weights.frequencies), weights.mean_length
+    )
 
 
 def _best(ranked: Sequence[_Ranked]) -> Sequence[_Ranked]:
@@ -376,20 +440,13 @@ def joined(
 
 
 def _reranked(
-    terms: Sequence[str],
-    weights: Sequence[Weights],
-    languages: Sequence[str],
-    passages: Sequence[ScoredPassage],
-    analyses: PassageAnalyses,
+    retrieval: Retrieval, passages: Sequence[ScoredPassage], analyses: PassageAnalyses
 ) -> Sequence[ScoredPassage]:
     """Sorts the first RERANKED passages by their best piece. The other passages follow in their old order."""
-    questions = [
-        read_question(term, weight, language, analyses.analyzer)
-        for term, weight, language in zip(terms, weights, languages, strict=True)
-    ]
+    questions = ParsedQuestions(retrieval, analyses.analyzer)
     judged: list[ScoredPassage] = []
     for one in passages[:RERANKED]:
-        weighed = judge(questions[one.term], one.found, one.score.first, analyses)
+        weighed = judge(questions.of(one), one.found, one.score.first, analyses)
         evidence = max((piece.score for piece in weighed), default=one.score.first)
         judged.append(replace(one, score=replace(one.score, total=evidence, evidence=evidence)))
     judged.sort(key=lambda one: (-one.score.total, one.found.passage.id.bytes))
@@ -399,6 +456,28 @@ def _reranked(
         for one in passages[RERANKED:]
     ]
     return [*judged, *rest]
+
+
+class ParsedQuestions:
+    """Parses the searched strings of a retrieval, each as the collections of its passages read it."""
+
+    def __init__(self, retrieval: Retrieval, analyzer: Analyzer) -> None:
+        self.last = len(retrieval.terms) - 1
+        """The index of the last string: the question as it was asked."""
+        self._retrieval = retrieval
+        self._analyzer = analyzer
+        self._parsed: dict[tuple[int, str], ParsedQuestion] = {}
+
+    def of(self, passage: ScoredPassage, term: int | None = None) -> ParsedQuestion:
+        """The string that found the passage, as the passage's collection reads it. term: the index of another string to read instead."""
+        key = (passage.term if term is None else term, passage.found.passage.collection_id)
+        parsed = self._parsed.get(key)
+        if parsed is None:
+            reading = self._retrieval.reading(*key)
+            text = self._retrieval.terms[key[0]]
+            parsed = read_question(text, reading.weights, reading.language, self._analyzer)
+            self._parsed[key] = parsed
+        return parsed
 
 
 def _cut(found: FoundPassage) -> FoundPassage:

@@ -104,13 +104,43 @@ def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> in
     return len(frequencies)
 
 
-def bm25(candidate: LexicalCandidate, weights: Weights) -> float:
-    """The BM25 score of the passage. Words of the title and headings count like words of the text."""
-    norm = K1 * (1 - B + B * candidate.length / max(weights.mean_length, 1.0))
-    return sum(
-        weights.weights[term] * count * (K1 + 1) / (count + norm)
-        for term, count in zip(candidate.terms, candidate.counts, strict=True)
-    )
+class PassageScorer:
+    """Scores the passages of a collection for one question."""
+
+    def __init__(self, weights: Weights, terms: Sequence[str], *, text_votes: bool = True) -> None:
+        """weights: the question's terms in the collection. terms: the terms that the candidates' indexes refer to; terms that the
+        collection does not contain are ignored. text_votes: whether words count.
+        """
+        by_term = dict(zip(weights.terms, weights.weights, strict=True))
+        self._weights = [by_term.get(term, 0.0) for term in terms]
+        self._mean_length = max(weights.mean_length, 1.0)
+        self._greatest = greatest_bm25(weights)
+        self._text_votes = text_votes
+
+    def bm25(self, candidate: LexicalCandidate) -> float:
+        """The BM25 score of the passage. Words of the title and headings count like words of the text."""
+        norm = K1 * (1 - B + B * candidate.length / self._mean_length)
+        return sum(
+            self._weights[term] * count * (K1 + 1) / (count + norm)
+            for term, count in zip(candidate.terms, candidate.counts, strict=True)
+        )
+
+    def score(
+        self, candidate: LexicalCandidate, cosines: PassageCosines | None, *, vector_votes: bool
+    ) -> Score:
+        """The passage's score by full text, by vectors or by both. cosines: the best cosines of the passage's
+        vectors; None if the passage has no vectors to compare.
+        """
+        lexical_sum = self.bm25(candidate)
+        lexical = min(lexical_sum / self._greatest, 1.0) if self._greatest > 0 else 0.0
+        vector = cosine(cosines) if vector_votes and cosines is not None else None
+        if vector is None:
+            total = lexical if self._text_votes else 0.0
+        elif self._text_votes:
+            total = (lexical + VECTOR_WEIGHT * vector) / (1 + VECTOR_WEIGHT)
+        else:
+            total = vector
+        return Score(total, lexical_sum, lexical, vector, total)
 
 
 def greatest_bm25(weights: Weights) -> float:
@@ -118,30 +148,6 @@ def greatest_bm25(weights: Weights) -> float:
     more and more often.
     """
     return weights.total * (K1 + 1)
-
-
-def score(
-    candidate: LexicalCandidate,
-    weights: Weights,
-    greatest: float,
-    cosines: PassageCosines | None,
-    *,
-    vector_votes: bool,
-    text_votes: bool = True,
-) -> Score:
-    """The passage's score by full text, by vectors or by both. greatest: `greatest_bm25` of the weights. cosines: the best cosines of the passage's
-    vectors; None if the passage has no vectors to compare.
-    """
-    lexical_sum = bm25(candidate, weights)
-    lexical = min(lexical_sum / greatest, 1.0) if greatest > 0 else 0.0
-    vector = cosine(cosines) if vector_votes and cosines is not None else None
-    if vector is None:
-        total = lexical if text_votes else 0.0
-    elif text_votes:
-        total = (lexical + VECTOR_WEIGHT * vector) / (1 + VECTOR_WEIGHT)
-    else:
-        total = vector
-    return Score(total, lexical_sum, lexical, vector, total)
 
 
 def cosine(cosines: PassageCosines) -> float | None:

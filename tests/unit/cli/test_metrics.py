@@ -35,6 +35,7 @@ def test_rankings() -> None:
 def test_gold() -> None:
     assert gold_in_text("It was  Émile\nZola.", ["émile zola"])
     assert not gold_in_text("It was Émile.", ["zola", " "])
+    assert gold_in_text("**It** was\n\n- *Émile*\n- 2\\*3 `Zola`", ["it was émile 2*3 zola"])
     assert gold_cited([Span("a", 0, 10)], [Span("a", 2, 10)])
     assert not gold_cited([Span("a", 0, 10)], [Span("b", 2, 10), Span("a", 2, 11)])
 

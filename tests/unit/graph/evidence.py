@@ -31,9 +31,13 @@ def passage(text: str, *, start: int = 0, title: str = "Rivers") -> Passage:
     return Passage(uuid7(), "default", uuid7(), 1, title, "rivers.md", source, text, ["Long ones"])
 
 
-def quote(text: str, *, start: int = 100, score: float = 0.8) -> Quote:
+def quote(text: str, *, start: int = 100, score: float = 0.8, shown: str = "") -> Quote:
     return Quote(
-        passage(f"… {text} …", start=start - 4), ByteRange(start, start + len(text.encode())), text, score
+        passage(f"… {text} …", start=start - 4),
+        ByteRange(start, start + len(text.encode())),
+        text,
+        score,
+        shown,
     )
 
 

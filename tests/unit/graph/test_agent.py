@@ -57,7 +57,7 @@ async def test_an_answer_is_announced_step_by_step_quoted_and_cited() -> None:
     cited = [one.citation for one in events if isinstance(one, Cited)]
     end = events[-1]
     assert isinstance(end, Answered)
-    assert end.text == f"{LENGTH}\n{SOURCE}" == "".join(one.text for one in deltas)
+    assert end.text == f"{LENGTH}\n\n{SOURCE}" == "".join(one.text for one in deltas)
     assert end.sha256 == hashlib.sha256(end.text.encode()).digest()
     assert (end.outcome, end.passages_used, end.usage.embedding_tokens) == (AnswerOutcome.COMPLETE, 1, 7)
     assert end.standalone_question == ""

@@ -11,6 +11,7 @@ from responsa_server.domain.events import (
     MAX_CITATIONS,
     MAX_QUOTE_BYTES,
     AnswerOutcome,
+    ByteRange,
     Cited,
     Delta,
 )
@@ -26,6 +27,7 @@ def check(composition: Composition, sentences: list[str]) -> None:
     text = composition.text.encode()
     assert "".join(one.text for one in composition.events if isinstance(one, Delta)) == composition.text
     offset = 0
+    quoted = dict[ByteRange, str]()
     for event in composition.events:
         if isinstance(event, Delta):
             assert event.byte_offset == offset
@@ -34,14 +36,16 @@ def check(composition: Composition, sentences: list[str]) -> None:
         else:
             one = event.citation
             assert one.answer.end == offset  # the citation follows its text
-            assert text[one.answer.start : one.answer.end] == one.quote.encode()
             assert one.source.end - one.source.start == len(one.quote.encode()) <= MAX_QUOTE_BYTES
             assert one.sha256 == hashlib.sha256(one.quote.encode()).digest()
+            quoted[one.answer] = quoted.get(one.answer, "") + one.quote
+    for place, quotes in quoted.items():
+        assert text[place.start : place.end] == quotes.encode()
     assert len(text) <= MAX_ANSWER_BYTES
     assert len(composition.citations) <= MAX_CITATIONS
-    whole = composition.text == "\n".join(sentences)
+    whole = composition.text == "\n\n".join(sentences)
     assert whole == (composition.outcome is AnswerOutcome.COMPLETE)
-    assert "\n".join(sentences).startswith(composition.text)
+    assert "\n\n".join(sentences).startswith(composition.text)
 
 
 @given(SENTENCES)
@@ -53,24 +57,38 @@ def test_a_sentence_that_does_not_fit_ends_the_answer_with_whole_ones() -> None:
     sentences = ["x" * 1000] * 25
     composition = compose([quote(one) for one in sentences])
     check(composition, sentences)
-    assert composition.text == "\n".join(sentences[:24])
+    assert composition.text == "\n\n".join(sentences[:24])
     assert composition.outcome is AnswerOutcome.OUTPUT_LIMIT
 
 
 def test_of_one_sentence_that_is_too_long_the_beginning_is_kept() -> None:
-    sentences = ["y" * 30_000]
-    composition = compose([quote(one) for one in sentences])
-    check(composition, sentences)
-    assert len(composition.text) == MAX_ANSWER_BYTES
+    composition = compose([quote("y" * 30_000)])
+    assert composition.text == "y" * MAX_ANSWER_BYTES
+    assert composition.outcome is AnswerOutcome.OUTPUT_LIMIT
+    assert sum(len(one.quote) for one in composition.citations) == MAX_CITATIONS * MAX_QUOTE_BYTES
 
 
-def test_pieces_of_a_long_sentence_follow_each_other_in_the_source() -> None:
+def test_the_parts_of_a_long_quote_follow_each_other_in_the_source_and_support_all_of_it() -> None:
     sentence = "word " * 300
     cited = [one.citation for one in compose([quote(sentence, start=70)]).events if isinstance(one, Cited)]
     assert len(cited) == 2
     assert (cited[0].source.start, cited[0].source.end) == (70, cited[1].source.start)
     assert cited[1].source.end == 70 + len(sentence)
     assert cited[0].quote.endswith(" ")
+    assert cited[0].answer == cited[1].answer == ByteRange(0, len(sentence))
+
+
+def test_what_is_shown_is_not_what_is_quoted() -> None:
+    row = quote("| 8080 | the page |", shown="**Port**: 8080; **Use**: the page")
+    composition = compose([quote("Ports differ."), row])
+    assert composition.text == "Ports differ.\n\n**Port**: 8080; **Use**: the page"
+    _, cited = composition.citations
+    assert (cited.quote, cited.answer) == (row.text, ByteRange(15, len(composition.text)))
+
+
+def test_list_items_that_follow_each_other_are_one_list() -> None:
+    items = [quote("x", shown=one) for one in ("Choose.", "- one", "- two", "1. first", "Then go.")]
+    assert compose(items).text == "Choose.\n\n- one\n- two\n1. first\n\nThen go."
 
 
 @given(st.text(max_size=300), st.integers(4, 40))

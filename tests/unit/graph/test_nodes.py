@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from responsa_server.agents import nodes
+from responsa_server.agents.engine.citations import CitationModel
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Graph, Plan, PlanError, Route
 from responsa_server.agents.engine.kinds import NodeParts, PartMissing
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Progress, Run
@@ -23,7 +24,16 @@ from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.agents import Meter
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
-from responsa_server.domain.events import AnswerOutcome, Cited, Delta, RefusalReason, Status, Step, Usage
+from responsa_server.domain.events import (
+    AnswerOutcome,
+    ByteRange,
+    Cited,
+    Delta,
+    RefusalReason,
+    Status,
+    Step,
+    Usage,
+)
 from tests.unit.graph.evidence import WHO, Shelf, evidence, quote
 from tests.unit.graph.shipping import Judge, Staff
 from tests.unit.graph.speaking import Says
@@ -83,20 +93,33 @@ async def test_grade_says_whether_the_evidence_supports_an_answer() -> None:
 async def test_answer_emits_what_it_returns() -> None:
     events: list[Progress] = []
     node = Answer()
-    extraction = Extraction([quote("One."), quote("Two.")], 0.9, True)
+    extraction = Extraction([quote("One."), quote("<b>Two</b>.", shown="Two.")], 0.9, True)
     output = await node.process(AnswerInput(extraction=extraction, evidence=evidence(4)), run_into(events))
     assert [type(one) for one in events] == [Delta, Cited, Delta, Cited]
-    assert (output.answer.text, output.answer.passages_used) == ("One.\nTwo.", 4)
+    assert (output.answer.text, output.answer.passages_used) == ("One.\n\nTwo.", 4)
+    assert [one.quote for one in output.answer.citations] == ["One.", "<b>Two</b>."]
     assert output.answer.outcome is AnswerOutcome.COMPLETE
     node.validate_output(output)
-    one, two = output.answer.citations
-    swapped = AnswerOutput(
-        answer=output.answer.model_copy(
-            update={"citations": (two, one.model_copy(update={"answer": two.answer}))}
-        )
-    )
-    with pytest.raises(ValueError, match="quote is not the text"):
-        node.validate_output(swapped)
+
+
+BROKEN: dict[str, Callable[[CitationModel], Sequence[CitationModel]]] = {
+    "has no citation": lambda one: [one.model_copy(update={"answer": ByteRange(0, 3)})],
+    "its range in the source": lambda one: [one.model_copy(update={"quote": "Two."})],
+    "its SHA-256": lambda one: [one.model_copy(update={"sha256": "0" * 64})],
+    "beyond the answer": lambda one: [one.model_copy(update={"answer": ByteRange(0, 5)})],
+    "must have citations": lambda _: [],
+}
+
+
+@pytest.mark.parametrize("why", list(BROKEN))
+async def test_an_answer_of_quotes_is_cited_completely(why: str) -> None:
+    node = Answer()
+    extraction = Extraction([quote("One.")], 0.9, True)
+    output = await node.process(AnswerInput(extraction=extraction, evidence=evidence(4)), quiet())
+    (one,) = output.answer.citations
+    broken = output.answer.model_copy(update={"citations": tuple(BROKEN[why](one))})
+    with pytest.raises(ValueError, match=why):
+        node.validate_output(AnswerOutput(answer=broken))
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,8 @@ async def filled(
     cited = [one.citation.quote for one in turn.events if isinstance(one, Cited)]
     assert cited == [one.quote for one in output.answer.citations]
     data = output.answer.text.encode()
-    assert [data[one.answer.start : one.answer.end].decode() for one in output.answer.citations] == cited
+    shown = [one.markdown for one in quotes]
+    assert all(data[one.answer.start : one.answer.end].decode() in shown for one in output.answer.citations)
     return output.answer.text, turn, run.fallen
 
 
@@ -286,6 +287,15 @@ async def test_a_sentence_that_a_template_quotes_is_cited() -> None:
     citations = [one.citation for one in turn.events if isinstance(one, Cited)]
     assert [len(one.quote) for one in citations[2:]] == [1024, 1024, 952]
     assert citations[3].source == ByteRange(citations[2].source.end, citations[2].source.end + 1024)
+
+
+async def test_a_template_shows_the_markdown_of_a_quote_and_cites_its_source() -> None:
+    row = replace(quoted("| 1 | a |"), shown="**Port**: 1")
+    text, turn, _ = await filled(
+        "{% for one in quotes %}{{ one.text }}\n{% endfor %}", "quotes", quotes=[row]
+    )
+    (cited,) = (one.citation for one in turn.events if isinstance(one, Cited))
+    assert (text, cited.quote, cited.answer) == ("**Port**: 1", "| 1 | a |", ByteRange(0, 11))
 
 
 async def test_a_quote_that_does_not_stand_there_is_not_cited() -> None:

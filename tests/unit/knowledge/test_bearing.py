@@ -50,10 +50,10 @@ class NoIndex:
     def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
-    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
+    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         raise NotImplementedError
 
-    async def matching(self, scope: SearchScope, query: LexicalQuery) -> Sequence[UUID]:
+    async def matching(self, tenant_id: str, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
         raise NotImplementedError
 
     async def candidates(
@@ -62,6 +62,9 @@ class NoIndex:
         raise NotImplementedError
 
     async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+        raise NotImplementedError
+
+    async def before(self, tenant_id: str, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
         raise NotImplementedError
 
     async def nearest(

@@ -76,11 +76,11 @@ class Three:
     def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
-    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
+    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         counts = {term: sum(term in one for one in self._terms.values()) for term in terms}
-        return TermStatistics(3, sum(map(len, self._terms.values())), counts)
+        return {"default": TermStatistics(3, sum(map(len, self._terms.values())), counts)}
 
-    async def matching(self, scope: SearchScope, query: LexicalQuery) -> Sequence[UUID]:
+    async def matching(self, tenant_id: str, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
         return [UUID(int=number) for number in self._passages]
 
     async def candidates(
@@ -90,7 +90,7 @@ class Three:
             id_: [place for place, term in enumerate(terms) if term in self._terms[id_.int]] for id_ in ids
         }
         return [
-            LexicalCandidate(id_, "en", len(self._terms[id_.int]), places, [1] * len(places))
+            LexicalCandidate(id_, "default", "en", len(self._terms[id_.int]), places, [1] * len(places))
             for id_, places in held.items()
         ]
 
@@ -114,6 +114,9 @@ class Three:
 
     async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         return [replace(self._passages[id_.int], pieces=[]) for id_ in ids]
+
+    async def before(self, tenant_id: str, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
+        return {}
 
     @staticmethod
     def _near(vector: bytes | None) -> Mapping[int, float]:
@@ -182,7 +185,7 @@ async def test_expansions_leave_the_support_and_the_answer_of_the_question(expan
     assert more.passages[0].term < more.expansions
     answer = Extractor().answer(ASKED, more)
     assert answer.support >= alone.support
-    assert answer.sentences[0].text == LEAVES.passage.text
+    assert answer.parts[0].text == LEAVES.passage.text
 
 
 async def test_what_only_an_expansion_finds_answers_where_it_is_near_the_question() -> None:
@@ -194,4 +197,4 @@ async def test_what_only_an_expansion_finds_answers_where_it_is_near_the_questio
     assert both.passages[0].term == 0
     answer = Extractor().answer(asked, both)
     assert answer.support > alone.support
-    assert answer.sentences[0].text == TERM.passage.text
+    assert answer.parts[0].text == TERM.passage.text

@@ -9,9 +9,10 @@ import pytest
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, TermStatistics, VectorKind
 from responsa_server.search.evidence import AnswerForm, PassageAnalyses, PieceEvidence, judge, read_question
-from responsa_server.search.extract import DEFAULT_SUPPORT, ExtractedAnswer, Extractor, Signals, support
+from responsa_server.search.extract import ExtractedAnswer, Extractor
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score, Weights, weigh
+from responsa_server.search.support import DEFAULT_SUPPORT, Signals, support
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.lexical import Analyzer, language_of
 from responsa_server.text.sentences import pieces
@@ -73,7 +74,7 @@ def answer(question: str, passages: Sequence[FoundPassage], score: float = 0.6) 
 def test_the_sentence_that_answers_comes_first_exactly_as_it_stands(question: str, best: str) -> None:
     prefix = "Größer. "
     one = found(LEASES, start=len(prefix.encode()))
-    first = answer(question, [one]).sentences[0]
+    first = answer(question, [one]).parts[0]
     assert first.text == best
     assert (prefix + LEASES).encode()[first.source.start : first.source.end].decode() == best
     assert 0 < first.score <= 1
@@ -81,21 +82,20 @@ def test_the_sentence_that_answers_comes_first_exactly_as_it_stands(question: st
 
 def test_at_most_so_many_and_nothing_twice() -> None:
     again = [found(LEASES, number=number) for number in (1, 2, 3)]
-    quoted = [one.text for one in answer("How often does a worker renew its lease?", again).sentences]
+    quoted = [one.text for one in answer("How often does a worker renew its lease?", again).parts]
     assert 1 <= len(quoted) <= 3
     assert len(set(quoted)) == len(quoted)
 
 
 def test_nothing_found_is_an_empty_answer_without_support() -> None:
     empty = answer("How often?", [])
-    assert (empty.sentences, empty.support, empty.supported(0.0)) == ((), 0.0, False)
+    assert (empty.parts, empty.support, empty.supported(0.0)) == ((), 0.0, False)
 
 
-def test_a_question_in_the_text_is_no_answer() -> None:
-    text = "How does a worker renew its lease? It writes a new time into the turn's row."
-    assert (
-        answer("How does a worker renew its lease?", [found(text)]).sentences[0].text.startswith("It writes")
-    )
+def test_a_question_in_the_text_is_shown_with_its_answer() -> None:
+    question, reply = "How does a worker renew its lease?", "It writes a new time into the turn's row."
+    (part,) = answer(question, [found(f"{question} {reply} Bees make honey.")]).parts
+    assert part.text == f"{question} {reply}"
 
 
 def test_words_around_a_piece_count_for_it() -> None:
@@ -143,7 +143,7 @@ def test_what_is_asked_for(question: str, asked: AnswerForm) -> None:
 def test_text_in_another_language_is_judged_without_vectors() -> None:
     text = "Jeder Arbeiter erneuert seine Pacht alle fünf Sekunden. Bienen machen Honig."
     result = answer("Wann erneuert der Arbeiter die Pacht?", [found(text, cosine=None)])
-    assert result.sentences[0].text.startswith("Jeder Arbeiter")
+    assert result.parts[0].text.startswith("Jeder Arbeiter")
     assert result.supported()
 
 

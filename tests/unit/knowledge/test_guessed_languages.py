@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import pytest
@@ -21,9 +21,9 @@ class Asked(Three):
         super().__init__()
         self.asked: list[int] = []
 
-    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
+    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         self.asked.append(len(terms))
-        return TermStatistics(3, 30, dict.fromkeys(terms, 0))
+        return {"default": TermStatistics(3, 30, {})}
 
 
 @pytest.mark.parametrize(

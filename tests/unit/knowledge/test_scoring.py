@@ -7,15 +7,14 @@ from uuid import UUID
 import pytest
 
 from responsa_server.domain.passages import LexicalCandidate, PassageCosines, TermStatistics
-from responsa_server.search.scoring import Score, Weights, bm25, gate, greatest_bm25, weigh
-from responsa_server.search.scoring import score as score_with
+from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
 
 STATISTICS = TermStatistics(100, 10_000, {"turn": 40, "lease": 2})
 
 
 def candidate(counts: Mapping[int, int], *, length: int = 100) -> LexicalCandidate:
     """counts: how often each term occurs, by the term's index."""
-    return LexicalCandidate(UUID(int=1), "en", length, list(counts), list(counts.values()))
+    return LexicalCandidate(UUID(int=1), "default", "en", length, list(counts), list(counts.values()))
 
 
 def score(
@@ -26,8 +25,9 @@ def score(
     vector_votes: bool,
     text_votes: bool = True,
 ) -> Score:
-    greatest = greatest_bm25(weights)
-    return score_with(one, weights, greatest, cosines, vector_votes=vector_votes, text_votes=text_votes)
+    return PassageScorer(weights, weights.terms, text_votes=text_votes).score(
+        one, cosines, vector_votes=vector_votes
+    )
 
 
 def test_rare_terms_weigh_more_and_absent_ones_count_as_missing() -> None:
@@ -45,8 +45,9 @@ def test_bm25_is_the_published_formula() -> None:
     weights = weigh(["lease", "turn"], STATISTICS)
     idf = math.log(1 + (100 - 2 + 0.5) / (2 + 0.5))
     expected = idf * 3 * 2.2 / (3 + 1.2 * (0.25 + 0.75 * 50 / 100))
-    assert bm25(candidate({0: 3}, length=50), weights) == pytest.approx(expected)
-    assert bm25(candidate({}), weights) == 0
+    scorer = PassageScorer(weights, ["turn", "epoch", "lease"])
+    assert scorer.bm25(candidate({2: 3}, length=50)) == pytest.approx(expected)
+    assert scorer.bm25(candidate({1: 3}, length=50)) == scorer.bm25(candidate({})) == 0
 
 
 def test_scores_are_absolute_and_each_index_has_its_vote() -> None:

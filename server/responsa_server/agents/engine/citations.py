@@ -21,6 +21,7 @@ from responsa_server.domain.answers import Quote
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
     MAX_CITATIONS,
+    MAX_DELTA_BYTES,
     MAX_QUOTE_BYTES,
     AnswerOutcome,
     ByteRange,
@@ -30,8 +31,10 @@ from responsa_server.domain.events import (
     RefusalReason,
 )
 
-SEPARATOR: Final = "\n"
-"""The separator between two sentences. Each sentence has its own line."""
+SEPARATOR: Final = "\n\n"
+"""The separator between two quotes. Each quote is a block of Markdown."""
+_LIST_SEPARATOR: Final = "\n"
+_ITEM: Final = re.compile(r"(?:- |\d{1,9}\. )")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,48 +52,48 @@ class Composition:
 
 
 def compose(quotes: Sequence[Quote]) -> Composition:
-    """Join quotes into an answer. The answer contains each quote in full and cites it. If a quote does not fit, the answer
+    """Join quotes into an answer. The answer shows each quote in full and cites it. If a quote does not fit, the answer
     ends before that quote, with the outcome OUTPUT_LIMIT.
 
-    A sentence that is longer than MAX_QUOTE_BYTES is cited in several consecutive pieces.
+    A quote that is longer than MAX_QUOTE_BYTES has several citations, one for each part of its source. All of them refer to
+    the whole quote in the answer.
     """
     text, events, cited = "", list[Delta | Cited](), 0
     outcome = AnswerOutcome.COMPLETE
     for quote in quotes:
-        pieces = list(split(quote.text, MAX_QUOTE_BYTES))
-        lead = SEPARATOR if text else ""
-        size = len((text + lead + quote.text).encode())
-        if size > MAX_ANSWER_BYTES or cited + len(pieces) > MAX_CITATIONS:
+        shown = quote.markdown
+        sources = list(split(quote.text, MAX_QUOTE_BYTES))
+        lead = _separator(text, shown)
+        if len((text + lead + shown).encode()) > MAX_ANSWER_BYTES or cited + len(sources) > MAX_CITATIONS:
             outcome = AnswerOutcome.OUTPUT_LIMIT
             if text:
                 break
             # The first quote is too long: its beginning is better than an empty answer.
-            pieces = pieces[: min(MAX_CITATIONS, MAX_ANSWER_BYTES // MAX_QUOTE_BYTES)]
+            sources = sources[:MAX_CITATIONS]
+            shown = shown.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
+        start = len(text.encode())
+        for piece in split(lead + shown, MAX_DELTA_BYTES):
+            events.append(Delta(piece, start))
+            start += len(piece.encode())
+        text += lead + shown
+        answer = ByteRange(start - len(shown.encode()), start)
         source = quote.source.start
-        for piece in pieces:
-            start = len((text + lead).encode())
-            size = len(piece.encode())
-            if (
-                lead and len(lead.encode()) + size > MAX_QUOTE_BYTES
-            ):  # the separator and the piece together would exceed a delta's limit
-                events.append(Delta(lead, start - len(lead.encode())))
-                events.append(Delta(piece, start))
-            else:
-                events.append(Delta(lead + piece, start - len(lead.encode())))
-            events.append(
-                Cited(
-                    citation_of(
-                        quote, piece, ByteRange(source, source + size), ByteRange(start, start + size)
-                    )
-                )
-            )
-            text += lead + piece
-            source += size
-            cited += 1
-            lead = ""
+        for piece in sources:
+            end = source + len(piece.encode())
+            events.append(Cited(citation_of(quote, piece, ByteRange(source, end), answer)))
+            source = end
+        cited += len(sources)
         if outcome is AnswerOutcome.OUTPUT_LIMIT:
             break
     return Composition(text, events, outcome)
+
+
+def _separator(text: str, following: str) -> str:
+    """What stands between the answer so far and the next quote. List items that follow each other are one list."""
+    if not text:
+        return ""
+    last = text.rpartition(SEPARATOR)[2]
+    return _LIST_SEPARATOR if _ITEM.match(last) and _ITEM.match(following) else SEPARATOR
 
 
 def split(text: str, most_bytes: int) -> Iterator[str]:

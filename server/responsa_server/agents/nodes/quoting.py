@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -142,7 +143,7 @@ class AnswerOutput(NodeModel):
 
 
 class Answer(Node[AnswerInput, AnswerOutput]):
-    """Quotes the sentences exactly, and sends each with its citation."""
+    """Shows the quotes as Markdown, and sends each with its citation, which keeps the exact bytes of its source."""
 
     name = "answer"
     input_model = AnswerInput
@@ -163,14 +164,28 @@ class Answer(Node[AnswerInput, AnswerOutput]):
         return AnswerOutput(answer=model)
 
     def validate_output(self, output: AnswerOutput) -> Plain:
-        """The output as plain state. Also checks that the answer has citations, and that each citation quotes its range of the answer."""
+        """The output as plain state. Also checks that the answer has citations, that each quote matches its range in the source and its SHA-256,
+        and that all visible text of the answer is cited.
+        """
         checked = super().validate_output(output)
         text = output.answer.text.encode()
         if not output.answer.citations:
             raise ValueError("an answer that consists of quotes must have citations")
+        end = 0
         for one in output.answer.citations:
-            if text[one.answer.start : one.answer.end] != one.quote.encode():
-                raise ValueError("a citation's quote is not the text at its range in the answer")
+            quote = one.quote.encode()
+            if (
+                one.source.end - one.source.start != len(quote)
+                or hashlib.sha256(quote).hexdigest() != one.sha256
+            ):
+                raise ValueError("a citation's quote does not match its range in the source and its SHA-256")
+            if not 0 <= one.answer.start < one.answer.end <= len(text):
+                raise ValueError("a citation points beyond the answer's text")
+            if text[end : one.answer.start].strip():
+                raise ValueError("a part of the answer has no citation")
+            end = max(end, one.answer.end)
+        if text[end:].strip():
+            raise ValueError("a part of the answer has no citation")
         return checked
 
 

@@ -123,28 +123,27 @@ class Template(Node[TemplateInput, TemplateOutput]):
             WITHOUT_MODEL: MODEL_AWAY if self._has_model else NO_MODEL,
             "question": given.standalone_question or given.question,
             "title": titles[0] if titles else "",
-            # Because quotes are cited, their text must be exactly as in the documents.
-            "quotes": tuple({"text": one.text, "number": number} for number, one in enumerate(quotes, 1)),
+            # Because quotes are cited, they must stand in the text exactly as `found_in` looks for them.
+            "quotes": tuple({"text": one.markdown, "number": number} for number, one in enumerate(quotes, 1)),
             "tags": tuple(tag for one in titles[:_MOST_TAGS] if (tag := _tag(one))),
         }
 
 
 def found_in(text: str, quotes: Sequence[Quote]) -> Sequence[Citation]:
-    """A citation for each quote in the text, in order. A quote longer than MAX_QUOTE_BYTES is cited in pieces."""
+    """A citation for each quote that the text shows, in order. A quote longer than MAX_QUOTE_BYTES has several, which all refer to the whole quote."""
     found: list[Citation] = []
     data, place = text.encode(), 0
     for quote in quotes:
-        at = data.find(quote.text.encode(), place)
+        shown = quote.markdown.encode()
+        at = data.find(shown, place)
         if at < 0:
             continue
+        place = at + len(shown)
         source = quote.source.start
         for piece in split(quote.text, MAX_QUOTE_BYTES):
             size = len(piece.encode())
-            found.append(
-                citation_of(quote, piece, ByteRange(source, source + size), ByteRange(at, at + size))
-            )
-            source, at = source + size, at + size
-        place = at
+            found.append(citation_of(quote, piece, ByteRange(source, source + size), ByteRange(at, place)))
+            source += size
     return found[:MAX_CITATIONS]
 
 

@@ -213,29 +213,26 @@ class PostgresLexicalIndex:
         return self._database.search_session(tenant_id)
 
     @shielded
-    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
+    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         """See `LexicalIndex.statistics`."""
         values = {"collections": _listed(scope.collections), "terms": list(terms)}
-        totals, frequencies = await self._search(
+        totals, counts = await self._search(
             scope.tenant_id, values, "collection_statistics", "term_frequencies"
         )
-        passages, length = totals[0] if totals else (0, 0)
-        return TermStatistics(passages, length, dict(frequencies))
+        found = {collection: TermStatistics(passages, length, {}) for collection, passages, length in totals}
+        for collection, term, passages in counts:
+            if collection in found:
+                found[collection].frequencies[term] = passages
+        return found
 
     @shielded
-    async def matching(self, scope: SearchScope, query: LexicalQuery) -> Sequence[UUID]:
+    async def matching(self, tenant_id: str, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
         """See `LexicalIndex.matching`."""
-        quoted = [_quoted(term) for term in query.terms]
-        values = {
-            "collections": _listed(scope.collections),
-            "wanted": " | ".join(quoted[: query.gate]),
-            "queries": quoted,
-            "weights": list(query.weights),
-            "mean_length": max(query.mean_length, 1.0),
-            "limit": query.limit,
-        }
-        [rows] = await self._search(scope.tenant_id, values, "matching")
-        return [id_ for (id_,) in rows]
+        statements: list[Statement] = [
+            (self._queries["matching"], {"tenant": tenant_id, **_values(query)}) for query in queries
+        ]
+        rows = await self._database.search(tenant_id, TEXT_PART, statements, self._search_seconds)
+        return list({id_: None for of_query in rows for (id_,) in of_query})
 
     @shielded
     async def candidates(
@@ -256,6 +253,12 @@ class PostgresLexicalIndex:
         [rows] = await self._search(tenant_id, {"ids": uuid_array(ids)}, "passages")
         return _in_order(rows, ids)
 
+    @shielded
+    async def before(self, tenant_id: str, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
+        """See `LexicalIndex.before`."""
+        [rows] = await self._search(tenant_id, {"ids": uuid_array(ids), "most": most_bytes}, "before")
+        return {id_: text.decode(errors="ignore") for id_, text in rows}
+
     async def _search(
         self, tenant_id: str, values: Mapping[str, object], *names: str
     ) -> Sequence[Sequence[tuple[Any, ...]]]:
@@ -273,10 +276,23 @@ def _in_order(rows: Sequence[tuple[Any, ...]], ids: Sequence[UUID]) -> Sequence[
             ),
             language,
             (),
+            media_type,
         )
-        for id_, collection, document, version, title, uri, start, end, text, headings, language in rows
+        for id_, collection, document, version, title, uri, start, end, text, headings, language, media_type in rows
     }
     return [found[id_] for id_ in ids if id_ in found]
+
+
+def _values(query: LexicalQuery) -> Mapping[str, object]:
+    quoted = [_quoted(term) for term in query.terms]
+    return {
+        "collections": list(query.collections),
+        "wanted": " | ".join(quoted[: query.gate]),
+        "queries": quoted,
+        "weights": list(query.weights),
+        "mean_length": max(query.mean_length, 1.0),
+        "limit": query.limit,
+    }
 
 
 def _listed(collections: Sequence[str] | None) -> list[str] | None:

@@ -68,15 +68,14 @@ DELETE FROM responsa.collection_stat WHERE tenant_id = %(tenant)s AND collection
 DELETE FROM responsa.term_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND passages <= 0;
 
 -- name: collection_statistics
-SELECT coalesce(sum(passages), 0)::bigint, coalesce(sum(terms), 0)::bigint
+SELECT collection_id, passages, terms
 FROM responsa.collection_stat
-WHERE tenant_id = %(tenant)s AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s));
+WHERE tenant_id = %(tenant)s AND passages > 0 AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s));
 
 -- name: term_frequencies
-SELECT term, sum(passages)::bigint
+SELECT collection_id, term, passages
 FROM responsa.term_stat
-WHERE tenant_id = %(tenant)s AND term = ANY (%(terms)s::text[]) AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s))
-GROUP BY term;
+WHERE tenant_id = %(tenant)s AND term = ANY (%(terms)s::text[]) AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s));
 
 -- name: matching
 SELECT passage_id FROM responsa.search_lexical(
@@ -85,7 +84,7 @@ SELECT passage_id FROM responsa.search_lexical(
 -- name: candidates
 -- The given passages that are live and in the collections. For each passage: the indexes of the terms that it contains, and how
 -- often each term occurs.
-SELECT p.id, p.language, p.length, coalesce(matched.terms, '{}'), coalesce(matched.counts, '{}')
+SELECT p.id, p.collection_id, p.language, p.length, coalesce(matched.terms, '{}'), coalesce(matched.counts, '{}')
 FROM responsa.passage AS p
 CROSS JOIN LATERAL (
     SELECT array_agg(array_position(%(terms)s::text[], u.lexeme) - 1) AS terms, array_agg(cardinality(u.positions)) AS counts
@@ -100,9 +99,18 @@ WHERE p.tenant_id = %(tenant)s
     AND p.id = ANY (ARRAY(SELECT unnest(%(ids)s::uuid[])));
 
 -- name: passages
-SELECT id, collection_id, document_id, version, title, uri, byte_start, byte_end, text, headings, language
-FROM responsa.passage
-WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s::uuid[]);
+SELECT p.id, p.collection_id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language,
+    coalesce(v.media_type, '')
+FROM responsa.passage AS p
+LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
+WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]);
+
+-- name: before
+-- The canonical text is stored uncompressed, so only the bytes that are returned are read.
+SELECT p.id, substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(most)s::int, 0) + 1 FOR least(p.byte_start, %(most)s::int))
+FROM responsa.passage AS p
+JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
+WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;
 
 -- name: cached_vectors
 SELECT text_sha256, vector FROM responsa.embedding_cache
