@@ -134,4 +134,4 @@ async def test_unrelated_passages_in_another_collection_change_no_outcome(
     for one, other in zip(alone, beside, strict=True):
         assert one.supported() is other.supported()
         if one.supported():
-            assert one == other
+            assert other == one

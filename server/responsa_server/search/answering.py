@@ -100,7 +100,12 @@ class LibraryEvidence:
         everything = _cut(found, found.passages, found.alone, top_k)
         if all(first(one) for one in (*found.passages, *found.alone)):
             return everything
-        preferred = _cut(found, list(filter(first, found.passages)), list(filter(first, found.alone)), top_k)
+        preferred = _cut(
+            replace(found, beside=list(filter(first, found.beside))),
+            list(filter(first, found.passages)),
+            list(filter(first, found.alone)),
+            top_k,
+        )
         answer = await self._retriever.analyse(
             lambda analyses: Extractor(analyses).answer(found.terms[-1], preferred)
         )

@@ -51,6 +51,9 @@ class ExtractedAnswer:
         return bool(self.parts) and self.support >= threshold
 
 
+_NO_ANSWER: Final = ExtractedAnswer((), 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class _RankedPiece:
     """A piece with its evidence, and the pieces of its passage with theirs."""
@@ -59,10 +62,6 @@ class _RankedPiece:
     place: int
     passage: ScoredPassage
     pieces: Sequence[PieceEvidence]
-
-    @property
-    def collection_id(self) -> str:
-        return self.passage.found.passage.collection_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +95,27 @@ class Extractor:
         too. If the search had expansions, the answer without them is used, unless the answer with them has more support.
         """
         questions = ParsedQuestions(retrieval, self._analyzer)
-        judged = self._judged(questions, retrieval.passages)
+        answer, term = self._best(questions, [*retrieval.passages, *retrieval.beside], most)
         if not retrieval.expansions:
-            return self._answer(questions, judged, most)
-        alone = self._answer(questions, self._judged(questions, retrieval.alone), most)
-        if not judged or judged[0].passage.term >= retrieval.expansions:
-            return alone
-        return max(alone, self._answer(questions, judged, most), key=lambda one: one.support)
+            return answer
+        alone, _ = self._best(questions, retrieval.alone, most)
+        return alone if term >= retrieval.expansions else max(alone, answer, key=lambda one: one.support)
+
+    def _best(
+        self, questions: ParsedQuestions, passages: Sequence[ScoredPassage], most: int
+    ) -> tuple[ExtractedAnswer, int]:
+        """The answer of the collection that supports its answer best, and the index of the string that found its leading part.
+
+        The score of the best piece does not decide, because a piece with many words of the question may be from a collection that does not
+        support an answer.
+        """
+        by_collection: dict[str, list[ScoredPassage]] = {}
+        for one in passages:
+            by_collection.setdefault(one.found.passage.collection_id, []).append(one)
+        answers = [
+            self._answer(questions, self._judged(questions, those), most) for those in by_collection.values()
+        ]
+        return max(answers, key=lambda one: one[0].support, default=(_NO_ANSWER, questions.last))
 
     def _judged(
         self, questions: ParsedQuestions, passages: Sequence[ScoredPassage]
@@ -118,15 +131,14 @@ class Extractor:
 
     def _answer(
         self, questions: ParsedQuestions, judged: Sequence[_RankedPiece], most: int
-    ) -> ExtractedAnswer:
+    ) -> tuple[ExtractedAnswer, int]:
+        """The answer from the judged pieces of one collection, and the index of the string that found its leading part."""
         parts = _parts(judged[:_CONSIDERED])
         lead = next(parts, None)
         if lead is None:
-            return ExtractedAnswer((), 0.0)
+            return _NO_ANSWER, questions.last
         best = lead.piece
-        # What is in other collections must not change the answer from this one.
-        others = [one for one in judged if one.collection_id == best.collection_id]
-        found = self._support(questions.of(best.passage), best, others)
+        found = self._support(questions.of(best.passage), best, judged)
         asked = questions.of(best.passage, questions.last)
         if best.passage.term != questions.last and asked.weights:
             # The rewritten form contains words of the conversation. The passages that it finds contain these words in any case, so these words are
@@ -134,7 +146,7 @@ class Extractor:
             near = frozenset(self._analyzer.terms(_around(best), best.passage.found.language))
             found *= asked.covered(asked.mask(near))
         chosen = [lead, *self._further(questions, lead, parts, most)]
-        return ExtractedAnswer([_supported(one) for one in chosen], found)
+        return ExtractedAnswer([_supported(one) for one in chosen], found), best.passage.term
 
     def _support(self, question: ParsedQuestion, best: _RankedPiece, others: Sequence[_RankedPiece]) -> float:
         evidence = [one.evidence for one in others]
@@ -152,10 +164,7 @@ class Extractor:
             if len(kept) == most:
                 break
             piece = one.piece
-            if (
-                piece.collection_id != lead.piece.collection_id
-                or piece.passage.term != lead.piece.passage.term
-            ):
+            if piece.passage.term != lead.piece.passage.term:
                 continue
             question = questions.of(piece.passage)
             adds = question.covered(said | piece.evidence.terms) - question.covered(said)

@@ -51,6 +51,10 @@ MOST_GUESSED_CHARACTERS: Final = 256
 """If a string is longer and its language is unknown, its language is not guessed, because all words would be stemmed once for each language."""
 READ_BEFORE_BYTES: Final = 16 * 1024
 """How much of the text before a passage is read to find the header of the table that the passage begins in."""
+COMPARED: Final = 3
+"""The number of collections whose best passages are read even if other collections have better ones."""
+BESIDE: Final = 5
+"""The number of passages that are kept of each of these collections."""
 SEARCHED_ALONE: Final = 8
 """The number of collections whose words are searched one by one. If more collections contain words of a question, the others are searched as if they were one."""
 
@@ -79,7 +83,8 @@ class Retrieval:
     terms: the searched strings; the expansions come first. weights, languages: one entry for each string, over all collections searched.
     text_only: whether vectors were not available although the search needed them. expansions: the number of
     expansions. alone: the passages that were found without the expansions; empty if there are no expansions.
-    readings: for each string, how each collection reads it. Checkpoints store the fields under these names.
+    readings: for each string, how each collection reads it. beside: the best passages of the first COMPARED collections that are not in `passages`,
+    because other collections have better ones. Checkpoints store the fields under these names.
     """
 
     terms: Sequence[str]
@@ -90,6 +95,7 @@ class Retrieval:
     expansions: int = 0
     alone: Sequence[ScoredPassage] = ()
     readings: Sequence[Mapping[str, Reading]] = ()
+    beside: Sequence[ScoredPassage] = ()
 
     def reading(self, term: int, collection: str) -> Reading:
         """How a collection reads the string with the index `term`."""
@@ -109,6 +115,7 @@ class _Match:
 @dataclass(frozen=True, slots=True)
 class _Ranked:
     id: UUID
+    collection_id: str
     score: Score
     term: int
     vector: bytes | None
@@ -210,7 +217,7 @@ class Retriever:
                 matches.append(match)
             from_question = [one for one in ranked if one.term >= own] if own else []
             passages, alone = await self._read(
-                scope.tenant_id, _best(ranked)[:limit], _best(from_question)[:limit]
+                scope.tenant_id, _first(_best(ranked), limit), _first(_best(from_question), limit)
             )
         found = Retrieval(
             tuple(terms),
@@ -230,6 +237,7 @@ class Retriever:
             found,
             passages=[one for one in kept if one.score.total >= threshold],
             alone=[one for one in alone if one.score.total >= threshold],
+            beside=[one for one in _beside(passages, kept) if one.score.total >= threshold],
         )
 
     async def _match(self, scope: SearchScope, term: str, language: str, mode: SearchMode) -> _Match:
@@ -319,6 +327,7 @@ class Retriever:
         return [
             _Ranked(
                 one.id,
+                one.collection_id,
                 scorers[one.collection_id].score(
                     one,
                     cosines.get(one.id),
@@ -426,6 +435,35 @@ def _best(ranked: Sequence[_Ranked]) -> Sequence[_Ranked]:
     return sorted(best.values(), key=lambda one: (-one.score.total, one.id.bytes))
 
 
+def _first(best: Sequence[_Ranked], limit: int) -> Sequence[_Ranked]:
+    """The best `limit` passages, and of each of the first COMPARED collections the best RERANKED. Without the latter, passages of one collection
+    would displace those of another, in which the answer is.
+    """
+    taken = Counter[str]()
+    first: list[_Ranked] = []
+    for place, one in enumerate(best):
+        compared = one.collection_id in taken or len(taken) < COMPARED
+        if compared:
+            taken[one.collection_id] += 1
+        if place < limit or (compared and taken[one.collection_id] <= RERANKED):
+            first.append(one)
+    return first
+
+
+def _beside(passages: Sequence[ScoredPassage], kept: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
+    """The best BESIDE passages of each of the first COMPARED collections, without those that are kept anyway."""
+    ids = {one.found.passage.id for one in kept}
+    taken = Counter[str]()
+    beside: list[ScoredPassage] = []
+    for one in passages:
+        collection = one.found.passage.collection_id
+        if collection in taken or len(taken) < COMPARED:
+            taken[collection] += 1
+            if taken[collection] <= BESIDE and one.found.passage.id not in ids:
+                beside.append(one)
+    return beside if len(taken) > 1 else ()
+
+
 def joined(
     alone: Sequence[ScoredPassage], passages: Sequence[ScoredPassage], top_k: int
 ) -> Sequence[ScoredPassage]:
@@ -442,19 +480,27 @@ def joined(
 def _reranked(
     retrieval: Retrieval, passages: Sequence[ScoredPassage], analyses: PassageAnalyses
 ) -> Sequence[ScoredPassage]:
-    """Sorts the first RERANKED passages by their best piece. The other passages follow in their old order."""
+    """Sorts passages by their best piece: the first RERANKED, and the first RERANKED of each of the first COMPARED collections. The other passages
+    follow in their old order.
+    """
     questions = ParsedQuestions(retrieval, analyses.analyzer)
+    taken = Counter[str]()
     judged: list[ScoredPassage] = []
-    for one in passages[:RERANKED]:
+    others: list[ScoredPassage] = []
+    for place, one in enumerate(passages):
+        collection = one.found.passage.collection_id
+        compared = collection in taken or len(taken) < COMPARED
+        if compared:
+            taken[collection] += 1
+        if place >= RERANKED and not (compared and taken[collection] <= RERANKED):
+            others.append(one)
+            continue
         weighed = judge(questions.of(one), one.found, one.score.first, analyses)
         evidence = max((piece.score for piece in weighed), default=one.score.first)
         judged.append(replace(one, score=replace(one.score, total=evidence, evidence=evidence)))
     judged.sort(key=lambda one: (-one.score.total, one.found.passage.id.bytes))
     least = judged[-1].score.total if judged else 1.0
-    rest = [
-        replace(one, score=replace(one.score, total=min(one.score.total, least)))
-        for one in passages[RERANKED:]
-    ]
+    rest = [replace(one, score=replace(one.score, total=min(one.score.total, least))) for one in others]
     return [*judged, *rest]
 
 
