@@ -30,6 +30,21 @@ export class ByteText {
   }
 }
 
+/** The positions in UTF-16 units of offsets in bytes of UTF-8. An offset within a character becomes the start of the character, and one beyond the text its end. */
+export function unitsAt(text: string, offsets: readonly number[]): number[] {
+  const order = offsets.map((_, index) => index).sort((a, b) => offsets[a]! - offsets[b]!);
+  const found = offsets.map(() => text.length);
+  let bytes = 0;
+  let next = 0;
+  for (let unit = 0; unit < text.length && next < order.length; ) {
+    const code = text.codePointAt(unit)!;
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    while (next < order.length && offsets[order[next]!]! < bytes) found[order[next++]!] = unit;
+    unit += code < 0x10000 ? 1 : 2;
+  }
+  return found;
+}
+
 /** The length of a text in bytes of UTF-8. */
 export function byteLength(text: string): number {
   return encoder.encode(text).length;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { byteLength, ByteText, sha256Hex, uuid, wellFormed } from "../src/bytes.js";
+import { byteLength, ByteText, sha256Hex, unitsAt, uuid, wellFormed } from "../src/bytes.js";
 
 describe("ByteText", () => {
   it("cuts by bytes and keeps a byte order mark", () => {
@@ -27,6 +27,15 @@ describe("texts", () => {
 
   it("have the same hash as on the server", () => {
     expect(sha256Hex("é")).toBe("4a99557e4033c3539de2eb65472017cad5f9557f7a0625a09f1c3f6e2ba69c4c");
+  });
+});
+
+describe("unitsAt", () => {
+  it("finds the units at bytes, in any order, and never within a character", () => {
+    const text = "aé日🚆b";
+    expect(unitsAt(text, [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 99, -1])).toEqual([0, 1, 1, 2, 2, 2, 3, 3, 3, 5, 6, 6, 0]);
+    expect(unitsAt(text, [10, 3, 10, 0])).toEqual([5, 2, 5, 0]);
+    expect(unitsAt("", [0, 3])).toEqual([0, 0]);
   });
 });
 

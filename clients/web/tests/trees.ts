@@ -1,0 +1,33 @@
+import { Markdown, type Content, type Options } from "../src/markdown.js";
+import { clean } from "../src/clean.js";
+import type { View } from "../src/view.js";
+
+/** The tree of a text as the page would show it. */
+export function tree(text: string, options: Options = {}): Content[] {
+  return new Markdown(options).blocks(text).flatMap((block) => clean(block.content));
+}
+
+/** Trees in the form of HTML. Widgets are shown by their key, and directions are left out. */
+export function html(nodes: readonly View[]): string {
+  return nodes.map(one).join("");
+}
+
+function one(node: View): string {
+  if (node.type === "text") return node.value.replace(/[&<]/g, (found) => ({ "&": "&amp;", "<": "&lt;" })[found]!);
+  if (node.type === "widget") return `{${node.key}}`;
+  const { dir: _, ...shown } = node.properties;
+  const attributes = Object.entries(shown).map(([name, value]) => ` ${name}="${Array.isArray(value) ? value.join(" ") : value}"`);
+  return `<${node.tagName}${attributes.join("")}>${html(node.children)}</${node.tagName}>`;
+}
+
+export function shown(text: string, options: Options = {}): string {
+  return html(tree(text, options));
+}
+
+/** All nodes of a tree. */
+export function* every(nodes: readonly View[]): Generator<View> {
+  for (const node of nodes) {
+    yield node;
+    if (node.type === "element") yield* every(node.children);
+  }
+}
