@@ -60,11 +60,17 @@ class Tab:
     @property
     def source(self) -> Locator:
         """The open document."""
-        return self.page.locator("aside.document")
+        return self.page.locator("section.document")
+
+    @property
+    def marks(self) -> Locator:
+        """The marked text of the open document. In rendered Markdown, it may be in several elements."""
+        return self.source.locator("mark")
 
     @property
     def mark(self) -> Locator:
-        return self.source.locator("mark")
+        """The first marked text."""
+        return self.marks.first
 
     @property
     def live(self) -> Locator:
@@ -108,10 +114,9 @@ class Tab:
         await self.agent.select_option(label=agent)
 
     async def text(self, number: int = 0) -> str:
-        """The current text of the answer with this number."""
-        return (
-            await self.page.locator("li.assistant").nth(number).locator(".answer-text").text_content() or ""
-        )
+        """The current text of the answer with this number, which consists of paragraphs."""
+        here = self.page.locator("li.assistant").nth(number).locator(".answer-text > p")
+        return "\n\n".join(await here.all_text_contents())
 
     async def grown(self, number: int = 0, beyond: int = 0) -> str:
         """Wait until an answer has more than this number of characters, and return the answer's text."""
@@ -119,8 +124,7 @@ class Tab:
 
         async def longer() -> bool:
             nonlocal seen
-            here = self.page.locator("li.assistant").nth(number).locator(".answer-text")
-            seen = (await here.text_content() or "") if await here.count() else ""
+            seen = await self.text(number)
             return len(seen) > beyond
 
         await until(longer, f"an answer of more than {beyond} characters")

@@ -10,7 +10,7 @@ from playwright.async_api import FileChooser, expect
 
 from tests.browser.person import Person, Tab
 from tests.browser.rules import flaws
-from tests.browser.texts import BAKERY, LAST_KEEPER, LIGHTHOUSE, RYE_BREAD, UNANSWERABLE
+from tests.browser.texts import BAKERY, LAST_KEEPER, LIGHTHOUSE, MARKDOWN, RYE_BREAD, UNANSWERABLE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -46,6 +46,13 @@ async def test_every_state_of_the_page_keeps_the_accessibility_rules(
     await expect(tab.source.locator(".badge")).to_be_visible()
     await look("source")
     await tab.page.keyboard.press("Escape")
+    await tab.chips.first.hover()
+    await expect(tab.page.get_by_role("tooltip")).to_be_visible()
+    await look("tip")
+    await tab.page.get_by_role("link", name="Ask", exact=True).click()
+    await tab.choose("Echo")
+    await tab.ask(f"{MARKDOWN}\n\n{MARKDOWN}")
+    await look("markdown")
     await tab.open_documents()
     await tab.upload(("bakery.md", BAKERY.encode()), ("empty.txt", b""))
     await expect(tab.upload_of("bakery.md")).to_contain_text("searchable")
@@ -260,7 +267,7 @@ async def test_a_small_screen_reaches_everything(person: Person) -> None:
         for _ in range(4):
             await tab.page.keyboard.press(key)
             assert await tab.page.evaluate(
-                "document.activeElement === document.body || document.querySelector('aside').contains(document.activeElement)"
+                "document.activeElement === document.body || document.querySelector('section.document').contains(document.activeElement)"
             )
     await tab.page.get_by_role("button", name="Close the document").tap()
     await expect(tab.chips.first).to_be_focused()

@@ -39,8 +39,9 @@ async def test_a_question_shows_its_steps_and_an_answer_whose_chip_opens_the_mar
         await expect(tab.source.locator(".badge")).to_contain_text("Verified")
         await expect(tab.chips.nth(index)).to_have_attribute("aria-current", "true")
     whole = person.client.document_content(message.citations[0].document_version)
-    shown = await tab.source.locator(".document-text").text_content()
-    assert shown == whole == LIGHTHOUSE
+    assert whole == LIGHTHOUSE
+    shown = await tab.source.locator(".document-text").text_content() or ""
+    assert "".join(shown.split()) == "".join(whole.replace("#", "").split()), "the document is rendered"
     await tab.page.keyboard.press("Escape")
     await expect(tab.source).to_be_hidden()
 

@@ -21,9 +21,12 @@ async def test_markup_in_documents_titles_and_questions_is_shown_as_text(person:
     await expect(tab.answers).to_contain_text("<script>globalThis.pwned = true</script>")
     await expect(tab.page).to_have_title(re.compile("<img src=x"))
     await tab.chips.first.click()
-    await expect(tab.source.get_by_role("heading")).to_have_text(HOSTILE_TITLE)
+    await expect(tab.source.get_by_role("heading", level=2)).to_have_text(HOSTILE_TITLE)
     await expect(tab.mark).to_contain_text("12 crowns")
-    assert await tab.source.locator(".document-text").text_content() == HOSTILE
+    shown = await tab.source.locator(".document-text").text_content() or ""
+    assert "".join(shown.split()) == "".join(
+        HOSTILE.replace("# Notes", "Notes").replace("&amp;", "&").split()
+    )
     await tab.page.keyboard.press("Escape")
     await tab.page.get_by_text("Asking all collections").click()
     await tab.page.get_by_label("<i onmouseover").check()
@@ -43,36 +46,48 @@ async def test_markup_in_documents_titles_and_questions_is_shown_as_text(person:
 
 
 async def test_html_documents_are_shown_as_their_text(person: Person) -> None:
-    html = "<!doctype html><title>Ferries</title><p>The Vexholm ferry costs <b>12</b> crowns.<script>globalThis.pwned = true</script></p><img src=x onerror='globalThis.pwned = true'>"
+    html = "<!doctype html><title>Ferries</title><p>The Vexholm ferry costs <b>12</b> crowns.</p><p>Pay to \u202egro.live now.<script>globalThis.pwned = true</script></p><img src=x onerror='globalThis.pwned = true'>"
     person.client.wait(person.client.upload(html.encode(), source_key="ferries.html"))
     tab = await person.sign_in()
     await tab.ask(FERRY_PRICE)
     await tab.chips.first.click()
     await expect(tab.mark).to_contain_text("12 crowns")
     assert "pwned" not in (await tab.source.locator(".document-text").text_content() or "")
+    await expect(tab.source.locator(".control")).to_have_attribute("data-name", "U+202E")
     assert await tab.page.evaluate("globalThis.pwned") is None
 
 
 async def test_the_security_policy_stops_what_would_slip_through(person: Person) -> None:
     """This shows that an empty list of breaches in the other tests is meaningful."""
     tab = await person.sign_in()
-    await tab.page.evaluate(
+    refused = await tab.page.evaluate(
         """() => {
             const planted = document.createElement("div");
             document.body.append(planted);
-            planted.innerHTML = "<img src='x' onerror='globalThis.pwned = true'><p style='color: red'>red</p>";
-            const script = document.createElement("script");
-            script.textContent = "globalThis.pwned = true";
-            planted.append(script);
+            const image = document.createElement("img");
+            planted.append(image);
+            image.src = "https://elsewhere.invalid/x.png";
+            planted.setAttribute("style", "color: red");
+            const errors = [];
+            for (const plant of [
+                () => (planted.innerHTML = "<img src='x' onerror='globalThis.pwned = true'>"),
+                () => (document.createElement("script").textContent = "globalThis.pwned = true"),
+                () => trustedTypes.createPolicy("any", { createHTML: (text) => text }),
+            ]) {
+                try { plant(); } catch (error) { errors.push(error.name); }
+            }
+            return errors;
         }"""
     )
+    assert refused == ["TypeError"] * 3
 
     async def loaded() -> bool:
         return bool(await tab.page.locator("img").evaluate("(image) => image.complete"))
 
     await until(loaded, "the image is complete")
     assert await tab.page.evaluate("globalThis.pwned") is None
-    assert len([one for one in person.troubles if "Content Security Policy" in one]) >= 3
+    for breach in ("style-src", "img-src", "TrustedHTML", "TrustedScript"):
+        assert any(breach in one for one in person.troubles), breach
     person.troubles.clear()
 
 

@@ -2,43 +2,59 @@
 
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { copyButton, withSources } from "./copy.js";
 import { button, element, WRITTEN } from "./dom.js";
 import { refusalWords, type Outcome } from "./outcome.js";
-import { flows, parts, sources, type Part } from "./parts.js";
+import { parts, sources } from "./parts.js";
+import { plainText, Prose } from "./prose.js";
+import { tipped } from "./tip.js";
 
 /** Opens the source of the citation with the number `index`. When the source is closed, `by` gets the focus back. */
 export type OpenSource = (citations: readonly Citation[], index: number, by: HTMLElement) => void;
 
-/** Shows an answer, whose text may still grow. Existing nodes do not change, so a focused chip keeps the focus. */
+/** The number of characters of a quote that a chip's tip shows. */
+const QUOTED = 400;
+
+/** Shows an answer, whose text may still grow. Existing nodes change only where the text does, so a focused chip keeps the focus. */
 export class AnswerView {
   readonly root = element("div", { class: "cited" });
-  readonly #text = element("p", { class: "answer-text", ...WRITTEN });
+  readonly #prose: Prose;
   readonly #open: OpenSource;
-  #shown: { readonly part: Part; readonly nodes: readonly Node[] }[] = [];
+  readonly #say: (text: string) => void;
+  #text = "";
   #citations: readonly Citation[] = [];
 
-  constructor(open: OpenSource) {
+  /** `say` announces a text to screen readers. */
+  constructor(open: OpenSource, say: (text: string) => void) {
     this.#open = open;
-    this.root.append(this.#text);
+    this.#say = say;
+    this.#prose = new Prose(() => codeButton(say));
+    this.#prose.root.classList.add("answer-text");
+    this.root.append(this.#prose.root);
   }
 
   show(text: string, citations: readonly Citation[]): void {
+    this.#text = text;
     this.#citations = citations;
-    const wanted = parts(text, citations);
-    let same = 0;
-    while (same < wanted.length && same < this.#shown.length && equal(wanted[same]!, this.#shown[same]!.part)) same += 1;
-    this.#grow(wanted[same], same);
-    if (this.#shown[same]?.part === wanted[same]) same += 1;
-    for (const { nodes } of this.#shown.splice(same)) for (const node of nodes) (node as ChildNode).remove();
-    for (const part of wanted.slice(same)) {
-      const nodes = this.#nodes(part);
-      this.#text.append(...nodes);
-      this.#shown.push({ part, nodes });
-    }
+    const spots = parts(text, citations).map((one) => {
+      const { passage, sourceRange } = citations[one.index]!;
+      return { ...one, widget: { type: "widget" as const, key: `${one.index} ${passage} ${sourceRange?.start}`, make: () => this.#chip(one.index) } };
+    });
+    this.#prose.show(text, spots);
   }
 
-  /** List the documents of an answer that is complete. */
-  showSources(): void {
+  /** Show the documents and the buttons of an answer that does not grow any more. */
+  finish(): void {
+    this.#showSources();
+    if (!this.#text) return;
+    const copy = copyButton("Copy", "Copy the answer", () => this.#text, this.#say);
+    const actions = element("div", { class: "actions" }, copy);
+    if (this.#citations.length > 0) actions.append(copyButton("Copy with sources", "Copy with sources", () => this.#sourced(), this.#say));
+    this.root.querySelector(".actions")?.remove();
+    this.root.append(actions);
+  }
+
+  #showSources(): void {
     this.root.querySelector(".sources")?.remove();
     const found = sources(this.#citations);
     if (found.length === 0) return;
@@ -56,30 +72,34 @@ export class AnswerView {
     this.root.append(list);
   }
 
-  /** Keep the node of a text that grows only at its end, so that the reader's selection does not change. */
-  #grow(part: Part | undefined, place: number): void {
-    const shown = this.#shown[place];
-    const node = shown?.nodes[0];
-    if (!part || !(node instanceof Text) || part.citation !== undefined || !part.text.startsWith(shown!.part.text)) return;
-    node.appendData(part.text.slice(shown!.part.text.length));
-    this.#shown[place] = { part, nodes: [node] };
+  #sourced(): string {
+    return withSources(this.#text, this.#citations, parts(this.#text, this.#citations), (end) => this.#prose.outside(end));
   }
 
-  #nodes(part: Part): Node[] {
-    if (part.citation === undefined) return [document.createTextNode(part.text)];
-    const index = part.citation;
-    const citation = this.#citations[index]!;
-    const chip = button(String(index + 1), () => this.#open(this.#citations, index, chip), {
-      class: "chip",
-      title: citation.title,
-      "aria-label": `Source ${index + 1}: ${citation.title}`,
+  #chip(index: number): HTMLElement {
+    const { title, quote } = this.#citations[index]!;
+    const chip = button(String(index + 1), () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": `Source ${index + 1}: ${title}` });
+    tipped(chip, () => {
+      const text = plainText(quote);
+      return [element("q", WRITTEN, text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text), element("span", { class: "note", ...WRITTEN }, title)];
     });
-    return [element("span", { class: flows(part.text) ? "supported flows" : "supported" }, part.text), chip];
+    chip.dataset["of"] = String(index);
+    for (const kind of ["pointerenter", "pointerleave", "focus", "blur"]) chip.addEventListener(kind, () => this.#light());
+    return chip;
+  }
+
+  /** Underline the parts whose chip the reader points at or has opened. */
+  #light(): void {
+    const lit = new Set<string | undefined>();
+    for (const chip of this.root.querySelectorAll<HTMLElement>(".chip")) if (chip.matches(":hover, :focus-visible, [aria-current]")) lit.add(chip.dataset["of"]);
+    for (const part of this.root.querySelectorAll<HTMLElement>(".supported")) part.classList.toggle("lit", lit.has(part.dataset["citation"]));
   }
 }
 
-function equal(one: Part, other: Part): boolean {
-  return one.text === other.text && one.citation === other.citation;
+/** The button that copies the block of code in which it stands. */
+export function codeButton(say: (text: string) => void): HTMLElement {
+  const made = copyButton("Copy", "Copy the code", () => made.closest(".code")?.querySelector("pre")?.textContent ?? "", say);
+  return made;
 }
 
 /** Shows a refusal, which is an outcome like an answer but has no sources. */

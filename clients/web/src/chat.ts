@@ -78,7 +78,7 @@ export class ChatView {
     this.#api = parts.api;
     this.#waiting = parts.waiting;
     this.#hooks = hooks;
-    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), this.#earlier);
+    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), this.#earlier, hooks.say);
     this.#head = new ConversationHead(parts.api, {
       titled: hooks.titled,
       renamed: hooks.changed,

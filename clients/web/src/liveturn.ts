@@ -7,6 +7,7 @@ import { NO_LIMIT, type Api } from "./api.js";
 import { failureOf, signedOut, type Failure } from "./errors.js";
 import { follow, Refused, type Calls } from "./follow.js";
 import { BrokenAnswer, FrameReader } from "./frames.js";
+import { Pace } from "./pace.js";
 import { PATIENCE, persist, type Patience } from "./patience.js";
 import type { Pending, PendingQuestions } from "./pending.js";
 import type { SharedStreams } from "./streams.js";
@@ -50,6 +51,7 @@ export class LiveTurn {
   readonly #patience: Patience;
   readonly #reader: FrameReader;
   readonly #following = new AbortController();
+  readonly #pace = new Pace();
   #pending: Pending | undefined;
   #conversation: string;
   #left = false;
@@ -89,6 +91,7 @@ export class LiveTurn {
   /** Stop following the turn, because it is no longer shown. A turn whose conversation is not known yet could not be found again, so the page follows such a turn until it knows the conversation. */
   leave(): void {
     this.#left = true;
+    this.#pace.drop();
     if (!this.#conversation) return;
     this.#following.abort();
     this.#parts.streams.forget(this.turn);
@@ -112,7 +115,10 @@ export class LiveTurn {
     };
     const notices = {
       place: (place: number) => this.place(place),
-      paused: (failure: Failure, tries: number) => this.view.paused(failure, tries, this.#patience.offline()),
+      paused: (failure: Failure, tries: number) => {
+        this.#pace.flush(); // the text may stay like this for a while
+        this.view.paused(failure, tries, this.#patience.offline());
+      },
       resumed: () => this.view.resumed(),
     };
     let named = this.turn;
@@ -186,12 +192,15 @@ export class LiveTurn {
     const ended = event === this.#reader.terminal;
     // The stream may end a moment later; nothing waits for that.
     if (ended) this.#end();
-    if (!this.#left) this.#hooks.grow(this, () => this.view.take(event, this.#reader));
-    if (ended && !this.#left) this.#hooks.ended(this);
+    if (this.#left) return;
+    if (event.event.case === "delta" || event.event.case === "citation") return this.#pace.soon(() => this.#hooks.grow(this, () => this.view.grow(this.#reader)));
+    this.#hooks.grow(this, () => this.view.take(event, this.#reader));
+    if (ended) this.#hooks.ended(this);
   }
 
   #end(): void {
     this.#over = true;
+    this.#pace.drop();
     if (this.#pending) this.#parts.waiting.drop(this.#pending);
     this.#parts.streams.forget(this.turn);
   }

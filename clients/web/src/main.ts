@@ -73,7 +73,7 @@ class App {
     );
     // The address can name an agent: `/?agent=…`.
     const choice = new AgentChoice(sessionStorage, named(location.search));
-    const panel: DocumentPanel = new DocumentPanel(api, () => arrange());
+    const panel: DocumentPanel = new DocumentPanel(api, () => arrange(), live.say);
     const parts = { api, panel, waiting: new PendingQuestions(sessionStorage), streams, choice };
     const chat: ChatView = new ChatView(parts, {
       say: live.say,
@@ -160,9 +160,11 @@ class App {
     const arrange = () => {
       const covered = NARROW.matches && panel.isOpen;
       for (const part of [skip, header, list.root, main]) part.inert = covered;
+      panel.modal = covered;
       if (!NARROW.matches) openDrawer(false);
     };
     NARROW.addEventListener("change", arrange, { signal });
+    window.addEventListener("resize", () => panel.resized(), { signal });
     main.addEventListener("click", () => openDrawer(false));
     window.addEventListener(
       "keydown",

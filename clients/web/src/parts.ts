@@ -1,39 +1,27 @@
-/** Cuts an answer at the ranges of its citations. */
+/** Finds the cited parts of an answer and the documents that it cites. */
 
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
-import { ByteText } from "./bytes.js";
+import { unitsAt } from "./bytes.js";
+import type { Place } from "./markdown.js";
 
-export interface Part {
-  readonly text: string;
-  /** The number of the citation that supports this part, from 0; undefined for text between citations. */
-  readonly citation: number | undefined;
+export interface Part extends Place {
+  /** The number of the citation that supports this part, from 0. */
+  readonly index: number;
 }
 
-/** Cut an answer at its citations' ranges, in the order of the text. The parts together are the whole text. */
+/** The parts of an answer that citations support, in the order of their ends. A part whose text has not arrived yet is left out. White space at the end does not belong to a part. */
 export function parts(text: string, citations: readonly Citation[]): Part[] {
-  const bytes = new ByteText(text);
-  const order = citations
-    .flatMap(({ answerRange }, index) => (answerRange ? [{ index, start: Number(answerRange.start), end: Number(answerRange.end) }] : []))
-    .sort((a, b) => a.start - b.start);
-  const result: Part[] = [];
-  let place = 0;
-  for (const { index, start: begins, end: ends } of order) {
-    const start = bytes.borderBefore(Math.max(begins, place));
-    const end = bytes.borderBefore(ends);
-    if (end <= start) continue; // the range lies within another range, or its text has not arrived yet
-    if (start > place) result.push({ text: bytes.slice(place, start), citation: undefined });
-    result.push({ text: bytes.slice(start, end), citation: index });
-    place = end;
-  }
-  if (place < bytes.length) result.push({ text: bytes.slice(place, bytes.length), citation: undefined });
-  return result;
-}
-
-const STRUCTURED = /\n(?:[ \t]|[-*+|>#•]|\d+[.)]|```|~~~|\n)/;
-
-/** Whether the page may ignore the line breaks of a quote, because they only wrap lines in the source. Lists, tables and code keep their line breaks. */
-export function flows(text: string): boolean {
-  return !STRUCTURED.test(text) && !/^(?:[ \t|]|```|~~~)/.test(text);
+  const ranges = citations.flatMap(({ answerRange }, index) => (answerRange ? [{ index, start: Number(answerRange.start), end: Number(answerRange.end) }] : []));
+  const units = unitsAt(text, ranges.flatMap(({ start, end }) => [start, end]));
+  return ranges
+    .map(({ index }, number) => {
+      const from = units[2 * number]!;
+      let to = units[2 * number + 1]!;
+      while (to > from && /\s/.test(text[to - 1]!)) to -= 1;
+      return { index, from, to };
+    })
+    .filter(({ from, to }) => to > from)
+    .sort((a, b) => a.to - b.to || a.index - b.index);
 }
 
 export interface Source {

@@ -17,11 +17,13 @@ export class TalkView {
 
   /** The outcome of a turn; undefined if the outcome is unknown. */
   readonly #outcome: (turn: string) => Outcome | undefined;
+  readonly #say: (text: string) => void;
 
-  /** `earlier` is shown above the messages. */
-  constructor(opener: (answer: string) => OpenSource, outcome: (turn: string) => Outcome | undefined, earlier: HTMLElement) {
+  /** `earlier` is shown above the messages. `say` announces a text to screen readers. */
+  constructor(opener: (answer: string) => OpenSource, outcome: (turn: string) => Outcome | undefined, earlier: HTMLElement, say: (text: string) => void) {
     this.#opener = opener;
     this.#outcome = outcome;
+    this.#say = say;
     this.root = element("div", { class: "scroll" }, earlier, this.#messages);
   }
 
@@ -105,9 +107,9 @@ export class TalkView {
     if (message.refusalReason) {
       body.append(refusal(message.text, message.refusalReason));
     } else {
-      const view = new AnswerView(this.#opener(message.name));
+      const view = new AnswerView(this.#opener(message.name), this.#say);
       view.show(message.text, message.citations);
-      view.showSources();
+      view.finish();
       body.append(view.root);
     }
     const outcome = this.#outcome(message.turn);

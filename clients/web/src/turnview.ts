@@ -9,6 +9,7 @@ import { button, element, replace, WRITTEN } from "./dom.js";
 import type { Failure } from "./errors.js";
 import type { FrameReader } from "./frames.js";
 import { called, count, outcomeOf, refusalWords, stepWords, switched, type Outcome } from "./outcome.js";
+import { plainText } from "./prose.js";
 import { duration, StepsView } from "./steps.js";
 
 export interface TurnHooks {
@@ -26,8 +27,8 @@ export interface TurnHooks {
 const SPOKEN = 700; // the number of characters after which an answer is cut for screen readers
 const ARGUMENTS = 120; // the number of characters after which a tool's arguments are cut
 const EXAMPLES = 4; // the maximum number of questions to try
-const QUOTES_ALONE = "Click a sentence of the answer to open its source. If no document supports an answer, Responsa refuses the question.";
 const QUOTES = "A number after a sentence opens the passage that the sentence comes from.";
+const QUOTES_ALONE = `${QUOTES} If no document supports an answer, Responsa refuses the question.`;
 
 const STOPPED: Record<CancelCause, string> = {
   [CancelCause.UNSPECIFIED]: "This answer was stopped.",
@@ -53,7 +54,7 @@ export class TurnView {
   constructor(question: string, hooks: TurnHooks) {
     this.#hooks = hooks;
     this.question = questionRow(question);
-    this.#answer = new AnswerView(hooks.open);
+    this.#answer = new AnswerView(hooks.open, hooks.say);
     this.#stop = button("Stop", hooks.stop, { class: "quiet stop", title: "Stop this answer" });
     this.reply.append(element("div", { class: "answer" }, element("div", { class: "progress" }, this.#steps.root, this.#stop), this.#body));
   }
@@ -103,7 +104,7 @@ export class TurnView {
     this.#hooks.say(`The answer could not be stopped: ${why}`);
   }
 
-  /** Show the next event, which `reader` has already taken. */
+  /** Show the next event, which `reader` has already taken. `grow` shows the text of deltas, and citations. */
   take(taken: TurnEvent, reader: FrameReader): void {
     const { event } = taken;
     const at = milliseconds(taken.createTime);
@@ -121,10 +122,6 @@ export class TurnView {
         this.#hooks.say(text);
         break;
       }
-      case "delta":
-      case "citation":
-        this.#show(reader.text, reader.citations.map((one) => one.citation));
-        break;
       case "toolCall":
         this.#called(event.value);
         break;
@@ -141,12 +138,12 @@ export class TurnView {
       case "attemptRestarted":
         this.#steps.note("The answer was interrupted, and another worker continues it");
         this.#steps.busy("Continuing…");
-        this.#show(reader.text, reader.citations.map((one) => one.citation));
+        this.grow(reader);
         break;
       case "answer": {
         const { text, citations, passagesUsed } = event.value;
         this.#show(text, citations);
-        this.#answer.showSources();
+        this.#answer.finish();
         this.#tell(outcome);
         this.#end(`Answered${this.#took(at)}${passagesUsed > 0 ? `from ${count(passagesUsed, "passage")}` : ""}`.trimEnd(), at);
         this.#hooks.say([spoken(text, citations.length), ...(outcome?.fallbacks ?? [])].join(" "));
@@ -171,12 +168,19 @@ export class TurnView {
       case "cancelled":
         this.#cancelled(STOPPED[event.value.by] ?? STOPPED[CancelCause.UNSPECIFIED], reader.text, at);
         break;
+      case "delta": // `grow` shows the text.
+      case "citation":
       case "snapshot": // The reader has already handled events of these three kinds.
       case "reconnect":
       case "heartbeat":
       case undefined: // a kind that this page does not know yet
         break;
     }
+  }
+
+  /** Show the text that the reader has taken so far. */
+  grow(reader: FrameReader): void {
+    this.#show(reader.text, reader.citations.map((one) => one.citation));
   }
 
   /** Show that the turn cannot be followed to its end. */
@@ -288,6 +292,7 @@ function shortened(text: string): string {
 }
 
 function spoken(text: string, citations: number): string {
-  const start = text.length > SPOKEN ? `${text.slice(0, SPOKEN)}…` : text;
+  const plain = plainText(text);
+  const start = plain.length > SPOKEN ? `${plain.slice(0, SPOKEN)}…` : plain;
   return `Answer with ${count(citations, "citation")}: ${start}`;
 }

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { CitationSchema, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { describe, expect, it } from "vitest";
 import { byteLength } from "../src/bytes.js";
-import { flows, parts, sources } from "../src/parts.js";
+import { parts, sources } from "../src/parts.js";
 
 function citation(start: number, end: number, version = "documents/1/versions/1", title = "One"): Citation {
   return create(CitationSchema, { answerRange: { start: BigInt(start), end: BigInt(end) }, documentVersion: version, title });
@@ -16,63 +16,51 @@ function citing(text: string, ...pieces: string[]): Citation[] {
   });
 }
 
+/** The texts of the parts, with the numbers of their citations. */
+function texts(text: string, citations: readonly Citation[]): [string, number][] {
+  return parts(text, citations).map(({ from, to, index }) => [text.slice(from, to), index]);
+}
+
 describe("parts", () => {
-  it("cuts at the citations, keeps the text between them, and loses nothing", () => {
+  it("finds the cited parts in the order of their ends, not of the list of citations", () => {
     const text = "One. Two.\nThree.";
-    const found = parts(text, citing(text, "One.", "Three."));
-    expect(found).toEqual([
-      { text: "One.", citation: 0 },
-      { text: " Two.\n", citation: undefined },
-      { text: "Three.", citation: 1 },
+    expect(texts(text, citing(text, "Three.", "One."))).toEqual([
+      ["One.", 1],
+      ["Three.", 0],
     ]);
   });
 
   it("counts bytes, not characters", () => {
     const text = "Der Zug fährt um 7 € ab. 🚆 Überall. 日本語です。 Ende";
-    const found = parts(text, citing(text, "Der Zug fährt um 7 € ab.", "🚆 Überall.", "日本語です。"));
-    expect(found.filter((one) => one.citation !== undefined).map((one) => one.text)).toEqual([
-      "Der Zug fährt um 7 € ab.",
-      "🚆 Überall.",
-      "日本語です。",
-    ]);
-    expect(found.map((one) => one.text).join("")).toBe(text);
+    const pieces = ["Der Zug fährt um 7 € ab.", "🚆 Überall.", "日本語です。"];
+    expect(texts(text, citing(text, ...pieces)).map(([one]) => one)).toEqual(pieces);
   });
 
-  it("has the order of the text, not of the list of citations", () => {
-    const text = "One. Two.";
-    expect(parts(text, citing(text, "Two.", "One.")).map((one) => one.citation)).toEqual([1, undefined, 0]);
-  });
-
-  it("keeps the whole text if ranges overlap, nest, are empty, or lie beyond the text", () => {
+  it("leaves out parts that are empty or have not arrived, and ends a part where the text ends", () => {
     const text = "abcdefghij";
-    for (const ranges of [[[0, 5], [3, 8]], [[0, 8], [2, 4]], [[3, 3]], [[8, 50], [40, 60]], [[0, 10], [0, 10]]]) {
-      const found = parts(text, ranges.map(([start, end]) => citation(start!, end!)));
-      expect(found.map((one) => one.text).join("")).toBe(text);
-    }
+    expect(texts(text, [citation(3, 3), citation(8, 50), citation(40, 60), create(CitationSchema, {})])).toEqual([["ij", 1]]);
+    expect(parts("", [citation(0, 4)])).toEqual([]);
+  });
+
+  it("keeps parts that overlap or lie in each other", () => {
+    expect(texts("abcdefghij", [citation(0, 8), citation(2, 4), citation(3, 9)])).toEqual([
+      ["cd", 1],
+      ["abcdefgh", 0],
+      ["defghi", 2],
+    ]);
+  });
+
+  it("does not count white space at the end of a part", () => {
+    expect(texts("One. \n Two.", [citation(0, 7)])).toEqual([["One.", 0]]);
   });
 
   it("never cuts within a character", () => {
-    const text = "aé日b";
+    const text = "aé日🚆b";
+    const borders = new Set([0, 1, 2, 3, 5, 6]);
     for (let start = 0; start <= byteLength(text); start += 1) {
       for (let end = start; end <= byteLength(text); end += 1) {
-        const found = parts(text, [citation(start, end)]);
-        expect(found.map((one) => one.text).join("")).toBe(text);
+        for (const { from, to } of parts(text, [citation(start, end)])) expect([borders.has(from), borders.has(to)]).toEqual([true, true]);
       }
-    }
-  });
-
-  it("accepts text without citations, and an empty text", () => {
-    expect(parts("Hello", [])).toEqual([{ text: "Hello", citation: undefined }]);
-    expect(parts("", [])).toEqual([]);
-    expect(parts("Hello", [create(CitationSchema, {})])).toEqual([{ text: "Hello", citation: undefined }]);
-  });
-});
-
-describe("flows", () => {
-  it("is true only for wrapped prose", () => {
-    expect(flows("A sentence that was\nwrapped in its source.")).toBe(true);
-    for (const text of ["- one\n- two", "a:\n  indented", "| a |\n| b |", "1. one\n2. two", "```sh\nmake up\n```", "One.\n\nTwo."]) {
-      expect(flows(text), text).toBe(false);
     }
   });
 });

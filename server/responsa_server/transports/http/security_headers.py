@@ -16,9 +16,12 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
     ]
 )
-"""The policy allows no inline code and nothing from other hosts, so injected markup can neither run code nor fetch anything."""
+"""The policy allows no inline code and nothing from other hosts, so injected markup can neither run code nor fetch anything. With the last two
+directives, the browser makes no elements and no code from strings (https://www.w3.org/TR/trusted-types/), so the page cannot inject markup by mistake."""
 
 HEADERS = (
     ("content-security-policy", CONTENT_SECURITY_POLICY),

@@ -1,0 +1,230 @@
+"""Answers and documents in Markdown: shown as such, copied, and opened at the cited sentence; and Markdown that attacks the page."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Locator, expect
+
+from tests.browser.person import Person, Tab, until
+from tests.browser.texts import (
+    ATTACK,
+    BATTERY,
+    FERRY_PRICE,
+    INSTALL,
+    LIGHTHOUSE,
+    MARKDOWN,
+    SENSOR,
+    WHO_BUILT,
+    WIDE_COLUMNS,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+COMMAND = "sensorctl install --mode normal /dev/ttyUSB0"
+
+
+def letters(text: str) -> str:
+    """The letters and digits of a text, without marks and white space."""
+    return "".join(one for one in text if one.isalnum())
+
+
+def letters_of(markdown: str) -> str:
+    """The letters and digits that the page shows of a Markdown text, without the languages of code, the addresses of links and the numbers of lists."""
+    return letters(re.sub(r"^```\w*$|\]\([^)]*\)|^ *\d+\.", "", markdown, flags=re.MULTILINE))
+
+
+async def echoing(person: Person) -> Tab:
+    """A tab in which the agent answers with the question itself."""
+    person.agent = "echo"
+    context = await person.profile()
+    await context.grant_permissions(["clipboard-read", "clipboard-write"])
+    return await person.sign_in(context)
+
+
+async def clipboard(tab: Tab) -> str:
+    return await tab.page.evaluate("navigator.clipboard.readText()")
+
+
+async def test_an_answer_is_shown_as_markdown_and_copied_as_markdown(person: Person) -> None:
+    person.add(SENSOR, "sensor.md")
+    tab = await echoing(person)
+    await tab.ask(f"{MARKDOWN}\n\n{BATTERY}")
+    answer = tab.answers.locator(".answer-text")
+    await expect(answer.get_by_role("heading", name="What changed", level=3)).to_be_visible()
+    await expect(answer.get_by_role("columnheader")).to_have_text(["mode", "battery"])
+    await expect(answer.get_by_role("cell").first).to_have_text("normal")
+    await expect(answer.locator("ol > li")).to_have_text(["the arrow points up", "the lamp blinks twice"])
+    link = answer.get_by_role("link", name="the maker")
+    await expect(link).to_have_attribute("href", "https://maker.example/power")
+    await expect(link).to_have_attribute("rel", re.compile("noopener"))
+    assert await answer.get_by_text("שלום").evaluate("(one) => getComputedStyle(one).direction") == "rtl"
+
+    await answer.get_by_role("button", name="Copy the code").first.click()
+    await expect(tab.live).to_have_text("Copied.")
+    assert await clipboard(tab) == COMMAND
+    (turn,) = person.client.turns()
+    text, citations = turn.terminal_event.answer.text, turn.terminal_event.answer.citations
+    assert citations
+    await tab.page.get_by_role("button", name="Copy the answer").click()
+    await expect(tab.page.get_by_role("button", name="Copy the answer")).to_have_text("Copied")
+    assert await clipboard(tab) == text
+    await tab.page.get_by_role("button", name="Copy with sources").click()
+    await expect(tab.page.get_by_role("button", name="Copy with sources")).to_have_text("Copied")
+    copied = await clipboard(tab)
+    for number, one in enumerate(citations, 1):
+        assert copied.count(f"[^{number}]") == 2
+        assert f"[^{number}]: {one.title}, sensor.md: “" in copied
+
+    # A chip stands where its part of the answer ends, and the answer is the same after a reload.
+    data = text.encode()
+    for number, one in enumerate(citations, 1):
+        part = data[one.answer_range.start : one.answer_range.end].decode()
+        until = data[: one.answer_range.end].decode()
+        before = await tab.chips.nth(number - 1).evaluate(
+            """(chip) => {
+                const range = document.createRange();
+                range.selectNodeContents(chip.closest(".answer-text"));
+                range.setEndBefore(chip);
+                const copy = range.cloneContents();
+                for (const button of copy.querySelectorAll("button, .code-head")) button.remove();
+                return copy.textContent;
+            }"""
+        )
+        assert letters_of(part)
+        assert letters(before) == letters_of(until)
+    await expect(answer.get_by_role("button", name="Copy the code").first).to_have_text("Copy")
+    shown = await answer.inner_html()
+    await tab.page.reload()
+    assert await answer.inner_html() == shown
+
+
+async def test_a_chip_shows_its_quote_to_the_pointer_and_to_the_keyboard(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    await tab.ask(WHO_BUILT)
+    tip = tab.page.get_by_role("tooltip")
+    await tab.chips.first.hover()
+    await expect(tip).to_contain_text("built in 1871 by the engineer Axel Hampus Dalström")
+    await expect(tip).to_contain_text("The lighthouse of Korsholm")
+    await tip.hover()
+    await expect(tip).to_be_visible()
+    await tab.question.hover()
+    await expect(tip).to_have_count(0)
+    await tab.page.keyboard.press("Shift+Tab")
+    await tab.chips.first.focus()
+    await expect(tip).to_be_visible()
+    await expect(tab.chips.first).to_have_accessible_description(re.compile("Axel Hampus Dalström"))
+    await tab.page.keyboard.press("Escape")
+    await expect(tip).to_have_count(0)
+    await expect(tab.chips.first).to_be_focused()
+
+
+@pytest.mark.parametrize("question", [BATTERY, INSTALL], ids=["table and emphasis", "code"])
+async def test_the_cited_bytes_are_marked_in_the_rendered_document(person: Person, question: str) -> None:
+    person.add(SENSOR, "sensor.md")
+    tab = await person.sign_in()
+    await tab.ask(question)
+    (turn,) = person.client.turns()
+    text = tab.source.locator(".document-text")
+    for number, citation in enumerate(turn.terminal_event.answer.citations):
+        await tab.chips.nth(number).click()
+        await expect(tab.mark).to_be_in_viewport()
+        await expect(tab.source.locator(".badge")).to_contain_text("Verified")
+        await expect(text.get_by_role("table").locator("td")).to_have_count(4)
+        assert letters("".join(await tab.marks.all_text_contents())) == letters_of(citation.quote)
+    shown = await text.text_content() or ""
+    assert "|" not in shown
+    assert "**" not in shown
+    assert "title: Sensor manual" in shown, "the front matter is a part of the document"
+
+
+async def in_sight(tab: Tab, one: Locator) -> bool:
+    """Whether an element lies within the window and its scroller, and no open document covers it."""
+    return await one.evaluate(
+        """(element) => {
+            const { top, bottom, left, right } = element.getBoundingClientRect();
+            const view = element.closest(".scroll, .document-text").getBoundingClientRect();
+            const panel = document.querySelector("section.document").getBoundingClientRect();
+            const covered = !element.closest("section.document") && right > panel.left && left < panel.right && bottom > panel.top && top < panel.bottom;
+            return top >= view.top && bottom <= view.bottom && bottom <= innerHeight && left >= 0 && right <= innerWidth && !covered;
+        }"""
+    )
+
+
+async def test_an_open_source_leaves_the_sentence_in_sight_at_any_width(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    for _ in range(4):
+        await tab.ask(WHO_BUILT)
+    sentence = tab.page.locator(".supported.lit, .chip[aria-current]")
+
+    async def settled() -> bool:
+        return all([await in_sight(tab, one) for one in (*await sentence.all(), tab.mark)])
+
+    widths = ((1680, 1000), (1280, 900), (1024, 768), (800, 900), (390, 844), (320, 640))
+    for width, height in widths:
+        await tab.page.set_viewport_size({"width": width, "height": height})
+        for chip in (tab.chips.first, tab.chips.last):
+            await chip.scroll_into_view_if_needed()
+            await chip.click()
+            await expect(tab.mark).to_be_in_viewport()
+            assert [await in_sight(tab, one) for one in await sentence.all()] == [True, True], (width, height)
+            assert await in_sight(tab, tab.mark), (width, height)
+            await tab.page.set_viewport_size({"width": height, "height": width})  # a tablet that is turned
+            await until(settled, f"the sentence is in sight at {height} x {width}")
+            await tab.page.set_viewport_size({"width": width, "height": height})
+            await tab.page.keyboard.press("Escape")
+            await expect(chip).to_be_focused()
+            assert await chip.evaluate(
+                "(one) => one.getBoundingClientRect().bottom <= one.closest('.scroll').getBoundingClientRect().bottom"
+            ), (width, height)
+
+
+async def harmless(tab: Tab, shown: Locator) -> None:
+    """Check that the page shows `ATTACK` as text."""
+    for text in ("<script>globalThis.pwned = true</script>", "[run](javascript:globalThis.pwned=true)"):
+        await expect(shown).to_contain_text(text)
+    override = shown.locator(".control")
+    assert await override.evaluate("(one) => getComputedStyle(one, '::before').content") == '"U+202E"'
+    assert await shown.locator("a").evaluate_all("(all) => all.map((one) => one.protocol)") == ["https:"]
+    assert (
+        await shown.locator(
+            "img, script, style, iframe, svg, form, input, [style], [onerror], [onclick]"
+        ).count()
+        == 0
+    )
+    assert await shown.locator("blockquote").count() < 30
+    await expect(shown).to_contain_text(re.compile(">{8900} deep"))
+    await expect(shown).to_contain_text("a|" * 1000)
+    await expect(shown.locator("th")).to_have_count(WIDE_COLUMNS)
+    assert await tab.page.evaluate("globalThis.pwned") is None
+    await scrolls_in_its_box(tab, shown)
+
+
+async def scrolls_in_its_box(tab: Tab, shown: Locator) -> None:
+    """Check that the wide table scrolls in its own box, and that nothing else is wider than its place."""
+    assert await shown.locator(".table").evaluate("(one) => one.scrollWidth > one.clientWidth")
+    assert await shown.evaluate("(one) => one.scrollWidth <= one.clientWidth")
+    assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_markdown_that_attacks_the_page_is_text_in_answers_and_in_documents(person: Person) -> None:
+    tab = await echoing(person)
+    await tab.ask(ATTACK)
+    answer = tab.answers.locator(".answer-text")
+    await harmless(tab, answer.first)
+    await tab.ask("word" * 4000)
+    await expect(answer.nth(1)).to_contain_text("word" * 4000)
+    assert await answer.nth(1).evaluate("(one) => one.scrollWidth <= one.clientWidth")
+    person.add(f"The ferry to Vexholm costs 12 crowns.\n\n{ATTACK}\n\n{'word' * 6144}", "attack.md")
+    await tab.ask(FERRY_PRICE)
+    await tab.chips.first.click()
+    await expect(tab.mark).to_have_text("The ferry to Vexholm costs 12 crowns.")
+    text = tab.source.locator(".document-text")
+    await harmless(tab, text)
+    await tab.source.get_by_role("button", name="Show the text after").click()
+    await expect(text).to_contain_text("word" * 6144)
+    await scrolls_in_its_box(tab, text)
+    assert all(one.url.startswith(person.url) for one in person.requests)
