@@ -164,7 +164,9 @@ async def test_the_server_is_killed_in_mid_answer(asker: Person, scripted: Insta
     await tab.ask(SHORT.question)
 
 
-async def test_stop_ends_the_answer_for_every_tab_and_leaves_no_message(asker: Person) -> None:
+async def test_stop_ends_the_answer_for_every_tab_and_its_text_stays_without_a_message(
+    asker: Person,
+) -> None:
     context = await asker.profile()
     tab = await asker.sign_in(context)
     await tab.send(ENDLESS.question)
@@ -173,13 +175,20 @@ async def test_stop_ends_the_answer_for_every_tab_and_leaves_no_message(asker: P
     await other.grown()
     await tab.stop.click()
     for one in (tab, other):
-        await expect(one.answers).to_contain_text("You stopped this answer. The text above is not stored.")
+        await expect(one.answers).to_contain_text(
+            "You stopped this answer. The text above is incomplete, and later answers do not use it."
+        )
         await expect(one.stop).to_have_count(0)
     await expect(tab.question).to_be_focused()
     (turn,) = asker.client.turns()
     assert turn.state == turn_pb2.TURN_STATE_CANCELLED
     assert golden_text(ENDLESS).startswith(await tab.text())
     assert list(asker.client.messages(turn.conversation)) == []
+    # The text is in the turn's log, so a reload shows it again.
+    await other.page.reload()
+    await expect(other.answers).to_contain_text("You stopped this answer. The text above is incomplete")
+    await expect(other.answers.locator(".stopped")).to_be_visible()
+    assert await other.text() == await tab.text()
     await tab.page.get_by_role("button", name="Ask again").click()
     await expect(tab.answers).to_have_count(0)
     await expect(tab.asked).to_have_count(1)
@@ -238,6 +247,14 @@ async def test_questions_asked_meanwhile_wait_in_their_order(asker: Person) -> N
     states = [one.state for one in asker.client.turns(order_by="create_time")]
     stopped = turn_pb2.TURN_STATE_CANCELLED
     assert states == [stopped, stopped, turn_pb2.TURN_STATE_ANSWERED]
+    # After a reload, the stopped questions are in their places among the messages.
+    before = await tab.asked.all_text_contents()
+    await tab.page.reload()
+    await expect(tab.answers).to_have_count(3)
+    assert await tab.asked.all_text_contents() == before
+    for number in (0, 1):
+        await expect(tab.answers.nth(number)).to_contain_text("You stopped this answer.")
+    assert golden_text(ENDLESS).startswith(await tab.text())
 
 
 async def test_what_is_not_known_of_a_tool_is_said(asker: Person) -> None:

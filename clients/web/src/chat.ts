@@ -2,7 +2,7 @@
 
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
-import type { Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { TurnState, type Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { agentOf, type AgentChoice } from "./agents.js";
 import type { OpenSource } from "./answer.js";
 import type { Api } from "./api.js";
@@ -19,6 +19,7 @@ import type { Pending, PendingQuestions } from "./pending.js";
 import { AgentPicker } from "./picker.js";
 import { ScopeView } from "./scope.js";
 import type { SharedStreams } from "./streams.js";
+import { stoppedTurn } from "./stopped.js";
 import { TalkView } from "./talk.js";
 import { turnsOf } from "./turns.js";
 import { welcome } from "./turnview.js";
@@ -177,6 +178,7 @@ export class ChatView {
         if (pending.turn && this.#talk.has(pending.turn)) this.#waiting.drop(pending);
         else this.#follow({ pending });
       }
+      void this.#showStopped([...turns.values()], signal);
       void this.#watch(signal);
       if (found.activeTurn) await this.#adopt(found, signal);
     } catch (error) {
@@ -244,6 +246,23 @@ export class ChatView {
     if (fresh.length === page.messages.length && page.nextPageToken) return this.show(name); // earlier messages are missing too
     if (fresh.length > 0) await this.#know(turnsOf(this.#api, name, NEWEST, signal));
     if (!signal.aborted) this.#talk.add(fresh.filter((one) => !this.#talk.knows(one)));
+  }
+
+  /** Show the stopped turns among these, which are the newest first. They have no messages, so their text is read from their logs. */
+  async #showStopped(turns: readonly Turn[], signal: AbortSignal): Promise<void> {
+    for (const [index, turn] of turns.entries()) {
+      if (turn.state !== TurnState.CANCELLED || this.#known(turn.name)) continue;
+      const view = await stoppedTurn(turn, this.#api, this.#liveHooks, signal).catch(() => undefined); // without its log, the turn is not shown
+      if (signal.aborted) return;
+      if (!view || this.#known(turn.name)) continue;
+      const later = turns.slice(0, index).findLast((one) => this.#talk.has(one.name));
+      this.#talk.insert(view, later?.name);
+    }
+  }
+
+  /** Whether a turn is shown, or will be when this tab knows its state. */
+  #known(turn: string): boolean {
+    return this.#talk.has(turn) || this.#waiting.of(this.#conversation).some((one) => one.turn === turn);
   }
 
   /** Show why the conversation cannot be shown. */
@@ -354,9 +373,10 @@ export class ChatView {
   }
 
   /** Remember the outcomes of turns, to show them below the answers. If the outcomes cannot be read, the page shows the answers alone. */
-  async #know(turns: Promise<ReadonlyMap<string, Turn>>): Promise<void> {
+  async #know(turns: Promise<ReadonlyMap<string, Turn>>): Promise<ReadonlyMap<string, Turn>> {
     const found = await turns.catch(() => new Map<string, Turn>());
     this.#turns = new Map([...this.#turns, ...found]);
+    return found;
   }
 
   async #showEarlier(): Promise<void> {
@@ -366,9 +386,10 @@ export class ChatView {
       const page = await this.#api.chat.listMessages(request, { signal });
       this.#nextPage = page.nextPageToken;
       this.#earlier.hidden = !this.#nextPage;
-      await this.#know(turnsOf(this.#api, this.#conversation, PAGE / 2, signal, page.messages[0]?.createTime));
+      const turns = await this.#know(turnsOf(this.#api, this.#conversation, PAGE / 2, signal, page.messages[0]?.createTime));
       if (signal.aborted) return;
       this.#talk.prepend(page.messages.reverse());
+      void this.#showStopped([...turns.values()], signal);
       if (!focused()) this.focus();
     } catch (error) {
       if (!signal.aborted) this.#problem.textContent = failureOf(error).message;

@@ -75,6 +75,15 @@ export class TalkView {
     this.toEnd();
   }
 
+  /** Add a question and its reply above those of another turn; if there is no such turn, above the open turns. The visible part stays in its place. */
+  insert(view: TurnView, before: string | undefined): void {
+    const reply = before && this.#messages.querySelector(`[data-turn="${CSS.escape(before)}"]`);
+    const next = reply || this.#messages.querySelector("[aria-busy]");
+    const rest = this.root.scrollHeight - this.root.scrollTop;
+    for (const row of [view.question, view.reply]) this.#messages.insertBefore(row, next?.previousElementSibling ?? null);
+    this.root.scrollTop = this.root.scrollHeight - rest;
+  }
+
   /** Change a reply. If the user is reading the end of the reply, scroll along. */
   grow(view: TurnView, change: () => void): void {
     const following = this.#following(view.question);

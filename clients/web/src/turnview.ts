@@ -166,7 +166,7 @@ export class TurnView {
         if (event.value.retriable) this.#offerAgain();
         break;
       case "cancelled":
-        this.#cancelled(STOPPED[event.value.by] ?? STOPPED[CancelCause.UNSPECIFIED], reader.text, at);
+        this.#cancelled(STOPPED[event.value.by] ?? STOPPED[CancelCause.UNSPECIFIED], reader, at);
         break;
       case "delta": // `grow` shows the text.
       case "citation":
@@ -190,12 +190,16 @@ export class TurnView {
     this.#problem(message);
   }
 
-  /** Show that the turn was cancelled. Its text does not belong to the conversation, and stays visible only until the user leaves the page. */
-  #cancelled(why: string, text: string, at: number): void {
-    this.#answer.root.remove();
-    if (text) this.#body.append(element("p", { class: "answer-text stopped", ...WRITTEN }, text));
+  /** Show that the turn was cancelled. Its text stays, although it does not belong to the conversation. */
+  #cancelled(why: string, reader: FrameReader, at: number): void {
+    const { text } = reader;
+    this.#answer.root.classList.add("stopped");
+    if (text) {
+      this.grow(reader);
+      this.#answer.finish();
+    } else this.#answer.root.remove();
     this.#end(`Stopped${this.#took(at, "after")}`.trimEnd(), at);
-    this.#body.append(element("p", { class: "note" }, text ? `${why} The text above is not stored.` : why));
+    this.#body.append(element("p", { class: "note stopped-note" }, text ? `${why} The text above is incomplete, and later answers do not use it.` : why));
     this.#offerAgain();
     this.#hooks.say(why);
   }
