@@ -228,3 +228,24 @@ async def test_markdown_that_attacks_the_page_is_text_in_answers_and_in_document
     await expect(text).to_contain_text("word" * 6144)
     await scrolls_in_its_box(tab, text)
     assert all(one.url.startswith(person.url) for one in person.requests)
+
+
+async def test_the_first_screen_suggests_questions_that_the_documents_answer(person: Person) -> None:
+    tab = await person.sign_in()
+    await expect(tab.page.get_by_role("link", name="Add documents")).to_be_visible()
+    person.add(SENSOR, "sensor.md")
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    await tab.page.reload()
+    suggested = tab.page.get_by_role("list", name="Questions to try").get_by_role("button")
+    await expect(suggested).to_have_text(
+        [
+            "What does “The lighthouse of Korsholm” say about “Keepers”?",
+            "How long does the battery last?",
+            "What does “Sensor manual” say about “Install”?",
+        ]
+    )
+    await suggested.nth(1).click()
+    await expect(tab.question).to_have_value("How long does the battery last?")
+    assert list(person.client.turns()) == []
+    await tab.question.press("Enter")
+    await expect(tab.answers).to_contain_text("three years")

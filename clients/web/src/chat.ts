@@ -20,6 +20,7 @@ import { AgentPicker } from "./picker.js";
 import { ScopeView } from "./scope.js";
 import type { SharedStreams } from "./streams.js";
 import { stoppedTurn } from "./stopped.js";
+import { suggested, type Suggested } from "./suggest.js";
 import { TalkView } from "./talk.js";
 import { turnsOf } from "./turns.js";
 import { welcome } from "./turnview.js";
@@ -27,6 +28,7 @@ import { welcome } from "./turnview.js";
 const PAGE = 50;
 const NEWEST = 4; // the number of messages that the page reads to find new messages
 const MOST_BYTES = 16_384;
+const SUGGESTED = 4; // questions
 /** Milliseconds between checks for changes that other tabs and programs made in the shown conversation. */
 const LOOK_AGAIN = 1_200;
 const UNSEEN = 60_000;
@@ -72,6 +74,7 @@ export class ChatView {
   #turns: ReadonlyMap<string, Turn> = new Map();
   #etag = "";
   #looking = false;
+  #suggested: { readonly signal: AbortSignal; readonly about: string; readonly found: Promise<Suggested> } | undefined;
   #nextPage = "";
 
   constructor(parts: ChatParts, hooks: ChatHooks) {
@@ -364,7 +367,20 @@ export class ChatView {
       this.#question.value = question;
       this.focus();
     };
-    this.#talk.show([welcome(this.picker.agent, use)]);
+    this.#talk.show([welcome(this.picker.agent, use, (most) => this.#suggest(most))]);
+  }
+
+  /** Questions about the documents that a question would search now. */
+  async #suggest(most: number): Promise<Suggested> {
+    const { signal } = this.#showing;
+    const collections = this.scope.searched;
+    const about = collections.join();
+    // The greeting is shown again whenever the page knows more about the agent.
+    if (this.#suggested?.signal !== signal || this.#suggested.about !== about) {
+      this.#suggested = { signal, about, found: suggested(this.#api, collections, SUGGESTED, signal) };
+    }
+    const { questions, empty } = await this.#suggested.found;
+    return { questions: questions.slice(0, most), empty };
   }
 
   #outcome(turn: string): Outcome | undefined {

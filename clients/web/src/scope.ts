@@ -47,6 +47,11 @@ export class ScopeView {
     return this.#chosen.map((one) => one.name);
   }
 
+  /** The collections, `collections/{id}`, that a question would search now; an empty list means all collections. */
+  get searched(): readonly string[] {
+    return this.#chosen.length > 0 ? this.collections : this.#usual;
+  }
+
   choose(chosen: readonly Named[]): void {
     this.#chosen = chosen.slice(0, MOST).map(({ name, label }) => ({ name, label })); // store only these fields
     try {

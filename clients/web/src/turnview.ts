@@ -11,6 +11,7 @@ import type { FrameReader } from "./frames.js";
 import { called, count, outcomeOf, refusalWords, stepWords, switched, type Outcome } from "./outcome.js";
 import { plainText } from "./prose.js";
 import { duration, StepsView } from "./steps.js";
+import type { Suggested } from "./suggest.js";
 
 export interface TurnHooks {
   readonly open: OpenSource;
@@ -267,16 +268,25 @@ export function questionRow(text: string): HTMLElement {
   return element("li", { class: "message user" }, element("p", WRITTEN, element("span", { class: "unseen" }, "You asked: "), text));
 }
 
-/** The greeting before the first message: the agent's purpose and questions to try. `use` puts a question into the question box. */
-export function welcome(agent: Agent | undefined, use: (question: string) => void): HTMLElement {
+/**
+ * The greeting before the first message: the agent's purpose and questions to try. `use` puts a question into the question box. `more` finds further questions in the
+ * documents; they are shown when they are known.
+ */
+export function welcome(agent: Agent | undefined, use: (question: string) => void, more: (most: number) => Promise<Suggested>): HTMLElement {
   const support = !agent || agent.isDefault ? QUOTES_ALONE : QUOTES;
   const row = element("li", { class: "empty" }, element("p", {}, "Ask a question."));
   if (agent?.description) row.append(element("p", WRITTEN, agent.description));
   row.append(element("p", { class: "note" }, support));
-  if (agent && agent.examples.length > 0) {
-    const list = element("ul", { class: "examples", "aria-label": "Questions to try" });
-    for (const one of agent.examples.slice(0, EXAMPLES)) list.append(element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN })));
-    row.append(list);
+  const rows = (questions: readonly string[]) => questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN })));
+  const own = (agent?.examples ?? []).slice(0, EXAMPLES);
+  const list = element("ul", { class: "examples", "aria-label": "Questions to try" }, ...rows(own));
+  row.append(list);
+  if (own.length < EXAMPLES) {
+    list.classList.add("growing"); // keeps room for the questions, so that nothing moves when they come
+    void more(EXAMPLES - own.length).then(({ questions, empty }) => {
+      list.append(...rows(questions));
+      if (empty && own.length === 0) list.append(element("li", { class: "note" }, "There are no documents to ask about yet. ", element("a", { href: "#/documents" }, "Add documents")));
+    }, () => undefined); // without the documents, there is nothing to suggest
   }
   return row;
 }
