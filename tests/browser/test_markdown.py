@@ -249,3 +249,37 @@ async def test_the_first_screen_suggests_questions_that_the_documents_answer(per
     assert list(person.client.turns()) == []
     await tab.question.press("Enter")
     await expect(tab.answers).to_contain_text("three years")
+
+
+async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: Person) -> None:
+    person.add(SENSOR, "sensor.md")
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    await tab.page.get_by_role("link", name="Search").click()
+    await expect(tab.page.get_by_role("heading", name="Search")).to_be_focused()
+    await tab.page.get_by_label("Search for").fill("keeper of the lighthouse")
+    await tab.page.get_by_role("button", name="Search").click()
+    found = tab.page.get_by_role("list", name="Passages").get_by_role("listitem")
+    await expect(found.first).to_contain_text("Märta Öhman")
+    await expect(tab.live).to_have_text(re.compile(r"^\d passages?, the best first\.$"))
+    (best, *_) = person.client.search("keeper of the lighthouse")
+    await expect(found.first.locator("dd")).to_have_text(
+        [f"{best.score:.2f}", f"{best.parts.text:.1f}", f"{best.parts.vector:.2f}"]
+    )
+    await tab.page.get_by_text("What the scores mean").click()
+    await expect(tab.page.get_by_text("BM25")).to_be_visible()
+    await tab.page.get_by_label("By").select_option("Words only")
+    await tab.page.get_by_role("button", name="Search").click()
+    await expect(found.first.locator("dt")).to_have_text(["Score", "Words"])
+    await found.first.get_by_role("button").click()
+    await expect(tab.mark).to_be_in_viewport()
+    assert letters("".join(await tab.marks.all_text_contents())) == letters(LIGHTHOUSE)
+    await tab.page.keyboard.press("Escape")
+    await tab.page.get_by_label("Search for").fill(BATTERY)
+    await tab.page.get_by_role("button", name="Search").click()
+    await expect(found.first.locator(".hit-text")).to_have_text(
+        re.compile("^Sensor manual How long does the battery last")
+    )
+    await tab.page.get_by_label("Search for").fill("zzyzx")
+    await tab.page.get_by_role("button", name="Search").click()
+    await expect(tab.page.locator(".found")).to_have_text("No passage fits this search.")

@@ -10,6 +10,7 @@ import { DocumentPanel } from "./document.js";
 import { button, element, replace } from "./dom.js";
 import { Live } from "./live.js";
 import { PendingQuestions } from "./pending.js";
+import { SearchView } from "./search.js";
 import { signIn, signOut, takeCode } from "./session.js";
 import { SharedStreams } from "./streams.js";
 import { Tabs } from "./tabs.js";
@@ -17,6 +18,7 @@ import { TeachersView } from "./teachers.js";
 
 const CONVERSATION = /^#\/(conversations\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 const DOCUMENTS = "#/documents";
+const SEARCH = "#/search";
 const TEACHERS = "#/teachers";
 const NARROW = window.matchMedia("(max-width: 60rem)");
 
@@ -108,9 +110,12 @@ class App {
     });
     const list = new ConversationsView(api);
     const teachers = found.user.role === UserRole.ADMIN ? new TeachersView(api, live) : undefined;
+    const search = new SearchView(api, panel, live.say);
     const onDocuments = () => location.hash === DOCUMENTS;
+    const onSearch = () => location.hash === SEARCH;
     const onTeachers = () => teachers !== undefined && location.hash === TEACHERS;
-    const onChat = () => !onDocuments() && !onTeachers();
+    const part = () => (onDocuments() ? collections : onSearch() ? search : onTeachers() ? teachers : undefined);
+    const onChat = () => part() === undefined;
 
     const drawer = button("☰", () => openDrawer(!list.root.classList.contains("open")), {
       class: "plain icon drawer",
@@ -121,6 +126,7 @@ class App {
     });
     const askLink = element("a", { href: "#/" }, "Ask");
     const documentsLink = element("a", { href: DOCUMENTS }, "Documents");
+    const searchLink = element("a", { href: SEARCH }, "Search");
     const teachersLink = element("a", { href: TEACHERS }, "Teachers");
     const out = async () => {
       try {
@@ -138,16 +144,14 @@ class App {
       { class: "top" },
       drawer,
       element("h1", {}, element("a", { href: "#/" }, "Responsa")),
-      element("nav", { "aria-label": "Page" }, askLink, documentsLink, ...(teachers ? [teachersLink] : [])),
+      element("nav", { "aria-label": "Page" }, askLink, searchLink, documentsLink, ...(teachers ? [teachersLink] : [])),
       element("span", { class: "note user" }, found.user.displayName),
       button("Sign out", () => void out()),
     );
     const skip = element("a", { class: "skip", href: "#main" }, "Skip to the content");
     skip.addEventListener("click", (event) => {
       event.preventDefault();
-      if (onDocuments()) collections.focus();
-      else if (onTeachers()) teachers?.focus();
-      else chat.focus();
+      (part() ?? chat).focus();
     });
     replace(this.#root, skip, header, element("div", { class: "columns" }, list.root, main, panel.root), live.root);
 
@@ -182,16 +186,17 @@ class App {
       openDrawer(false);
       if (panel.isOpen) panel.close();
       const conversation = CONVERSATION.exec(location.hash)?.[1] ?? "";
+      mark(searchLink, onSearch());
       mark(documentsLink, onDocuments());
       mark(teachersLink, onTeachers());
       mark(askLink, onChat() && !conversation);
       list.mark(onChat() ? conversation : "");
-      const part = onDocuments() ? collections : onTeachers() ? teachers : undefined;
-      if (part) {
-        document.title = `${onDocuments() ? "Documents" : "Teachers"} · Responsa`;
-        replace(main, part.root);
-        if (!first) part.focus();
-        await part.refresh();
+      const other = part();
+      if (other) {
+        document.title = `${onDocuments() ? "Documents" : onSearch() ? "Search" : "Teachers"} · Responsa`;
+        replace(main, other.root);
+        if (!first) other.focus();
+        await other.refresh();
         return;
       }
       if (!conversation && location.hash !== "#/") history.replaceState(null, "", "#/");
