@@ -22,7 +22,7 @@ from typing import Final
 from responsa_server.embedded.spawn import die_with_parent
 from tests.faults.replica import Order, main
 
-# The modules that `responsa_server.app.serve.running` imports late. The runtime of the embedding model is left out, because
+# The modules that `responsa_server.app.serve.running` and the libraries below it import late. The runtime of the embedding model is left out, because
 # its import starts a thread. A module that is missing from this list makes each start slower, which counts as an error.
 HEAVY: Final[Sequence[str]] = (
     "responsa_server.app.front",
@@ -30,6 +30,11 @@ HEAVY: Final[Sequence[str]] = (
     "responsa_server.ingest.sandbox.pool",
     "responsa_server.stores.postgres.jobs",
     "responsa_server.stores.redis",
+    "responsa_lab.testing.agent",
+    "anyio._backends._asyncio",
+    "httpcore2",
+    "uvicorn.protocols.http.h11_impl",
+    "uvicorn.lifespan.on",
 )
 
 
