@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
+from responsa_server.embedded.postgres import SUPERUSER
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.providers.minilm import DIMENSIONS, Float, MiniLmEmbedder, load
@@ -70,9 +71,18 @@ def layout() -> Iterator[Layout]:
 
 @pytest.fixture(scope="session")
 def postgres(layout: Layout) -> Iterator[EmbeddedPostgres]:
-    """A real PostgreSQL, started for this run. Its data need not survive a power cut."""
-    part = EmbeddedPostgres(layout, settings=[("fsync", "off"), ("max_connections", "200")])
+    """A real PostgreSQL, started for this run. Its data need not survive a power cut, and its passwords cost a client little to prove."""
+    part = EmbeddedPostgres(
+        layout, settings=[("fsync", "off"), ("max_connections", "200"), ("scram_iterations", "1")]
+    )
     part.start()
+    with psycopg.connect(part.dsn("superuser", database="postgres"), autocommit=True) as connection:
+        # initdb ran before this PostgreSQL and its settings.
+        connection.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+                sql.Identifier(SUPERUSER), sql.Literal(layout.passwords.postgres_superuser)
+            )
+        )
     try:
         yield part
     finally:
