@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: up test check coverage soak generate baseline bench load embedded-model clean
+.PHONY: up test installed check coverage soak generate baseline bench load embedded-model clean
 
 up: .venv/.runtime clients/web/dist/index.html
 	@exec $(BIN)/responsa up
 
 test: .venv/.dev clients/web/dist/index.html
 	@exec $(BIN)/python tools/run_tests.py
+
+# What `test` needs. `make -j2 installed` installs Python and JavaScript packages at the same time.
+installed: .venv/.dev clients/web/dist/index.html
 
 check: .venv/.dev node_modules/.installed
 	@exec $(BIN)/python tools/run_tests.py --static
