@@ -281,8 +281,7 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
     most_seconds = node.policy.keep_after_seconds
     writes = frozenset(outputs(node))
 
-    async def work(state: GraphState, *, runtime: Runtime[_Walk]) -> Any:
-        context, watch = runtime.context.run, runtime.context.watch
+    async def step(state: GraphState, context: Run, watch: _Watched) -> Any:
         watch.begin()
         steps = _counted(plan, state)
         begun = monotonic()
@@ -328,6 +327,10 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
         if always_kept or monotonic() - begun > most_seconds:
             context.emit(Milestone(kept(_next(route, cast("GraphState", after)), after)))
         return after
+
+    # LangGraph disassembles the functions of nodes at each compile, so it gets a short one.
+    async def work(state: GraphState, *, runtime: Runtime[_Walk]) -> Any:
+        return await step(state, runtime.context.run, runtime.context.watch)
 
     return work
 
