@@ -103,7 +103,7 @@ async def campaign(
     assert all(one.outcome == "answer" for one in crowd.seen)
 
 
-@forms(short=8, long=1000)
+@forms(short=4, long=1000)
 async def test_every_accepted_turn_ends_whatever_workers_are_killed(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:

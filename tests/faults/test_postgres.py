@@ -52,11 +52,13 @@ async def test_clients_go_on_whatever_becomes_of_postgresql(
     replicas = await asyncio.gather(cluster.soon(), cluster.soon())
     await asyncio.to_thread(cluster.admit, *replicas)
     steps = disturbances(cluster)
-    async with Crowd(cluster.target, caller, form.dice(), 12, question(tokens=96, pace_ms=10)) as crowd:
+    async with Crowd(
+        cluster.target, caller, form.dice(), 12 if form.limits else 6, question(tokens=96, pace_ms=10)
+    ) as crowd:
         for number in range(form.count):
             due = time.monotonic() + PAUSE
             # The long form waits for this time between two disturbances. The short form waits only for a number of frames.
-            await crowd.more(150)
+            await crowd.more(150 if form.limits else 60)
             if form.limits:
                 await crowd.until(lambda due=due: time.monotonic() > due, "the next disturbance")
             name, disturb = steps[number % len(steps)]

@@ -93,27 +93,30 @@ async def test_a_rolling_restart_is_a_pause_at_most(
     caller = await cluster.caller()
     replicas = list(await asyncio.gather(*(cluster.soon(**ROOMY) for _ in range(REPLICAS))))
     await asyncio.to_thread(cluster.admit, *replicas)
-    streams = 500 if form.limits else 24
+    streams = 500 if form.limits else 6
+    readers = 4 if form.limits else 2
     on_sockets: list[SocketSeen] = []
     users = Users(f"http://{cluster.target}", caller, form.dice(), streams)
     async with AsyncExitStack() as stack:
         # A few strict readers among the clients count repeated and missing events, which the other clients do not notice.
         # If the answers were shorter, they would end before Envoy notices the change.
-        crowd = await stack.enter_async_context(Crowd(cluster.target, caller, form.dice("crowd"), 8, LONG))
+        crowd = await stack.enter_async_context(
+            Crowd(cluster.target, caller, form.dice("crowd"), 2 * readers, LONG)
+        )
         http = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
         events = await stack.enter_async_context(
             Crowd(
                 cluster.target,
                 caller,
                 form.dice("events"),
-                4,
+                readers,
                 LONG,
                 way=lambda: SseWay(cluster.target, caller.key, http),
             )
         )
         async with asyncio.TaskGroup() as group:
             await users.ask(stack, group)
-            for number in range(4):
+            for number in range(readers):
                 dice = form.dice(f"socket {number}")
                 group.create_task(
                     keep_asking_on_sockets(

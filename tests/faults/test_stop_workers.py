@@ -43,7 +43,7 @@ async def stop_and_go(crowd: Crowd, form: Form, report: Report, worker: Replica)
         report.count("turns taken from a stopped worker", len(held))
 
 
-@forms(short=8, long=500)
+@forms(short=4, long=500)
 async def test_a_worker_that_was_stopped_writes_nothing_of_what_was_taken_from_it(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:

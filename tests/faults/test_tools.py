@@ -53,7 +53,7 @@ def told(seen: Seen) -> str:
     return ("", "ok", "error", "unknown")[result.outcome]
 
 
-@forms(short=8, long=500)
+@forms(short=5, long=500)
 async def test_a_call_with_a_side_effect_is_made_once_at_most(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
