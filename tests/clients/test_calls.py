@@ -41,6 +41,7 @@ from responsa_client import (
     Unauthenticated,
     Unavailable,
     error_of_status,
+    search_request,
 )
 from tests.clients.conftest import Driver
 from tests.clients.scripted import (
@@ -224,8 +225,28 @@ async def test_search_and_verdicts(server: Scripted, driver: Driver) -> None:
     assert (list(asked.terms), list(asked.scope.collections)) == (["one term"], ["collections/default"])
     assert (asked.top_k, asked.threshold) == (3, 0.25)
     assert asked.mode == knowledge_service_pb2.SEARCH_MODE_HYBRID
+    assert not asked.HasField("rerank")
+    await driver.call("search", "one term", rerank=False)
+    assert server.requests[f"{KNOWLEDGE}/Search"][1].HasField("rerank")
+    assert not server.requests[f"{KNOWLEDGE}/Search"][1].rerank
     checks = await driver.call("verify_citations", TURN)
     assert [check.verdict for check in checks] == [citation_pb2.CITATION_VERDICT_SOURCE_DELETED]
+
+
+async def test_several_searches_in_one_call(server: Scripted, driver: Driver) -> None:
+    async def batch(request: Any, _: Context) -> knowledge_service_pb2.BatchSearchResponse:
+        hits = [[knowledge_service_pb2.SearchHit(score=one.top_k / 100)] for one in request.requests]
+        return knowledge_service_pb2.BatchSearchResponse(
+            responses=[knowledge_service_pb2.SearchResponse(hits=one) for one in hits]
+        )
+
+    server.on(f"{KNOWLEDGE}/BatchSearch", batch)
+    searches = [search_request("rye", ["mills"], 7), search_request(["a", "b"], top_k=9, rerank=False)]
+    found = await driver.call("batch_search", searches)
+    assert [[hit.score for hit in hits] for hits in found] == [[0.07], [0.09]]
+    (asked,) = server.requests[f"{KNOWLEDGE}/BatchSearch"]
+    assert list(asked.requests) == searches
+    assert list(searches[0].scope.collections) == ["collections/mills"]
 
 
 async def test_answer_waits_and_checks(server: Scripted, driver: Driver) -> None:

@@ -297,6 +297,54 @@ async def test_search(server: Scripted, responsa: CommandLine) -> None:
     assert (await responsa("search", "nothing")).out == "Nothing found.\n"
     assert (await responsa("search", "--json", "first")).lines[0]["passage"]["headings"] == ["One", "Two"]
     assert (await responsa("search", "--json", "nothing")).out == ""
+    assert not asked.HasField("rerank")
+    await responsa("search", "first", "--no-rerank")
+    last = server.requests[f"{KNOWLEDGE}/Search"][-1]
+    assert (last.HasField("rerank"), last.rerank) == (True, False)
+
+
+async def test_search_for_each_line_of_a_file(
+    server: Scripted, responsa: CommandLine, tmp_path: Path
+) -> None:
+    """A call has at most 64 searches, which ask for at most 640 passages together."""
+
+    async def script(request: Any, _: Context) -> knowledge_service_pb2.BatchSearchResponse:
+        found = [
+            [knowledge_service_pb2.SearchHit(passage=document_pb2.Passage(title=one.terms[0]), score=0.5)]
+            if "1" in one.terms[0]
+            else []
+            for one in request.requests
+        ]
+        return knowledge_service_pb2.BatchSearchResponse(
+            responses=[knowledge_service_pb2.SearchResponse(hits=hits) for hits in found]
+        )
+
+    server.on(f"{KNOWLEDGE}/BatchSearch", script)
+    file = tmp_path / "questions.txt"
+    file.write_text("\n".join(f"  question {number}\n" for number in range(30)))
+    done = await responsa("search", "--batch", file, "-k", "40", "-c", "notes")
+    assert done.out.splitlines()[:4] == [
+        "question 0",
+        "Nothing found.",
+        "question 1",
+        " 1. 0.500  question 1",
+    ]
+    calls = server.requests[f"{KNOWLEDGE}/BatchSearch"]
+    assert [len(one.requests) for one in calls] == [16, 14]
+    assert {(one.top_k, *one.scope.collections) for call in calls for one in call.requests} == {
+        (40, "collections/notes")
+    }
+    rows = (await responsa("search", "--batch", file, "--json")).lines
+    assert [len(one.requests) for one in server.requests[f"{KNOWLEDGE}/BatchSearch"][2:]] == [30]
+    assert [(row["search"], len(row["hits"])) for row in rows[:2]] == [("question 0", 0), ("question 1", 1)]
+    for wrong in ([], ["one", "--batch", str(file)]):
+        done = await responsa("search", *wrong)
+        assert (done.code, done.out) == (2, "")
+        assert "--batch" in done.err
+    file.write_bytes(b"\xff\xfe")
+    done = await responsa("search", "--batch", file)
+    assert (done.code, done.out) == (2, "")
+    assert "UTF-8" in done.err
 
 
 async def test_open_prints_a_url_that_signs_in(server: Scripted, responsa: CommandLine) -> None:

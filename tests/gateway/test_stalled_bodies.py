@@ -117,14 +117,17 @@ def test_what_is_gathered_is_bounded_in_size_and_time() -> None:
         for one in routes
         if "envoy.filters.http.grpc_json_transcoder" in one.get("typed_per_filter_config", {})
     }
-    assert set(gathering) == {"/v1/documents", "/v1/passages:search", "/v1/"}
+    assert set(gathering) == {"/v1/documents", "/v1/passages:search", "/v1/passages:batchSearch", "/v1/"}
     document = gathering["/v1/documents"]["route"]
     assert (document["priority"], document["max_stream_duration"]) == ("HIGH", {"max_stream_duration": "30s"})
-    search = gathering["/v1/passages:search"]
-    assert search["route"] == gathering["/v1/documents"]["route"]
-    (length,) = (one["range_match"] for one in search["match"]["headers"] if one["name"] == "content-length")
-    # Larger than any allowed body, up to the server's limit for a message.
-    assert length == {"start": 65_536 + 1, "end": MAX_BYTES + 1}
+    for path in ("/v1/passages:search", "/v1/passages:batchSearch"):
+        search = gathering[path]
+        assert search["route"] == gathering["/v1/documents"]["route"]
+        (length,) = (
+            one["range_match"] for one in search["match"]["headers"] if one["name"] == "content-length"
+        )
+        # Larger than any allowed body, up to the server's limit for a message.
+        assert length == {"start": 65_536 + 1, "end": MAX_BYTES + 1}
     rest = gathering["/v1/"]["typed_per_filter_config"]["envoy.filters.http.buffer"]
     assert rest["buffer"] == {"max_request_bytes": 65_536}
     actions = {one["name"].rpartition(".")[2] for one in config["overload_manager"]["actions"]}

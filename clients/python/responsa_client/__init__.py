@@ -41,7 +41,7 @@ from responsa.chat.v1.turn_pb2 import (
 )
 from responsa.knowledge.v1.collection_pb2 import Chunking, Collection
 from responsa.knowledge.v1.document_pb2 import Document, DocumentState, IngestMetadata, IngestResult, Passage
-from responsa.knowledge.v1.knowledge_service_pb2 import SearchHit, SearchMode
+from responsa.knowledge.v1.knowledge_service_pb2 import SearchHit, SearchMode, SearchRequest
 from responsa_client.aio import AsyncResponsa
 from responsa_client.aio.stream import AsyncTurnStream
 from responsa_client.blocking import Responsa
@@ -70,6 +70,7 @@ from responsa_client.errors import (
 from responsa_client.following import Notice, Reconnecting, Waiting
 from responsa_client.frames import TERMINAL, check_answer
 from responsa_client.requests import new_request_id
+from responsa_client.requests import search as search_request
 from responsa_client.results import Outcome, outcome, turn_error
 from responsa_client.retries import Backoff
 
@@ -118,6 +119,7 @@ __all__ = [
     "ResponsaError",
     "SearchHit",
     "SearchMode",
+    "SearchRequest",
     "ServerFault",
     "Step",
     "StreamCut",
@@ -140,5 +142,6 @@ __all__ = [
     "error_of_status",
     "new_request_id",
     "outcome",
+    "search_request",
     "turn_error",
 ]

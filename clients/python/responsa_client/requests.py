@@ -185,19 +185,24 @@ def update_collection(
 
 def search(
     terms: str | Sequence[str],
-    collections: Sequence[str],
-    top_k: int,
-    threshold: float,
-    mode: knowledge_service_pb2.SearchMode.ValueType,
+    collections: Sequence[str] = (),
+    top_k: int = 10,
+    threshold: float = 0.0,
+    mode: knowledge_service_pb2.SearchMode.ValueType = knowledge_service_pb2.SEARCH_MODE_HYBRID,
+    *,
+    rerank: bool = True,
 ) -> knowledge_service_pb2.SearchRequest:
-    """The request of Search; a single term may be a plain string."""
-    return knowledge_service_pb2.SearchRequest(
+    """The request of one search, e.g. for `batch_search`. The arguments are those of `search`; a single term may be a plain string."""
+    request = knowledge_service_pb2.SearchRequest(
         terms=[terms] if isinstance(terms, str) else terms,
         scope=scope(collections),
         top_k=top_k,
         threshold=threshold,
         mode=mode,
     )
+    if not rerank:
+        request.rerank = False
+    return request
 
 
 def create_teacher(

@@ -58,6 +58,7 @@ RULES: Mapping[str, Rule] = {
     _KNOWLEDGE + "GetPassage": Rule.MEMBER,
     _KNOWLEDGE + "ListFormats": Rule.MEMBER,
     _KNOWLEDGE + "Search": Rule.MEMBER,
+    _KNOWLEDGE + "BatchSearch": Rule.MEMBER,
     _AUTH + "GetMe": Rule.MEMBER,
     _AUTH + "CreateSessionCode": Rule.MEMBER,
     _AUTH + "CreateApiKey": Rule.MEMBER,

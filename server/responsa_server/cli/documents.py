@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
-from responsa_client import Responsa
+from responsa_client import Responsa, SearchHit, search_request
 from responsa_server.cli import completion
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
+    as_json,
     one_line,
     print_json,
     print_text,
@@ -66,9 +67,9 @@ def register(app: typer.Typer, name: str) -> None:
 
 def search(
     terms: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(help="1 to 8 terms; a passage gets the score of the term that it matches best."),
-    ],
+    ] = None,
     collection: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,23 +86,85 @@ def search(
         float, typer.Option(min=0.0, max=1.0, help="Leave out passages with a lower score.")
     ] = 0.0,
     mode: Annotated[Mode, typer.Option(help="The indexes to search.")] = Mode.HYBRID,
+    rerank: Annotated[
+        bool,
+        typer.Option(
+            "--rerank/--no-rerank", help="Rank the first ten passages again by their best sentence."
+        ),
+    ] = True,
+    batch: Annotated[
+        typer.FileText | None,
+        typer.Option(
+            "--batch",
+            encoding="utf-8",
+            help="Search once for each line of this file; - reads standard input. The file replaces the terms.",
+        ),
+    ] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one SearchHit per line, as proto-JSON.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one SearchHit per line, as proto-JSON. With --batch, each line is an object with the searched line and its hits.",
+        ),
     ] = False,
 ) -> None:
     """Find the passages that match, best first."""
-    with reporting(json=json), open_client() as client:
-        texts = [valid_text(term, "A term") for term in terms]
-        hits = client.search(texts, collection or (), top_k, threshold, _MODES[mode])
-        for number, hit in enumerate(hits, start=1):
-            if json:
-                print_json(hit)
-                continue
-            passage = hit.passage
-            place = one_line(heading_path(passage.title, passage.headings), 120)
-            print_text(f"{number:>2}. {hit.score:.3f}  {place}\n    {one_line(passage.text, _EXCERPT)}")
-        if not hits and not json:
-            print_text("Nothing found.")
+    with reporting(json=json):
+        if bool(terms) == (batch is not None):
+            raise CommandFailed(
+                "Give either terms or --batch." if terms else "There is nothing to search for.",
+                'Examples: responsa search "how is a lease renewed"; responsa search --batch questions.txt',
+                EXIT_USAGE,
+            )
+        searches = [[valid_text(term, "A term") for term in terms]] if terms else _lines(batch)
+        requests = [
+            search_request(one, collection or (), top_k, threshold, _MODES[mode], rerank=rerank)
+            for one in searches
+        ]
+        with open_client() as client:
+            if batch is None:
+                _print_hits(
+                    client.search(
+                        searches[0], collection or (), top_k, threshold, _MODES[mode], rerank=rerank
+                    ),
+                    json=json,
+                )
+                return
+            size = _batch_size(top_k)
+            for start in range(0, len(requests), size):
+                found = client.batch_search(requests[start : start + size])
+                for [line], hits in zip(searches[start : start + size], found, strict=True):
+                    if json:
+                        print_json({"search": line, "hits": [as_json(hit) for hit in hits]})
+                        continue
+                    print_text(one_line(line, _EXCERPT))
+                    _print_hits(hits, json=False)
+
+
+def _lines(file: TextIO | None) -> list[list[str]]:
+    """The lines of a file with searches, without empty lines."""
+    try:
+        lines = [] if file is None else file.read().splitlines()
+    except UnicodeDecodeError:
+        raise CommandFailed("The file is not text in UTF-8.", "Save it as UTF-8.", EXIT_USAGE) from None
+    return [[valid_text(line.strip(), "A line")] for line in lines if line.strip()]
+
+
+def _batch_size(top_k: int) -> int:
+    """The number of searches in one call: the contract allows 64 searches, and 640 passages together."""
+    return max(1, min(64, 640 // top_k))
+
+
+def _print_hits(hits: Sequence[SearchHit], *, json: bool) -> None:
+    for number, hit in enumerate(hits, start=1):
+        if json:
+            print_json(hit)
+            continue
+        passage = hit.passage
+        place = one_line(heading_path(passage.title, passage.headings), 120)
+        print_text(f"{number:>2}. {hit.score:.3f}  {place}\n    {one_line(passage.text, _EXCERPT)}")
+    if not hits and not json:
+        print_text("Nothing found.")
 
 
 def heading_path(title: str, headings: Sequence[str]) -> str:

@@ -102,7 +102,8 @@ class SearchQuery:
     """A search.
 
     terms: 1 to 8 search terms. collections: the collections to search; empty means all. top_k: the maximum number of
-    hits, from 1 to 100. threshold: the lowest score to return, from 0 to 1.
+    hits, from 1 to 100. threshold: the lowest score to return, from 0 to 1. rerank: whether the first passages are
+    ranked again by their best piece.
     """
 
     terms: tuple[str, ...]
@@ -110,6 +111,7 @@ class SearchQuery:
     top_k: int = 10
     threshold: float = 0.0
     mode: SearchMode = SearchMode.HYBRID
+    rerank: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ class Hit:
     """A found passage.
 
     score: the overall score, from 0 to 1. text_score: the BM25 score, which has no upper limit. vector_score: the
-    cosine similarity, from -1 to 1. term: the index of the search term that matches best.
+    cosine similarity, from -1 to 1. term: the index of the search term that matches best. piece_score: the score of the
+    best piece, from 0 to 1; None if the passage was not ranked again.
     """
 
     passage: Passage
@@ -125,6 +128,7 @@ class Hit:
     text_score: float
     vector_score: float
     term: int
+    piece_score: float | None = None
 
 
 class IngestStage(StrEnum):

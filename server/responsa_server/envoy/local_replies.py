@@ -75,11 +75,16 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         ),
         path="/v1/documents",
     ),
-    LocalReply(
-        413,
-        413,
-        _malformed("The body is larger than 256 KiB, or larger than 64 KiB and without a content-length."),
-        path="/v1/passages:search",
+    *(
+        LocalReply(
+            413,
+            413,
+            _malformed(
+                "The body is larger than 256 KiB, or larger than 64 KiB and without a content-length."
+            ),
+            path=path,
+        )
+        for path in ("/v1/passages:search", "/v1/passages:batchSearch")
     ),
     LocalReply(413, 413, _malformed("The body is larger than 64 KiB.")),
     LocalReply(431, 431, _malformed("The request's headers exceed 16 KiB or 64 fields.")),

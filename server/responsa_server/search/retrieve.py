@@ -562,8 +562,16 @@ class KnowledgeSearch:
             top_k=query.top_k,
             mode=query.mode,
             threshold=query.threshold,
+            rerank=query.rerank,
         )
         return [
-            Hit(one.found.passage, one.score.total, one.score.bm25, one.score.vector or 0.0, one.term)
+            Hit(
+                one.found.passage,
+                one.score.total,
+                one.score.bm25,
+                one.score.vector or 0.0,
+                one.term,
+                one.score.evidence,
+            )
             for one in found.passages
         ]

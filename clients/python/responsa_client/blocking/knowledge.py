@@ -185,6 +185,8 @@ class KnowledgeCalls(Part):
         top_k: int = 10,
         threshold: float = 0.0,
         mode: knowledge_service_pb2.SearchMode.ValueType = knowledge_service_pb2.SEARCH_MODE_HYBRID,
+        *,
+        rerank: bool = True,
     ) -> list[knowledge_service_pb2.SearchHit]:
         """The best-matching passages, best first.
 
@@ -194,6 +196,15 @@ class KnowledgeCalls(Part):
             top_k: the maximum number of passages, from 1 to 100.
             threshold: the minimum score of a passage, from 0 to 1.
             mode: the indexes to search.
+            rerank: whether the first ten passages are ranked again by their best piece.
         """
-        request = requests.search(terms, collections, top_k, threshold, mode)
+        request = requests.search(terms, collections, top_k, threshold, mode, rerank=rerank)
         return list((self._calls.unary(self._stubs.knowledge.Search, request)).hits)
+
+    def batch_search(
+        self, searches: Sequence[knowledge_service_pb2.SearchRequest]
+    ) -> list[list[knowledge_service_pb2.SearchHit]]:
+        """The results of 1 to 64 searches, in the order of the searches. `search_request` makes a search. If one search fails, the call fails. Raises NotFound, InvalidRequest."""
+        request = knowledge_service_pb2.BatchSearchRequest(requests=searches)
+        response = self._calls.unary(self._stubs.knowledge.BatchSearch, request)
+        return [list(one.hits) for one in response.responses]

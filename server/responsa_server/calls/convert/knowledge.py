@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -30,6 +31,8 @@ from responsa_server.domain.passages import Passage
 from responsa_server.ingest.formats.table import Format
 
 DEFAULT_TOP_K = 10
+MAX_BATCH_PASSAGES = 640
+"""The maximum number of passages that the searches of one batch may ask for together."""
 
 
 def document_format(value: Format) -> format_pb2.Format:
@@ -130,17 +133,33 @@ def passage(value: Passage) -> document_pb2.Passage:
     )
 
 
-def search_query(request: knowledge_service_pb2.SearchRequest) -> SearchQuery:
-    """Convert a search."""
+def search_query(request: knowledge_service_pb2.SearchRequest, field: str = "") -> SearchQuery:
+    """Convert a search. field: the path of the search in the request, with a dot at its end; "" if it is the request."""
+    scope = f"{field}scope.collections"
     return SearchQuery(
         terms=tuple(request.terms),
         collections=tuple(
-            sorted(named_slug("scope.collections", "collections", name) for name in request.scope.collections)
+            sorted(named_slug(scope, "collections", name) for name in request.scope.collections)
         ),
         top_k=request.top_k if request.HasField("top_k") else DEFAULT_TOP_K,
         threshold=request.threshold,
         mode=values.SEARCH_MODE.value(request.mode) or SearchMode.HYBRID,
+        rerank=request.rerank if request.HasField("rerank") else True,
     )
+
+
+def search_queries(request: knowledge_service_pb2.BatchSearchRequest) -> Sequence[SearchQuery]:
+    """Convert the searches of a batch. Raises InvalidRequest if they ask for too many passages together."""
+    queries = [search_query(one, f"requests[{place}].") for place, one in enumerate(request.requests)]
+    asked = sum(one.top_k for one in queries)
+    if asked > MAX_BATCH_PASSAGES:
+        raise InvalidRequest.of_field(
+            "requests",
+            "requests.top_k_sum",
+            f"may ask for at most {MAX_BATCH_PASSAGES} passages together and ask for {asked}; "
+            "set a smaller top_k, or make several calls",
+        )
+    return queries
 
 
 def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
@@ -149,7 +168,7 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
         passage=passage(value.passage),
         score=value.score,
         parts=knowledge_service_pb2.ScoreParts(
-            text=value.text_score, vector=value.vector_score, term=value.term
+            text=value.text_score, vector=value.vector_score, term=value.term, piece=value.piece_score
         ),
     )
 

@@ -108,25 +108,36 @@ _GOOGLE = "google.protobuf."
 @dataclass(frozen=True, slots=True)
 class _Sized:
     """A list, map or object whose size is limited. path: the names of the fields that lead from the message to this field. rule, limit: the rule for the number
-    of entries, and the maximum number; not used for objects."""
+    of entries, and the maximum number; not used for objects. messages: whether the entries are messages of the contract, whose own fields are checked too."""
 
     path: tuple[str, ...]
     rule: str = ""
     limit: int = 0
+    messages: bool = False
 
 
 def oversized(message: Message) -> InvalidRequest | None:
     """The error for lists, maps and objects of a request that are too large; None when all are within their limits."""
+    found = _oversized(message, "")
+    return violations.invalid(found) if found else None
+
+
+def _oversized(message: Message, prefix: str) -> list[FieldViolation]:
+    """prefix: the path of the message in the request, with a dot at its end; "" for the request itself."""
     found: list[FieldViolation] = []
     for sized in _sized_fields(type(message)):
         value: Any = message
         for name in sized.path:
             value = getattr(value, name)
+        where = prefix + ".".join(sized.path)
         if isinstance(value, Struct):
-            found.extend(structs.too_large(".".join(sized.path), value))
+            found.extend(structs.too_large(where, value))
         elif len(value) > sized.limit:
-            found.append(violations.too_many(".".join(sized.path), sized.rule, sized.limit))
-    return violations.invalid(found) if found else None
+            found.append(violations.too_many(where, sized.rule, sized.limit))
+        elif sized.messages:
+            for place, entry in enumerate(value):
+                found.extend(_oversized(entry, f"{where}[{place}]."))
+    return found
 
 
 @cache
@@ -149,7 +160,9 @@ def _within(descriptor: Descriptor, path: tuple[str, ...]) -> Iterator[_Sized]:
 def _limit(field: FieldDescriptor, path: tuple[str, ...]) -> Iterator[_Sized]:
     rules = field.GetOptions().Extensions[validate_pb2.field]
     if rules.repeated.HasField("max_items"):
-        yield _Sized(path, "repeated.max_items", rules.repeated.max_items)
+        inner = field.message_type
+        messages = inner is not None and not inner.full_name.startswith(_GOOGLE)
+        yield _Sized(path, "repeated.max_items", rules.repeated.max_items, messages)
     elif rules.map.HasField("max_pairs"):
         yield _Sized(path, "map.max_pairs", rules.map.max_pairs)
     elif rules.ByteSize():

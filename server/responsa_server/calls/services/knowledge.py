@@ -22,6 +22,8 @@ from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.library.library import Library, incomplete
 
 _PIECE_BYTES = 256 * 1024
+# A little less than the largest message that a client receives by default.
+_MAX_BATCH_BYTES = 4_000_000
 
 
 class KnowledgeService:
@@ -166,6 +168,21 @@ class KnowledgeService:
         """Find the passages that match best."""
         hits = await self._library.search(caller(), knowledge.search_query(request))
         return pb.SearchResponse(hits=[knowledge.hit(one) for one in hits])
+
+    async def BatchSearch(self, request: pb.BatchSearchRequest) -> pb.BatchSearchResponse:
+        """Make several searches."""
+        found = await self._library.search_all(caller(), knowledge.search_queries(request))
+        response = pb.BatchSearchResponse(
+            responses=[pb.SearchResponse(hits=[knowledge.hit(one) for one in hits]) for hits in found]
+        )
+        if (size := response.ByteSize()) > _MAX_BATCH_BYTES:
+            raise InvalidRequest.of_field(
+                "requests",
+                "requests.max_response_bytes",
+                f"find passages of {size} bytes together, and a response holds at most {_MAX_BATCH_BYTES}; "
+                "set a smaller top_k, or make several calls",
+            )
+        return response
 
 
 @contextmanager

@@ -616,12 +616,17 @@ class SearchRequest(_message.Message):
     THRESHOLD_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
+    RERANK_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
     """The maximum number of passages to return, from 1 to 100; 10 if unset."""
     threshold: _builtins.float
     """The minimum score, from 0 to 1. The search does not return passages with a lower score."""
     mode: Global___SearchMode.ValueType
     """Whether the search uses words, vectors or both."""
+    rerank: _builtins.bool
+    """Whether the first ten passages are ranked again by their best piece, such as a sentence or a table row; true if unset. In the mode VECTOR, passages are
+    never ranked again.
+    """
     @_builtins.property
     def terms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1 to 8 terms, each 1 byte to 16 KiB. The score of a passage is its score for the term that it matches best."""
@@ -638,13 +643,19 @@ class SearchRequest(_message.Message):
         threshold: _builtins.float = ...,
         mode: Global___SearchMode.ValueType = ...,
         scope: _scope_pb2.Scope | None = ...,
+        rerank: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_top_k", b"_top_k", "scope", b"scope", "top_k", b"top_k"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rerank", b"_rerank", "_top_k", b"_top_k", "rerank", b"rerank", "scope", b"scope", "top_k", b"top_k"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top_k", b"_top_k", "mode", b"mode", "scope", b"scope", "terms", b"terms", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rerank", b"_rerank", "_top_k", b"_top_k", "mode", b"mode", "rerank", b"rerank", "scope", b"scope", "terms", b"terms", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rerank: _TypeAlias = _typing.Literal["rerank"]  # noqa: Y015
+    _WhichOneofArgType__rerank: _TypeAlias = _typing.Literal["_rerank", b"_rerank"]  # noqa: Y015
     _WhichOneofReturnType__top_k: _TypeAlias = _typing.Literal["top_k"]  # noqa: Y015
     _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerank) -> _WhichOneofReturnType__rerank | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_k) -> _WhichOneofReturnType__top_k | None: ...
 
 Global___SearchRequest: _TypeAlias = SearchRequest  # noqa: Y015
@@ -672,6 +683,54 @@ class SearchResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SearchResponse: _TypeAlias = SearchResponse  # noqa: Y015
+
+@_typing.final
+class BatchSearchRequest(_message.Message):
+    """BatchSearchRequest holds several searches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchRequest]:
+        """1 to 64 searches. The sum of their `top_k` is at most 640; a search without `top_k` counts as 10."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___SearchRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchSearchRequest: _TypeAlias = BatchSearchRequest  # noqa: Y015
+
+@_typing.final
+class BatchSearchResponse(_message.Message):
+    """BatchSearchResponse holds the results of several searches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def responses(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchResponse]:
+        """One response for each request, in the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        responses: _abc.Iterable[Global___SearchResponse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["responses", b"responses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchSearchResponse: _TypeAlias = BatchSearchResponse  # noqa: Y015
 
 @_typing.final
 class SearchHit(_message.Message):
@@ -716,23 +775,29 @@ class ScoreParts(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     VECTOR_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
+    PIECE_FIELD_NUMBER: _builtins.int
     text: _builtins.float
     """The BM25 score of the words, not scaled; 0 when the search did not use words."""
     vector: _builtins.float
     """The cosine between the term and the passage's nearest vector, from -1 to 1; 0 when the search did not use vectors."""
     term: _builtins.int
     """The index of the best-matching term in `terms`, counted from 0."""
+    piece: _builtins.float
+    """The score of the passage's best piece, from 0 to 1, which is then also the score of the passage. Unset if the passage was not ranked again."""
     def __init__(
         self,
         *,
         text: _builtins.float = ...,
         vector: _builtins.float = ...,
         term: _builtins.int = ...,
+        piece: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_piece", b"_piece", "piece", b"piece"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["term", b"term", "text", b"text", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_piece", b"_piece", "piece", b"piece", "term", b"term", "text", b"text", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__piece: _TypeAlias = _typing.Literal["piece"]  # noqa: Y015
+    _WhichOneofArgType__piece: _TypeAlias = _typing.Literal["_piece", b"_piece"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__piece) -> _WhichOneofReturnType__piece | None: ...
 
 Global___ScoreParts: _TypeAlias = ScoreParts  # noqa: Y015

@@ -110,6 +110,11 @@ class KnowledgeServiceStub:
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.SearchRequest.SerializeToString,
                 response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.SearchResponse.FromString,
                 _registered_method=True)
+        self.BatchSearch = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/BatchSearch',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.BatchSearchRequest.SerializeToString,
+                response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.BatchSearchResponse.FromString,
+                _registered_method=True)
 
 
 class KnowledgeServiceServicer:
@@ -231,6 +236,15 @@ class KnowledgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchSearch(self, request, context):
+        """BatchSearch makes 1 to 64 searches in one call. The responses are in the order of the requests, and each is what Search would return. If one of the
+        searches fails, the call fails and returns nothing. All searches together may ask for at most 640 passages. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a
+        collection of a scope), PART_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_KnowledgeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -303,6 +317,11 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
                     servicer.Search,
                     request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.SearchRequest.FromString,
                     response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.SearchResponse.SerializeToString,
+            ),
+            'BatchSearch': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchSearch,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.BatchSearchRequest.FromString,
+                    response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.BatchSearchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -685,6 +704,33 @@ class KnowledgeService:
             '/responsa.knowledge.v1.KnowledgeService/Search',
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.SearchRequest.SerializeToString,
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.SearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchSearch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/BatchSearch',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.BatchSearchRequest.SerializeToString,
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.BatchSearchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,6 +74,11 @@ class KnowledgeServiceStub:
     """Search returns the passages that match the terms best. The best passage comes first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the
     scope), PART_UNAVAILABLE.
     """
+    BatchSearch: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.BatchSearchRequest, _knowledge_service_pb2.BatchSearchResponse]
+    """BatchSearch makes 1 to 64 searches in one call. The responses are in the order of the requests, and each is what Search would return. If one of the
+    searches fails, the call fails and returns nothing. All searches together may ask for at most 640 passages. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a
+    collection of a scope), PART_UNAVAILABLE.
+    """
 
 class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
     """KnowledgeService stores the documents from which answers are made. Every call needs a credential. For another tenant's resource, the error is the same as for
@@ -214,6 +219,17 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_knowledge_service_pb2.SearchResponse]:
         """Search returns the passages that match the terms best. The best passage comes first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the
         scope), PART_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchSearch(
+        self,
+        request: _knowledge_service_pb2.BatchSearchRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.BatchSearchRequest, _abc.Awaitable[_knowledge_service_pb2.BatchSearchResponse]],
+    ) -> _abc.Awaitable[_knowledge_service_pb2.BatchSearchResponse]:
+        """BatchSearch makes 1 to 64 searches in one call. The responses are in the order of the requests, and each is what Search would return. If one of the
+        searches fails, the call fails and returns nothing. All searches together may ask for at most 640 passages. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a
+        collection of a scope), PART_UNAVAILABLE.
         """
 
 def add_KnowledgeServiceServicer_to_server(servicer: KnowledgeServiceServicer, server: _aio.Server) -> None: ...
