@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import (
     Conflict,
+    InvalidRequest,
     NotFound,
     NotPermitted,
     Reason,
@@ -20,6 +21,7 @@ from responsa_server.domain.knowledge import (
     Chunking,
     DocumentState,
     IngestStage,
+    SearchMode,
     SearchQuery,
     SourceRef,
 )
@@ -329,3 +331,53 @@ async def test_a_cited_version_is_kept_and_others_are_pruned(house: House, peopl
     await house.documents.prune("acme", document_id)
     await house.ingest().run("acme", coming.id)
     assert any("five" in text for text in await found(house, people, "five"))
+
+
+async def test_synonyms_of_one_collection(house: House, people: People) -> None:
+    """They apply from the next search on, to their collection alone, and only until they are removed."""
+    library, ann = house.library, people.ann
+    for name, text in (
+        ("handbook", "Everybody has paid time off of 30 days.\n\nLunch is at noon.\n"),
+        ("other", "Of paid time off, this text says nothing more.\n"),
+    ):
+        await library.create_collection(ann, name, "", Chunking())
+        operation = await house.upload(ann, text, collection=name)
+        await house.ingest().run("acme", operation.id)
+
+    async def found(question: str, *collections: str) -> list[str]:
+        query = SearchQuery((question,), collections, mode=SearchMode.TEXT)
+        return [one.passage.collection_id for one in await library.search(ann, query)]
+
+    assert await found("PTO") == []
+    made = await library.update_collection(ann, "handbook", synonyms="PTO, paid time off\nmeal, lunch\n")
+    assert made.synonyms.startswith("PTO")
+    assert await found("How much PTO?") == ["handbook"]
+    assert await found("How much PTO?", "handbook", "other") == ["handbook"]
+    assert await found("How much PTO?", "other") == []
+    assert await found("When is the meal?") == ["handbook"]
+    await library.update_collection(ann, "other", synonyms="saying, text")
+    assert await found("PTO") == ["handbook"]
+    (renamed,) = (await library.collections.list(ann.tenant_id, ListQuery(1, Order("name")))).items
+    assert (renamed.id, renamed.synonyms) == ("handbook", "")
+    changed = await library.update_collection(ann, "handbook", display_name="Handbook", etag=made.etag)
+    assert (changed.synonyms, changed.etag != made.etag) == (made.synonyms, True)
+    assert await found("PTO") == ["handbook"]
+    await library.update_collection(ann, "handbook", synonyms="")
+    assert await found("PTO") == []
+
+
+async def test_mistakes_in_synonyms_change_nothing(house: House, people: People) -> None:
+    library, ann = house.library, people.ann
+    made = await library.create_collection(ann, "handbook", "", Chunking())
+    with pytest.raises(InvalidRequest) as caught:
+        await library.update_collection(
+            ann, "handbook", display_name="New", synonyms="\n".join("abcdefghijklmnopqrst")
+        )
+    error = caught.value
+    assert (error.reason, error.metadata, len(error.violations)) == (
+        Reason.INVALID_FIELD,
+        {"violations": "20"},
+        16,
+    )
+    assert error.violations[15].description.startswith("line 16: a group needs at least two entries")
+    assert await library.collections.get("acme", "handbook") == made

@@ -172,14 +172,20 @@ def create_collection(
 
 
 def update_collection(
-    collection: str, display_name: str, etag: str
+    collection: str, display_name: str | None, etag: str, synonyms: str | None
 ) -> knowledge_service_pb2.UpdateCollectionRequest:
-    """The request of UpdateCollection."""
+    """The request of UpdateCollection. Values that are None do not change."""
+    changed = {"display_name": display_name, "synonyms": synonyms}
     return knowledge_service_pb2.UpdateCollectionRequest(
         collection=collection_pb2.Collection(
-            name=collection_name(collection), display_name=display_name, etag=etag
+            name=collection_name(collection),
+            display_name=display_name or "",
+            etag=etag,
+            synonyms=synonyms or "",
         ),
-        update_mask=field_mask_pb2.FieldMask(paths=["display_name"]),
+        update_mask=field_mask_pb2.FieldMask(
+            paths=[name for name, value in changed.items() if value is not None]
+        ),
     )
 
 

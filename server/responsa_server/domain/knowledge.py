@@ -33,7 +33,9 @@ class Chunking:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Documents that are searched together. embedding: the name of the model that computed the collection's vectors."""
+    """Documents that are searched together. embedding: the name of the model that computed the collection's vectors. synonyms: the file of
+    synonyms; "" if there is none, and in lists.
+    """
 
     id: str
     tenant_id: str
@@ -45,6 +47,7 @@ class Collection:
     create_time: datetime
     update_time: datetime
     etag: str
+    synonyms: str = ""
 
 
 class DocumentState(StrEnum):
@@ -290,7 +293,13 @@ class Collections(Protocol):
         ...
 
     async def update(
-        self, tenant_id: str, collection_id: str, *, display_name: str | None, etag: str
+        self,
+        tenant_id: str,
+        collection_id: str,
+        *,
+        display_name: str | None,
+        synonyms: str | None = None,
+        etag: str,
     ) -> Collection:
         """Update the fields that are not None. Raises Conflict ETAG_MISMATCH if the given etag is not "" and differs
         from the collection's etag.

@@ -125,12 +125,14 @@ class TermStatistics:
     """Statistics of live passages.
 
     passages: the number of passages. terms: the total length of the passages, in terms.
-    frequencies: for each term, the number of passages that contain the term.
+    frequencies: for each term, the number of passages that contain the term. synonyms: the SHA-256 of the collection's
+    synonyms; b"" if the collection has none, or for several collections.
     """
 
     passages: int
     terms: int
     frequencies: dict[str, int]
+    synonyms: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,8 @@ class LexicalQuery:
     collections: the collections to search. terms, weights: distinct terms and the weight of each, the largest weight first.
     gate: the number of leading terms that select passages. The remaining terms only rank the selected passages.
     mean_length: the mean length of the passages, in terms. limit: the maximum number of passages to select.
+    alternatives: for each term, the lists of terms of which each counts like the term where all its terms occur; empty
+    if no term has alternatives.
     """
 
     collections: Sequence[str]
@@ -148,6 +152,7 @@ class LexicalQuery:
     gate: int
     mean_length: float
     limit: int = 50
+    alternatives: Sequence[Sequence[Sequence[str]]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +237,10 @@ class LexicalIndex(Protocol):
 
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         """Return the counts that BM25 needs, for each collection in the scope that has live passages."""
+        ...
+
+    async def synonyms(self, tenant_id: str, collections: Sequence[str]) -> Mapping[str, str]:
+        """Return the synonyms of these collections. Collections without synonyms are left out."""
         ...
 
     async def matching(self, tenant_id: str, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:

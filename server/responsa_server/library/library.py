@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import IO, Final
 from uuid import UUID
 
-from responsa_server.domain.errors import DocumentRejected, InvalidRequest, NotPermitted, Reason
+from responsa_server.domain.errors import (
+    DocumentRejected,
+    FieldViolation,
+    InvalidRequest,
+    NotPermitted,
+    Reason,
+)
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     MAX_DOCUMENT_BYTES,
@@ -35,6 +41,7 @@ from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.jobs import EndedOperations
 from responsa_server.ingest.sniff import decide_format
+from responsa_server.text.synonyms import read_synonyms
 
 CONTENT_CHUNK_BYTES: Final = 64 * 1024
 _UPLOAD_CHUNK_BYTES: Final = 256 * 1024
@@ -44,6 +51,8 @@ _READ_BYTES: Final = 1024 * 1024
 _UPLOADS_AT_ONCE: Final = 2
 # How often a waiting call checks whether another process has ended the operation.
 _LOOK_SECONDS: Final = 0.5
+# The number of violations that a status describes.
+_MOST_MISTAKES: Final = 16
 
 
 class Library:
@@ -108,14 +117,19 @@ class Library:
         who: Principal,
         collection_id: str,
         *,
-        display_name: str | None,
+        display_name: str | None = None,
+        synonyms: str | None = None,
         etag: str = "",
     ) -> Collection:
-        """Change the values that are not None. Raises NotFound, NotPermitted, Conflict."""
+        """Change the values that are not None. synonyms: a file of synonyms (see `read_synonyms`), or "" to remove it. Raises NotFound,
+        NotPermitted, Conflict, InvalidRequest (one violation for each mistake in the synonyms).
+        """
+        if synonyms is not None:
+            _check_synonyms(synonyms)
         collection = await self.collections.get(who.tenant_id, collection_id)
         _require(who, collection.owner_id)
         return await self.collections.update(
-            who.tenant_id, collection_id, display_name=display_name, etag=etag
+            who.tenant_id, collection_id, display_name=display_name, synonyms=synonyms, etag=etag
         )
 
     async def delete_collection(
@@ -264,6 +278,25 @@ class Library:
             return
         collection = await self.collections.get(who.tenant_id, document.collection_id)
         _require(who, collection.owner_id)
+
+
+def _check_synonyms(text: str) -> None:
+    """Raise InvalidRequest if a line of the file of synonyms is not a group."""
+    mistakes = read_synonyms(text).mistakes
+    if not mistakes:
+        return
+    field = "collection.synonyms"
+    described = [
+        FieldViolation(field, "synonyms.group", f"line {one.line}: {one.remedy}")
+        for one in mistakes[:_MOST_MISTAKES]
+    ]
+    more = f" ({len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+    raise InvalidRequest(
+        Reason.INVALID_FIELD,
+        f"{field}: {described[0].description}{more}",
+        {"violations": str(len(mistakes))},
+        tuple(described),
+    )
 
 
 def _require(who: Principal, owner_id: UUID) -> None:

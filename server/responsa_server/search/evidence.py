@@ -245,12 +245,16 @@ class ParsedQuestion:
     _bits: Mapping[str, int] = field(default_factory=dict[str, int])
     _content: frozenset[str] = frozenset()
     _shares: dict[int, float] = field(default_factory=dict[int, float])
+    _alternatives: Sequence[tuple[frozenset[str], int]] = ()
 
     def mask(self, terms: frozenset[str]) -> int:
-        """A mask with one bit for each content term that is among `terms`."""
+        """A mask with one bit for each content term that is among `terms`, itself or as a synonym of its collection."""
         found = 0
         for term in self._content & terms:
             found |= self._bits[term]
+        for option, bits in self._alternatives:
+            if option <= terms:
+                found |= bits
         return found
 
     def covered(self, mask: int) -> float:
@@ -306,6 +310,11 @@ def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer
     lowered = text.lower()
     english = language in ("en", "")
     form = _form_of(lowered) if english else AnswerForm.ANYTHING
+    bits = {term: 1 << place for place, term in enumerate(by_term)}
+    alternatives: dict[frozenset[str], int] = {}
+    for term, options in weights.alternatives.items():
+        for option in map(frozenset, options):
+            alternatives[option] = alternatives.get(option, 0) | bits[term]
     return ParsedQuestion(
         text,
         tokens,
@@ -318,8 +327,9 @@ def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer
         _systems(_ASKED_SYSTEMS, lowered) if english else frozenset(),
         english and _DEFAULT_ASKED.search(lowered) is not None,
         lowered,
-        {term: 1 << place for place, term in enumerate(by_term)},
+        bits,
         frozenset(by_term),
+        _alternatives=list(alternatives.items()),
     )
 
 

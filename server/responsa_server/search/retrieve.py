@@ -35,6 +35,7 @@ from responsa_server.domain.passages import (
 from responsa_server.search.embedder import Embedder, QuestionEmbedder
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, judge, read_question
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
+from responsa_server.search.synonyms import SynonymReader
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, language_of
 from responsa_server.text.sentences import pieces
@@ -133,6 +134,7 @@ class Retriever:
         self._embedder = embedder
         self._questions = QuestionEmbedder(embedder, cache)
         self._analyzer = Analyzer()
+        self._synonyms = SynonymReader(lexical, self._analyzer)
         self._analyses = PassageAnalyses()
         # One thread is enough. Its work holds the interpreter's lock, so more threads would not be faster, and each of them would analyse every passage again.
         self._thread = ThreadPoolExecutor(1, "passages")
@@ -264,7 +266,11 @@ class Retriever:
         """
         words = self._analyzer.query_terms(term, language)
         statistics = await self._lexical.statistics(scope, words)
-        readings = {name: Reading(weigh(words, one), language) for name, one in statistics.items()}
+        alternatives, statistics = await self._synonyms.expand(scope.tenant_id, term, language, statistics)
+        readings = {
+            name: Reading(weigh(words, one, alternatives.get(name)), language)
+            for name, one in statistics.items()
+        }
         together = Reading(weigh(words, _sum(statistics.values())), language)
         unread = [name for name, one in readings.items() if not one.weights.terms]
         if language != UNKNOWN or not unread or len(term) > MOST_GUESSED_CHARACTERS:
@@ -275,7 +281,8 @@ class Retriever:
         for name, found in statistics.items():
             code = max(stems, key=lambda one: sum(word in found.frequencies for word in stems[one]))
             if any(word in found.frequencies for word in stems[code]):
-                readings[name] = Reading(weigh(stems[code], found), code)
+                own, known = await self._synonyms.expand(scope.tenant_id, term, code, {name: found})
+                readings[name] = Reading(weigh(stems[code], known[name], own.get(name)), code)
                 if not together.weights.terms:
                     together = readings[name]
         return readings, together
@@ -319,7 +326,7 @@ class Retriever:
         ids = cosines.keys() | set(match.passages)
         if not ids:
             return []
-        terms = list(dict.fromkeys(term for one in match.readings.values() for term in one.weights.terms))
+        terms = list(dict.fromkeys(term for one in match.readings.values() for term in one.weights.searched))
         scorers = {
             name: PassageScorer(one.weights, terms, text_votes=text_votes)
             for name, one in match.readings.items()
@@ -421,7 +428,14 @@ def _promise(weights: Weights) -> float:
 
 def _query(collections: Sequence[str], weights: Weights) -> LexicalQuery:
     return LexicalQuery(
-        collections, weights.terms, weights.weights, gate(weights.frequencies), weights.mean_length
+        collections,
+        weights.terms,
+        weights.weights,
+        gate(weights.frequencies),
+        weights.mean_length,
+        alternatives=[weights.alternatives.get(term, ()) for term in weights.terms]
+        if weights.alternatives
+        else (),
     )
 
 

@@ -10,11 +10,12 @@ min-max scaling or reciprocal ranks (docs/retrieval.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from responsa_server.domain.passages import LexicalCandidate, PassageCosines, TermStatistics
+from responsa_server.text.synonyms import Alternatives
 
 K1: Final = 1.2
 B: Final = 0.75
@@ -27,6 +28,8 @@ class Weights:
     """A question's terms with their inverse document frequencies, rarest first, and the number and mean length of the passages.
 
     Terms that no passage contains are in `missing`. They match nothing, but they count in the greatest possible score.
+    alternatives: the collection's synonyms of these terms. A passage that contains all terms of an alternative counts as if it contained
+    the term, so a term with an alternative in some passage is not missing.
     """
 
     terms: Sequence[str]
@@ -35,6 +38,13 @@ class Weights:
     missing: Mapping[str, float]
     passages: int
     mean_length: float
+    alternatives: Alternatives = field(default_factory=dict[str, Sequence[Sequence[str]]])
+
+    @property
+    def searched(self) -> Sequence[str]:
+        """The terms to look for in passages: the question's terms and those of their alternatives."""
+        others = (term for options in self.alternatives.values() for option in options for term in option)
+        return list(dict.fromkeys((*self.terms, *others)))
 
     @property
     def total(self) -> float:
@@ -65,13 +75,18 @@ class Score:
     evidence: float | None = None
 
 
-def weigh(terms: Sequence[str], statistics: TermStatistics) -> Weights:
-    """The inverse document frequencies of the terms, in the form of BM25 that is never negative."""
+def weigh(
+    terms: Sequence[str], statistics: TermStatistics, alternatives: Alternatives | None = None
+) -> Weights:
+    """The inverse document frequencies of the terms, in the form of BM25 that is never negative. A term with alternatives is as frequent as
+    the most frequent of them.
+    """
+    alternatives = alternatives or {}
     count = statistics.passages
     found: list[tuple[float, str, int]] = []
     missing: dict[str, float] = {}
     for term in terms:
-        frequency = min(statistics.frequencies.get(term, 0), count)
+        frequency = min(_frequency(term, statistics, alternatives.get(term, ())), count)
         weight = math.log(1 + (count - frequency + 0.5) / (frequency + 0.5))
         if frequency > 0:
             found.append((weight, term, frequency))
@@ -85,7 +100,14 @@ def weigh(terms: Sequence[str], statistics: TermStatistics) -> Weights:
         missing,
         count,
         statistics.terms / count if count else 1.0,
+        {term: alternatives[term] for term in terms if term in alternatives},
     )
+
+
+def _frequency(term: str, statistics: TermStatistics, options: Sequence[Sequence[str]]) -> int:
+    """The number of passages that contain the term or, if that is more, the most that can contain one of its alternatives."""
+    known = statistics.frequencies
+    return max(known.get(term, 0), *(min(known.get(other, 0) for other in option) for option in options), 0)
 
 
 def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> int:
@@ -113,6 +135,12 @@ class PassageScorer:
         """
         by_term = dict(zip(weights.terms, weights.weights, strict=True))
         self._weights = [by_term.get(term, 0.0) for term in terms]
+        places = {term: place for place, term in enumerate(terms)}
+        self._alternatives = [
+            (places[term], [[places[one] for one in option] for option in options])
+            for term, options in weights.alternatives.items()
+            if term in places
+        ]
         self._mean_length = max(weights.mean_length, 1.0)
         self._greatest = greatest_bm25(weights)
         self._text_votes = text_votes
@@ -120,10 +148,19 @@ class PassageScorer:
     def bm25(self, candidate: LexicalCandidate) -> float:
         """The BM25 score of the passage. Words of the title and headings count like words of the text."""
         norm = K1 * (1 - B + B * candidate.length / self._mean_length)
-        return sum(
-            self._weights[term] * count * (K1 + 1) / (count + norm)
-            for term, count in zip(candidate.terms, candidate.counts, strict=True)
-        )
+        counts: Iterable[tuple[int, int]] = zip(candidate.terms, candidate.counts, strict=True)
+        if self._alternatives:
+            counts = self._with_alternatives(dict(counts)).items()
+        return sum(self._weights[term] * count * (K1 + 1) / (count + norm) for term, count in counts)
+
+    def _with_alternatives(self, counts: Mapping[int, int]) -> Mapping[int, int]:
+        """How often each term occurs, itself or in one of its alternatives."""
+        more = dict(counts)
+        for term, options in self._alternatives:
+            extra = sum(min(counts.get(one, 0) for one in option) for option in options)
+            if extra:
+                more[term] = more.get(term, 0) + extra
+        return more
 
     def score(
         self, candidate: LexicalCandidate, cosines: PassageCosines | None, *, vector_votes: bool

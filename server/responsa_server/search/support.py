@@ -120,7 +120,7 @@ def signals(
     others: all pieces that were considered. score: the score of the passage of `best`. around: the text of `best` and its neighbours, with headings and title.
     """
     terms = frozenset(analyzer.terms(around, question.language))
-    covered = sum(weight for term, weight in question.weights.items() if term in terms) / question.total
+    covered = question.covered(question.mask(terms))
     numbers = sum(question.text[one.start].isdigit() and one.term not in terms for one in question.tokens)
     near = f"{best.context} {best.plain}"
     cosines = [one.cosine for one in others if one.cosine is not None]

@@ -53,6 +53,9 @@ class NoIndex:
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         raise NotImplementedError
 
+    async def synonyms(self, tenant_id: str, collections: Sequence[str]) -> Mapping[str, str]:
+        raise NotImplementedError
+
     async def matching(self, tenant_id: str, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
         raise NotImplementedError
 

@@ -80,6 +80,9 @@ class Three:
         counts = {term: sum(term in one for one in self._terms.values()) for term in terms}
         return {"default": TermStatistics(3, sum(map(len, self._terms.values())), counts)}
 
+    async def synonyms(self, tenant_id: str, collections: Sequence[str]) -> Mapping[str, str]:
+        return {}
+
     async def matching(self, tenant_id: str, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
         return [UUID(int=number) for number in self._passages]
 

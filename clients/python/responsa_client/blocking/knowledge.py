@@ -43,10 +43,20 @@ class KnowledgeCalls(Part):
         )
 
     def update_collection(
-        self, collection: str, display_name: str, etag: str = ""
+        self,
+        collection: str,
+        display_name: str | None = None,
+        etag: str = "",
+        *,
+        synonyms: str | None = None,
     ) -> collection_pb2.Collection:
-        """Change a collection's display name. Raises NotFound, PermissionDenied; Conflict if the collection has another etag."""
-        request = requests.update_collection(collection, display_name, etag)
+        """Change a collection. Values that are None stay as they are. Raises NotFound, PermissionDenied; Conflict if the collection has another etag.
+
+        Args:
+            synonyms: a text with one group of synonyms per line, separated by commas; "" to remove the synonyms. If a line has a mistake,
+                the call raises InvalidRequest with one violation for each such line, and changes nothing.
+        """
+        request = requests.update_collection(collection, display_name, etag, synonyms)
         return self._calls.unary(self._stubs.knowledge.UpdateCollection, request, repeatable=not etag)
 
     def delete_collection(self, collection: str, etag: str = "", *, force: bool = False) -> None:

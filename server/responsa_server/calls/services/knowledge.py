@@ -61,13 +61,14 @@ class KnowledgeService:
         )
 
     async def UpdateCollection(self, request: pb.UpdateCollectionRequest) -> collection_pb2.Collection:
-        """Change the display name."""
+        """Change the display name, the synonyms or both."""
         given = request.collection
-        updated(request.update_mask, ("display_name",))
+        changes = updated(request.update_mask, ("display_name", "synonyms"))
         changed = await self._library.update_collection(
             caller(),
             named_slug("collection.name", "collections", given.name),
-            display_name=given.display_name,
+            display_name=given.display_name if "display_name" in changes else None,
+            synonyms=given.synonyms if "synonyms" in changes else None,
             etag=given.etag,
         )
         return knowledge.collection(changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -109,13 +110,26 @@ class CollectionStore:
 
     @shielded
     async def update(
-        self, tenant_id: str, collection_id: str, *, display_name: str | None, etag: str
+        self,
+        tenant_id: str,
+        collection_id: str,
+        *,
+        display_name: str | None,
+        synonyms: str | None = None,
+        etag: str,
     ) -> Collection:
         """Change the fields that are not None. Raises NotFound, Conflict (ETAG_MISMATCH)."""
         async with self._database.tenant(tenant_id) as connection:
             await self._lock(connection, tenant_id, collection_id, etag)
-            if display_name is not None:
-                values = {"tenant": tenant_id, "id": collection_id, "display_name": display_name}
+            if display_name is not None or synonyms is not None:
+                digest = hashlib.sha256(synonyms.encode()).digest() if synonyms else b""
+                values = {
+                    "tenant": tenant_id,
+                    "id": collection_id,
+                    "display_name": display_name,
+                    "synonyms": synonyms,
+                    "synonyms_sha256": None if synonyms is None else digest,
+                }
                 await connection.execute(self._queries["update"], values)
             return await self._get(connection, tenant_id, collection_id)
 
@@ -182,4 +196,5 @@ def _collection(row: Mapping[str, Any]) -> Collection:
         create_time=row["create_time"],
         update_time=row["update_time"],
         etag=names.etag(row["create_time"], row["revision"]),
+        synonyms=row.get("synonyms", ""),
     )

@@ -7,7 +7,7 @@ ON CONFLICT (tenant_id, id) DO NOTHING
 RETURNING true;
 
 -- name: get
-SELECT id, tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision,
+SELECT id, tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision, synonyms,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count
 FROM responsa.collection AS c
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
@@ -25,7 +25,8 @@ FROM responsa.collection AS c
 WHERE tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: update
-UPDATE responsa.collection SET display_name = %(display_name)s, revision = revision + 1, update_time = clock_timestamp()
+UPDATE responsa.collection SET display_name = coalesce(%(display_name)s::text, display_name), synonyms = coalesce(%(synonyms)s::text, synonyms),
+    synonyms_sha256 = coalesce(%(synonyms_sha256)s::bytea, synonyms_sha256), revision = revision + 1, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: lock_documents

@@ -219,11 +219,20 @@ class PostgresLexicalIndex:
         totals, counts = await self._search(
             scope.tenant_id, values, "collection_statistics", "term_frequencies"
         )
-        found = {collection: TermStatistics(passages, length, {}) for collection, passages, length in totals}
+        found = {
+            collection: TermStatistics(passages, length, {}, synonyms)
+            for collection, passages, length, synonyms in totals
+        }
         for collection, term, passages in counts:
             if collection in found:
                 found[collection].frequencies[term] = passages
         return found
+
+    @shielded
+    async def synonyms(self, tenant_id: str, collections: Sequence[str]) -> Mapping[str, str]:
+        """See `LexicalIndex.synonyms`."""
+        [rows] = await self._search(tenant_id, {"collections": list(collections)}, "synonyms")
+        return dict(rows)
 
     @shielded
     async def matching(self, tenant_id: str, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
@@ -285,6 +294,9 @@ def _in_order(rows: Sequence[tuple[Any, ...]], ids: Sequence[UUID]) -> Sequence[
 
 def _values(query: LexicalQuery) -> Mapping[str, object]:
     quoted = [_quoted(term) for term in query.terms]
+    for place, options in enumerate(query.alternatives):
+        phrases = ("(" + " & ".join(map(_quoted, option)) + ")" for option in options)
+        quoted[place] = " | ".join((quoted[place], *phrases))
     return {
         "collections": list(query.collections),
         "wanted": " | ".join(quoted[: query.gate]),

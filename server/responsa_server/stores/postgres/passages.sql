@@ -68,9 +68,13 @@ DELETE FROM responsa.collection_stat WHERE tenant_id = %(tenant)s AND collection
 DELETE FROM responsa.term_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND passages <= 0;
 
 -- name: collection_statistics
-SELECT collection_id, passages, terms
-FROM responsa.collection_stat
-WHERE tenant_id = %(tenant)s AND passages > 0 AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s));
+SELECT s.collection_id, s.passages, s.terms, coalesce(c.synonyms_sha256, '')
+FROM responsa.collection_stat AS s
+LEFT JOIN responsa.collection AS c ON c.tenant_id = s.tenant_id AND c.id = s.collection_id
+WHERE s.tenant_id = %(tenant)s AND s.passages > 0 AND (%(collections)s::text[] IS NULL OR s.collection_id = ANY (%(collections)s));
+
+-- name: synonyms
+SELECT id, synonyms FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = ANY (%(collections)s::text[]) AND synonyms <> '';
 
 -- name: term_frequencies
 SELECT collection_id, term, passages

@@ -32,6 +32,7 @@ class Collection(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    SYNONYMS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`collections/{id}`."""
     display_name: _builtins.str
@@ -44,6 +45,12 @@ class Collection(_message.Message):
     """The number of documents in the collection."""
     etag: _builtins.str
     """A value that changes with every change of the collection itself. The server refuses an update or a delete with an old etag: ETAG_MISMATCH."""
+    synonyms: _builtins.str
+    """The collection's synonyms: a text of at most 32 KiB with one group per line. A group is 2 to 16 words or phrases that mean the same in this collection,
+    separated by commas, e.g. `PTO, paid time off, annual leave`. An entry has at most 100 characters and is in one group only; a file has at most 1,000 groups.
+    Empty lines and lines that begin with # are ignored. A search for one entry also finds the others, in this collection alone, from the next search on. Lists
+    and CreateCollection leave this field empty.
+    """
     @_builtins.property
     def chunking(self) -> Global___Chunking:
         """The way in which documents are cut into passages. It is set when the collection is created and never changes."""
@@ -68,10 +75,11 @@ class Collection(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        synonyms: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedding", b"embedding", "etag", b"etag", "name", b"name", "owner", b"owner", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedding", b"embedding", "etag", b"etag", "name", b"name", "owner", b"owner", "synonyms", b"synonyms", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

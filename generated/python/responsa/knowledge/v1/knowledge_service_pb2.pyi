@@ -190,7 +190,7 @@ class UpdateCollectionRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: `display_name`."""
+        """The fields to change: `display_name`, `synonyms`."""
 
     def __init__(
         self,

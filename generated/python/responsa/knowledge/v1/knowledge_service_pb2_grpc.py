@@ -144,8 +144,8 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateCollection(self, request, context):
-        """UpdateCollection changes the fields that update_mask names (display_name). The collection's owner and administrators may call this method. Errors:
-        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED.
+        """UpdateCollection changes the fields that update_mask names (display_name, synonyms). The collection's owner and administrators may call this method. Errors:
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/knowledge/v1/collection.proto.
  */
 export const file_responsa_knowledge_v1_collection: GenFile = /*@__PURE__*/
-  fileDesc("CiZyZXNwb25zYS9rbm93bGVkZ2UvdjEvY29sbGVjdGlvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxIrIDCgpDb2xsZWN0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSIgoMZGlzcGxheV9uYW1lGAIgASgJQgziQQEBukgFcgMoyAESJQoFb3duZXIYAyABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISOAoIY2h1bmtpbmcYBCABKAsyHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ2h1bmtpbmdCBeJBAgEFEhcKCWVtYmVkZGluZxgFIAEoCUIE4kEBAxIcCg5kb2N1bWVudF9jb3VudBgGIAEoA0IE4kEBAxI1CgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYCSABKAlCC+JBAQG6SARyAihAOkvqQUgKE3Jlc3BvbnNhL0NvbGxlY3Rpb24SGGNvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufSoLY29sbGVjdGlvbnMyCmNvbGxlY3Rpb24iggEKCENodW5raW5nEicKCm1heF90b2tlbnMYASABKAVCDuJBAQG6SAcaBRjQDyhASACIAQESKwoOb3ZlcmxhcF90b2tlbnMYAiABKAVCDuJBAQG6SAcaBRj0AygASAGIAQFCDQoLX21heF90b2tlbnNCEQoPX292ZXJsYXBfdG9rZW5zYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("CiZyZXNwb25zYS9rbm93bGVkZ2UvdjEvY29sbGVjdGlvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxItMDCgpDb2xsZWN0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSIgoMZGlzcGxheV9uYW1lGAIgASgJQgziQQEBukgFcgMoyAESJQoFb3duZXIYAyABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISOAoIY2h1bmtpbmcYBCABKAsyHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ2h1bmtpbmdCBeJBAgEFEhcKCWVtYmVkZGluZxgFIAEoCUIE4kEBAxIcCg5kb2N1bWVudF9jb3VudBgGIAEoA0IE4kEBAxI1CgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYCSABKAlCC+JBAQG6SARyAihAEh8KCHN5bm9ueW1zGAsgASgJQg3iQQEBukgGcgQogIACOkvqQUgKE3Jlc3BvbnNhL0NvbGxlY3Rpb24SGGNvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufSoLY29sbGVjdGlvbnMyCmNvbGxlY3Rpb24iggEKCENodW5raW5nEicKCm1heF90b2tlbnMYASABKAVCDuJBAQG6SAcaBRjQDyhASACIAQESKwoOb3ZlcmxhcF90b2tlbnMYAiABKAVCDuJBAQG6SAcaBRj0AygASAGIAQFCDQoLX21heF90b2tlbnNCEQoPX292ZXJsYXBfdG9rZW5zYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * Collection is a set of documents that are searched together and share a chunking and an embedding model.
@@ -85,6 +85,16 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
    * @generated from field: string etag = 9;
    */
   etag: string;
+
+  /**
+   * The collection's synonyms: a text of at most 32 KiB with one group per line. A group is 2 to 16 words or phrases that mean the same in this collection,
+   * separated by commas, e.g. `PTO, paid time off, annual leave`. An entry has at most 100 characters and is in one group only; a file has at most 1,000 groups.
+   * Empty lines and lines that begin with # are ignored. A search for one entry also finds the others, in this collection alone, from the next search on. Lists
+   * and CreateCollection leave this field empty.
+   *
+   * @generated from field: string synonyms = 11;
+   */
+  synonyms: string;
 };
 
 /**

@@ -171,7 +171,7 @@ export type UpdateCollectionRequest = Message<"responsa.knowledge.v1.UpdateColle
   collection?: Collection | undefined;
 
   /**
-   * The fields to change: `display_name`.
+   * The fields to change: `display_name`, `synonyms`.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -878,8 +878,8 @@ export const KnowledgeService: GenService<{
     output: typeof ListCollectionsResponseSchema;
   },
   /**
-   * UpdateCollection changes the fields that update_mask names (display_name). The collection's owner and administrators may call this method. Errors:
-   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED.
+   * UpdateCollection changes the fields that update_mask names (display_name, synonyms). The collection's owner and administrators may call this method. Errors:
+   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD (synonyms with mistakes: one violation for each of the first 16 lines).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.UpdateCollection
    */

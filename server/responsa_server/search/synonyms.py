@@ -1,0 +1,80 @@
+"""The synonyms of collections, as a search uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from responsa_server.domain.passages import LexicalIndex, SearchScope, TermStatistics
+from responsa_server.text.lexical import Analyzer
+from responsa_server.text.synonyms import Alternatives, Synonyms
+
+# A file of 32 KiB takes about 2 MB for each language that it has learned.
+_CACHED_FILES: Final = 32
+
+
+class SynonymReader:
+    """Finds the synonyms of a question in each collection, and caches the files of synonyms that it has read."""
+
+    def __init__(self, lexical: LexicalIndex, analyzer: Analyzer) -> None:
+        self._lexical = lexical
+        self._analyzer = analyzer
+        self._cached: OrderedDict[tuple[str, bytes], Synonyms] = OrderedDict()
+        # Several searches must not learn the same file at the same time.
+        self._lock = asyncio.Lock()
+
+    async def expand(
+        self, tenant_id: str, question: str, language: str, statistics: Mapping[str, TermStatistics]
+    ) -> tuple[Mapping[str, Alternatives], Mapping[str, TermStatistics]]:
+        """The alternatives of the question's terms in each collection, and the statistics with the terms of the alternatives.
+
+        statistics: the statistics of the question's terms, by collection. Without synonyms in these collections, the method makes no
+        call to the index.
+        """
+        files = {name: one.synonyms for name, one in statistics.items() if one.synonyms}
+        if not files:
+            return {}, statistics
+        await self._read(tenant_id, files, language)
+        alternatives = {
+            name: found
+            for name, digest in files.items()
+            if (file := self._cached.get((tenant_id, digest))) is not None
+            and (found := file.alternatives(question, language, self._analyzer))
+        }
+        terms = {
+            term
+            for found in alternatives.values()
+            for options in found.values()
+            for one in options
+            for term in one
+        }
+        if not terms:
+            return {}, statistics
+        scope = SearchScope(tenant_id, sorted(alternatives))
+        more = await self._lexical.statistics(scope, sorted(terms))
+        expanded = {
+            name: replace(one, frequencies=one.frequencies | more[name].frequencies) if name in more else one
+            for name, one in statistics.items()
+        }
+        return alternatives, expanded
+
+    async def _read(self, tenant_id: str, files: Mapping[str, bytes], language: str) -> None:
+        """Reads the files that are not cached, and learns the language. files: the SHA-256 of each collection's file."""
+        async with self._lock:
+            unread = [name for name, digest in files.items() if (tenant_id, digest) not in self._cached]
+            if unread:
+                for text in (await self._lexical.synonyms(tenant_id, unread)).values():
+                    # The file may have changed since its hash was read, so it is cached under its own hash.
+                    self._cached[tenant_id, hashlib.sha256(text.encode()).digest()] = Synonyms(text)
+            for digest in files.values():
+                file = self._cached.get((tenant_id, digest))
+                if file is not None:
+                    self._cached.move_to_end((tenant_id, digest))
+                    if not file.knows(language):
+                        await asyncio.to_thread(file.learn, language)
+            while len(self._cached) > max(_CACHED_FILES, len(files)):
+                self._cached.popitem(last=False)

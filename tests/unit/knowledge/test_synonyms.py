@@ -1,0 +1,106 @@
+"""Files of synonyms, and the synonyms of a question."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from responsa_server.domain.passages import LexicalCandidate, TermStatistics
+from responsa_server.search.evidence import read_question
+from responsa_server.search.scoring import PassageScorer, weigh
+from responsa_server.text.lexical import Analyzer
+from responsa_server.text.synonyms import MAX_GROUPS, Alternatives, Synonyms, read_synonyms
+
+FILE = """\
+# Our own words
+PTO, paid time off,  annual leave
+
+heart attack, myocardial infarction
+文件, 资料
+"""
+
+
+def alternatives(question: str, language: str = "en", text: str = FILE) -> Alternatives:
+    synonyms = Synonyms(text)
+    assert synonyms.alternatives(question, language, Analyzer()) == {}
+    synonyms.learn(language)
+    return synonyms.alternatives(question, language, Analyzer())
+
+
+def test_a_file_is_read_line_by_line() -> None:
+    file = read_synonyms("\ufeff" + FILE)
+    assert file.mistakes == []
+    assert file.groups == [
+        ["PTO", "paid time off", "annual leave"],
+        ["heart attack", "myocardial infarction"],
+        ["文件", "资料"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("bed", "at least two entries"),
+        ("bed,", "no letter and no digit"),
+        ("bed, cot, BED", "twice"),
+        ("a, " * 16 + "b", "at most 16 entries; this line has 17"),
+        ("x" * 101 + ", y", "at most 100 characters"),
+        ("a\x07b, c", "control character"),
+        ("holiday, annual  LEAVE", "also in line 2"),
+    ],
+)
+def test_a_mistake_names_its_line_and_what_to_change(line: str, remedy: str) -> None:
+    file = read_synonyms(f"{FILE}ok, fine\n{line}\n")
+    (mistake,) = file.mistakes
+    assert mistake.line == 7
+    assert remedy in mistake.remedy
+    assert list(file.groups[-1]) == ["ok", "fine"]
+
+
+def test_a_file_has_a_limit() -> None:
+    lines = [f"word{number}, term{number}" for number in range(MAX_GROUPS + 9)]
+    assert read_synonyms("\n".join(lines[:MAX_GROUPS])).mistakes == []
+    (mistake,) = read_synonyms("\n".join(lines)).mistakes
+    assert (mistake.line, str(MAX_GROUPS) in mistake.remedy) == (MAX_GROUPS + 1, True)
+
+
+def test_an_entry_is_found_in_any_form_and_only_as_a_whole() -> None:
+    assert alternatives("How much PTO do I get?") == {"pto": (("paid", "time", "off"), ("annual", "leav"))}
+    # "heart attacks" is the same entry; a heart alone, or an attack on a heart, is not.
+    infarction = (("myocardi", "infarct"),)
+    assert alternatives("Are heart attacks common?") == {"heart": infarction, "attack": infarction}
+    assert alternatives("Which attack hurts the heart?") == {}
+    assert alternatives("资料在哪里?", "zh") == {"资料": (("文件",),)}
+
+
+def test_an_alternative_with_the_word_itself_is_left_out() -> None:
+    assert alternatives("leave", text="leave, annual leave\n") == {}
+    assert alternatives("annual leave", text="leave, annual leave\n") == {"annual": (("leav",),)}
+
+
+STATISTICS = TermStatistics(100, 10_000, {"long": 20, "paid": 3, "time": 30, "off": 9})
+ASKED = {"pto": [["paid", "time", "off"]]}
+
+
+def candidate(*counts: tuple[int, int]) -> LexicalCandidate:
+    places, times = zip(*counts, strict=True)
+    return LexicalCandidate(UUID(int=1), "default", "en", 100, places, times)
+
+
+def test_a_passage_with_all_words_of_an_alternative_scores_like_one_with_the_word() -> None:
+    without, weights = weigh(["long", "pto"], STATISTICS), weigh(["long", "pto"], STATISTICS, ASKED)
+    assert (without.missing.keys(), weights.missing) == ({"pto"}, {})
+    # As frequent as its rarest word, "paid".
+    assert dict(zip(weights.terms, weights.frequencies, strict=True)) == {"pto": 3, "long": 20}
+    assert weights.searched == ["pto", "long", "paid", "time", "off"]
+    scorer = PassageScorer(weights, weights.searched)
+    assert scorer.bm25(candidate((2, 1), (3, 4), (4, 2))) == scorer.bm25(candidate((0, 1))) > 0
+    assert scorer.bm25(candidate((2, 1), (3, 4))) == 0
+
+
+def test_a_piece_with_an_alternative_covers_the_word() -> None:
+    question = read_question("how long is PTO", weigh(["long", "pto"], STATISTICS, ASKED), "en", Analyzer())
+    mask = question.mask(frozenset(["paid", "time", "off", "is", "long"]))
+    assert question.covered(mask) == pytest.approx(1)
+    assert question.mask(frozenset(["paid", "time"])) == 0
