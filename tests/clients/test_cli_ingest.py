@@ -274,6 +274,46 @@ async def test_eval_retrieval(
     assert "recallAt1   0.500" in (await responsa("eval", "retrieval", tmp_path / "My_set")).out
 
 
+async def test_eval_retrieval_compares_rankings(
+    responsa: CommandLine, server: Scripted, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    """Words find b before a, and vectors find a alone. The fusion of both has a first."""
+    orders = {
+        (knowledge_service_pb2.SEARCH_MODE_HYBRID, True): "ab",
+        (knowledge_service_pb2.SEARCH_MODE_TEXT, False): "ba",
+        (knowledge_service_pb2.SEARCH_MODE_VECTOR, True): "a",
+    }
+
+    async def batch(request: Any, _: Context) -> knowledge_service_pb2.BatchSearchResponse:
+        responses: list[knowledge_service_pb2.SearchResponse] = []
+        for one in request.requests:
+            again = not one.HasField("rerank") or one.rerank
+            found = [
+                document_pb2.Passage(document=library.documents[one.scope.collections[0], key].document.name)
+                for key in orders[one.mode, again]
+            ]
+            hits = [knowledge_service_pb2.SearchHit(passage=passage) for passage in found]
+            responses.append(knowledge_service_pb2.SearchResponse(hits=hits))
+        return knowledge_service_pb2.BatchSearchResponse(responses=responses)
+
+    server.on(f"{KNOWLEDGE}/BatchSearch", batch)
+    done = await responsa("eval", "retrieval", data_set(tmp_path / "set"), "--compare", "--json")
+    assert done.code == 0, done.err
+    (tables,) = done.lines
+    half = pytest.approx((1 + 0.6309) / 2, abs=1e-4)
+    assert {way: (table["recallAt1"], table["ndcgAt10"]) for way, table in tables.items()} == {
+        "hybrid": (0.5, half),
+        "bm25": (0.5, half),
+        "vectors": (0.5, 0.5),
+        "rrf": (0.5, half),
+    }
+    # One question wants a and the other wants b.
+    assert tables["vectors"]["firstHalf"] != tables["vectors"]["secondHalf"]
+    shown = (await responsa("eval", "retrieval", tmp_path / "set", "--compare")).out.splitlines()
+    assert shown[0].split() == ["ranking", "recallAt1", "ndcgAt10", "firstHalf", "secondHalf"]
+    assert shown[3].split()[:3] == ["vectors", "0.500", "0.500"]
+
+
 async def test_eval_answers(
     responsa: CommandLine, server: Scripted, library: ScriptedLibrary, tmp_path: Path
 ) -> None:

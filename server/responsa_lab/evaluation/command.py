@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -15,9 +15,11 @@ from responsa_lab.evaluation.dialogues import eval_dialogues
 from responsa_lab.evaluation.injection import eval_injection
 from responsa_lab.evaluation.intents import eval_intents
 from responsa_lab.evaluation.measuring import (
+    WAYS,
     AnswerScores,
     RetrievalScores,
     as_object,
+    compare_rankings,
     measure_answers,
     measure_retrieval,
     source_keys,
@@ -25,14 +27,15 @@ from responsa_lab.evaluation.measuring import (
 )
 from responsa_lab.evaluation.metrics import fraction
 from responsa_lab.evaluation.reading import eval_reading
-from responsa_server.cli.output import print_json, print_text, reporting
+from responsa_server.cli.output import Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
 from responsa_server.cli.sources import accepted_suffixes, count, entries, find
 
 Scores = RetrievalScores | AnswerScores
-Measure = Callable[
-    [AsyncResponsa, Sequence[Question], str, Mapping[str, str], Callable[[], None]], Awaitable[Scores]
+Measured = TypeVar("Measured")
+Asking = Callable[
+    [AsyncResponsa, Sequence[Question], str, Mapping[str, str], Callable[[], None]], Awaitable[Measured]
 ]
 
 Folder = Annotated[Path, typer.Argument(help="A folder with docs.jsonl and questions.jsonl.")]
@@ -64,13 +67,38 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def eval_retrieval(
-    folder: Folder, collection: Collection = "", limit: Limit = 0, json: AsJson = False
+    folder: Folder,
+    collection: Collection = "",
+    limit: Limit = 0,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Compare with BM25, with vectors alone and with the reciprocal rank fusion of both; print nDCG@10 for each half of the questions too.",
+        ),
+    ] = False,
+    json: AsJson = False,
 ) -> None:
     """Load docs.jsonl, search for each answerable question, and print recall@1, @5, @10, nDCG@10 and MRR@10.
 
     The rank of a document is the rank of its best passage.
     """
-    _evaluate(folder, collection, limit, json, measure_retrieval)
+    if not compare:
+        _evaluate(folder, collection, limit, json, measure_retrieval)
+        return
+    with reporting(json=json):
+        data = DataSet.read(folder, limit)
+        found = asyncio.run(_run(data, collection or data.collection, compare_rankings))
+        tables = {way: as_object(scores) for way, scores in found.items()}
+        if json:
+            print_json({way: dict[str, Json](table) for way, table in tables.items()})
+            return
+        names = list(tables[WAYS[0]])
+        print_text("  ".join(["ranking", *names]))
+        for way, table in tables.items():
+            values = (fraction(table[name]) for name in names)
+            cells = (f"{value:>{len(name)}}" for name, value in zip(names, values, strict=True))
+            print_text("  ".join([f"{way:<7}", *cells]))
 
 
 def eval_answers(folder: Folder, collection: Collection = "", limit: Limit = 0, json: AsJson = False) -> None:
@@ -82,7 +110,7 @@ def eval_answers(folder: Folder, collection: Collection = "", limit: Limit = 0, 
     _evaluate(folder, collection, limit, json, measure_answers)
 
 
-def _evaluate(folder: Path, collection: str, limit: int, json: bool, measure: Measure) -> None:
+def _evaluate(folder: Path, collection: str, limit: int, json: bool, measure: Asking[Scores]) -> None:
     with reporting(json=json):
         data = DataSet.read(folder, limit)
         scores = as_object(asyncio.run(_run(data, collection or data.collection, measure)))
@@ -94,7 +122,7 @@ def _evaluate(folder: Path, collection: str, limit: int, json: bool, measure: Me
             print_text(f"{name:<{width}}  {value if isinstance(value, int) else fraction(value)}")
 
 
-async def _run(data: DataSet, collection: str, measure: Measure) -> Scores:
+async def _run(data: DataSet, collection: str, measure: Asking[Measured]) -> Measured:
     async with open_async_client() as client:
         targets = find([str(data.documents)], await accepted_suffixes(client))
         with Progress("Loading", count(targets)) as progress:

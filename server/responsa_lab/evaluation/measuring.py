@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from responsa.chat.v1 import citation_pb2, turn_pb2
+from responsa_client import SearchMode, search_request
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import NotFound
 from responsa_lab.evaluation.dataset import Question
 from responsa_lab.evaluation.metrics import (
     Span,
     camel,
+    fused,
     gold_cited,
     gold_in_text,
     mean,
@@ -32,6 +35,8 @@ from responsa_server.cli.sources import Entry
 
 IN_FLIGHT = 8
 DEPTH = 10
+_FUSED = 100
+"""The number of passages of each list that reciprocal rank fusion reads."""
 _PASSAGES = 50
 """The number of passages to request. A ranking may contain several passages of one document; this number of passages nearly always comes from at least ten documents."""
 
@@ -75,7 +80,7 @@ class AnswerScores:
     refused_at_90: float | None
 
 
-def as_object(scores: RetrievalScores | AnswerScores) -> dict[str, int | float | None]:
+def as_object(scores: RetrievalScores | AnswerScores | ComparedScores) -> dict[str, int | float | None]:
     """The scores under lowerCamel names, rounded to four decimal places."""
     return {
         camel(name): rounded(value) if isinstance(value, float) else value
@@ -113,6 +118,65 @@ async def take_in(
     await ingest(client, entries, collection, report)
     if failed:
         raise CommandFailed(f"{len(failed)} documents could not be ingested. The first: {failed[0]}")
+
+
+WAYS = ("hybrid", "bm25", "vectors", "rrf")
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedScores:
+    """The quality of one way to rank. recall_at_1, ndcg_at_10: means over all questions. first_half, second_half: nDCG@10 of the two halves of the
+    questions; a hash of its text decides to which half a question belongs.
+    """
+
+    recall_at_1: float | None
+    ndcg_at_10: float | None
+    first_half: float | None
+    second_half: float | None
+
+
+async def compare_rankings(
+    client: AsyncResponsa,
+    questions: Sequence[Question],
+    collection: str,
+    keys: Mapping[str, str],
+    advance: Callable[[], None],
+) -> Mapping[str, ComparedScores]:
+    """Searches for each question that has a document, in each of WAYS: as Search does by default; by words alone (BM25) and by vectors alone, neither ranked
+    again; and the reciprocal rank fusion of these two lists.
+    """
+    asked = [question for question in questions if question.doc_ids and question.answerable]
+
+    async def rankings(question: Question) -> Sequence[list[str]]:
+        searches = [
+            search_request(question.question, [collection], _PASSAGES),
+            search_request(
+                question.question, [collection], _FUSED, mode=SearchMode.SEARCH_MODE_TEXT, rerank=False
+            ),
+            search_request(question.question, [collection], _FUSED, mode=SearchMode.SEARCH_MODE_VECTOR),
+        ]
+        found = [
+            list(dict.fromkeys(keys.get(hit.passage.document, hit.passage.document) for hit in hits))
+            for hits in await client.batch_search(searches)
+        ]
+        advance()
+        return [*found, fused(found[1:])]
+
+    found = await several(asked, rankings)
+    return {way: _compared([one[place] for one in found], asked) for place, way in enumerate(WAYS)}
+
+
+def _compared(rankings: Sequence[Sequence[str]], asked: Sequence[Question]) -> ComparedScores:
+    gains: tuple[list[float], list[float]] = ([], [])
+    for ranking, question in zip(rankings, asked, strict=True):
+        half = hashlib.sha256(question.question.encode()).digest()[0] % 2
+        gains[half].append(ndcg(ranking, set(question.doc_ids), DEPTH))
+    return ComparedScores(
+        mean(recall(one, set(question.doc_ids), 1) for one, question in zip(rankings, asked, strict=True)),
+        mean([*gains[0], *gains[1]]),
+        mean(gains[0]),
+        mean(gains[1]),
+    )
 
 
 async def measure_retrieval(

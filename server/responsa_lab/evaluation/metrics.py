@@ -32,6 +32,15 @@ def reciprocal_rank(ranking: Sequence[str], relevant: Collection[str], k: int) -
     return next((1 / rank for rank, one in enumerate(ranking[:k], start=1) if one in relevant), 0.0)
 
 
+def fused(rankings: Iterable[Sequence[str]], k: int = 60) -> list[str]:
+    """The reciprocal rank fusion of rankings (Cormack, Clarke and Büttcher, SIGIR 2009). Ids with equal scores are in the order of the ids."""
+    scores: dict[str, float] = {}
+    for ranking in rankings:
+        for rank, one in enumerate(ranking, start=1):
+            scores[one] = scores.get(one, 0.0) + 1 / (k + rank)
+    return sorted(scores, key=lambda one: (-scores[one], one))
+
+
 def mean(values: Iterable[float]) -> float | None:
     """The mean; None if there are no values."""
     kept = list(values)

@@ -9,6 +9,7 @@ import pytest
 from responsa_lab.evaluation.metrics import (
     Span,
     agreement,
+    fused,
     gold_cited,
     gold_in_text,
     mean,
@@ -56,3 +57,10 @@ def test_agreement() -> None:
     nothing = agreement([(False, False)])
     assert (nothing.accuracy, nothing.precision, nothing.recall, nothing.f1) == (1, None, None, None)
     assert agreement([]).accuracy is None
+
+
+def test_fusion_adds_reciprocal_ranks() -> None:
+    # b: 1/62 + 1/61; a: 1/61 + 1/63; d: 1/62; c: 1/63. Equal scores are ordered by id.
+    assert fused([["a", "b", "c"], ["b", "d", "a"]]) == ["b", "a", "d", "c"]
+    assert fused([["y"], ["x"]]) == ["x", "y"]
+    assert fused([[], []]) == []
