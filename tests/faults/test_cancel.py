@@ -66,7 +66,7 @@ async def cancel_once(
 
 
 @pytest.mark.parametrize("redis", [True, False], ids=["redis", "no redis"])
-@forms(short=12, long=500)
+@forms(short=24, long=500)
 async def test_a_cancel_ends_a_turn_soon_and_once(
     cluster: Cluster, form: Form, redis: bool, request: pytest.FixtureRequest
 ) -> None:
