@@ -126,7 +126,7 @@ class TermStatistics:
 
     passages: the number of passages. terms: the total length of the passages, in terms.
     frequencies: for each term, the number of passages that contain the term. synonyms: the SHA-256 of the collection's
-    synonyms; b"" if the collection has none, or for several collections.
+    synonyms; b"" if the collection has no synonyms, and for several collections.
     """
 
     passages: int
