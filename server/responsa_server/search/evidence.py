@@ -227,7 +227,7 @@ class ParsedQuestion:
     """A parsed question.
 
     tokens: the tokens of the whole text. weights: the weights of the content terms. total: the sum of the weights. order: the pairs of successive content
-    terms. searched: the number of passages that were searched. systems: the operating systems that the question names. asks_default: whether it
+    terms. matching: see `Weights.matching`. systems: the operating systems that the question names. asks_default: whether it
     asks for a default.
     """
 
@@ -238,7 +238,7 @@ class ParsedQuestion:
     total: float
     order: frozenset[tuple[str, str]]
     form: AnswerForm
-    searched: int
+    matching: float
     systems: frozenset[str] = frozenset()
     asks_default: bool = False
     _lowered: str = ""
@@ -283,12 +283,10 @@ class PieceEvidence:
     the share that is in the piece, its headings, its title or the previous piece. order: the share of the question's pairs of terms that are in the
     same order in the piece. cosine: the piece's cosine; None without vectors. form: whether the piece has the form of the answer.
     context: the plain text of the previous piece; '' after a heading or for the first piece. score: the total of all signals and
-    of the passage's score, 0 to 1. place: the piece's index among the pieces and headings of its passage. terms: the question's terms that
-    are in the piece, as a mask of the question.
+    of the passage's score, 0 to 1. place: the piece's index among the pieces and headings of its passage.
     """
 
     place: int
-    terms: int
     piece: PassagePiece
     text: str
     plain: str
@@ -323,7 +321,7 @@ def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer
         max(sum(by_term.values()), 1e-6),
         frozenset(pairwise(content)),
         form,
-        weights.passages,
+        weights.matching,
         _systems(_ASKED_SYSTEMS, lowered) if english else frozenset(),
         english and _DEFAULT_ASKED.search(lowered) is not None,
         lowered,
@@ -412,7 +410,6 @@ def _evidence(
     score = min(max(total / (weights + FORM_WEIGHT), 0.0), 1.0)
     return PieceEvidence(
         place,
-        own_terms,
         piece,
         analysed.quote,
         analysed.plain,

@@ -1,6 +1,6 @@
 """Answers without a language model: chooses the parts of the passages that answer the question, and computes their support.
 
-An answer has one leading part. A further part is added only if it says something of the question that the answer does not say yet.
+An answer has one leading part. A further part is added only if it fits the question nearly as well and says something else.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from responsa_server.search.parts import Part, PassageParts
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.search.support import DEFAULT_SUPPORT, signals, support
 
-MAX_PARTS: Final = 3
+MAX_PARTS: Final = 2
 PASSAGES_READ: Final = 5
 _NEIGHBOURS: Final = 2
 _CONSIDERED: Final = 12
 """The number of pieces, best first, that may become parts of an answer."""
-_ADDS: Final = 0.12
-"""The share of the question's weight that a further part must add to the answer."""
+_NEARLY: Final = 0.92
+"""The share of the leading piece's score that the piece of a further part must reach."""
 _ALIKE: Final = 0.7
 """The share of common words from which on two parts say the same."""
 
@@ -157,9 +157,10 @@ class Extractor:
     def _further(
         self, questions: ParsedQuestions, lead: _RankedPart, parts: Iterator[_RankedPart], most: int
     ) -> Iterator[_RankedPart]:
-        """The parts that add to the answer: they are supported themselves, and have words of the question that no earlier part has."""
+        """The parts that add to the answer: they are supported themselves, fit the question nearly as well as the leading part, and say something
+        else.
+        """
         kept = [lead]
-        said = lead.piece.evidence.terms
         for one in parts:
             if len(kept) == most:
                 break
@@ -167,16 +168,14 @@ class Extractor:
             if piece.passage.term != lead.piece.passage.term:
                 continue
             question = questions.of(piece.passage)
-            adds = question.covered(said | piece.evidence.terms) - question.covered(said)
             if (
-                adds < _ADDS
+                piece.evidence.score < _NEARLY * lead.piece.evidence.score
                 or not one.part.complete
                 or any(one.overlaps(other) or _alike(one.words, other.words) for other in kept)
                 or self._support(question, piece, [piece]) < DEFAULT_SUPPORT
             ):
                 continue
             kept.append(one)
-            said |= piece.evidence.terms
             yield one
 
 

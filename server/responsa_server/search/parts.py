@@ -30,6 +30,7 @@ MAX_PART_BYTES: Final = 1_200
 MAX_ANTECEDENT_BYTES: Final = 600
 """The greatest length of a sentence together with the sentences before it that it depends on."""
 _MAX_BACK: Final = 2
+_LABEL_WORDS: Final = 6
 
 _MARK: Final = r"(?:[-*+] |\d{1,3}[.)] )?[*_\"“(]{0,3}"
 _DEPENDENT: Final = re.compile(
@@ -162,7 +163,7 @@ class PassageParts:
         """
         text = self.text(place)
         following = self._pieces[place + 1 :]
-        announces = text.rstrip('*_ "”').endswith((":", "："))
+        announces = text.rstrip('*_ "”').endswith((":", "：")) or self._is_label(place)
         if not following or following[0].kind is VectorKind.HEADING:
             return None if announces else place
         kind = following[0].kind
@@ -174,6 +175,17 @@ class PassageParts:
             while last + 1 < len(self._pieces) and self._pieces[last + 1].kind is kind:
                 last += 1
         return last if self._size(place, last) <= MAX_PART_BYTES else None
+
+    def _is_label(self, place: int) -> bool:
+        """Whether a line of a few words without a full stop stands above a list, like a heading."""
+        if place + 1 == len(self._pieces) or self._pieces[place].kind is not VectorKind.SENTENCE:
+            return False
+        text = self.text(place)
+        return (
+            self._pieces[place + 1].kind is VectorKind.ITEM
+            and len(text.split()) <= _LABEL_WORDS
+            and text.rstrip('*_ "”')[-1:].isalnum()
+        )
 
     def _size(self, first: int, last: int) -> int:
         return self._pieces[last].source.end - self._pieces[first].source.start

@@ -33,11 +33,11 @@ _NUMBERS: Final = 1.6
 _NEGATED: Final = 2.2
 _OPPOSED: Final = 1.8
 
-# If more passages are searched, a higher threshold is needed to refuse the same share of off-topic questions. The threshold grows
-# by this factor times the logarithm of the number of passages, as measured with 25, 100 and 605 passages.
-_FEW: Final = 0.36
-_LEAST: Final = 20
-_MANY: Final = 605
+# If more passages contain words of the question, the best of them fits better by chance. The size of the collection is not used, because then
+# passages about other things would change the support of an answer.
+_MATCHING: Final = 0.36
+_TYPICAL: Final = 25
+_MOST: Final = 50
 
 _TEXT_BASE: Final = -1.2
 _TEXT_LEXICAL: Final = 2.2
@@ -52,7 +52,7 @@ class Signals:
     passage by vectors and by words. titled: the weighted share of the question's terms that are in the best piece,
     its headings or its title. scattered: the weighted share of the question's terms that occur near the best piece, but not in
     it, its headings, its title or the previous piece. numbers: how many numbers in the question do not occur in or near the best
-    piece. searched: the number of passages that were searched. negation: whether the question contains a negation, but neither the
+    piece. matching: the mean number of passages that contain a term of the question, as in `Weights.matching`. negation: whether the question contains a negation, but neither the
     best piece nor the previous piece does. opposite: whether the best piece contains the opposite of a word in the question, but not
     the word itself.
     """
@@ -63,7 +63,7 @@ class Signals:
     titled: float
     scattered: float
     numbers: int
-    searched: int
+    matching: float
     negation: bool
     opposite: bool
 
@@ -131,7 +131,7 @@ def signals(
         titled=best.titled,
         scattered=max(covered - best.around, 0.0),
         numbers=numbers,
-        searched=question.searched,
+        matching=question.matching,
         negation=question.english and bool(_NEGATION.search(question.text)) and not _NEGATION.search(near),
         opposite=question.english and _opposed(question.text.lower(), best.plain.lower()),
     )
@@ -165,6 +165,5 @@ def support(signals: Signals) -> float:
         value = (
             _BASE + _COSINE * max(signals.cosine, 0.0) + _PASSAGE * signals.passage + _TITLED * signals.titled
         )
-        # The best cosine among many passages is higher than the best cosine among few, even if no passage answers the question.
-        value += _FEW * math.log(_MANY / min(max(signals.searched, _LEAST), _MANY))
+        value += _MATCHING * math.log((1 + _TYPICAL) / (1 + min(signals.matching, _MOST)))
     return 1 / (1 + math.exp(-(value - against)))

@@ -250,7 +250,7 @@ def is_header(before: str, row: str, after: str, *, markdown: bool) -> bool:
     """Whether a row is the header of its table. before, after: the text before and after the row."""
     following = after.lstrip("\r").removeprefix("\n").partition("\n")[0]
     if markdown:
-        return _is_ruler(following) and not _table_lines(before)
+        return _is_ruler(following) and not any(map(_is_ruler, _table_lines(before)))
     return bool(following.strip()) and bool(_names(row)) and not _table_lines(before)
 
 

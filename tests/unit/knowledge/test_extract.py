@@ -23,9 +23,10 @@ LEASES = (
 )
 
 
-def weights_of(question: str, language: str = "en") -> Weights:
+def weights_of(question: str, language: str = "en", collection: int = 50) -> Weights:
+    """collection: the number of passages in the collection. Two of them contain each term."""
     terms = Analyzer().query_terms(question, language)
-    return weigh(terms, TermStatistics(50, 5_000, dict.fromkeys(terms, 2)))
+    return weigh(terms, TermStatistics(collection, 100 * collection, dict.fromkeys(terms, 2)))
 
 
 def passage(text: str, *, start: int = 0, title: str = "Leases", number: int = 1) -> Passage:
@@ -85,6 +86,28 @@ def test_at_most_so_many_and_nothing_twice() -> None:
     quoted = [one.text for one in answer("How often does a worker renew its lease?", again).parts]
     assert 1 <= len(quoted) <= 3
     assert len(set(quoted)) == len(quoted)
+
+
+@pytest.mark.parametrize(
+    ("question", "cosine"),
+    [
+        ("How often does a worker renew its lease?", 0.5),
+        ("Who added the sweep?", 0.35),
+        ("Who built the bridge?", 0.2),
+    ],
+)
+def test_support_does_not_depend_on_passages_without_words_of_the_question(
+    question: str, cosine: float
+) -> None:
+    scored = [ScoredPassage(found(LEASES, cosine=cosine), Score(cosine, 5.0, cosine, cosine, cosine), 0)]
+    few, many = (
+        Extractor().answer(
+            question, Retrieval((question,), scored, (weights_of(question, collection=size),), ("en",))
+        )
+        for size in (5, 10_005)
+    )
+    assert many.support == pytest.approx(few.support, abs=0.02)
+    assert [one.text for one in many.parts] == [one.text for one in few.parts]
 
 
 def test_nothing_found_is_an_empty_answer_without_support() -> None:
@@ -154,7 +177,7 @@ GOOD = Signals(
     titled=0.8,
     scattered=0.0,
     numbers=0,
-    searched=1_000,
+    matching=20.0,
     negation=False,
     opposite=False,
 )
@@ -168,6 +191,7 @@ def test_support_falls_with_every_sign_of_a_near_miss() -> None:
         replace(GOOD, titled=0.1),
         replace(GOOD, scattered=0.5),
         replace(GOOD, numbers=1),
+        replace(GOOD, matching=40.0),
         replace(GOOD, negation=True),
         replace(GOOD, opposite=True),
     ):

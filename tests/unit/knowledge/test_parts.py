@@ -125,6 +125,11 @@ def test_what_announces_is_shown_with_what_it_announces_or_not_at_all(words: str
     assert shown(STEPS, words) == expected
 
 
+def test_a_label_is_shown_with_its_list() -> None:
+    assert shown("Openers\n- Turn left.\n- Push.\n", "Openers") == "Openers\n\n- Turn left.\n- Push."
+    assert shown("It opens.\n- Turn left.\n", "It opens") == "It opens."
+
+
 def test_an_announcement_of_something_long_is_not_shown() -> None:
     items = "".join(
         f"- Item {number} is one of many, and it is described at length.\n" for number in range(40)

@@ -161,6 +161,7 @@ def test_the_header_of_a_row() -> None:
     assert list(header_of("Text\n\nPort | Use\n1 | a\n", markdown=False)) == ["Port", "Use"]
     assert header_of("Text\n\n1 | a\n", markdown=False) == ()
     assert is_header("Text\n\n", "| Port | Use |", "\n|---|---|\n| 1 | a |", markdown=True)
+    assert is_header("# Ports\n", "| Port | Use |", "\n|---|---|\n| 1 | a |", markdown=True)
     assert not is_header("| Port | Use |\n|---|---|\n", "| 1 | a |", "\n| 2 | b |", markdown=True)
     assert is_header("Text\n\n", "Port | Use", "\n1 | a", markdown=False)
     assert not is_header("Port | Use\n", "one | two", "\nthree | four", markdown=False)
