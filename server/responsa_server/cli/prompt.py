@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Protocol, TextIO, cast
 
 from responsa_server.cli import history
 from responsa_server.cli.output import print_error
+from responsa_server.cli.terminal import can_move_cursor, terminal_type
 
 _PROMPT = "> "
 _MAX_LINE = 256 * 1024
@@ -38,7 +38,7 @@ def is_interactive() -> bool:
 
 def open_reader(*, keep: bool) -> Reader:
     """Return the reader for this process's stdin. keep: whether a terminal's questions are kept in the history file."""
-    if is_interactive() and os.environ.get("TERM", "") not in ("", "dumb", "unknown"):
+    if is_interactive() and can_move_cursor():
         return _Editor(keep=keep)
     return _Lines(_PROMPT if is_interactive() else "")
 
@@ -108,7 +108,7 @@ class _Editor:
             except OSError as error:
                 self._give_up(error)
         self._last = earlier[-1] if earlier else ""
-        output = Vt100_Output.from_pty(sys.stderr, term=os.environ.get("TERM"))
+        output = Vt100_Output.from_pty(sys.stderr, term=terminal_type())
         # The library asks the terminal for the cursor's place only to arrange menus, of which there are none here. Not all
         # terminals respond.
         output.enable_cpr = False

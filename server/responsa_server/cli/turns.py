@@ -6,7 +6,6 @@ resumes the turn.
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -40,6 +39,7 @@ from responsa_server.cli.parameters import REASONS, hint, typed
 from responsa_server.cli.progress import LiveAnswer
 from responsa_server.cli.rendering import answer_body, answer_notes, remarks
 from responsa_server.cli.session import open_client
+from responsa_server.cli.terminal import can_move_cursor
 
 _MAX_STDIN = 1024 * 1024
 
@@ -439,8 +439,7 @@ def _print_end(event: turn_pb2.TurnEvent) -> None:
 
 def print_answer(markdown: str) -> None:
     """Print Markdown on stdout: rendered on a terminal, and as it is in a pipe or with TERM=dumb."""
-    known = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-    if not sys.stdout.isatty() or not known:
+    if not sys.stdout.isatty() or not can_move_cursor():
         print_text(markdown)
         return
     # Imported late, because it loads the renderer, which only a terminal needs.

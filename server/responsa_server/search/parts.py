@@ -110,7 +110,7 @@ class PassageParts:
         return self._part(place, place, shown_row(self.text(place), self._origin(place, header)))
 
     def header(self, place: int) -> Sequence[str] | None:
-        """The names of the columns of a row's table, () if it has none; None if the row is itself the header."""
+        """The names of the columns of a row's table, () if the table has no header; None if the row is itself the header."""
         source = self._pieces[place].source
         before = self._found.before + self._bytes(self._offset, source.start)
         after = self._bytes(source.end, self._offset + len(self._raw))

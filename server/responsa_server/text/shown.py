@@ -128,7 +128,7 @@ def _parser() -> MarkdownIt:
 
 _MARKDOWN: Final = _parser()
 _RENDERED: Final = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable(["table", "strikethrough"])
-"""Reads what is shown as a renderer does, to check that it says what was meant."""
+"""Reads what is shown as a renderer does, to check that a reader sees the intended text."""
 
 
 @dataclass(frozen=True, slots=True)

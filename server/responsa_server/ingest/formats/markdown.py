@@ -1,7 +1,7 @@
 """Markdown (CommonMark with tables). The decoded file is the canonical text. markdown-it-py finds its structure.
 
 Only block structure is parsed: inline markup stays as written, and link definitions count as paragraphs. The marks with which site
-generators extend Markdown (containers, admonitions, tabs) are no text: the title of such a container counts as a heading, and its content is
+generators extend Markdown (containers, admonitions, tabs) do not count as text: the title of such a container counts as a heading, and its content is
 parsed like any other text.
 """
 
