@@ -74,6 +74,7 @@ class LiveAnswer:
         self.visible = wanted and console.is_terminal
         self._console = console
         self._step = begin
+        self._said = ""
         self._text = ""
         self._spinner = Spinner("dots", begin)
         self._live = Live(
@@ -108,7 +109,8 @@ class LiveAnswer:
                 self._draw("The connection was lost. Connecting again...")
 
     def say(self, step: str) -> None:
-        """Show what the command does, until the next event."""
+        """Show what the command does instead of the turn's steps and notices, which may come at any time."""
+        self._said = step
         self._draw(step)
 
     def __enter__(self) -> LiveAnswer:
@@ -124,7 +126,7 @@ class LiveAnswer:
 
     def _draw(self, step: str) -> None:
         if self.visible:
-            self._spinner.update(text=Text(shown(step)))
+            self._spinner.update(text=Text(shown(self._said or step)))
             self._live.update(self._view())
 
     def _view(self) -> RenderableType:

@@ -364,7 +364,7 @@ class TurnPrinter:
         self._live.notice(notice)
 
     def say(self, step: str) -> None:
-        """Show what the command does, until the next event. Any thread may call this method."""
+        """Show what the command does instead of the turn's steps and notices. Any thread may call this method."""
         self._live.say(step)
 
     def follow(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> int:
