@@ -22,6 +22,8 @@ PASSAGES_READ: Final = 5
 _NEIGHBOURS: Final = 2
 _CONSIDERED: Final = 12
 """The number of pieces, best first, that may become parts of an answer."""
+_ADDS: Final = 0.12
+"""The share of the question's weight that a sentence must add to the leading part that it refers to."""
 _NEARLY: Final = 0.92
 """The share of the leading piece's score that the piece of a further part must reach."""
 _ALIKE: Final = 0.7
@@ -73,6 +75,10 @@ class _RankedPart:
         one, another = self.part.source, other.part.source
         same = self.piece.passage.found.passage.document_id == other.piece.passage.found.passage.document_id
         return same and one.start < another.end and another.start < one.end
+
+    def contains(self, other: _RankedPart) -> bool:
+        one, another = self.part.source, other.part.source
+        return self.overlaps(other) and one.start <= another.start and another.end <= one.end
 
     @property
     def words(self) -> frozenset[str]:
@@ -133,11 +139,11 @@ class Extractor:
         self, questions: ParsedQuestions, judged: Sequence[_RankedPiece], most: int
     ) -> tuple[ExtractedAnswer, int]:
         """The answer from the judged pieces of one collection, and the index of the string that found its leading part."""
-        parts = _parts(judged[:_CONSIDERED])
-        lead = next(parts, None)
-        if lead is None:
+        parts = list(_parts(judged[:_CONSIDERED]))
+        if not parts:
             return _NO_ANSWER, questions.last
-        best = lead.piece
+        best = parts[0].piece
+        lead = self._grown(questions.of(best.passage), parts)
         found = self._support(questions.of(best.passage), best, judged)
         asked = questions.of(best.passage, questions.last)
         if best.passage.term != questions.last and asked.weights:
@@ -145,8 +151,24 @@ class Extractor:
             # not evidence for the question.
             near = frozenset(self._analyzer.terms(_around(best), best.passage.found.language))
             found *= asked.covered(asked.mask(near))
-        chosen = [lead, *self._further(questions, lead, parts, most)]
+        chosen = [lead, *self._further(questions, lead, iter(parts[1:]), most)]
         return ExtractedAnswer([_supported(one) for one in chosen], found), best.passage.term
+
+    def _grown(self, question: ParsedQuestion, parts: Sequence[_RankedPart]) -> _RankedPart:
+        """The leading part. If a sentence after it refers to it and has further words of the question, both are one part."""
+        lead = parts[0]
+        said = self._said(question, lead)
+        for one in parts[1:]:
+            if (
+                one.contains(lead)
+                and question.covered(self._said(question, one)) - question.covered(said) >= _ADDS
+            ):
+                return _RankedPart(lead.piece, one.part)
+        return lead
+
+    def _said(self, question: ParsedQuestion, one: _RankedPart) -> int:
+        """The question's terms in a part, as a mask."""
+        return question.mask(frozenset(self._analyzer.terms(one.part.text, one.piece.passage.found.language)))
 
     def _support(self, question: ParsedQuestion, best: _RankedPiece, others: Sequence[_RankedPiece]) -> float:
         evidence = [one.evidence for one in others]

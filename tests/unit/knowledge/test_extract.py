@@ -214,3 +214,9 @@ def test_support_falls_with_every_sign_of_a_near_miss() -> None:
 )
 def test_near_misses_have_less_support(right: str, wrong: str) -> None:
     assert answer(wrong, [found(LEASES)]).support < answer(right, [found(LEASES)]).support
+
+
+def test_a_sentence_that_refers_to_the_leading_one_and_adds_to_it_is_shown_with_it() -> None:
+    tower = "The tower of Pharos stood on an island. It was built in the third century BC. Bees make honey."
+    (part,) = answer("Tower of Pharos island: when was it built?", [found(tower, title="")]).parts
+    assert part.text == "The tower of Pharos stood on an island. It was built in the third century BC."
