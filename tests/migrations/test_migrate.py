@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.events import Usage
 from responsa_server.domain.turns import Checkpoint
+from responsa_server.domain.kinds import kind_of
 from responsa_server.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import Migration, MigrationError, applied, load, migrate
@@ -215,6 +216,20 @@ async def test_constraints_on_large_tables_are_checked_while_these_are_used(olde
     await migrate(older.urls.owner)
     with psycopg.connect(older.urls.superuser) as connection:
         assert connection.execute(unchecked).fetchall() == []
+
+
+@pytest.mark.parametrize("older", [9], indirect=True)
+async def test_collections_of_an_older_version_get_their_kinds(older: Older) -> None:
+    with psycopg.connect(older.urls.superuser) as connection:
+        connection.execute(
+            """INSERT INTO responsa.collection (tenant_id, id, owner_id, max_tokens, overlap_tokens, embedding)
+            SELECT tenant_id, unnest(ARRAY['chat', 'handbook', 'responsa-docs', 'tutor']), id, 500, 50, 'x' FROM responsa.app_user"""
+        )
+    await migrate(older.urls.owner)
+    with psycopg.connect(older.urls.superuser) as connection:
+        kinds = connection.execute("SELECT id, kind FROM responsa.collection ORDER BY id").fetchall()
+    assert kinds == [(one, kind_of(one).value) for one in ("chat", "handbook", "responsa-docs", "tutor")]
+    assert dict(kinds) == {"chat": "sample", "handbook": "own", "responsa-docs": "docs", "tutor": "sample"}
 
 
 @pytest.mark.parametrize("older", [6], indirect=True)

@@ -9,7 +9,7 @@ from decimal import Decimal
 import grpc
 from google.longrunning import operations_pb2
 
-from responsa.chat.v1 import turn_pb2
+from responsa.chat.v1 import suggestion_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2
 from responsa_client.errors import BrokenAnswer, Cancelled, ResponsaError, error_of_status
 from responsa_client.frames import check_answer
@@ -81,6 +81,8 @@ class Outcome:
     output_tokens: the tokens that all models wrote, including withdrawn text.
     unpriced_tokens: the tokens of models without a known price.
     cost_usd_micros: the known cost in millionths of a US dollar.
+    suggestions: the quotes that come closest to an answer, best first; only for refusals.
+    also_found: documents in collections of other kinds that support an answer too, best first.
     """
 
     kind: str
@@ -93,6 +95,8 @@ class Outcome:
     output_tokens: int
     unpriced_tokens: int
     cost_usd_micros: int
+    suggestions: Sequence[suggestion_pb2.Suggestion] = ()
+    also_found: Sequence[suggestion_pb2.AlsoFound] = ()
 
     @property
     def cost(self) -> Decimal:
@@ -107,14 +111,17 @@ def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
     usage = turn.usage if isinstance(turn, turn_pb2.Turn) else turn_pb2.Usage()
     text, intent, category, model = "", "", "", ""
     fallbacks: Sequence[turn_pb2.Fallback] = ()
+    suggestions: Sequence[suggestion_pb2.Suggestion] = ()
+    also_found: Sequence[suggestion_pb2.AlsoFound] = ()
     match kind:
         case "answer":
             ended = event.answer
             text, intent, category, model = ended.text, ended.intent, ended.category, ended.model
-            usage, fallbacks = ended.usage, ended.fallbacks
+            usage, fallbacks, also_found = ended.usage, ended.fallbacks, tuple(ended.also_found)
         case "refused":
             text, intent = event.refused.message, event.refused.intent
             usage, fallbacks = event.refused.usage, event.refused.fallbacks
+            suggestions = tuple(event.refused.suggestions)
         case "failed":
             text, usage, fallbacks = event.failed.status.message, event.failed.usage, event.failed.fallbacks
         case "cancelled":
@@ -132,4 +139,6 @@ def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
         usage.output_tokens,
         usage.unpriced_tokens,
         usage.cost_usd_micros,
+        suggestions,
+        also_found,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from responsa.chat.v1 import citation_pb2, turn_pb2
+from responsa.type.v1 import collection_kind_pb2
 from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
 
@@ -63,6 +64,44 @@ def _places(citations: Sequence[citation_pb2.Citation]) -> dict[_Place, int]:
     for citation in _in_order(citations):
         places.setdefault(_place(citation), len(places) + 1)
     return places
+
+
+def refusal_text(refused: turn_pb2.TurnRefused) -> str:
+    """Return the refusal's message and, if there are suggestions, the quotes that come closest."""
+    if not refused.suggestions:
+        return refused.message
+    return (
+        refused.message
+        + "\n\nClosest in the documents\n"
+        + "\n".join(
+            f"- {one_line(one.title, 120) or '(untitled)'} ({one.uri or one.document_version}, "
+            f'bytes {one.source_range.start}-{one.source_range.end})\n    "{one_line(one.quote, _QUOTE)}"'
+            for one in refused.suggestions
+        )
+    )
+
+
+_KINDS: Final = {
+    collection_kind_pb2.COLLECTION_KIND_SAMPLE: "This answer comes from sample documents, not from your own",
+    collection_kind_pb2.COLLECTION_KIND_DOCS: "This answer comes from the documentation of Responsa, not from your documents",
+}
+
+
+def origin(answer: turn_pb2.TurnAnswer) -> str:
+    """Return a sentence for each: where an answer comes from if not from the people's own documents, and what else there is. "" if there is
+    nothing to say.
+    """
+    said: list[str] = []
+    if kind := _KINDS.get(answer.collection_kind):
+        collection = answer.collection.removeprefix("collections/")
+        said.append(f"{kind} (collection {collection})." if collection else f"{kind}.")
+    if answer.also_found:
+        also = ", ".join(
+            f"{one_line(one.title, 120) or '(untitled)'} ({one.collection.removeprefix('collections/')})"
+            for one in answer.also_found
+        )
+        said.append(f"Also found in {also}.")
+    return "\n".join(said)
 
 
 def _whole(data: bytes, at: int) -> int:

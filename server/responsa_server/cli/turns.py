@@ -37,7 +37,7 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.parameters import REASONS, hint, typed
 from responsa_server.cli.progress import LiveAnswer
-from responsa_server.cli.rendering import answer_body, answer_notes, remarks
+from responsa_server.cli.rendering import answer_body, answer_notes, origin, refusal_text, remarks
 from responsa_server.cli.session import open_client
 from responsa_server.cli.terminal import can_move_cursor
 
@@ -429,10 +429,10 @@ def _print_end(event: turn_pb2.TurnEvent) -> None:
         case "answer":
             if body := answer_body(event.answer):
                 print_answer(body)
-            if notes := answer_notes(event.answer):
+            if notes := "\n\n".join(filter(None, (answer_notes(event.answer), origin(event.answer)))):
                 print_text(f"\n{notes}")
         case "refused":
-            print_text(event.refused.message)
+            print_text(refusal_text(event.refused))
         case _:
             pass
 

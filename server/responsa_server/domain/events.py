@@ -9,11 +9,16 @@ from enum import StrEnum
 from uuid import UUID
 
 from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.kinds import CollectionKind
 
 MAX_ANSWER_BYTES = 24 * 1024
 MAX_DELTA_BYTES = 1024
 MAX_CITATIONS = 24
 MAX_QUOTE_BYTES = 1024
+MAX_SUGGESTIONS = 3
+"""The maximum number of suggestions of a refusal."""
+MAX_ALSO_FOUND = 3
+"""The maximum number of documents that an answer names in `also_found`."""
 
 
 class Step(StrEnum):
@@ -102,6 +107,35 @@ class Citation:
     sha256: bytes
     answer: ByteRange
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A quote that comes close to an answer but does not support one.
+
+    source: the byte range of the quote in the canonical text. quote: at most MAX_QUOTE_BYTES. score: how well the quote
+    supports an answer, from 0 to 1.
+    """
+
+    passage_id: UUID
+    collection_id: str
+    document_id: UUID
+    version: int
+    title: str
+    uri: str
+    source: ByteRange
+    quote: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlsoFound:
+    """A document that supports an answer too, in a collection of another kind than the answer's."""
+
+    collection_id: str
+    document_id: UUID
+    version: int
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +287,8 @@ class Answered:
     standalone_question: the rewritten question, or "" if the question was not rewritten. support: how well the
     documents support the answer, from 0 to 1. intent: the purpose of the message, or "". category: the kind of
     question, or "". The agent's file defines the intents and categories. model: the author of the text, which is
-    `provider:model`, `extractive` or `template`.
+    `provider:model`, `extractive` or `template`. collection_id: the collection of all passages for the answer, or "".
+    collection_kind: the kind of the collections of these passages, or None if there are several kinds or no passages.
     """
 
     text: str
@@ -268,11 +303,16 @@ class Answered:
     category: str = ""
     model: str = ""
     fallbacks: Sequence[Fallback] = ()
+    collection_id: str = ""
+    collection_kind: CollectionKind | None = None
+    also_found: Sequence[AlsoFound] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Terminal event: the turn gives no answer, for the stated reason."""
+    """Terminal event: the turn gives no answer, for the stated reason. suggestions: the quotes that come closest to an
+    answer, best first.
+    """
 
     reason: RefusalReason
     message: str
@@ -280,6 +320,7 @@ class Refused:
     support: float = 0.0
     intent: str = ""
     fallbacks: Sequence[Fallback] = ()
+    suggestions: Sequence[Suggestion] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.events import ByteRange
+from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import ListQuery, Page, Position
 from responsa_server.domain.passages import NewPassage, Passage
 from responsa_server.domain.people import Principal
@@ -47,6 +48,7 @@ class Collection:
     create_time: datetime
     update_time: datetime
     etag: str
+    kind: CollectionKind
     synonyms: str = ""
 
 

@@ -99,10 +99,15 @@ def _weight(event: Event) -> int:
     match event:
         case Cited(citation=one):
             return 4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote).encode())
-        case Answered(text=text, citations=citations):
-            return _ENVELOPE_BYTES + len(text.encode()) + sum(_weight(Cited(one)) for one in citations)
-        case Refused(message=message):
-            return _ENVELOPE_BYTES + len(message.encode())
+        case Answered(text=text, citations=citations, also_found=also_found):
+            cited = sum(_weight(Cited(one)) for one in citations)
+            named = sum(2 * _ENVELOPE_BYTES + len(one.title.encode()) for one in also_found)
+            return 2 * _ENVELOPE_BYTES + len(text.encode()) + cited + named
+        case Refused(message=message, suggestions=suggestions):
+            quoted = sum(
+                4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote).encode()) for one in suggestions
+            )
+            return _ENVELOPE_BYTES + len(message.encode()) + quoted
         case ToolCalled(arguments=arguments):
             return 4 * _ENVELOPE_BYTES + 2 * len(str(arguments).encode())
         case ToolReturned(content=content):

@@ -17,6 +17,7 @@ import yaml
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSet, PromptSource, Untrusted
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.kinds import SAMPLE_COLLECTIONS, CollectionKind, kind_of
 from responsa_server.domain.models import Place
 from tests.instance import ROOT
 
@@ -252,6 +253,15 @@ def test_a_corpus_is_of_documents_of_the_right_size(agent: str) -> None:
     assert len(set(titles)) == len(titles)
     sentences = Counter(line for text in documents.values() for line in text.splitlines() if len(line) > 60)
     assert [line for line, times in sentences.items() if times > 1] == []
+
+
+def test_the_collections_of_samples_have_the_kind_of_samples() -> None:
+    """The command `samples load` loads an agent's samples into the first collection of the agent, or into one with the agent's id."""
+    with_samples = {folder.parent.name for folder in AGENTS.glob("*/samples")}
+    tables = {one: tomllib.loads(text_of(AGENTS / one / "agent.toml")) for one in with_samples}
+    loaded = {next(iter(one["retrieval"].get("collections", ())), name) for name, one in tables.items()}
+    assert loaded == set(SAMPLE_COLLECTIONS)
+    assert {kind_of(one) for one in loaded} == {CollectionKind.SAMPLE}
 
 
 def test_teachers_have_fixed_random_ids() -> None:

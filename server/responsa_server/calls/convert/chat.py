@@ -7,7 +7,14 @@ from typing import assert_never
 
 from google.protobuf import json_format
 
-from responsa.chat.v1 import chat_service_pb2, citation_pb2, conversation_pb2, message_pb2, turn_pb2
+from responsa.chat.v1 import (
+    chat_service_pb2,
+    citation_pb2,
+    conversation_pb2,
+    message_pb2,
+    suggestion_pb2,
+    turn_pb2,
+)
 from responsa.type.v1 import byte_range_pb2
 from responsa_server.calls import status
 from responsa_server.calls.convert import structs, values
@@ -17,6 +24,7 @@ from responsa_server.domain.conversations import Conversation, Message
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import (
     MAX_FALLBACKS,
+    AlsoFound,
     Answered,
     AttemptRestarted,
     ByteRange,
@@ -32,6 +40,7 @@ from responsa_server.domain.events import (
     Refused,
     Started,
     Status,
+    Suggestion,
     ToolCalled,
     ToolReturned,
     Usage,
@@ -170,6 +179,29 @@ def citation(value: Citation) -> citation_pb2.Citation:
     )
 
 
+def suggestion(value: Suggestion) -> suggestion_pb2.Suggestion:
+    """Convert a suggestion."""
+    return suggestion_pb2.Suggestion(
+        passage=names.passage(value.passage_id),
+        document_version=names.document_version(value.document_id, value.version),
+        collection=names.collection(value.collection_id),
+        title=value.title,
+        uri=value.uri,
+        source_range=byte_range(value.source),
+        quote=value.quote,
+        score=value.score,
+    )
+
+
+def also_found(value: AlsoFound) -> suggestion_pb2.AlsoFound:
+    """Convert a document that was also found."""
+    return suggestion_pb2.AlsoFound(
+        collection=names.collection(value.collection_id),
+        title=value.title,
+        document_version=names.document_version(value.document_id, value.version),
+    )
+
+
 def fallbacks(found: Iterable[Fallback]) -> list[turn_pb2.Fallback]:
     """Convert the first 16 fallbacks."""
     return [
@@ -243,6 +275,9 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     fallbacks=fallbacks(what.fallbacks),
                     category=what.category,
                     model=what.model,
+                    collection=names.collection(what.collection_id) if what.collection_id else "",
+                    collection_kind=values.COLLECTION_KIND.number(what.collection_kind),
+                    also_found=[also_found(one) for one in what.also_found],
                 )
             )
         case Refused():
@@ -252,6 +287,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.refused.support = what.support
             result.refused.intent = what.intent
             result.refused.fallbacks.extend(fallbacks(what.fallbacks))
+            result.refused.suggestions.extend(suggestion(one) for one in what.suggestions)
         case Failed():
             result.failed.status.CopyFrom(status.of(what.error))
             result.failed.retriable = what.retriable

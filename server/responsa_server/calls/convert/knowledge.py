@@ -75,6 +75,7 @@ def collection(value: Collection) -> collection_pb2.Collection:
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
         etag=value.etag,
+        kind=values.COLLECTION_KIND.number(value.kind),
         synonyms=value.synonyms,
     )
 

@@ -15,6 +15,7 @@ from responsa.admin.v1 import system_status_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
+from responsa.type.v1 import collection_kind_pb2
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
@@ -26,6 +27,7 @@ from responsa_server.domain.events import (
     Step,
     ToolOutcome,
 )
+from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import DocumentState, IngestStage, SearchMode
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
@@ -136,6 +138,7 @@ TOOL_OUTCOME: Final = EnumMap(turn_pb2.ToolOutcome, ToolOutcome)
 CANCEL_CAUSE: Final = EnumMap(turn_pb2.CancelCause, CancelCause)
 FALLBACK_KIND: Final = EnumMap(turn_pb2.FallbackKind, FallbackKind)
 VERDICT: Final = EnumMap(citation_pb2.CitationVerdict, Verdict)
+COLLECTION_KIND: Final = EnumMap(collection_kind_pb2.CollectionKind, CollectionKind)
 SPEAKER: Final = EnumMap(message_pb2.Role, Speaker)
 ON_BUSY: Final = EnumMap(chat_service_pb2.OnBusy, OnBusy)
 DOCUMENT_STATE: Final = EnumMap(document_pb2.DocumentState, DocumentState)

@@ -20,6 +20,7 @@ from responsa_server.app.settings import Settings, environment, load
 from responsa_server.cli.local.failures import reporting
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.kinds import DOCS_COLLECTION
 from responsa_server.embedded import (
     Child,
     EmbeddedEnvoy,
@@ -35,7 +36,6 @@ from responsa_server.envoy.replicas import OWN, Replica, ReplicaError, Replicas
 from responsa_server.instance import CHECKOUT
 from responsa_server.stores.postgres.migrate import MigrationError
 
-DOCS_COLLECTION = "responsa-docs"
 DOCS_SECONDS = 300.0
 """The time limit for loading the project's own documents at startup. `responsa up` prints its address after the load,
 or when the time limit is reached.

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Precondition, Reason
+from responsa_server.domain.kinds import CollectionKind, kind_of
 from responsa_server.domain.knowledge import Chunking, Collection, JobKind
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import COLLECTIONS
@@ -77,6 +78,7 @@ class CollectionStore:
                     "max_tokens": chunking.max_tokens,
                     "overlap_tokens": chunking.overlap_tokens,
                     "embedding": embedding,
+                    "kind": kind_of(collection_id).value,
                 },
             )
             if await inserted.fetchone() is None:
@@ -196,5 +198,6 @@ def _collection(row: Mapping[str, Any]) -> Collection:
         create_time=row["create_time"],
         update_time=row["update_time"],
         etag=names.etag(row["create_time"], row["revision"]),
+        kind=CollectionKind(row["kind"]),
         synonyms=row.get("synonyms", ""),
     )

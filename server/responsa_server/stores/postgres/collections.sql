@@ -1,13 +1,13 @@
 -- Collections of one tenant (role responsa_app, tenant set).
 
 -- name: insert
-INSERT INTO responsa.collection (tenant_id, id, owner_id, display_name, max_tokens, overlap_tokens, embedding)
-VALUES (%(tenant)s, %(id)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s)
+INSERT INTO responsa.collection (tenant_id, id, owner_id, display_name, max_tokens, overlap_tokens, embedding, kind)
+VALUES (%(tenant)s, %(id)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(kind)s)
 ON CONFLICT (tenant_id, id) DO NOTHING
 RETURNING true;
 
 -- name: get
-SELECT id, tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision, synonyms,
+SELECT id, tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision, synonyms, kind,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count
 FROM responsa.collection AS c
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
@@ -19,7 +19,7 @@ SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = ANY (%(
 SELECT create_time, revision FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
 
 -- name: list
-SELECT id, tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision,
+SELECT id, tenant_id, owner_id, display_name, max_tokens, overlap_tokens, embedding, create_time, update_time, revision, kind,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count
 FROM responsa.collection AS c
 WHERE tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;

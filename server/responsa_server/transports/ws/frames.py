@@ -12,6 +12,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from responsa.chat.v1.citation_pb2 import Citation
+from responsa.chat.v1.suggestion_pb2 import AlsoFound, Suggestion
 from responsa.chat.v1.turn_pb2 import (
     AnswerOutcome,
     Fallback,
@@ -20,6 +21,7 @@ from responsa.chat.v1.turn_pb2 import (
     Step,
     TurnEvent,
 )
+from responsa.type.v1.collection_kind_pb2 import CollectionKind
 from responsa_server.calls import status as statuses
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Reason
@@ -118,12 +120,15 @@ async def of_event(
             metadata = _metadata(conversation, answer.intent, answer.passages_used, answer.citations)
             if answer.outcome == AnswerOutcome.ANSWER_OUTCOME_OUTPUT_LIMIT:
                 metadata["outcome"] = "output_limit"
+            metadata |= _named(answer.collection, answer.collection_kind, answer.also_found)
             html = await rendering.of_markdown(answer.text)
             content = _message(html, metadata, answer.fallbacks)
         case "refused":
             refused = event.refused
             metadata = _metadata(conversation, refused.intent)
             metadata |= {"outcome": "refused", "reason": _name(RefusalReason.DESCRIPTOR, refused.reason)}
+            if refused.suggestions:
+                metadata["suggestions"] = [_suggestion(one) for one in refused.suggestions]
             # A refusal quotes the question, whose text is not Markdown.
             content = _message(of_plain(refused.message), metadata, refused.fallbacks)
         case "cancelled":
@@ -167,6 +172,32 @@ def _metadata(
             for one in citations
         ],
         "conversation_id": conversation.removeprefix("conversations/"),
+    }
+
+
+def _named(collection: str, kind: CollectionKind.ValueType, also: Sequence[AlsoFound]) -> dict[str, Json]:
+    """Where the passages for an answer come from, and what else there is. Fields without a value are left out."""
+    found: dict[str, Json] = {
+        "collection": collection,
+        "collection_kind": _name(CollectionKind.DESCRIPTOR, kind) if kind else "",
+        "also_found": [
+            {"collection": one.collection, "document": one.document_version, "title": one.title}
+            for one in also
+        ],
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _suggestion(one: Suggestion) -> dict[str, Json]:
+    return {
+        "passage": one.passage,
+        "document": one.document_version,
+        "collection": one.collection,
+        "title": one.title,
+        "uri": one.uri,
+        "source_range": {"start": one.source_range.start, "end": one.source_range.end},
+        "quote": one.quote,
+        "score": one.score,
     }
 
 

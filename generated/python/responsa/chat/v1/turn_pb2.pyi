@@ -13,6 +13,8 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from responsa.chat.v1 import citation_pb2 as _citation_pb2
+from responsa.chat.v1 import suggestion_pb2 as _suggestion_pb2
+from responsa.type.v1 import collection_kind_pb2 as _collection_kind_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -666,6 +668,9 @@ class TurnAnswer(_message.Message):
     FALLBACKS_FIELD_NUMBER: _builtins.int
     CATEGORY_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    COLLECTION_KIND_FIELD_NUMBER: _builtins.int
+    ALSO_FOUND_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The answer; at most 24 KiB."""
     sha256: _builtins.bytes
@@ -686,6 +691,12 @@ class TurnAnswer(_message.Message):
     """The category of the question, as the agent's file names it; empty for agents without categories."""
     model: _builtins.str
     """The writer of the text: a model as `provider:model`, "extractive" if the answer quotes sentences of the documents, or "template"."""
+    collection: _builtins.str
+    """The collection that the passages for the answer come from, `collections/{id}`; empty if the answer uses no passages or passages of several collections."""
+    collection_kind: _collection_kind_pb2.CollectionKind.ValueType
+    """The kind of the collections that the passages for the answer come from; unspecified if the answer uses no passages or collections of several kinds. A question
+    that names no collections is answered from other kinds than OWN only if the OWN collections do not support an answer.
+    """
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:
         """All citations, in the order in which they appear in the text; at most 24."""
@@ -697,6 +708,10 @@ class TurnAnswer(_message.Message):
     @_builtins.property
     def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fallback]:
         """The fallbacks of the turn, in the order in which they happened; at most 16."""
+
+    @_builtins.property
+    def also_found(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.AlsoFound]:
+        """Documents in collections of other kinds that support an answer too, the best first; at most 3. The text does not use them."""
 
     def __init__(
         self,
@@ -713,10 +728,13 @@ class TurnAnswer(_message.Message):
         fallbacks: _abc.Iterable[Global___Fallback] | None = ...,
         category: _builtins.str = ...,
         model: _builtins.str = ...,
+        collection: _builtins.str = ...,
+        collection_kind: _collection_kind_pb2.CollectionKind.ValueType = ...,
+        also_found: _abc.Iterable[_suggestion_pb2.AlsoFound] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "citations", b"citations", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "support", b"support", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_found", b"also_found", "category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "support", b"support", "text", b"text", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -734,6 +752,7 @@ class TurnRefused(_message.Message):
     SUPPORT_FIELD_NUMBER: _builtins.int
     INTENT_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
+    SUGGESTIONS_FIELD_NUMBER: _builtins.int
     reason: Global___RefusalReason.ValueType
     """The reason, as a code for programs."""
     message: _builtins.str
@@ -750,6 +769,12 @@ class TurnRefused(_message.Message):
     def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fallback]:
         """The fallbacks of the turn, in the order in which they happened; at most 16."""
 
+    @_builtins.property
+    def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.Suggestion]:
+        """The quotes that come closest to an answer, the best first; at most 3, each from another document. They are of documents that the caller could read
+        when the turn ran, in the scope of the question. Set only for the reason NO_SUPPORT, and empty if no quote is close enough.
+        """
+
     def __init__(
         self,
         *,
@@ -759,10 +784,11 @@ class TurnRefused(_message.Message):
         support: _builtins.float = ...,
         intent: _builtins.str = ...,
         fallbacks: _abc.Iterable[Global___Fallback] | None = ...,
+        suggestions: _abc.Iterable[_suggestion_pb2.Suggestion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallbacks", b"fallbacks", "intent", b"intent", "message", b"message", "reason", b"reason", "support", b"support", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallbacks", b"fallbacks", "intent", b"intent", "message", b"message", "reason", b"reason", "suggestions", b"suggestions", "support", b"support", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,7 @@ isort:skip_file
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from responsa.type.v1 import collection_kind_pb2 as _collection_kind_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -32,6 +33,7 @@ class Collection(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     SYNONYMS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`collections/{id}`."""
@@ -45,6 +47,10 @@ class Collection(_message.Message):
     """The number of documents in the collection."""
     etag: _builtins.str
     """A value that changes with every change of the collection itself. The server refuses an update or a delete with an old etag: ETAG_MISMATCH."""
+    kind: _collection_kind_pb2.CollectionKind.ValueType
+    """Whose documents the collection holds. It follows from the collection's id: `responsa-docs` is of the kind DOCS, the collections of the shipped agents' samples
+    (`chat` and `tutor`) are of the kind SAMPLE, and all others are of the kind OWN.
+    """
     synonyms: _builtins.str
     """The collection's synonyms: a text of at most 32 KiB with one group per line. A group is 2 to 16 words or phrases that mean the same in this collection,
     separated by commas, e.g. `PTO, paid time off, annual leave`. An entry has at most 100 characters and is in one group only; a file has at most 1,000 groups.
@@ -75,11 +81,12 @@ class Collection(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        kind: _collection_kind_pb2.CollectionKind.ValueType = ...,
         synonyms: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedding", b"embedding", "etag", b"etag", "name", b"name", "owner", b"owner", "synonyms", b"synonyms", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedding", b"embedding", "etag", b"etag", "kind", b"kind", "name", b"name", "owner", b"owner", "synonyms", b"synonyms", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,13 +9,15 @@ import { file_google_api_field_behavior } from "../../../google/api/field_behavi
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { CollectionKind } from "../../type/v1/collection_kind_pb.js";
+import { file_responsa_type_v1_collection_kind } from "../../type/v1/collection_kind_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file responsa/knowledge/v1/collection.proto.
  */
 export const file_responsa_knowledge_v1_collection: GenFile = /*@__PURE__*/
-  fileDesc("CiZyZXNwb25zYS9rbm93bGVkZ2UvdjEvY29sbGVjdGlvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxItMDCgpDb2xsZWN0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSIgoMZGlzcGxheV9uYW1lGAIgASgJQgziQQEBukgFcgMoyAESJQoFb3duZXIYAyABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISOAoIY2h1bmtpbmcYBCABKAsyHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ2h1bmtpbmdCBeJBAgEFEhcKCWVtYmVkZGluZxgFIAEoCUIE4kEBAxIcCg5kb2N1bWVudF9jb3VudBgGIAEoA0IE4kEBAxI1CgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYCSABKAlCC+JBAQG6SARyAihAEh8KCHN5bm9ueW1zGAsgASgJQg3iQQEBukgGcgQogIACOkvqQUgKE3Jlc3BvbnNhL0NvbGxlY3Rpb24SGGNvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufSoLY29sbGVjdGlvbnMyCmNvbGxlY3Rpb24iggEKCENodW5raW5nEicKCm1heF90b2tlbnMYASABKAVCDuJBAQG6SAcaBRjQDyhASACIAQESKwoOb3ZlcmxhcF90b2tlbnMYAiABKAVCDuJBAQG6SAcaBRj0AygASAGIAQFCDQoLX21heF90b2tlbnNCEQoPX292ZXJsYXBfdG9rZW5zYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("CiZyZXNwb25zYS9rbm93bGVkZ2UvdjEvY29sbGVjdGlvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxIokECgpDb2xsZWN0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSIgoMZGlzcGxheV9uYW1lGAIgASgJQgziQQEBukgFcgMoyAESJQoFb3duZXIYAyABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISOAoIY2h1bmtpbmcYBCABKAsyHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ2h1bmtpbmdCBeJBAgEFEhcKCWVtYmVkZGluZxgFIAEoCUIE4kEBAxIcCg5kb2N1bWVudF9jb3VudBgGIAEoA0IE4kEBAxI1CgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYCSABKAlCC+JBAQG6SARyAihAEjQKBGtpbmQYCiABKA4yIC5yZXNwb25zYS50eXBlLnYxLkNvbGxlY3Rpb25LaW5kQgTiQQEDEh8KCHN5bm9ueW1zGAsgASgJQg3iQQEBukgGcgQogIACOkvqQUgKE3Jlc3BvbnNhL0NvbGxlY3Rpb24SGGNvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufSoLY29sbGVjdGlvbnMyCmNvbGxlY3Rpb24iggEKCENodW5raW5nEicKCm1heF90b2tlbnMYASABKAVCDuJBAQG6SAcaBRjQDyhASACIAQESKwoOb3ZlcmxhcF90b2tlbnMYAiABKAVCDuJBAQG6SAcaBRj0AygASAGIAQFCDQoLX21heF90b2tlbnNCEQoPX292ZXJsYXBfdG9rZW5zYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_type_v1_collection_kind]);
 
 /**
  * Collection is a set of documents that are searched together and share a chunking and an embedding model.
@@ -85,6 +87,14 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
    * @generated from field: string etag = 9;
    */
   etag: string;
+
+  /**
+   * Whose documents the collection holds. It follows from the collection's id: `responsa-docs` is of the kind DOCS, the collections of the shipped agents' samples
+   * (`chat` and `tutor`) are of the kind SAMPLE, and all others are of the kind OWN.
+   *
+   * @generated from field: responsa.type.v1.CollectionKind kind = 10;
+   */
+  kind: CollectionKind;
 
   /**
    * The collection's synonyms: a text of at most 32 KiB with one group per line. A group is 2 to 16 words or phrases that mean the same in this collection,

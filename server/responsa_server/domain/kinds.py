@@ -1,0 +1,29 @@
+"""The kinds of collections, which decide the collection that an answer comes from."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class CollectionKind(StrEnum):
+    """Whose documents a collection holds. If a question names no collections, and its agent does not either, the answer comes from the
+    first kind that supports one, in this order.
+    """
+
+    OWN = "own"
+    SAMPLE = "sample"
+    DOCS = "docs"
+
+
+DOCS_COLLECTION: Final = "responsa-docs"
+"""The collection into which `responsa up` loads Responsa's documentation."""
+SAMPLE_COLLECTIONS: Final = ("chat", "tutor")
+"""The collections into which `responsa samples load` loads the samples of the shipped agents."""
+
+
+def kind_of(collection_id: str) -> CollectionKind:
+    """The kind that a new collection gets."""
+    if collection_id == DOCS_COLLECTION:
+        return CollectionKind.DOCS
+    return CollectionKind.SAMPLE if collection_id in SAMPLE_COLLECTIONS else CollectionKind.OWN
