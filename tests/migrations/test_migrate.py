@@ -12,8 +12,8 @@ from psycopg import sql
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.turns import Checkpoint
 from responsa_server.domain.kinds import kind_of
+from responsa_server.domain.turns import Checkpoint
 from responsa_server.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import Migration, MigrationError, applied, load, migrate

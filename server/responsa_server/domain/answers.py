@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from responsa_server.domain.events import ByteRange
+from responsa_server.domain.events import AlsoFound, ByteRange
+from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal
 
@@ -20,13 +21,17 @@ class Evidence:
     passages: the number of passages found. embedding_tokens: the number of tokens that the embedding model read.
     content: plain values (texts, numbers, booleans, None, and lists and mappings of these). The content is
     read only by the extractor and the judge of the evidence's source. degraded: "text_only" if vectors were not available,
-    otherwise "".
+    otherwise "". collections: the collections of the passages. kind: the kind of these collections; None if they are of several
+    kinds, or there are none. also_found: documents in other collections that support an answer too, best first.
     """
 
     passages: int
     embedding_tokens: int
     content: Mapping[str, object]
     degraded: str = ""
+    collections: tuple[str, ...] = ()
+    kind: CollectionKind | None = None
+    also_found: tuple[AlsoFound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +59,15 @@ class Extraction:
     """The best sentences for an answer, in the order of the answer.
 
     support: how well the sentences support an answer, from 0 to 1. supported: whether `support` is high enough for the
-    sentences to answer the question.
+    sentences to answer the question. also_found: documents that support an answer too, in collections of the evidence from which no
+    sentence is, best first. closest: if the sentences do not answer the question, the quotes that come closest, best first.
     """
 
     quotes: Sequence[Quote]
     support: float
     supported: bool
+    also_found: tuple[AlsoFound, ...] = ()
+    closest: tuple[Quote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,12 @@ class Extractor(Protocol):
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
         """Return the sentences of the evidence that answer the question best. question: one of the phrasings that the
         search used.
+        """
+        ...
+
+    async def closest(self, question: str, evidence: Evidence) -> tuple[Quote, ...]:
+        """Return the quotes that come closest to an answer, best first: at most MAX_SUGGESTIONS, each from another
+        document and of at most MAX_QUOTE_BYTES. Quotes that say hardly anything on the question are left out.
         """
         ...
 

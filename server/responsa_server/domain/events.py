@@ -130,7 +130,7 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class AlsoFound:
-    """A document that supports an answer too, in a collection of another kind than the answer's."""
+    """A document that supports an answer too, in a collection that the answer does not use."""
 
     collection_id: str
     document_id: UUID

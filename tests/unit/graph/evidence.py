@@ -60,10 +60,12 @@ class Shelf:
         *,
         supported: bool = True,
         before: Callable[[], None] | None = None,
+        near: tuple[Quote, ...] = (),
     ) -> None:
         self.found = found or evidence()
         self.extraction = Extraction(quotes, 0.9 if supported else 0.1, supported)
         self.before = before
+        self.near = near
         self.asked: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
         self.options: list[SearchOptions] = []
 
@@ -86,6 +88,10 @@ class Shelf:
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
         assert evidence == self.found
         return self.extraction
+
+    async def closest(self, question: str, evidence: Evidence) -> tuple[Quote, ...]:
+        assert evidence == self.found
+        return self.near
 
 
 def task(text: str, history: Sequence[Message] = (), collections: tuple[str, ...] = ()) -> AnswerTask:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from pydantic import TypeAdapter
 
 from responsa_lab.scripted.broken import Broken, Kind
 from responsa_lab.scripted.strong import Strong
@@ -18,10 +19,11 @@ from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.agents.nodes.quoting import GradeOutput
 from responsa_server.domain.agents import AnswerTask, Meter, Milestone
-from responsa_server.domain.answers import Extraction
+from responsa_server.domain.answers import Evidence, Extraction
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
     MAX_FALLBACKS,
+    AlsoFound,
     Answered,
     AnswerOutcome,
     Fallback,
@@ -30,6 +32,7 @@ from responsa_server.domain.events import (
     Refused,
     Usage,
 )
+from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.models import ChatModel
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
@@ -82,6 +85,42 @@ def test_an_answer_tells_what_the_question_was_taken_for() -> None:
 def test_a_refusal_tells_what_the_question_was_taken_for() -> None:
     end = ending({**REFUSED, **GRADED, "intent": "out_of_scope"}, USAGE)
     assert end == Refused(RefusalReason.NO_SUPPORT, "Nothing.", USAGE, 0.7, "out_of_scope")
+
+
+def test_a_refusal_suggests_what_comes_closest() -> None:
+    near = tuple(quote(f"Nearly {number}.", start=100 * number, score=0.4) for number in range(1, 6))
+    graded = GradeOutput(extraction=Extraction((), 0.3, False, closest=near)).model_dump(mode="json")
+    end = ending({**REFUSED, **graded}, USAGE)
+    assert isinstance(end, Refused)
+    assert [(one.quote, one.source, one.score) for one in end.suggestions] == [
+        (one.text, one.source, 0.4) for one in near[:3]
+    ]
+    assert {one.collection_id for one in end.suggestions} == {"default"}
+    elsewhere = {"refusal": {"reason": "out_of_scope", "message": "No."}}
+    end = ending({**elsewhere, **graded}, USAGE)
+    assert isinstance(end, Refused)
+    assert end.suggestions == ()
+
+
+def test_an_answer_tells_where_it_is_from_and_what_else_there_is() -> None:
+    def also(collection: str) -> AlsoFound:
+        return AlsoFound(collection, UUID(int=1), 1, "Rivers")
+
+    evidence = Evidence(2, 0, {}, "", ("default", "notes"), CollectionKind.OWN, (also("responsa-docs"),))
+    extraction = Extraction([QUOTE], 0.7, True, also_found=(also("notes"),))
+    found = {
+        "evidence": TypeAdapter(Evidence).dump_python(evidence, mode="json"),
+        **GradeOutput(extraction=extraction).model_dump(mode="json"),
+    }
+    quoted = answered({**CITED, **found})
+    assert (quoted.collection_id, quoted.collection_kind) == ("default", CollectionKind.OWN)
+    assert [one.collection_id for one in quoted.also_found] == ["notes", "responsa-docs"]
+    # All passages of the evidence may be in what a model wrote.
+    written = answered({**WRITTEN, **CITED, **found})
+    assert (written.collection_id, written.collection_kind) == ("", CollectionKind.OWN)
+    assert [one.collection_id for one in written.also_found] == ["responsa-docs"]
+    # A text that was written without passages is from nowhere.
+    assert answered({**WRITTEN, **found}).collection_kind is None
 
 
 def test_a_text_that_was_cut_is_not_whole_however_it_was_cited() -> None:

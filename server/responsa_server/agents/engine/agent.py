@@ -19,14 +19,17 @@ from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
 from responsa_server.agents.engine.prompts import nonce
 from responsa_server.agents.engine.state import GraphState, divided, fallbacks_of, restored, said
 from responsa_server.domain.agents import AnswerTask, Emit
-from responsa_server.domain.answers import Extraction
+from responsa_server.domain.answers import Evidence, Extraction, Quote
 from responsa_server.domain.events import (
+    MAX_ALSO_FOUND,
+    MAX_SUGGESTIONS,
     Answered,
     AnswerOutcome,
     Citation,
     Fallback,
     RefusalReason,
     Refused,
+    Suggestion,
     Terminal,
     Usage,
 )
@@ -194,15 +197,24 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
         end = _written(answer.text, complete=whole, state=state, usage=usage)
         quoted = not end.model or (not checked and end.model != TEMPLATE)
         return replace(
-            end,
+            _with_origin(end, state, quoted=quoted) if answer.passages_used else end,
             citations=[_citation(one) for one in answer.citations],
             passages_used=answer.passages_used,
             model=EXTRACTIVE if quoted else end.model,
         )
     if "refusal" in state:
         refusal = RefusalModel.model_validate(state["refusal"])
-        return Refused(refusal.reason, refusal.message, usage, _support(state), str(state.get("intent", "")))
-    return _written(cast("str", state["text"]), complete=bool(state["complete"]), state=state, usage=usage)
+        near = _extraction(state).closest if refusal.reason is RefusalReason.NO_SUPPORT else ()
+        return Refused(
+            refusal.reason,
+            refusal.message,
+            usage,
+            _support(state),
+            str(state.get("intent", "")),
+            suggestions=tuple(_suggestion(one) for one in near[:MAX_SUGGESTIONS]),
+        )
+    end = _written(cast("str", state["text"]), complete=bool(state["complete"]), state=state, usage=usage)
+    return _with_origin(end, state, quoted=False) if end.passages_used else end
 
 
 def _written(text: str, *, complete: bool, state: Mapping[str, object], usage: Usage) -> Answered:
@@ -222,11 +234,50 @@ def _written(text: str, *, complete: bool, state: Mapping[str, object], usage: U
 
 
 _EXTRACTION: Final = TypeAdapter(Extraction)
+_EVIDENCE: Final = TypeAdapter(Evidence)
+_NO_EXTRACTION: Final = Extraction((), 0.0, supported=False)
+
+
+def _extraction(state: Mapping[str, object]) -> Extraction:
+    extraction = state.get("extraction")
+    return _EXTRACTION.validate_python(extraction) if extraction else _NO_EXTRACTION
 
 
 def _support(state: Mapping[str, object]) -> float:
-    extraction = state.get("extraction")
-    return _EXTRACTION.validate_python(extraction).support if extraction else 0.0
+    return _extraction(state).support
+
+
+def _with_origin(end: Answered, state: Mapping[str, object], *, quoted: bool) -> Answered:
+    """The answer with the collections that it comes from, and what else was found. quoted: whether the text consists of the
+    extraction's quotes. Otherwise, all passages of the evidence may be in it.
+    """
+    found = state.get("evidence")
+    if not found:
+        return end
+    evidence, extraction = _EVIDENCE.validate_python(found), _extraction(state)
+    collections = {one.passage.collection_id for one in extraction.quotes} if quoted else evidence.collections
+    also = (*extraction.also_found, *evidence.also_found) if quoted else evidence.also_found
+    return replace(
+        end,
+        collection_id=next(iter(collections)) if len(collections) == 1 else "",
+        collection_kind=evidence.kind,
+        also_found=tuple(also[:MAX_ALSO_FOUND]),
+    )
+
+
+def _suggestion(quote: Quote) -> Suggestion:
+    passage = quote.passage
+    return Suggestion(
+        passage_id=passage.id,
+        collection_id=passage.collection_id,
+        document_id=passage.document_id,
+        version=passage.version,
+        title=passage.title,
+        uri=passage.uri,
+        source=quote.source,
+        quote=quote.text,
+        score=quote.score,
+    )
 
 
 def _citation(model: CitationModel) -> Citation:

@@ -54,7 +54,7 @@ class GradeInput(NodeModel):
 
 
 class GradeOutput(NodeModel):
-    """The best sentences, and whether they answer the question."""
+    """The best sentences, and whether they answer the question; if not, also the quotes that come closest."""
 
     extraction: Extraction
 
@@ -111,6 +111,9 @@ class Grade(Node[GradeInput, GradeOutput]):
                 extraction = replace(extraction, supported=verdict.answered)
             except FAILURES as error:
                 run.fell_back(Fallback(FallbackKind.RULE, self.name, "support", cause(error)))
+        if not extraction.supported:
+            closest = await self._extractor.closest(question, given.evidence)
+            extraction = replace(extraction, closest=closest)
         return GradeOutput(extraction=extraction)
 
 

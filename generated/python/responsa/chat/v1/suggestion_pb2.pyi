@@ -73,7 +73,7 @@ Global___Suggestion: _TypeAlias = Suggestion  # noqa: Y015
 
 @_typing.final
 class AlsoFound(_message.Message):
-    """AlsoFound names a document that supports an answer too, in a collection of another kind than the answer's."""
+    """AlsoFound names a document that supports an answer too, in a collection that the answer does not use."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
