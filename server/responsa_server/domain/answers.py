@@ -5,7 +5,7 @@ citations.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from responsa_server.domain.events import AlsoFound, ByteRange
@@ -21,8 +21,8 @@ class Evidence:
     passages: the number of passages found. embedding_tokens: the number of tokens that the embedding model read.
     content: plain values (texts, numbers, booleans, None, and lists and mappings of these). The content is
     read only by the extractor and the judge of the evidence's source. degraded: "text_only" if vectors were not available,
-    otherwise "". collections: the collections of the passages. kind: the kind of these collections; None if they are of several
-    kinds, or there are none. also_found: documents in other collections that support an answer too, best first.
+    otherwise "". collections: the collections of the passages. kinds: the kinds of these collections, and of others that the
+    extractor may use. also_found: documents in other collections that support an answer too, best first.
     """
 
     passages: int
@@ -30,7 +30,7 @@ class Evidence:
     content: Mapping[str, object]
     degraded: str = ""
     collections: tuple[str, ...] = ()
-    kind: CollectionKind | None = None
+    kinds: Mapping[str, CollectionKind] = field(default_factory=dict[str, CollectionKind])
     also_found: tuple[AlsoFound, ...] = ()
 
 

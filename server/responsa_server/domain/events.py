@@ -114,7 +114,7 @@ class Suggestion:
     """A quote that comes close to an answer but does not support one.
 
     source: the byte range of the quote in the canonical text. quote: at most MAX_QUOTE_BYTES. score: how well the quote
-    supports an answer, from 0 to 1.
+    supports an answer, from 0 to 1. text: the quote as Markdown.
     """
 
     passage_id: UUID
@@ -126,6 +126,7 @@ class Suggestion:
     source: ByteRange
     quote: str
     score: float
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

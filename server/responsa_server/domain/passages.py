@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from responsa_server.domain.events import ByteRange
+from responsa_server.domain.kinds import CollectionKind
 
 TEXT_PART: Final = "text index"
 """The `part` in the error Unavailable that a search raises when the text index fails."""
@@ -126,13 +127,14 @@ class TermStatistics:
 
     passages: the number of passages. terms: the total length of the passages, in terms.
     frequencies: for each term, the number of passages that contain the term. synonyms: the SHA-256 of the collection's
-    synonyms; b"" if the collection has no synonyms, and for several collections.
+    synonyms; b"" if the collection has no synonyms, and for several collections. kind: the kind of the passages' collection.
     """
 
     passages: int
     terms: int
     frequencies: dict[str, int]
     synonyms: bytes = b""
+    kind: CollectionKind = CollectionKind.OWN
 
 
 @dataclass(frozen=True, slots=True)

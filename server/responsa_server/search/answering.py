@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -20,11 +20,19 @@ from responsa_server.domain.answers import (
     SearchOptions,
     ShownPassage,
 )
+from responsa_server.domain.events import (
+    MAX_ALSO_FOUND,
+    MAX_QUOTE_BYTES,
+    MAX_SUGGESTIONS,
+    AlsoFound,
+    ByteRange,
+)
+from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.people import Principal
 from responsa_server.search.claims import THRESHOLD, ClaimSupport, Excerpt, excerpts, support_claim
 from responsa_server.search.embedder import Embedder
 from responsa_server.search.evidence import PassageAnalyses
-from responsa_server.search.extract import MAX_PARTS, PASSAGES_READ, Extractor
+from responsa_server.search.extract import MAX_PARTS, PASSAGES_READ, Extractor, SupportedPart
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage, joined
 from responsa_server.search.support import DEFAULT_SUPPORT
 from responsa_server.text.lexical import UNKNOWN, language_of
@@ -33,9 +41,10 @@ TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
 
 _LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
-_WIDER: Final = 4
-"""If `SearchOptions.last` names collections, this factor multiplies the number of passages that a search reads. Otherwise,
-passages of those collections could displace passages of the other collections.
+_KINDS: Final = tuple(CollectionKind)
+FLOOR: Final = 0.25
+"""The least support (0 to 1) of a suggestion. On the part `fit` of evals/reading, one of 12 refused off-topic questions gets a suggestion from this
+value on. A lower value adds suggestions for off-topic questions, but none with the answer to a refused question.
 """
 _SPECIAL_TOKENS: Final = 2
 """The begin and end tokens that the model reads around every text."""
@@ -73,44 +82,42 @@ class LibraryEvidence:
     ) -> Evidence:
         """See `EvidenceSource.search`."""
         top_k = self._top_k if options.top_k is None else options.top_k
-        found = await self._retriever.search(
+
+        def tier(collection: str, kind: CollectionKind) -> int:
+            # Collections that the question or its agent names may answer whatever their kind.
+            return (0 if collections else _KINDS.index(kind)) + len(_KINDS) * (collection in options.last)
+
+        found = await self._retriever.search_tiers(
             who.tenant_id,
             questions,
             collections or None,
-            top_k=_WIDER * top_k if options.last else top_k,
+            tier,
+            top_k=top_k,
             threshold=options.threshold,
             rerank=options.rerank,
             text_will_do=True,
             expansions=options.expansions,
         )
-        retrieval = await self._preferred(found, options, top_k) if options.last else found
+        retrieval, also_found = found[0], ()
+        if len(found) > 1:
+            threshold = self._support if options.support is None else options.support
+            retrieval, also_found = await self._retriever.analyse(
+                lambda analyses: _preferred(Extractor(analyses), found, threshold, top_k)
+            )
         content = self._plain.dump_python(retrieval, mode="json")
         tokens = 0 if retrieval.text_only else self._tokens(retrieval.terms, retrieval.languages)
         degraded = TEXT_ONLY if retrieval.text_only else ""
-        return Evidence(len(retrieval.passages), tokens, content, degraded)
-
-    async def _preferred(self, found: Retrieval, options: SearchOptions, top_k: int) -> Retrieval:
-        """At most `top_k` passages. They come from the collections outside `options.last` if these support an answer, otherwise
-        from all collections.
-        """
-
-        def first(one: ScoredPassage) -> bool:
-            return one.found.passage.collection_id not in options.last
-
-        everything = _cut(found, found.passages, found.alone, top_k)
-        if all(first(one) for one in (*found.passages, *found.alone)):
-            return everything
-        preferred = _cut(
-            replace(found, beside=list(filter(first, found.beside))),
-            list(filter(first, found.passages)),
-            list(filter(first, found.alone)),
-            top_k,
+        used = tuple(dict.fromkeys(one.found.passage.collection_id for one in retrieval.passages))
+        kinds = {one: retrieval.kinds[one] for one in retrieval.collections}
+        return Evidence(
+            len(retrieval.passages),
+            tokens,
+            content,
+            degraded,
+            used,
+            kinds,
+            also_found,
         )
-        answer = await self._retriever.analyse(
-            lambda analyses: Extractor(analyses).answer(found.terms[-1], preferred)
-        )
-        supported = answer.supported(self._support if options.support is None else options.support)
-        return preferred if supported else everything
 
     def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """See `EvidenceSource.passages`."""
@@ -124,6 +131,16 @@ class LibraryEvidence:
         """See `Extractor.extract`."""
         # Runs on the thread that analysed these passages for the search.
         return await self._retriever.analyse(lambda analyses: self._extract(question, evidence, analyses))
+
+    async def closest(self, question: str, evidence: Evidence) -> tuple[Quote, ...]:
+        """See `Extractor.closest`."""
+        if not evidence.passages:
+            return ()
+        retrieval = self._plain.validate_python(evidence.content)
+        found = await self._retriever.analyse(
+            lambda analyses: Extractor(analyses).closest(retrieval, FLOOR, MAX_SUGGESTIONS)
+        )
+        return tuple(_shortened(one) for one in found)
 
     async def judge(
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
@@ -188,7 +205,15 @@ class LibraryEvidence:
         retrieval = self._plain.validate_python(evidence.content)
         found = Extractor(analyses).answer(question, retrieval, most=self._most)
         quotes = [Quote(one.passage, one.source, one.text, one.score, one.shown) for one in found.parts]
-        return Extraction(quotes, found.support, found.supported(self._support))
+        also_found: tuple[AlsoFound, ...] = ()
+        if found.supported(self._support) and len(evidence.kinds) > 1:
+            answered = found.parts[0].passage.collection_id
+            also_found = tuple(
+                _also_found(one)
+                for one in Extractor(analyses).supporting(question, retrieval, self._support)
+                if one.passage.collection_id != answered
+            )
+        return Extraction(quotes, found.support, found.supported(self._support), also_found[:MAX_ALSO_FOUND])
 
     def _tokens(self, questions: Sequence[str], languages: Sequence[str]) -> int:
         """The number of tokens that the embedding model read. The model embeds only questions in its languages."""
@@ -203,13 +228,50 @@ class LibraryEvidence:
         )
 
 
-def _cut(
-    found: Retrieval, passages: Sequence[ScoredPassage], alone: Sequence[ScoredPassage], top_k: int
-) -> Retrieval:
-    """The result of a wider search (`found`), reduced to the best `top_k` passages."""
-    alone = alone[:top_k]
-    kept = joined(alone, passages, top_k) if found.expansions else passages[:top_k]
-    return replace(found, passages=kept, alone=alone)
+def _preferred(
+    extractor: Extractor, tiers: Sequence[Retrieval], threshold: float, top_k: int
+) -> tuple[Retrieval, tuple[AlsoFound, ...]]:
+    """The first tier whose passages support an answer, and the documents of the tiers after it that support one too. If no tier
+    supports an answer, the best `top_k` passages of all tiers.
+    """
+    question = tiers[0].terms[-1]
+    for place, one in enumerate(tiers):
+        if extractor.answer(question, one, most=1).supported(threshold):
+            also_found = [
+                _also_found(part)
+                for later in tiers[place + 1 :]
+                for part in extractor.supporting(question, later, threshold)
+            ]
+            return one, tuple(also_found[:MAX_ALSO_FOUND])
+    alone = _best_first(passage for one in tiers for passage in one.alone)[:top_k]
+    passages = _best_first(passage for one in tiers for passage in one.passages)
+    kept = joined(alone, passages, top_k) if tiers[0].expansions else passages[:top_k]
+    ids = {one.found.passage.id for one in kept}
+    others = _best_first(passage for one in tiers for passage in (*one.passages, *one.beside))
+    beside = [one for one in others if one.found.passage.id not in ids]
+    return replace(tiers[0], passages=kept, alone=alone, beside=beside), ()
+
+
+def _best_first(passages: Iterable[ScoredPassage]) -> Sequence[ScoredPassage]:
+    return sorted(passages, key=lambda one: (-one.score.total, one.found.passage.id.bytes))
+
+
+def _also_found(part: SupportedPart) -> AlsoFound:
+    passage = part.passage
+    return AlsoFound(passage.collection_id, passage.document_id, passage.version, passage.title)
+
+
+def _shortened(part: SupportedPart) -> Quote:
+    """The part as a quote of at most MAX_QUOTE_BYTES, which ends after a word if possible."""
+    data = part.text.encode()
+    if len(data) <= MAX_QUOTE_BYTES:
+        shown = part.shown if len(part.shown.encode()) <= MAX_QUOTE_BYTES else ""
+        return Quote(part.passage, part.source, part.text, part.score, shown)
+    text = data[:MAX_QUOTE_BYTES].decode(errors="ignore")
+    words = text.rpartition(" ")[0].rstrip()
+    text = words if len(words) > len(text) // 2 else text
+    source = ByteRange(part.source.start, part.source.start + len(text.encode()))
+    return Quote(part.passage, source, text, part.score)
 
 
 def _quote(

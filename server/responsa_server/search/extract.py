@@ -5,8 +5,8 @@ An answer has one leading part. A further part is added only if it fits the ques
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -115,13 +115,50 @@ class Extractor:
         The score of the best piece does not decide, because a piece with many words of the question may be from a collection that does not
         support an answer.
         """
-        by_collection: dict[str, list[ScoredPassage]] = {}
-        for one in passages:
-            by_collection.setdefault(one.found.passage.collection_id, []).append(one)
         answers = [
-            self._answer(questions, self._judged(questions, those), most) for those in by_collection.values()
+            self._answer(questions, self._judged(questions, those), most)
+            for those in _by_collection(passages).values()
         ]
         return max(answers, key=lambda one: one[0].support, default=(_NO_ANSWER, questions.last))
+
+    def supporting(self, question: str, retrieval: Retrieval, threshold: float) -> Sequence[SupportedPart]:
+        """The leading part of each collection's own answer, for all collections whose answer has a support of at least `threshold`, best first."""
+        found: list[tuple[float, SupportedPart]] = []
+        for collection in retrieval.collections:
+            answer = self.answer(question, restricted(retrieval, collection), most=1)
+            if answer.supported(threshold):
+                found.append((answer.support, answer.parts[0]))
+        return [part for _, part in sorted(found, key=lambda one: -one[0])]
+
+    def closest(self, retrieval: Retrieval, floor: float, most: int) -> Sequence[SupportedPart]:
+        """The parts that come closest to an answer, best first: at most `most`, each from another document, and no two alike. The score
+        of each is its own support, which is at least `floor`. Passages that only an expansion found are left out.
+        """
+        questions = ParsedQuestions(retrieval, self._analyzer)
+        passages = retrieval.alone if retrieval.expansions else [*retrieval.passages, *retrieval.beside]
+        near: list[tuple[float, _RankedPart]] = []
+        documents: set[UUID] = set()
+        parts = (
+            part
+            for those in _by_collection(passages).values()
+            for part in _parts(self._judged(questions, those))
+        )
+        for one in parts:
+            passage = one.piece.passage
+            document_id = passage.found.passage.document_id
+            if document_id in documents or not one.part.complete:
+                continue
+            documents.add(document_id)
+            own = self._support(questions.of(passage), one.piece, [one.piece])
+            own *= self._own_words(questions, one.piece)
+            if own >= floor:
+                near.append((own, one))
+        near.sort(key=lambda one: -one[0])
+        kept: list[tuple[float, _RankedPart]] = []
+        for own, one in near:
+            if len(kept) < most and not any(_alike(one.words, other.words) for _, other in kept):
+                kept.append((own, one))
+        return [replace(_supported(one), score=own) for own, one in kept]
 
     def _judged(
         self, questions: ParsedQuestions, passages: Sequence[ScoredPassage]
@@ -144,15 +181,19 @@ class Extractor:
             return _NO_ANSWER, questions.last
         best = parts[0].piece
         lead = self._grown(questions.of(best.passage), parts)
-        found = self._support(questions.of(best.passage), best, judged)
-        asked = questions.of(best.passage, questions.last)
-        if best.passage.term != questions.last and asked.weights:
-            # The rewritten form contains words of the conversation. The passages that it finds contain these words in any case, so these words are
-            # not evidence for the question.
-            near = frozenset(self._analyzer.terms(_around(best), best.passage.found.language))
-            found *= asked.covered(asked.mask(near))
+        found = self._support(questions.of(best.passage), best, judged) * self._own_words(questions, best)
         chosen = [lead, *self._further(questions, lead, iter(parts[1:]), most)]
         return ExtractedAnswer([_supported(one) for one in chosen], found), best.passage.term
+
+    def _own_words(self, questions: ParsedQuestions, best: _RankedPiece) -> float:
+        """The share of the question's own words that are near a piece; 1 for a piece that the question itself found."""
+        asked = questions.of(best.passage, questions.last)
+        if best.passage.term == questions.last or not asked.weights:
+            return 1.0
+        # The rewritten form contains words of the conversation. The passages that it finds contain these words in any case, so these words are
+        # not evidence for the question.
+        near = frozenset(self._analyzer.terms(_around(best), best.passage.found.language))
+        return asked.covered(asked.mask(near))
 
     def _grown(self, question: ParsedQuestion, parts: Sequence[_RankedPart]) -> _RankedPart:
         """The leading part. If a sentence after it refers to it and has further words of the question, both are one part."""
@@ -199,6 +240,27 @@ class Extractor:
                 continue
             kept.append(one)
             yield one
+
+
+def restricted(retrieval: Retrieval, collection: str) -> Retrieval:
+    """The retrieval with the passages of one collection only."""
+
+    def within(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
+        return [one for one in passages if one.found.passage.collection_id == collection]
+
+    return replace(
+        retrieval,
+        passages=within(retrieval.passages),
+        alone=within(retrieval.alone),
+        beside=within(retrieval.beside),
+    )
+
+
+def _by_collection(passages: Sequence[ScoredPassage]) -> Mapping[str, Sequence[ScoredPassage]]:
+    found: dict[str, list[ScoredPassage]] = {}
+    for one in passages:
+        found.setdefault(one.found.passage.collection_id, []).append(one)
+    return found
 
 
 def _parts(judged: Sequence[_RankedPiece]) -> Iterator[_RankedPart]:

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Final, TypeVar
 from uuid import UUID
@@ -18,6 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.domain.cache import Cache
 from responsa_server.domain.errors import TooSlow, Unavailable
 from responsa_server.domain.events import ByteRange
+from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
 from responsa_server.domain.passages import (
     VECTORS_PART,
@@ -85,7 +86,7 @@ class Retrieval:
     text_only: whether vectors were not available although the search needed them. expansions: the number of
     expansions. alone: the passages that were found without the expansions; empty if there are no expansions.
     readings: for each string, how each collection reads it. beside: the best passages of the first COMPARED collections that are not in `passages`,
-    because other collections have better ones. Checkpoints store the fields under these names.
+    because other collections have better ones. kinds: the kinds of the collections that have passages. Checkpoints store the fields under these names.
     """
 
     terms: Sequence[str]
@@ -97,6 +98,13 @@ class Retrieval:
     alone: Sequence[ScoredPassage] = ()
     readings: Sequence[Mapping[str, Reading]] = ()
     beside: Sequence[ScoredPassage] = ()
+    kinds: Mapping[str, CollectionKind] = field(default_factory=dict[str, CollectionKind])
+
+    @property
+    def collections(self) -> Sequence[str]:
+        """The collections of all passages, without repetitions."""
+        passages = (*self.passages, *self.alone, *self.beside)
+        return list(dict.fromkeys(one.found.passage.collection_id for one in passages))
 
     def reading(self, term: int, collection: str) -> Reading:
         """How a collection reads the string with the index `term`."""
@@ -106,10 +114,11 @@ class Retrieval:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """How each collection reads a searched string, how all of them together do, and the passages that its terms select."""
+    """How each collection reads a searched string, how all of them together do, the collections' kinds, and the passages that the terms select."""
 
     readings: Mapping[str, Reading]
     together: Reading
+    kinds: Mapping[str, CollectionKind]
     passages: Sequence[UUID]
 
 
@@ -166,6 +175,39 @@ class Retriever:
         other strings find.
         Raises Unavailable, TooSlow.
         """
+        [found] = await self.search_tiers(
+            tenant_id,
+            terms,
+            collections,
+            lambda collection, kind: 0,
+            top_k=top_k,
+            mode=mode,
+            threshold=threshold,
+            rerank=rerank,
+            text_will_do=text_will_do,
+            expansions=expansions,
+        )
+        return found
+
+    async def search_tiers(
+        self,
+        tenant_id: str,
+        terms: Sequence[str],
+        collections: Sequence[str] | None,
+        tier: Callable[[str, CollectionKind], int],
+        *,
+        top_k: int = 10,
+        mode: SearchMode = SearchMode.HYBRID,
+        threshold: float = 0.0,
+        rerank: bool = True,
+        text_will_do: bool = False,
+        expansions: Sequence[str] = (),
+    ) -> Sequence[Retrieval]:
+        """Like `search`, but with up to `top_k` passages from each tier of collections, so that the passages of one tier cannot displace those of
+        another. There is one result for each tier with passages, the lowest tier first, or a single result without passages.
+
+        tier: returns the number of a collection's tier. It gets the collection's id and kind.
+        """
         scope = SearchScope(tenant_id, collections)
         own = len(expansions)
         terms = (*expansions, *terms)
@@ -174,7 +216,7 @@ class Retriever:
             vectors = await self._embed(tenant_id, terms, languages, mode, text_will_do=text_will_do)
             if vectors is not None:
                 return await self._search(
-                    scope, terms, languages, vectors, mode, top_k, threshold, rerank=rerank, own=own
+                    scope, terms, languages, vectors, mode, tier, top_k, threshold, rerank=rerank, own=own
                 )
         except Unavailable as error:
             # The search with vectors may have been the slow part, so a search by words may still be fast enough.
@@ -188,12 +230,13 @@ class Retriever:
             languages,
             [None] * len(terms),
             SearchMode.TEXT,
+            tier,
             top_k,
             threshold,
             rerank=rerank,
             own=own,
         )
-        return replace(found, text_only=True)
+        return [replace(one, text_only=True) for one in found]
 
     async def _search(
         self,
@@ -202,12 +245,13 @@ class Retriever:
         languages: Sequence[str],
         vectors: Sequence[bytes | None],
         mode: SearchMode,
+        tier: Callable[[str, CollectionKind], int],
         top_k: int,
         threshold: float,
         *,
         rerank: bool,
         own: int,
-    ) -> Retrieval:
+    ) -> Sequence[Retrieval]:
         """own: the index of the first string that is not an expansion."""
         limit = max(top_k, RERANKED)
         matches: list[_Match] = []
@@ -217,49 +261,61 @@ class Retriever:
                 match = await self._match(scope, term, language, mode)
                 ranked += await self._rank(scope, place, match, vector, mode)
                 matches.append(match)
-            from_question = [one for one in ranked if one.term >= own] if own else []
-            passages, alone = await self._read(
-                scope.tenant_id, _first(_best(ranked), limit), _first(_best(from_question), limit)
+            kinds = {name: kind for one in matches for name, kind in one.kinds.items()}
+            tiers: dict[int, list[_Ranked]] = {}
+            for one in ranked:
+                tiers.setdefault(tier(one.collection_id, kinds[one.collection_id]), []).append(one)
+            in_order = [tiers[number] for number in sorted(tiers)] or [[]]
+            asked = [[one for one in each if one.term >= own] if own else [] for each in in_order]
+            read = await self._read(
+                scope.tenant_id, *(_first(_best(each), limit) for each in chain(in_order, asked))
             )
-        found = Retrieval(
+        empty = Retrieval(
             tuple(terms),
-            passages,
+            (),
             [one.together.weights for one in matches],
             [one.together.language for one in matches],
             expansions=own,
             readings=[one.readings for one in matches],
+            kinds=kinds,
         )
-        if passages and rerank and mode is not SearchMode.VECTOR:
-            passages, alone = await self.analyse(
-                lambda analyses: (_reranked(found, passages, analyses), _reranked(found, alone, analyses))
+        if rerank and mode is not SearchMode.VECTOR and any(read):
+            found = read
+            read = await self.analyse(
+                lambda analyses: [_reranked(empty, passages, analyses) for passages in found]
             )
-        alone = alone[:top_k]
-        kept = joined(alone, passages, top_k) if own else passages[:top_k]
-        return replace(
-            found,
-            passages=[one for one in kept if one.score.total >= threshold],
-            alone=[one for one in alone if one.score.total >= threshold],
-            beside=[one for one in _beside(passages, kept) if one.score.total >= threshold],
-        )
+        results: list[Retrieval] = []
+        for passages, alone in zip(read[: len(in_order)], read[len(in_order) :], strict=True):
+            first = alone[:top_k]
+            kept = joined(first, passages, top_k) if own else passages[:top_k]
+            results.append(
+                replace(
+                    empty,
+                    passages=[one for one in kept if one.score.total >= threshold],
+                    alone=[one for one in first if one.score.total >= threshold],
+                    beside=[one for one in _beside(passages, kept) if one.score.total >= threshold],
+                )
+            )
+        return results
 
     async def _match(self, scope: SearchScope, term: str, language: str, mode: SearchMode) -> _Match:
         """Each collection is searched as if it were the only one. Otherwise, what is in one collection would decide which words of the question
         count in another, and could displace its passages.
         """
-        readings, together = await self._weigh(scope, term, language)
+        readings, together, kinds = await self._weigh(scope, term, language)
         matching = {name: one for name, one in readings.items() if one.weights.terms}
         if mode is SearchMode.VECTOR or not matching:
-            return _Match(readings, together, ())
+            return _Match(readings, together, kinds, ())
         by_promise = sorted(matching, key=lambda name: -_promise(matching[name].weights))
         queries = [_query([name], matching[name].weights) for name in by_promise[:SEARCHED_ALONE]]
         if others := by_promise[SEARCHED_ALONE:]:
             queries.append(_query(others, together.weights))
-        return _Match(readings, together, await self._lexical.matching(scope.tenant_id, queries))
+        return _Match(readings, together, kinds, await self._lexical.matching(scope.tenant_id, queries))
 
     async def _weigh(
         self, scope: SearchScope, term: str, language: str
-    ) -> tuple[Mapping[str, Reading], Reading]:
-        """How each collection reads a string, and how all of them together do.
+    ) -> tuple[Mapping[str, Reading], Reading, Mapping[str, CollectionKind]]:
+        """How each collection reads a string, how all of them together do, and the collections' kinds.
 
         The language of one or two words is often unknown. If no passage of a collection contains any of the words as English terms, the
         collection reads them in the language with the most matching terms, unless the string has more than MOST_GUESSED_CHARACTERS.
@@ -272,9 +328,10 @@ class Retriever:
             for name, one in statistics.items()
         }
         together = Reading(weigh(words, _sum(statistics.values())), language)
+        kinds = {name: one.kind for name, one in statistics.items()}
         unread = [name for name, one in readings.items() if not one.weights.terms]
         if language != UNKNOWN or not unread or len(term) > MOST_GUESSED_CHARACTERS:
-            return readings, together
+            return readings, together, kinds
         stems = {code: self._analyzer.query_terms(term, code) for code in STEMMED}
         union = list(dict.fromkeys(word for taken in stems.values() for word in taken))
         statistics = await self._lexical.statistics(SearchScope(scope.tenant_id, unread), union)
@@ -285,7 +342,7 @@ class Retriever:
                 readings[name] = Reading(weigh(stems[code], known[name], own.get(name)), code)
                 if not together.weights.terms:
                     together = readings[name]
-        return readings, together
+        return readings, together, kinds
 
     async def _embed(
         self,

@@ -256,11 +256,12 @@ def _with_origin(end: Answered, state: Mapping[str, object], *, quoted: bool) ->
         return end
     evidence, extraction = _EVIDENCE.validate_python(found), _extraction(state)
     collections = {one.passage.collection_id for one in extraction.quotes} if quoted else evidence.collections
+    kinds = {evidence.kinds[one] for one in collections}
     also = (*extraction.also_found, *evidence.also_found) if quoted else evidence.also_found
     return replace(
         end,
         collection_id=next(iter(collections)) if len(collections) == 1 else "",
-        collection_kind=evidence.kind,
+        collection_kind=next(iter(kinds)) if len(kinds) == 1 else None,
         also_found=tuple(also[:MAX_ALSO_FOUND]),
     )
 
@@ -277,6 +278,7 @@ def _suggestion(quote: Quote) -> Suggestion:
         source=quote.source,
         quote=quote.text,
         score=quote.score,
+        text=quote.markdown,
     )
 
 

@@ -190,6 +190,7 @@ def suggestion(value: Suggestion) -> suggestion_pb2.Suggestion:
         source_range=byte_range(value.source),
         quote=value.quote,
         score=value.score,
+        text=value.text,
     )
 
 

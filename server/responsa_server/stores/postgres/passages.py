@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 
 from responsa_server.domain.events import ByteRange
+from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.passages import (
     TEXT_PART,
     FoundPassage,
@@ -220,8 +221,8 @@ class PostgresLexicalIndex:
             scope.tenant_id, values, "collection_statistics", "term_frequencies"
         )
         found = {
-            collection: TermStatistics(passages, length, {}, synonyms)
-            for collection, passages, length, synonyms in totals
+            collection: TermStatistics(passages, length, {}, synonyms, CollectionKind(kind))
+            for collection, passages, length, synonyms, kind in totals
         }
         for collection, term, passages in counts:
             if collection in found:

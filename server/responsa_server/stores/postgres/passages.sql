@@ -68,7 +68,7 @@ DELETE FROM responsa.collection_stat WHERE tenant_id = %(tenant)s AND collection
 DELETE FROM responsa.term_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND passages <= 0;
 
 -- name: collection_statistics
-SELECT s.collection_id, s.passages, s.terms, coalesce(c.synonyms_sha256, '')
+SELECT s.collection_id, s.passages, s.terms, coalesce(c.synonyms_sha256, ''), coalesce(c.kind, 'own')
 FROM responsa.collection_stat AS s
 LEFT JOIN responsa.collection AS c ON c.tenant_id = s.tenant_id AND c.id = s.collection_id
 WHERE s.tenant_id = %(tenant)s AND s.passages > 0 AND (%(collections)s::text[] IS NULL OR s.collection_id = ANY (%(collections)s));

@@ -197,6 +197,7 @@ def _suggestion(one: Suggestion) -> dict[str, Json]:
         "uri": one.uri,
         "source_range": {"start": one.source_range.start, "end": one.source_range.end},
         "quote": one.quote,
+        "text": one.text,
         "score": one.score,
     }
 

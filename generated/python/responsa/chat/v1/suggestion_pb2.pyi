@@ -33,6 +33,7 @@ class Suggestion(_message.Message):
     SOURCE_RANGE_FIELD_NUMBER: _builtins.int
     QUOTE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
     """The passage with the quote, `passages/{uuid}`. The passage may have been deleted since then."""
     document_version: _builtins.str
@@ -47,6 +48,8 @@ class Suggestion(_message.Message):
     """The quoted text, exactly as in the source; at most 1 KiB. A longer text is cut at a character boundary, if possible after a word."""
     score: _builtins.float
     """How well the quote supports an answer, from 0 to 1. See TurnAnswer.support."""
+    text: _builtins.str
+    """The quote as Markdown, as an answer would show it: for example, a row of a table with the names of its columns; at most 1 KiB."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the quote in the version's canonical text."""
@@ -62,10 +65,11 @@ class Suggestion(_message.Message):
         source_range: _byte_range_pb2.ByteRange | None = ...,
         quote: _builtins.str = ...,
         score: _builtins.float = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "document_version", b"document_version", "passage", b"passage", "quote", b"quote", "score", b"score", "source_range", b"source_range", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "document_version", b"document_version", "passage", b"passage", "quote", b"quote", "score", b"score", "source_range", b"source_range", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/suggestion.proto.
  */
 export const file_responsa_chat_v1_suggestion: GenFile = /*@__PURE__*/
-  fileDesc("CiFyZXNwb25zYS9jaGF0L3YxL3N1Z2dlc3Rpb24ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEikgIKClN1Z2dlc3Rpb24SJgoHcGFzc2FnZRgBIAEoCUIV+kESChByZXNwb25zYS9QYXNzYWdlEjcKEGRvY3VtZW50X3ZlcnNpb24YAiABKAlCHfpBGgoYcmVzcG9uc2EvRG9jdW1lbnRWZXJzaW9uEiwKCmNvbGxlY3Rpb24YAyABKAlCGPpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbhINCgV0aXRsZRgEIAEoCRILCgN1cmkYBSABKAkSMQoMc291cmNlX3JhbmdlGAYgASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USFwoFcXVvdGUYByABKAlCCLpIBXIDKIAIEg0KBXNjb3JlGAggASgBIoEBCglBbHNvRm91bmQSLAoKY29sbGVjdGlvbhgBIAEoCUIY+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEg0KBXRpdGxlGAIgASgJEjcKEGRvY3VtZW50X3ZlcnNpb24YAyABKAlCHfpBGgoYcmVzcG9uc2EvRG9jdW1lbnRWZXJzaW9uYgZwcm90bzM", [file_buf_validate_validate, file_google_api_resource, file_responsa_type_v1_byte_range]);
+  fileDesc("CiFyZXNwb25zYS9jaGF0L3YxL3N1Z2dlc3Rpb24ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEioAIKClN1Z2dlc3Rpb24SJgoHcGFzc2FnZRgBIAEoCUIV+kESChByZXNwb25zYS9QYXNzYWdlEjcKEGRvY3VtZW50X3ZlcnNpb24YAiABKAlCHfpBGgoYcmVzcG9uc2EvRG9jdW1lbnRWZXJzaW9uEiwKCmNvbGxlY3Rpb24YAyABKAlCGPpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbhINCgV0aXRsZRgEIAEoCRILCgN1cmkYBSABKAkSMQoMc291cmNlX3JhbmdlGAYgASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USFwoFcXVvdGUYByABKAlCCLpIBXIDKIAIEg0KBXNjb3JlGAggASgBEgwKBHRleHQYCSABKAkigQEKCUFsc29Gb3VuZBIsCgpjb2xsZWN0aW9uGAEgASgJQhj6QRUKE3Jlc3BvbnNhL0NvbGxlY3Rpb24SDQoFdGl0bGUYAiABKAkSNwoQZG9jdW1lbnRfdmVyc2lvbhgDIAEoCUId+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb25iBnByb3RvMw", [file_buf_validate_validate, file_google_api_resource, file_responsa_type_v1_byte_range]);
 
 /**
  * Suggestion is a quote that comes close to an answer but does not support one. Like a citation, a suggestion stays complete when its source changes or is
@@ -78,6 +78,13 @@ export type Suggestion = Message<"responsa.chat.v1.Suggestion"> & {
    * @generated from field: double score = 8;
    */
   score: number;
+
+  /**
+   * The quote as Markdown, as an answer would show it: for example, a row of a table with the names of its columns; at most 1 KiB.
+   *
+   * @generated from field: string text = 9;
+   */
+  text: string;
 };
 
 /**
