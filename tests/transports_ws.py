@@ -113,13 +113,16 @@ def frames_of(events: Sequence[Json]) -> list[Json]:
             )
             content = _html(answer["text"])
             intent = _intent(answer)
-            frames.append(_message(content, used, sources, conversation, intent, **_fallen(answer)))
+            more = {**_fallen(answer), **_origin(answer)}
+            frames.append(_message(content, used, sources, conversation, intent, **more))
         elif "refused" in event:
             refused = event["refused"]
             reason = refused["reason"].removeprefix("REFUSAL_REASON_").lower()
             content = f"<p>{html.escape(refused['message'], quote=False)}</p>"
             intent = _intent(refused)
-            more: Json = {"outcome": "refused", "reason": reason, **_fallen(refused)}
+            more = {"outcome": "refused", "reason": reason, **_fallen(refused)}
+            if near := refused.get("suggestions"):
+                more["suggestions"] = [_suggestion(one) for one in near]
             frames.append(_message(content, 0, [], conversation, intent, **more))
         elif "failed" in event:
             status = event["failed"]["status"]
@@ -141,6 +144,31 @@ def _html(text: str) -> str:
 def steadily(value: Any) -> Any:
     """The same value without the numbers of its ids. Events and frames contain the ids in different orders, so the numbers differ."""
     return json.loads(re.sub(r"<uuid \d+>", "<uuid>", json.dumps(value)))
+
+
+def _origin(answer: Json) -> Json:
+    """Where the passages for an answer come from, and what else there is."""
+    found: Json = {}
+    if collection := answer.get("collection"):
+        found["collection"] = collection
+    if kind := answer.get("collectionKind"):
+        found["collection_kind"] = kind.removeprefix("COLLECTION_KIND_").lower()
+    if also := answer.get("alsoFound"):
+        found["also_found"] = [
+            {"collection": one["collection"], "document": one["documentVersion"], "title": one["title"]}
+            for one in also
+        ]
+    return found
+
+
+def _suggestion(one: Json) -> Json:
+    source = one["sourceRange"]
+    return {
+        **{name: one.get(name, "") for name in ("passage", "collection", "title", "uri", "quote", "text")},
+        "document": one["documentVersion"],
+        "source_range": {"start": int(source.get("start", 0)), "end": int(source["end"])},
+        "score": one["score"],
+    }
 
 
 def _intent(end: Json) -> str | None:

@@ -1,12 +1,17 @@
-"""Collections that come last: their passages are used only when no other passage supports an answer."""
+"""Which collections answer: those of the people first, then samples, then Responsa's documentation, and last those that the agent puts last. Refusals suggest
+what comes closest in any of them."""
 
 from __future__ import annotations
 
 import pytest
 
-from responsa_server.domain.answers import SearchOptions
+from responsa_server.domain.answers import Evidence, SearchOptions
+from responsa_server.domain.events import MAX_QUOTE_BYTES
+from responsa_server.domain.kinds import CollectionKind
+from responsa_server.domain.knowledge import Chunking
 from responsa_server.providers.minilm import MiniLmEmbedder
-from responsa_server.search.answering import LibraryEvidence
+from responsa_server.search.answering import FLOOR, LibraryEvidence
+from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
 from tests.contract.conftest import People
 from tests.contract.shelf import Shelf, retriever_of
@@ -79,3 +84,117 @@ async def test_expansions_still_take_no_more_than_half_of_the_places(
     found = await texts(database, embedder, people, {"samples": [SAMPLE], "uploads": [*own, *bread]}, options)
     assert len(found) == 2
     assert set(found) & {UPLOAD, own[1], SAMPLE}
+
+
+# Kinds
+
+DOCS = "The harbour gate of Responsa opens when the server starts."
+OTHER = "The harbour gate also opens for the lifeboat at any hour."
+
+
+async def library(
+    database: Database, embedder: MiniLmEmbedder, people: People, shelves: dict[str, list[str]]
+) -> LibraryEvidence:
+    """Evidence from these collections. A collection's kind follows from its id."""
+    shelf, collections = Shelf(database, embedder), CollectionStore(database)
+    for collection, documents in shelves.items():
+        await collections.create(people.ann, collection, "", Chunking(), embedder.name, None)
+        for number, text in enumerate(documents, 1):
+            await shelf.put(text, collection, f"{collection} {number}")
+    return LibraryEvidence(retriever_of(database, embedder), embedder)
+
+
+def also(evidence: Evidence) -> list[tuple[str, str]]:
+    return [(one.collection_id, one.title) for one in evidence.also_found]
+
+
+async def test_people_get_answers_from_their_own_documents_and_hear_what_else_there_is(
+    database: Database, embedder: MiniLmEmbedder, people: People
+) -> None:
+    shelves = {"responsa-docs": [DOCS], "tutor": [SAMPLE], "uploads": [UPLOAD, UNRELATED]}
+    knowledge = await library(database, embedder, people, shelves)
+    found = await knowledge.search(people.ann, (QUESTION,), ())
+    assert (found.collections, found.kind) == (("uploads",), CollectionKind.OWN)
+    assert also(found) == [("tutor", "tutor 1"), ("responsa-docs", "responsa-docs 1")]
+    extraction = await knowledge.extract(QUESTION, found)
+    assert {one.passage.collection_id for one in extraction.quotes} == {"uploads"}
+    # Collections that are named answer whatever their kind.
+    for named, kind in (("responsa-docs", CollectionKind.DOCS), ("tutor", CollectionKind.SAMPLE)):
+        found = await knowledge.search(people.ann, (QUESTION,), (named,))
+        assert (found.collections, found.kind, found.also_found) == ((named,), kind, ())
+    both = await knowledge.search(people.ann, (QUESTION,), ("tutor", "uploads"))
+    assert (set(both.collections), both.kind) == ({"tutor", "uploads"}, None)
+    # Collections that an agent puts last come after all others.
+    last = await knowledge.search(people.ann, (QUESTION,), (), SearchOptions(last=("uploads", "tutor")))
+    assert (last.collections, also(last)) == (
+        ("responsa-docs",),
+        [("uploads", "uploads 1"), ("tutor", "tutor 1")],
+    )
+
+
+async def test_where_their_own_documents_support_no_answer_samples_answer_before_the_documentation(
+    database: Database, embedder: MiniLmEmbedder, people: People
+) -> None:
+    shelves = {"responsa-docs": [DOCS], "tutor": [SAMPLE], "uploads": [UNRELATED]}
+    knowledge = await library(database, embedder, people, shelves)
+    found = await knowledge.search(people.ann, (QUESTION,), ())
+    assert (found.collections, found.kind) == (("tutor",), CollectionKind.SAMPLE)
+    assert also(found) == [("responsa-docs", "responsa-docs 1")]
+    # Whatever the agent asks of an answer, asks it of each kind.
+    strict = await knowledge.search(people.ann, (QUESTION,), (), SearchOptions(support=1.0))
+    assert (set(strict.collections), strict.kind, strict.also_found) == (set(shelves), None, ())
+
+
+async def test_an_answer_is_of_one_collection_and_names_the_others_of_its_kind_that_support_one(
+    database: Database, embedder: MiniLmEmbedder, people: People
+) -> None:
+    knowledge = await library(
+        database, embedder, people, {"lifeboat": [OTHER], "unrelated": [UNRELATED], "uploads": [UPLOAD]}
+    )
+    found = await knowledge.search(people.ann, (QUESTION,), ())
+    extraction = await knowledge.extract(QUESTION, found)
+    [answered] = {one.passage.collection_id for one in extraction.quotes}
+    [other] = {"lifeboat", "uploads"} - {answered}
+    assert [one.collection_id for one in extraction.also_found] == [other]
+    assert found.also_found == ()
+
+
+async def test_a_refusal_suggests_what_comes_closest_from_each_document_once(
+    database: Database, embedder: MiniLmEmbedder, people: People
+) -> None:
+    gates = ["In 1904 a storm broke the harbour gate.", "The harbour gate was painted green last spring."]
+    long = "The harbour gate has " + ", ".join(f"a bolt of {size} mm" for size in range(100)) + "."
+    shelves = {"responsa-docs": [UNRELATED], "uploads": [*gates, gates[0], long]}
+    knowledge = await library(database, embedder, people, shelves)
+    question = "Who built the harbour gate?"
+    found = await knowledge.search(people.ann, (question,), (), SearchOptions(support=1.0))
+    near = await knowledge.closest(question, found)
+    assert 1 < len(near) <= 3
+    assert [one.score for one in near] == sorted((one.score for one in near), reverse=True)
+    assert all(one.score >= FLOOR for one in near)
+    assert len({one.passage.document_id for one in near}) == len({one.text for one in near}) == len(near)
+    for one in near:
+        assert len(one.text.encode()) <= MAX_QUOTE_BYTES
+        data = one.passage.text.encode()
+        assert data[one.source.start : one.source.end].decode() == one.text
+    assert UNRELATED not in {one.text for one in near}
+    # Nobody gets suggestions from outside the scope of the question, or from another tenant.
+    outside = await knowledge.search(people.ann, (question,), ("responsa-docs",))
+    assert await knowledge.closest(question, outside) == ()
+    elsewhere = await knowledge.search(people.eve, (question,), ())
+    assert await knowledge.closest(question, elsewhere) == ()
+    # A quote of a document that says nothing on the question is no suggestion.
+    far = "How long do I boil an egg?"
+    assert await knowledge.closest(far, await knowledge.search(people.ann, (far,), ())) == ()
+
+
+async def test_a_long_suggestion_ends_after_a_word(
+    database: Database, embedder: MiniLmEmbedder, people: People
+) -> None:
+    long = "The harbour gate opens with " + ", ".join(f"a crank of {size} mm" for size in range(100)) + "."
+    knowledge = await library(database, embedder, people, {"uploads": [long]})
+    found = await knowledge.search(people.ann, (QUESTION,), ())
+    [near] = await knowledge.closest(QUESTION, found)
+    assert len(near.text.encode()) <= MAX_QUOTE_BYTES
+    assert long.startswith(near.text + " ")
+    assert near.source.end - near.source.start == len(near.text.encode())
