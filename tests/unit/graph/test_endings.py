@@ -106,7 +106,10 @@ def test_an_answer_tells_where_it_is_from_and_what_else_there_is() -> None:
     def also(collection: str) -> AlsoFound:
         return AlsoFound(collection, UUID(int=1), 1, "Rivers")
 
-    evidence = Evidence(2, 0, {}, "", ("default", "notes"), CollectionKind.OWN, (also("responsa-docs"),))
+    own = CollectionKind.OWN
+    evidence = Evidence(
+        2, 0, {}, "", ("default", "notes"), {"default": own, "notes": own}, (also("responsa-docs"),)
+    )
     extraction = Extraction([QUOTE], 0.7, True, also_found=(also("notes"),))
     found = {
         "evidence": TypeAdapter(Evidence).dump_python(evidence, mode="json"),

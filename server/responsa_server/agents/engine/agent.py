@@ -256,7 +256,7 @@ def _with_origin(end: Answered, state: Mapping[str, object], *, quoted: bool) ->
         return end
     evidence, extraction = _EVIDENCE.validate_python(found), _extraction(state)
     collections = {one.passage.collection_id for one in extraction.quotes} if quoted else evidence.collections
-    kinds = {evidence.kinds[one] for one in collections}
+    kinds = {evidence.kinds.get(one) for one in collections}
     also = (*extraction.also_found, *evidence.also_found) if quoted else evidence.also_found
     return replace(
         end,
