@@ -7,6 +7,7 @@ import { button, element, WRITTEN } from "./dom.js";
 import { refusalWords, type Outcome } from "./outcome.js";
 import { parts, sources } from "./parts.js";
 import { plainText, Prose } from "./prose.js";
+import { suggestionCards } from "./suggestions.js";
 import { tipped } from "./tip.js";
 
 /** Opens the source of the citation with the number `index`. When the source is closed, `by` gets the focus back. */
@@ -108,9 +109,11 @@ export function refusal(text: string, reason: RefusalReason): HTMLElement {
 }
 
 /** The note below an answer or another outcome; undefined if there is nothing to report. */
-export function outcomeNote({ who, fallbacks }: Outcome): HTMLElement | undefined {
-  if (!who && fallbacks.length === 0) return undefined;
+export function outcomeNote({ who, fallbacks, origin = [], suggestions = [] }: Outcome, open: OpenSource): HTMLElement | undefined {
+  if (!who && fallbacks.length === 0 && origin.length === 0 && suggestions.length === 0) return undefined;
   const note = element("div", { class: "outcome note" });
+  if (suggestions.length > 0) note.append(suggestionCards(suggestions, open));
+  note.append(...origin.map((one) => element("p", { class: "origin", ...WRITTEN }, one)));
   if (fallbacks.length > 0) {
     const rows = fallbacks.map((one) => element("li", WRITTEN, one));
     note.append(element("ul", { class: "fell-back", "aria-label": "Fallbacks" }, ...rows));

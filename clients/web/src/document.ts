@@ -161,6 +161,10 @@ export class DocumentPanel {
   }
 
   async #verify({ citation, answer, index }: Cited, signal: AbortSignal): Promise<void> {
+    if (citation.sha256.length === 0) {
+      this.#badge.hidden = true; // a suggestion, which no answer cites
+      return;
+    }
     try {
       const { checks } = await this.#api.chat.verifyCitations({ name: answer }, { signal });
       const check = checks[index];

@@ -1,5 +1,6 @@
 /** Describes the outcome of a turn: its agent and model, fallbacks, cost and refusal. Nothing here touches the page. */
 
+import type { Suggestion } from "@responsa/contract/responsa/chat/v1/suggestion_pb.js";
 import {
   AnswerOutcome,
   FallbackKind,
@@ -7,11 +8,13 @@ import {
   Step,
   type Fallback,
   type Turn,
+  type TurnAnswer,
   type TurnEvent,
   type TurnProviderSwitched,
   type TurnUsage,
   type Usage,
 } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 
 /** The texts below an answer or another outcome. */
 export interface Outcome {
@@ -19,6 +22,10 @@ export interface Outcome {
   readonly who: string;
   /** One sentence per fallback. */
   readonly fallbacks: readonly string[];
+  /** Where an answer comes from, if not from people's own documents, and what else was found. */
+  readonly origin?: readonly string[];
+  /** The quotes that come closest to an answer, if there is none. */
+  readonly suggestions?: readonly Suggestion[];
 }
 
 const MICROS = 1_000_000;
@@ -105,13 +112,37 @@ function meant(kind: FallbackKind, source: string, target: string): string {
 export function outcomeOf({ event }: TurnEvent, agent: string): Outcome | undefined {
   switch (event.case) {
     case "answer":
-      return { who: answeredBy(agent, event.value.model, event.value.usage), fallbacks: sentences(event.value.fallbacks, event.value.outcome) };
+      return {
+        who: answeredBy(agent, event.value.model, event.value.usage),
+        fallbacks: sentences(event.value.fallbacks, event.value.outcome),
+        origin: originOf(event.value),
+      };
     case "refused":
+      return { who: spent(event.value.usage), fallbacks: sentences(event.value.fallbacks), suggestions: event.value.suggestions };
     case "failed":
       return { who: spent(event.value.usage), fallbacks: sentences(event.value.fallbacks) };
     default:
       return undefined;
   }
+}
+
+const KINDS: Partial<Record<CollectionKind, string>> = {
+  [CollectionKind.SAMPLE]: "This answer comes from sample documents, not from your own",
+  [CollectionKind.DOCS]: "This answer comes from the documentation of Responsa, not from your own documents",
+};
+
+/** Where an answer comes from, if not from people's own documents, and what else was found. */
+export function originOf({ collection, collectionKind, alsoFound }: TurnAnswer): readonly string[] {
+  const said: string[] = [];
+  const kind = KINDS[collectionKind];
+  if (kind) said.push(collection ? `${kind} (collection ${collectionId(collection)}).` : `${kind}.`);
+  if (alsoFound.length > 0) said.push(`Also found in ${alsoFound.map((one) => `“${one.title || "Document"}” (${collectionId(one.collection)})`).join(", ")}.`);
+  return said;
+}
+
+/** The id of a collection, without the prefix of its name. */
+export function collectionId(collection: string): string {
+  return collection.replace(/^collections\//, "");
 }
 
 /** The outcome of a turn that ended earlier. */

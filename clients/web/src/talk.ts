@@ -122,7 +122,7 @@ export class TalkView {
       body.append(view.root);
     }
     const outcome = this.#outcome(message.turn);
-    const note = outcome && outcomeNote(outcome);
+    const note = outcome && outcomeNote(outcome, this.#opener(""));
     if (note) body.append(note);
     return element("li", { class: "message assistant", "data-turn": message.turn, "data-message": message.name }, body);
   }

@@ -239,7 +239,7 @@ export class TurnView {
   }
 
   #tell(outcome: Outcome | undefined): void {
-    const note = outcome && outcomeNote(outcome);
+    const note = outcome && outcomeNote(outcome, this.#hooks.open);
     if (note) this.#body.append(note);
   }
 

@@ -5,14 +5,16 @@ import {
   FallbackSchema,
   RefusalReason,
   Step,
+  TurnAnswerSchema,
   TurnEventSchema,
   TurnProviderSwitchedSchema,
   TurnSchema,
   TurnUsageSchema,
   UsageSchema,
 } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { describe, expect, it } from "vitest";
-import { answeredBy, because, called, cost, fellBack, money, outcomeOf, outcomeOfTurn, refusalWords, stepWords, switched } from "../src/outcome.js";
+import { answeredBy, because, called, cost, fellBack, money, originOf, outcomeOf, outcomeOfTurn, refusalWords, stepWords, switched } from "../src/outcome.js";
 
 type Usage = MessageInitShape<typeof UsageSchema>;
 type Event = NonNullable<MessageInitShape<typeof TurnEventSchema>["event"]>;
@@ -133,5 +135,28 @@ describe("words", () => {
     expect(switched(event)).toBe("openai:a was not available (it did not answer in time); calling gemini:b");
     const spent = create(TurnUsageSchema, { model: "gemini:b", usage: usage({ inputTokens: 1200n, outputTokens: 30n, costUsdMicros: 2100n }) });
     expect(called(spent)).toBe("gemini:b read 1,200 tokens and wrote 30: 0.0021 USD");
+  });
+});
+
+describe("the origin of an answer", () => {
+  const found = { collection: "collections/responsa-docs", title: "Search", documentVersion: "documents/x/versions/1" };
+
+  it("is not told for people's own documents", () => {
+    expect(originOf(create(TurnAnswerSchema, { collection: "collections/mine", collectionKind: CollectionKind.OWN }))).toEqual([]);
+    expect(originOf(create(TurnAnswerSchema, {}))).toEqual([]);
+  });
+
+  it("names samples and documentation, and what else was found", () => {
+    const sample = create(TurnAnswerSchema, { collection: "collections/tutor", collectionKind: CollectionKind.SAMPLE, alsoFound: [found, { ...found, title: "" }] });
+    expect(originOf(sample)).toEqual([
+      "This answer comes from sample documents, not from your own (collection tutor).",
+      "Also found in “Search” (responsa-docs), “Document” (responsa-docs).",
+    ]);
+    expect(originOf(create(TurnAnswerSchema, { collectionKind: CollectionKind.DOCS }))[0]).toMatch(/documentation of Responsa, not from your own documents\.$/u);
+  });
+
+  it("of a refusal is replaced by suggestions", () => {
+    const refused = ended({ case: "refused", value: { reason: RefusalReason.NO_SUPPORT, suggestions: [{ title: "Search", quote: "Near." }] } as never });
+    expect(outcomeOf(refused, "")?.suggestions?.map((one) => one.quote)).toEqual(["Near."]);
   });
 });
