@@ -57,6 +57,30 @@ async def test_a_question_without_support_is_refused_and_says_so(person: Person)
     await expect(tab.answers.locator(".refusal")).to_contain_text("No answer")
 
 
+async def test_a_refusal_suggests_quotes_and_an_answer_names_what_was_also_found(person: Person) -> None:
+    person.add(PHAROS, "pharos.md")
+    person.client.create_collection("responsa-docs")
+    person.add("# Examples\n\n" + ALSO_PHAROS, "examples.md", collection="responsa-docs")
+    tab = await person.sign_in()
+    await tab.ask("Did the island of Pharos have 40 wells?")
+    for _ in range(2):
+        await expect(tab.answers.locator(".refusal")).to_contain_text("No answer")
+        card = tab.answers.locator(".suggestion", has_text="stood on the island of Pharos")
+        await card.click()
+        await expect(tab.mark).to_contain_text("stood on the island of Pharos")
+        await expect(tab.source.locator(".badge")).to_be_hidden()
+        await tab.page.keyboard.press("Escape")
+        await expect(card).to_be_focused()
+        await tab.page.reload()
+    await tab.ask("Where did the lighthouse of Alexandria stand?")
+    await expect(tab.answers.last).to_contain_text("stood on the island of Pharos.")
+    await expect(tab.outcome.last).to_contain_text("Also found in “Examples” (responsa-docs).")
+
+
+PHAROS = "# Lighthouses\n\nThe lighthouse of Alexandria stood on the island of Pharos. It was built in the third century BC."
+ALSO_PHAROS = "The lighthouse of Alexandria stood on Pharos, an island off the coast of Egypt."
+
+
 async def test_a_question_goes_to_the_chosen_collections_alone(person: Person) -> None:
     person.client.create_collection("sea", display_name="The sea")
     person.add(LIGHTHOUSE, "lighthouse.md", collection="sea")

@@ -118,7 +118,7 @@ export function outcomeOf({ event }: TurnEvent, agent: string): Outcome | undefi
         origin: originOf(event.value),
       };
     case "refused":
-      return { who: spent(event.value.usage), fallbacks: sentences(event.value.fallbacks), suggestions: event.value.suggestions };
+      return { who: spent(event.value.usage), fallbacks: sentences(event.value.fallbacks), ...(event.value.suggestions.length > 0 && { suggestions: event.value.suggestions }) };
     case "failed":
       return { who: spent(event.value.usage), fallbacks: sentences(event.value.fallbacks) };
     default:
