@@ -7,6 +7,7 @@ fallbacks and the cost.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa.type.v1 import collection_kind_pb2

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from responsa.chat.v1 import citation_pb2, turn_pb2
-from responsa.type.v1 import byte_range_pb2
+from responsa.chat.v1 import citation_pb2, suggestion_pb2, turn_pb2
+from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
 from responsa_server.cli.blocks import parse
 from responsa_server.cli.output import one_line, shown
-from responsa_server.cli.rendering import answer_body, answer_notes
+from responsa_server.cli.rendering import answer_body, answer_notes, origin, refusal_text
 
 
 def answer_text(answer: turn_pb2.TurnAnswer) -> str:
@@ -157,3 +157,35 @@ def test_code_keeps_its_lines_even_if_only_the_code_is_quoted() -> None:
     start = text.index("make up")
     answer = turn_pb2.TurnAnswer(text=text, citations=spans((start, start + len("make up\nmake down"))))
     assert answer_body(answer) == f"{text}\n[1]"
+
+
+def test_a_refusal_is_followed_by_what_comes_closest() -> None:
+    refused = turn_pb2.TurnRefused(message="I found nothing.")
+    assert refusal_text(refused) == "I found nothing."
+    refused.suggestions.append(
+        suggestion_pb2.Suggestion(
+            title="Tides",
+            uri="tides.md",
+            quote="Low\nwater is at noon.",
+            source_range=byte_range_pb2.ByteRange(start=3, end=24),
+        )
+    )
+    assert refusal_text(refused) == (
+        'I found nothing.\n\nClosest in the documents\n- Tides (tides.md, bytes 3-24)\n    "Low water is at noon."'
+    )
+
+
+def test_an_answer_says_if_it_is_not_from_peoples_own_documents_and_what_else_was_found() -> None:
+    own = turn_pb2.TurnAnswer(
+        collection="collections/mine", collection_kind=collection_kind_pb2.COLLECTION_KIND_OWN
+    )
+    assert origin(own) == ""
+    sample = turn_pb2.TurnAnswer(
+        collection="collections/tutor",
+        collection_kind=collection_kind_pb2.COLLECTION_KIND_SAMPLE,
+        also_found=[suggestion_pb2.AlsoFound(collection="collections/responsa-docs", title="Search")],
+    )
+    assert origin(sample).splitlines() == [
+        "This answer comes from sample documents, not from your own (collection tutor).",
+        "Also found in Search (responsa-docs).",
+    ]
