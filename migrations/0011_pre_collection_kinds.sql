@@ -1,5 +1,5 @@
 -- Whose documents a collection holds. An answer comes from the people's own documents if these support one, otherwise from samples or Responsa's documentation.
--- Whoever waits for a lock on a table keeps all others waiting behind it: rather this fails, and is begun anew.
+-- A statement that waits for a lock on a table keeps all later ones waiting: the migration fails instead, and can be started again.
 SET LOCAL lock_timeout = '10s';
 
 -- Servers of the release before write no kind: what they make is the people's own.

@@ -195,7 +195,7 @@ async def test_a_refusal_suggests_what_comes_closest_from_each_document_once(
     assert await knowledge.closest(question, outside) == ()
     elsewhere = await knowledge.search(people.eve, (question,), ())
     assert await knowledge.closest(question, elsewhere) == ()
-    # A quote of a document that says nothing on the question is no suggestion.
+    # Quotes that say nothing on the question are left out.
     far = "How long do I boil an egg?"
     assert await knowledge.closest(far, await knowledge.search(people.ann, (far,), ())) == ()
 
