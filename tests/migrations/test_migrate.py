@@ -218,7 +218,7 @@ async def test_constraints_on_large_tables_are_checked_while_these_are_used(olde
         assert connection.execute(unchecked).fetchall() == []
 
 
-@pytest.mark.parametrize("older", [9], indirect=True)
+@pytest.mark.parametrize("older", [10], indirect=True)
 async def test_collections_of_an_older_version_get_their_kinds(older: Older) -> None:
     with psycopg.connect(older.urls.superuser) as connection:
         connection.execute(

@@ -6,6 +6,7 @@ import type { Suggestion } from "@responsa/contract/responsa/chat/v1/suggestion_
 import type { OpenSource } from "./answer.js";
 import { element, WRITTEN } from "./dom.js";
 import { collectionId } from "./outcome.js";
+import { plainText } from "./prose.js";
 
 /** One card for each suggestion. A card opens the document at the quote. */
 export function suggestionCards(suggestions: readonly Suggestion[], open: OpenSource): HTMLElement {
@@ -18,7 +19,7 @@ export function suggestionCards(suggestions: readonly Suggestion[], open: OpenSo
       "button",
       { type: "button", class: "plain suggestion", click: () => open(quotes, index, card) },
       element("strong", WRITTEN, one.title || one.uri || "Document"),
-      element("q", WRITTEN, one.text || one.quote),
+      element("q", WRITTEN, plainText(one.text || one.quote)),
       element("span", { class: "note" }, collectionId(one.collection)),
     );
     return element("li", {}, card);
