@@ -127,7 +127,7 @@ class TermStatistics:
 
     passages: the number of passages. terms: the total length of the passages, in terms.
     frequencies: for each term, the number of passages that contain the term. synonyms: the SHA-256 of the collection's
-    synonyms; b"" if the collection has no synonyms, and for several collections. kind: the kind of the passages' collection.
+    synonyms; b"" for a collection without synonyms and for several collections. kind: the kind of the passages' collection.
     """
 
     passages: int
