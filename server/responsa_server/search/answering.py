@@ -247,9 +247,9 @@ def _preferred(
     passages = _best_first(passage for one in tiers for passage in one.passages)
     kept = joined(alone, passages, top_k) if tiers[0].expansions else passages[:top_k]
     ids = {one.found.passage.id for one in kept}
-    others = _best_first(passage for one in tiers for passage in (*one.passages, *one.beside))
-    beside = [one for one in others if one.found.passage.id not in ids]
-    return replace(tiers[0], passages=kept, alone=alone, beside=beside), ()
+    others = _best_first(passage for one in tiers for passage in (*one.passages, *one.elsewhere))
+    elsewhere = [one for one in others if one.found.passage.id not in ids]
+    return replace(tiers[0], passages=kept, alone=alone, elsewhere=elsewhere), ()
 
 
 def _best_first(passages: Iterable[ScoredPassage]) -> Sequence[ScoredPassage]:

@@ -101,7 +101,7 @@ class Extractor:
         too. If the search had expansions, the answer without them is used, unless the answer with them has more support.
         """
         questions = ParsedQuestions(retrieval, self._analyzer)
-        answer, term = self._best(questions, [*retrieval.passages, *retrieval.beside], most)
+        answer, term = self._best(questions, [*retrieval.passages, *retrieval.elsewhere], most)
         if not retrieval.expansions:
             return answer
         alone, _ = self._best(questions, retrieval.alone, most)
@@ -135,7 +135,7 @@ class Extractor:
         of each is its own support, which is at least `floor`. Passages that only an expansion found are left out.
         """
         questions = ParsedQuestions(retrieval, self._analyzer)
-        passages = retrieval.alone if retrieval.expansions else [*retrieval.passages, *retrieval.beside]
+        passages = retrieval.alone if retrieval.expansions else [*retrieval.passages, *retrieval.elsewhere]
         near: list[tuple[float, _RankedPart]] = []
         documents: set[UUID] = set()
         parts = (
@@ -252,7 +252,7 @@ def restricted(retrieval: Retrieval, collection: str) -> Retrieval:
         retrieval,
         passages=within(retrieval.passages),
         alone=within(retrieval.alone),
-        beside=within(retrieval.beside),
+        elsewhere=within(retrieval.elsewhere),
     )
 
 

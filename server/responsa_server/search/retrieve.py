@@ -85,7 +85,7 @@ class Retrieval:
     terms: the searched strings; the expansions come first. weights, languages: one entry for each string, over all collections searched.
     text_only: whether vectors were not available although the search needed them. expansions: the number of
     expansions. alone: the passages that were found without the expansions; empty if there are no expansions.
-    readings: for each string, how each collection reads it. beside: the best passages of the first COMPARED collections that are not in `passages`,
+    readings: for each string, how each collection reads it. elsewhere: the best passages of the first COMPARED collections that are not in `passages`,
     because other collections have better ones. kinds: the kinds of the collections that have passages. Checkpoints store the fields under these names.
     """
 
@@ -97,13 +97,13 @@ class Retrieval:
     expansions: int = 0
     alone: Sequence[ScoredPassage] = ()
     readings: Sequence[Mapping[str, Reading]] = ()
-    beside: Sequence[ScoredPassage] = ()
+    elsewhere: Sequence[ScoredPassage] = ()
     kinds: Mapping[str, CollectionKind] = field(default_factory=dict[str, CollectionKind])
 
     @property
     def collections(self) -> Sequence[str]:
         """The collections of all passages, without repetitions."""
-        passages = (*self.passages, *self.alone, *self.beside)
+        passages = (*self.passages, *self.alone, *self.elsewhere)
         return list(dict.fromkeys(one.found.passage.collection_id for one in passages))
 
     def reading(self, term: int, collection: str) -> Reading:
@@ -293,7 +293,7 @@ class Retriever:
                     empty,
                     passages=[one for one in kept if one.score.total >= threshold],
                     alone=[one for one in first if one.score.total >= threshold],
-                    beside=[one for one in _beside(passages, kept) if one.score.total >= threshold],
+                    elsewhere=[one for one in _elsewhere(passages, kept) if one.score.total >= threshold],
                 )
             )
         return results
@@ -521,18 +521,18 @@ def _first(best: Sequence[_Ranked], limit: int) -> Sequence[_Ranked]:
     return first
 
 
-def _beside(passages: Sequence[ScoredPassage], kept: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
+def _elsewhere(passages: Sequence[ScoredPassage], kept: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
     """The best BESIDE passages of each of the first COMPARED collections, without those that are kept anyway."""
     ids = {one.found.passage.id for one in kept}
     taken = Counter[str]()
-    beside: list[ScoredPassage] = []
+    elsewhere: list[ScoredPassage] = []
     for one in passages:
         collection = one.found.passage.collection_id
         if collection in taken or len(taken) < COMPARED:
             taken[collection] += 1
             if taken[collection] <= BESIDE and one.found.passage.id not in ids:
-                beside.append(one)
-    return beside if len(taken) > 1 else ()
+                elsewhere.append(one)
+    return elsewhere if len(taken) > 1 else ()
 
 
 def joined(
