@@ -22,6 +22,8 @@ PASSAGES_READ: Final = 5
 _NEIGHBOURS: Final = 2
 _CONSIDERED: Final = 12
 """The number of pieces, best first, that may become parts of an answer."""
+_ASKED: Final = 0.25
+"""The score that a piece which a rewritten form found gets in addition, if it has all words of the question as it was asked."""
 _ADDS: Final = 0.12
 """The share of the question's weight that a sentence must add to the leading part that it refers to."""
 _NEARLY: Final = 0.92
@@ -170,7 +172,17 @@ class Extractor:
             for pieces in [judge(questions.of(passage), passage.found, passage.score.first, self._analyses)]
             for place, evidence in enumerate(pieces)
         ]
-        return sorted(judged, key=lambda one: -one.evidence.score)
+        return sorted(judged, key=lambda one: -one.evidence.score - _ASKED * self._asked(questions, one))
+
+    def _asked(self, questions: ParsedQuestions, one: _RankedPiece) -> float:
+        """The share of the question's own words that are in a piece that a rewritten form found. The words of the conversation fit the earlier answer
+        best, which must not be given again. 0 for a piece that the question itself found.
+        """
+        if one.passage.term == questions.last:
+            return 0.0
+        asked = questions.of(one.passage, questions.last)
+        terms = frozenset(self._analyzer.terms(one.evidence.plain, one.passage.found.language))
+        return asked.covered(asked.mask(terms)) if asked.weights else 0.0
 
     def _answer(
         self, questions: ParsedQuestions, judged: Sequence[_RankedPiece], most: int
