@@ -59,6 +59,10 @@ class MemoryEvidence:
         """See `Extractor.extract`."""
         return Extraction(_quotes(), support=0.9, supported=True)
 
+    async def closest(self, question: str, evidence: Evidence) -> tuple[Quote, ...]:
+        """See `Extractor.closest`."""
+        return ()
+
     async def judge(self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int) -> Sequence[Quote]:
         """See `CitationJudge.judge`."""
         return [_quotes()[0] for _ in claims]

@@ -22,7 +22,7 @@ class Evidence:
     content: plain values (texts, numbers, booleans, None, and lists and mappings of these). The content is
     read only by the extractor and the judge of the evidence's source. degraded: "text_only" if vectors were not available,
     otherwise "". collections: the collections of the passages. kinds: the kinds of these collections, and of others that the
-    extractor may use. also_found: documents in other collections that support an answer too, best first.
+    extractor may use; empty if the question or its agent named the collections. also_found: documents in other collections that support an answer too, best first.
     """
 
     passages: int

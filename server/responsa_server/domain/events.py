@@ -289,7 +289,8 @@ class Answered:
     documents support the answer, from 0 to 1. intent: the purpose of the message, or "". category: the kind of
     question, or "". The agent's file defines the intents and categories. model: the author of the text, which is
     `provider:model`, `extractive` or `template`. collection_id: the collection of all passages for the answer, or "".
-    collection_kind: the kind of the collections of these passages, or None if there are several kinds or no passages.
+    collection_kind: the kind of the collections of these passages. None if there are several kinds or no passages, or
+    if the question or its agent named the collections.
     """
 
     text: str

@@ -108,7 +108,7 @@ class LibraryEvidence:
         tokens = 0 if retrieval.text_only else self._tokens(retrieval.terms, retrieval.languages)
         degraded = TEXT_ONLY if retrieval.text_only else ""
         used = tuple(dict.fromkeys(one.found.passage.collection_id for one in retrieval.passages))
-        kinds = {one: retrieval.kinds[one] for one in retrieval.collections}
+        kinds = {} if collections else {one: retrieval.kinds[one] for one in retrieval.collections}
         return Evidence(
             len(retrieval.passages),
             tokens,
@@ -206,7 +206,7 @@ class LibraryEvidence:
         found = Extractor(analyses).answer(question, retrieval, most=self._most)
         quotes = [Quote(one.passage, one.source, one.text, one.score, one.shown) for one in found.parts]
         also_found: tuple[AlsoFound, ...] = ()
-        if found.supported(self._support) and len(evidence.kinds) > 1:
+        if found.supported(self._support) and len(retrieval.collections) > 1:
             answered = found.parts[0].passage.collection_id
             also_found = tuple(
                 _also_found(one)

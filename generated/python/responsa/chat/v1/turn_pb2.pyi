@@ -694,8 +694,8 @@ class TurnAnswer(_message.Message):
     collection: _builtins.str
     """The collection that the passages for the answer come from, `collections/{id}`; empty if the answer uses no passages or passages of several collections."""
     collection_kind: _collection_kind_pb2.CollectionKind.ValueType
-    """The kind of the collections that the passages for the answer come from; unspecified if the answer uses no passages or collections of several kinds. A question
-    that names no collections is answered from other kinds than OWN only if the OWN collections do not support an answer.
+    """The kind of the collections that the passages for the answer come from. Unspecified if the answer uses no passages or collections of several kinds, or if the
+    question or its agent named the collections. Otherwise, other kinds than OWN answer only if the OWN collections do not support an answer.
     """
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:

@@ -588,8 +588,8 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   collection: string;
 
   /**
-   * The kind of the collections that the passages for the answer come from; unspecified if the answer uses no passages or collections of several kinds. A question
-   * that names no collections is answered from other kinds than OWN only if the OWN collections do not support an answer.
+   * The kind of the collections that the passages for the answer come from. Unspecified if the answer uses no passages or collections of several kinds, or if the
+   * question or its agent named the collections. Otherwise, other kinds than OWN answer only if the OWN collections do not support an answer.
    *
    * @generated from field: responsa.type.v1.CollectionKind collection_kind = 15;
    */
