@@ -1,4 +1,4 @@
-"""The commands `responsa eval retrieval | answers | reading | intents | dialogues | injection`."""
+"""The commands `responsa eval retrieval | answers | reading | claims | intents | dialogues | injection`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from responsa_client.aio import AsyncResponsa
+from responsa_lab.evaluation.claims import eval_claims
 from responsa_lab.evaluation.dataset import DataSet, Limit, Question
 from responsa_lab.evaluation.dialogues import eval_dialogues
 from responsa_lab.evaluation.injection import eval_injection
@@ -60,6 +61,7 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("retrieval")(eval_retrieval)
     group.command("answers")(eval_answers)
     group.command("reading")(eval_reading)
+    group.command("claims")(eval_claims)
     group.command("intents")(eval_intents)
     group.command("dialogues")(eval_dialogues)
     group.command("injection")(eval_injection)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-import structlog
 from pydantic import TypeAdapter
-from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
@@ -29,18 +26,18 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.people import Principal
-from responsa_server.search.claims import THRESHOLD, ClaimSupport, Excerpt, excerpts, support_claim
+from responsa_server.search.claims import THRESHOLD, Excerpt, excerpts, read_passage, support_claim
 from responsa_server.search.embedder import Embedder
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.extract import MAX_PARTS, PASSAGES_READ, Extractor, SupportedPart
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage, joined
 from responsa_server.search.support import DEFAULT_SUPPORT
-from responsa_server.text.lexical import UNKNOWN, language_of
+from responsa_server.search.wording import PassageWords
+from responsa_server.text.lexical import language_of
 
 TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
 
-_LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
 _KINDS: Final = tuple(CollectionKind)
 FLOOR: Final = 0.25
 """The least support (0 to 1) of a suggestion. On the part `fit` of evals/reading, one of 12 refused off-topic questions gets a suggestion from this
@@ -148,58 +145,15 @@ class LibraryEvidence:
         """See `CitationJudge.judge`."""
         if not claims or not evidence.passages:
             return [None] * len(claims)
-        supports = await self._retriever.analyse(
-            lambda analyses: self._supports(claims, evidence, most_bytes, analyses)
+        return await self._retriever.analyse(
+            lambda analyses: self._judged(claims, evidence, most_bytes, analyses)
         )
-        doubtful = [
-            (claim.text, piece.analysis.plain)
-            for claim, (_, pieces) in zip(claims, supports, strict=True)
-            for piece in pieces
-            # Embedding takes most of the time. Therefore a piece is embedded only if a cosine can change the outcome.
-            if pieces[0].score(None) < THRESHOLD and piece.doubtful
-        ]
-        cosines = await self._cosines(doubtful, self._language(claims))
-        return [
-            _quote(claim, passage, pieces, cosines)
-            for claim, (passage, pieces) in zip(claims, supports, strict=True)
-        ]
 
-    def _supports(
+    def _judged(
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int, analyses: PassageAnalyses
-    ) -> Sequence[tuple[Excerpt | None, Sequence[ClaimSupport]]]:
-        """For each claim, the excerpt whose number the claim names (None if there is no such excerpt), and the best pieces of that excerpt."""
+    ) -> Sequence[Quote | None]:
         retrieval = self._plain.validate_python(evidence.content)
-        passages = excerpts(retrieval.passages, most_bytes)
-        language = self._language(claims)
-        found: list[tuple[Excerpt | None, Sequence[ClaimSupport]]] = []
-        for claim in claims:
-            if not 1 <= claim.passage <= len(passages):
-                found.append((None, ()))
-                continue
-            passage = passages[claim.passage - 1]
-            found.append((passage, support_claim(claim.text, language, passage, analyses)))
-        return found
-
-    @staticmethod
-    def _language(claims: Sequence[Claim]) -> str:
-        # The language is detected for all claims together, because the language of a single sentence is often unknown.
-        return language_of(" ".join(claim.text for claim in claims))
-
-    async def _cosines(
-        self, pairs: Sequence[tuple[str, str]], language: str
-    ) -> Mapping[tuple[str, str], float]:
-        """The cosine of each pair of texts; empty if the model does not know the language, or fails."""
-        known = self._embedder.languages
-        if not pairs or not (known is None or language == UNKNOWN or language in known):
-            return {}
-        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        try:
-            vectors = dict(zip(texts, np.asarray(await self._embedder.embed(texts)), strict=True))
-        except Exception:
-            # Words alone decide nearly as well as words with vectors, so the kind of failure does not matter.
-            _LOG.warning("claims could not be embedded; words alone decide", exc_info=True)
-            return {}
-        return {(one, other): float(vectors[one] @ vectors[other]) for one, other in pairs}
+        return judge_claims(claims, excerpts(retrieval.passages, most_bytes), analyses)
 
     def _extract(self, question: str, evidence: Evidence, analyses: PassageAnalyses) -> Extraction:
         retrieval = self._plain.validate_python(evidence.content)
@@ -274,17 +228,22 @@ def _shortened(part: SupportedPart) -> Quote:
     return Quote(part.passage, source, text, part.score)
 
 
-def _quote(
-    claim: Claim,
-    passage: Excerpt | None,
-    pieces: Sequence[ClaimSupport],
-    cosines: Mapping[tuple[str, str], float],
-) -> Quote | None:
-    """A quote of the piece that supports the claim best; None if no piece supports the claim."""
-    if passage is None or not pieces:
-        return None
-    scores = [one.score(cosines.get((claim.text, one.analysis.plain))) for one in pieces]
-    best = max(range(len(pieces)), key=lambda place: scores[place])
-    if scores[best] < THRESHOLD:
-        return None
-    return Quote(passage.found.passage, pieces[best].piece.source, pieces[best].analysis.quote, scores[best])
+def judge_claims(
+    claims: Sequence[Claim], passages: Sequence[Excerpt], analyses: PassageAnalyses
+) -> Sequence[Quote | None]:
+    """For each claim, a quote of the piece that supports the claim; None if the excerpt that the claim names does not exist, or does not support it."""
+    # The language is detected for all claims together, because the language of a single sentence is often unknown.
+    language = language_of(" ".join(claim.text for claim in claims))
+    words: dict[int, PassageWords] = {}
+    quotes: list[Quote | None] = []
+    for claim in claims:
+        quotes.append(None)
+        if not 1 <= claim.passage <= len(passages):
+            continue
+        excerpt = passages[claim.passage - 1]
+        if claim.passage not in words:
+            words[claim.passage] = read_passage(excerpt.found, analyses)
+        best = support_claim(claim.text, language, excerpt, words[claim.passage], analyses)
+        if best is not None and best.score >= THRESHOLD:
+            quotes[-1] = Quote(excerpt.found.passage, best.piece.source, best.analysis.quote, best.score)
+    return quotes

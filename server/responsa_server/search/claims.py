@@ -1,14 +1,15 @@
 """Chooses the passages that a prompt shows, and decides whether one of their pieces supports a claim of the answer. Pure
 functions.
 
-A claim is usually a paraphrase of a piece. Therefore a word of the claim counts if it is in the piece, in its headings or in the neighbouring pieces, and the cosine of
-claim and piece counts too. Most wrong claims differ from the source in a number or a negation. Therefore a piece loses score,
-however similar it is, if a number in the claim does not occur near the piece, or if the claim has a negation and the text near
-the piece has no negation.
+A claim is usually a paraphrase of a piece, or of two neighbouring pieces. A logistic regression over the features of `wording.py` says how
+probably a piece supports the claim. It was fitted on one part of evals/claims, its threshold was chosen on another, and it was
+measured on a third (docs/retrieval.md). A model of vectors is not asked: the vectors of a sentence and of the same sentence with another name are too
+similar.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,38 +19,74 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.evidence import PassageAnalyses, PieceAnalysis
 from responsa_server.search.retrieve import ScoredPassage
+from responsa_server.search.wording import PassageWords, compare, passage_words, within
 from responsa_server.text.lexical import UNKNOWN
 
 LEAST_BYTES: Final = 160
 """The minimum size of an excerpt that is cut from a passage; a shorter excerpt says little."""
-THRESHOLD: Final = 0.45
+THRESHOLD: Final = 0.5
 """The minimum score of a piece that supports a claim."""
-CANDIDATES: Final = 3
-"""The maximum number of pieces of a passage that are compared with a claim. The pieces that share the most words with the claim are compared."""
 
-_NUMBER_WEIGHT: Final = 1.5
 _NOT_NEAR: Final = 0.2
 _MAX_COUNTED: Final = 2
 _DECISIVE: Final = 0.6
-"""The deduction if a number in the claim is missing from the passage, or the claim's negation from the text near the piece. After this
-deduction the score is below THRESHOLD, even if all words match.
-"""
-# If the score without a cosine is at most this value, no cosine can lift the score to THRESHOLD.
-_TOO_LOW: Final = 0.175
+"""The deduction for a claim in another language if a number in the claim is missing from the passage."""
 _DIGITS: Final = re.compile(r"\d+(?:[.,'\u00a0\u2009\u202f ]\d{3}(?!\d))*(?:[.,]\d+)?")
-_NEGATIONS: Final[Mapping[str, re.Pattern[str]]] = {
-    code: re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
-    for code, words in {
-        "en": r"no|not|never|none|neither|nor|cannot|without|nobody|nothing|nowhere|\w+n['’]t",
-        "de": r"nicht|nichts|nie|niemals|niemand|ohne|weder|kein(?:e|en|em|er|es)?",
-        "es": "no|nunca|nada|nadie|ni|sin|ning(?:ún|una?|uno)",
-        "fr": r"ne|n['’]\w+|pas|jamais|rien|personne|ni|sans|aucune?",
-        "it": "non|mai|nulla|niente|nessun[oa]?|né|senza",
-        "pt": "não|nunca|nada|ninguém|nem|sem|nenhuma?",
-        "nl": "niet|niets|nooit|niemand|zonder|geen",
-    }.items()
+_BASE: Final = -0.57
+_WEIGHTS: Final[Mapping[str, float]] = {
+    "share_own": 5.81,
+    "share_above": -2.54,
+    "share_near": -0.99,
+    "share_topic": -2.24,
+    "share_rest": -2.74,
+    "share_none": -3.51,
+    "word_above": 0.69,
+    "word_near": -0.12,
+    "word_topic": -0.49,
+    "word_rest": -0.41,
+    "word_none": 0.63,
+    "name_above": 0.73,
+    "name_rest": -2.07,
+    "name_none": -0.47,
+    "number_above": -3.34,
+    "number_near": -0.28,
+    "number_rest": -3.65,
+    "number_none": -3,
+    "replaced_name": -1.68,
+    "replaced_number": -3.41,
+    "replaced_topic": -1.71,
+    "replaced_rest": -0.18,
+    "replaced_none": 0.27,
+    "replaced_kind": 0.19,
+    "replaced_moved": -0.89,
+    "close_replaced_name": -0.21,
+    "close_replaced_number": -2.02,
+    "close_replaced_topic": -0.99,
+    "close_replaced_rest": -4.36,
+    "close_replaced_none": -2.12,
+    "close_replaced_kind": -4.21,
+    "close_replaced_moved": -1.83,
+    "close_word_none": 0.39,
+    "close_word_rest": 1.49,
+    "close_name_none": -0.12,
+    "close_name_rest": 0.17,
+    "close_name_near": -2.01,
+    "close_negation_added": -2.27,
+    "close_negation_lost": -1.49,
+    "close_opposite": -6.21,
+    "order": 1.54,
+    "opposite": -0.66,
+    "unit": -2.25,
+    "unit_new": -2.88,
+    "negation_added": -4.12,
+    "negation_lost": -0.77,
+    "joined": -0.43,
+    "stray": -0.26,
+    "stray_heavy": 0.09,
+    "short": -5.15,
+    "size": -1.03,
 }
-"""A pattern for the words of negation in each language. Other languages have no rule."""
+"""Fitted by tools/claim_weights.py. A feature without a weight does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,95 +159,72 @@ def _size(source: ByteRange) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ClaimSupport:
-    """How far a piece supports a claim.
-
-    words: the share of the claim's terms that are in the piece or its headings. around: the share of the claim's terms that are in the piece, its
-    headings or the neighbouring pieces. against: the deduction from the score if numbers or the negation of the claim are missing
-    near the piece.
-    """
+    """How well a piece supports a claim. score: from 0 to 1; a piece with THRESHOLD or more supports the claim."""
 
     piece: PassagePiece
     analysis: PieceAnalysis
-    words: float
-    around: float
-    against: float
+    score: float
 
-    @property
-    def doubtful(self) -> bool:
-        """Whether the words alone do not decide, so that a cosine may change the outcome."""
-        return _TOO_LOW < (self.words + self.around) / 2 - self.against < THRESHOLD
 
-    def score(self, cosine: float | None) -> float:
-        """The score of the support, 0 to 1. cosine: the cosine of the claim and the piece; None if it is not known."""
-        if cosine is None:
-            reached = (self.words + self.around) / 2
-        else:
-            reached = (self.words + self.around + max(cosine, 0.0)) / 3
-        return min(max(reached - self.against, 0.0), 1.0)
+def read_passage(found: FoundPassage, analyses: PassageAnalyses) -> PassageWords:
+    """The words of a passage, for `support_claim`."""
+    return passage_words(found, analyses.of(found), analyses.analyzer)
 
 
 def support_claim(
-    claim: str, language: str, excerpt: Excerpt, analyses: PassageAnalyses
-) -> Sequence[ClaimSupport]:
-    """The pieces of an excerpt that match the claim's words best: at most CANDIDATES, best first. language: the claim's language, or
-    UNKNOWN.
+    claim: str, language: str, excerpt: Excerpt, words: PassageWords, analyses: PassageAnalyses
+) -> ClaimSupport | None:
+    """The piece of an excerpt that supports the claim best; None if no piece can support it. language: the claim's language, or UNKNOWN. words: the words
+    of the excerpt's passage.
 
     If claim and passage are in different languages, they share only names and numbers. Then a single shared name or
     number counts as if all words matched.
     """
     found = excerpt.found
-    foreign = UNKNOWN not in (language, found.language) and language != found.language
+    if UNKNOWN not in (language, found.language) and language != found.language:
+        return _support_foreign(claim, excerpt, analyses)
+    pieces = analyses.of(found).pieces
+    supports = [
+        ClaimSupport(one.piece, pieces[one.place], _probability(one.features))
+        for one in compare(claim, language, words, excerpt.source, analyses.analyzer)
+    ]
+    return max(supports, key=lambda one: (one.score, -one.piece.source.start), default=None)
+
+
+def _probability(features: Mapping[str, float]) -> float:
+    total = _BASE + sum(weight * features[name] for name, weight in _WEIGHTS.items())
+    return 1 / (1 + math.exp(-total))
+
+
+def _support_foreign(claim: str, excerpt: Excerpt, analyses: PassageAnalyses) -> ClaimSupport | None:
+    found = excerpt.found
     terms = analyses.analyzer.query_terms(claim, found.language)
-    weights = {term: _NUMBER_WEIGHT if any(map(str.isdigit, term)) else 1.0 for term in terms}
     numbers = numbers_in(claim)
-    negated = negates(claim, language or found.language)
     titles = numbers_in(" ".join((found.passage.title, *found.passage.headings)))
     everything = numbers_in(excerpt.text) | titles
     passage = analyses.of(found)
     supports: list[ClaimSupport] = []
     pieces = list(zip(found.pieces, passage.pieces, strict=True))
-    above = passage.above
-    numbers_above = titles
+    above, numbers_above = passage.above, titles
     for place, (piece, analysis) in enumerate(pieces):
         if piece.kind is VectorKind.HEADING:
             above = passage.above | analysis.distinct
             numbers_above = titles | numbers_in(analysis.plain)
             continue
-        if not _within(piece.source, excerpt.source):
+        if not within(piece.source, excerpt.source):
             continue
-        neighbours = [other for _, other in pieces[max(place - 1, 0) : place + 2] if other is not analysis]
-        near = above.union(analysis.distinct, *(other.distinct for other in neighbours))
-        plain = " ".join((analysis.plain, *(other.plain for other in neighbours)))
-        present = numbers_above | numbers_in(plain)
+        around = [other for _, other in pieces[max(place - 1, 0) : place + 2]]
+        near = above.union(*(other.distinct for other in around))
+        present = numbers_above | numbers_in(" ".join(other.plain for other in around))
         missing = [one for one in numbers if one not in present]
         against = _NOT_NEAR * min(len(missing), _MAX_COUNTED)
-        if any(one not in everything for one in missing) or (
-            negated and negates(plain, found.language) is False
-        ):
+        if any(one not in everything for one in missing):
             against += _DECISIVE
-        words, around = _share(weights, analysis.distinct | above), _share(weights, near)
-        if foreign:
-            words = around = float(any(term in near for term in terms))
-        supports.append(ClaimSupport(piece, analysis, words, around, against))
-    supports.sort(key=lambda one: (-one.score(None), one.piece.source.start))
-    return supports[:CANDIDATES]
+        score = max(0.0, float(any(term in near for term in terms)) - against)
+        supports.append(ClaimSupport(piece, analysis, score))
+    return max(supports, key=lambda one: (one.score, -one.piece.source.start), default=None)
 
 
 def numbers_in(text: str) -> frozenset[str]:
     """The numbers in a text, as digits only. Therefore the separators of thousands and fractions make no difference."""
     return frozenset("".join(filter(str.isdigit, one)) for one in _DIGITS.findall(text))
-
-
-def negates(text: str, language: str) -> bool | None:
-    """Whether a text has a word of negation; None if there is no rule for the language. UNKNOWN is treated as English."""
-    words = _NEGATIONS.get(language or "en")
-    return None if words is None else words.search(text) is not None
-
-
-def _share(weights: Mapping[str, float], there: frozenset[str]) -> float:
-    total = sum(weights.values())
-    return sum(weight for term, weight in weights.items() if term in there) / total if total else 0.0
-
-
-def _within(inner: ByteRange, outer: ByteRange) -> bool:
-    return outer.start <= inner.start and inner.end <= outer.end

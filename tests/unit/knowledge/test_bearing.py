@@ -30,11 +30,12 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.claims import Excerpt, negates, numbers_in, support_claim
+from responsa_server.search.claims import Excerpt, numbers_in, read_passage, support_claim
 from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
 from responsa_server.search.scoring import Score, Weights
+from responsa_server.search.wording import negates
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.lexical import language_of
 from responsa_server.text.sentences import PieceKind, pieces
