@@ -35,7 +35,7 @@ HAND: Final = 12.0
 FOREIGN: Final = 0.5
 LEAST: Final = 0.02
 LEAST_SPREAD: Final = 0.2
-FIXED: Final = {"number_none": -3.0}
+FIXED: Final = {"number_none": -8.0}
 """A number that the passage lacks is decisive. It is too rare in `fit` to be fitted."""
 
 
@@ -74,18 +74,20 @@ def rows(part: Part, documents: Path, embedder: Embedder) -> Rows:
 
 def fitted(features: Floats, right: Floats, weights: Floats) -> tuple[float, Floats]:
     """The base and the weights of a logistic regression with an L2 penalty on standardised features, by Newton's method."""
-    middle, spread = features.mean(0), features.std(0)
+    middle: Floats = features.mean(0)
+    spread: Floats = features.std(0)
     # A feature that is rarely above zero must not get a huge weight from a few claims.
     spread = np.maximum(spread, LEAST_SPREAD)
-    data = np.c_[np.ones(len(features)), (features - middle) / spread]
-    penalty = np.eye(data.shape[1]) * RIDGE
-    penalty[0, 0] = 0.0
-    found = np.zeros(data.shape[1])
+    data: Floats = np.concatenate([np.ones((len(features), 1)), (features - middle) / spread], axis=1)
+    size = int(data.shape[1])
+    penalty: Floats = np.diag([0.0, *[RIDGE] * (size - 1)])
+    found: Floats = np.zeros(size)
     for _ in range(STEPS):
-        probable = 1 / (1 + np.exp(-(data @ found)))
-        gradient = data.T @ (weights * (probable - right)) + penalty @ found
-        curvature = data.T @ (data * (weights * probable * (1 - probable))[:, None]) + penalty
-        found -= np.linalg.solve(curvature, gradient)
+        probable: Floats = 1 / (1 + np.exp(-(data @ found)))
+        gradient: Floats = data.T @ (weights * (probable - right)) + penalty @ found
+        curvature: Floats = data.T @ (data * (weights * probable * (1 - probable))[:, None]) + penalty
+        step: Floats = np.asarray(np.linalg.solve(curvature, gradient), np.float64)
+        found = found - step
     by_feature = np.where(np.abs(found[1:]) < LEAST, 0.0, found[1:]) / spread
     return float(found[0] - by_feature @ middle), by_feature
 

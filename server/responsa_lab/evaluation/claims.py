@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal
 from uuid import NAMESPACE_URL, uuid5
 
 import typer
@@ -122,7 +122,9 @@ class _Documents:
             original, title = sniff(str(row["text"]).encode(), "document.txt"), str(row["title"])
         else:
             original = sniff((self._folder / source / name).read_bytes(), name)
-        parsed = FORMATS.named(original.format).load()(original)
+        format_ = FORMATS.named(original.format)
+        assert format_ is not None, "sniff names a format of the table"
+        parsed = format_.load()(original)
         title = title or parsed.title
         language = parsed.language or language_of(parsed.canonical_text)
         cut = pieces(parsed.canonical_text, parsed.blocks, language)
@@ -153,7 +155,7 @@ class _Documents:
             case (int(start), int(end)):
                 return canonical[start:end].decode()
             case (question, start, end):
-                row = self.row(source, "questions.jsonl", cast("str", question))
+                row = self.row(source, "questions.jsonl", question)
                 return str(row["question"]).encode()[start:end].decode()
 
 

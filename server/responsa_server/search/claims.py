@@ -52,7 +52,7 @@ _WEIGHTS: Final[Mapping[str, float]] = {
     "number_above": -3.54,
     "number_near": -0.95,
     "number_rest": -0.64,
-    "number_none": -3,
+    "number_none": -8,
     "replaced_name": -1.85,
     "replaced_number": -3.73,
     "replaced_rest": 0.45,

@@ -30,7 +30,7 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.claims import Excerpt, numbers_in, read_passage, support_claim
+from responsa_server.search.claims import THRESHOLD, Excerpt, numbers_in, read_passage, support_claim
 from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
@@ -42,6 +42,11 @@ from responsa_server.text.sentences import PieceKind, pieces
 
 CLAIMS = Path(__file__).with_name("claims.jsonl")
 WHOLE = 1_000_000
+CATHEDRAL = (
+    "Peter Vogel designed the north tower of the cathedral in 1388. The stones came by river from quarries near Basel. Anna Berg led the restoration"
+    " of the roof in 1912, after a fire. The tower is 98 metres high. The city bought the bells from a foundry in Leipzig for 900 pounds. A market"
+    " is held at the west door every Friday."
+)
 BOILING = "Water boils at 100 degrees at sea level. On a mountain of 3,000 metres it boils at 90 degrees. Salt is cheap."
 
 
@@ -234,13 +239,51 @@ async def test_an_answer_in_another_language_is_borne_out_by_names_and_numbers(
     assert await borne_out(embedder, words, found(BOILING)) is None
 
 
-def test_headings_and_neighbours_count_as_around() -> None:
-    text = "## Range\n\nIt is about 150 metres. Walls make it less."
-    passage = found(text, title="Wren 2")
+def accepts(claim: str, text: str, *, title: str = "") -> bool:
+    passage = found(text, title=title)
     shown = Excerpt(passage, passage.passage.source, text)
-    best, *_ = support_claim("The range of Wren 2 is 150 metres.", "en", shown, PassageAnalyses())
-    assert best.analysis.quote == "It is about 150 metres."
-    assert (best.words, best.around, best.against) == (1.0, 1.0, 0.0)
+    analyses = PassageAnalyses()
+    best = support_claim(claim, "en", shown, read_passage(passage, analyses), analyses)
+    return best is not None and best.score >= THRESHOLD
+
+
+def test_headings_count_as_what_the_piece_says() -> None:
+    text = "## Range\n\nThe radio reaches about 150 metres in the open. Walls make it less. Readings are stored for 30 days."
+    assert accepts("The range is about 150 metres in the open.", text, title="Wren 2")
+    assert not accepts("The range is about 30 metres in the open.", text, title="Wren 2")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "Anna Berg designed the north tower of the cathedral in 1388.",
+        "Peter Vogel designed the north tower of the cathedral in 1912.",
+        "The city bought the bells from a foundry in Basel for 900 pounds.",
+        "The city bought the bells from a foundry in Dresden for 900 pounds.",
+        "Anna Berg led the restoration of the roof before a fire in 1912.",
+        "A market is held at the east door every Friday.",
+        "A market is held at the west door every Sunday.",
+        "The tower is 98 kilometres high.",
+        "The tower is not 98 metres high.",
+    ],
+)
+def test_another_name_date_word_or_unit_in_a_sentence_of_the_paragraph_is_not_borne_out(wrong: str) -> None:
+    assert not accepts(wrong, CATHEDRAL)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "Peter Vogel designed the north tower of the cathedral in 1388.",
+        "In 1388 Peter Vogel designed the cathedral's north tower.",
+        "According to the document, the city bought the bells from a foundry in Leipzig for 900 pounds.",
+        "The tower is 98 metres high, and the city bought the bells from a foundry in Leipzig.",
+        "Every Friday, a market is held at the west door.",
+        "The tower has a height of 98 metres.",
+    ],
+)
+def test_a_paraphrase_of_one_or_two_sentences_is_borne_out(right: str) -> None:
+    assert accepts(right, CATHEDRAL)
 
 
 def test_numbers_are_the_same_however_they_are_written() -> None:

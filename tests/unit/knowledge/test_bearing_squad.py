@@ -106,8 +106,9 @@ async def test_on_public_paragraphs_nearly_all_right_claims_are_borne_out_and_fe
     for kind, (all_, right, wrong) in counts.items():
         print(f"{kind}: {all_}, borne out {right / all_:.3f}, by another paragraph {wrong / all_:.3f}")
         assert all_ >= 3 * PARAGRAPHS
-        assert right >= 0.94 * all_
-        assert wrong <= 0.07 * all_
+        # A clumsy statement is not a sentence of a model, so fewer of them are accepted.
+        assert right >= (0.94 if kind == "sentences" else 0.84) * all_
+        assert wrong <= 0.03 * all_
     for (kind, (all_, wrong)), most in zip(turned.items(), (0.1, 0.4), strict=True):
         print(f"{kind}: {all_}, borne out {wrong / all_:.3f}")
         assert all_ >= 2 * PARAGRAPHS
