@@ -396,7 +396,8 @@ def read_words(text: str, language: str, analyzer: Analyzer) -> Sequence[Word]:
     for token in analyzer.tokens(text, language):
         if (token.start, token.end) == at:
             last = found[-1]
-            found[-1] = Word(last.text, (*last.terms, token.term), last.kind, last.capital)
+            if last.kind is not Kind.NUMBER:  # the "th" of "19th" says nothing
+                found[-1] = Word(last.text, (*last.terms, token.term), last.kind, last.capital)
             continue
         begins = not found or _BEGINS.search(text[end : token.start]) is not None
         at, end = (token.start, token.end), token.end
