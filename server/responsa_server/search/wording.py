@@ -332,6 +332,13 @@ def negates(text: str, language: str) -> bool | None:
     return words.search(_NOT_NEGATED.sub(" ", text) if language in _ENGLISH else text) is not None
 
 
+_CLAUSE: Final = re.compile(r"[,;:](?!\S)|[()–—]")
+_CLAUSE_ENGLISH: Final = re.compile(
+    rf"{_CLAUSE.pattern}|\b(?:but|although|though|while|whereas|because|so|which|who)\b", re.IGNORECASE
+)
+"""What separates the clauses of a sentence, roughly."""
+
+
 class Kind(StrEnum):
     """What a word is. LIGHT words say little; the others are the content of a text."""
 
@@ -356,7 +363,7 @@ class Word:
 @dataclass(frozen=True, slots=True)
 class _Piece:
     """A piece of a passage. place: its index among the passage's pieces and headings. terms: the terms of its words, and the initials of its names. above: the
-    terms of the title, the headings and, for a row, the header of the table. implied: whether it has a word of `_IMPLIED`.
+    terms of the title, the headings and, for a row, the header of the table. denied: the terms of each clause with a negation. implied: whether it has a word of `_IMPLIED`.
     """
 
     piece: PassagePiece
@@ -365,16 +372,20 @@ class _Piece:
     terms: frozenset[str]
     above: frozenset[str]
     negated: bool
+    denied: Sequence[frozenset[str]]
     implied: bool
 
 
 @dataclass(frozen=True, slots=True)
 class PassageWords:
-    """The words of a passage's pieces. topics: the terms that occur in many pieces. beginnings: the terms of the passage by their first letters."""
+    """The words of a passage's pieces. topics: the terms that occur in many pieces. numbered: the terms of names with a number in the title and the headings, such as ("wren",
+    "2"). beginnings: the terms of the passage by their first letters.
+    """
 
     language: str
     pieces: Sequence[_Piece]
     topics: frozenset[str]
+    numbered: frozenset[tuple[str, str]]
     beginnings: Mapping[str, frozenset[str]]
 
 
@@ -432,7 +443,9 @@ def passage_words(found: FoundPassage, passage: PassageAnalysis, analyzer: Analy
     """The words of a passage. passage: the analysis of the same passage."""
     language = found.language
     titles = " ; ".join((found.passage.title, *found.passage.headings))
-    above = title = _terms(read_words(titles, language, analyzer))
+    title_words = read_words(titles, language, analyzer)
+    above = title = _terms(title_words)
+    numbered = set(_numbered(title_words))
     header = frozenset[str]()
     row_before = False
     pieces: list[_Piece] = []
@@ -441,12 +454,14 @@ def passage_words(found: FoundPassage, passage: PassageAnalysis, analyzer: Analy
         is_row = piece.kind is VectorKind.ROW
         if piece.kind is VectorKind.HEADING:
             above = title | _terms(words)
+            numbered.update(_numbered(words))
         else:
             terms = _terms(words) | _initials(words)
             negated = bool(negates(analysis.plain, language))
             implied = _IMPLIED.search(analysis.plain) is not None
             known = above | header if is_row and row_before else above
-            pieces.append(_Piece(piece, place, words, terms, known, negated, implied))
+            denied = _denied(analysis.plain, language, analyzer) if negated else ()
+            pieces.append(_Piece(piece, place, words, terms, known, negated, denied, implied))
             if is_row and not row_before:
                 header = terms
         row_before = is_row
@@ -458,12 +473,32 @@ def passage_words(found: FoundPassage, passage: PassageAnalysis, analyzer: Analy
         language,
         pieces,
         frozenset(term for term, count in counts.items() if count >= _TOPIC_PIECES),
+        frozenset(numbered),
         {start: frozenset(terms) for start, terms in beginnings.items()},
     )
 
 
 def _terms(words: Iterable[Word]) -> frozenset[str]:
     return frozenset(term for word in words for term in word.terms)
+
+
+def _numbered(words: Sequence[Word]) -> Iterable[tuple[str, str]]:
+    """The terms of each word with a capital letter that a number follows, and of the number."""
+    return (
+        (one.terms[0], other.terms[0])
+        for one, other in pairwise(words)
+        if one.capital and other.kind is Kind.NUMBER
+    )
+
+
+def _denied(text: str, language: str, analyzer: Analyzer) -> Sequence[frozenset[str]]:
+    """The terms of the content of each clause with a negation."""
+    clauses = (_CLAUSE_ENGLISH if language in _ENGLISH else _CLAUSE).split(text)
+    return [
+        _terms(_content(read_words(clause, language, analyzer)))
+        for clause in clauses
+        if clause and negates(clause, language)
+    ]
 
 
 def _initials(words: Sequence[Word]) -> frozenset[str]:
@@ -552,7 +587,14 @@ def compare(
                 pairs[first, first + 1] = both
     chosen = [(place,) for place in best] + sorted(pairs, key=lambda pair: -pairs[pair])[:_PAIRS]
     negated = bool(negates(text, language or passage.language))
-    given = _Given(text, words, content, same, found, negated)
+    # The 2 of "Wren 2" counts nothing, so it is a part of the name.
+    named = [
+        word.kind is Kind.NUMBER
+        and place > 0
+        and (content[place - 1].terms[0], word.terms[0]) in passage.numbered
+        for place, word in enumerate(content)
+    ]
+    given = _Given(text, words, content, same, found, named, negated)
     return [
         Compared(
             passage.pieces[main].piece,
@@ -566,13 +608,16 @@ def compare(
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A claim. same: for each content word, the terms of the passage that match it. found: for each piece of the passage, which content words it has."""
+    """A claim. same: for each content word, the terms of the passage that match it. found: for each piece of the passage, which content words it has. named: whether a content
+    word is the number of a name in the title or a heading.
+    """
 
     text: str
     words: Sequence[Word]
     content: Sequence[Word]
     same: Sequence[frozenset[str]]
     found: Sequence[Sequence[bool]]
+    named: Sequence[bool]
     negated: bool
 
 
@@ -584,12 +629,14 @@ def _features(given: _Given, places: Sequence[int], passage: PassageWords) -> Ma
     aligned = _aligned(given.same, content)
     features = dict.fromkeys(FEATURES, 0.0)
     total = 0.0
-    for word, at in zip(given.content, where, strict=True):
+    for place, (word, at) in enumerate(zip(given.content, where, strict=True)):
         weight = 1.0 if word.kind is Kind.WORD else _HEAVY
         total += weight
         features[f"share_{at}"] += weight
         if at is not _Where.OWN:
             kind = Kind.WORD if word.kind is Kind.LIGHT else word.kind
+            if at is _Where.ABOVE and given.named[place]:
+                kind = Kind.NAME
             features[f"{kind}_{at}"] += 1
     for at in _Where:
         features[f"share_{at}"] /= total
@@ -605,8 +652,13 @@ def _features(given: _Given, places: Sequence[int], passage: PassageWords) -> Ma
     negated, implied = any(one.negated for one in pieces), any(one.implied for one in pieces)
     if given.negated and not negated:
         features["negation_implied" if implied else "negation_added"] = 1.0
-    elif negated and not given.negated:
-        features["negation_lost"] = 1.0
+    elif not given.negated:
+        # A claim may leave out a clause, and its negation with it.
+        said = frozenset[str]().union(*given.same)
+        clauses = [clause for piece in pieces for clause in piece.denied]
+        features["negation_lost"] = float(
+            any(len(clause & said) >= _CLAUSE_KEPT * len(clause) for clause in clauses)
+        )
     if len(places) > 1:
         features["joined"] = 1.0
         features["stray"], features["stray_heavy"] = _stray(given, places)
@@ -758,6 +810,8 @@ def _stray(given: _Given, places: Sequence[int]) -> tuple[float, float]:
     return float(min(stray, 4)), float(min(heavy, 3))
 
 
+_CLAUSE_KEPT: Final = 0.5
+"""The share of a clause's words that a claim must have to be about the clause."""
 _CLOSE: Final = 0.6
 _MOST_COUNTED: Final = 3.0
 _COUNTS: Final = tuple(

@@ -35,7 +35,7 @@ from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
 from responsa_server.search.scoring import Score, Weights
-from responsa_server.search.wording import negates
+from responsa_server.search.wording import compare, negates
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.lexical import language_of
 from responsa_server.text.sentences import PieceKind, pieces
@@ -251,6 +251,30 @@ def test_headings_count_as_what_the_piece_says() -> None:
     text = "## Range\n\nThe radio reaches about 150 metres in the open. Walls make it less. Readings are stored for 30 days."
     assert accepts("The range is about 150 metres in the open.", text, title="Wren 2")
     assert not accepts("The range is about 30 metres in the open.", text, title="Wren 2")
+
+
+def test_the_number_of_a_name_in_the_title_counts_nothing() -> None:
+    text = (
+        "The radio reaches about 150 metres in the open. Walls make it less. Readings are stored for 30 days."
+    )
+    assert accepts("Wren 2's radio reaches 150 metres in the open.", text, title="Wren 2")
+    assert not accepts("Wren 2's radio reaches 30 metres in the open.", text, title="Wren 2")
+
+
+@pytest.mark.parametrize(
+    ("claim", "lost"),
+    [
+        ("The Moon seems to rock, and over time we see about 59 % of its surface.", 0.0),
+        ("The Moon seems to rock because the orbit is a perfect circle.", 1.0),
+        ("The orbit is not a perfect circle.", 0.0),
+    ],
+)
+def test_only_the_negation_of_a_clause_that_the_claim_repeats_is_lost(claim: str, lost: float) -> None:
+    text = "Because the orbit is not a perfect circle, the Moon seems to rock a little, and over time we can see about 59 % of its surface."
+    passage, analyses = found(text), PassageAnalyses()
+    words = read_passage(passage, analyses)
+    (one,) = compare(claim, "en", words, passage.passage.source, analyses.analyzer)
+    assert one.features["negation_lost"] == lost
 
 
 @pytest.mark.parametrize(
