@@ -164,15 +164,16 @@ def read_cases(folder: Path, part: Part, documents: Path, embedder: Embedder) ->
     A claim about bytes that no passage contains is left out.
 
     Raises:
-        CommandFailed: a file is missing or wrong, or the documents of a source are not those that the claims were made for.
+        CommandFailed: a file is missing or wrong, the documents of a source are not those that the claims were made for, or a label names a document, a question or bytes
+            that they lack. The message names the file and, for a label, its line.
     """
     try:
         tables = tomllib.loads((folder / "sources.toml").read_text(encoding="utf-8"))
         sources = TypeAdapter(dict[str, Source]).validate_python(tables)
     except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise CommandFailed(f"{folder / 'sources.toml'} cannot be read: {error}", "", EXIT_USAGE) from None
-    labels = [one for _, one in lines(folder / f"{part}.jsonl", Labelled, "claim")]
-    for name in sorted({one.source for one in labels}):
+    labels = list(lines(folder / f"{part}.jsonl", Labelled, "claim"))
+    for name in sorted({one.source for _, one in labels}):
         if (source := sources.get(name)) is None:
             raise CommandFailed(f"{folder / 'sources.toml'} has no source {name}.", "", EXIT_USAGE)
         number, found = digest(documents / name)
@@ -184,15 +185,26 @@ def read_cases(folder: Path, part: Part, documents: Path, embedder: Embedder) ->
             )
     library = _Documents(documents, embedder)
     own: list[Case] = []
-    for label in labels:
-        canonical, passages = library.cut(label.source, label.document)
+    for where, label in labels:
+        try:
+            canonical, passages = library.cut(label.source, label.document)
+            text = library.text(label, canonical)
+            there = label.start < label.end <= len(canonical)
+        except (KeyError, OSError, UnicodeDecodeError):
+            there, passages, text = False, (), ""
+        if not there:
+            raise CommandFailed(
+                f"{where} names a document, a question or bytes that {documents / label.source} lacks.",
+                "",
+                EXIT_USAGE,
+            )
         holder = (
             one
             for one in passages
             if one.passage.source.start <= label.start and label.end <= one.passage.source.end
         )
         if (passage := next(holder, None)) is not None:
-            own.append(Case(label, library.text(label, canonical), passage))
+            own.append(Case(label, text, passage))
     return [*own, *_elsewhere(own)]
 
 
