@@ -131,7 +131,7 @@ class Tab:
         return seen
 
     async def open_documents(self) -> None:
-        await self.page.get_by_role("link", name="Documents").click()
+        await self.page.get_by_role("link", name="Documents", exact=True).click()
         await self.page.get_by_role("heading", name="Documents").wait_for()
 
     async def upload(self, *files: tuple[str, bytes]) -> None:

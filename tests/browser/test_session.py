@@ -124,7 +124,7 @@ async def test_what_was_written_and_not_asked_is_there_after_the_session_has_end
     await tab.question.fill(RYE_BREAD)
     await tab.page.wait_for_load_state("networkidle")
     await context.clear_cookies()
-    await tab.page.get_by_role("link", name="Documents").click()
+    await tab.page.get_by_role("link", name="Documents", exact=True).click()
     await expect(tab.page.get_by_role("alert")).to_have_text("Your session has ended.")
     await tab.page.goto(person.link())
     await expect(tab.question).to_have_value(RYE_BREAD)

@@ -115,7 +115,7 @@ async def test_what_somebody_else_changed_meanwhile_is_shown_before_it_is_replac
 
 async def test_who_administers_nothing_has_no_such_page(colleague: Person) -> None:
     tab = await colleague.sign_in()
-    await expect(tab.page.get_by_role("link", name="Documents")).to_be_visible()
+    await expect(tab.page.get_by_role("link", name="Documents", exact=True)).to_be_visible()
     await expect(tab.page.get_by_role("link", name="Teachers")).to_have_count(0)
     await tab.page.goto(f"{colleague.url}/#/teachers")
     await expect(tab.question).to_be_visible()

@@ -124,14 +124,11 @@ async def test_people_get_answers_from_their_own_documents_and_hear_what_else_th
     extraction = await knowledge.extract(QUESTION, found)
     assert {one.passage.collection_id for one in extraction.quotes} == {"uploads"}
     # Collections that are named answer whatever their kind.
-    for named, kind in (("responsa-docs", CollectionKind.DOCS), ("tutor", CollectionKind.SAMPLE)):
+    for named in ("responsa-docs", "tutor"):
         found = await knowledge.search(people.ann, (QUESTION,), (named,))
-        assert (found.collections, kinds(found), found.also_found) == ((named,), {kind}, ())
+        assert (found.collections, found.kinds, found.also_found) == ((named,), {}, ())
     both = await knowledge.search(people.ann, (QUESTION,), ("tutor", "uploads"))
-    assert (set(both.collections), kinds(both)) == (
-        {"tutor", "uploads"},
-        {CollectionKind.SAMPLE, CollectionKind.OWN},
-    )
+    assert (set(both.collections), both.kinds) == ({"tutor", "uploads"}, {})
     # Collections that an agent puts last come after all others.
     last = await knowledge.search(people.ann, (QUESTION,), (), SearchOptions(last=("uploads", "tutor")))
     assert (last.collections, also(last)) == (

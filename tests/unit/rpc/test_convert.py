@@ -19,7 +19,7 @@ from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
-from responsa.type.v1 import scope_pb2
+from responsa.type.v1 import collection_kind_pb2, scope_pb2
 from responsa_server.calls import status
 from responsa_server.calls.convert import agents, chat, knowledge, structs, values
 from responsa_server.calls.convert.values import EnumMap
@@ -43,6 +43,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.events import Cancelled as CancelledTurn
+from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import (
     Chunking,
     Document,
@@ -100,6 +101,7 @@ DOCUMENT = Document(
         (knowledge_service_pb2.SearchMode, SearchMode, values.SEARCH_MODE, "SEARCH_MODE_"),
         (user_pb2.UserRole, Role, values.ROLE, "USER_ROLE_"),
         (system_status_pb2.Health, Health, values.HEALTH, "HEALTH_"),
+        (collection_kind_pb2.CollectionKind, CollectionKind, values.COLLECTION_KIND, "COLLECTION_KIND_"),
     ],
 )
 def test_enums_are_the_same_inside_and_outside(
@@ -123,10 +125,11 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
         knowledge_service_pb2,
         user_pb2,
         system_status_pb2,
+        collection_kind_pb2,
     )
     found = {name for one in modules for name in one.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(one, EnumMap) for one in vars(values).values())
-    assert len(found) == mapped == 15
+    assert len(found) == mapped == 16
 
 
 def test_enums_with_other_names_are_no_pair() -> None:
