@@ -36,7 +36,7 @@ export function lastStart(text: string): number {
   return last >= 0 ? last : text.lastIndexOf("\n") + 1;
 }
 
-/** The first place at or after `least` at which a block begins; the end of the text if there is none. */
+/** The first place at or after `least` at which a block begins; the end of the text if no block begins there. */
 export function firstEnd(text: string, least: number): number {
   for (const at of blockStarts(text)) if (at >= least && at > 0) return at;
   return text.length;

@@ -24,7 +24,7 @@ export interface Outcome {
   readonly fallbacks: readonly string[];
   /** Where an answer comes from, if not from people's own documents, and what else was found. */
   readonly origin?: readonly string[];
-  /** The quotes that come closest to an answer, if there is none. */
+  /** The quotes that come closest to an answer, if the documents support no answer. */
   readonly suggestions?: readonly Suggestion[];
 }
 

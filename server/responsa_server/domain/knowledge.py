@@ -35,7 +35,7 @@ class Chunking:
 @dataclass(frozen=True, slots=True)
 class Collection:
     """Documents that are searched together. embedding: the name of the model that computed the collection's vectors. synonyms: the file of
-    synonyms; "" if there is none, and in lists.
+    synonyms; "" if the collection has no synonyms, and in lists.
     """
 
     id: str

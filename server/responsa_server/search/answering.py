@@ -157,14 +157,14 @@ class LibraryEvidence:
 
     def _extract(self, question: str, evidence: Evidence, analyses: PassageAnalyses) -> Extraction:
         retrieval = self._plain.validate_python(evidence.content)
-        found = Extractor(analyses).answer(question, retrieval, most=self._most)
+        found = Extractor(analyses).answer(retrieval, most=self._most)
         quotes = [Quote(one.passage, one.source, one.text, one.score, one.shown) for one in found.parts]
         also_found: tuple[AlsoFound, ...] = ()
         if found.supported(self._support) and len(retrieval.collections) > 1:
             answered = found.parts[0].passage.collection_id
             also_found = tuple(
                 _also_found(one)
-                for one in Extractor(analyses).supporting(question, retrieval, self._support)
+                for one in Extractor(analyses).supporting(retrieval, self._support)
                 if one.passage.collection_id != answered
             )
         return Extraction(quotes, found.support, found.supported(self._support), also_found[:MAX_ALSO_FOUND])
@@ -188,13 +188,12 @@ def _preferred(
     """The first tier whose passages support an answer, and the documents of the tiers after it that support one too. If no tier
     supports an answer, the best `top_k` passages of all tiers.
     """
-    question = tiers[0].terms[-1]
     for place, one in enumerate(tiers):
-        if extractor.answer(question, one, most=1).supported(threshold):
+        if extractor.answer(one, most=1).supported(threshold):
             also_found = [
                 _also_found(part)
                 for later in tiers[place + 1 :]
-                for part in extractor.supporting(question, later, threshold)
+                for part in extractor.supporting(later, threshold)
             ]
             return one, tuple(also_found[:MAX_ALSO_FOUND])
     alone = _best_first(passage for one in tiers for passage in one.alone)[:top_k]

@@ -95,7 +95,7 @@ class Extractor:
         self._analyses = analyses if analyses is not None else PassageAnalyses()
         self._analyzer = self._analyses.analyzer
 
-    def answer(self, question: str, retrieval: Retrieval, *, most: int = MAX_PARTS) -> ExtractedAnswer:
+    def answer(self, retrieval: Retrieval, *, most: int = MAX_PARTS) -> ExtractedAnswer:
         """At most `most` parts of the best passages that answer the question. All of them are from one collection.
 
         retrieval: the result of a search for the question or for rewritten forms of it. Each passage is judged by the string that found it. The last string is
@@ -123,11 +123,11 @@ class Extractor:
         ]
         return max(answers, key=lambda one: one[0].support, default=(_NO_ANSWER, questions.last))
 
-    def supporting(self, question: str, retrieval: Retrieval, threshold: float) -> Sequence[SupportedPart]:
+    def supporting(self, retrieval: Retrieval, threshold: float) -> Sequence[SupportedPart]:
         """The leading part of each collection's own answer, for all collections whose answer has a support of at least `threshold`, best first."""
         found: list[tuple[float, SupportedPart]] = []
         for collection in retrieval.collections:
-            answer = self.answer(question, restricted(retrieval, collection), most=1)
+            answer = self.answer(restricted(retrieval, collection), most=1)
             if answer.supported(threshold):
                 found.append((answer.support, answer.parts[0]))
         return [part for _, part in sorted(found, key=lambda one: -one[0])]

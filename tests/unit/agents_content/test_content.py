@@ -147,7 +147,7 @@ def test_an_agents_file_names_what_is_there(agent: str) -> None:
         assert all("when" in edge for edge in ways[:-1])
         assert not ways or "when" not in ways[-1], f"{name} has no way out when nothing fits"
     searched = {
-        "chat": {"last_collections": ["chat", "tutor", "responsa-docs"]},  # shipped collections last
+        "chat": {},
         "tutor": {"collections": ["tutor"]},
     }
     assert config["retrieval"].items() >= searched[agent].items()

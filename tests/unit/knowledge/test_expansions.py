@@ -181,12 +181,12 @@ async def test_each_passage_is_found_once_and_the_best_comes_first() -> None:
     "expansions", [[OTHER], ["light is put to work"], ["roots take up water", OTHER, "light is put to work"]]
 )
 async def test_expansions_leave_the_support_and_the_answer_of_the_question(expansions: list[str]) -> None:
-    alone = Extractor().answer(ASKED, await searched())
+    alone = Extractor().answer(await searched())
     assert alone.supported()
     more = await searched(expansions)
     # The passages that expansions found fit the expansions better than any passage fits the question.
     assert more.passages[0].term < more.expansions
-    answer = Extractor().answer(ASKED, more)
+    answer = Extractor().answer(more)
     assert answer.support >= alone.support
     assert answer.parts[0].text == LEAVES.passage.text
 
@@ -194,10 +194,10 @@ async def test_expansions_leave_the_support_and_the_answer_of_the_question(expan
 async def test_what_only_an_expansion_finds_answers_where_it_is_near_the_question() -> None:
     retriever = retriever_of(Three())
     asked, expansion = "light is put to work", OTHER
-    alone = Extractor().answer(asked, await retriever.search("acme", [asked], top_k=2))
+    alone = Extractor().answer(await retriever.search("acme", [asked], top_k=2))
     both = await retriever.search("acme", [asked], top_k=2, expansions=[expansion])
     # The expansion is even nearer to the passage, and the passage contains the words of the question.
     assert both.passages[0].term == 0
-    answer = Extractor().answer(asked, both)
+    answer = Extractor().answer(both)
     assert answer.support > alone.support
     assert answer.parts[0].text == TERM.passage.text

@@ -55,9 +55,7 @@ def judged(question: str, one: FoundPassage) -> list[PieceEvidence]:
 def answer(question: str, passages: Sequence[FoundPassage], score: float = 0.6) -> ExtractedAnswer:
     language = language_of(question)
     scored = [ScoredPassage(one, Score(score, 5.0, score, score, score), 0) for one in passages]
-    return Extractor().answer(
-        question, Retrieval((question,), scored, (weights_of(question, language),), (language,))
-    )
+    return Extractor().answer(Retrieval((question,), scored, (weights_of(question, language),), (language,)))
 
 
 @pytest.mark.parametrize(
@@ -101,9 +99,7 @@ def test_support_does_not_depend_on_passages_without_words_of_the_question(
 ) -> None:
     scored = [ScoredPassage(found(LEASES, cosine=cosine), Score(cosine, 5.0, cosine, cosine, cosine), 0)]
     few, many = (
-        Extractor().answer(
-            question, Retrieval((question,), scored, (weights_of(question, collection=size),), ("en",))
-        )
+        Extractor().answer(Retrieval((question,), scored, (weights_of(question, collection=size),), ("en",)))
         for size in (5, 10_005)
     )
     assert many.support == pytest.approx(few.support, abs=0.02)

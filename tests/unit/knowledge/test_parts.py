@@ -48,7 +48,7 @@ def part(one: FoundPassage, words: str) -> Part | None:
 
 
 def shown(text: str, words: str, *, name: str = "page.md", cut: str = "", language: str = "en") -> str:
-    """The Markdown of the part that shows the last piece with these words; '' if there is none."""
+    """The Markdown of the part that shows the last piece with these words; '' if no part does."""
     made = part(found(text, name=name, cut=cut, language=language), words)
     return "" if made is None else made.shown
 
