@@ -23,7 +23,7 @@ coverage: .venv/.dev clients/web/dist/index.html
 
 # CAMPAIGN=kill_workers runs one of tests/faults/test_*.py alone, COUNT=100 so much of it: counts may be summed over runs (soak/*.jsonl).
 soak: .venv/.dev
-	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),tests/faults/test_$(CAMPAIGN).py,tests/faults tests/system)
+	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),tests/faults/test_$(CAMPAIGN).py,tests/faults tests/system tests/embedded tests/security)
 
 generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/generate.py

@@ -19,8 +19,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
     "options",
     [
         pytest.param({"color_scheme": "light"}, id="light"),
-        pytest.param({"color_scheme": "dark"}, id="dark"),
-        pytest.param({"viewport": {"width": 360, "height": 700}, "has_touch": True}, id="narrow"),
+        pytest.param(
+            {"color_scheme": "dark", "viewport": {"width": 360, "height": 700}, "has_touch": True},
+            id="dark_narrow",
+        ),
     ],
 )
 async def test_every_state_of_the_page_keeps_the_accessibility_rules(
@@ -77,8 +79,10 @@ async def test_every_state_of_the_page_keeps_the_accessibility_rules(
     "options",
     [
         pytest.param({"color_scheme": "light"}, id="light"),
-        pytest.param({"color_scheme": "dark"}, id="dark"),
-        pytest.param({"viewport": {"width": 360, "height": 700}, "has_touch": True}, id="narrow"),
+        pytest.param(
+            {"color_scheme": "dark", "viewport": {"width": 360, "height": 700}, "has_touch": True},
+            id="dark_narrow",
+        ),
     ],
 )
 async def test_every_state_of_an_answer_keeps_the_accessibility_rules(

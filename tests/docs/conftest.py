@@ -12,16 +12,27 @@ from pathlib import Path
 import pytest
 
 from tests.docs.reader import Reader
-from tests.instance import Instance, instance_in
+from tests.instance import ROOT, Instance, instance_in
+
+LOADED = ("cli.md", "operations.md", "overview.md", "page.md", "python-client.md")
+"""The docs that the instance loads. The commands and samples ask about no other page, and reading all pages takes a minute."""
 
 
 @pytest.fixture(scope="session")
 def manual() -> Iterator[Instance]:
-    """An instance as shipped, with its docs, and with the settings that the pages give."""
+    """An instance as shipped, with a part of its docs, and with the settings that the pages give."""
     # The home is not in pytest's folder, because the paths of sockets must stay short.
     folder = Path(tempfile.mkdtemp(prefix="rsd-"))
+    (folder / "docs").mkdir()
+    for name in LOADED:
+        shutil.copy(ROOT / "docs" / name, folder / "docs")
     try:
-        with instance_in(folder, RESPONSA_TESTING__AGENT="true", RESPONSA_MODELS__SCRIPTED="true") as one:
+        with instance_in(
+            folder,
+            RESPONSA_DOCS=str(folder),
+            RESPONSA_TESTING__AGENT="true",
+            RESPONSA_MODELS__SCRIPTED="true",
+        ) as one:
             yield one
     finally:
         shutil.rmtree(folder)

@@ -1,4 +1,6 @@
-"""If root runs these tests, they run a second time as a plain user, in a process that cannot become root again. Tests whose result cannot differ are left out.
+"""If root runs these tests, `make soak` runs them a second time as a plain user, in a process that cannot become root again. Tests whose result cannot differ are left out.
+
+In a normal run, tests/system/test_plain_user.py starts a whole instance as a plain user.
 
 The plain user must reach an interpreter, the packages and this checkout. If one of them lies in a folder that
 only root may enter (an interpreter under /root, a checkout under a 0700 folder), the needed files are linked
@@ -132,6 +134,7 @@ def run(
     )
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(os.geteuid() != 0, reason="it is a plain user who runs the tests already")
 def test_what_may_differ_again_as_a_plain_user(their_folder: Path) -> None:

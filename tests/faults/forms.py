@@ -1,7 +1,7 @@
 """The two forms of a campaign, and the report of each.
 
 The short form is part of a normal test run. It checks counts, but only prints times. The long form (`make soak`)
-checks both. Every run of the long form adds a line to `soak/{campaign}.jsonl`, so that the counts of several runs can be summed.
+checks both. Some campaigns have only a long form, because the contract tests check the same promise with less work. Every run of the long form adds a line to `soak/{campaign}.jsonl`, so that the counts of several runs can be summed.
 """
 
 from __future__ import annotations
@@ -35,21 +35,20 @@ class Form:
         return random.Random(f"{self.seed} {salt}")
 
 
-def forms(short: int, long: int) -> Any:
-    """Parametrises the test of a campaign with the number of repetitions: `short` in a normal run, and `long` (or RESPONSA_SOAK_COUNT) in a soak."""
+def forms(long: int, short: int | None = None) -> Any:
+    """Parametrises the test of a campaign with the number of repetitions: `short` in a normal run, and `long` (or RESPONSA_SOAK_COUNT) in a soak.
+
+    Without `short`, only the soak runs the campaign.
+    """
     count = int(os.environ.get("RESPONSA_SOAK_COUNT") or long)
     seed = int(os.environ.get("RESPONSA_SOAK_SEED") or time.time_ns() % (1 << 32))
-    return pytest.mark.parametrize(
-        "form",
-        [
-            pytest.param(Form(short, limits=False, seed=1), id="short"),
-            pytest.param(
-                Form(count, limits=True, seed=seed),
-                id="long",
-                marks=[pytest.mark.soak, pytest.mark.timeout(3 * 3600)],
-            ),
-        ],
+    of_soak = pytest.param(
+        Form(count, limits=True, seed=seed),
+        id="long",
+        marks=[pytest.mark.soak, pytest.mark.timeout(3 * 3600)],
     )
+    normal = [] if short is None else [pytest.param(Form(short, limits=False, seed=1), id="short")]
+    return pytest.mark.parametrize("form", [*normal, of_soak])
 
 
 @dataclass

@@ -70,7 +70,7 @@ def test_no_history_with_placed_faults_breaks_a_promise(
     campaign(house_stage, Report("histories", form), request)
 
 
-@forms(short=2, long=50)
+@forms(long=50)
 def test_no_history_with_real_kills_breaks_a_promise(
     cluster_stage: ClusterStage, form: Form, request: pytest.FixtureRequest
 ) -> None:

@@ -18,7 +18,7 @@ from tests.instance import eventually
 REPLICAS = 3
 
 
-@forms(short=2, long=200)
+@forms(long=200)
 async def test_followers_of_a_replica_that_is_killed_go_on_within_a_second(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
@@ -49,6 +49,7 @@ async def test_followers_of_a_replica_that_is_killed_go_on_within_a_second(
         assert report.quantile("gap", 0.99) <= 1.0
 
 
+@pytest.mark.soak
 async def test_without_commit_before_visible_the_campaign_finds_events_that_never_were(
     cluster: Cluster,
 ) -> None:

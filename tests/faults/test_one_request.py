@@ -41,7 +41,7 @@ async def ways_to(
     return found
 
 
-@forms(short=1, long=200)
+@forms(long=200)
 async def test_a_request_sent_a_hundred_times_is_one_turn(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
@@ -81,6 +81,7 @@ async def test_the_same_id_with_another_question_says_what_differs(cluster: Clus
             await follow(way, other)
 
 
+@pytest.mark.soak
 async def test_without_uniqueness_the_campaign_finds_several_turns(cluster: Cluster) -> None:
     caller = await cluster.caller()
     async with AsyncExitStack() as stack:

@@ -43,7 +43,7 @@ def disturbances(cluster: Cluster) -> Sequence[tuple[str, Callable[[], object]]]
     return (("connections cut", cut), ("restarted", restart), ("killed", lambda: kill_all(cluster)))
 
 
-@forms(short=3, long=360)
+@forms(long=360)
 async def test_clients_go_on_whatever_becomes_of_postgresql(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
@@ -71,6 +71,7 @@ async def test_clients_go_on_whatever_becomes_of_postgresql(
     assert all(replica.alive for replica in replicas)
 
 
+@pytest.mark.soak
 async def test_without_synchronous_commits_the_campaign_finds_events_that_were_lost(cluster: Cluster) -> None:
     caller = await cluster.caller()
     replica = await cluster.soon(guards_out=[Guard.SYNCHRONOUS_COMMIT])

@@ -85,7 +85,7 @@ def reconnects(crowd: Crowd) -> int:
     return sum(one.reconnects for one in crowd.seen)
 
 
-@forms(short=1, long=20)
+@forms(long=20)
 async def test_a_rolling_restart_is_a_pause_at_most(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
@@ -150,6 +150,7 @@ async def test_a_rolling_restart_is_a_pause_at_most(
     assert report.counts["reconnects told"] > 0
 
 
+@pytest.mark.soak
 async def test_without_handing_over_the_campaign_finds_turns_that_failed(cluster: Cluster) -> None:
     caller = await cluster.caller()
     old = await cluster.soon(guards_out=[Guard.HANDOVER], RESPONSA_DRAIN_SECONDS="0.5")

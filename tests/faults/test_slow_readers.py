@@ -180,7 +180,7 @@ async def grown(
     return sizes[1] - sizes[0]
 
 
-@forms(short=100, long=1000)
+@forms(long=1000)
 async def test_slow_readers_cost_the_server_little(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:

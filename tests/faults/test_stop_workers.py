@@ -43,7 +43,7 @@ async def stop_and_go(crowd: Crowd, form: Form, report: Report, worker: Replica)
         report.count("turns taken from a stopped worker", len(held))
 
 
-@forms(short=4, long=500)
+@forms(long=500)
 async def test_a_worker_that_was_stopped_writes_nothing_of_what_was_taken_from_it(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
@@ -70,6 +70,7 @@ async def test_a_worker_that_was_stopped_writes_nothing_of_what_was_taken_from_i
     assert all(one.outcome == "answer" for one in crowd.seen)
 
 
+@pytest.mark.soak
 async def test_without_the_epoch_check_the_campaign_finds_rows_by_an_old_epoch(cluster: Cluster) -> None:
     """The check matters only between another worker's claim of the turn and that worker's first write."""
     caller = await cluster.caller()

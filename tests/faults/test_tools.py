@@ -53,7 +53,7 @@ def told(seen: Seen) -> str:
     return ("", "ok", "error", "unknown")[result.outcome]
 
 
-@forms(short=5, long=500)
+@forms(long=500)
 async def test_a_call_with_a_side_effect_is_made_once_at_most(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
@@ -84,6 +84,7 @@ async def test_a_call_with_a_side_effect_is_made_once_at_most(
     assert report.counts["told as ok"] > 0
 
 
+@pytest.mark.soak
 async def test_an_idempotent_call_is_made_again(cluster: Cluster) -> None:
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))
@@ -100,6 +101,7 @@ async def test_an_idempotent_call_is_made_again(cluster: Cluster) -> None:
     assert not caller.ledger.check()
 
 
+@pytest.mark.soak
 async def test_without_the_ledger_the_campaign_finds_a_second_call(cluster: Cluster) -> None:
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))

@@ -446,6 +446,7 @@ def test_capabilities_are_said_in_words() -> None:
     assert "lacks" not in SandboxCapabilities(7, True).sentence
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.skipif(not (shutil.which("unshare") and shutil.which("setpriv")), reason="needs util-linux")
 def test_what_may_differ_holds_for_a_plain_user_too() -> None:

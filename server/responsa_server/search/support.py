@@ -17,6 +17,7 @@ from typing import Final
 
 from responsa_server.search.evidence import ParsedQuestion, PieceEvidence
 from responsa_server.search.scoring import Score
+from responsa_server.search.words import OPPOSITE_STEMS, QUESTION_NEGATION
 from responsa_server.text.lexical import Analyzer
 
 DEFAULT_SUPPORT: Final = 0.5
@@ -68,45 +69,6 @@ class Signals:
     opposite: bool
 
 
-_NEGATION: Final = re.compile(
-    r"\b(?:not|no|never|none|nobody|nothing|cannot|without|neither|nor|unable|fail(?:s|ed)?|lacks?|lacked|except|unlike"
-    r"|refus\w+|least|incapable|impossible)\b|n['’]t\b",
-    re.IGNORECASE,
-)
-_OPPOSITES: Final = (
-    ("increas", "decreas"),
-    ("more", "less"),
-    ("more", "fewer"),
-    ("most", "least"),
-    ("before", "after"),
-    ("first", "last"),
-    ("north", "south"),
-    ("east", "west"),
-    ("win", "lose"),
-    ("gain", "lose"),
-    ("high", "low"),
-    ("large", "small"),
-    ("begin", "end"),
-    ("start", "end"),
-    ("support", "oppos"),
-    ("accept", "reject"),
-    ("allow", "forbid"),
-    ("import", "export"),
-    ("easier", "harder"),
-    ("private", "public"),
-    ("inside", "outside"),
-    ("internal", "external"),
-    ("above", "below"),
-    ("add", "remov"),
-    ("enabl", "disabl"),
-    ("oldest", "youngest"),
-    ("faster", "slower"),
-    ("strong", "weak"),
-    ("positive", "negative"),
-    ("minimum", "maximum"),
-)
-
-
 def signals(
     question: ParsedQuestion,
     best: PieceEvidence,
@@ -132,7 +94,9 @@ def signals(
         scattered=max(covered - best.around, 0.0),
         numbers=numbers,
         matching=question.matching,
-        negation=question.english and bool(_NEGATION.search(question.text)) and not _NEGATION.search(near),
+        negation=question.english
+        and bool(QUESTION_NEGATION.search(question.text))
+        and not QUESTION_NEGATION.search(near),
         opposite=question.english and _opposed(question.text.lower(), best.plain.lower()),
     )
 
@@ -141,7 +105,7 @@ def _opposed(question: str, piece: str) -> bool:
     """Whether the piece contains the opposite of a word in the question, but not the word itself."""
     return any(
         _has(asked, question) and not _has(asked, piece) and _has(said, piece)
-        for pair in _OPPOSITES
+        for pair in OPPOSITE_STEMS
         for asked, said in (pair, pair[::-1])
     )
 

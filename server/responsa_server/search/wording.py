@@ -18,9 +18,19 @@ from typing import Final
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.evidence import PassageAnalysis
-from responsa_server.text.lexical import STOPWORDS, UNKNOWN, Analyzer
+from responsa_server.search.words import (
+    ENGLISH,
+    FRAME,
+    IMPLIED,
+    LIGHT,
+    NUMBER_WORDS,
+    OPPOSITES,
+    UNCOUNTED,
+    UNITS,
+    negates,
+)
+from responsa_server.text.lexical import STOPWORDS, Analyzer
 
-_ENGLISH: Final = ("en", UNKNOWN)
 _PIECES: Final = 3
 """The maximum number of single pieces that are compared with a claim."""
 _PAIRS: Final = 2
@@ -31,306 +41,7 @@ _TOPIC_PIECES: Final = 3
 """A word that occurs in at least this number of pieces is a topic of the passage. It may stand in any claim about the passage."""
 _CELLS: Final = 6000
 _HEAVY: Final = 1.3
-
-_NUMBER_WORDS: Final[Mapping[str, str]] = {
-    word: str(number)
-    for number, word in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-            "twenty",
-        ]
-    )
-} | {
-    "thirty": "30",
-    "forty": "40",
-    "fifty": "50",
-    "sixty": "60",
-    "seventy": "70",
-    "eighty": "80",
-    "ninety": "90",
-    "hundred": "100",
-    "thousand": "1000",
-    "million": "1000000",
-    "billion": "1000000000",
-    "trillion": "1000000000000",
-    "twice": "2",
-    "single": "1",
-    "once": "1",
-    "dozen": "12",
-    "tenfold": "10",
-}
-# These words say "one" without counting, so a claim may add them.
-_UNCOUNTED: Final = frozenset({"one", "single", "once"})
-_LIGHT: Final = frozenset(
-    [
-        "also",
-        "just",
-        "only",
-        "very",
-        "much",
-        "many",
-        "more",
-        "most",
-        "such",
-        "each",
-        "every",
-        "any",
-        "both",
-        "either",
-        "other",
-        "another",
-        "same",
-        "own",
-        "per",
-        "via",
-        "which",
-        "who",
-        "whose",
-        "where",
-        "when",
-        "while",
-        "because",
-        "since",
-        "although",
-        "though",
-        "even",
-        "however",
-        "yet",
-        "than",
-        "thus",
-        "therefore",
-        "so",
-        "then",
-        "there",
-        "here",
-        "now",
-        "still",
-        "already",
-        "often",
-        "usually",
-        "normally",
-        "generally",
-        "typically",
-        "about",
-        "around",
-        "roughly",
-        "approximately",
-        "nearly",
-        "almost",
-        "some",
-        "several",
-        "few",
-        "one",
-        "once",
-        "being",
-        "having",
-        "get",
-        "gets",
-        "got",
-        "use",
-        "uses",
-        "used",
-        "using",
-        "make",
-        "makes",
-        "made",
-        "take",
-        "takes",
-        "took",
-        "become",
-        "becomes",
-        "became",
-        "may",
-        "might",
-        "must",
-        "shall",
-        "should",
-        "can",
-        "could",
-        "would",
-        "up",
-        "down",
-        "out",
-        "over",
-        "under",
-        "between",
-        "within",
-        "without",
-        "into",
-        "onto",
-        "upon",
-        "through",
-        "during",
-        "before",
-        "after",
-        "above",
-        "below",
-        "again",
-        "further",
-        "too",
-        "either",
-        "neither",
-        "nor",
-        "not",
-        "no",
-        "never",
-        "none",
-        "cannot",
-        "isn",
-        "aren",
-        "wasn",
-        "weren",
-        "don",
-        "doesn",
-        "didn",
-        "won",
-        "ve",
-        "ll",
-        "re",
-    ]
-)
-"""English words that paraphrases add and leave out freely."""
-_FRAME: Final = re.compile(
-    r"^(?:yes|no|in short|in summary|as described|note that|according to (?:the|this) (?:\w+ )?(?:document|text|passage|source|article|page)s?"
-    r"|(?:the|this) (?:document|text|passage|source|article|page) (?:says|states|explains|notes|mentions|describes)(?: that)?)\b[,:]?\s*",
-    re.IGNORECASE,
-)
-"""The beginning of a claim that is about the source and not from the source."""
-_UNITS: Final[Mapping[str, str]] = {
-    form: forms.split()[0]
-    for forms in (
-        "km kilometre kilometres kilometer kilometers",
-        "m metre metres meter meters",
-        "cm centimetre centimetres centimeter centimeters",
-        "mm millimetre millimetres millimeter millimeters",
-        "mile miles",
-        "foot feet ft",
-        "inch inches",
-        "s second seconds sec",
-        "minute minutes min",
-        "h hour hours",
-        "day days",
-        "week weeks",
-        "month months monthly",
-        "year years yearly annually",
-        "decade decades",
-        "century centuries",
-        "ms millisecond milliseconds",
-        "kb kilobyte kilobytes",
-        "mb megabyte megabytes",
-        "gb gigabyte gigabytes",
-        "kib",
-        "mib",
-        "gib",
-        "byte bytes",
-        "bit bits",
-        "g gram grams",
-        "kg kilogram kilograms",
-        "ton tons tonnes",
-        "pound pounds",
-        "volt volts v",
-        "watt watts w",
-        "ampere amperes amp amps a",
-        "litre litres liter liters l",
-        "millilitre millilitres ml",
-        "euro euros",
-        "dollar dollars",
-        "cent cents",
-        "percent percentage",
-        "degree degrees",
-        "thousand",
-        "million",
-        "billion",
-        "trillion",
-        "hectare hectares",
-        "acre acres",
-    )
-    for form in forms.split()
-}
 _LETTERS_OF_UNIT: Final = 2
-
-
-def _both_ways(pairs: str) -> Mapping[str, frozenset[str]]:
-    found: dict[str, set[str]] = {}
-    for one, two in (pair.split("/") for pair in pairs.split()):
-        found.setdefault(one, set()).add(two)
-        found.setdefault(two, set()).add(one)
-    return {word: frozenset(others) for word, others in found.items()}
-
-
-_OPPOSITES: Final = _both_ways(
-    "more/less most/least many/few large/small larger/smaller largest/smallest big/small bigger/smaller high/low higher/lower"
-    " highest/lowest before/after first/last early/late earlier/later increase/decrease increased/decreased rise/fall rose/fell"
-    " rising/falling grow/shrink grew/shrank north/south northern/southern east/west eastern/western above/below left/right long/short"
-    " longer/shorter longest/shortest maximum/minimum always/never often/rarely strong/weak stronger/weaker positive/negative"
-    " internal/external inner/outer inside/outside upper/lower allow/forbid allow/prevent permit/forbid public/private open/close"
-    " opened/closed win/lose won/lost rich/poor fast/slow faster/slower fastest/slowest quick/slow quickest/slowest best/worst"
-    " better/worse great/small greater/smaller majority/minority succeed/fail success/failure enable/disable enabled/disabled"
-    " required/optional mandatory/optional start/stop starts/stops begin/end accept/reject accepts/rejects accepts/refuses"
-    " include/exclude included/excluded hot/cold warm/cold light/dark light/heavy thick/thin wide/narrow deep/shallow new/old"
-    " young/old modern/ancient active/passive liquid/solid solid/molten efficient/inefficient complete/incomplete direct/indirect"
-    " dependent/independent legal/illegal formal/informal regular/irregular possible/impossible safe/dangerous easy/difficult"
-    " simple/complex temporary/permanent local/remote add/remove added/removed buy/sell import/export gain/loss support/oppose"
-    " attack/defend push/pull up/down raise/lower raised/lowered strengthen/weaken cheap/expensive free/expensive full/empty"
-)
-"""English words with an opposite."""
-
-_NEGATIONS: Final[Mapping[str, re.Pattern[str]]] = {
-    code: re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
-    for code, words in {
-        "en": r"no|not|never|none|neither|nor|cannot|without|nobody|nothing|nowhere|\w+n['’]t",
-        "de": r"nicht|nichts|nie|niemals|niemand|ohne|weder|kein(?:e|en|em|er|es)?",
-        "es": "no|nunca|nada|nadie|ni|sin|ning(?:ún|una?|uno)",
-        "fr": r"ne|n['’]\w+|pas|jamais|rien|personne|ni|sans|aucune?",
-        "it": "non|mai|nulla|niente|nessun[oa]?|né|senza",
-        "pt": "não|nunca|nada|ninguém|nem|sem|nenhuma?",
-        "nl": "niet|niets|nooit|niemand|zonder|geen",
-    }.items()
-}
-"""A pattern for the words of negation in each language. Other languages have no rule."""
-_NOT_NEGATED: Final = re.compile(
-    r"\b(?:no (?:more|fewer|less|later|earlier|sooner|longer) than|not (?:only|just|more than|less than)|no matter|whether or not|no doubt|at no cost"
-    r"|nothing (?:but|else))\b",
-    re.IGNORECASE,
-)
-"""English phrases with a word of negation that negate nothing."""
-_IMPLIED: Final = re.compile(
-    r"\b(?:un(?:able|like|less|known|supported|available|necessary|changed|related|certain|common|usual|likely|successful|clear|affected)"
-    r"|in(?:efficient|complete|correct|valid|dependent|ability|visible|frequent|sufficient)|im(?:possible|proper)|dis(?:agree|allow|courage|regard)\w*"
-    r"|refus\w+|den(?:y|ies|ied)|fail\w*|lack\w*|prevent\w*|prohibit\w*|forbid\w*|except\w*|instead|rather|only|barely|hardly|scarcely|rarely|seldom|few"
-    r"|little|free|offline|miss\w*|absen\w+|reject\w*|exclud\w*|stop\w*|avoid\w*|eliminat\w*|otherwise|far from|before|but|less|least|loses?|lost"
-    r"|leav\w+|ban\w*|poor\w*|relatively|opposed)\b",
-    re.IGNORECASE,
-)
-"""English words that another sentence may say with a negation."""
-
-
-def negates(text: str, language: str) -> bool | None:
-    """Whether a text has a word of negation; None if there is no rule for the language. UNKNOWN is treated as English."""
-    words = _NEGATIONS.get(language or "en")
-    if words is None:
-        return None
-    return words.search(_NOT_NEGATED.sub(" ", text) if language in _ENGLISH else text) is not None
-
 
 _CLAUSE: Final = re.compile(r"[,;:](?!\S)|[()–—]")
 _CLAUSE_ENGLISH: Final = re.compile(
@@ -363,7 +74,7 @@ class Word:
 @dataclass(frozen=True, slots=True)
 class _Piece:
     """A piece of a passage. place: its index among the passage's pieces and headings. terms: the terms of its words, and the initials of its names. above: the
-    terms of the title, the headings and, for a row, the header of the table. denied: the terms of each clause with a negation. implied: whether it has a word of `_IMPLIED`.
+    terms of the title, the headings and, for a row, the header of the table. denied: the terms of each clause with a negation. implied: whether it has a word of `IMPLIED`.
     """
 
     piece: PassagePiece
@@ -423,10 +134,10 @@ _IDENTIFIER: Final = re.compile(r"_|[a-z][A-Z]")
 
 def _word(raw: str, term: str, language: str, stop: Collection[str], *, begins: bool) -> Word:
     text = raw.lower()
-    english = language in _ENGLISH
+    english = language in ENGLISH
     capital = raw[:1].isupper()
-    if english and text in _NUMBER_WORDS:
-        return Word(text, (_NUMBER_WORDS[text],), Kind.LIGHT if text in _UNCOUNTED else Kind.NUMBER, capital)
+    if english and text in NUMBER_WORDS:
+        return Word(text, (NUMBER_WORDS[text],), Kind.LIGHT if text in UNCOUNTED else Kind.NUMBER, capital)
     if raw[0].isdigit():
         ordinal = _ORDINAL.fullmatch(raw)
         digits = ordinal.group(1) if ordinal else "".join(filter(str.isdigit, raw))
@@ -435,7 +146,7 @@ def _word(raw: str, term: str, language: str, stop: Collection[str], *, begins: 
     if identifier or (capital and not begins and language != "de" and text not in stop):
         kind = Kind.NAME
     else:
-        kind = Kind.LIGHT if text in stop or (english and text in _LIGHT) else Kind.WORD
+        kind = Kind.LIGHT if text in stop or (english and text in LIGHT) else Kind.WORD
     return Word(text, (term,), kind, capital)
 
 
@@ -458,7 +169,7 @@ def passage_words(found: FoundPassage, passage: PassageAnalysis, analyzer: Analy
         else:
             terms = _terms(words) | _initials(words)
             negated = bool(negates(analysis.plain, language))
-            implied = _IMPLIED.search(analysis.plain) is not None
+            implied = IMPLIED.search(analysis.plain) is not None
             known = above | header if is_row and row_before else above
             denied = _denied(analysis.plain, language, analyzer) if negated else ()
             pieces.append(_Piece(piece, place, words, terms, known, negated, denied, implied))
@@ -493,7 +204,7 @@ def _numbered(words: Sequence[Word]) -> Iterable[tuple[str, str]]:
 
 def _denied(text: str, language: str, analyzer: Analyzer) -> Sequence[frozenset[str]]:
     """The terms of the content of each clause with a negation."""
-    clauses = (_CLAUSE_ENGLISH if language in _ENGLISH else _CLAUSE).split(text)
+    clauses = (_CLAUSE_ENGLISH if language in ENGLISH else _CLAUSE).split(text)
     return [
         _terms(_content(read_words(clause, language, analyzer)))
         for clause in clauses
@@ -568,7 +279,7 @@ def compare(
 
     language: the claim's language, or UNKNOWN. source: only pieces within these bytes are compared. Empty if the claim has no words or the passage has no pieces.
     """
-    text = _FRAME.sub("", claim) or claim
+    text = FRAME.sub("", claim) or claim
     words = read_words(text, passage.language, analyzer)
     content = _content(words) or list(words)
     inside = [place for place, one in enumerate(passage.pieces) if within(one.piece.source, source)]
@@ -646,7 +357,7 @@ def _features(given: _Given, places: Sequence[int], passage: PassageWords) -> Ma
         features[name] = min(count, 2.0)
     own_words = sum(at is _Where.OWN for at in where)
     features["order"] = len(aligned) / own_words if own_words else 0.0
-    if passage.language in _ENGLISH:
+    if passage.language in ENGLISH:
         features["opposite"] = float(_opposed(given.words, own))
         features["unit"], features["unit_new"] = _units(given.words, own)
     negated, implied = any(one.negated for one in pieces), any(one.implied for one in pieces)
@@ -762,8 +473,8 @@ def _opposed(claim: Sequence[Word], own: Sequence[Word]) -> bool:
     said, there = {word.text for word in claim}, {word.text for word in own}
     return any(
         word.text not in there
-        and not (place and claim[place - 1].text in _UNITS)
-        and any(other in there and other not in said for other in _OPPOSITES.get(word.text, ()))
+        and not (place and claim[place - 1].text in UNITS)
+        and any(other in there and other not in said for other in OPPOSITES.get(word.text, ()))
         for place, word in enumerate(claim)
     )
 
@@ -779,13 +490,13 @@ def _units(claim: Sequence[Word], own: Sequence[Word]) -> tuple[float, float]:
                 if not set(word.terms).isdisjoint(other.terms)
             ]
             wrong += bool(units) and all(other and other != unit for other in units)
-    said = {_UNITS[one.text] for one in claim if one.text in _UNITS and len(one.text) > _LETTERS_OF_UNIT}
-    there = {_UNITS[one.text] for one in own if one.text in _UNITS}
+    said = {UNITS[one.text] for one in claim if one.text in UNITS and len(one.text) > _LETTERS_OF_UNIT}
+    there = {UNITS[one.text] for one in own if one.text in UNITS}
     return float(min(wrong, 2)), float(bool(said - there) and bool(there - said))
 
 
 def _unit_after(words: Sequence[Word], place: int) -> str:
-    return next((_UNITS[one.text] for one in words[place + 1 : place + 3] if one.text in _UNITS), "")
+    return next((UNITS[one.text] for one in words[place + 1 : place + 3] if one.text in UNITS), "")
 
 
 def _stray(given: _Given, places: Sequence[int]) -> tuple[float, float]:

@@ -35,7 +35,8 @@ from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
 from responsa_server.search.scoring import Score, Weights
-from responsa_server.search.wording import compare, negates
+from responsa_server.search.wording import compare
+from responsa_server.search.words import negates
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.lexical import language_of
 from responsa_server.text.sentences import PieceKind, pieces

@@ -15,7 +15,7 @@ import pytest
 
 from responsa_server.domain.answers import Claim
 from responsa_server.providers.minilm import MiniLmEmbedder
-from responsa_server.search.wording import negates
+from responsa_server.search.words import negates
 from responsa_server.text.sentences import pieces
 from tests.unit.knowledge.test_bearing import WHOLE, blocks, evidence, found, judge
 
