@@ -128,7 +128,8 @@ def changed(data: bytes, members: Mapping[str, bytes | None]) -> bytes:
     """An archive with other contents for some members, or without them."""
     made = BytesIO()
     with zipfile.ZipFile(BytesIO(data)) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
-        kept = {name: old.read(name) for name in old.namelist()} | members
+        kept: dict[str, bytes | None] = {name: old.read(name) for name in old.namelist()}
+        kept.update(members)
         for name, content in kept.items():
             if content is not None:
                 new.writestr(name, content)
