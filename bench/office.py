@@ -58,6 +58,7 @@ _AUTOMATIC: Final = """
 </number:percentage-style>
 <style:style style:name="cDay" style:family="table-cell" style:data-style-name="Day"/>
 <style:style style:name="cShare" style:family="table-cell" style:data-style-name="Share"/>
+<style:style style:name="P" style:family="presentation"/>
 <style:style style:name="shown" style:family="drawing-page"><style:drawing-page-properties presentation:visibility="visible"/></style:style>
 <style:style style:name="hidden" style:family="drawing-page"><style:drawing-page-properties presentation:visibility="hidden"/></style:style>
 """
@@ -254,12 +255,12 @@ def _presentations() -> Iterator[tuple[str, Made]]:
             items = "".join(
                 f"<text:list-item><text:p>{escape(line)}</text:p></text:list-item>" for line in body
             )
-            kind = 'presentation:class="outline"' if name == "bullets" else ""
+            kind = 'presentation:style-name="P" presentation:class="outline"' if name == "bullets" else ""
             inside = f"<text:list>{items}</text:list>" if name == "bullets" else "".join(f"<text:p>{escape(line)}</text:p>" for line in body)  # fmt: skip
             note = f"Say this about station {number}." if name == "notes" else ""
-            notes = f'<presentation:notes><draw:frame presentation:class="notes" svg:width="9cm" svg:height="9cm"><draw:text-box><text:p>{note}</text:p></draw:text-box></draw:frame></presentation:notes>'  # fmt: skip
+            notes = f'<presentation:notes><draw:frame presentation:style-name="P" presentation:class="notes" svg:width="9cm" svg:height="9cm"><draw:text-box><text:p>{note}</text:p></draw:text-box></draw:frame></presentation:notes>'  # fmt: skip
             made.add(
-                f'<draw:page draw:name="p{number}" draw:style-name="{"hidden" if hidden else "shown"}"><draw:frame presentation:class="title" svg:width="20cm" '
+                f'<draw:page draw:name="p{number}" draw:style-name="{"hidden" if hidden else "shown"}"><draw:frame presentation:style-name="P" presentation:class="title" svg:width="20cm" '
                 f'svg:height="3cm"><draw:text-box><text:p>{title}</text:p></draw:text-box></draw:frame><draw:frame {kind} svg:width="20cm" svg:height="9cm" '
                 f"svg:y='4cm'><draw:text-box>{inside}</draw:text-box></draw:frame>{notes if note else ''}</draw:page>",
                 *(() if hidden else (title, one, note)),

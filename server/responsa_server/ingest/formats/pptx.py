@@ -92,7 +92,7 @@ class _Slide:
             self.place = Place(page=self.number, path=f"slide {self.number}, notes")
             for top in read_tree(self.archive, notes).iter("p:spTree"):
                 for shape in _shapes(top):
-                    if _placeholder(shape) == "body":
+                    if _placeholder(shape) not in _FURNITURE:
                         self.paragraphs(list(shape.iter("a:p")), bulleted=False)
 
     def head(self) -> None:
