@@ -1,7 +1,7 @@
 """Decides the format of a document: first from its bytes, then from what its sender declared.
 
-Content that is not text is recognised by its first bytes. If its format is not supported, the content is refused. The error names
-the content's type, which the `filetype` library finds by magic numbers. Text has the format that its name declares, or else the
+Content that is not text is recognised by its first bytes, and a ZIP archive by its members. If its format is not supported, the content is
+refused. The error names the content's type, which the `filetype` library finds by magic numbers. Text has the format that its name declares, or else the
 format that its media type declares. A guess never overrides a declaration. Without a declaration, text is plain text unless its
 beginning matches a different format.
 """
@@ -21,6 +21,7 @@ from charset_normalizer.constant import IANA_SUPPORTED
 
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest import rejections
+from responsa_server.ingest.containers import OLE_MAGIC, ZIP_MAGIC, Archive, is_encrypted_office
 from responsa_server.ingest.formats.table import FORMATS, HTML, PLAIN_TEXT, Format, Formats
 
 _UNDECLARED_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
@@ -37,6 +38,9 @@ _BINARY_NAMES: dict[str, str] = {
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "an Excel workbook",
     "application/vnd.openxmlformats-officedocument.presentationml.presentation": "a PowerPoint presentation",
     "application/vnd.oasis.opendocument.text": "an OpenDocument text",
+    "application/vnd.oasis.opendocument.spreadsheet": "an OpenDocument spreadsheet",
+    "application/vnd.oasis.opendocument.presentation": "an OpenDocument presentation",
+    "application/epub+zip": "an EPUB book",
 }
 # Formats whose files are often plain ASCII. If the bytes can also be read as text, only these magic numbers
 # count, because short magic numbers ("BM", "MZ", "GIF") also begin ordinary sentences.
@@ -45,8 +49,8 @@ _TEXTUAL_MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"{\\rtf", "application/rtf"),
     (b"%!PS", "application/postscript"),
 )
-_OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MAGIC_BYTES = 8192
+_MIMETYPE_BYTES = 256
 # The number of bytes of a large document that are read to decide its format before the sandbox gets the document.
 _HEAD_BYTES = 64 * 1024
 
@@ -154,7 +158,8 @@ def decide_format(content: bytes, name: str, content_type: str, formats: Formats
     The arguments are those of `sniff`. Returns '' if the beginning of a large document does not decide the format; the sandbox then decides
     it. Raises DocumentRejected.
     """
-    whole = len(content) <= _HEAD_BYTES
+    # The directory of a container need not be at its beginning.
+    whole = len(content) <= _HEAD_BYTES or content.startswith((ZIP_MAGIC, OLE_MAGIC))
     try:
         original = sniff(content if whole else _head(content), name, content_type, formats=formats)
     except DocumentRejected as error:
@@ -180,11 +185,21 @@ def _decide(original: Original) -> Format:
     if not data.strip():
         raise rejections.empty()
     declared = declaration.format
-    binary = next((one for one in formats if one.matches(data)), None)
+    archive = _archive(original) if data.startswith(ZIP_MAGIC) else None
+    if archive is not None:
+        binary = next((one for one in formats if one.matches_archive(archive)), None)
+    else:
+        binary = next((one for one in formats if one.matches(data)), None)
     if binary is not None and declared in (None, binary):
         return binary
     if binary is not None:
-        raise _not_as_declared(f"a {binary.display_name} document", original)
+        what = _BINARY_NAMES.get(binary.media_type, f"a {binary.display_name} document")
+        raise _not_as_declared(what, original)
+    if archive is not None:
+        media = archive.beginning("mimetype", _MIMETYPE_BYTES).decode("ascii", "replace").strip()
+        raise _not_as_declared(_BINARY_NAMES.get(media, "a ZIP archive"), original)
+    if is_encrypted_office(data) and (declared is None or declared.is_binary):
+        raise rejections.encrypted()
     text = original.text
     if declared is not None:
         if declared.is_binary:
@@ -193,6 +208,17 @@ def _decide(original: Original) -> Format:
     if declaration.wording:
         raise rejections.unsupported(declaration.wording, formats)
     return next((one for one in formats if one.matches(text)), PLAIN_TEXT)
+
+
+def _archive(original: Original) -> Archive:
+    """The document as a ZIP archive. An archive that cannot be read is not what a text format declares, so then the error says that."""
+    try:
+        return Archive.open(original.data)
+    except DocumentRejected:
+        declared = original.declaration.format
+        if declared is not None and not declared.is_binary:
+            raise _not_as_declared(_BINARY_NAMES["application/zip"], original) from None
+        raise
 
 
 def _declaration(name: str, content_type: str, formats: Formats) -> Declaration:
@@ -242,8 +268,8 @@ def _refuse_binary(original: Original) -> None:
     nul = 0 in data
     if not nul and controls * _CONTROL_SHARE <= len(data):
         return
-    if head.startswith(_OLE_MAGIC):
-        raise _not_as_declared("an old or encrypted Office document", original)
+    if head.startswith(OLE_MAGIC):
+        raise _not_as_declared("an old Office document (such as .doc, .xls or .ppt)", original)
     media = _magic(head)
     if media is not None:
         raise _not_as_declared(_BINARY_NAMES.get(media, f'content of type "{media}"'), original)

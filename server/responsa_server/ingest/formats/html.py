@@ -1,8 +1,6 @@
 """HTML. The visible text is the canonical text. selectolax (Lexbor, an HTML5 parser) builds the tree.
 
-A blank line separates blocks; a line break separates list items and table rows. A list item begins with a marker, "- " or "1. ",
-outside the item's block. The cells of a row are joined with " | ". `pre` keeps its white space; elsewhere a run of
-white space becomes one space. Scripts, styles, templates, comments, fallback content and hidden elements are left out.
+`pre` keeps its white space; elsewhere a run of white space becomes one space. Scripts, styles, templates, comments, fallback content and hidden elements are left out.
 """
 
 from __future__ import annotations
@@ -14,8 +12,9 @@ from dataclasses import dataclass, field
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
 from responsa_server.ingest import rejections
+from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
 from responsa_server.ingest.sniff import Original
-from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument, one_line
+from responsa_server.text.canonical import BlockKind, ParsedDocument, one_line
 
 # Browsers limit nesting to about 512 levels. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.
 MAX_DEPTH = 1000
@@ -150,9 +149,7 @@ class OpenTable:
 class TextWriter:
     """The state of the walk over the tree, and the text written so far."""
 
-    parts: list[str] = field(default_factory=list[str])
-    collector: BlockCollector = field(default_factory=BlockCollector)
-    length: int = 0
+    blocks: BlockWriter = field(default_factory=BlockWriter)
     inline: list[str] = field(default_factory=list[str])
     lists: list[OpenList] = field(default_factory=list[OpenList])
     tables: list[OpenTable] = field(default_factory=list[OpenTable])
@@ -160,7 +157,6 @@ class TextWriter:
     code: int = 0
     heading: int = 0
     marker: str | None = None
-    last: BlockKind | None = None
 
     def take(self) -> str:
         """Return the inline text collected so far, with its white space normalised, and empty the buffer."""
@@ -192,25 +188,16 @@ class TextWriter:
 
     def write(self, text: str, kind: BlockKind) -> None:
         """Append a separator and a block."""
-        tight = kind is self.last and kind in (BlockKind.LIST_ITEM, BlockKind.TABLE)
-        lead = "" if not self.parts else ("\n" if tight else "\n\n")
-        if kind is BlockKind.LIST_ITEM:
-            # Indentation shows nesting up to a limit. Without the limit, deeply nested lists would make the text grow quadratically.
-            lead += "  " * min(len(self.lists) - 1, 8) + (self.marker if self.marker is not None else "  ")
-            self.marker = None
-        start = self.length + len(lead)
-        self.parts.extend((lead, text))
-        self.length = start + len(text)
         match kind:
             case BlockKind.HEADING:
-                self.collector.add(kind, start, self.length, self.heading, one_line(text))
+                self.blocks.write(text, kind, self.heading)
             case BlockKind.LIST_ITEM:
-                self.collector.add(kind, start, self.length, len(self.lists))
+                self.blocks.write(text, kind, len(self.lists), self.marker or NO_MARK)
+                self.marker = None
             case BlockKind.QUOTE:
-                self.collector.add(kind, start, self.length, self.quotes)
+                self.blocks.write(text, kind, self.quotes)
             case _:
-                self.collector.add(kind, start, self.length)
-        self.last = kind
+                self.blocks.write(text, kind)
 
     def end_cell(self, table: OpenTable) -> None:
         """Add the cell's text, on one line, to its row."""
@@ -219,8 +206,7 @@ class TextWriter:
 
     def end_row(self, table: OpenTable) -> None:
         """Write the row, unless all its cells are empty."""
-        if any(table.cells):
-            self.write(" | ".join(table.cells), BlockKind.TABLE)
+        self.blocks.write_row(table.cells)
         table.cells.clear()
 
 
@@ -239,15 +225,15 @@ def parse(original: Original) -> ParsedDocument:
     writer = TextWriter()
     if root is not None:
         _walk(root, body if body is not None else root, writer)
-    text = "".join(writer.parts)
+    text = writer.blocks.text
     if not text.strip():
         raise rejections.empty("The HTML document shows no text. Upload a page with visible text.")
     title_node = tree.css_first("head > title")
-    return writer.collector.document(
+    return writer.blocks.collector.document(
         text,
         format_name=original.format,
         file_name=original.name,
-        title=writer.collector.first_heading()
+        title=writer.blocks.collector.first_heading()
         or one_line(_clean(title_node.text()) if title_node is not None else ""),
         language=_language(root),
     )

@@ -8,11 +8,29 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from responsa_server.ingest.formats import office_samples
+
 if TYPE_CHECKING:
+    from responsa_server.ingest.containers import Archive
     from responsa_server.ingest.sniff import Original
     from responsa_server.text.canonical import ParsedDocument
 
     Parser = Callable[[Original], ParsedDocument]
+
+
+# The member of a ZIP archive that names a media type is read up to this length.
+_MEMBER_BYTES: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member that only the ZIP archives of one format have.
+
+    name: a pattern for its whole name, in lower case. content: a pattern for the beginning of its content; None if any content will do.
+    """
+
+    name: re.Pattern[str]
+    content: re.Pattern[bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +48,8 @@ class Format:
     opening: a pattern for the beginning of a file. A bytes pattern marks a binary format, whose files are recognised by their bytes
         and never decoded. A text pattern recognises text that has neither a name nor a media type. With None, the format is a text format
         that applies only when the name or the media type declares it.
+    member: for a format whose files are ZIP archives, the member that tells them from other archives. Such a format is binary and has
+        no `opening`.
     """
 
     name: str
@@ -39,6 +59,7 @@ class Format:
     sample: bytes
     parser: str
     opening: re.Pattern[bytes] | re.Pattern[str] | None = None
+    member: Member | None = None
 
     @property
     def media_type(self) -> str:
@@ -48,6 +69,8 @@ class Format:
     @property
     def is_binary(self) -> bool:
         """Whether files of the format are not text."""
+        if self.member is not None:
+            return True
         return self.opening is not None and isinstance(self.opening.pattern, bytes)
 
     def matches(self, beginning: bytes | str) -> bool:
@@ -55,6 +78,17 @@ class Format:
         if self.opening is None or self.is_binary is not isinstance(beginning, bytes):
             return False
         return cast("re.Pattern[Any]", self.opening).match(beginning) is not None
+
+    def matches_archive(self, archive: Archive) -> bool:
+        """Whether a ZIP archive is a document of this format."""
+        sought = self.member
+        if sought is None:
+            return False
+        return any(
+            sought.content is None or sought.content.match(archive.beginning(name, _MEMBER_BYTES)) is not None
+            for name in archive.members
+            if sought.name.fullmatch(name)
+        )
 
     def load(self) -> Parser:
         """The parser. Raises ImportError or AttributeError when the table names a parser that does not exist."""
@@ -132,4 +166,61 @@ HTML: Final = Format(
     ),
 )
 
-FORMATS: Final = Formats((MARKDOWN, PLAIN_TEXT, HTML))
+DOCX: Final = Format(
+    name="DOCX",
+    display_name="Word",
+    suffixes=("docx", "docm", "dotx", "dotm"),
+    media_types=(
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "application/vnd.ms-word.document.macroenabled.12",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.template",
+        "application/vnd.ms-word.template.macroenabled.12",
+    ),
+    sample=office_samples.DOCX,
+    parser="responsa_server.ingest.formats.docx:parse",
+    member=Member(re.compile(r"word/document\d*\.xml")),
+)
+PPTX: Final = Format(
+    name="PPTX",
+    display_name="PowerPoint",
+    suffixes=("pptx", "pptm", "ppsx", "ppsm", "potx"),
+    media_types=(
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        "application/vnd.ms-powerpoint.presentation.macroenabled.12",
+        "application/vnd.openxmlformats-officedocument.presentationml.slideshow",
+        "application/vnd.ms-powerpoint.slideshow.macroenabled.12",
+        "application/vnd.openxmlformats-officedocument.presentationml.template",
+    ),
+    sample=office_samples.PPTX,
+    parser="responsa_server.ingest.formats.pptx:parse",
+    member=Member(re.compile(r"ppt/presentation\d*\.xml")),
+)
+XLSX: Final = Format(
+    name="XLSX",
+    display_name="Excel",
+    suffixes=("xlsx", "xlsm", "xltx"),
+    media_types=(
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        "application/vnd.ms-excel.sheet.macroenabled.12",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.template",
+    ),
+    sample=office_samples.XLSX,
+    parser="responsa_server.ingest.formats.xlsx:parse",
+    member=Member(re.compile(r"xl/workbook\d*\.xml")),
+)
+ODT: Final = Format(
+    name="ODT",
+    display_name="OpenDocument text",
+    suffixes=("odt", "ott"),
+    media_types=(
+        "application/vnd.oasis.opendocument.text",
+        "application/vnd.oasis.opendocument.text-template",
+    ),
+    sample=office_samples.ODT,
+    parser="responsa_server.ingest.formats.odt:parse",
+    member=Member(
+        re.compile("mimetype"), re.compile(rb"application/vnd\.oasis\.opendocument\.text(?:-template)?\s*\Z")
+    ),
+)
+
+FORMATS: Final = Formats((MARKDOWN, PLAIN_TEXT, HTML, DOCX, PPTX, XLSX, ODT))

@@ -1,0 +1,527 @@
+"""DOCX (WordprocessingML, ISO/IEC 29500-1), as a reader of the printed document sees its body.
+
+Headings are recognised by their outline level or by the names of their styles, which do not depend on the language of Word. Tracked changes
+count as accepted. Text boxes and footnotes follow the paragraph or the table that they belong to; endnotes stand at the end. Comments,
+headers, footers, hidden text, field instructions and placeholders of forms are left out. A table that holds tables or headings, or has one
+cell, serves the layout of the page; its cells are read one after the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from xml.etree.ElementTree import Element
+
+from responsa_server.ingest.containers import Archive
+from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.formats.office import (
+    document,
+    first,
+    is_on,
+    main_part,
+    numeral,
+    read_tree,
+    related,
+    stated,
+    tidy,
+    tidy_cell,
+    tidy_row,
+    understood,
+    whole,
+)
+from responsa_server.ingest.sniff import Original
+from responsa_server.text.canonical import BlockKind, ParsedDocument, Place
+
+_VAL: Final = "w:val"
+_MAX_COLUMNS: Final = 63
+_HEADING_NAME = re.compile(r"heading ([1-9])", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"%([1-9])")
+# The elements without text, and the elements whose text is deleted, is not shown, or belongs to properties.
+_UNREAD: Final = frozenset(
+    {
+        "w:del",
+        "w:moveFrom",
+        "w:pPr",
+        "w:rPr",
+        "w:tblPr",
+        "w:tblGrid",
+        "w:trPr",
+        "w:tcPr",
+        "w:sdtPr",
+        "w:sdtEndPr",
+        "w:sectPr",
+        "w:rt",
+        "w:altChunk",
+    }
+)
+_FORMS: Final = {
+    "lowerLetter": "a",
+    "upperLetter": "A",
+    "lowerRoman": "i",
+    "upperRoman": "I",
+}
+
+
+def parse(original: Original) -> ParsedDocument:
+    """Extract the text. Raises DocumentRejected if the document is damaged, is protected, has no text, or exceeds a limit."""
+    archive = Archive.open(original.data)
+    part = main_part(archive)
+    parts = {one.kind: one.part for one in related(archive, part).values()}
+    title, language = stated(archive)
+    reader = _Reader(
+        _Styles.read(archive, parts.get("styles", "")),
+        _Numbering.read(archive, parts.get("numbering", "")),
+        {kind: _notes(archive, parts.get(f"{kind}s", ""), kind) for kind in ("footnote", "endnote")},
+    )
+    tree = read_tree(archive, part)
+    reader.closed_fields = _closed_fields(tree)
+    for body in tree.iter("w:body"):
+        reader.read(body)
+    reader.finish()
+    blocks = reader.blocks
+    return document(
+        original,
+        blocks,
+        title or blocks.collector.first_heading(),
+        language,
+        "The Word document has no text. Upload a document with visible text.",
+    )
+
+
+def _notes(archive: Archive, part: str, kind: str) -> dict[str, Element]:
+    """The notes of a part by id."""
+    if part not in archive:
+        return {}
+    return {one.get("w:id", ""): one for one in read_tree(archive, part).iter(f"w:{kind}")}
+
+
+def _closed_fields(tree: Element) -> set[Element]:
+    """The beginnings of the fields that also end. The instruction of a field that never ends would swallow the rest of the document."""
+    begun: list[Element] = []
+    closed: set[Element] = set()
+    for one in tree.iter("w:fldChar"):
+        kind = one.get("w:fldCharType")
+        if kind == "begin":
+            begun.append(one)
+        elif kind == "end" and begun:
+            closed.add(begun.pop())
+    return closed
+
+
+def _value(node: Element | None, *names: str) -> str | None:
+    """The w:val of an element, as `first` finds it; None if there is no such element."""
+    found = first(node, *names)
+    return found.get(_VAL) if found is not None else None
+
+
+def _switched_on(node: Element | None, name: str) -> bool:
+    """Whether a toggle property is on: it is present, and its w:val is not false."""
+    found = node.find(name) if node is not None else None
+    return found is not None and is_on(found.get(_VAL, "1"))
+
+
+# -- styles ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """A style with what it inherits. heading: 1 to 9, or 0. numbering: the numbering's id and, if stated, its level."""
+
+    heading: int = 0
+    numbering: tuple[str, int | None] | None = None
+    hidden: bool = False
+
+
+_PLAIN: Final = _Style()
+
+
+@dataclass(frozen=True, slots=True)
+class _Styles:
+    by_id: Mapping[str, _Style]
+    usual: str
+    """The id of the style of paragraphs that name no style."""
+
+    @classmethod
+    def read(cls, archive: Archive, part: str) -> _Styles:
+        if part not in archive:
+            return cls({}, "")
+        nodes: dict[str, Element] = {}
+        usual = ""
+        for one in read_tree(archive, part).iter("w:style"):
+            name = one.get("w:styleId", "")
+            nodes[name] = one
+            if one.get("w:type") == "paragraph" and is_on(one.get("w:default")):
+                usual = name
+        return cls({name: _resolve(name, nodes) for name in nodes}, usual)
+
+    def of(self, properties: Element | None, kind: str) -> _Style:
+        """The style that paragraph or run properties name. kind: "w:pStyle" or "w:rStyle"."""
+        name = _value(properties, kind)
+        if name is None and kind == "w:pStyle":
+            name = self.usual
+        return self.by_id.get(name or "", _PLAIN)
+
+
+def _resolve(name: str, nodes: Mapping[str, Element]) -> _Style:
+    heading: int | None = None
+    numbering: tuple[str, int | None] | None = None
+    hidden = False
+    seen: set[str] = set()
+    while name in nodes and name not in seen and len(seen) < 50:
+        seen.add(name)
+        node = nodes[name]
+        if heading is None:
+            heading = _outline(node.find("w:pPr"))
+        if heading is None:
+            heading = _heading_of_name(_value(node, "w:name") or "")
+        if numbering is None:
+            numbering = _numbering(node.find("w:pPr"))
+        hidden = hidden or _switched_on(node.find("w:rPr"), "w:vanish")
+        name = _value(node, "w:basedOn") or ""
+    return _Style(heading or 0, numbering, hidden)
+
+
+def _heading_of_name(name: str) -> int | None:
+    if name.lower() == "title":
+        return 1
+    found = _HEADING_NAME.fullmatch(name)
+    return int(found.group(1)) if found else None
+
+
+def _outline(properties: Element | None) -> int | None:
+    """The heading level that properties state: 1 to 9, 0 for the level of body text; None if they state no level."""
+    value = _value(properties, "w:outlineLvl")
+    if value is None:
+        return None
+    level = whole(value, 9, 9)
+    return level + 1 if level < 9 else 0
+
+
+def _numbering(properties: Element | None) -> tuple[str, int | None] | None:
+    number = _value(properties, "w:numPr", "w:numId")
+    if number is None:
+        return None
+    level = _value(properties, "w:numPr", "w:ilvl")
+    return number, whole(level, 0, 8) if level is not None else None
+
+
+# -- numbering ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """One level of a list. form: as `numeral` takes it, "-" for bullets, or '' for no number. text: the label with %1 to %9 for the numbers."""
+
+    start: int
+    form: str
+    text: str
+
+
+@dataclass(slots=True)
+class _Numbering:
+    levels: dict[str, dict[int, _Level]]
+    """The levels by the id of the numbering."""
+    counted: dict[str, str]
+    """The id of the list that counts, by the id of the numbering. Several numberings may count together."""
+    restarts: dict[str, dict[int, int]]
+    """The first numbers of the levels that a numbering starts again, until its first item."""
+    counts: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
+
+    @classmethod
+    def read(cls, archive: Archive, part: str) -> _Numbering:
+        made = cls({}, {}, {})
+        if part not in archive:
+            return made
+        tree = read_tree(archive, part)
+        abstract = {one.get("w:abstractNumId", ""): one for one in tree.iter("w:abstractNum")}
+        styled = {_value(one, "w:styleLink"): one for one in abstract.values()}
+        for one in tree.iter("w:num"):
+            name = one.get("w:numId", "")
+            key = _value(one, "w:abstractNumId") or ""
+            base = abstract.get(key)
+            if base is not None and (link := _value(base, "w:numStyleLink")) is not None:
+                base = styled.get(link, base)
+            made.counted[name] = key
+            made.levels[name] = dict(_levels(base)) if base is not None else {}
+            for override in one.iter("w:lvlOverride"):
+                level = whole(override.get("w:ilvl"), 0, 8)
+                made.levels[name].update(_levels(override))
+                if (start := _value(override, "w:startOverride")) is not None:
+                    made.restarts.setdefault(name, {})[level] = whole(start, 1, 999_999)
+        return made
+
+    def label(self, numbering: str, level: int) -> str | None:
+        """Count one item, and return its label: "-" for a bullet, '' for no label; None if there is no such level."""
+        levels = self.levels.get(numbering, {})
+        own = levels.get(level)
+        if own is None:
+            return None
+        counts = self.counts.setdefault(self.counted[numbering], {})
+        start = self.restarts.get(numbering, {}).pop(level, None)
+        counts[level] = start if start is not None else counts.get(level, own.start - 1) + 1
+        for deeper in [one for one in counts if one > level]:
+            del counts[deeper]
+        if own.form == "-":
+            return "-"
+
+        def shown(found: re.Match[str]) -> str:
+            at = int(found.group(1)) - 1
+            other = levels.get(at, own)
+            return numeral(counts.get(at, other.start), other.form) if other.form else ""
+
+        return tidy_cell(_PLACEHOLDER.sub(shown, own.text))
+
+
+def _levels(node: Element) -> Iterator[tuple[int, _Level]]:
+    for one in node.iter("w:lvl"):
+        form = _value(one, "w:numFmt") or "decimal"
+        shown = {"bullet": "-", "none": ""}.get(form, _FORMS.get(form, "1"))
+        text = _value(one, "w:lvlText") or ""
+        yield (
+            whole(one.get("w:ilvl"), 0, 8),
+            _Level(whole(_value(one, "w:start"), 1, 999_999), shown, text[:100]),
+        )
+
+
+# -- the body -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Reader:
+    styles: _Styles
+    numbering: _Numbering
+    notes: dict[str, dict[str, Element]]
+    """The notes that have not been read yet, by kind and id."""
+    blocks: BlockWriter = field(default_factory=BlockWriter)
+    closed_fields: set[Element] = field(default_factory=set[Element])
+    fields: list[bool] = field(default_factory=list[bool])
+    """The open fields: whether the instruction, rather than the result, is being read."""
+    carried: str = ""
+    """The text of paragraphs whose ends are deleted. The next paragraph begins with it."""
+    waiting: list[tuple[str, Element]] = field(default_factory=list[tuple[str, Element]])
+    """The footnotes and text boxes that follow the current block, with the path of each."""
+    endnotes: list[tuple[str, Element]] = field(default_factory=list[tuple[str, Element]])
+    path: str = ""
+    """The path of the footnote or text box that is being read; '' in the body."""
+    paragraphs: int = 0
+    tables: int = 0
+    noted: int = 0
+
+    def read(self, node: Element) -> None:
+        """Read the paragraphs and tables in a node."""
+        for child in node:
+            match child.tag:
+                case "w:p":
+                    self.paragraph(child)
+                case "w:tbl":
+                    self.table(child)
+                case "mc:AlternateContent":
+                    if (variant := understood(child)) is not None:
+                        self.read(variant)
+                case tag if tag not in _UNREAD and not _is_placeholder(child):
+                    self.read(child)
+                case _:
+                    pass
+
+    def finish(self) -> None:
+        """Write what has waited until the end of the document."""
+        if text := tidy(self.carried):
+            self.blocks.write(text, BlockKind.PARAGRAPH, place=self.place())
+        self.follow()
+        self.waiting, self.endnotes = self.endnotes, []
+        self.follow()
+
+    def place(self) -> Place:
+        return Place(path=self.path or f"paragraph {self.paragraphs}")
+
+    def follow(self) -> None:
+        """Read the footnotes and text boxes of the block that has ended."""
+        while self.waiting:
+            waiting, self.waiting = self.waiting, []
+            outer = self.path
+            for path, node in waiting:
+                self.path = path
+                self.read(node)
+            self.path = outer
+
+    def paragraph(self, node: Element) -> None:
+        raw = self.carried + self.inline(node)
+        properties = node.find("w:pPr")
+        self.carried = raw if _end_is_deleted(properties) else ""
+        if self.carried:
+            return
+        text = tidy(raw)
+        if text:
+            if not self.path:
+                self.paragraphs += 1
+            self.write(text, properties)
+        if not self.path:
+            self.follow()
+
+    def write(self, text: str, properties: Element | None) -> None:
+        style = self.styles.of(properties, "w:pStyle")
+        heading = self.heading(properties)
+        label, level = self.label(properties, style)
+        if heading:
+            text = f"{label} {text}" if label not in (None, "", "-") else text
+            self.blocks.write(text, BlockKind.HEADING, min(heading, 6), place=self.place())
+        elif label:
+            self.blocks.write(text, BlockKind.LIST_ITEM, level + 1, f"{label} ", self.place())
+        else:
+            self.blocks.write(text, BlockKind.PARAGRAPH, place=self.place())
+
+    def heading(self, properties: Element | None) -> int:
+        own = _outline(properties)
+        return own if own is not None else self.styles.of(properties, "w:pStyle").heading
+
+    def label(self, properties: Element | None, style: _Style) -> tuple[str | None, int]:
+        """The label of a paragraph of a list, and its level from 0; None if the paragraph is in no list."""
+        own = _numbering(properties)
+        if own is None:
+            own = style.numbering
+        elif own[1] is None and style.numbering is not None:
+            own = own[0], style.numbering[1]
+        if own is None:
+            return None, 0
+        level = own[1] if own[1] is not None else max(style.heading - 1, 0)
+        return self.numbering.label(own[0], level), level
+
+    def inline(self, node: Element) -> str:
+        parts: list[str] = []
+        self.collect(node, parts)
+        return "".join(parts)
+
+    def collect(self, node: Element, parts: list[str], hidden: bool = False) -> None:
+        """Append the text in a node. hidden: whether the run is hidden; then only fields and anchors are followed."""
+        shown = not hidden and not any(self.fields)
+        for child in node:
+            match child.tag:
+                case "w:t" | "m:t":
+                    if shown:
+                        parts.append(child.text or "")
+                case "w:r":
+                    self.collect(child, parts, self.is_hidden(child))
+                    shown = not hidden and not any(self.fields)
+                case "w:tab" | "w:ptab" if shown:
+                    parts.append("\t")
+                case "w:br" | "w:cr" if shown:
+                    parts.append("\n")
+                case "w:noBreakHyphen" if shown:
+                    parts.append("-")
+                case "w:fldChar":
+                    self.step(child)
+                    shown = not hidden and not any(self.fields)
+                case "w:footnoteReference" | "w:endnoteReference":
+                    self.note(child)
+                case "w:txbxContent":
+                    self.waiting.append((f"paragraph {self.paragraphs + 1}, text box", child))
+                case "mc:AlternateContent":
+                    if (variant := understood(child)) is not None:
+                        self.collect(variant, parts, hidden)
+                case tag if tag not in _UNREAD and not _is_placeholder(child):
+                    self.collect(child, parts, hidden)
+                    shown = not hidden and not any(self.fields)
+                case _:
+                    pass
+
+    def is_hidden(self, run: Element) -> bool:
+        properties = run.find("w:rPr")
+        if properties is None:
+            return False
+        if properties.find("w:vanish") is not None:
+            return _switched_on(properties, "w:vanish")
+        return self.styles.of(properties, "w:rStyle").hidden
+
+    def step(self, mark: Element) -> None:
+        """Follow a field from its instruction to its result and to its end."""
+        match mark.get("w:fldCharType"):
+            case "begin":
+                self.fields.append(mark in self.closed_fields)
+            case "separate" if self.fields:
+                self.fields[-1] = False
+            case "end" if self.fields:
+                self.fields.pop()
+            case _:
+                pass
+
+    def note(self, reference: Element) -> None:
+        kind = reference.tag.removeprefix("w:").removesuffix("Reference")
+        # Each note is read once, however often the document refers to it.
+        note = self.notes[kind].pop(reference.get("w:id", ""), None)
+        if note is not None:
+            self.noted += 1
+            (self.waiting if kind == "footnote" else self.endnotes).append((f"{kind} {self.noted}", note))
+
+    # -- tables -----------------------------------------------------------------------------------------------------
+
+    def table(self, node: Element) -> None:
+        self.tables += 1
+        number = self.tables
+        rows = [list(_children(row, "w:tc")) for row in _children(node, "w:tr") if not _row_is_deleted(row)]
+        if self.is_layout(rows):
+            for cell in (cell for row in rows for cell in row):
+                self.read(cell)
+            return
+        self.blocks.part()
+        for place, row in enumerate(rows, 1):
+            cells = tidy_row(list(self.cells(row)))
+            self.blocks.write_row(cells, Place(path=self.path or f"table {number}, row {place}"))
+        if not self.path:
+            self.follow()
+
+    def is_layout(self, rows: list[list[Element]]) -> bool:
+        if len(rows) == 1 and len(rows[0]) == 1:
+            return True
+        cells = [cell for row in rows for cell in row]
+        if any(next(cell.iter("w:tbl"), None) is not None for cell in cells):
+            return True
+        return any(self.heading(one.find("w:pPr")) for cell in cells for one in cell.iter("w:p"))
+
+    def cells(self, row: list[Element]) -> Iterator[str]:
+        """The texts of a row's cells. A merged cell has its text once, and empty texts for the rest of its columns and rows."""
+        for cell in row:
+            properties = cell.find("w:tcPr")
+            parts: list[str] = []
+            for one in _children(cell, "w:p"):
+                parts += (self.inline(one), "\n")
+            continues = (
+                properties is not None
+                and (merge := properties.find("w:vMerge")) is not None
+                and merge.get(_VAL) != "restart"
+            )
+            yield "" if continues else tidy_cell("".join(parts))
+            span = whole(_value(properties, "w:gridSpan"), 1, _MAX_COLUMNS)
+            if len(row) > 1:
+                yield from [""] * (span - 1)
+
+
+def _children(node: Element, name: str) -> Iterator[Element]:
+    """The children with this name, also those inside content controls, inserted content and the like."""
+    for child in node:
+        if child.tag == name:
+            yield child
+        elif child.tag == "mc:AlternateContent":
+            if (variant := understood(child)) is not None:
+                yield from _children(variant, name)
+        elif (
+            child.tag not in _UNREAD
+            and child.tag not in ("w:p", "w:tbl", "w:tr", "w:tc")
+            and not _is_placeholder(child)
+        ):
+            yield from _children(child, name)
+
+
+def _is_placeholder(node: Element) -> bool:
+    """Whether a content control shows only the prompt of the form, such as "Click here to enter text"."""
+    return node.tag == "w:sdt" and first(node, "w:sdtPr", "w:showingPlcHdr") is not None
+
+
+def _end_is_deleted(properties: Element | None) -> bool:
+    """Whether a tracked change deletes the end of a paragraph, which joins it with the next paragraph."""
+    return any(first(properties, "w:rPr", one) is not None for one in ("w:del", "w:moveFrom"))
+
+
+def _row_is_deleted(row: Element) -> bool:
+    return first(row, "w:trPr", "w:del") is not None

@@ -1,0 +1,256 @@
+"""Reads the XML parts of office documents: OPC packages (ISO/IEC 29500-2: DOCX, PPTX, XLSX) and OpenDocument packages.
+
+Names of elements and attributes have the prefixes of this module's table, whatever prefixes the file uses. A document type declaration is
+refused, so XML has neither entities nor external parts.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from responsa_server.domain.errors import DocumentRejected
+from responsa_server.ingest import rejections
+from responsa_server.ingest.containers import Archive, printable
+from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.sniff import Original
+from responsa_server.text.canonical import ParsedDocument, one_line
+
+MAX_DEPTH: Final = 200
+"""The parsers walk over trees recursively, so this depth is well below Python's limit."""
+
+_OOXML = "http://schemas.openxmlformats.org/"
+_ODF = "urn:oasis:names:tc:opendocument:xmlns:"
+_PREFIXES: Final = {
+    f"{_OOXML}wordprocessingml/2006/main": "w",
+    f"{_OOXML}spreadsheetml/2006/main": "x",
+    f"{_OOXML}presentationml/2006/main": "p",
+    f"{_OOXML}drawingml/2006/main": "a",
+    f"{_OOXML}drawingml/2006/diagram": "dgm",
+    f"{_OOXML}officeDocument/2006/relationships": "r",
+    f"{_OOXML}officeDocument/2006/math": "m",
+    f"{_OOXML}markup-compatibility/2006": "mc",
+    f"{_OOXML}package/2006/relationships": "rel",
+    "http://purl.org/dc/elements/1.1/": "dc",
+    **{f"{_ODF}{name}:1.0": name for name in ("office", "text", "table", "style", "manifest")},
+    f"{_ODF}drawing:1.0": "draw",
+    f"{_ODF}presentation:1.0": "presentation",
+}
+# The strict form of Office Open XML differs in the names of its namespaces.
+_STRICT = re.compile(r"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
+_SPACES = re.compile(r"[^\S\n\u00a0\u202f]+")
+_SOFT_HYPHEN = "\u00ad"
+_NUMBERED_FORMS = frozenset("1aAiI")
+_ROMAN = (
+    (1000, "m"),
+    (900, "cm"),
+    (500, "d"),
+    (400, "cd"),
+    (100, "c"),
+    (90, "xc"),
+    (50, "l"),
+    (40, "xl"),
+    (10, "x"),
+    (9, "ix"),
+    (5, "v"),
+    (4, "iv"),
+    (1, "i"),
+)
+
+
+class _Names(dict[str, str]):
+    """The prefixed form of expat's names, which are a namespace, a space and a local name."""
+
+    def __missing__(self, name: str) -> str:
+        space, _, local = name.rpartition(" ")
+        prefix = _PREFIXES.get(_STRICT.sub(rf"{_OOXML}\1/2006/\2", space), "?")
+        short = f"{prefix}:{local}" if space else local
+        self[name] = short
+        return short
+
+
+def read_events(
+    archive: Archive,
+    part: str,
+    start: Callable[[str, dict[str, str]], object],
+    end: Callable[[str], object],
+    text: Callable[[str], object],
+) -> None:
+    """Read an XML part and call `start(name, attributes)`, `end(name)` and `text(characters)` in the order of the part.
+
+    Raises DocumentRejected if the part is missing, damaged, nested more than MAX_DEPTH deep, or declares a document type.
+    """
+    names = _Names()
+    depth = 0
+
+    def enter(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise rejections.parser_limit(
+                f"The document's elements are nested more than {MAX_DEPTH} deep.",
+                "Flatten its tables and lists, or upload its text as Markdown or plain text.",
+            )
+        start(names[name], {names[key]: value for key, value in attributes.items()})
+
+    def leave(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        end(names[name])
+
+    def refuse(*_: object) -> None:
+        raise rejections.malformed(
+            f'The part "{printable(part)}" of the document has a document type declaration, which office documents never have.'
+        )
+
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+    parser.StartElementHandler = enter
+    parser.EndElementHandler = leave
+    parser.CharacterDataHandler = text
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        for piece in archive.pieces(part):
+            parser.Parse(piece)
+        parser.Parse(b"", True)
+    except (expat.ExpatError, LookupError, ValueError):
+        raise _damaged(part) from None
+
+
+def read_tree(archive: Archive, part: str) -> Element:
+    """Read an XML part as a tree. Raises as `read_events` does."""
+    builder = TreeBuilder()
+    read_events(archive, part, builder.start, builder.end, builder.data)
+    return builder.close()
+
+
+def _damaged(part: str) -> DocumentRejected:
+    return rejections.malformed(f'The XML of the part "{printable(part)}" of the document is damaged.')
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """One relationship of a part. kind: the last component of its type, such as "styles". part: the name of the part that it leads to."""
+
+    kind: str
+    part: str
+
+
+def related(archive: Archive, part: str = "") -> dict[str, Related]:
+    """The relationships of a part, or of the package with '', by id. Relationships that lead out of the package are left out."""
+    folder, base = posixpath.split(part)
+    name = posixpath.join(folder, "_rels", f"{base}.rels")
+    if name not in archive:
+        return {}
+    found: dict[str, Related] = {}
+    for one in read_tree(archive, name).iter("rel:Relationship"):
+        if one.get("TargetMode") == "External":
+            continue
+        target = posixpath.join("/", folder, one.get("Target", "").replace("\\", "/"))
+        path = posixpath.normpath(target).lstrip("/")
+        found[one.get("Id", "")] = Related(one.get("Type", "").rpartition("/")[2], path)
+    return found
+
+
+def main_part(archive: Archive) -> str:
+    """The name of an OPC package's main part. Raises DocumentRejected if the package has no main part."""
+    for one in related(archive).values():
+        if one.kind == "officeDocument":
+            return one.part
+    raise rejections.malformed("The document does not name its main part.")
+
+
+def stated(archive: Archive) -> tuple[str, str]:
+    """The title and the language that the core properties of an OPC package state; '' for each that is missing."""
+    part = next((one.part for one in related(archive).values() if one.kind == "core-properties"), "")
+    return dublin_core(read_tree(archive, part)) if part in archive else ("", "")
+
+
+def dublin_core(properties: Element) -> tuple[str, str]:
+    """The title and the language among a document's properties; '' for each that is missing."""
+    title, language = (next(properties.iter(f"dc:{name}"), None) for name in ("title", "language"))
+    return (
+        one_line((title.text or "") if title is not None else ""),
+        ((language.text or "") if language is not None else "").strip(),
+    )
+
+
+def document(
+    original: Original, blocks: BlockWriter, title: str, language: str, nothing: str
+) -> ParsedDocument:
+    """The parsed document. nothing: the sentence about a document without text. Raises DocumentRejected if there is no text."""
+    text = blocks.text
+    if not text.strip():
+        raise rejections.empty(nothing)
+    return blocks.collector.document(
+        text, format_name=original.format, file_name=original.name, title=title, language=language
+    )
+
+
+def first(node: Element | None, *names: str) -> Element | None:
+    """The first child with the first name, its first child with the second name, and so on; None if one is missing."""
+    for name in names:
+        node = node.find(name) if node is not None else None
+    return node
+
+
+def understood(alternatives: Element) -> Element | None:
+    """The variant of an mc:AlternateContent to read. Its variants hold the same content for newer and for older programs."""
+    choice = alternatives.find("mc:Choice")
+    return choice if choice is not None else alternatives.find("mc:Fallback")
+
+
+def tidy(text: str) -> str:
+    """A paragraph's text: without soft hyphens, and with one space for each run of spaces and tabs. Line breaks stay."""
+    lines = _SPACES.sub(" ", text.replace(_SOFT_HYPHEN, "").replace("\r", "\n")).split("\n")
+    joined = "\n".join(line.strip(" ") for line in lines).strip("\n")
+    return joined if joined.strip() else ""
+
+
+def tidy_cell(text: str) -> str:
+    """The text of a table's cell, on one line."""
+    return " ".join(line for line in tidy(text).split("\n") if line)
+
+
+def tidy_row(cells: list[str]) -> list[str]:
+    """The cells of a row without the empty cells at its end."""
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells
+
+
+def is_on(attribute: str | None) -> bool:
+    """Whether an attribute of type ST_OnOff or xsd:boolean is true."""
+    return attribute in ("1", "true", "on")
+
+
+def whole(attribute: str | None, default: int, highest: int) -> int:
+    """An attribute as an integer between 0 and `highest`; `default` if it is missing or is not a number."""
+    if attribute is None or not re.fullmatch(r"[0-9]{1,9}", attribute):
+        return default
+    return min(int(attribute), highest)
+
+
+def numeral(number: int, form: str) -> str:
+    """A number as the label of a list item. form: "1", "a", "A", "i" or "I", as in OpenDocument and in HTML."""
+    if form not in _NUMBERED_FORMS or not 0 < number < 600:
+        return str(number)
+    if form == "1":
+        return str(number)
+    if form in "aA":
+        letters = chr(ord("a") + (number - 1) % 26) * ((number - 1) // 26 + 1)
+    else:
+        letters = "".join(_romans(number))
+    return letters.upper() if form in "AI" else letters
+
+
+def _romans(number: int) -> Iterator[str]:
+    for value, letters in _ROMAN:
+        while number >= value:
+            yield letters
+            number -= value

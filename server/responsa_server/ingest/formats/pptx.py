@@ -1,0 +1,210 @@
+"""PPTX (PresentationML, ISO/IEC 29500-1): the slides in order, each with its title as a heading.
+
+A slide without a title has the heading "Slide 3". The shapes follow in the order of the file, the slide's notes last. Hidden slides, hidden
+shapes, comments, dates, footers and slide numbers are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from xml.etree.ElementTree import Element
+
+from responsa_server.ingest.containers import Archive
+from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.formats.office import (
+    Related,
+    document,
+    first,
+    is_on,
+    main_part,
+    numeral,
+    read_tree,
+    related,
+    stated,
+    tidy,
+    tidy_cell,
+    tidy_row,
+    understood,
+    whole,
+)
+from responsa_server.ingest.sniff import Original
+from responsa_server.text.canonical import BlockKind, ParsedDocument, Place, one_line
+
+_TITLES: Final = frozenset({"title", "ctrTitle"})
+_FURNITURE: Final = frozenset({"dt", "ftr", "sldNum", "hdr", "sldImg"})
+# Placeholders of these types have bullets in the usual layouts. A placeholder without a type is a body.
+_BULLETED: Final = frozenset({"", "body", "obj"})
+# PowerPoint writes this title into presentations that have no title.
+_NO_TITLE: Final = "PowerPoint Presentation"
+
+
+def parse(original: Original) -> ParsedDocument:
+    """Extract the text. Raises DocumentRejected if the document is damaged, is protected, has no text, or exceeds a limit."""
+    archive = Archive.open(original.data)
+    part = main_part(archive)
+    links = related(archive, part)
+    title, language = stated(archive)
+    blocks = BlockWriter()
+    first_title = ""
+    for number, one in enumerate(read_tree(archive, part).iter("p:sldId"), 1):
+        link = links.get(one.get("r:id", ""))
+        if link is None:
+            continue
+        slide = _Slide(archive, related(archive, link.part), number, blocks)
+        slide.read(read_tree(archive, link.part))
+        first_title = first_title or slide.title
+    return document(
+        original,
+        blocks,
+        (title if title != _NO_TITLE else "") or one_line(first_title),
+        language,
+        "The presentation has no text on visible slides. Upload a presentation with visible text.",
+    )
+
+
+@dataclass(slots=True)
+class _Slide:
+    archive: Archive
+    links: dict[str, Related]
+    number: int
+    blocks: BlockWriter
+    title: str = ""
+    headed: bool = False
+    place: Place = field(default_factory=Place)
+
+    def read(self, tree: Element) -> None:
+        """Write a visible slide."""
+        if tree.get("show") in ("0", "false"):
+            return
+        self.place = Place(page=self.number, path=f"slide {self.number}")
+        shapes = [one for top in tree.iter("p:spTree") for one in _shapes(top)]
+        titles = [one for one in shapes if _placeholder(one) in _TITLES]
+        self.title = " ".join(tidy_cell(_text(one)) for shape in titles for one in shape.iter("a:p")).strip()
+        for shape in shapes:
+            if shape not in titles:
+                self.shape(shape)
+        if self.title:
+            self.head()
+        notes = next((one.part for one in self.links.values() if one.kind == "notesSlide"), None)
+        if notes is not None and notes in self.archive:
+            self.place = Place(page=self.number, path=f"slide {self.number}, notes")
+            for top in read_tree(self.archive, notes).iter("p:spTree"):
+                for shape in _shapes(top):
+                    if _placeholder(shape) not in _FURNITURE:
+                        self.paragraphs(list(shape.iter("a:p")), bulleted=False)
+
+    def head(self) -> None:
+        """Write the slide's heading, unless it is written already."""
+        if not self.headed:
+            self.headed = True
+            heading = self.title or f"Slide {self.number}"
+            page = Place(page=self.number, path=f"slide {self.number}")
+            self.blocks.write(heading, BlockKind.HEADING, 1, place=page)
+
+    def shape(self, shape: Element) -> None:
+        if shape.tag == "p:graphicFrame":
+            self.frame(shape)
+            return
+        kind = _placeholder(shape)
+        if kind not in _FURNITURE:
+            for body in shape.findall("p:txBody"):
+                self.paragraphs(list(body.findall("a:p")), bulleted=kind in _BULLETED)
+
+    def frame(self, frame: Element) -> None:
+        """Write a table, or the texts of a diagram (SmartArt)."""
+        for table in frame.iter("a:tbl"):
+            self.blocks.part()
+            for row in table.findall("a:tr"):
+                cells = tidy_row(list(_cells(row)))
+                if any(cells):
+                    self.head()
+                    self.blocks.write_row(cells, self.place)
+        for diagram in frame.iter("dgm:relIds"):
+            link = self.links.get(diagram.get("r:dm", ""))
+            if link is not None and link.part in self.archive:
+                for point in read_tree(self.archive, link.part).iter("dgm:t"):
+                    self.paragraphs(list(point.findall("a:p")), bulleted=True)
+
+    def paragraphs(self, nodes: Sequence[Element], *, bulleted: bool) -> None:
+        """Write paragraphs. bulleted: whether a paragraph that does not state its bullet has one."""
+        counts: dict[int, int] = {}
+        for node in nodes:
+            properties = node.find("a:pPr")
+            level = whole(properties.get("lvl"), 0, 8) if properties is not None else 0
+            text = tidy(_text(node))
+            if not text:
+                continue
+            self.head()
+            marker = _marker(properties, level, counts, bulleted=bulleted)
+            if marker:
+                self.blocks.write(text, BlockKind.LIST_ITEM, level + 1, marker, self.place)
+            else:
+                self.blocks.write(text, BlockKind.PARAGRAPH, place=self.place)
+
+
+def _shapes(node: Element) -> Iterator[Element]:
+    """The visible shapes with text, tables or diagrams, also those inside groups."""
+    for child in node:
+        if any(is_on(one.get("hidden")) for part in child for one in part.findall("p:cNvPr")):
+            continue
+        match child.tag:
+            case "p:sp" | "p:cxnSp" | "p:graphicFrame":
+                yield child
+            case "p:grpSp":
+                yield from _shapes(child)
+            case "mc:AlternateContent":
+                if (variant := understood(child)) is not None:
+                    yield from _shapes(variant)
+            case _:
+                pass
+
+
+def _placeholder(shape: Element) -> str | None:
+    """The type of the placeholder that a shape fills, '' if the placeholder has no type; None for other shapes."""
+    found = next((one for part in shape if (one := first(part, "p:nvPr", "p:ph")) is not None), None)
+    return found.get("type", "") if found is not None else None
+
+
+def _text(paragraph: Element) -> str:
+    parts: list[str] = []
+    for one in paragraph.iter():
+        if one.tag == "a:t":
+            parts.append(one.text or "")
+        elif one.tag == "a:br":
+            parts.append("\n")
+    return "".join(parts)
+
+
+def _cells(row: Element) -> Iterator[str]:
+    """The texts of a row's cells. A merged cell has its text once, and empty texts for the rest of its columns and rows."""
+    for cell in row.findall("a:tc"):
+        if is_on(cell.get("hMerge")) or is_on(cell.get("vMerge")):
+            yield ""
+        else:
+            yield tidy_cell("\n".join(_text(one) for one in cell.iter("a:p")))
+
+
+def _marker(properties: Element | None, level: int, counts: dict[int, int], *, bulleted: bool) -> str:
+    """The marker of a paragraph, with a space; '' if the paragraph is no list item. counts: the numbers of the open levels."""
+    for deeper in [one for one in counts if one > level]:
+        del counts[deeper]
+    numbers = properties.find("a:buAutoNum") if properties is not None else None
+    if numbers is None:
+        counts.pop(level, None)
+    if properties is not None and numbers is not None:
+        counts[level] = counts.get(level, whole(numbers.get("startAt"), 1, 32_767) - 1) + 1
+        scheme = numbers.get("type", "")
+        form = "a" if "lphaLc" in scheme else "A" if "lphaUc" in scheme else "1"
+        form = "i" if scheme.startswith("romanLc") else "I" if scheme.startswith("romanUc") else form
+        label = numeral(counts[level], form)
+        if scheme.endswith("ParenBoth"):
+            return f"({label}) "
+        return f"{label}) " if scheme.endswith("ParenR") else f"{label}. "
+    if properties is not None and properties.find("a:buNone") is not None:
+        return ""
+    stated_bullet = properties is not None and (
+        properties.find("a:buChar") is not None or properties.find("a:buBlip") is not None
+    )
+    return "- " if bulleted or stated_bullet else ""

@@ -1,0 +1,267 @@
+"""XLSX (SpreadsheetML, ISO/IEC 29500-1): each visible sheet is a heading with its name, and each row with content is a row of a table.
+
+Cells have the text that the sheet shows: the results of formulas, and numbers and dates in their formats. The columns that are empty in the
+whole sheet are left out. Hidden sheets, charts and comments are left out. Hidden rows and columns are kept, because a filter or a closed
+group hides them too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from responsa_server.ingest import rejections
+from responsa_server.ingest.containers import Archive
+from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.formats.number_formats import BUILT_IN, Shown, compiled, general
+from responsa_server.ingest.formats.office import (
+    document,
+    is_on,
+    main_part,
+    read_events,
+    read_tree,
+    related,
+    stated,
+    tidy_cell,
+    whole,
+)
+from responsa_server.ingest.sniff import Original
+from responsa_server.text.canonical import BlockKind, ParsedDocument, Place, title_from_name
+
+MAX_CELLS: Final = 4_000_000
+_MAX_COLUMN: Final = 16_384
+_REFERENCE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})\Z")
+# A character that XML cannot hold, or an underscore that would look like the beginning of such a code.
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
+_PLAIN_SHEET_NAME = re.compile(r"[^\W\d][\w.]*\Z")
+
+
+def parse(original: Original) -> ParsedDocument:
+    """Extract the text. Raises DocumentRejected if the document is damaged, is protected, has no text, or exceeds a limit."""
+    archive = Archive.open(original.data)
+    part = main_part(archive)
+    links = related(archive, part)
+    parts = {one.kind: one.part for one in links.values()}
+    title, language = stated(archive)
+    workbook = read_tree(archive, part)
+    since_1904 = any(is_on(one.get("date1904")) for one in workbook.iter("x:workbookPr"))
+    shared = _shared_strings(archive, parts.get("sharedStrings", ""))
+    formats = _formats(archive, parts.get("styles", ""), since_1904=since_1904)
+    blocks = BlockWriter()
+    cells = 0
+    for number, one in enumerate(workbook.iter("x:sheet"), 1):
+        link = links.get(one.get("r:id", ""))
+        if link is None or link.kind != "worksheet" or one.get("state", "visible") != "visible":
+            continue
+        sheet = _Sheet(shared, formats, room=MAX_CELLS - cells)
+        read_events(archive, link.part, sheet.start, sheet.end, sheet.text)
+        cells += sheet.cells
+        _write(blocks, sheet, number, tidy_cell(one.get("name", "")))
+    return document(
+        original,
+        blocks,
+        title or title_from_name(original.name),
+        language,
+        "The workbook has no text on visible sheets. Upload a workbook with visible cells.",
+    )
+
+
+def _write(blocks: BlockWriter, sheet: _Sheet, number: int, name: str) -> None:
+    if not sheet.rows:
+        return
+    blocks.write(name or f"Sheet {number}", BlockKind.HEADING, 1, place=Place(page=number, path=name))
+    used = sorted(sheet.used)
+    prefix = name if _PLAIN_SHEET_NAME.match(name) else "'" + name.replace("'", "''") + "'"
+    letters = {column: _letters(column) for column in used}
+    for row, columns, texts in sheet.rows:
+        held = dict(zip(columns, texts, strict=True))
+        first, last = columns[0], columns[-1]
+        cells = [held.get(column, "") for column in used if column <= last]
+        path = f"{prefix}!{letters[first]}{row}"
+        if first != last:
+            path += f":{letters[last]}{row}"
+        blocks.write_row(cells, Place(page=number, path=path))
+
+
+def _shared_strings(archive: Archive, part: str) -> list[str]:
+    """The strings that cells refer to by number, without phonetic hints."""
+    if part not in archive:
+        return []
+    strings: list[str] = []
+    parts: list[str] = []
+    state = _StringState()
+
+    def start(name: str, _: dict[str, str]) -> None:
+        if name == "x:si":
+            parts.clear()
+        elif name == "x:rPh":
+            state.phonetic = True
+        elif name == "x:t":
+            state.reading = not state.phonetic
+
+    def end(name: str) -> None:
+        if name == "x:si":
+            strings.append(_unescaped("".join(parts)))
+        elif name == "x:rPh":
+            state.phonetic = False
+        elif name == "x:t":
+            state.reading = False
+
+    def text(characters: str) -> None:
+        if state.reading:
+            parts.append(characters)
+
+    read_events(archive, part, start, end, text)
+    return strings
+
+
+@dataclass(slots=True)
+class _StringState:
+    """phonetic: whether a phonetic hint is open. reading: whether the characters belong to the string."""
+
+    phonetic: bool = False
+    reading: bool = False
+
+
+def _unescaped(text: str) -> str:
+    if "_x" in text:
+        text = _ESCAPED.sub(_character, text)
+    return tidy_cell(text)
+
+
+def _character(found: re.Match[str]) -> str:
+    char = chr(int(found.group(1), 16))
+    return char if char.isprintable() or char in "\n\t" else " "
+
+
+def _formats(archive: Archive, part: str, *, since_1904: bool) -> list[Shown]:
+    """The functions that show numbers, by the number of the cell's style."""
+    if part not in archive:
+        return []
+    tree = read_tree(archive, part)
+    codes = dict(BUILT_IN)
+    for one in tree.iter("x:numFmt"):
+        codes[whole(one.get("numFmtId"), 0, 999_999)] = one.get("formatCode", "")
+    made: dict[str, Shown] = {}
+
+    def of(code: str | None) -> Shown:
+        if not code or code.lower() == "general":
+            return general
+        if code not in made:
+            made[code] = compiled(code, since_1904=since_1904)
+        return made[code]
+
+    return [
+        of(codes.get(whole(one.get("numFmtId"), 0, 999_999)))
+        for top in tree.findall("x:cellXfs")
+        for one in top
+    ]
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """Reads the cells of one sheet. room: the number of cells that may be read."""
+
+    shared: Sequence[str]
+    formats: Sequence[Shown]
+    room: int
+    rows: list[tuple[int, list[int], list[str]]] = field(
+        default_factory=list[tuple[int, list[int], list[str]]]
+    )
+    """The rows with content: the row's number, the columns of its cells in ascending order from 1, and their texts."""
+    used: set[int] = field(default_factory=set[int])
+    cells: int = 0
+    row: int = 0
+    column: int = 0
+    kind: str = ""
+    style: int = 0
+    held: dict[int, str] = field(default_factory=dict[int, str])
+    """The texts of the open row by column."""
+    value: list[str] = field(default_factory=list[str])
+    reading: bool = False
+    phonetic: bool = False
+
+    def start(self, name: str, attributes: Mapping[str, str]) -> None:
+        match name:
+            case "x:v" | "x:t":
+                self.reading = not self.phonetic
+            case "x:c":
+                self.kind = attributes.get("t", "n")
+                self.style = whole(attributes.get("s"), 0, 999_999)
+                found = _REFERENCE.match(attributes.get("r", ""))
+                self.column = min(_column(found.group(1)), _MAX_COLUMN) if found else self.column + 1
+                self.value.clear()
+            case "x:row":
+                self.row = whole(attributes.get("r"), self.row + 1, 9_999_999)
+                self.column = 0
+            case "x:rPh":
+                self.phonetic = True
+            case _:
+                pass
+
+    def text(self, characters: str) -> None:
+        if self.reading:
+            self.value.append(characters)
+
+    def end(self, name: str) -> None:
+        match name:
+            case "x:v" | "x:t":
+                self.reading = False
+            case "x:c":
+                text = self.shown("".join(self.value)) if self.value else ""
+                if text:
+                    self.cells += 1
+                    if self.cells > self.room:
+                        raise rejections.parser_limit(
+                            f"The workbook has more than {MAX_CELLS:,} cells with content."
+                        )
+                    self.held[self.column] = text
+            case "x:row":
+                if self.held:
+                    columns = sorted(self.held)
+                    self.rows.append((self.row, columns, [self.held[one] for one in columns]))
+                    self.used.update(columns)
+                    self.held.clear()
+            case "x:rPh":
+                self.phonetic = False
+            case _:
+                pass
+
+    def shown(self, value: str) -> str:
+        match self.kind:
+            case "s":
+                index = whole(value.strip(), len(self.shared), len(self.shared))
+                return self.shared[index] if index < len(self.shared) else ""
+            case "n":
+                try:
+                    number = float(value)
+                except ValueError:
+                    return tidy_cell(value)
+                if value.isdecimal() and self.style < len(self.formats) and len(value) < 16:
+                    shown = self.formats[self.style]
+                    return value if shown is general else tidy_cell(shown(number))
+                return tidy_cell(
+                    (self.formats[self.style] if self.style < len(self.formats) else general)(number)
+                )
+            case "b":
+                return "TRUE" if value.strip() == "1" else "FALSE"
+            case _:
+                return _unescaped(value)
+
+
+def _column(letters: str) -> int:
+    """The number of a column, from 1."""
+    number = 0
+    for letter in letters:
+        number = number * 26 + ord(letter) - ord("A") + 1
+    return number
+
+
+def _letters(column: int) -> str:
+    letters = ""
+    while column:
+        column, rest = divmod(column - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters
