@@ -19,6 +19,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.evidence import PassageAnalysis
 from responsa_server.text.lexical import STOPWORDS, UNKNOWN, Analyzer
+from responsa_server.text.rows import NAMED_ROWS
 
 _ENGLISH: Final = ("en", UNKNOWN)
 _PIECES: Final = 3
@@ -462,7 +463,7 @@ def passage_words(found: FoundPassage, passage: PassageAnalysis, analyzer: Analy
             known = above | header if is_row and row_before else above
             denied = _denied(analysis.plain, language, analyzer) if negated else ()
             pieces.append(_Piece(piece, place, words, terms, known, negated, denied, implied))
-            if is_row and not row_before:
+            if is_row and not row_before and found.media_type not in NAMED_ROWS:
                 header = terms
         row_before = is_row
     counts = Counter(term for one in pieces for term in _terms(_content(one.words)))

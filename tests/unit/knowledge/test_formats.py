@@ -55,14 +55,16 @@ def test_an_upload_of_it_is_accepted_and_one_under_another_name_is_not(toy: Modu
         decide_format(FILE, "a.md", "", formats)
     with rejected(Reason.DOCUMENT_TYPE_MISMATCH, match="but the content is text"):
         decide_format(b"words", "a.toy", "", formats)
-    with rejected(Reason.DOCUMENT_TYPE_UNSUPPORTED, match=r"HTML \(.html\) and toy \(.toy\)") as caught:
-        decide_format(b"words", "a.csv", "", formats)
-    assert caught.value.metadata["accepted"] == "text/markdown,text/plain,text/html,application/x-toy"
+    with rejected(
+        Reason.DOCUMENT_TYPE_UNSUPPORTED, match=r"JSON Lines \(.jsonl\) and toy \(.toy\)"
+    ) as caught:
+        decide_format(b"words", "a.rst", "", formats)
+    assert caught.value.metadata["accepted"] == ",".join(one.media_type for one in formats)
 
 
 def test_it_is_listed(toy: ModuleType) -> None:
     listed = [knowledge.document_format(one) for one in toy.FORMATS]
-    assert [one.display_name for one in listed] == ["Markdown", "plain text", "HTML", "toy"]
+    assert [one.display_name for one in listed] == [*(one.display_name for one in FORMATS), "toy"]
     assert list(listed[-1].suffixes) == [".toy"]
     assert list(listed[-1].media_types) == ["application/x-toy"]
 
