@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +57,20 @@ async def test_a_folder_then_a_change_then_nothing_new(
     folder = guide(tmp_path)
     first = await responsa("ingest", folder)
     assert (first.code, first.err) == (0, "")
-    assert first.out == "3 documents: 3 new, 0 changed, 0 unchanged, 0 failed\n"
+    skipped = "3 files skipped: 2 hidden, 1 with an unsupported suffix\n"
+    assert first.out == f"3 documents: 3 new, 0 changed, 0 unchanged, 0 failed; {skipped}"
     assert library.keys() == ["guide/intro.md", "guide/parts/one.HTML", "guide/parts/two.txt"]
     (folder / "intro.md").write_text("# Introduction")
-    second = await responsa("ingest", ".", cwd=folder)
-    assert second.out == "3 documents: 0 new, 1 changed, 2 unchanged, 0 failed\n"
+    second = await responsa("ingest", ".", "--verbose", cwd=folder)
+    assert sorted(second.out.splitlines()) == [
+        f"3 documents: 0 new, 1 changed, 2 unchanged, 0 failed; {skipped.strip()}",
+        "changed    intro.md",
+        "skipped    .git (hidden)",
+        "skipped    .hidden.md (hidden)",
+        "skipped    parts/picture.png (with an unsupported suffix)",
+        "unchanged  parts/one.HTML",
+        "unchanged  parts/two.txt",
+    ]
     assert library.keys() == ["guide/intro.md", "guide/parts/one.HTML", "guide/parts/two.txt"]
 
 
@@ -161,14 +174,95 @@ async def test_one_bad_file_does_not_stop_the_others(
     assert by_key["guide/intro.md"]["document"]["sourceKey"] == "guide/intro.md"
     assert by_key["guide/program.md"]["error"]["details"][0]["reason"] == "DOCUMENT_TYPE_MISMATCH"
     for key, why in {
-        "guide/out.md": "leads out of the folder",
-        "guide/etc": "leads out of the folder",
         "guide/nowhere.md": "link to nothing",
         "guide/pipe.md": "is not a file",
     }.items():
         assert why in by_key[key]["error"]["message"]
-    assert sum(line["outcome"] == "FAILED" for line in done.lines) == 5
+    assert sum(line["outcome"] == "FAILED" for line in done.lines) == 3
+    assert {key: line["rule"] for key, line in by_key.items() if line["outcome"] == "SKIPPED"} == {
+        "guide/.git": "HIDDEN",
+        "guide/.hidden.md": "HIDDEN",
+        "guide/etc": "LINK",
+        "guide/out.md": "LINK",
+        "guide/parts/picture.png": "UNSUPPORTED_SUFFIX",
+    }
     assert library.keys() == ["guide/intro.md", "guide/parts/one.HTML", "guide/parts/two.txt"]
+
+
+async def test_sync_deletes_what_is_gone_from_the_folder_and_an_archive(
+    responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    folder = guide(tmp_path)
+    with zipfile.ZipFile(folder / "old.zip", "w") as archive:
+        archive.writestr("a.md", "A")
+        archive.writestr("parts/b.txt", "B")
+    (tmp_path / "guided.md").write_text("Another")
+    await responsa("ingest", folder, tmp_path / "guided.md")
+    before = library.keys()
+    assert before == [
+        "guide/intro.md",
+        "guide/old.zip/a.md",
+        "guide/old.zip/parts/b.txt",
+        "guide/parts/one.HTML",
+        "guide/parts/two.txt",
+        f"{tmp_path.name}/guided.md",
+    ]
+    with zipfile.ZipFile(folder / "old.zip", "w") as archive:
+        archive.writestr("a.md", "A")
+    (folder / "intro.md").unlink()
+    (folder / "parts" / "two.txt").write_bytes(b"")
+    (tmp_path / "guided.md").unlink()
+    dry = await responsa("ingest", folder, "--sync", "--dry-run", "--json")
+    gone = ["guide/intro.md", "guide/old.zip/parts/b.txt"]
+    assert [(line["sourceKey"], line["outcome"]) for line in dry.lines] == [
+        (key, "WOULD_DELETE") for key in gone
+    ]
+    assert library.keys() == before
+    done = await responsa("ingest", folder, "--sync")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        *(f"deleted  {key}" for key in gone),
+        "2 documents: 0 new, 0 changed, 2 unchanged, 0 failed; 4 files skipped: 1 empty, 2 hidden, 1 with an unsupported suffix; 2 deleted",
+    ]
+    assert library.keys() == [key for key in before if key not in gone]
+    refused = await responsa("ingest", folder / "parts" / "one.HTML", "--sync")
+    assert refused.code == 2
+    assert "Name folders only." in refused.err
+
+
+async def test_watch_loads_what_changes(
+    responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    folder = guide(tmp_path)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "responsa_server", "ingest", str(folder), "--watch", "--sync", "--json"),
+        env=responsa.environment(),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+
+        async def until(key: str, outcome: str) -> None:
+            assert process.stdout is not None
+            while line := await process.stdout.readline():
+                said = json.loads(line)
+                if (said["sourceKey"], said["outcome"]) == (key, outcome):
+                    return
+            raise AssertionError(f"The command ended before {key} was {outcome}.")
+
+        await until("guide/intro.md", "NEW")
+        (folder / "intro.md").write_text("# Introduction")
+        await until("guide/intro.md", "CHANGED")
+        (folder / "parts" / "two.txt").unlink()
+        await until("guide/parts/two.txt", "DELETED")
+        assert library.keys() == ["guide/intro.md", "guide/parts/one.HTML"]
+        process.send_signal(signal.SIGINT)
+        await process.stdout.read()
+        assert await process.wait() == 130
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_many_are_in_flight_but_not_all(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,8 +24,11 @@ from responsa_client.errors import (
     Unavailable,
 )
 from responsa_server.cli import completion
+from responsa_server.cli.folders import changes, followed, gone
 from responsa_server.cli.output import (
     EXIT_FAILED,
+    EXIT_USAGE,
+    CommandFailed,
     Json,
     as_json,
     error_object,
@@ -40,6 +45,9 @@ from responsa_server.cli.sources import (
     Document,
     Entry,
     Problem,
+    Rule,
+    Skipped,
+    Target,
     accepted_suffixes,
     count,
     entries,
@@ -61,7 +69,7 @@ def ingest_paths(
     paths: Annotated[
         list[str],
         typer.Argument(
-            help="Files, folders, quoted globs, or .jsonl files whose lines have an id, a text and optionally a title."
+            help="Files, folders, quoted globs, archives (.zip, .tar, .tar.gz, .tgz), or .jsonl files whose lines have an id, a text and optionally a title."
         ),
     ],
     collection: Annotated[
@@ -73,56 +81,166 @@ def ingest_paths(
             autocompletion=completion.collections,
         ),
     ] = "default",
+    sync: Annotated[
+        bool,
+        typer.Option(
+            "--sync",
+            help="Then delete the documents whose source key begins with the name of a named folder, and whose file is gone.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --sync: only say what would be deleted.")
+    ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Then follow the named folders, and load what changes, until Ctrl-C."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print a line for each file with its outcome.")
+    ] = False,
     json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print one JSON object per document: where, sourceKey, outcome, document or error."
+            "--json",
+            help="Print one JSON object per file: where, sourceKey, outcome, document, error or rule.",
         ),
     ] = False,
 ) -> None:
     """Load documents into a collection, and return when each document is searchable or has failed.
 
-    From a folder, the command loads all files in formats that the server reads. It skips names that begin with a dot.
+    From a folder, the command loads all files in formats that the server reads. It skips hidden files, files with other
+    suffixes, empty files, files of more than 64 MiB, and links out of the folder. The last line counts them.
+
+    The files of an archive are loaded like those of a folder. Archives in archives are skipped. An archive with more than
+    10,000 files or 1 GiB of them, or that expands to more than 100 times its size, is refused.
 
     Each document has a source key, which does not depend on where the command runs. The source key of a file is the
     name of its folder and its own name (guide/intro.md). If you name a folder, the source key of each file in it is the
-    folder's name and the path below the folder (guide/parts/one.md). The source key of a line of a .jsonl file is the
-    line's id. Unchanged documents are skipped, and changed documents are replaced.
+    folder's name and the path below the folder (guide/parts/one.md). The source key of a file in an archive is the
+    archive's source key and the path in the archive (guide/old.zip/one.md). The source key of a line of a .jsonl file is
+    the line's id. Unchanged documents are not read again, and changed documents are replaced.
 
     If a line of a .jsonl file is not a JSON object with an id and a text, the command reports the line and loads the
-    others.
+    others. If none of its first lines is, the whole file is one document.
 
-    Exit codes: 0 all loaded, 1 at least one failed, 2 nothing to load or bad usage, 3 cannot connect or sign in.
+    Exit codes: 0 all loaded or skipped, 1 at least one failed, 2 nothing to load or bad usage, 3 cannot connect or sign
+    in, 130 stopped by Ctrl-C.
     """
     with reporting(json=json):
-        summary = asyncio.run(_run(paths, valid_text(collection, "The collection"), json))
-        if not json:
-            print_text(str(summary))
-    if summary.failed:
+        valid_text(collection, "The collection")
+        if dry_run and not sync:
+            raise CommandFailed("--dry-run says what --sync would delete.", "Add --sync.", EXIT_USAGE)
+        if dry_run and watch:
+            raise CommandFailed("--dry-run and --watch exclude each other.", "Leave one out.", EXIT_USAGE)
+        folders = followed(paths) if sync or watch else ()
+        run = _Run(paths, collection, sync=folders if sync else (), verbose=verbose, json=json)
+        failed = False
+        if dry_run:
+            asyncio.run(run.dry())
+        elif watch:
+            asyncio.run(run.follow(folders))
+        else:
+            failed = asyncio.run(run.once())
+    if failed:
         raise typer.Exit(EXIT_FAILED)
 
 
-async def _run(paths: Sequence[str], collection: str, json: bool) -> Summary:
-    failures = 0
-    async with open_async_client() as client:
-        targets = await asyncio.to_thread(find, paths, await accepted_suffixes(client))
-        await ensure_collection(client, collection)
-        with Progress("Loading", await asyncio.to_thread(count, targets)) as progress:
+@dataclass(slots=True)
+class _Run:
+    """One call of the command. sync: the folders whose documents are deleted if their files are gone."""
+
+    paths: Sequence[str]
+    collection: str
+    sync: Sequence[Path]
+    verbose: bool
+    json: bool
+
+    async def once(self) -> bool:
+        """Load everything. Returns whether anything failed."""
+        async with open_async_client() as client:
+            return (await self._all(client)).failed > 0
+
+    async def follow(self, folders: Sequence[Path]) -> None:
+        """Load everything, and then what changes. Ends only with an error."""
+        async with open_async_client() as client:
+            async for changed in changes(folders):
+                if changed:
+                    await self._changed(client, changed)
+                else:
+                    await self._all(client)
+
+    async def dry(self) -> None:
+        """Say what a run with `sync` would delete."""
+        async with open_async_client() as client:
+            targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client))
+            try:
+                documents = await gone(client, self.collection, self.sync, targets)
+            except NotFound:
+                documents = ()  # a collection that does not exist has no documents
+        for document in documents:
+            self._say_deleted(document, "WOULD_DELETE")
+        if not self.json:
+            number = len(documents)
+            print_text(f"{number} document{'' if number == 1 else 's'} would be deleted; nothing was changed")
+
+    async def _all(self, client: AsyncResponsa) -> Summary:
+        targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client))
+        await ensure_collection(client, self.collection)
+        return await self._load(client, targets, targets)
+
+    async def _changed(self, client: AsyncResponsa, changed: Set[Path]) -> None:
+        try:
+            targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client))
+        except CommandFailed as failure:
+            # A folder may be empty or missing for a moment, for example while a program replaces it.
+            print_error(f"{failure.sentence} Nothing was changed.")
+            return
+        touched = [one for one in targets if not changed.isdisjoint((one.absolute, *one.absolute.parents))]
+        if touched or self.sync:
+            await self._load(client, targets, touched)
+
+    async def _load(
+        self, client: AsyncResponsa, targets: Sequence[Target], chosen: Sequence[Target]
+    ) -> Summary:
+        """Load the chosen targets, and delete what is gone. targets: all targets, whose documents stay."""
+        failures = 0
+        with Progress("Loading", await asyncio.to_thread(count, chosen)) as progress:
 
             def report(one: Report) -> None:
                 nonlocal failures
                 progress.advance()
-                if json:
+                if self.json:
                     print_json(_as_object(one))
-                if one.outcome is Outcome.FAILED:
+                elif self.verbose:
+                    print_text(f"{one.outcome.lower():<9}  {_line(one)}")
+                if one.outcome is Outcome.FAILED and not (self.verbose and not self.json):
                     failures += 1
                     if failures <= _FAILURES_SHOWN:
                         progress.print_error(_failure(one))
 
-            summary = await ingest(client, entries(targets), collection, report)
-    if failures > _FAILURES_SHOWN:
-        print_error(f"... and {failures - _FAILURES_SHOWN} more failures; --json shows all of them.")
-    return summary
+            summary = await ingest(client, entries(chosen), self.collection, report)
+            if self.sync:
+                for document in await gone(client, self.collection, self.sync, targets):
+                    await client.delete_document(document.name, document.etag)
+                    summary.deleted += 1
+                    self._say_deleted(document, "DELETED")
+        if failures > _FAILURES_SHOWN:
+            print_error(f"... and {failures - _FAILURES_SHOWN} more failures; --verbose shows all of them.")
+        if not self.json:
+            print_text(str(summary))
+        return summary
+
+    def _say_deleted(self, document: document_pb2.Document, outcome: str) -> None:
+        if self.json:
+            print_json({"sourceKey": document.source_key, "outcome": outcome, "document": as_json(document)})
+        else:
+            print_text(f"{outcome.lower().replace('_', ' ')}  {document.source_key}")
+
+
+def _line(report: Report) -> str:
+    if report.rule is not None:
+        return f"{report.where} ({report.rule.value})"
+    return _failure(report) if report.outcome is Outcome.FAILED else report.where
 
 
 def _failure(report: Report) -> str:
@@ -143,22 +261,26 @@ def _as_object(report: Report) -> dict[str, Json]:
         made["error"] = dict(error_object(report.error.status))
     elif report.why:
         made["error"] = {"code": 3, "message": f"{report.where} {report.why}."}
+    if report.rule is not None:
+        made["rule"] = report.rule.name
     return made
 
 
 class Outcome(StrEnum):
-    """The outcome for a document."""
+    """The outcome for a file or a document."""
 
     NEW = "NEW"
     CHANGED = "CHANGED"
     UNCHANGED = "UNCHANGED"
     FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """The outcome for one document. document: the document as the server returned it. error: the error of
-    the call or of the ingestion, if one of these failed. why: the reason for any other failure, or "".
+    the call or of the ingestion, if one of these failed. why: the reason for any other failure, or "". rule: the rule by
+    which the file was skipped, or None.
     """
 
     where: str
@@ -167,17 +289,26 @@ class Report:
     document: document_pb2.Document | None = None
     error: ResponsaError | None = None
     why: str = ""
+    rule: Rule | None = None
+
+
+_LOADED = (Outcome.NEW, Outcome.CHANGED, Outcome.UNCHANGED, Outcome.FAILED)
 
 
 @dataclass(slots=True)
 class Summary:
-    """The number of documents with each outcome."""
+    """The number of documents with each outcome, of skipped files by rule, and of deleted documents."""
 
-    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(_LOADED, 0))
+    skipped: Counter[Rule] = field(default_factory=Counter[Rule])
+    deleted: int = 0
 
     def add(self, report: Report) -> None:
-        """Count one document."""
-        self.counts[report.outcome] += 1
+        """Count one document or skipped file."""
+        if report.rule is not None:
+            self.skipped[report.rule] += 1
+        else:
+            self.counts[report.outcome] += 1
 
     @property
     def failed(self) -> int:
@@ -187,7 +318,12 @@ class Summary:
     def __str__(self) -> str:
         total = sum(self.counts.values())
         parts = ", ".join(f"{number} {outcome.lower()}" for outcome, number in self.counts.items())
-        return f"{total} document{'' if total == 1 else 's'}: {parts}"
+        text = f"{total} document{'' if total == 1 else 's'}: {parts}"
+        if self.skipped:
+            rules = ", ".join(f"{number} {rule.value}" for rule, number in sorted(self.skipped.items()))
+            files = self.skipped.total()
+            text += f"; {files} file{'' if files == 1 else 's'} skipped: {rules}"
+        return f"{text}; {self.deleted} deleted" if self.deleted else text
 
 
 async def ensure_collection(client: AsyncResponsa, collection: str) -> None:
@@ -234,6 +370,8 @@ async def ingest(
 async def _take_in(client: AsyncResponsa, entry: Entry, collection: str) -> Report:
     if isinstance(entry, Problem):
         return Report(entry.where, entry.source_key, Outcome.FAILED, why=entry.why)
+    if isinstance(entry, Skipped):
+        return Report(entry.where, entry.source_key, Outcome.SKIPPED, rule=entry.rule)
     try:
         result = await client.wait(await _send(client, entry, collection))
     except (Unauthenticated, PermissionDenied, Unavailable):
@@ -254,6 +392,8 @@ async def _send(client: AsyncResponsa, entry: Document, collection: str) -> oper
         return await client.upload(
             entry.path, collection=collection, source_key=entry.source_key, title=entry.title
         )
+    if entry.data is not None:
+        return await client.upload(entry.data, collection=collection, source_key=entry.source_key)
     data = entry.text.encode()
     if len(data) <= _INLINE_BYTES:
         return await client.create_document(

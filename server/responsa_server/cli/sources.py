@@ -4,7 +4,10 @@
   folder in which the command runs.
 - If the user names a folder, the key of a file below it is the folder's name and the path below the folder, such as
   `guide/parts/one.md`. For a glob, the folder is the part before the first wildcard.
-- The key of a line of a .jsonl file is the line's id.
+- The key of a line of a .jsonl file is the line's id. A .jsonl file without ids and texts is one document, like any other file.
+- The key of a file in an archive is the archive's key and the path in the archive, such as `guide/old.zip/parts/one.md`.
+
+Each file of a folder or an archive becomes a document, a problem, or a skipped file with the rule by which it is skipped.
 """
 
 from __future__ import annotations
@@ -14,24 +17,43 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Final, cast
 
 from responsa_client.aio import AsyncResponsa
+from responsa_server.cli import archives
+from responsa_server.cli.archives import ArchiveRefused, Member, is_archive
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 
 MAX_LINE_BYTES = 80 * 1024 * 1024
 """The maximum length of a line in a .jsonl file: the largest document (64 MiB), with room for escape sequences."""
+_LINES_LOOKED_AT: Final = 10
+_MARK: Final = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8."""
+
+
+class Rule(StrEnum):
+    """Why a file of a folder or an archive is skipped. The values complete the sentence "1 skipped: 1 ..."."""
+
+    HIDDEN = "hidden"
+    UNSUPPORTED_SUFFIX = "with an unsupported suffix"
+    TOO_LARGE = "too large"
+    EMPTY = "empty"
+    LINK = "linked"
+    NESTED_ARCHIVE = "in nested archives"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document to send, either a file or a text."""
+    """A document to send: a file, the bytes of a file in an archive, or a text."""
 
     source_key: str
     where: str
     """The document's origin for messages: the path, or the path and the line."""
     path: Path | None = None
+    data: bytes | None = None
     text: str = ""
     title: str = ""
 
@@ -45,21 +67,37 @@ class Problem:
     source_key: str = ""
 
 
-Entry = Document | Problem
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that is not sent. A skipped folder stands for all its files."""
+
+    where: str
+    source_key: str
+    rule: Rule
+
+
+Entry = Document | Problem | Skipped
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A file that was found. key: its source key. problem: why the file cannot be loaded, or ""."""
+    """A file that was found. key: its source key. problem: why the file cannot be loaded, or "". skipped: why it is skipped, or None.
+
+    is_lines: whether the file holds one document per line. members: the files of an archive, in order, each with the rule by which it is skipped or
+    None; None if the file is not an archive.
+    """
 
     path: Path
     key: str
     problem: str = ""
+    skipped: Rule | None = None
+    is_lines: bool = False
+    members: Sequence[tuple[Member, Rule | None]] | None = None
 
     @property
-    def is_lines(self) -> bool:
-        """Whether the file holds one document per line."""
-        return self.path.suffix.lower() == ".jsonl"
+    def absolute(self) -> Path:
+        """The absolute path."""
+        return absolute(self.path)
 
 
 async def accepted_suffixes(client: AsyncResponsa) -> Sequence[str]:
@@ -73,8 +111,8 @@ def find(arguments: Sequence[str], suffixes: Sequence[str]) -> list[Target]:
     suffixes: the suffixes of the files to load from folders, in lower case and with the dot. A file that an argument
     names explicitly is sent whatever its suffix is, because the server decides whether it can read the file.
 
-    A path that cannot be loaded, such as a link out of its folder or a folder that cannot be read, becomes a target
-    with a problem.
+    A path that cannot be loaded, such as a folder that cannot be read, becomes a target with a problem. A file of a folder
+    that is left out becomes a target that is skipped.
 
     Raises:
         CommandFailed: an argument matches no file, or names a folder without documents. Nothing is sent.
@@ -84,22 +122,23 @@ def find(arguments: Sequence[str], suffixes: Sequence[str]) -> list[Target]:
         path = Path(argument)
         if path.is_dir():
             targets = _below(path, suffixes)
-            if not targets:
+            if all(target.skipped for target in targets):
+                loaded = ", ".join((*suffixes, *archives.SUFFIXES))
                 raise CommandFailed(
                     f"The folder {argument} holds no documents.",
-                    f"In folders, only files that end in {', '.join(suffixes)} are loaded; name other files explicitly.",
+                    f"In folders, only files that end in {loaded} are loaded; name other files explicitly.",
                     EXIT_USAGE,
                 )
         elif path.exists() or path.is_symlink():
-            targets = [_named(path)]
+            targets = [_named(path, suffixes)]
         elif glob.has_magic(argument):
-            targets = _matching(argument)
+            targets = _matching(argument, suffixes)
             if not targets:
                 raise CommandFailed(f"Nothing matches {argument!r}.", "Check the pattern.", EXIT_USAGE)
         else:
             raise CommandFailed(f"{argument} does not exist.", "Check the path.", EXIT_USAGE)
         for target in targets:
-            found.setdefault(_absolute(target.path), target)
+            found.setdefault(absolute(target.path), target)
     return list(found.values())
 
 
@@ -120,75 +159,138 @@ def entries(targets: Sequence[Target]) -> Iterator[Entry]:
             yield entry
 
 
+def keys(targets: Sequence[Target]) -> Iterator[str]:
+    """Yield the keys of all entries of the targets, without reading the contents of archives."""
+    for target in targets:
+        if target.members is not None:
+            yield from (f"{target.key}/{member.name}" for member, _ in target.members)
+        elif target.is_lines:
+            yield from (entry.source_key for entry in _entries_of(target))
+        else:
+            yield target.key
+
+
 def count(targets: Sequence[Target]) -> int:
-    """Return the approximate number of entries: one per line of a .jsonl file, and one per other file."""
+    """Return the approximate number of entries: one per line of a .jsonl file, one per file of an archive, and one per other file."""
     return sum(
-        _count_lines(target.path) if target.is_lines and not target.problem else 1 for target in targets
+        _count_lines(target.path)
+        if target.is_lines
+        else len(target.members)
+        if target.members is not None
+        else 1
+        for target in targets
     )
 
 
-def _named(path: Path) -> Target:
-    absolute = _absolute(path)
-    problem = ""
+def _target(path: Path, key: str, suffixes: Sequence[str]) -> Target:
+    """A file to load: one document, one document per line, or an archive."""
+    if is_archive(path.name):
+        try:
+            found = archives.members(path)
+        except ArchiveRefused as refused:
+            return Target(path, key, refused.why)
+        except OSError as error:
+            return Target(path, key, f"cannot be read ({error.strerror})")
+        return Target(path, key, members=[(one, _rule_of_member(one, suffixes)) for one in found])
+    return Target(path, key, is_lines=path.suffix.lower() == ".jsonl" and _holds_documents(path))
+
+
+def _rule_of_member(member: Member, suffixes: Sequence[str]) -> Rule | None:
+    parts = member.name.split("/")
+    if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        return Rule.HIDDEN
+    if is_archive(member.name):
+        return Rule.NESTED_ARCHIVE
+    if Path(member.name).suffix.lower() not in suffixes:
+        return Rule.UNSUPPORTED_SUFFIX
+    if member.is_link:
+        return Rule.LINK
+    return None if member.why else _rule_of_size(member.size)
+
+
+def _rule_of_size(size: int) -> Rule | None:
+    if size > archives.MAX_MEMBER_BYTES:
+        return Rule.TOO_LARGE
+    return None if size else Rule.EMPTY
+
+
+def _named(path: Path, suffixes: Sequence[str]) -> Target:
+    whole = absolute(path)
+    key = f"{whole.parent.name}/{whole.name}".lstrip("/")
     if not path.exists():
-        problem = "is a link to nothing"
-    elif not path.is_file():
-        problem = "is neither a file nor a folder"
-    return Target(path, f"{absolute.parent.name}/{absolute.name}".lstrip("/"), problem)
+        return Target(path, key, "is a link to nothing")
+    if not path.is_file():
+        return Target(path, key, "is neither a file nor a folder")
+    return _target(path, key, suffixes)
 
 
 def _below(folder: Path, suffixes: Sequence[str]) -> list[Target]:
-    """Return the documents below a folder. Names that begin with a dot are skipped."""
-    base = _absolute(folder)
+    """Return the files below a folder. A hidden folder is one target, which is skipped."""
+    base = absolute(folder)
     inside = Path(os.path.realpath(folder))
     targets: list[Target] = []
 
+    def key_of(path: Path) -> str:
+        return f"{base.name}/{absolute(path).relative_to(base).as_posix()}".lstrip("/").removesuffix("/.")
+
     def refuse(error: OSError) -> None:
         place = Path(str(error.filename))
-        targets.append(Target(place, str(place), f"cannot be read ({error.strerror})"))
+        targets.append(Target(place, key_of(place), f"cannot be read ({error.strerror})"))
 
     for parent, folders, files in os.walk(folder, onerror=refuse):
         at = Path(parent)
+        hidden = sorted(name for name in folders if name.startswith("."))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in (*sorted(files), *(name for name in folders if (at / name).is_symlink())):
-            path = at / name
-            is_document = path.suffix.lower() in suffixes and not name.startswith(".")
-            linked_folder = name in folders
-            if not is_document and not linked_folder:
-                continue
-            key = f"{base.name}/{(_absolute(at) / name).relative_to(base).as_posix()}".lstrip("/")
-            problem = ""
-            if path.is_symlink():
-                if not Path(os.path.realpath(path)).is_relative_to(inside):
-                    problem = "is a link that leads out of the folder; name it explicitly to load it"
-                elif linked_folder:
-                    continue
-            if not problem and not path.is_file():
-                problem = "is a link to nothing" if path.is_symlink() else "is not a file"
-            targets.append(Target(path, key, problem))
+        targets += (Target(at / name, key_of(at / name), skipped=Rule.HIDDEN) for name in hidden)
+        linked = [name for name in folders if (at / name).is_symlink()]
+        for path in (at / name for name in linked):
+            # The files of a folder within the folder are found at their own place.
+            if not Path(os.path.realpath(path)).is_relative_to(inside):
+                targets.append(Target(path, key_of(path), skipped=Rule.LINK))
+        targets += (_in_folder(at / name, key_of(at / name), suffixes, inside) for name in sorted(files))
     return targets
 
 
-def _matching(pattern: str) -> list[Target]:
+def _in_folder(path: Path, key: str, suffixes: Sequence[str], inside: Path) -> Target:
+    """A file of a folder. inside: the real path of the folder, out of which no link may lead."""
+    if path.name.startswith("."):
+        return Target(path, key, skipped=Rule.HIDDEN)
+    if path.suffix.lower() not in suffixes and not is_archive(path.name):
+        return Target(path, key, skipped=Rule.UNSUPPORTED_SUFFIX)
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+        return Target(path, key, skipped=Rule.LINK)
+    if not path.is_file():
+        return Target(path, key, "is a link to nothing" if path.is_symlink() else "is not a file")
+    size = path.stat().st_size
+    made = _target(path, key, suffixes) if size else Target(path, key)
+    rule = _rule_of_size(size) if made.members is None and not (made.is_lines or made.problem) else None
+    return Target(path, key, skipped=rule) if rule else made
+
+
+def _matching(pattern: str, suffixes: Sequence[str]) -> list[Target]:
     """Return the files that match a glob, in which ** descends into folders. Folders that match are skipped."""
     parts = Path(pattern).parts
     fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    base = _absolute(Path(*parts[:fixed]))
+    base = absolute(Path(*parts[:fixed]))
     targets: list[Target] = []
     for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - a pattern may be absolute
         path = Path(match)
         if path.is_file():
-            key = f"{base.name}/{_absolute(path).relative_to(base).as_posix()}".lstrip("/")
-            targets.append(Target(path, key))
+            key = f"{base.name}/{absolute(path).relative_to(base).as_posix()}".lstrip("/")
+            targets.append(_target(path, key, suffixes))
     return targets
 
 
 def _entries_of(target: Target) -> Iterator[Entry]:
     where = str(target.path)
-    if target.problem:
-        yield Problem(where, target.problem, target.key)
+    if target.skipped is not None:
+        yield Skipped(where, _sendable(target.key), target.skipped)
+    elif target.problem:
+        yield Problem(where, target.problem, _sendable(target.key))
     elif not _is_text(target.key):
         yield Problem(where, "has a name that is not valid UTF-8")
+    elif target.members is not None:
+        yield from _of_archive(target, target.members)
     elif not target.is_lines:
         yield Document(target.key, where, path=target.path)
     else:
@@ -197,6 +299,54 @@ def _entries_of(target: Target) -> Iterator[Entry]:
                 yield from _lines(file, where)
         except OSError as error:
             yield Problem(where, f"cannot be read ({error.strerror})", target.key)
+
+
+def _of_archive(target: Target, found: Sequence[tuple[Member, Rule | None]]) -> Iterator[Entry]:
+    """Yield an entry for each file of an archive. If the archive breaks off, the files that are left are problems."""
+    wanted = {member for member, rule in found if rule is None}
+    done = 0
+    why = "is no longer in the archive"
+    if not found:
+        yield Problem(str(target.path), "holds no files", target.key)
+    try:
+        for member, data in archives.contents(target.path, lambda one: one in wanted):
+            if done < len(found):
+                yield _entry_of_member(target, member, found[done][1], data)
+                done += 1
+    except ArchiveRefused as refused:
+        why = refused.why
+    except OSError as error:
+        why = f"cannot be read ({error.strerror})"
+    for member, rule in found[done:]:
+        yield _entry_of_member(target, member, rule, None, why)
+
+
+def _entry_of_member(
+    target: Target, member: Member, rule: Rule | None, data: bytes | None, why: str = ""
+) -> Entry:
+    where, key = f"{target.path}/{member.name}", f"{target.key}/{member.name}"
+    if member.why:
+        return Problem(where, member.why, _sendable(key))
+    if rule is not None:
+        return Skipped(where, _sendable(key), rule)
+    if not _is_text(key):
+        return Problem(where, "has a name that is not valid UTF-8")
+    if data is None:
+        return Problem(where, why or "cannot be read", key)
+    return Document(key, where, data=data)
+
+
+def _holds_documents(path: Path) -> bool:
+    """Whether one of the first lines of a file is a document: an object with an id and a text."""
+    try:
+        with path.open("rb") as file:
+            lines = iter(lambda: file.readline(MAX_LINE_BYTES), b"")
+            return any(
+                isinstance(_line(line.removeprefix(_MARK), ""), Document)
+                for line in islice(lines, _LINES_LOOKED_AT)
+            )
+    except OSError:
+        return True  # the error is reported when the file is loaded
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[Entry]:
@@ -211,7 +361,7 @@ def _lines(file: IO[bytes], name: str) -> Iterator[Entry]:
             yield Problem(where, f"is longer than {MAX_LINE_BYTES // 2**20} MiB")
             continue
         if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
+            line = line.removeprefix(_MARK)
         if line.strip():
             documents += 1
             yield _line(line, where)
@@ -270,6 +420,11 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _absolute(path: Path) -> Path:
+def _sendable(key: str) -> str:
+    """The key, with U+FFFD for what is not valid UTF-8."""
+    return key.encode(errors="replace").decode()
+
+
+def absolute(path: Path) -> Path:
     """Return the absolute path without "..". Links are not resolved, because the key contains a link's own name."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links

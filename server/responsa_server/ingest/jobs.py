@@ -159,7 +159,7 @@ class Ingest:
             title=title,
             media_type=found.media_type,
             language=cut.language,
-            parser=found.name,
+            parser=found.parsed_by,
         )
         await self._ingestions.parsed(task.claim, text, len(cut.chunks))
         await self._embed(task, title, cut)

@@ -13,6 +13,7 @@ from typing import Final
 
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, VectorKind
+from responsa_server.text.rows import NAMED_ROWS
 from responsa_server.text.shown import (
     MARKDOWN,
     Origin,
@@ -78,6 +79,7 @@ class PassageParts:
         self._offset = found.passage.source.start
         self._pieces = found.pieces
         self._markdown = found.media_type in ("", MARKDOWN)
+        self._named = found.media_type in NAMED_ROWS
 
     def of(self, place: int) -> Part | None:
         """The part that shows the piece with the index `place`; None if an answer must not show it: it is a heading or the header of a table,
@@ -110,7 +112,11 @@ class PassageParts:
         return self._part(place, place, shown_row(self.text(place), self._origin(place, header)))
 
     def header(self, place: int) -> Sequence[str] | None:
-        """The names of the columns of a row's table, () if the table has no header; None if the row is itself the header."""
+        """The names of the columns of a row's table; None if the row is itself the header. () if the table has no header, or if each row says
+        the names of its columns.
+        """
+        if self._named:
+            return ()
         source = self._pieces[place].source
         before = self._found.before + self._bytes(self._offset, source.start)
         after = self._bytes(source.end, self._offset + len(self._raw))
@@ -209,7 +215,7 @@ class PassageParts:
         before = self._bytes(self._offset, self._pieces[place].source.start)
         line = before.rpartition("\n")[2]
         found = _LINE_BEGINNING.match(line)
-        return Origin(self._markdown, len(found.group().expandtabs(4)) if found else 0, header)
+        return Origin(self._markdown, len(found.group().expandtabs(4)) if found else 0, header, self._named)
 
 
 _LINE_BEGINNING: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")

@@ -30,6 +30,7 @@ from responsa_server.search.words import (
     negates,
 )
 from responsa_server.text.lexical import STOPWORDS, Analyzer
+from responsa_server.text.rows import NAMED_ROWS
 
 _PIECES: Final = 3
 """The maximum number of single pieces that are compared with a claim."""
@@ -173,7 +174,7 @@ def passage_words(found: FoundPassage, passage: PassageAnalysis, analyzer: Analy
             known = above | header if is_row and row_before else above
             denied = _denied(analysis.plain, language, analyzer) if negated else ()
             pieces.append(_Piece(piece, place, words, terms, known, negated, denied, implied))
-            if is_row and not row_before:
+            if is_row and not row_before and found.media_type not in NAMED_ROWS:
                 header = terms
         row_before = is_row
     counts = Counter(term for one in pieces for term in _terms(_content(one.words)))

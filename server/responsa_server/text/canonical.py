@@ -48,7 +48,7 @@ class Block:
     """One block of a document: the bytes [byte_start, byte_end) of the canonical text in UTF-8.
 
     `level` is 1 to 6 for headings, the nesting depth (from 1) for list items and quotes, and 0 for all other kinds.
-    `title` is a heading's text without markup, and '' for all other kinds.
+    `title` is a heading's text without markup, and '' for all other kinds. `place` is None if the block's bytes alone say where it stands.
     """
 
     kind: BlockKind

@@ -21,6 +21,8 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
+from responsa_server.text.rows import named_cells
+
 MAX_SHOWN_BYTES: Final = 64 * 1024
 """Longer code is cut. No piece of a passage is that long."""
 MAX_PARSED_BYTES: Final = 4 * 1024
@@ -136,12 +138,14 @@ class Origin:
     """Where a quoted text comes from.
 
     markdown: whether its document is Markdown; otherwise all of it is visible text. indent: the columns before the text on its first
-    line. header: the names of the columns, if the text is a table row; '' for a column without a name.
+    line. header: the names of the columns, if the text is a table row; '' for a column without a name. named: whether the cells of
+    table rows begin with the names of their columns (see text.rows).
     """
 
     markdown: bool = True
     indent: int = 0
     header: Sequence[str] = ()
+    named: bool = False
 
 
 def shown_prose(text: str, origin: Origin) -> str:
@@ -188,14 +192,19 @@ def shown_row(text: str, origin: Origin) -> str:
     text = _readable(text)
     if not _is_parsed(text, origin):
         origin = replace(origin, markdown=False)
-    cells = [_cell(one, origin) for one in cells_of(text)]
-    names = list(origin.header) if len(origin.header) == len(cells) else [""] * len(cells)
-    said = [
-        f"**{escaped(name)}**: {cell}" if name else cell
-        for name, cell in zip(names, cells, strict=True)
-        if cell
-    ]
-    return _begun("; ".join(said))
+    if origin.named:
+        said = named_cells(text)
+        names, cells = [name for name, _ in said], [_cell(value, origin) for _, value in said]
+    else:
+        cells = [_cell(one, origin) for one in cells_of(text)]
+        names = list(origin.header) if len(origin.header) == len(cells) else [""] * len(cells)
+    return _begun(
+        "; ".join(
+            f"**{escaped(name)}**: {cell}" if name else cell
+            for name, cell in zip(names, cells, strict=True)
+            if cell
+        )
+    )
 
 
 def cells_of(row: str) -> list[str]:

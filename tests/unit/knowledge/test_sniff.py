@@ -32,6 +32,11 @@ OLE = codecs.decode("d0cf11e0a1b11ae1", "hex") + bytes(300)
         ("", "", b"plain words", "TEXT"),
         ("", "application/octet-stream", b"<!-- c --><!DOCTYPE html><p>x", "HTML"),
         ("README", "", b"<p>not a whole page", "TEXT"),
+        ("a.tsv", "", b"x", "CSV"),
+        ("", "text/csv; charset=utf-8", b"x", "CSV"),
+        ("a.json", "text/plain", b"x", "JSON"),
+        ("a.ndjson", "", b"x", "JSON_LINES"),
+        ("", "", b"[1, 2]", "TEXT"),
     ],
 )
 def test_name_then_content_type_then_content_decide(
@@ -66,8 +71,8 @@ def test_other_content_under_an_accepted_name_is_a_mismatch(data: bytes, words: 
     ("data", "name", "content_type"),
     [
         (PDF, "a.pdf", "application/pdf"),
-        (b"a,b", "a.csv", ""),
-        (b"x", "", "application/json"),
+        (b"a: b", "a.yaml", ""),
+        (b"x", "", "application/yaml"),
     ],
 )
 def test_what_is_said_truly_but_not_taken_is_unsupported(data: bytes, name: str, content_type: str) -> None:

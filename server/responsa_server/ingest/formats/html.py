@@ -1,54 +1,27 @@
 """HTML. The visible text is the canonical text. selectolax (Lexbor, an HTML5 parser) builds the tree.
 
-`pre` keeps its white space; elsewhere a run of white space becomes one space. Scripts, styles, templates, comments, fallback content and hidden elements are left out.
+`pre` keeps its white space; elsewhere a run of white space becomes one space. Scripts, styles, templates, comments, fallback content and
+hidden elements are left out, and so is what stands around the content of a page (see html_content).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
+from responsa_server.ingest.formats.html_content import content_of
+from responsa_server.ingest.formats.html_tree import is_shown, steps
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, one_line
 
 # Browsers limit nesting to about 512 levels. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.
 MAX_DEPTH = 1000
 
-_SKIPPED = frozenset(
-    [
-        "head",
-        "script",
-        "style",
-        "template",
-        "noscript",
-        "iframe",
-        "object",
-        "embed",
-        "applet",
-        "audio",
-        "video",
-        "canvas",
-        "svg",
-        "select",
-        "option",
-        "datalist",
-        "textarea",
-        "input",
-        "noframes",
-        "noembed",
-        "frameset",
-        "map",
-        "meta",
-        "link",
-        "title",
-        "base",
-    ]
-)
 _BLOCKS = frozenset(
     [
         "html",
@@ -117,11 +90,6 @@ _NESTING_TAG = re.compile(
     r"|(/?)(?:div|blockquote|ul|ol|menu|dir|dl|section|article|main|aside|nav|header|footer|figure|figcaption|details"
     r"|fieldset|center|table|address|form|button|object|svg|math|template|summary|dialog|search|hgroup|pre|listing)\b)",
     re.IGNORECASE | re.DOTALL,
-)
-_HIDING = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|opacity\s*:\s*0(?:\.0+)?\s*(?:;|!|\Z)"
-    r"|font-size\s*:\s*0(?:\.0+)?(?:px|pt|em|rem|%)?\s*(?:;|!|\Z)",
-    re.IGNORECASE,
 )
 _SOFT_HYPHEN = "\u00ad"
 # Stands for <br> in inline text. HTML text never contains this character, because the parser replaces it.
@@ -224,7 +192,10 @@ def parse(original: Original) -> ParsedDocument:
     body = tree.body
     writer = TextWriter()
     if root is not None:
-        _walk(root, body if body is not None else root, writer)
+        content = content_of(body if body is not None else root)
+        layout = _layout_tables(root)
+        for top in content.tops:
+            _walk(top, writer, layout, content.left_out)
     text = writer.blocks.text
     if not text.strip():
         raise rejections.empty("The HTML document shows no text. Upload a page with visible text.")
@@ -267,22 +238,11 @@ def _language(root: LexborNode | None) -> str:
     return (html.attributes.get("lang") or "").strip() if html is not None else ""
 
 
-def _hidden(node: LexborNode) -> bool:
-    attributes = node.attributes
-    if not attributes:
-        return False
-    if "hidden" in attributes and attributes["hidden"] != "until-found":
-        return True
-    if (attributes.get("aria-hidden") or "").lower() == "true":
-        return True
-    return bool(_HIDING.search(attributes.get("style") or ""))
-
-
 def _layout_tables(top: LexborNode) -> set[int]:
     """The node ids of the tables that are used for page layout rather than data."""
     found: set[int] = set()
     open_tables: list[int] = []
-    for node, entering in _steps(top, lambda _: True):
+    for node, entering in steps(top, lambda _: True):
         tag = node.tag
         if not entering:
             if tag == "table":
@@ -299,45 +259,19 @@ def _layout_tables(top: LexborNode) -> set[int]:
     return found
 
 
-def _steps(top: LexborNode, descend: Callable[[LexborNode], bool]) -> Iterator[tuple[LexborNode, bool]]:
-    """Walk the tree depth first, without recursion. Yields (node, True) when it enters a node and (node, False) when it leaves the node."""
-    above: list[LexborNode] = []
-    node = top
-    while True:
-        yield node, True
-        child = node.first_child if descend(node) else None
-        if child is not None:
-            above.append(node)
-            node = child
-            continue
-        yield node, False
-        following: LexborNode | None = None
-        while above:
-            following = node.next
-            if following is not None:
-                break
-            node = above.pop()
-            yield node, False
-        if following is None:
-            return
-        node = following
-
-
-def _walk(root: LexborNode, top: LexborNode, writer: TextWriter) -> None:
-    layout = _layout_tables(root)
+def _walk(top: LexborNode, writer: TextWriter, layout: Set[int], left_out: Set[int]) -> None:
+    """Write the text below an element. layout: the ids of the tables for page layout. left_out: the ids of the elements that are not written."""
     shown: list[bool] = []
 
     def descend(node: LexborNode) -> bool:
         return shown[-1]
 
-    for node, entering in _steps(top, descend):
+    for node, entering in steps(top, descend):
         tag = node.tag or ""
         if entering:
             if tag == "-text":
                 writer.inline.append(_clean(node.text()))
-            visible = not tag.startswith("-") and tag not in _SKIPPED and not _hidden(node)
-            if tag == "dialog" and visible:
-                visible = "open" in node.attributes
+            visible = node.mem_id not in left_out and is_shown(node)
             shown.append(visible or tag == "-document")
             if visible:
                 _enter(tag, node, writer, layout)
@@ -346,7 +280,7 @@ def _walk(root: LexborNode, top: LexborNode, writer: TextWriter) -> None:
     writer.flush()
 
 
-def _enter(tag: str, node: LexborNode, writer: TextWriter, layout: set[int]) -> None:
+def _enter(tag: str, node: LexborNode, writer: TextWriter, layout: Set[int]) -> None:
     if tag == "br":
         writer.inline.append(LINE_BREAK)
         return

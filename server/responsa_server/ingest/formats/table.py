@@ -45,6 +45,7 @@ class Format:
         document, because a confined process cannot import anything.
     parser: the parser as "module:function". Only the sandbox loads it. The function takes an `Original` and returns a `ParsedDocument`. It
         raises DocumentRejected; any other error counts as a malformed document.
+    version: the version of the parser's output. It rises with every change after which the parser makes another text of the same bytes.
     opening: a pattern for the beginning of a file. A bytes pattern marks a binary format, whose files are recognised by their bytes
         and never decoded. A text pattern recognises text that has neither a name nor a media type. With None, the format is a text format
         that applies only when the name or the media type declares it.
@@ -58,6 +59,7 @@ class Format:
     media_types: Sequence[str]
     sample: bytes
     parser: str
+    version: int = 1
     opening: re.Pattern[bytes] | re.Pattern[str] | None = None
     member: Member | None = None
 
@@ -65,6 +67,11 @@ class Format:
     def media_type(self) -> str:
         """The media type that is reported for documents of the format."""
         return self.media_types[0]
+
+    @property
+    def parsed_by(self) -> str:
+        """What is stored with a document version as the parser of its text. Versions of the same bytes differ in it if they differ in their text."""
+        return self.name if self.version == 1 else f"{self.name} {self.version}"
 
     @property
     def is_binary(self) -> bool:
@@ -160,6 +167,7 @@ HTML: Final = Format(
     media_types=("text/html", "application/xhtml+xml"),
     sample=b"<html lang='en'><title>Title</title><h1>Title</h1><p>Text &amp; <b>more</b>.</p></html>",
     parser="responsa_server.ingest.formats.html:parse",
+    version=2,
     opening=re.compile(
         r"\s{0,512}(?:<!--.{0,2048}?-->\s{0,64}|<\?xml[^>]{0,256}>\s{0,64}){0,4}<(?:!doctype\s+html|html|head|body)\b",
         re.IGNORECASE | re.DOTALL,
@@ -222,5 +230,29 @@ ODT: Final = Format(
         re.compile("mimetype"), re.compile(rb"application/vnd\.oasis\.opendocument\.text(?:-template)?\s*\Z")
     ),
 )
+CSV: Final = Format(
+    name="CSV",
+    display_name="CSV",
+    suffixes=("csv", "tsv", "tab"),
+    media_types=("text/csv", "text/tab-separated-values"),
+    sample=b'city;price\nBonn;"4"\n',
+    parser="responsa_server.ingest.formats.csv_rows:parse",
+)
+JSON: Final = Format(
+    name="JSON",
+    display_name="JSON",
+    suffixes=("json",),
+    media_types=("application/json", "text/json"),
+    sample=b'{"city": "Bonn", "prices": [{"adult": 4.5, "child": null}]}',
+    parser="responsa_server.ingest.formats.json_rows:parse",
+)
+JSON_LINES: Final = Format(
+    name="JSON_LINES",
+    display_name="JSON Lines",
+    suffixes=("jsonl", "ndjson"),
+    media_types=("application/x-ndjson", "application/jsonl", "application/x-jsonlines"),
+    sample=b'{"city": "Bonn"}\n{"city": "Ulm"}\n',
+    parser="responsa_server.ingest.formats.json_rows:parse_lines",
+)
 
-FORMATS: Final = Formats((MARKDOWN, PLAIN_TEXT, HTML, DOCX, PPTX, XLSX, ODT))
+FORMATS: Final = Formats((MARKDOWN, PLAIN_TEXT, HTML, DOCX, PPTX, XLSX, ODT, CSV, JSON, JSON_LINES))

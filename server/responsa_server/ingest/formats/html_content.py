@@ -1,0 +1,174 @@
+"""Finds the content of a page, without navigation, page headers and footers, menus beside the text, and consent notices.
+
+Only elements and ARIA landmarks (WAI-ARIA 1.2) that say what they are count. Pages use them wrongly, so an element with much text outside
+links stays, and if little is left of a page, all of it stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from selectolax.lexbor import LexborNode
+
+from responsa_server.ingest.formats.html_tree import is_shown, steps
+
+OWN_CHARS: Final = 600
+"""An element with more text outside links than this many characters is content, whatever it says it is."""
+LEAST_CHARS: Final = 100
+"""If less content than this is found in a page, all of the page is content."""
+_MAIN_SHARE: Final = 0.5
+"""The page's main elements, or else its articles, are its content if they hold at least this share of the text that is left."""
+
+_CONSENT: Final = re.compile(
+    r"consent|gdpr|cookie[\s_-]*(?:banner|bar|law|message|notice|policy|popup|preferences|settings|wall)",
+    re.IGNORECASE,
+)
+_CONSENT_ROLES: Final = frozenset({"dialog", "alertdialog", "alert", "region"})
+
+
+class _Role(Enum):
+    """What an element says it is."""
+
+    MENU = auto()
+    CONSENT = auto()
+    HEADER = auto()
+    FOOTER = auto()
+    ASIDE = auto()
+    ARTICLE = auto()
+    MAIN = auto()
+
+
+_OF_ROLE: Final = {
+    "navigation": _Role.MENU,
+    "menu": _Role.MENU,
+    "menubar": _Role.MENU,
+    "toolbar": _Role.MENU,
+    "search": _Role.MENU,
+    "banner": _Role.HEADER,
+    "contentinfo": _Role.FOOTER,
+    "complementary": _Role.ASIDE,
+    "main": _Role.MAIN,
+    "article": _Role.ARTICLE,
+}
+_OF_TAG: Final = {
+    "nav": _Role.MENU,
+    "search": _Role.MENU,
+    "aside": _Role.ASIDE,
+    "main": _Role.MAIN,
+    "article": _Role.ARTICLE,
+}
+# Within one of these, they do not belong to the page (HTML Standard, "the header element").
+_OF_TAG_OF_PAGE: Final = {"header": _Role.HEADER, "footer": _Role.FOOTER}
+_SECTIONS: Final = frozenset({"article", "main", "section"})
+_HOLDS: Final = {_Role.MAIN: (_Role.ARTICLE,), _Role.ARTICLE: (), _Role.HEADER: ()}
+"""The roles that can hold content, with the roles within them that still count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """tops: the elements that hold the content of a page, in order. left_out: the ids of the elements below them that do not belong to it."""
+
+    tops: Sequence[LexborNode]
+    left_out: Set[int]
+
+
+@dataclass(slots=True)
+class _Part:
+    """An element with a role, or the page. own, linked: the characters of its content outside and within links. titles: its number of h1 elements. before: the number
+    of parts found before it.
+    """
+
+    node: LexborNode
+    role: _Role | None
+    own: int = 0
+    linked: int = 0
+    titles: int = 0
+    before: int = 0
+
+    @property
+    def chars(self) -> int:
+        return self.own + self.linked
+
+
+def content_of(top: LexborNode) -> Content:
+    """Find the content of a page. top: its body."""
+    page, parts, left_out = _parts(top)
+    whole = Content([top], frozenset())
+    if page.chars < LEAST_CHARS:
+        return whole
+    for role in (_Role.MAIN, _Role.ARTICLE):
+        found = [part for part in parts if part.role is role]
+        chars = sum(part.chars for part in found)
+        if chars >= max(LEAST_CHARS, page.chars * _MAIN_SHARE):
+            # A header that is left holds the page's title.
+            chosen = [part.node for part in parts if part.role in (role, _Role.HEADER)]
+            return Content(chosen, left_out)
+    return Content([top], left_out)
+
+
+def _parts(top: LexborNode) -> tuple[_Part, Sequence[_Part], Set[int]]:
+    """The page, its outermost headers, main elements and articles that are content, in order, and the ids of the elements that are not."""
+    titles = len(top.css("h1"))
+    page = _Part(top, None)
+    opened = [page]
+    found: list[_Part] = []
+    left_out: set[int] = set()
+    shown: list[bool] = []
+    sections = links = 0
+    for node, entering in steps(top, lambda _: shown[-1]):
+        tag = node.tag or ""
+        if entering:
+            shown.append(tag == "-document" or is_shown(node))
+            if tag == "-text" and links:
+                opened[-1].linked += len(node.text().strip())
+            elif tag == "-text":
+                opened[-1].own += len(node.text().strip())
+            elif shown[-1] and (role := _role(node, tag, within_section=sections > 0)) is not None:
+                opened.append(_Part(node, role, before=len(found)))
+        visible = shown[-1] if entering else shown.pop()
+        if visible:
+            links += (1 if entering else -1) * (tag == "a")
+            sections += (1 if entering else -1) * (tag in _SECTIONS)
+            opened[-1].titles += entering and tag == "h1"
+        if not entering and len(opened) > 1 and opened[-1].node.mem_id == node.mem_id:
+            part = opened.pop()
+            if not _is_content(part, titles):
+                left_out.add(node.mem_id)
+                continue
+            around = opened[-1]
+            around.own, around.linked = around.own + part.own, around.linked + part.linked
+            around.titles += part.titles
+            if part.role in _HOLDS:
+                found[part.before :] = [one for one in found[part.before :] if one.role in _HOLDS[part.role]]
+                found.append(part)
+    return page, found, left_out
+
+
+def _role(node: LexborNode, tag: str, *, within_section: bool) -> _Role | None:
+    attributes = node.attributes
+    role = (attributes.get("role") or "").strip().lower()
+    if not within_section:
+        if role in _CONSENT_ROLES or tag in ("aside", "dialog"):
+            names = " ".join(attributes.get(name) or "" for name in ("id", "class", "aria-label"))
+            if _CONSENT.search(names):
+                return _Role.CONSENT
+        if not role and tag in _OF_TAG_OF_PAGE:
+            return _OF_TAG_OF_PAGE[tag]
+    return _OF_ROLE.get(role) if role else _OF_TAG.get(tag)
+
+
+def _is_content(part: _Part, titles: int) -> bool:
+    """titles: the number of h1 elements of the page."""
+    match part.role:
+        case _Role.MAIN | _Role.ARTICLE:
+            return True
+        case _Role.HEADER if titles and part.titles == titles:
+            return True
+        case _Role.ASIDE if part.linked < part.own:
+            return True
+        case _:
+            return part.own > OWN_CHARS

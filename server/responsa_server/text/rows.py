@@ -1,0 +1,43 @@
+"""Rows of data as lines of text. Each cell begins with the name of its column, so that a row is understandable alone: `city: Bonn | price: 4`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Final
+
+NAMED_ROWS: Final = frozenset({"text/csv", "application/json", "application/x-ndjson"})
+"""The media types of the documents whose table rows have this form."""
+
+_BETWEEN: Final = " | "
+_NAMED: Final = ": "
+
+
+def cell_of(name: str, value: str) -> str:
+    """A cell. name: the name of its column, or ''. White space becomes one space. A bar gets a backslash, because bars stand between cells."""
+    return beginning_of(name) + _one_line(value)
+
+
+@lru_cache(maxsize=1024)
+def beginning_of(name: str) -> str:
+    """What a cell begins with: the name of its column without colons, and a colon; '' if the name is ''."""
+    said = _one_line(name.replace(":", " "))
+    return f"{said}{_NAMED}" if said else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def line_of(cells: Iterable[str]) -> str:
+    """The line of a row. cells: the results of `cell_of`."""
+    return _BETWEEN.join(cells)
+
+
+def named_cells(line: str) -> Sequence[tuple[str, str]]:
+    """The names and values of a row's cells. In a cell without a name, the text before the first ": " counts as the name."""
+    found: list[tuple[str, str]] = []
+    for cell in line.split(_BETWEEN):
+        name, named, value = cell.replace("\\|", "|").partition(_NAMED)
+        found.append((name, value) if named else ("", name))
+    return found

@@ -1,0 +1,64 @@
+"""The files that `ingest` finds in a folder, each with its rule."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from responsa_server.cli import archives
+from responsa_server.cli.output import CommandFailed
+from responsa_server.cli.sources import Document, Problem, Rule, Skipped, entries, find
+
+SUFFIXES = (".md", ".json", ".jsonl")
+
+
+def test_every_file_has_a_rule_or_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_MEMBER_BYTES", 100)
+    folder = tmp_path / "guide"
+    (folder / ".git").mkdir(parents=True)
+    for name, text in {
+        "a.md": "x",
+        "big.md": "x" * 101,
+        "empty.md": "",
+        ".hidden.md": "x",
+        "picture.png": "x",
+        "empty.jsonl": "",
+        "broken.zip": "x",
+        "data.jsonl": '{"city": "Bonn"}',
+        "docs.jsonl": "\n".join(json.dumps({"id": f"d{n}", "text": "x" * 90}) for n in range(2)),
+        ".git/x.md": "x",
+    }.items():
+        (folder / name).write_text(text)
+    (folder / "out.md").symlink_to("/etc/hostname")
+    found: dict[str, object] = {}
+    for one in entries(find([str(folder)], SUFFIXES)):
+        match one:
+            case Document():
+                found[one.source_key] = None
+            case Skipped():
+                found[one.source_key] = one.rule
+            case Problem():
+                found[one.source_key] = "problem"
+    assert found == {
+        "d0": None,
+        "d1": None,
+        "guide/.git": Rule.HIDDEN,
+        "guide/.hidden.md": Rule.HIDDEN,
+        "guide/a.md": None,
+        "guide/big.md": Rule.TOO_LARGE,
+        "guide/broken.zip": "problem",
+        "guide/data.jsonl": None,
+        "guide/empty.jsonl": Rule.EMPTY,
+        "guide/empty.md": Rule.EMPTY,
+        "guide/out.md": Rule.LINK,
+        "guide/picture.png": Rule.UNSUPPORTED_SUFFIX,
+    }
+
+
+def test_a_folder_in_which_all_is_skipped_holds_no_documents(tmp_path: Path) -> None:
+    (tmp_path / "picture.png").write_bytes(b"x")
+    with pytest.raises(CommandFailed, match="holds no documents") as caught:
+        find([str(tmp_path)], SUFFIXES)
+    assert ".tgz" in caught.value.remedy
