@@ -279,8 +279,8 @@ class Outcome(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Report:
     """The outcome for one document. document: the document as the server returned it. error: the error of
-    the call or of the ingestion, if one of these failed. why: the reason for any other failure, or "". rule: the rule by
-    which the file was skipped, or None.
+    the call or of the ingestion, if one of these failed. why: the reason for any other failure, or "". rule: the reason for
+    skipping the file, or None.
     """
 
     where: str

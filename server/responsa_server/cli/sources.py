@@ -7,7 +7,7 @@
 - The key of a line of a .jsonl file is the line's id. A .jsonl file without ids and texts is one document, like any other file.
 - The key of a file in an archive is the archive's key and the path in the archive, such as `guide/old.zip/parts/one.md`.
 
-Each file of a folder or an archive becomes a document, a problem, or a skipped file with the rule by which it is skipped.
+Each file of a folder or an archive becomes a document, a problem, or a skipped file. A named rule gives the reason for each skipped file.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ Entry = Document | Problem | Skipped
 class Target:
     """A file that was found. key: its source key. problem: why the file cannot be loaded, or "". skipped: why it is skipped, or None.
 
-    is_lines: whether the file holds one document per line. members: the files of an archive, in order, each with the rule by which it is skipped or
+    is_lines: whether the file holds one document per line. members: the files of an archive, in order, each with the rule for skipping it or
     None; None if the file is not an archive.
     """
 

@@ -1,4 +1,4 @@
-"""Finds the content of a page, without navigation, page headers and footers, menus beside the text, and consent notices.
+"""Finds the content of a page, without navigation, page headers and footers, menus next to the text, and consent notices.
 
 Only elements and ARIA landmarks (WAI-ARIA 1.2) that say what they are count. Pages use them wrongly, so an element with much text outside
 links stays, and if little is left of a page, all of it stays.

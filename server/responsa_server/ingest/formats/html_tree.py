@@ -45,7 +45,7 @@ _HIDING = re.compile(
 
 
 def is_shown(node: LexborNode) -> bool:
-    """Whether a browser shows an element. Text and comments are no elements. A browser shows an element only if it also shows its parents."""
+    """Whether a browser shows an element. Text and comments do not count as elements. A browser shows an element only if it also shows its parents."""
     tag = node.tag or ""
     if tag.startswith("-") or tag in _SKIPPED or _hidden(node):
         return False
