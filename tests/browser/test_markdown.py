@@ -24,6 +24,19 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 COMMAND = "sensorctl install --mode normal /dev/ttyUSB0"
 
+ALONE = """(chip) => {
+    const text = chip.closest(".answer-text");
+    const middle = ({ top, bottom }) => (top + bottom) / 2;
+    const alone = [];
+    for (let width = 160; width <= 560; width += 4) {
+        text.style.width = `${width}px`;
+        const word = [...chip.previousElementSibling.getClientRects()].at(-1);
+        if (Math.abs(middle(word) - middle(chip.getBoundingClientRect())) > 10) alone.push(width);
+    }
+    return alone;
+}"""
+"""The widths of the answer at which a chip is not on the line of the last word before it."""
+
 
 def letters(text: str) -> str:
     """The letters and digits of a text, without marks and white space."""
@@ -119,6 +132,7 @@ async def test_a_chip_shows_its_quote_to_the_pointer_and_to_the_keyboard(person:
     await tab.page.keyboard.press("Escape")
     await expect(tip).to_have_count(0)
     await expect(tab.chips.first).to_be_focused()
+    assert await tab.chips.first.evaluate(ALONE) == []
 
 
 @pytest.mark.parametrize("question", [BATTERY, INSTALL], ids=["table and emphasis", "code"])

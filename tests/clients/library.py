@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +51,7 @@ class ScriptedLibrary:
             f"{KNOWLEDGE}/UploadDocument": self._upload,
             f"{KNOWLEDGE}/ListDocuments": self._list,
             f"{KNOWLEDGE}/GetDocument": self._get,
+            f"{KNOWLEDGE}/GetDocumentContent": self._content,
             f"{KNOWLEDGE}/DeleteDocument": self._delete,
             f"{OPERATIONS}/WaitOperation": self.serve_wait,
         }.items():
@@ -142,6 +144,13 @@ class ScriptedLibrary:
                 return kept.document
         await abort(context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", "Document not found"))
         return document_pb2.Document()
+
+    async def _content(
+        self, request: Any, _: Context
+    ) -> AsyncIterator[knowledge_service_pb2.GetDocumentContentResponse]:
+        name = request.name.partition("/versions/")[0]
+        (text,) = (kept.data.decode() for kept in self.documents.values() if kept.document.name == name)
+        yield knowledge_service_pb2.GetDocumentContentResponse(text=text)
 
     async def _delete(self, request: Any, _: Context) -> empty_pb2.Empty:
         self.documents = {

@@ -92,6 +92,9 @@ async def test_no_shell_gets_something_to_evaluate(responsa: CommandLine) -> Non
     line = "responsa ask --agent t"
     zsh = await suggested(responsa, line, "zsh")
     assert " ".join("\n".join(zsh).split()) == f"""_arguments '*: :(("tutor":"Tutor" "tricky":"{said}"))'"""
+    # zsh would drop an apostrophe of a help text.
+    (agents,) = await suggested(responsa, "responsa agents l", "zsh")
+    assert agents == """_arguments '*: :(("list":"List the server’s agents."))\'"""
     fish = await suggested(responsa, line, "fish")
     assert [" ".join(one.split()) for one in fish] == ["tutor Tutor", f"tricky {said}"]
 

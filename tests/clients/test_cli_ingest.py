@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
-from responsa.chat.v1 import turn_pb2
+from responsa.chat.v1 import chat_service_pb2, citation_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa.type.v1 import byte_range_pb2
 from tests.clients.command_line import CommandLine
@@ -427,7 +427,17 @@ async def test_eval_answers(
         deleted.append(request.name)
         await abort(context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"))
 
+    async def verify(request: Any, context: Context) -> chat_service_pb2.VerifyCitationsResponse:
+        turn = await reply(chat_service_pb2.AnswerRequest(text="right first"), context)
+        return chat_service_pb2.VerifyCitationsResponse(
+            checks=[
+                chat_service_pb2.CitationCheck(citation=one, verdict=citation_pb2.CITATION_VERDICT_VALID)
+                for one in turn.terminal_event.answer.citations
+            ]
+        )
+
     server.on(f"{CHAT}/Answer", reply)
+    server.on(f"{CHAT}/VerifyCitations", verify)
     server.on(f"{CHAT}/DeleteConversation", delete)
     done = await responsa("eval", "answers", data_set(tmp_path / "set"), "--json")
     assert done.code == 0, done.err
@@ -443,6 +453,9 @@ async def test_eval_answers(
             "refusedAnswerable": 0.5,
             "refusedUnanswerable": 1.0,
             "refusedAt90": None,
+            # The first quote is the document's text; the second is not, whatever the server's verdict.
+            "citations": 2,
+            "verified": 0.5,
         }
     ]
     assert deleted == [CONVERSATION] * 3

@@ -66,6 +66,7 @@ async def test_answers_are_compared_with_the_labels(
     async def reply(request: Any, _: Context) -> turn_pb2.Turn:
         assert list(request.options.scope.collections) == ["collections/reading-shop"]
         event = refused(3)
+        event.refused.suggestions.add(text=CLOTH)
         if quotes := QUOTED.get(request.text):
             document = library.documents["collections/reading-shop", "shop/lamp.md"].document.name
             text = "\n".join(quotes)
@@ -124,6 +125,7 @@ async def test_answers_are_compared_with_the_labels(
     assert line["sources"]["shop"] == {name: value for name, value in line.items() if name != "sources"}
     written = [json.loads(one) for one in kept.read_text().splitlines()]
     assert [one["id"] for one in written] == [one["id"] for one in ASKED]
+    assert [one["suggested"] for one in written] == [[]] * 3 + [[CLOTH], [], [CLOTH]]
     assert written[0]["cited"] == [place(VOLTS), place(CABLE), place(CLOTH)]
     shown = await responsa("eval", "reading", documents, "--set", questions)
     assert "shop\n  questions          6\n  answerable         4\n" in shown.out

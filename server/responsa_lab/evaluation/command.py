@@ -104,7 +104,7 @@ def eval_retrieval(
 
 
 def eval_answers(folder: Folder, collection: Collection = "", limit: Limit = 0, json: AsJson = False) -> None:
-    """Load docs.jsonl, ask each question, and print how often the right text is in the answer and how often the agent refused.
+    """Load docs.jsonl, ask each question, and print how often the right text is in the answer, how often the agent refused, and which share of the citations is verified.
 
     The server's settings decide which questions are refused. If the server runs with RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0, it
     refuses a question only if it finds no passage. Then goldInAnswer is not reduced by refusals, and refusedAt90 can be computed.

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import hashlib
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from responsa.chat.v1 import citation_pb2, turn_pb2
-from responsa_client import SearchMode, search_request
+from responsa_client import CitationVerdict, SearchMode, search_request
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import NotFound
 from responsa_lab.evaluation.dataset import Question
@@ -65,7 +65,8 @@ class AnswerScores:
     span. refused_answerable, refused_unanswerable: the shares of answerable and of unanswerable questions that were refused.
     refused_at_90: the share of unanswerable questions whose best citation scores below the threshold that 90 % of the
     answerable questions reach. None if fewer than 90 % of the answerable questions were answered; to avoid this, start the
-    server without refusals (RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0).
+    server without refusals (RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0). citations: the number of citations of all answers. verified: the share of
+    these citations that `verified_citations` counts.
     """
 
     questions: int
@@ -78,6 +79,8 @@ class AnswerScores:
     refused_answerable: float | None
     refused_unanswerable: float | None
     refused_at_90: float | None
+    citations: int
+    verified: float | None
 
 
 def as_object(scores: RetrievalScores | AnswerScores | ComparedScores) -> dict[str, int | float | None]:
@@ -213,6 +216,8 @@ class _Answered:
     score: float
     in_text: bool
     cited: bool
+    citations: int
+    verified: int
 
 
 async def measure_answers(
@@ -222,12 +227,14 @@ async def measure_answers(
     keys: Mapping[str, str],
     advance: Callable[[], None],
 ) -> AnswerScores:
-    """Asks each question of the collection, and compares the answers with the gold answers. Deletes the conversations again."""
+    """Asks each question of the collection, compares the answers with the gold answers, and verifies the citations. Deletes the conversations again."""
+    texts: dict[str, bytes] = {}
 
     async def ask(question: Question) -> _Answered:
-        turn = await answered(client, question.question, collection)
+        async with answering(client, question.question, collection) as turn:
+            verified = await verified_citations(client, turn, texts)
         advance()
-        return _judged(turn, question, keys)
+        return _judged(turn, question, keys, verified)
 
     results = await several(questions, ask)
     known = [
@@ -238,6 +245,7 @@ async def measure_answers(
     positive = [result for question, result in known if question.answerable]
     negative = [result for question, result in known if not question.answerable]
     with_gold = [result for question, result in known if question.answerable and question.answers]
+    citations = sum(result.citations for result in results)
     return AnswerScores(
         questions=len(questions),
         answerable=len(positive),
@@ -251,10 +259,12 @@ async def measure_answers(
         refused_at_90=refused_at(
             [result.score for _, result in known], [question.answerable for question, _ in known], 0.9
         ),
+        citations=citations,
+        verified=sum(result.verified for result in results) / citations if citations else None,
     )
 
 
-def _judged(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str]) -> _Answered:
+def _judged(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str], verified: int) -> _Answered:
     event = turn.terminal_event
     kind = event.WhichOneof("event") or "failed"
     answer = event.answer
@@ -263,15 +273,43 @@ def _judged(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str]) ->
         score=max((citation.score for citation in answer.citations), default=-math.inf),
         in_text=gold_in_text(answer.text, question.gold_texts),
         cited=gold_cited(cited_spans(answer.citations, keys), question.gold_spans),
+        citations=len(answer.citations),
+        verified=verified,
     )
 
 
-async def answered(client: AsyncResponsa, question: str, collection: str) -> turn_pb2.Turn:
-    """Asks a question of one collection. Deletes the conversation again."""
+@contextlib.asynccontextmanager
+async def answering(client: AsyncResponsa, question: str, collection: str) -> AsyncGenerator[turn_pb2.Turn]:
+    """Asks a question of one collection, and yields the finished turn. Deletes the conversation at the end."""
     turn = await client.answer(question, collections=[collection])
-    with contextlib.suppress(NotFound):
-        await client.delete_conversation(turn.conversation)
-    return turn
+    try:
+        yield turn
+    finally:
+        with contextlib.suppress(NotFound):
+            await client.delete_conversation(turn.conversation)
+
+
+async def verified_citations(client: AsyncResponsa, turn: turn_pb2.Turn, texts: dict[str, bytes]) -> int:
+    """The number of the answer's citations that are right: VerifyCitations finds the citation valid, the canonical text of the cited version has exactly the
+    quote in the cited range, and the quote has the citation's SHA-256.
+
+    texts: the canonical texts read so far, by the name of the version. This function adds the texts that it reads.
+    """
+    cited = turn.terminal_event.answer.citations
+    if not cited:
+        return 0
+    right = 0
+    for one, check in zip(cited, await client.verify_citations(turn.name), strict=True):
+        version, quote = one.document_version, one.quote.encode()
+        if version not in texts:
+            texts[version] = (await client.document_content(version)).encode()
+        right += (
+            check.verdict == CitationVerdict.CITATION_VERDICT_VALID
+            and check.citation == one
+            and texts[version][one.source_range.start : one.source_range.end] == quote
+            and hashlib.sha256(quote).digest() == one.sha256
+        )
+    return right
 
 
 def cited_spans(citations: Iterable[citation_pb2.Citation], keys: Mapping[str, str]) -> list[Span]:

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from responsa.chat.v1 import turn_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.dataset import Limit, lines, spread
-from responsa_lab.evaluation.measuring import answered, cited_spans, several, source_keys, take_in
+from responsa_lab.evaluation.measuring import answering, cited_spans, several, source_keys, take_in
 from responsa_lab.evaluation.metrics import Interval, Span, camel, fraction, ratio, rounded, share
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
@@ -85,13 +85,15 @@ class Source(BaseModel):
 class Read:
     """The answer to one question.
 
-    outcome: "answer", "refused" or "failed". text: the answer. cited: the spans of its citations, in the order of the answer.
+    outcome: "answer", "refused" or "failed". text: the answer. cited: the spans of its citations, in the order of the answer. suggested: the
+    quotes that a refusal suggests, as Markdown, best first.
     """
 
     asked: Asked
     outcome: str
     text: str
     cited: Sequence[Span]
+    suggested: Sequence[str]
 
     @property
     def answered(self) -> bool:
@@ -304,15 +306,21 @@ async def _run(given: ReadingSet) -> Sequence[Read]:
 async def _ask(
     client: AsyncResponsa, asked: Asked, keys: Mapping[str, str], advance: Callable[[], None]
 ) -> Read:
-    turn = await answered(client, asked.question, _collection(asked.source))
-    advance()
-    return _read(asked, turn, keys)
+    async with answering(client, asked.question, _collection(asked.source)) as turn:
+        advance()
+        return _read(asked, turn, keys)
 
 
 def _read(asked: Asked, turn: turn_pb2.Turn, keys: Mapping[str, str]) -> Read:
     event = turn.terminal_event
     cited = sorted(event.answer.citations, key=lambda one: one.answer_range.start)
-    return Read(asked, event.WhichOneof("event") or "failed", event.answer.text, cited_spans(cited, keys))
+    return Read(
+        asked,
+        event.WhichOneof("event") or "failed",
+        event.answer.text,
+        cited_spans(cited, keys),
+        [one.text for one in event.refused.suggestions],
+    )
 
 
 def _write(file: Path, found: Sequence[Read]) -> None:
@@ -333,6 +341,7 @@ def _line(one: Read) -> dict[str, Json]:
         "outcome": one.outcome,
         "text": one.text,
         "cited": cited,
+        "suggested": list(one.suggested),
     }
 
 

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +26,9 @@ class Command:
     module: str
     help: str
 
+
+_COMPLETE = "_RESPONSA_COMPLETE"
+"""The variable that shells set when they ask how to complete a command."""
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -117,7 +120,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     chosen = next((word for word in _words(given) if not word.startswith("-")), None)
     try:
-        build(chosen)(args=given, prog_name="responsa")
+        app = typer.main.get_command(build(chosen))
+        if os.environ.get(_COMPLETE) == "complete_zsh":
+            _without_quotes(app)
+        app(args=given, prog_name="responsa")
     except BrokenPipeError:
         # The reader (e.g. `head`) has closed the pipe. Without this redirection, Python would report the closed pipe
         # again at exit.
@@ -134,9 +140,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise
 
 
+def _without_quotes(command: Any) -> None:
+    """Replace the quotation marks in the help texts of a command, its options and its subcommands with apostrophes. The script for zsh
+    evaluates the texts between such marks, so that the marks would be lost.
+    """
+    for one in (command, *command.params):
+        one.help = (getattr(one, "help", None) or "").replace("'", "’")
+    for one in getattr(command, "commands", {}).values():
+        _without_quotes(one)
+
+
 def _words(given: Sequence[str]) -> Sequence[str]:
     """Return the arguments. If a shell asks how to complete a command, these are the words of that command."""
-    if "_RESPONSA_COMPLETE" not in os.environ:
+    if _COMPLETE not in os.environ:
         return given
     typed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
     return typed.split()[1:]
