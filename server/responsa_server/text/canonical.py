@@ -30,11 +30,25 @@ class BlockKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a block stands in the original file.
+
+    page: the number of the page, slide or sheet, from 1; 0 if the format has none. box: the left, top, right and bottom edge of the block on its
+    page, in thousandths of the page's width and height, from the top left corner; None if unknown. path: the place inside an office or data file,
+    such as "Sheet2!A4:C4"; '' if there is none.
+    """
+
+    page: int = 0
+    box: tuple[int, int, int, int] | None = None
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """One block of a document: the bytes [byte_start, byte_end) of the canonical text in UTF-8.
 
     `level` is 1 to 6 for headings, the nesting depth (from 1) for list items and quotes, and 0 for all other kinds.
-    `title` is a heading's text without markup, and '' for all other kinds.
+    `title` is a heading's text without markup, and '' for all other kinds. `place` is None if the format keeps no places.
     """
 
     kind: BlockKind
@@ -42,6 +56,7 @@ class Block:
     byte_end: int
     level: int = 0
     title: str = ""
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +86,18 @@ class BlockCollector:
     """
 
     def __init__(self) -> None:
-        self._rows: list[tuple[BlockKind, int, int, int, str]] = []
+        self._rows: list[tuple[BlockKind, int, int, int, str, Place | None]] = []
         self._end = 0
 
-    def add(self, kind: BlockKind, start: int, end: int, level: int = 0, title: str = "") -> None:
+    def add(
+        self,
+        kind: BlockKind,
+        start: int,
+        end: int,
+        level: int = 0,
+        title: str = "",
+        place: Place | None = None,
+    ) -> None:
         """Append the characters [start, end) as a block, unless earlier blocks already cover all of them.
 
         Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) beyond MAX_BLOCKS blocks.
@@ -87,13 +110,13 @@ class BlockCollector:
                 Reason.DOCUMENT_PARSER_LIMIT,
                 f"The document has more than {MAX_BLOCKS:,} paragraphs. Split the document into smaller files.",
             )
-        self._rows.append((kind, start, end, level, title))
+        self._rows.append((kind, start, end, level, title, place))
         self._end = end
 
     def first_heading(self) -> str:
         """Return the title of the first heading of level 1, or '' if the document has no such heading."""
         return next(
-            (title for kind, _, _, level, title in self._rows if kind is BlockKind.HEADING and level == 1), ""
+            (row[4] for row in self._rows if row[0] is BlockKind.HEADING and row[3] == 1), ""
         )
 
     def document(
@@ -112,10 +135,10 @@ class BlockCollector:
         visible line from character `body_start` on, or the file's name if there is no such line. language: the language
         that the document states; a text without the form of a language tag is ignored.
         """
-        flat = byte_positions(text, [edge for _, start, end, _, _ in self._rows for edge in (start, end)])
+        flat = byte_positions(text, [edge for _, start, end, *_ in self._rows for edge in (start, end)])
         blocks = tuple(
-            Block(kind, flat[2 * i], flat[2 * i + 1], level, title)
-            for i, (kind, _, _, level, title) in enumerate(self._rows)
+            Block(kind, flat[2 * i], flat[2 * i + 1], level, title, place)
+            for i, (kind, _, _, level, title, place) in enumerate(self._rows)
         )
         return ParsedDocument(
             title=title or _first_line(text, body_start) or title_from_name(file_name),
