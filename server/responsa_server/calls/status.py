@@ -100,6 +100,7 @@ TABLE: Mapping[Reason, Code] = {
     Reason.TEACHER_ID_MALFORMED: Code.INVALID_ARGUMENT,
     Reason.TEACHER_NOT_FOUND: Code.NOT_FOUND,
     Reason.PARAMETERS_INVALID: Code.INVALID_ARGUMENT,
+    Reason.DOCUMENT_ENCRYPTED: Code.INVALID_ARGUMENT,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.

@@ -51,6 +51,14 @@ def malformed(what: str, remedy: str = CHECK_FILE) -> DocumentRejected:
     return DocumentRejected(Reason.DOCUMENT_MALFORMED, f"{what} {remedy}")
 
 
+def encrypted() -> DocumentRejected:
+    """The document can be opened only with a password."""
+    return DocumentRejected(
+        Reason.DOCUMENT_ENCRYPTED,
+        "The document is encrypted and can be opened only with a password. Save it without the password and upload it again.",
+    )
+
+
 def parser_limit(what: str, remedy: str = SPLIT) -> DocumentRejected:
     """Parsing exceeded a limit on time, memory, nesting or access. `what` and `remedy` are one sentence each."""
     return DocumentRejected(Reason.DOCUMENT_PARSER_LIMIT, f"{what} {remedy}")

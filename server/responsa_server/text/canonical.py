@@ -13,6 +13,7 @@ from enum import StrEnum
 from responsa_server.domain.errors import DocumentRejected, Reason
 
 MAX_TITLE_CHARS = 300
+MAX_PATH_CHARS = 200
 MAX_BLOCKS = 1_000_000
 _LINE = re.compile(r"[^\r\n]+")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
@@ -115,9 +116,7 @@ class BlockCollector:
 
     def first_heading(self) -> str:
         """Return the title of the first heading of level 1, or '' if the document has no such heading."""
-        return next(
-            (row[4] for row in self._rows if row[0] is BlockKind.HEADING and row[3] == 1), ""
-        )
+        return next((row[4] for row in self._rows if row[0] is BlockKind.HEADING and row[3] == 1), "")
 
     def document(
         self,

@@ -55,14 +55,17 @@ def test_an_upload_of_it_is_accepted_and_one_under_another_name_is_not(toy: Modu
         decide_format(FILE, "a.md", "", formats)
     with rejected(Reason.DOCUMENT_TYPE_MISMATCH, match="but the content is text"):
         decide_format(b"words", "a.toy", "", formats)
-    with rejected(Reason.DOCUMENT_TYPE_UNSUPPORTED, match=r"HTML \(.html\) and toy \(.toy\)") as caught:
+    with rejected(Reason.DOCUMENT_TYPE_UNSUPPORTED, match=r"PDF \(.pdf\) and toy \(.toy\)") as caught:
         decide_format(b"words", "a.csv", "", formats)
-    assert caught.value.metadata["accepted"] == "text/markdown,text/plain,text/html,application/x-toy"
+    assert (
+        caught.value.metadata["accepted"]
+        == "text/markdown,text/plain,text/html,application/pdf,application/x-toy"
+    )
 
 
 def test_it_is_listed(toy: ModuleType) -> None:
     listed = [knowledge.document_format(one) for one in toy.FORMATS]
-    assert [one.display_name for one in listed] == ["Markdown", "plain text", "HTML", "toy"]
+    assert [one.display_name for one in listed] == ["Markdown", "plain text", "HTML", "PDF", "toy"]
     assert list(listed[-1].suffixes) == [".toy"]
     assert list(listed[-1].media_types) == ["application/x-toy"]
 

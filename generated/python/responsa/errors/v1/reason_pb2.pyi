@@ -140,6 +140,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names up to 16 parameters, each with a remedy. Metadata: agent;
     violations, e.g. "1".
     """
+    REASON_DOCUMENT_ENCRYPTED: _Reason.ValueType  # 47
+    """INVALID_ARGUMENT. The document can be opened only with a password. Metadata: source_key."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -264,4 +266,6 @@ REASON_PARAMETERS_INVALID: Reason.ValueType  # 46
 """INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names up to 16 parameters, each with a remedy. Metadata: agent;
 violations, e.g. "1".
 """
+REASON_DOCUMENT_ENCRYPTED: Reason.ValueType  # 47
+"""INVALID_ARGUMENT. The document can be opened only with a password. Metadata: source_key."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
