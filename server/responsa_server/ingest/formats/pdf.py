@@ -41,6 +41,9 @@ _WORD_GAP: Final = 0.2
 """The least space between two words, in sizes of the text."""
 _NEAR: Final = 8.0
 """How far above or below such a line is, in sizes of the text."""
+_SHORT: Final = 30
+_DENSE: Final = 1.08
+_SAMPLED: Final = 4
 _THOUSAND: Final = 1000
 _MAX_VALUE_CHARS: Final = 10_000
 _TURNED: Final = 0.1
@@ -257,8 +260,10 @@ def _page(page: Any, number: int, form: Any) -> Page:
         finally:
             _pdfium.FPDFText_ClosePage(text)
     if form is not None:
+        _pdfium.FORM_OnAfterLoadPage(page, form)
         for field in _fields(page, form, view):
             _insert(made.lines, field)
+        _pdfium.FORM_OnBeforeClosePage(page, form)
     return made
 
 
@@ -275,6 +280,12 @@ class _Run:
     line: Line
     spaces: list[_Space]
     widest: float = 0.0
+
+    @property
+    def density(self) -> float:
+        """The width of a character on average, in sizes of the text."""
+        line = self.line
+        return (line.right - line.left) / line.size / (self.end - self.start) if self.end > self.start else 0.0
 
 
 def _quick(name: str, *arguments: Any, result: Any = ctypes.c_int) -> Any:
@@ -324,6 +335,7 @@ class _TextReader:
             start = following
         if self._rtl:
             runs = list(self._logical(runs))
+        self._find_spaces(runs)
         for run in self._cells(runs):
             line = run.line
             line.text = line.text or _clean(characters[run.start : run.end])
@@ -351,34 +363,64 @@ class _TextReader:
         return [run] if run is not None else list(self._levels(start, end, size))
 
     def _measured(self, run: _Run) -> _Run | None:
-        """The run with its edges and spaces; None if not all its words are on one line."""
+        """The run with its edges; None if its ends are not on one line."""
+        characters = self._characters
+        start, end = run.start, run.end - 1
+        while characters[start].isspace():
+            start += 1
+        while characters[end].isspace():
+            end -= 1
+        # On the file's axes, a line may run to the right or, on a turned page, upwards.
+        height = 0 if self._view.turns % 2 else 2
+        left, right = self._across(start)
+        at = self._edges[height]
+        if end > start:
+            low, right = self._across(end)
+            if abs(self._edges[height] - at) > 1.2 * run.line.size:
+                return None
+            if right < left:
+                left = low
+        run.line.left, run.line.right = left, max(right, left)
+        return run
+
+    def _find_spaces(self, runs: Sequence[_Run]) -> None:
+        """Measure the spaces of the lines that may have cells, and of those next to a line that has.
+
+        To measure every line would take longer than all else: so a line is measured if it is wide for its number of characters, if it is short, or
+        by its number.
+        """
+        dense = min((run.density for run in runs if run.end - run.start >= _SHORT), default=0.0) * _DENSE
+        wanted = [
+            number
+            for number, run in enumerate(runs)
+            if number % _SAMPLED == 0 or run.density > dense or run.end - run.start < _SHORT
+        ]
+        done: set[int] = set()
+        while wanted:
+            number = wanted.pop()
+            if number in done or not 0 <= number < len(runs):
+                continue
+            done.add(number)
+            run = runs[number]
+            self._measure_spaces(run)
+            if run.widest > _GAP * run.line.size:
+                wanted += (number - 1, number + 1)
+
+    def _measure_spaces(self, run: _Run) -> None:
         text, places, edges = self._address, self._places, self._edges
-        turns = self._view.turns
-        first, last, height = (2, 3, 0) if turns % 2 else (0, 1, 2)
-        origin = self._view.origin
-        size = run.line.size
-        spaces = run.spaces
-        left = right = at = math.nan
+        turns, origin = self._view.turns, self._view.origin
+        first, last = (2, 3) if turns % 2 else (0, 1)
+        right = math.nan
         for word in _WORD.finditer(self._characters, run.start, run.end):
             start, end = word.span()
             _get_box(text, start, *places)
-            low = -edges[last] if turns > 1 else edges[first]
-            if at != at:
-                left, at = low, edges[height]
-            elif not -1.2 * size < edges[height] - at < 1.2 * size:
-                return None
-            else:
-                spaces.append((right - origin, low - origin, start))
-                if low - right > run.widest:
-                    run.widest = low - right
-                elif low < left:
-                    left = low
+            left = (-edges[last] if turns > 1 else edges[first]) - origin
+            if not math.isnan(right):
+                run.spaces.append((right, left, start))
+                run.widest = max(run.widest, left - right)
             if end - start > 1:
                 _get_box(text, end - 1, *places)
-            right = -edges[first] if turns > 1 else edges[last]
-        edge = max(right - origin, max((space[0] for space in spaces), default=right - origin))
-        run.line.left, run.line.right = left - origin, edge
-        return run
+            right = (-edges[first] if turns > 1 else edges[last]) - origin
 
     def _levels(self, start: int, end: int, size: float) -> Iterator[_Run]:
         """A run for each line."""
