@@ -47,7 +47,7 @@ async def test_bad_files_are_told_apart_with_their_reasons_and_leave_nothing(per
     await expect(tab.upload_of("tool.md").locator(".state")).to_contain_text("Windows program")
     await expect(tab.upload_of("empty.txt").locator(".state")).to_contain_text("no text")
     await expect(tab.upload_of("picture.png").locator(".state")).to_contain_text(
-        "Markdown (.md), plain text (.txt), HTML (.html), Word (.docx)"
+        "Markdown (.md), plain text (.txt), HTML (.html), PDF (.pdf), Word (.docx)"
     )
     assert [one.source_key for one in person.client.documents("default")] == ["good.md"]
     await tab.page.get_by_role("button", name="Clear the list").click()

@@ -73,7 +73,7 @@ async def ending_early() -> AsyncIterator[bytes]:
             "a.md",
             Reason.DOCUMENT_TYPE_MISMATCH,
         ),
-        (pieces_of(b"%PDF-1.7\n"), None, "a.pdf", Reason.DOCUMENT_TYPE_UNSUPPORTED),
+        (pieces_of(b"{\\rtf1 hello}"), None, "a.rtf", Reason.DOCUMENT_TYPE_UNSUPPORTED),
     ],
 )
 async def test_a_bad_upload_is_refused_and_leaves_nothing(

@@ -76,6 +76,9 @@ def citation(quote: str = "The Nile is 6,650 km long.") -> Citation:
         sha256=hashlib.sha256(quote.encode()).digest(),
         answer=ByteRange(0, len(quote.encode())),
         score=0.75,
+        page=3,
+        box=(100, 200, 900, 250),
+        path="Rivers!A4",
     )
 
 

@@ -5,7 +5,7 @@ import type { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.
 import { copyButton, withSources } from "./copy.js";
 import { button, element, WRITTEN } from "./dom.js";
 import { refusalWords, type Outcome } from "./outcome.js";
-import { parts, sources } from "./parts.js";
+import { parts, placeOf, sources } from "./parts.js";
 import { plainText, Prose } from "./prose.js";
 import { suggestionCards } from "./suggestions.js";
 import { tipped } from "./tip.js";
@@ -67,6 +67,7 @@ export class AnswerView {
       });
       const numbers = element("span", { class: "numbers", "aria-hidden": "true" }, source.citations.map((one) => one + 1).join(" · "));
       const row = element("li", {}, numbers, title);
+      if (source.places.length > 0) row.append(element("span", { class: "note", ...WRITTEN }, source.places.join(", ")));
       if (source.uri && source.uri !== source.title) row.append(element("span", { class: "note", ...WRITTEN }, source.uri));
       list.append(row);
     }
@@ -78,7 +79,9 @@ export class AnswerView {
   }
 
   #chip(index: number): HTMLElement {
-    const { title, quote } = this.#citations[index]!;
+    const citation = this.#citations[index]!;
+    const { quote } = citation;
+    const title = [citation.title, placeOf(citation)].filter(Boolean).join(", ");
     const chip = button(String(index + 1), () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": `Source ${index + 1}: ${title}` });
     tipped(chip, () => {
       const text = plainText(quote);

@@ -31,15 +31,25 @@ export interface Source {
   readonly uri: string;
   /** The numbers of the document's citations, from 0. */
   readonly citations: readonly number[];
+  /** Where the citations are in the original file, such as "page 3", each once; empty if this is not known. */
+  readonly places: readonly string[];
+}
+
+/** Where a citation is in the original file; "" if this is not known. */
+export function placeOf({ page, path }: Citation): string {
+  return path || (page > 0 ? `page ${page}` : "");
 }
 
 /** The documents that an answer cites, in the order of their first citation. */
 export function sources(citations: readonly Citation[]): Source[] {
-  const found = new Map<string, { version: string; title: string; uri: string; citations: number[] }>();
+  const found = new Map<string, { version: string; title: string; uri: string; citations: number[]; places: string[] }>();
   citations.forEach((one, index) => {
-    const known = found.get(one.documentVersion);
-    if (known) known.citations.push(index);
-    else found.set(one.documentVersion, { version: one.documentVersion, title: one.title, uri: one.uri, citations: [index] });
+    const { documentVersion: version, title, uri } = one;
+    const known = found.get(version) ?? { version, title, uri, citations: [], places: [] };
+    found.set(version, known);
+    known.citations.push(index);
+    const place = placeOf(one);
+    if (place && !known.places.includes(place)) known.places.push(place);
   });
   return [...found.values()];
 }

@@ -119,10 +119,19 @@ def _sources(citations: Sequence[citation_pb2.Citation], places: Mapping[_Place,
     for number in sorted(first):
         citation = first[number]
         source = citation.source_range
-        place = f"{citation.uri or citation.document_version}, bytes {source.start}-{source.end}"
+        place = f"{citation.uri or citation.document_version}, {_within(citation)}bytes {source.start}-{source.end}"
         title = one_line(citation.title, 120) or "(untitled)"
         lines.append(f'[{number}] {title} ({place})\n    "{one_line(citation.quote, _QUOTE)}"')
     return lines
+
+
+def _within(citation: citation_pb2.Citation) -> str:
+    """Return the place in the original file, with a comma after it; "" if it is not known."""
+    places = (
+        f"page {citation.page}" if citation.page and not citation.path else "",
+        one_line(citation.path, 80),
+    )
+    return "".join(f"{place}, " for place in places if place)
 
 
 def _place(citation: citation_pb2.Citation) -> _Place:

@@ -94,7 +94,7 @@ class Citation:
 
     source: the byte range of the quote in the canonical text. sha256: the SHA-256 of the quote's bytes, 32 bytes.
     answer: the byte range of the supported text in the answer. score: how well the quote supports the answer, from 0 to
-    1.
+    1. page, box, path: where the quote begins in the original file, as in `PlacedBlock`.
     """
 
     passage_id: UUID
@@ -107,6 +107,9 @@ class Citation:
     sha256: bytes
     answer: ByteRange
     score: float
+    page: int = 0
+    box: tuple[int, int, int, int] | None = None
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

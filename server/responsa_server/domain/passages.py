@@ -43,9 +43,26 @@ class VectorKind(StrEnum):
     TITLE = "title"
 
 
+class PlacedBlock(NamedTuple):
+    """Where a block of the canonical text stands in the original file.
+
+    start, end: the byte range of the block, or of the block's part within a passage. page: the number of the page, slide or sheet, from 1; 0 if
+    the format has none. box: the left, top, right and bottom edge on the page, in thousandths of the page's width and height; None if unknown.
+    path: the place inside an office or data file; '' if there is none.
+    """
+
+    start: int
+    end: int
+    page: int
+    box: tuple[int, int, int, int] | None
+    path: str
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A part of a document version. source: the passage's byte range in the canonical text. text: those bytes, decoded."""
+    """A part of a document version. source: the passage's byte range in the canonical text. text: those bytes, decoded.
+    places: the places of the passage's blocks, in order; empty if the document's format keeps no places.
+    """
 
     id: UUID
     collection_id: str
@@ -56,6 +73,11 @@ class Passage:
     source: ByteRange
     text: str
     headings: Sequence[str] = ()
+    places: Sequence[PlacedBlock] = ()
+
+    def place_of(self, source: ByteRange) -> PlacedBlock | None:
+        """The place of the first block that has bytes of this range; None if no such block has a place."""
+        return next((one for one in self.places if one.start < source.end and source.start < one.end), None)
 
 
 @dataclass(frozen=True, slots=True)

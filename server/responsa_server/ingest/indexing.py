@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -15,11 +16,11 @@ import numpy as np
 
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Chunking
-from responsa_server.domain.passages import NewPassage, Passage, PassageVector, VectorKind
+from responsa_server.domain.passages import NewPassage, Passage, PassageVector, PlacedBlock, VectorKind
 from responsa_server.domain.turns import NewId
 from responsa_server.ingest.chunk import Chunk, chunk_document
 from responsa_server.search.embedder import Embedder
-from responsa_server.text.canonical import ParsedDocument
+from responsa_server.text.canonical import Block, ParsedDocument
 from responsa_server.text.lexical import Analyzer, language_of, tsvector_literal
 from responsa_server.text.sentences import Piece, PieceKind, pieces, plain
 
@@ -66,12 +67,27 @@ class DocumentIdentity:
 
 @dataclass(frozen=True, slots=True)
 class CutDocument:
-    """A document cut into passages. starts: the byte offset of each piece, used to find the pieces of a passage."""
+    """A document cut into passages. starts: the byte offset of each piece, used to find the pieces of a passage.
+    placed: the blocks that have a place.
+    """
 
     language: str
     chunks: Sequence[Chunk]
     pieces: Sequence[Piece]
     starts: Sequence[int]
+    placed: Sequence[Block] = ()
+
+    def places(self, source: ByteRange) -> Sequence[PlacedBlock]:
+        """The places of the blocks in these bytes."""
+        found: list[PlacedBlock] = []
+        first = bisect_right(self.placed, source.start, key=lambda one: one.byte_end)
+        for block in islice(self.placed, first, None):
+            if block.byte_start >= source.end:
+                break
+            assert block.place is not None
+            start, end = max(block.byte_start, source.start), min(block.byte_end, source.end)
+            found.append(PlacedBlock(start, end, block.place.page, block.place.box, block.place.path))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +141,14 @@ class Indexer:
             planned = await asyncio.to_thread(self._plan, identity.title, cut, chunks)
             texts = {_digest(one.text): one.text for plan in planned for one in plan.vectors}
             vectors = await self._vectors(identity.tenant_id, texts)
-            yield [self._passage(identity, cut.language, plan, vectors, seen) for plan in planned]
+            yield [self._passage(identity, cut, plan, vectors, seen) for plan in planned]
 
     def _cut(self, parsed: ParsedDocument, chunking: Chunking) -> CutDocument:
         language = parsed.language or language_of(parsed.canonical_text)
         chunks = chunk_document(parsed, self._embedder.token_offsets, chunking)
         found = pieces(parsed.canonical_text, parsed.blocks, language)
-        return CutDocument(language, chunks, found, [piece.byte_start for piece in found])
+        placed = [block for block in parsed.blocks if block.place is not None]
+        return CutDocument(language, chunks, found, [piece.byte_start for piece in found], placed)
 
     def _plan(self, title: str, cut: CutDocument, chunks: Sequence[Chunk]) -> list[_Planned]:
         analyzer = Analyzer()
@@ -172,12 +189,13 @@ class Indexer:
     def _passage(
         self,
         identity: DocumentIdentity,
-        language: str,
+        cut: CutDocument,
         plan: _Planned,
         vectors: Mapping[bytes, bytes],
         seen: Counter[bytes],
     ) -> NewPassage:
         chunk = plan.chunk
+        source = ByteRange(chunk.byte_start, chunk.byte_end)
         return NewPassage(
             passage=Passage(
                 id=self._new_id(),
@@ -186,12 +204,13 @@ class Indexer:
                 version=identity.version,
                 title=identity.title,
                 uri=identity.uri,
-                source=ByteRange(chunk.byte_start, chunk.byte_end),
+                source=source,
                 text=chunk.text,
                 headings=chunk.heading_path,
+                places=cut.places(source),
             ),
             ordinal=chunk.ordinal,
-            language=language,
+            language=cut.language,
             tokens=chunk.tokens,
             terms=plan.lexical.terms,
             length=plan.lexical.length,

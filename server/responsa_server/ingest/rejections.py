@@ -52,10 +52,10 @@ def malformed(what: str, remedy: str = CHECK_FILE) -> DocumentRejected:
 
 
 def encrypted() -> DocumentRejected:
-    """The document can be read only with a password."""
+    """The document can be opened only with a password."""
     return DocumentRejected(
         Reason.DOCUMENT_ENCRYPTED,
-        "The document is protected by a password. Remove the protection, or save the document without a password, and upload it again.",
+        "The document is protected by a password. Save it without the password and upload it again.",
     )
 
 

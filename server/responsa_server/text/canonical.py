@@ -13,6 +13,7 @@ from enum import StrEnum
 from responsa_server.domain.errors import DocumentRejected, Reason
 
 MAX_TITLE_CHARS = 300
+MAX_PATH_CHARS = 200
 MAX_BLOCKS = 1_000_000
 _LINE = re.compile(r"[^\r\n]+")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
@@ -48,7 +49,7 @@ class Block:
     """One block of a document: the bytes [byte_start, byte_end) of the canonical text in UTF-8.
 
     `level` is 1 to 6 for headings, the nesting depth (from 1) for list items and quotes, and 0 for all other kinds.
-    `title` is a heading's text without markup, and '' for all other kinds. `place` is None if the block's bytes alone say where it stands.
+    `title` is a heading's text without markup, and '' for all other kinds. `place` is None if the format keeps no places.
     """
 
     kind: BlockKind
@@ -115,10 +116,7 @@ class BlockCollector:
 
     def first_heading(self) -> str:
         """Return the title of the first heading of level 1, or '' if the document has no such heading."""
-        return next(
-            (title for kind, _, _, level, title, _ in self._rows if kind is BlockKind.HEADING and level == 1),
-            "",
-        )
+        return next((row[4] for row in self._rows if row[0] is BlockKind.HEADING and row[3] == 1), "")
 
     def document(
         self,
@@ -136,7 +134,7 @@ class BlockCollector:
         visible line from character `body_start` on, or the file's name if there is no such line. language: the language
         that the document states; a text without the form of a language tag is ignored.
         """
-        flat = byte_positions(text, [edge for _, start, end, _, _, _ in self._rows for edge in (start, end)])
+        flat = byte_positions(text, [edge for _, start, end, *_ in self._rows for edge in (start, end)])
         blocks = tuple(
             Block(kind, flat[2 * i], flat[2 * i + 1], level, title, place)
             for i, (kind, _, _, level, title, place) in enumerate(self._rows)

@@ -98,7 +98,7 @@ def _weight(event: Event) -> int:
     """The approximate size of an event on the wire, in bytes."""
     match event:
         case Cited(citation=one):
-            return 4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote).encode())
+            return 4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote + one.path).encode())
         case Answered(text=text, citations=citations, also_found=also_found):
             cited = sum(_weight(Cited(one)) for one in citations)
             named = sum(2 * _ENVELOPE_BYTES + len(one.title.encode()) for one in also_found)

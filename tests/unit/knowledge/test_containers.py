@@ -59,7 +59,7 @@ def test_the_members_of_an_archive_decide_its_format(row: Format) -> None:
         (office_samples.DOCX[:200], "a.docx", Reason.DOCUMENT_MALFORMED, "may be cut off"),
         (office_samples.DOCX[:200], "", Reason.DOCUMENT_MALFORMED, "may be cut off"),
         (office_samples.DOCX[:200], "a.md", Reason.DOCUMENT_TYPE_MISMATCH, "but the content is a ZIP archive"),
-        (ENCRYPTED, "a.docx", Reason.DOCUMENT_ENCRYPTED, "Remove the protection"),
+        (ENCRYPTED, "a.docx", Reason.DOCUMENT_ENCRYPTED, "protected by a password"),
         (ENCRYPTED, "", Reason.DOCUMENT_ENCRYPTED, "protected by a password"),
         (ENCRYPTED, "a.txt", Reason.DOCUMENT_TYPE_MISMATCH, "Office document"),
         (OLE_MAGIC + bytes(600), "a.doc", Reason.DOCUMENT_TYPE_UNSUPPORTED, "an old Office document"),

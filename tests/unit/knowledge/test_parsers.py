@@ -250,6 +250,7 @@ def test_the_table_is_the_one_that_versions_were_parsed_by() -> None:
         ("MARKDOWN", "text/markdown"),
         ("TEXT", "text/plain"),
         ("HTML", "text/html"),
+        ("PDF", "application/pdf"),
         ("DOCX", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
         ("PPTX", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
         ("XLSX", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
@@ -259,7 +260,7 @@ def test_the_table_is_the_one_that_versions_were_parsed_by() -> None:
         ("JSON_LINES", "application/x-ndjson"),
     ]
     assert FORMATS.accepted == (
-        "Markdown (.md), plain text (.txt), HTML (.html), Word (.docx), PowerPoint (.pptx), Excel (.xlsx), OpenDocument text (.odt), CSV (.csv), JSON (.json) and JSON Lines (.jsonl) are accepted."
+        "Markdown (.md), plain text (.txt), HTML (.html), PDF (.pdf), Word (.docx), PowerPoint (.pptx), Excel (.xlsx), OpenDocument text (.odt), CSV (.csv), JSON (.json) and JSON Lines (.jsonl) are accepted."
     )
 
 
@@ -278,6 +279,7 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
         "MARKDOWN": "b223506681aa49f2",
         "TEXT": "3e9fe39129121c60",
         "HTML 2": "b2140e19f486dce2",
+        "PDF": "",
         "DOCX": "71988c4d8e0803ba",
         "PPTX": "a72c68580fd34c0c",
         "XLSX": "e4b7581085a2a7e4",

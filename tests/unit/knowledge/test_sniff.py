@@ -70,7 +70,7 @@ def test_other_content_under_an_accepted_name_is_a_mismatch(data: bytes, words: 
 @pytest.mark.parametrize(
     ("data", "name", "content_type"),
     [
-        (PDF, "a.pdf", "application/pdf"),
+        (b"{\\rtf1 hello}", "a.rtf", "application/rtf"),
         (b"a: b", "a.yaml", ""),
         (b"x", "", "application/yaml"),
     ],

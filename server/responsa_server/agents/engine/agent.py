@@ -294,4 +294,7 @@ def _citation(model: CitationModel) -> Citation:
         sha256=bytes.fromhex(model.sha256),
         answer=model.answer,
         score=model.score,
+        page=model.page,
+        box=model.box,
+        path=model.path,
     )

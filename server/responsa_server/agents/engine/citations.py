@@ -113,6 +113,7 @@ def split(text: str, most_bytes: int) -> Iterator[str]:
 def citation_of(quote: Quote, piece: str, source: ByteRange, answer: ByteRange) -> Citation:
     """The citation of a piece of a quote: its place in the document and in the answer."""
     passage = quote.passage
+    place = passage.place_of(source)
     return Citation(
         passage_id=passage.id,
         document_id=passage.document_id,
@@ -124,6 +125,9 @@ def citation_of(quote: Quote, piece: str, source: ByteRange, answer: ByteRange) 
         sha256=hashlib.sha256(piece.encode()).digest(),
         answer=answer,
         score=min(max(quote.score, 0.0), 1.0),
+        page=place.page if place else 0,
+        box=place.box if place else None,
+        path=place.path if place else "",
     )
 
 
@@ -344,6 +348,9 @@ class CitationModel(NodeModel):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     answer: ByteRange
     score: float = Field(ge=0, le=1)
+    page: int = Field(default=0, ge=0)
+    box: tuple[int, int, int, int] | None = None
+    path: str = ""
 
 
 class AnswerModel(NodeModel):
@@ -454,4 +461,7 @@ def plain(one: Citation) -> CitationModel:
         sha256=one.sha256.hex(),
         answer=one.answer,
         score=one.score,
+        page=one.page,
+        box=one.box,
+        path=one.path,
     )

@@ -176,7 +176,16 @@ def citation(value: Citation) -> citation_pb2.Citation:
         sha256=value.sha256,
         answer_range=byte_range(value.answer),
         score=value.score,
+        page=value.page,
+        box=None if value.box is None else page_box(value.box),
+        path=value.path,
     )
+
+
+def page_box(edges: tuple[int, int, int, int]) -> citation_pb2.PageBox:
+    """Convert the left, top, right and bottom edge of a part of a page."""
+    left, top, right, bottom = edges
+    return citation_pb2.PageBox(left=left, top=top, right=right, bottom=bottom)
 
 
 def suggestion(value: Suggestion) -> suggestion_pb2.Suggestion:

@@ -173,6 +173,27 @@ HTML: Final = Format(
         re.IGNORECASE | re.DOTALL,
     ),
 )
+PDF: Final = Format(
+    name="PDF",
+    display_name="PDF",
+    suffixes=("pdf",),
+    media_types=("application/pdf", "application/x-pdf"),
+    # A page with a Latin and a Hebrew word, and a form with a field.
+    sample=b"""%PDF-1.4
+1 0 obj<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[6 0 R]/DR<</Font<</F 5 0 R>>>>/DA(/F 9 Tf)>>>>endobj
+2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
+3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]/Resources<</Font<</F 5 0 R>>>>/Contents 4 0 R/Annots[6 0 R]>>endobj
+4 0 obj<</Length 66>>stream
+BT /F 12 Tf 20 150 Td (Title: ) Tj ET BT /F 9 Tf 20 100 Td (abc) Tj ET
+endstream endobj
+5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding<</Differences[98/afii57664/afii57665]>>>>endobj
+6 0 obj<</Type/Annot/Subtype/Widget/FT/Tx/T(name)/V(value)/Rect[60 145 120 160]/DA(/F 9 Tf)>>endobj
+trailer<</Root 1 0 R>>
+%%EOF
+""",
+    parser="responsa_server.ingest.formats.pdf:parse",
+    opening=re.compile(rb"(?:\xef\xbb\xbf)?\s{0,1024}%PDF-"),
+)
 
 DOCX: Final = Format(
     name="DOCX",
@@ -255,4 +276,4 @@ JSON_LINES: Final = Format(
     parser="responsa_server.ingest.formats.json_rows:parse_lines",
 )
 
-FORMATS: Final = Formats((MARKDOWN, PLAIN_TEXT, HTML, DOCX, PPTX, XLSX, ODT, CSV, JSON, JSON_LINES))
+FORMATS: Final = Formats((MARKDOWN, PLAIN_TEXT, HTML, PDF, DOCX, PPTX, XLSX, ODT, CSV, JSON, JSON_LINES))

@@ -18,10 +18,12 @@ from responsa_server.ingest import rejections
 from responsa_server.ingest.sandbox.confinement import SandboxCapabilities
 from responsa_server.text.canonical import (
     MAX_BLOCKS,
+    MAX_PATH_CHARS,
     MAX_TITLE_CHARS,
     Block,
     BlockKind,
     ParsedDocument,
+    Place,
     language_tag,
 )
 
@@ -34,7 +36,11 @@ EXIT_OUT_OF_MEMORY = 71
 _MAGIC = b"RSP1"
 _DOCUMENT, _REJECTED = 0, 1
 _SECTION = struct.Struct("<Q")
-_BLOCK = struct.Struct("<BBQQI")
+# The kind, the level, the first and last byte, the length of the title; then the place: its form, its page, its box and the length of its path.
+_BLOCK = struct.Struct("<BBQQIBI4HI")
+_NO_PLACE, _NO_BOX, _BOX = range(3)
+_WHOLE_PAGE = 1000
+_MAX_PAGE = 2**31 - 1
 _KINDS = tuple(BlockKind)
 _MAX_MESSAGE = 1000
 _MAX_LEVEL = 255
@@ -110,8 +116,9 @@ def _sections(kind: Literal[0, 1], *sections: bytes) -> bytes:
 
 
 def pack_result(document: ParsedDocument) -> bytes:
-    """Encode a parsed document as a frame."""
+    """Encode a parsed document as a frame. A path longer than MAX_PATH_CHARS is cut."""
     titles = [block.title.encode() for block in document.blocks]
+    paths = [block.place.path[:MAX_PATH_CHARS].encode() if block.place else b"" for block in document.blocks]
     blocks = b"".join(
         _BLOCK.pack(
             _KINDS.index(block.kind),
@@ -119,8 +126,10 @@ def pack_result(document: ParsedDocument) -> bytes:
             block.byte_start,
             block.byte_end,
             len(title),
+            *_packed_place(block.place),
+            len(path),
         )
-        for block, title in zip(document.blocks, titles, strict=True)
+        for block, title, path in zip(document.blocks, titles, paths, strict=True)
     )
     return _sections(
         _DOCUMENT,
@@ -130,7 +139,17 @@ def pack_result(document: ParsedDocument) -> bytes:
         document.canonical_text.encode(),
         blocks,
         b"".join(titles),
+        b"".join(paths),
     )
+
+
+def _packed_place(place: Place | None) -> tuple[int, int, int, int, int, int]:
+    """The form of the place, its page and its box."""
+    if place is None:
+        return (_NO_PLACE, 0, 0, 0, 0, 0)
+    if place.box is None:
+        return (_NO_BOX, place.page, 0, 0, 0, 0)
+    return (_BOX, place.page, *place.box)
 
 
 def pack_rejection(rejected: DocumentRejected) -> bytes:
@@ -146,7 +165,7 @@ def unpack_result(frame: bytes) -> ParsedDocument:
     """
     try:
         kind, sections = _split(memoryview(frame))
-        if kind == _DOCUMENT and len(sections) == 6:
+        if kind == _DOCUMENT and len(sections) == 7:
             return _document(sections)
         if kind == _REJECTED and len(sections) == 2:
             rejected = _rejection(sections)
@@ -199,19 +218,21 @@ def _document(sections: list[memoryview]) -> ParsedDocument:
     return ParsedDocument(
         title=_title(title),
         canonical_text=text,
-        blocks=_blocks(sections[4], bytes(sections[5]), data),
+        blocks=_blocks(sections[4], bytes(sections[5]), bytes(sections[6]), data),
         language=language or None,
         format=format_name,
     )
 
 
-def _blocks(packed: memoryview, titles: bytes, data: bytes) -> tuple[Block, ...]:
+def _blocks(packed: memoryview, titles: bytes, paths: bytes, data: bytes) -> tuple[Block, ...]:
     if len(packed) > MAX_BLOCKS * _BLOCK.size:
         raise ValueError("too many blocks")
     blocks: list[Block] = []
-    end = title_place = 0
+    end = title_place = path_place = 0
     for row in _BLOCK.iter_unpack(packed):
-        kind, level, byte_start, byte_end, title_length = cast("tuple[int, int, int, int, int]", row)
+        kind, level, byte_start, byte_end, title_length, form, page, *box, path_length = cast(
+            "tuple[int, ...]", row
+        )
         if not end <= byte_start < byte_end <= len(data):
             raise ValueError("block out of order")
         # All bytes of a code point except the first have the form 10xxxxxx.
@@ -219,8 +240,22 @@ def _blocks(packed: memoryview, titles: bytes, data: bytes) -> tuple[Block, ...]
             raise ValueError("a block boundary splits a code point")
         title = titles[title_place : title_place + title_length].decode()
         title_place += title_length
-        blocks.append(Block(_KINDS[kind], byte_start, byte_end, level, _title(title)))
+        path = paths[path_place : path_place + path_length].decode()
+        path_place += path_length
+        place = _place(form, page, box, path)
+        blocks.append(Block(_KINDS[kind], byte_start, byte_end, level, _title(title), place))
         end = byte_end
-    if title_place != len(titles):
-        raise ValueError("titles do not add up")
+    if title_place != len(titles) or path_place != len(paths):
+        raise ValueError("titles or paths do not add up")
     return tuple(blocks)
+
+
+def _place(form: int, page: int, box: list[int], path: str) -> Place | None:
+    left, top, right, bottom = box
+    if form > _BOX or page > _MAX_PAGE or len(path) > MAX_PATH_CHARS or "\x00" in path:
+        raise ValueError("not a place")
+    if not (left <= right <= _WHOLE_PAGE and top <= bottom <= _WHOLE_PAGE):
+        raise ValueError("not a box on a page")
+    if form == _NO_PLACE:
+        return None
+    return Place(page, (left, top, right, bottom) if form == _BOX else None, path)

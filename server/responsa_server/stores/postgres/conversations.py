@@ -293,4 +293,7 @@ def _citation(row: Mapping[str, Any]) -> Citation:
         sha256=row["sha256"],
         answer=ByteRange(row["answer_start"], row["answer_end"]),
         score=row["score"],
+        page=row["page"],
+        box=tuple(row["box"]) if row["box"] else None,
+        path=row["path"],
     )

@@ -86,7 +86,7 @@ WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s AND m.conversation_id = 
 ORDER BY m.create_time DESC, m.id DESC LIMIT %(most)s;
 
 -- name: citations
-SELECT message_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score
+SELECT message_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score, page, box, path
 FROM responsa.citation
 WHERE tenant_id = %(tenant)s AND message_id = ANY (%(messages)s)
 ORDER BY message_id, place;

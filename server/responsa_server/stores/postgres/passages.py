@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
+from psycopg.types.json import Json
 
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
@@ -23,6 +24,7 @@ from responsa_server.domain.passages import (
     LexicalQuery,
     NewPassage,
     Passage,
+    PlacedBlock,
     SearchScope,
     TermStatistics,
 )
@@ -78,6 +80,7 @@ class PassageTable:
                 "tokens": new.tokens,
                 "length": new.length,
                 "terms": new.terms,
+                "places": Json(new.passage.places) if new.passage.places else None,
             }
             for new in passages
         ]
@@ -282,15 +285,31 @@ def _in_order(rows: Sequence[tuple[Any, ...]], ids: Sequence[UUID]) -> Sequence[
     found = {
         id_: FoundPassage(
             Passage(
-                id_, collection, document, version, title, uri, ByteRange(start, end), text, tuple(headings)
+                id_,
+                collection,
+                document,
+                version,
+                title,
+                uri,
+                ByteRange(start, end),
+                text,
+                tuple(headings),
+                _places(places),
             ),
             language,
             (),
             media_type,
         )
-        for id_, collection, document, version, title, uri, start, end, text, headings, language, media_type in rows
+        for id_, collection, document, version, title, uri, start, end, text, headings, language, media_type, places in rows
     }
     return [found[id_] for id_ in ids if id_ in found]
+
+
+def _places(rows: Sequence[Sequence[Any]] | None) -> tuple[PlacedBlock, ...]:
+    return tuple(
+        PlacedBlock(start, end, page, tuple(box) if box else None, path)
+        for start, end, page, box, path in rows or ()
+    )
 
 
 def _values(query: LexicalQuery) -> Mapping[str, object]:

@@ -2,10 +2,11 @@
 
 -- name: insert_passage
 INSERT INTO responsa.passage (
-    id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, headings, text, language, tokens, length, terms)
+    id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, headings, text, language, tokens, length, terms,
+    places)
 VALUES (
     %(id)s, %(tenant)s, %(collection)s, %(document)s, %(version)s, %(ordinal)s, %(byte_start)s, %(byte_end)s, %(title)s, %(uri)s, %(headings)s,
-    %(text)s, %(language)s, %(tokens)s, %(length)s, %(terms)s::tsvector);
+    %(text)s, %(language)s, %(tokens)s, %(length)s, %(terms)s::tsvector, %(places)s);
 
 -- name: discard_version
 -- Deletes the rows that an unfinished attempt left for a version that is not live.
@@ -104,7 +105,7 @@ WHERE p.tenant_id = %(tenant)s
 
 -- name: passages
 SELECT p.id, p.collection_id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language,
-    coalesce(v.media_type, '')
+    coalesce(v.media_type, ''), p.places
 FROM responsa.passage AS p
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]);

@@ -558,6 +558,9 @@ def _citations(finish: int, message: NewMessage) -> Sequence[dict[str, object]]:
             "answer_start": one.answer.start,
             "answer_end": one.answer.end,
             "score": one.score,
+            "page": one.page,
+            "box": one.box,
+            "path": one.path,
         }
         for place, one in enumerate(message.citations)
     ]

@@ -189,11 +189,13 @@ WITH fence AS MATERIALIZED (
     FROM fenced JOIN jsonb_to_recordset(%(messages)s) AS m (finish bigint, id uuid, speaker text, content text, refusal text) ON m.finish = fenced.place
 ), cited AS (
     INSERT INTO responsa.citation (
-        message_id, place, tenant_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score)
+        message_id, place, tenant_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score, page,
+        box, path)
     SELECT c.message_id, c.place, fenced.tenant_id, c.passage_id, c.document_id, c.version, c.title, c.uri, c.source_start, c.source_end, c.quote,
-        decode(c.sha256, 'hex'), c.answer_start, c.answer_end, c.score
+        decode(c.sha256, 'hex'), c.answer_start, c.answer_end, c.score, c.page, c.box, c.path
     FROM fenced JOIN jsonb_to_recordset(%(citations)s) AS c (finish bigint, message_id uuid, place smallint, passage_id uuid, document_id uuid, version int,
-        title text, uri text, source_start bigint, source_end bigint, quote text, sha256 text, answer_start int, answer_end int, score double precision)
+        title text, uri text, source_start bigint, source_end bigint, quote text, sha256 text, answer_start int, answer_end int, score double precision,
+        page int, box smallint[], path text)
         ON c.finish = fenced.place
 ), touched AS (
     UPDATE responsa.conversation AS c SET update_time = now(), revision = c.revision + 1,

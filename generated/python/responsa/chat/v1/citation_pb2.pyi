@@ -67,6 +67,9 @@ class Citation(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     ANSWER_RANGE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
     """The passage that the answer used, `passages/{uuid}`. The passage may have been deleted since then."""
     document_version: _builtins.str
@@ -81,6 +84,10 @@ class Citation(_message.Message):
     """SHA-256 of the quote's UTF-8 bytes, 32 bytes."""
     score: _builtins.float
     """How well the quote supports that part of the answer, from 0 to 1. Compare scores only between citations of one answer."""
+    page: _builtins.int
+    """The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages."""
+    path: _builtins.str
+    """The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty if there is none."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the quote in the version's canonical text."""
@@ -88,6 +95,10 @@ class Citation(_message.Message):
     @_builtins.property
     def answer_range(self) -> _byte_range_pb2.ByteRange:
         """The part of the answer's text that the quote supports."""
+
+    @_builtins.property
+    def box(self) -> Global___PageBox:
+        """The part of that page in which the quote begins; unset if it is not known."""
 
     def __init__(
         self,
@@ -101,11 +112,48 @@ class Citation(_message.Message):
         sha256: _builtins.bytes = ...,
         answer_range: _byte_range_pb2.ByteRange | None = ...,
         score: _builtins.float = ...,
+        page: _builtins.int = ...,
+        box: Global___PageBox | None = ...,
+        path: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "source_range", b"source_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "document_version", b"document_version", "passage", b"passage", "quote", b"quote", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "document_version", b"document_version", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Citation: _TypeAlias = Citation  # noqa: Y015
+
+@_typing.final
+class PageBox(_message.Message):
+    """PageBox is a rectangle on a page. The edges are in thousandths of the page's width and height, from the top left corner of the page as it is shown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEFT_FIELD_NUMBER: _builtins.int
+    TOP_FIELD_NUMBER: _builtins.int
+    RIGHT_FIELD_NUMBER: _builtins.int
+    BOTTOM_FIELD_NUMBER: _builtins.int
+    left: _builtins.int
+    """The left edge, 0 to 1,000."""
+    top: _builtins.int
+    """The top edge, 0 to 1,000."""
+    right: _builtins.int
+    """The right edge, 0 to 1,000; not less than `left`."""
+    bottom: _builtins.int
+    """The bottom edge, 0 to 1,000; not less than `top`."""
+    def __init__(
+        self,
+        *,
+        left: _builtins.int = ...,
+        top: _builtins.int = ...,
+        right: _builtins.int = ...,
+        bottom: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bottom", b"bottom", "left", b"left", "right", b"right", "top", b"top"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PageBox: _TypeAlias = PageBox  # noqa: Y015

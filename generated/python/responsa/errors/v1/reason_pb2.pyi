@@ -141,7 +141,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     violations, e.g. "1".
     """
     REASON_DOCUMENT_ENCRYPTED: _Reason.ValueType  # 47
-    """INVALID_ARGUMENT. The document is protected by a password. Metadata: source_key."""
+    """INVALID_ARGUMENT. The document can be opened only with a password. Metadata: source_key."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -267,5 +267,5 @@ REASON_PARAMETERS_INVALID: Reason.ValueType  # 46
 violations, e.g. "1".
 """
 REASON_DOCUMENT_ENCRYPTED: Reason.ValueType  # 47
-"""INVALID_ARGUMENT. The document is protected by a password. Metadata: source_key."""
+"""INVALID_ARGUMENT. The document can be opened only with a password. Metadata: source_key."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/citation.proto.
  */
 export const file_responsa_chat_v1_citation: GenFile = /*@__PURE__*/
-  fileDesc("Ch9yZXNwb25zYS9jaGF0L3YxL2NpdGF0aW9uLnByb3RvEhByZXNwb25zYS5jaGF0LnYxIq4CCghDaXRhdGlvbhImCgdwYXNzYWdlGAEgASgJQhX6QRIKEHJlc3BvbnNhL1Bhc3NhZ2USNwoQZG9jdW1lbnRfdmVyc2lvbhgCIAEoCUId+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb24SDQoFdGl0bGUYAyABKAkSCwoDdXJpGAQgASgJEjEKDHNvdXJjZV9yYW5nZRgFIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlEhcKBXF1b3RlGAYgASgJQgi6SAVyAyiACBIXCgZzaGEyNTYYByABKAxCB7pIBHoCaCASMQoMYW5zd2VyX3JhbmdlGAggASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USDQoFc2NvcmUYCSABKAEqvQEKD0NpdGF0aW9uVmVyZGljdBIgChxDSVRBVElPTl9WRVJESUNUX1VOU1BFQ0lGSUVEEAASGgoWQ0lUQVRJT05fVkVSRElDVF9WQUxJRBABEiMKH0NJVEFUSU9OX1ZFUkRJQ1RfU09VUkNFX0NIQU5HRUQQAhIjCh9DSVRBVElPTl9WRVJESUNUX1NPVVJDRV9ERUxFVEVEEAMSIgoeQ0lUQVRJT05fVkVSRElDVF9OT1RfUEVSTUlUVEVEEARiBnByb3RvMw", [file_buf_validate_validate, file_google_api_resource, file_responsa_type_v1_byte_range]);
+  fileDesc("Ch9yZXNwb25zYS9jaGF0L3YxL2NpdGF0aW9uLnByb3RvEhByZXNwb25zYS5jaGF0LnYxIvICCghDaXRhdGlvbhImCgdwYXNzYWdlGAEgASgJQhX6QRIKEHJlc3BvbnNhL1Bhc3NhZ2USNwoQZG9jdW1lbnRfdmVyc2lvbhgCIAEoCUId+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb24SDQoFdGl0bGUYAyABKAkSCwoDdXJpGAQgASgJEjEKDHNvdXJjZV9yYW5nZRgFIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlEhcKBXF1b3RlGAYgASgJQgi6SAVyAyiACBIXCgZzaGEyNTYYByABKAxCB7pIBHoCaCASMQoMYW5zd2VyX3JhbmdlGAggASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USDQoFc2NvcmUYCSABKAESDAoEcGFnZRgKIAEoBRImCgNib3gYCyABKAsyGS5yZXNwb25zYS5jaGF0LnYxLlBhZ2VCb3gSDAoEcGF0aBgMIAEoCSJDCgdQYWdlQm94EgwKBGxlZnQYASABKAUSCwoDdG9wGAIgASgFEg0KBXJpZ2h0GAMgASgFEg4KBmJvdHRvbRgEIAEoBSq9AQoPQ2l0YXRpb25WZXJkaWN0EiAKHENJVEFUSU9OX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIaChZDSVRBVElPTl9WRVJESUNUX1ZBTElEEAESIwofQ0lUQVRJT05fVkVSRElDVF9TT1VSQ0VfQ0hBTkdFRBACEiMKH0NJVEFUSU9OX1ZFUkRJQ1RfU09VUkNFX0RFTEVURUQQAxIiCh5DSVRBVElPTl9WRVJESUNUX05PVF9QRVJNSVRURUQQBGIGcHJvdG8z", [file_buf_validate_validate, file_google_api_resource, file_responsa_type_v1_byte_range]);
 
 /**
  * Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
@@ -85,6 +85,27 @@ export type Citation = Message<"responsa.chat.v1.Citation"> & {
    * @generated from field: double score = 9;
    */
   score: number;
+
+  /**
+   * The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages.
+   *
+   * @generated from field: int32 page = 10;
+   */
+  page: number;
+
+  /**
+   * The part of that page in which the quote begins; unset if it is not known.
+   *
+   * @generated from field: responsa.chat.v1.PageBox box = 11;
+   */
+  box?: PageBox | undefined;
+
+  /**
+   * The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty if there is none.
+   *
+   * @generated from field: string path = 12;
+   */
+  path: string;
 };
 
 /**
@@ -93,6 +114,48 @@ export type Citation = Message<"responsa.chat.v1.Citation"> & {
  */
 export const CitationSchema: GenMessage<Citation> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_citation, 0);
+
+/**
+ * PageBox is a rectangle on a page. The edges are in thousandths of the page's width and height, from the top left corner of the page as it is shown.
+ *
+ * @generated from message responsa.chat.v1.PageBox
+ */
+export type PageBox = Message<"responsa.chat.v1.PageBox"> & {
+  /**
+   * The left edge, 0 to 1,000.
+   *
+   * @generated from field: int32 left = 1;
+   */
+  left: number;
+
+  /**
+   * The top edge, 0 to 1,000.
+   *
+   * @generated from field: int32 top = 2;
+   */
+  top: number;
+
+  /**
+   * The right edge, 0 to 1,000; not less than `left`.
+   *
+   * @generated from field: int32 right = 3;
+   */
+  right: number;
+
+  /**
+   * The bottom edge, 0 to 1,000; not less than `top`.
+   *
+   * @generated from field: int32 bottom = 4;
+   */
+  bottom: number;
+};
+
+/**
+ * Describes the message responsa.chat.v1.PageBox.
+ * Use `create(PageBoxSchema)` to create a new message.
+ */
+export const PageBoxSchema: GenMessage<PageBox> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_citation, 1);
 
 /**
  * CitationVerdict is the result of checking a citation against its source.

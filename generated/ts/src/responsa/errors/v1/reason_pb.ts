@@ -360,7 +360,7 @@ export enum Reason {
   PARAMETERS_INVALID = 46,
 
   /**
-   * INVALID_ARGUMENT. The document is protected by a password. Metadata: source_key.
+   * INVALID_ARGUMENT. The document can be opened only with a password. Metadata: source_key.
    *
    * @generated from enum value: REASON_DOCUMENT_ENCRYPTED = 47;
    */

@@ -1,0 +1,640 @@
+"""Turns the lines of printed pages into headings, paragraphs, list items and table rows in reading order. Pure.
+
+A page's lines come in the order in which the file draws them. Most programs draw text in reading order, so this order is kept except where
+a line is drawn after lines that stand below it. Lines that follow each other closely form a stack: a paragraph, a table cell or a heading.
+Stacks side by side form the rows of a table, or columns if their lines are long. Lines that repeat at the top or bottom of pages are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from responsa_server.text.canonical import BlockKind
+
+HYPHEN = "\ufffe"
+"""Stands for a hyphen that the file's reader recognised as one at the end of a line."""
+
+_HYPHENS = (HYPHEN, "\u00ad", "-", "\u2010")
+_JOINING = frozenset(("", *_HYPHENS))
+_MARGIN = 0.15
+"""The part of a page's height, at the top and at the bottom, that running heads are in."""
+_NUMBER_MARGIN = 0.2
+"""The same for a line that is only a number."""
+_SAME_HEIGHT = 0.012
+_REPEATED = 3
+"""The number of pages on which a line must repeat. In a document of two pages, two."""
+_HEADING = 1.15
+_MAX_HEADING_CHARS = 250
+_MAX_HEADING_LINES = 4
+_SMALL = 0.92
+_SAME_SIZE = 1.12
+_LEADING = 1.2
+_LOOSER = 1.3
+"""How much larger than the usual distance of lines the distance within a paragraph may be."""
+_MAX_CELL_LINES = 5
+_MAX_CELL_CHARS = 300
+_ROW_GAP = 2.5
+"""The largest space between two rows of a table, in sizes of the text."""
+_LOOK_BACK = 200
+"""The number of stacks above which one that is drawn too late is looked for."""
+_COLUMN_WORDS = 4.5
+_LEVELS = 6
+_LONG_LINE = 30
+_MAX_JOINED_CHARS = 3000
+"""A paragraph that is longer than this is not joined with its continuation, because a block has one place."""
+
+_DIGITS = re.compile(r"\d+")
+_BULLET = re.compile(r"(?:[•◦▪‣●○■□➢✓❖·∙⁃–—*\-\uf0b7\uf0a7\uf0d8]|o(?=\s))(?:\s+|\Z)")
+_NUMBER = re.compile(r"(?:\(?(?:\d{1,3}|[a-z]|[ivx]{1,4})\)|\d{1,3}\.)(?:\s+|\Z)")
+_ENDED = re.compile(r"[.!?:;…。！？؟][\"'”’»)\]]*\Z")
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_COMPOUND = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)+")
+
+
+@dataclass(slots=True)
+class Line:
+    """A line of text, or a part of one. The edges, the baseline and the size of the letters are in points; the top left corner of the page, as it
+    is shown, is the origin. rtl: whether the line is read from right to left.
+    """
+
+    text: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+    base: float
+    size: float
+    rtl: bool = False
+
+
+@dataclass(slots=True)
+class Page:
+    """A page as it is shown. lines: in the order of the file. turned: the lines that are not horizontal."""
+
+    number: int
+    width: float
+    height: float
+    lines: list[Line]
+    turned: list[Line] = field(default_factory=list[Line])
+
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(slots=True)
+class Part:
+    """A block of the document. level: as in `Block`. marker: of a list item, such as "- ". box: in points."""
+
+    kind: BlockKind
+    text: str
+    page: Page
+    box: Box
+    level: int = 0
+    marker: str = ""
+    size: float = 0.0
+    broken: bool = False
+    """Whether the last line of a paragraph fills its column, so that the paragraph may go on elsewhere."""
+
+
+@dataclass(slots=True)
+class _Stack:
+    """Lines below each other."""
+
+    lines: list[Line]
+    forced: list[bool]
+    """For each line, whether its author ended the line before it."""
+    left: float
+    top: float
+    right: float
+    bottom: float
+    edge: float
+    """The end of the longest line, as in `_end`."""
+
+    @classmethod
+    def of(cls, line: Line) -> _Stack:
+        return cls([line], [False], line.left, line.top, line.right, line.bottom, _end(line))
+
+    def add(self, line: Line, *, forced: bool) -> None:
+        self.lines.append(line)
+        self.forced.append(forced)
+        self.left, self.right = min(self.left, line.left), max(self.right, line.right)
+        self.top, self.bottom = min(self.top, line.top), max(self.bottom, line.bottom)
+        self.edge = max(self.edge, _end(line))
+
+    @property
+    def size(self) -> float:
+        return self.lines[0].size
+
+    @property
+    def box(self) -> Box:
+        return self.left, self.top, self.right, self.bottom
+
+
+_Row = list[_Stack]
+
+
+def arrange(pages: Sequence[Page]) -> list[Part]:
+    """The blocks of the document in reading order."""
+    running = _running(pages)
+    for page in pages:
+        page.lines = [line for line in page.lines if id(line) not in running]
+    body = _body_size(pages)
+    compounds = _Compounds(pages)
+    parts: list[Part] = []
+    for page in pages:
+        for part in _page_parts(page, body, compounds):
+            if not _continued(parts, part, body, compounds):
+                parts.append(part)
+    _set_levels(parts)
+    return parts
+
+
+# -- what repeats ------------------------------------------------------------------------------------------------------
+
+
+def _running(pages: Sequence[Page]) -> set[int]:
+    """The ids of the lines that repeat, but for their numbers, at the same height of several pages."""
+    found: defaultdict[str, list[tuple[float, int, int]]] = defaultdict(list)
+    for page in pages:
+        for line in page.lines:
+            height = line.base / page.height if page.height else 0.5
+            text = _DIGITS.sub("#", line.text)
+            margin = _MARGIN if any(map(str.isalpha, text)) else _NUMBER_MARGIN
+            if not margin < height < 1 - margin:
+                found[text].append((height, page.number, id(line)))
+    least = min(_REPEATED, max(2, len(pages)))
+    running: set[int] = set()
+    for lines in found.values():
+        if len(lines) < least:
+            continue
+        lines.sort()
+        heights = [height for height, _, _ in lines]
+        for height, _, one in lines:
+            near = lines[
+                bisect_left(heights, height - _SAME_HEIGHT) : bisect_left(heights, height + _SAME_HEIGHT)
+            ]
+            if len({number for _, number, _ in near[: 4 * least]}) >= least:
+                running.add(one)
+    return running
+
+
+def _body_size(pages: Sequence[Page]) -> float:
+    """The size of most letters."""
+    sizes: Counter[float] = Counter()
+    for page in pages:
+        for line in page.lines:
+            sizes[round(line.size * 2) / 2] += len(line.text)
+    return sizes.most_common(1)[0][0] if sizes else 0.0
+
+
+# -- a page ------------------------------------------------------------------------------------------------------------
+
+
+def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[Part]:
+    lines = _with_markers(page.lines)
+    limit = _leading_limit(lines)
+    stacks = _in_order(_stacks(lines, limit))
+    indents: list[float] = []
+    for item in _tables(stacks):
+        if isinstance(item, _Stack):
+            yield _part(item, page, body, compounds, indents)
+        elif _is_prose(item):
+            for column in _columns(item):
+                for stack in _stacks(column, limit):
+                    yield _part(stack, page, body, compounds, indents)
+        else:
+            yield from _table_rows(item, page, compounds)
+    for line in page.turned:
+        yield Part(BlockKind.PARAGRAPH, line.text, page, (line.left, line.top, line.right, line.bottom))
+
+
+def _with_markers(lines: Sequence[Line]) -> list[Line]:
+    """The lines. The mark of a list item that is drawn for itself belongs to the text that follows it on its line."""
+    made: list[Line] = []
+    for line in lines:
+        before = made[-1] if made else None
+        if (
+            before is not None
+            and len(before.text) <= 5
+            and (_BULLET.fullmatch(before.text) or _NUMBER.fullmatch(before.text))
+            and abs(line.base - before.base) < 0.4 * line.size
+            and _start(line) >= _start(before)
+            and _start(line) - _end(before) < 4 * line.size
+        ):
+            made[-1] = Line(
+                f"{before.text} {line.text}",
+                min(before.left, line.left),
+                min(before.top, line.top),
+                max(before.right, line.right),
+                max(before.bottom, line.bottom),
+                line.base,
+                line.size,
+                line.rtl,
+            )
+        else:
+            made.append(line)
+    return made
+
+
+def _start(line: Line) -> float:
+    """The edge at which a reader begins, on an axis that grows in the direction of reading."""
+    return -line.right if line.rtl else line.left
+
+
+def _end(line: Line) -> float:
+    return -line.left if line.rtl else line.right
+
+
+def _leading_limit(lines: Sequence[Line]) -> float:
+    """The largest distance between two lines of a paragraph, in sizes of the text."""
+    distances = sorted(
+        (after.base - before.base) / after.size
+        for before, after in pairwise(lines)
+        if 0.8 * after.size < after.base - before.base < 3 * after.size
+        and min(before.right, after.right) > max(before.left, after.left)
+    )
+    usual = distances[len(distances) // 4] if len(distances) > 3 else _LEADING
+    return max(usual, 1.1) * _LOOSER
+
+
+def _stacks(lines: Sequence[Line], limit: float) -> list[_Stack]:
+    made: list[_Stack] = []
+    for place, line in enumerate(lines):
+        beside = _beside(line, lines[place + 1]) if place + 1 < len(lines) else None
+        if made and _continues(made[-1], line, beside, limit):
+            made[-1].add(line, forced=_forced(made[-1], line))
+        else:
+            made.append(_Stack.of(line))
+    return made
+
+
+def _beside(line: Line, after: Line) -> Line | None:
+    """The line after this one if it stands on the same baseline."""
+    return after if abs(after.base - line.base) < 0.3 * line.size else None
+
+
+def _continues(stack: _Stack, line: Line, beside: Line | None, limit: float) -> bool:
+    """Whether a line belongs to the stack. beside: what stands beside the line, so that the line is the cell of a table."""
+    last = stack.lines[-1]
+    distance = line.base - last.base
+    if not 0.3 * line.size < distance < limit * max(line.size, last.size):
+        return False
+    if max(line.size, last.size) > _SAME_SIZE * min(line.size, last.size):
+        return False
+    if min(stack.right, line.right) <= max(stack.left, line.left) or _marker(line.text):
+        return False
+    if beside is not None and min(last.right, beside.right) > max(last.left, beside.left):
+        return False
+    return _aligned(stack, line)
+
+
+def _aligned(stack: _Stack, line: Line) -> bool:
+    """Whether the line begins where the lines of the stack do, or is centred like them, and does not begin a new paragraph."""
+    first, last, size = stack.lines[0], stack.lines[-1], line.size
+    shift = _start(line) - _start(last)
+    if abs((line.left + line.right) - (last.left + last.right)) < size:
+        return True
+    if len(stack.lines) == 1:
+        # The first line may be indented, or hang out because of its mark.
+        return -3.5 * size < shift < (4.5 if _marker(first.text) else 0.7) * size
+    if shift > 0.7 * size:
+        return not (_ENDED.search(last.text) or _forced(stack, line)) and shift < 4 * size
+    return shift > -0.7 * size or (len(stack.lines) == 2 and -3.5 * size < shift)
+
+
+def _forced(stack: _Stack, line: Line) -> bool:
+    """Whether the last line of the stack ends where the first word of this line would still have fitted."""
+    last = stack.lines[-1]
+    word = len(line.text.split(" ", 1)[0]) * 0.55 * line.size
+    edge = max(stack.edge, _end(line))
+    return _end(last) + word + 0.5 * line.size < edge - 0.5 * line.size
+
+
+def _marker(text: str) -> str:
+    """The mark of a list item at the beginning of the text, as it is written in canonical text; '' if there is none."""
+    if found := _BULLET.match(text):
+        # A dash alone also begins the parts of a dialogue, but is a mark all the same.
+        return "- " if found.end() < len(text) else ""
+    found = _NUMBER.match(text)
+    return f"{found.group().strip()} " if found and found.end() < len(text) else ""
+
+
+def _in_order(stacks: list[_Stack]) -> list[_Stack]:
+    """The stacks in their order. A stack that is drawn after others that stand below it, in the same column, comes before them."""
+    ordered: list[_Stack] = []
+    lowest = 0.0
+    for stack in stacks:
+        place = len(ordered)
+        if stack.bottom < lowest:
+            first = max(0, place - _LOOK_BACK)
+            left, right = stack.left, stack.right
+            below = (
+                number
+                for number, other in enumerate(ordered[first:], first)
+                if other.left < right
+                and left < other.right
+                and stack.bottom < other.top + 0.2 * other.size
+                and min(right, other.right) - max(left, other.left)
+                > 0.5 * min(right - left, other.right - other.left)
+            )
+            place = next(below, place)
+        ordered.insert(place, stack)
+        lowest = max(lowest, stack.top)
+    return ordered
+
+
+# -- tables and columns ------------------------------------------------------------------------------------------------
+
+
+def _tables(stacks: Sequence[_Stack]) -> Iterator[_Stack | list[_Row]]:
+    """The stacks in order. Stacks side by side, in several rows, come as a list of rows."""
+    rows = list(_rows(stacks))
+    place = 0
+    while place < len(rows):
+        table = [rows[place]]
+        place += 1
+        if len(table[0]) > 1:
+            while place < len(rows) and _next_row(table, rows[place]):
+                table.append(rows[place])
+                place += 1
+            while len(table[-1]) == 1:
+                place -= 1
+                table.pop()
+        if len(table) > 1:
+            yield table
+        elif len(table[0]) > 1 and all(len(one.lines) == 1 for one in table[0]):
+            yield _joined(table[0])
+        else:
+            yield from table[0]
+
+
+def _rows(stacks: Sequence[_Stack]) -> Iterator[_Row]:
+    row: _Row = []
+    for stack in stacks:
+        if row and _side_by_side(row, stack):
+            row.append(stack)
+        else:
+            if row:
+                yield row
+            row = [stack]
+    if row:
+        yield row
+
+
+def _side_by_side(row: _Row, stack: _Stack) -> bool:
+    if len(stack.lines) > _MAX_CELL_LINES * 2 or len(row[-1].lines) > _MAX_CELL_LINES * 2:
+        return False
+    top, bottom = min(one.top for one in row), max(one.bottom for one in row)
+    shared = min(bottom, stack.bottom) - max(top, stack.top)
+    if shared < 0.5 * min(bottom - top, stack.bottom - stack.top):
+        return False
+    if stack.lines[0].rtl or row[0].lines[0].rtl:
+        return (
+            stack.right <= min(one.left for one in row) + 1 or stack.left >= max(one.right for one in row) - 1
+        )
+    return stack.left >= max(one.right for one in row) - 1
+
+
+def _next_row(table: Sequence[_Row], row: _Row) -> bool:
+    """Whether a row belongs to the table: it follows closely, and a row of a single cell fits into a column."""
+    above = max(one.bottom for one in table[-1])
+    top = min(one.top for one in row)
+    size = row[0].size
+    if not -0.6 * size < top - above < _ROW_GAP * size:
+        return False
+    if len(row) > 1:
+        return _gutters_meet(table[-1] if len(table[-1]) > 1 else max(table, key=len), row)
+    widest = max(table, key=len)
+    place = _column(widest, row[0])
+    edge = widest[place + 1].left if place + 1 < len(widest) else widest[place].right + 2 * size
+    return len(row[0].lines) <= 2 and widest[place].left - size <= row[0].left and row[0].right < edge
+
+
+def _gutters_meet(row: _Row, other: _Row) -> bool:
+    """Whether a space between two cells of a row stands above one of the other row, and cells beside it begin, end or are centred alike."""
+    near = 0.5 * row[0].size
+    return any(
+        min(after.left, follower.left) - max(before.right, leader.right) > 0.5 * near
+        and min(
+            abs(after.left - follower.left),
+            abs(before.right - leader.right),
+            abs(after.left + after.right - follower.left - follower.right) / 2,
+            abs(before.left + before.right - leader.left - leader.right) / 2,
+        )
+        < near
+        for before, after in _neighbours(row)
+        for leader, follower in _neighbours(other)
+    )
+
+
+def _neighbours(row: _Row) -> Sequence[tuple[_Stack, _Stack]]:
+    return list(pairwise(sorted(row, key=lambda one: one.left)))
+
+
+def _joined(row: _Row) -> _Stack:
+    """The cells of a single row as one line."""
+    lines = [one.lines[0] for one in row]
+    return _Stack.of(
+        Line(
+            " ".join(one.text for one in lines),
+            min(one.left for one in row),
+            min(one.top for one in row),
+            max(one.right for one in row),
+            max(one.bottom for one in row),
+            lines[0].base,
+            lines[0].size,
+            lines[0].rtl,
+        )
+    )
+
+
+def _is_prose(rows: Sequence[_Row]) -> bool:
+    """Whether rows side by side are columns of running text: nearly all cells are long lines, and most fill their column."""
+    if len(rows) < 3 or max(map(len, rows)) > 3:
+        return False
+    cells = [cell for row in rows for cell in row]
+    words = [len(line.text.split()) for cell in cells for line in cell.lines]
+    if sum(words) < _COLUMN_WORDS * len(words) or any(len(cell.lines) > 1 for cell in cells[:-2]):
+        return False
+    firsts = [row[0] for row in rows if len(row) > 1]
+    edge = max(map(_stack_end, firsts))
+    full = sum(_stack_end(one) > edge - 4 * one.size for one in firsts)
+    ended = sum(_ENDED.search(one.lines[-1].text) is not None for one in cells)
+    return full > 0.6 * len(firsts) and ended < 0.4 * len(cells)
+
+
+def _stack_end(stack: _Stack) -> float:
+    return _end(stack.lines[-1])
+
+
+def _columns(rows: Sequence[_Row]) -> list[list[Line]]:
+    widest = max(rows, key=len)
+    columns: list[list[Line]] = [[] for _ in widest]
+    for row in rows:
+        for cell in row:
+            columns[_column(widest, cell)] += cell.lines
+    return columns
+
+
+def _column(widest: _Row, cell: _Stack) -> int:
+    """The column of a cell: the one that it shares most width with, or the nearest."""
+    return max(
+        range(len(widest)),
+        key=lambda number: min(widest[number].right, cell.right) - max(widest[number].left, cell.left),
+    )
+
+
+def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iterator[Part]:
+    long = any(
+        len(cell.lines) > _MAX_CELL_LINES or sum(len(line.text) for line in cell.lines) > _MAX_CELL_CHARS
+        for row in rows
+        for cell in row
+    )
+    widest = max(rows, key=len)
+    for row in rows:
+        cells = [_text_of(cell, compounds).replace("\n", " ") for cell in row]
+        if long or len(cells) == 1:
+            for cell, text in zip(row, cells, strict=True):
+                yield Part(BlockKind.PARAGRAPH if long else BlockKind.TABLE, text, page, cell.box)
+            continue
+        places = [_column(widest, cell) for cell in row]
+        if len(set(places)) == len(places) and places == sorted(places):
+            by_place = dict(zip(places, cells, strict=True))
+            cells = [by_place.get(place, "") for place in range(len(widest))]
+        box = (
+            min(one.left for one in row),
+            min(one.top for one in row),
+            max(one.right for one in row),
+            max(one.bottom for one in row),
+        )
+        yield Part(BlockKind.TABLE, " | ".join(cells), page, box)
+
+
+# -- blocks ------------------------------------------------------------------------------------------------------------
+
+
+def _part(stack: _Stack, page: Page, body: float, compounds: _Compounds, indents: list[float]) -> Part:
+    text = _text_of(stack, compounds)
+    size = stack.size
+    if (
+        size >= _HEADING * body
+        and len(text) <= _MAX_HEADING_CHARS
+        and len(stack.lines) <= _MAX_HEADING_LINES
+        and any(map(str.isalpha, text))
+    ):
+        indents.clear()
+        return Part(BlockKind.HEADING, text.replace("\n", " "), page, stack.box, size=size)
+    marker = _marker(text)
+    if marker:
+        found = _BULLET.match(text) or _NUMBER.match(text)
+        assert found is not None
+        start = _start(stack.lines[0])
+        while indents and indents[-1] > start - 0.5 * size:
+            indents.pop()
+        indents.append(start)
+        words = text[found.end() :]
+        return Part(BlockKind.LIST_ITEM, words, page, stack.box, len(indents), marker, size, _full(stack))
+    indents.clear()
+    return Part(BlockKind.PARAGRAPH, text, page, stack.box, size=size, broken=_full(stack))
+
+
+def _full(stack: _Stack) -> bool:
+    last = stack.lines[-1]
+    if len(stack.lines) == 1 and len(last.text) < _LONG_LINE:
+        return False
+    return _end(last) > stack.edge - 6 * last.size and not _ENDED.search(last.text)
+
+
+def _text_of(stack: _Stack, compounds: _Compounds) -> str:
+    text = stack.lines[0].text
+    written: list[str] = []
+    for line, forced in zip(stack.lines[1:], stack.forced[1:], strict=True):
+        if text[-1:] in _JOINING or not text.isascii():
+            text = compounds.joined(text, line.text, "\n" if forced else " ")
+        else:
+            written += (text, "\n" if forced else " ")
+            text = line.text
+    written.append(text.removesuffix(HYPHEN))
+    return "".join(written)
+
+
+class _Compounds:
+    """Joins texts at line ends. A hyphen at the end of a line stays only if the document has the word with a hyphen elsewhere, or if a capital
+    or a digit follows.
+    """
+
+    def __init__(self, pages: Sequence[Page]) -> None:
+        self._pages = pages
+        self._known: frozenset[str] | None = None
+
+    def joined(self, before: str, after: str, separator: str = " ") -> str:
+        """Both texts as one."""
+        if before.endswith(_HYPHENS) and after[:1].isalpha() and before[-2:-1].isalpha():
+            stem, mark = before[:-1], before[-1]
+            if (after[0].islower() and not (mark == "-" or mark == HYPHEN)) or not self._keeps(stem, after):
+                return stem + after
+            return f"{stem}-{after}"
+        if _UNSPACED.match(before[-1:]) and _UNSPACED.match(after[:1]):
+            return before + after
+        return f"{before.removesuffix(HYPHEN)}{'-' if before.endswith(HYPHEN) else ''}{separator}{after}"
+
+    def _keeps(self, stem: str, after: str) -> bool:
+        if after[0].isupper() and not stem.isupper():
+            return True
+        if self._known is None:
+            texts = (line.text for page in self._pages for line in page.lines)
+            self._known = frozenset(
+                word.lower() for text in texts if "-" in text for word in _COMPOUND.findall(text)
+            )
+        head = re.search(r"[^\W\d_]*(?:-[^\W\d_]+)*\Z", stem)
+        tail = re.match(r"[^\W\d_]+", after)
+        assert head is not None
+        assert tail is not None
+        return f"{head.group()}-{tail.group()}".lower() in self._known
+
+
+def _continued(parts: Sequence[Part], part: Part, body: float, compounds: _Compounds) -> bool:
+    """Join a part that continues a paragraph from the foot of the column or page before. Notes at the foot come after the paragraph."""
+    if not parts or (part.page is parts[-1].page and part.box[1] > parts[-1].box[1]):
+        return False
+    page = parts[-1].page
+    for before in reversed(parts):
+        if before.page is not page:
+            return False
+        if before.size >= _SMALL * body or before.kind is not BlockKind.PARAGRAPH:
+            break
+    else:
+        return False
+    if not _goes_on(before, part):
+        return False
+    before.text = compounds.joined(before.text, part.text)
+    before.broken = part.broken
+    return True
+
+
+def _goes_on(before: Part, after: Part) -> bool:
+    return (
+        before.broken
+        and len(before.text) < _MAX_JOINED_CHARS
+        and before.kind in (BlockKind.PARAGRAPH, BlockKind.LIST_ITEM)
+        and after.kind is BlockKind.PARAGRAPH
+        and max(before.size, after.size) < _SAME_SIZE * min(before.size, after.size)
+        and not after.text[:1].isupper()
+        and (after.text[:1].isalpha() or after.text[:1] in "(\"'“‘«")
+    )
+
+
+def _set_levels(parts: Iterable[Part]) -> None:
+    """Number the headings by their sizes, the largest first."""
+    headings = [part for part in parts if part.kind is BlockKind.HEADING]
+    sizes: list[float] = []
+    for size in sorted({part.size for part in headings}, reverse=True):
+        if not sizes or size < sizes[-1] * 0.96:
+            sizes.append(size)
+    for part in headings:
+        part.level = min(sum(size > part.size * 1.02 for size in sizes) + 1, _LEVELS)

@@ -1,0 +1,81 @@
+"""Small PDFs, written by hand from lines of text."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 600, 800
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text at a place, in points from the lower left corner. turned: whether it is read upwards."""
+
+    x: float
+    y: float
+    text: str
+    size: float = 10
+    turned: bool = False
+
+
+def lines(x: float, y: float, *texts: str, size: float = 10, leading: float = 12) -> list[Text]:
+    """Lines below each other."""
+    return [Text(x, y - place * leading, text, size) for place, text in enumerate(texts)]
+
+
+def pdf(*pages: Sequence[Text], more: Sequence[str] = (), catalog: str = "", page: str = "") -> bytes:
+    """A PDF. more: further objects, from number 100 on. catalog, page: further entries of the catalog and of each page.
+
+    Letters are in Latin-1, but `{` to `~` are the Hebrew letters alef to dalet.
+    """
+    objects = {
+        1: f"<</Type/Catalog/Pages 2 0 R{catalog}>>",
+        2: f"<</Type/Pages/Count {len(pages)}/Kids[{' '.join(f'{10 + 2 * n} 0 R' for n in range(len(pages)))}]>>",
+        3: "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding<</BaseEncoding/WinAnsiEncoding"
+        "/Differences[123/afii57664/afii57665/afii57666/afii57667]>>>>",
+        **{100 + n: text for n, text in enumerate(more)},
+    }
+    for number, texts in enumerate(pages):
+        drawn = "".join(map(_drawn, texts))
+        objects[10 + 2 * number] = (
+            f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 {WIDTH} {HEIGHT}]/Resources<</Font<</F 3 0 R>>>>"
+            f"/Contents {11 + 2 * number} 0 R{page}>>"
+        )
+        objects[11 + 2 * number] = f"<</Length {len(drawn)}>>stream\n{drawn}\nendstream"
+    return _file({number: text.encode("latin-1") for number, text in objects.items()})
+
+
+def bomb(factor: int) -> bytes:
+    """A PDF whose page is `factor` MiB of spaces, packed twice."""
+    packed = zlib.compress(zlib.compress(b" " * 1024 * 1024 * factor, 9), 9)
+    return _file(
+        {
+            1: b"<</Type/Catalog/Pages 2 0 R>>",
+            2: b"<</Type/Pages/Count 1/Kids[3 0 R]>>",
+            3: b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 R>>",
+            4: b"<</Filter[/FlateDecode/FlateDecode]/Length %d>>stream\n%b\nendstream"
+            % (len(packed), packed),
+        }
+    )
+
+
+def _drawn(one: Text) -> str:
+    escaped = one.text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
+    matrix = "0 1 -1 0" if one.turned else "1 0 0 1"
+    return f"BT /F {one.size} Tf {matrix} {one.x} {one.y} Tm ({escaped}) Tj ET\n"
+
+
+def _file(objects: dict[int, bytes]) -> bytes:
+    out = bytearray(b"%PDF-1.7\n")
+    places: dict[int, int] = {}
+    for number, content in sorted(objects.items()):
+        places[number] = len(out)
+        out += b"%d 0 obj\n%b\nendobj\n" % (number, content)
+    start = len(out)
+    out += b"xref\n0 1\n0000000000 65535 f \n"
+    for number, place in places.items():
+        out += b"%d 1\n%010d 00000 n \n" % (number, place)
+    out += b"trailer\n<</Root 1 0 R/Size %d>>\nstartxref\n%d\n%%%%EOF\n" % (max(objects) + 1, start)
+    return bytes(out)

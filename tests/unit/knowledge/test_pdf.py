@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.ingest.formats import pdf as parser
+from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.sandbox.protocol import pack_result, unpack_result
+from responsa_server.ingest.settings import IngestionSettings
+from responsa_server.ingest.sniff import sniff
+from responsa_server.text.canonical import BlockKind, ParsedDocument
+from tests.unit.knowledge.originals import rejected
+from tests.unit.knowledge.printed_pages import Text, bomb, lines, pdf
+
+LEFT = [
+    "The mill on the river grinds rye and wheat for",
+    "the villages around it. Its wheel was made in",
+    "the year 1791 by a carpenter from the north.",
+]
+RIGHT = [
+    "Boats bring the grain in autumn and take the",
+    "flour away before the winter, when the river is",
+    "frozen for two months and nothing moves.",
+]
+
+
+def parse(data: bytes) -> ParsedDocument:
+    return parser.parse(sniff(data, "a.pdf"))
+
+
+def text_of(*texts: Text) -> str:
+    return parse(pdf(texts)).canonical_text
+
+
+def test_paragraphs_and_headings() -> None:
+    document = parse(
+        pdf(
+            [
+                Text(50, 700, "The mill", 20),
+                *lines(50, 660, *LEFT),
+                Text(50, 600, "Boats", 14),
+                *lines(50, 580, *RIGHT),
+            ]
+        )
+    )
+    assert document.canonical_text == f"The mill\n\n{' '.join(LEFT)}\n\nBoats\n\n{' '.join(RIGHT)}"
+    assert [(block.kind, block.level) for block in document.blocks] == [
+        (BlockKind.HEADING, 1),
+        (BlockKind.PARAGRAPH, 0),
+        (BlockKind.HEADING, 2),
+        (BlockKind.PARAGRAPH, 0),
+    ]
+    assert document.title == "The mill"
+    assert unpack_result(pack_result(document)) == document
+
+
+def test_every_block_has_its_page_and_box() -> None:
+    document = parse(pdf(lines(60, 700, *LEFT), [Text(300, 400, "Second page.", 10)]))
+    one, two = (block.place for block in document.blocks)
+    assert one is not None
+    assert one.page == 1
+    assert one.box is not None
+    left, top, right, bottom = one.box
+    assert (left, top) == (100, 115)
+    assert 400 < right < 500
+    assert 150 < bottom < 165
+    assert two is not None
+    assert two.page == 2
+    assert two.box is not None
+    assert two.box[0] in (500, 501)
+
+
+def test_columns_that_are_drawn_line_by_line_are_read_one_after_the_other() -> None:
+    rows = zip(lines(50, 700, *LEFT), lines(320, 700, *RIGHT), strict=True)
+    assert text_of(*(one for row in rows for one in row)) == f"{' '.join(LEFT)}\n\n{' '.join(RIGHT)}"
+
+
+def test_what_is_drawn_last_comes_where_it_stands() -> None:
+    assert text_of(*lines(50, 600, *LEFT), Text(50, 700, "Chapter one of the book.")) == (
+        f"Chapter one of the book.\n\n{' '.join(LEFT)}"
+    )
+
+
+def test_a_table_is_a_row_a_line() -> None:
+    cells = [
+        ("Month", "Sacks", "Price"),
+        ("May", "12", "1,400.50"),
+        ("June", "", "20.00"),
+        ("July", "7", "8,000.00"),
+    ]
+    texts = [
+        Text(x, 700 - 14 * place, cell)
+        for place, row in enumerate(cells)
+        for x, cell in zip((50, 150, 250), row, strict=True)
+        if cell
+    ]
+    document = parse(pdf(texts))
+    assert (
+        document.canonical_text
+        == "Month | Sacks | Price\nMay | 12 | 1,400.50\nJune |  | 20.00\nJuly | 7 | 8,000.00"
+    )
+    assert {block.kind for block in document.blocks} == {BlockKind.TABLE}
+
+
+def test_list_items_lose_their_marks_and_keep_their_second_lines() -> None:
+    texts = [
+        *lines(50, 700, "1. Open the gate and let the", "    water in."),
+        *lines(50, 670, "2. Close it.", "\x95 Rest."),
+    ]
+    document = parse(pdf(texts))
+    assert document.canonical_text == "1. Open the gate and let the water in.\n2. Close it.\n- Rest."
+    assert [block.kind for block in document.blocks] == [BlockKind.LIST_ITEM] * 3
+    data = document.canonical_text.encode()
+    assert (
+        data[document.blocks[0].byte_start : document.blocks[0].byte_end]
+        == b"Open the gate and let the water in."
+    )
+
+
+def test_what_repeats_at_the_edges_of_pages_is_left_out() -> None:
+    pages = [
+        [
+            Text(50, 780, "The mill, annual report"),
+            *lines(50, 700, f"Page text {word} it is.", *LEFT),
+            Text(300, 20, f"- {n} -"),
+        ]
+        for n, word in enumerate(("one", "two", "three", "four"), 1)
+    ]
+    text = parse(pdf(*pages)).canonical_text
+    assert "annual" not in text
+    assert "- 2 -" not in text
+    assert text.count("Page text") == 4
+
+
+def test_a_paragraph_goes_on_over_the_page_and_after_the_notes() -> None:
+    first = [
+        *lines(50, 200, *LEFT[:2], "and the wheel turns only when the water of the"),
+        Text(50, 40, "1 A note on the wheel.", 7),
+    ]
+    text = parse(pdf(first, lines(50, 700, "river stands high."))).canonical_text
+    assert "the water of the river stands high." in text
+    assert text.endswith("1 A note on the wheel.")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "joined"),
+    [
+        ("the old neigh-", "bourhood was calm", "the old neighbourhood was calm"),
+        ("as in the well-", "known story", "as in the well-known story"),
+        ("a Franco-", "German train", "a Franco-German train"),
+        ("wheels 1980-", "1990 were made", "wheels 1980-"),
+    ],
+)
+def test_hyphens_at_line_ends(before: str, after: str, joined: str) -> None:
+    assert joined in text_of(*lines(50, 700, "This is a well-known fact about mills.", before, after))
+
+
+def test_right_to_left_text_is_in_logical_order() -> None:
+    # Drawn from the left, as it is seen: the line begins at the right with alef and bet.
+    assert text_of(Text(50, 700, "25 ~} |{")) == "\u05d0\u05d1 \u05d2\u05d3 25"
+
+
+def test_turned_text_comes_last() -> None:
+    assert text_of(Text(20, 300, "Draft of May", turned=True), *lines(50, 700, *LEFT)).endswith(
+        "\n\nDraft of May"
+    )
+
+
+def test_the_value_of_a_field_follows_its_label() -> None:
+    field = "<</Type/Annot/Subtype/Widget/FT/Tx/T(n)/V(Agnes Miller)/Rect[120 695 300 712]/DA(/F 9 Tf)>>"
+    box = "<</Type/Annot/Subtype/Widget/FT/Btn/T(b)/V/Yes/AS/Yes/Rect[120 675 135 690]/AP<</N<</Yes 102 0 R>>>>>>"
+    data = pdf(
+        [Text(50, 700, "Name:"), Text(50, 680, "Member:")],
+        more=[field, box, "<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Length 0>>stream\n\nendstream"],
+        catalog="/AcroForm<</Fields[100 0 R 101 0 R]/DA(/F 9 Tf)>>",
+        page="/Annots[100 0 R 101 0 R]",
+    )
+    text = parse(data).canonical_text
+    assert "Name: Agnes Miller" in text
+    assert "Member: [x]" in text
+
+
+def test_a_page_that_is_shown_turned_has_upright_boxes() -> None:
+    document = parse(pdf([Text(100, 100, "Read upwards.", turned=True)], page="/Rotate 90"))
+    place = document.blocks[0].place
+    assert document.canonical_text == "Read upwards."
+    assert place is not None
+    assert place.box is not None
+    assert place.box[0] in (125, 126)
+    assert place.box[3] > place.box[1]
+
+
+# -- bad files, confined
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool() -> AsyncIterator[ParserPool]:
+    made = ParserPool(concurrency=1, limits=IngestionSettings(parser_memory_mib=256).parse_limits)
+    yield made
+    await made.close()
+
+
+GOOD = pdf(lines(50, 700, *LEFT))
+ENCRYPTED = GOOD.replace(
+    b"/Root 1 0 R",
+    b"/Root 1 0 R/ID[<00><00>]/Encrypt<</Filter/Standard/V 1/R 2/P -4/O<"
+    + b"41" * 32
+    + b">/U<"
+    + b"42" * 32
+    + b">>>",
+)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("data", "name", "reason", "says"),
+    [
+        (ENCRYPTED, "a.pdf", Reason.DOCUMENT_ENCRYPTED, "without the password"),
+        (pdf([]), "a.pdf", Reason.DOCUMENT_EMPTY, "no text layer"),
+        (b"%PDF-1.7\n" + bytes(100), "a.pdf", Reason.DOCUMENT_MALFORMED, "damaged"),
+        (pdf(*[[]] * (parser.MAX_PAGES + 1)), "a.pdf", Reason.DOCUMENT_PARSER_LIMIT, "more than 5,000 pages"),
+        (GOOD, "a.md", Reason.DOCUMENT_TYPE_MISMATCH, "a PDF document"),
+        (b"# Mill", "a.pdf", Reason.DOCUMENT_TYPE_MISMATCH, "but the content is text"),
+    ],
+    ids=["encrypted", "no_text", "damaged", "pages", "pdf_named_md", "text_named_pdf"],
+)
+async def test_a_bad_file_is_refused_with_its_reason(
+    pool: ParserPool, data: bytes, name: str, reason: Reason, says: str
+) -> None:
+    with rejected(reason, match=says):
+        await pool.parse(data, name)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_bomb_ends_its_own_process_only(pool: ParserPool) -> None:
+    with pytest.raises(DocumentRejected) as caught:
+        await pool.parse(bomb(600), "bomb.pdf")
+    assert caught.value.reason in (Reason.DOCUMENT_MALFORMED, Reason.DOCUMENT_PARSER_LIMIT)
+    assert (await pool.parse(GOOD, "a.pdf")).canonical_text == " ".join(LEFT)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_file_cut_short_is_refused_or_read_in_part(pool: ParserPool) -> None:
+    reasons: set[Reason] = set()
+    for end in range(60, len(GOOD), 150):
+        try:
+            read = await pool.parse(GOOD[:end], "a.pdf")
+            assert read.canonical_text == " ".join(LEFT)
+        except DocumentRejected as error:
+            reasons.add(error.reason)
+    assert reasons <= {Reason.DOCUMENT_MALFORMED, Reason.DOCUMENT_EMPTY}
