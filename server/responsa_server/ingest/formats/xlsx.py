@@ -266,7 +266,7 @@ class _Sheet:
                     self.shown[self.style] = shown
                 if shown is general:
                     return value if value.isdecimal() and len(value) < 16 else general(number)
-                return tidy_cell(shown(number))
+                return shown(number)
             case "s":
                 index = whole(value.strip(), len(self.shared), len(self.shared))
                 return self.shared[index] if index < len(self.shared) else ""
