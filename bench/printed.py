@@ -1,6 +1,6 @@
 """`python -m bench.printed`: how much of a known text is read from the PDFs that Chromium and LibreOffice print of it, and how fast.
 
-The PDFs are parsed in the sandbox. The speed is that of the parser alone, in this process, beside the bare library, which gives the text without order
+The PDFs are parsed in the sandbox. The speed is that of the parser alone, in this process and, for comparison, that of the bare library, which gives the text without order
 or structure.
 """
 

@@ -1,4 +1,4 @@
-"""ZIP archives and OLE files: which format they hold, and the errors of files that hold none, are protected, damaged, or expand too far."""
+"""ZIP archives and OLE files: which format they hold, and the errors of files that are mislabelled, protected, damaged or too large."""
 
 from __future__ import annotations
 

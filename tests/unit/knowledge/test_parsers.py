@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -207,10 +206,7 @@ def test_any_text_gives_sound_blocks_that_survive_the_wire(text: str, row: Forma
         assert data[block.byte_start : block.byte_end].decode().strip()
         end = block.byte_end
     if document.canonical_text.strip():
-        without_places = replace(
-            document, blocks=tuple(replace(block, place=None) for block in document.blocks)
-        )
-        assert unpack_result(pack_result(document)) == without_places
+        assert unpack_result(pack_result(document)) == document
 
 
 @given(st.binary(max_size=300))
@@ -279,7 +275,7 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
         "MARKDOWN": "b223506681aa49f2",
         "TEXT": "3e9fe39129121c60",
         "HTML 2": "b2140e19f486dce2",
-        "PDF": "",
+        "PDF": "407840facd3855f7",
         "DOCX": "71988c4d8e0803ba",
         "PPTX": "a72c68580fd34c0c",
         "XLSX": "e4b7581085a2a7e4",

@@ -39,14 +39,16 @@ def parse(original: Original) -> ParsedDocument:
         candidates = named.group(1)
     else:
         candidates = "\t" if original.name.lower().endswith((".tsv", ".tab")) else _DELIMITERS
-    # One field may be as long as the document.
-    csv.field_size_limit(len(text) + 1)
+    # One field may be as long as the document. The limit belongs to the whole process.
+    limit = csv.field_size_limit(len(text) + 1)
     try:
         delimiter, width = _shape(text[start : start + _SAMPLE_CHARS], candidates)
         reader = csv.reader(lines(text, start), delimiter=delimiter, skipinitialspace=True)
         return _rows(reader, width).document(original)
     except csv.Error as error:
         raise rejections.malformed(f"The document is not valid CSV ({error}).") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _rows(reader: Iterable[Sequence[str]], width: int) -> RowWriter:

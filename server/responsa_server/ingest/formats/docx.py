@@ -134,14 +134,12 @@ class _Style:
     hidden: bool = False
 
 
-_PLAIN: Final = _Style()
-
-
 @dataclass(frozen=True, slots=True)
 class _Styles:
-    by_id: Mapping[str, _Style]
+    nodes: Mapping[str, Element]
     usual: str
     """The id of the style of paragraphs that name no style."""
+    resolved: dict[str, _Style] = field(default_factory=dict[str, _Style])
 
     @classmethod
     def read(cls, archive: Archive, part: str) -> _Styles:
@@ -154,14 +152,17 @@ class _Styles:
             nodes[name] = one
             if one.get("w:type") == "paragraph" and is_on(one.get("w:default")):
                 usual = name
-        return cls({name: _resolve(name, nodes) for name in nodes}, usual)
+        return cls(nodes, usual)
 
     def of(self, properties: Element | None, kind: str) -> _Style:
         """The style that paragraph or run properties name. kind: "w:pStyle" or "w:rStyle"."""
         name = _value(properties, kind)
-        if name is None and kind == "w:pStyle":
-            name = self.usual
-        return self.by_id.get(name or "", _PLAIN)
+        if name is None:
+            name = self.usual if kind == "w:pStyle" else ""
+        found = self.resolved.get(name)
+        if found is None:
+            found = self.resolved[name] = _resolve(name, self.nodes)
+        return found
 
 
 def _resolve(name: str, nodes: Mapping[str, Element]) -> _Style:

@@ -82,7 +82,7 @@ def general(number: float) -> str:
 
 def compiled(code: str, *, since_1904: bool) -> Shown:
     """The function that shows numbers in the format `code`. since_1904: whether the workbook counts days from 1904."""
-    sections = [_tokens(one) for one in _sections(code[:_MAX_CODE])]
+    sections = [_tokens(one) for one in _sections(" ".join(code[:_MAX_CODE].split()))]
     showing = [_shown(one, since_1904) for one in sections[:3]]
     if not showing or any("[" in text for kind, text in sections[0] if kind == "condition"):
         return general

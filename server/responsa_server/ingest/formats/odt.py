@@ -33,7 +33,7 @@ _CONTENT: Final = "content.xml"
 _MANIFEST: Final = "META-INF/manifest.xml"
 _MAX_REPEATED: Final = 64
 _MAX_SPACES: Final = 100
-# The elements whose text is deleted, is not shown, or is no text of the document.
+# The elements whose text is deleted or not shown, or does not belong to the document.
 _UNREAD: Final = frozenset(
     {
         "text:tracked-changes",

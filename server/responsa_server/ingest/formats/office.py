@@ -45,6 +45,8 @@ _PREFIXES: Final = {
 _STRICT = re.compile(r"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
 _SPACES = re.compile(r"[^\S\n\u00a0\u202f]+")
 _SOFT_HYPHEN = "\u00ad"
+# Most texts need no change, and this search is much cheaper than the change.
+_UNTIDY = re.compile(r"[\u00ad\n]|[^\S\u00a0\u202f ]|  |\A | \Z")
 _NUMBERED_FORMS = frozenset("1aAiI")
 _ROMAN = (
     (1000, "m"),
@@ -63,7 +65,7 @@ _ROMAN = (
 )
 
 
-class _Names(dict[str, str]):
+class Names(dict[str, str]):
     """The prefixed form of expat's names, which are a namespace, a space and a local name."""
 
     def __missing__(self, name: str) -> str:
@@ -83,25 +85,9 @@ def read_events(
 ) -> None:
     """Read an XML part and call `start(name, attributes)`, `end(name)` and `text(characters)` in the order of the part.
 
-    Raises DocumentRejected if the part is missing, damaged, nested more than MAX_DEPTH deep, or declares a document type.
+    The names are expat's, because the events of a large part are many; `Names` translates them. Raises DocumentRejected if the part is
+    missing or damaged, or declares a document type.
     """
-    names = _Names()
-    depth = 0
-
-    def enter(name: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise rejections.parser_limit(
-                f"The document's elements are nested more than {MAX_DEPTH} deep.",
-                "Flatten its tables and lists, or upload its text as Markdown or plain text.",
-            )
-        start(names[name], {names[key]: value for key, value in attributes.items()})
-
-    def leave(name: str) -> None:
-        nonlocal depth
-        depth -= 1
-        end(names[name])
 
     def refuse(*_: object) -> None:
         raise rejections.malformed(
@@ -110,8 +96,8 @@ def read_events(
 
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
-    parser.StartElementHandler = enter
-    parser.EndElementHandler = leave
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
     parser.CharacterDataHandler = text
     parser.StartDoctypeDeclHandler = refuse
     try:
@@ -123,9 +109,32 @@ def read_events(
 
 
 def read_tree(archive: Archive, part: str) -> Element:
-    """Read an XML part as a tree. Raises as `read_events` does."""
+    """Read an XML part as a tree with prefixed names.
+
+    Raises as `read_events` does, and if the part is nested more than MAX_DEPTH deep.
+    """
+    names = Names()
     builder = TreeBuilder()
-    read_events(archive, part, builder.start, builder.end, builder.data)
+    depth = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise rejections.parser_limit(
+                f"The document's elements are nested more than {MAX_DEPTH} deep.",
+                "Flatten its tables and lists, or upload its text as Markdown or plain text.",
+            )
+        if attributes:
+            attributes = {names[key]: value for key, value in attributes.items()}
+        builder.start(names[name], attributes)
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(name)
+
+    read_events(archive, part, start, end, builder.data)
     return builder.close()
 
 
@@ -207,6 +216,8 @@ def understood(alternatives: Element) -> Element | None:
 
 def tidy(text: str) -> str:
     """A paragraph's text: without soft hyphens, and with one space for each run of spaces and tabs. Line breaks stay."""
+    if _UNTIDY.search(text) is None:
+        return text if text.strip() else ""
     lines = _SPACES.sub(" ", text.replace(_SOFT_HYPHEN, "").replace("\r", "\n")).split("\n")
     joined = "\n".join(line.strip(" ") for line in lines).strip("\n")
     return joined if joined.strip() else ""

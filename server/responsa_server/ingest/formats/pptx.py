@@ -187,7 +187,7 @@ def _cells(row: Element) -> Iterator[str]:
 
 
 def _marker(properties: Element | None, level: int, counts: dict[int, int], *, bulleted: bool) -> str:
-    """The marker of a paragraph, with a space; '' if the paragraph is no list item. counts: the numbers of the open levels."""
+    """The marker of a paragraph, with a space; '' if the paragraph is not a list item. counts: the numbers of the open levels."""
     for deeper in [one for one in counts if one > level]:
         del counts[deeper]
     numbers = properties.find("a:buAutoNum") if properties is not None else None

@@ -17,6 +17,7 @@ from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.formats.number_formats import BUILT_IN, Shown, compiled, general
 from responsa_server.ingest.formats.office import (
+    Names,
     document,
     is_on,
     main_part,
@@ -32,7 +33,9 @@ from responsa_server.text.canonical import BlockKind, ParsedDocument, Place, tit
 
 MAX_CELLS: Final = 4_000_000
 _MAX_COLUMN: Final = 16_384
-_REFERENCE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})\Z")
+_FREE_CELLS: Final = 1_000_000
+_MAX_SPREAD: Final = 20
+_LETTERS = re.compile(r"[A-Z]{1,3}")
 # A character that XML cannot hold, or an underscore that would look like the beginning of such a code.
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _PLAIN_SHEET_NAME = re.compile(r"[^\W\d][\w.]*\Z")
@@ -75,10 +78,14 @@ def _write(blocks: BlockWriter, sheet: _Sheet, number: int, name: str) -> None:
     used = sorted(sheet.used)
     prefix = name if _PLAIN_SHEET_NAME.match(name) else "'" + name.replace("'", "''") + "'"
     letters = {column: _letters(column) for column in used}
+    # Rows whose cells stand far apart are not aligned, because the empty cells would be most of the text.
+    aligned = len(sheet.rows) * len(used) <= _FREE_CELLS + _MAX_SPREAD * sheet.cells
     for row, columns, texts in sheet.rows:
-        held = dict(zip(columns, texts, strict=True))
         first, last = columns[0], columns[-1]
-        cells = [held.get(column, "") for column in used if column <= last]
+        cells = texts
+        if aligned and len(columns) < len(used):
+            held = dict(zip(columns, texts, strict=True))
+            cells = [held.get(column, "") for column in used if column <= last]
         path = f"{prefix}!{letters[first]}{row}"
         if first != last:
             path += f":{letters[last]}{row}"
@@ -91,23 +98,30 @@ def _shared_strings(archive: Archive, part: str) -> list[str]:
         return []
     strings: list[str] = []
     parts: list[str] = []
+    names = Names()
     state = _StringState()
 
     def start(name: str, _: dict[str, str]) -> None:
-        if name == "x:si":
-            parts.clear()
-        elif name == "x:rPh":
-            state.phonetic = True
-        elif name == "x:t":
-            state.reading = not state.phonetic
+        match names[name]:
+            case "x:t":
+                state.reading = not state.phonetic
+            case "x:si":
+                parts.clear()
+            case "x:rPh":
+                state.phonetic = True
+            case _:
+                pass
 
     def end(name: str) -> None:
-        if name == "x:si":
-            strings.append(_unescaped("".join(parts)))
-        elif name == "x:rPh":
-            state.phonetic = False
-        elif name == "x:t":
-            state.reading = False
+        match names[name]:
+            case "x:t":
+                state.reading = False
+            case "x:si":
+                strings.append(_unescaped("".join(parts)))
+            case "x:rPh":
+                state.phonetic = False
+            case _:
+                pass
 
     def text(characters: str) -> None:
         if state.reading:
@@ -176,22 +190,30 @@ class _Sheet:
     row: int = 0
     column: int = 0
     kind: str = ""
-    style: int = 0
+    style: str = ""
     held: dict[int, str] = field(default_factory=dict[int, str])
     """The texts of the open row by column."""
     value: list[str] = field(default_factory=list[str])
     reading: bool = False
     phonetic: bool = False
+    names: Names = field(default_factory=Names)
+    columns: dict[str, int] = field(default_factory=dict[str, int])
+    """The numbers of columns by their letters."""
+    shown: dict[str, Shown] = field(default_factory=dict[str, Shown])
+    """The functions that show numbers, by the attribute that names the style."""
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
-        match name:
+        match self.names[name]:
             case "x:v" | "x:t":
                 self.reading = not self.phonetic
             case "x:c":
                 self.kind = attributes.get("t", "n")
-                self.style = whole(attributes.get("s"), 0, 999_999)
-                found = _REFERENCE.match(attributes.get("r", ""))
-                self.column = min(_column(found.group(1)), _MAX_COLUMN) if found else self.column + 1
+                self.style = attributes.get("s", "0")
+                letters = attributes.get("r", "").rstrip("0123456789")
+                column = self.columns.get(letters)
+                if column is None:
+                    column = self.columns[letters] = _column(letters)
+                self.column = column or self.column + 1
                 self.value.clear()
             case "x:row":
                 self.row = whole(attributes.get("r"), self.row + 1, 9_999_999)
@@ -206,11 +228,11 @@ class _Sheet:
             self.value.append(characters)
 
     def end(self, name: str) -> None:
-        match name:
+        match self.names[name]:
             case "x:v" | "x:t":
                 self.reading = False
             case "x:c":
-                text = self.shown("".join(self.value)) if self.value else ""
+                text = self.content("".join(self.value)) if self.value else ""
                 if text:
                     self.cells += 1
                     if self.cells > self.room:
@@ -229,22 +251,25 @@ class _Sheet:
             case _:
                 pass
 
-    def shown(self, value: str) -> str:
+    def content(self, value: str) -> str:
+        """The text that the open cell shows."""
         match self.kind:
-            case "s":
-                index = whole(value.strip(), len(self.shared), len(self.shared))
-                return self.shared[index] if index < len(self.shared) else ""
             case "n":
                 try:
                     number = float(value)
                 except ValueError:
                     return tidy_cell(value)
-                if value.isdecimal() and self.style < len(self.formats) and len(value) < 16:
-                    shown = self.formats[self.style]
-                    return value if shown is general else tidy_cell(shown(number))
-                return tidy_cell(
-                    (self.formats[self.style] if self.style < len(self.formats) else general)(number)
-                )
+                shown = self.shown.get(self.style)
+                if shown is None:
+                    index = whole(self.style, 0, 999_999)
+                    shown = self.formats[index] if index < len(self.formats) else general
+                    self.shown[self.style] = shown
+                if shown is general:
+                    return value if value.isdecimal() and len(value) < 16 else general(number)
+                return shown(number)
+            case "s":
+                index = whole(value.strip(), len(self.shared), len(self.shared))
+                return self.shared[index] if index < len(self.shared) else ""
             case "b":
                 return "TRUE" if value.strip() == "1" else "FALSE"
             case _:
@@ -252,11 +277,13 @@ class _Sheet:
 
 
 def _column(letters: str) -> int:
-    """The number of a column, from 1."""
+    """The number of a column, from 1; 0 if the letters name no column."""
+    if not _LETTERS.fullmatch(letters):
+        return 0
     number = 0
     for letter in letters:
         number = number * 26 + ord(letter) - ord("A") + 1
-    return number
+    return min(number, _MAX_COLUMN)
 
 
 def _letters(column: int) -> str:
