@@ -171,9 +171,7 @@ def test_turned_text_comes_last() -> None:
 
 def test_the_value_of_a_field_follows_its_label() -> None:
     field = "<</Type/Annot/Subtype/Widget/FT/Tx/T(n)/V(Agnes Miller)/Rect[120 695 300 712]/DA(/F 9 Tf)>>"
-    box = (
-        "<</Type/Annot/Subtype/Widget/FT/Btn/T(b)/V/Yes/AS/Yes/Rect[120 675 135 690]/AP<</N<</Yes 102 0 R>>>>>>"
-    )
+    box = "<</Type/Annot/Subtype/Widget/FT/Btn/T(b)/V/Yes/AS/Yes/Rect[120 675 135 690]/AP<</N<</Yes 102 0 R>>>>>>"
     data = pdf(
         [Text(50, 700, "Name:"), Text(50, 680, "Member:")],
         more=[field, box, "<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Length 0>>stream\n\nendstream"],

@@ -285,13 +285,15 @@ class _Run:
     def density(self) -> float:
         """The width of a character on average, in sizes of the text."""
         line = self.line
-        return (line.right - line.left) / line.size / (self.end - self.start) if self.end > self.start else 0.0
+        return (
+            (line.right - line.left) / line.size / (self.end - self.start) if self.end > self.start else 0.0
+        )
 
 
 def _quick(name: str, *arguments: Any, result: Any = ctypes.c_int) -> Any:
     """A function of the library that takes addresses as numbers. Calls with pointers as arguments take three times as long."""
     address = ctypes.cast(getattr(_pdfium, name), ctypes.c_void_p).value
-    return ctypes.CFUNCTYPE(result, *arguments)(address)
+    return cast("Any", ctypes.CFUNCTYPE(result, *arguments))(address)
 
 
 _ADDRESS: Final = ctypes.c_void_p
