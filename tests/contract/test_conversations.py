@@ -231,6 +231,8 @@ async def test_messages_come_in_the_order_they_were_written_with_their_citations
     assert rest.next_after is None
     assert [one.speaker for one in messages] == [Speaker.USER, Speaker.ASSISTANT] * 3
     assert [len(one.citations) for one in messages] == [0, 1] * 3
+    (cited,) = messages[1].citations
+    assert (cited.page, cited.box, cited.path) == (3, (100, 200, 900, 250), "Rivers!A4")
     assert [one.id for one in messages] == [
         one.id for one in await conversation_store.history(people.ann, place.id, 10)
     ]

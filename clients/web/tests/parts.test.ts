@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { CitationSchema, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { describe, expect, it } from "vitest";
 import { byteLength } from "../src/bytes.js";
-import { parts, sources } from "../src/parts.js";
+import { parts, placeOf, sources } from "../src/parts.js";
 
 function citation(start: number, end: number, version = "documents/1/versions/1", title = "One"): Citation {
   return create(CitationSchema, { answerRange: { start: BigInt(start), end: BigInt(end) }, documentVersion: version, title });
@@ -72,5 +72,11 @@ describe("sources", () => {
       ["B", [0, 2]],
       ["A", [1]],
     ]);
+  });
+
+  it("names the pages or cells of each document once", () => {
+    const at = (page: number, path = "") => create(CitationSchema, { documentVersion: "a", page, path });
+    expect(sources([at(3), at(3), at(7), at(0)])[0]!.places).toEqual(["page 3", "page 7"]);
+    expect(placeOf(at(2, "Sheet2!A4:C4"))).toBe("Sheet2!A4:C4");
   });
 });

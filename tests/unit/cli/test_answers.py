@@ -47,6 +47,15 @@ def test_ranges_that_cut_characters_or_lie_beyond_do_no_harm() -> None:
     assert answer_text(turn_pb2.TurnAnswer(text="No citations.")) == "No citations."
 
 
+def test_a_source_names_its_page_or_cell() -> None:
+    paged, cell = cited(3, 0), cited(6, 9)
+    paged.page = 3
+    cell.page, cell.path = 2, "Sheet2!A4:C4"
+    text = answer_text(turn_pb2.TurnAnswer(text="One. Two.", citations=[paged, cell]))
+    assert "[1] T (documents/d/versions/1, page 3, bytes 0-1)" in text
+    assert "[2] T (documents/d/versions/1, Sheet2!A4:C4, bytes 9-10)" in text
+
+
 def test_a_cut_answer_says_so() -> None:
     made = turn_pb2.TurnAnswer(text="Long.", outcome=turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT)
     assert answer_text(made) == "Long.\n\n(The answer was cut off at its length limit.)"

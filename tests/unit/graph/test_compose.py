@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.agents.engine.citations import Composition, compose, split
+from responsa_server.agents.engine.citations import Composition, compose, plain, split
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
     MAX_CITATIONS,
@@ -15,6 +16,7 @@ from responsa_server.domain.events import (
     Cited,
     Delta,
 )
+from responsa_server.domain.passages import PlacedBlock
 from tests.unit.graph.evidence import quote
 
 SENTENCES = st.lists(
@@ -96,3 +98,20 @@ def test_splitting_loses_nothing_and_cuts_no_character(text: str, most: int) -> 
     pieces = list(split(text, most))
     assert "".join(pieces) == text
     assert all(0 < len(piece.encode()) <= most for piece in pieces)
+
+
+def test_a_citation_has_the_place_of_the_first_block_that_it_quotes() -> None:
+    one = quote("On page two. On page three.")
+    start = one.source.start
+    places = (
+        PlacedBlock(start, start + 12, 2, (10, 20, 900, 40), ""),
+        PlacedBlock(start + 13, one.source.end, 3, None, "Sheet1!A2"),
+    )
+    whole = replace(one, passage=replace(one.passage, places=places))
+    later = replace(whole, source=ByteRange(start + 13, one.source.end), text="On page three.")
+    first, second = compose([whole, later]).citations
+    assert (first.page, first.box, first.path) == (2, (10, 20, 900, 40), "")
+    assert (second.page, second.box, second.path) == (3, None, "Sheet1!A2")
+    assert (plain(first).page, plain(first).box, plain(second).path) == (2, (10, 20, 900, 40), "Sheet1!A2")
+    (none,) = compose([one]).citations
+    assert (none.page, none.box, none.path) == (0, None, "")

@@ -293,7 +293,7 @@ class _Run:
 def _quick(name: str, *arguments: Any, result: Any = ctypes.c_int) -> Any:
     """A function of the library that takes addresses as numbers. Calls with pointers as arguments take three times as long."""
     address = ctypes.cast(getattr(_pdfium, name), ctypes.c_void_p).value
-    return ctypes.CFUNCTYPE(result, *arguments)(address)
+    return cast("Any", ctypes.CFUNCTYPE(result, *arguments))(address)
 
 
 _ADDRESS: Final = ctypes.c_void_p
