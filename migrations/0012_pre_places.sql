@@ -1,7 +1,7 @@
--- Where the blocks of a passage stand in the original file, and where a cited quote does. Rows of before, and of formats without places, have none.
+-- Where the blocks of a passage stand in the original file, and where a cited quote does. Rows of before, and of formats without places, have NULL or 0.
 SET LOCAL lock_timeout = '10s';
 
--- [[first byte, end, page, [left, top, right, bottom] or null, path], …]. Always read with the passage, as a whole: it needs no columns of its own.
+-- [[first byte, end, page, [left, top, right, bottom] or null, path], …]. Always read with the passage, as a whole, so it needs no columns.
 ALTER TABLE responsa.passage ADD COLUMN places json;
 
 -- box: left, top, right and bottom, in thousandths of the page.

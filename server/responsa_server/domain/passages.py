@@ -47,7 +47,7 @@ class PlacedBlock(NamedTuple):
     """Where a block of the canonical text stands in the original file.
 
     start, end: the byte range of the block, or of the block's part within a passage. page: the number of the page, slide or sheet, from 1; 0 if
-    the format has none. box: the left, top, right and bottom edge on the page, in thousandths of the page's width and height; None if unknown.
+    the format has no pages. box: the left, top, right and bottom edge on the page, in thousandths of the page's width and height; None if unknown.
     path: the place inside an office or data file; '' if there is none.
     """
 

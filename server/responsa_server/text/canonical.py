@@ -34,7 +34,7 @@ class BlockKind(StrEnum):
 class Place:
     """Where a block stands in the original file.
 
-    page: the number of the page, slide or sheet, from 1; 0 if the format has none. box: the left, top, right and bottom edge of the block on its
+    page: the number of the page, slide or sheet, from 1; 0 if the format has no pages. box: the left, top, right and bottom edge of the block on its
     page, in thousandths of the page's width and height, from the top left corner; None if unknown. path: the place inside an office or data file,
     such as "Sheet2!A4:C4"; '' if there is none.
     """
