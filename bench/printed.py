@@ -1,7 +1,7 @@
 """`python -m bench.printed`: how much of a known text is read from the PDFs that Chromium and LibreOffice print of it, and how fast.
 
-The PDFs are parsed in the sandbox. The speed is that of the parser alone, in this process and, for comparison, that of the bare library, which gives the text without order
-or structure.
+The PDFs are parsed in the sandbox. The speed is that of the parser alone, in this process, compared with the bare library, which gives the text without
+order or structure.
 """
 
 from __future__ import annotations

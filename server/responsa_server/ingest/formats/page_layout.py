@@ -265,21 +265,21 @@ def _leading_limit(lines: Sequence[Line]) -> float:
 def _stacks(lines: Sequence[Line], limit: float) -> list[_Stack]:
     made: list[_Stack] = []
     for place, line in enumerate(lines):
-        neighbour = _neighbour(line, lines[place + 1]) if place + 1 < len(lines) else None
-        if made and _continues(made[-1], line, neighbour, limit):
+        follower = _on_same_line(line, lines[place + 1]) if place + 1 < len(lines) else None
+        if made and _continues(made[-1], line, follower, limit):
             made[-1].add(line, forced=_forced(made[-1], line))
         else:
             made.append(_Stack.of(line))
     return made
 
 
-def _neighbour(line: Line, after: Line) -> Line | None:
+def _on_same_line(line: Line, after: Line) -> Line | None:
     """The line after this one if it stands on the same baseline."""
     return after if abs(after.base - line.base) < 0.3 * line.size else None
 
 
-def _continues(stack: _Stack, line: Line, neighbour: Line | None, limit: float) -> bool:
-    """Whether a line belongs to the stack. neighbour: the line next to it, so that the line is the cell of a table."""
+def _continues(stack: _Stack, line: Line, follower: Line | None, limit: float) -> bool:
+    """Whether a line belongs to the stack. follower: the line after it on the same baseline, if it is the cell of a table."""
     last = stack.lines[-1]
     distance = line.base - last.base
     if not 0.3 * line.size < distance < limit * max(line.size, last.size):
@@ -288,7 +288,7 @@ def _continues(stack: _Stack, line: Line, neighbour: Line | None, limit: float) 
         return False
     if min(stack.right, line.right) <= max(stack.left, line.left) or _marker(line.text):
         return False
-    if neighbour is not None and min(last.right, neighbour.right) > max(last.left, neighbour.left):
+    if follower is not None and min(last.right, follower.right) > max(last.left, follower.left):
         return False
     return _aligned(stack, line)
 
@@ -416,7 +416,7 @@ def _next_row(table: Sequence[_Row], row: _Row) -> bool:
 
 
 def _gutters_meet(row: _Row, other: _Row) -> bool:
-    """Whether a space between two cells of a row stands above one of the other row, and the cells next to it begin, end or are centred alike."""
+    """Whether a space between two cells of a row stands above one of the other row, and cells at its sides begin, end or are centred alike."""
     near = 0.5 * row[0].size
     return any(
         min(after.left, follower.left) - max(before.right, leader.right) > 0.5 * near

@@ -41,8 +41,8 @@ _WORD_GAP: Final = 0.2
 """The least space between two words, in sizes of the text."""
 _NEAR: Final = 8.0
 """How far above or below such a line is, in sizes of the text."""
-_SHORT: Final = 30
-_DENSE: Final = 1.08
+_SHORT: Final = 15
+_DENSE: Final = 1.06
 _SAMPLED: Final = 4
 _THOUSAND: Final = 1000
 _MAX_VALUE_CHARS: Final = 10_000
@@ -391,7 +391,8 @@ class _TextReader:
         To measure every line would take longer than all else: so a line is measured if it is wide for its number of characters, if it is short, or
         by its number.
         """
-        dense = min((run.density for run in runs if run.end - run.start >= _SHORT), default=0.0) * _DENSE
+        densities = [run.density for run in runs if run.end - run.start >= _SHORT]
+        dense = median(densities) * _DENSE if densities else 0.0
         wanted = [
             number
             for number, run in enumerate(runs)
@@ -457,6 +458,8 @@ class _TextReader:
         """The left and right edge of a character."""
         _get_box(self._address, place, *self._places)
         left, right, bottom, top = self._edges
+        if not self._view.turns:
+            return left - self._view.left, right - self._view.left
         return self._view.across(left, bottom, right, top)
 
     def _turned(self, start: int, end: int) -> Line | None:
