@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 import pytest_asyncio
@@ -25,6 +25,8 @@ RIGHT = [
     "flour away before the winter, when the river is",
     "frozen for two months and nothing moves.",
 ]
+
+EMPTY_PAGE: Sequence[Text] = ()
 
 
 def parse(data: bytes) -> ParsedDocument:
@@ -221,7 +223,12 @@ ENCRYPTED = GOOD.replace(
         (ENCRYPTED, "a.pdf", Reason.DOCUMENT_ENCRYPTED, "without the password"),
         (pdf([]), "a.pdf", Reason.DOCUMENT_EMPTY, "no text layer"),
         (b"%PDF-1.7\n" + bytes(100), "a.pdf", Reason.DOCUMENT_MALFORMED, "damaged"),
-        (pdf(*[[]] * (parser.MAX_PAGES + 1)), "a.pdf", Reason.DOCUMENT_PARSER_LIMIT, "more than 5,000 pages"),
+        (
+            pdf(*([EMPTY_PAGE] * (parser.MAX_PAGES + 1))),
+            "a.pdf",
+            Reason.DOCUMENT_PARSER_LIMIT,
+            "more than 5,000 pages",
+        ),
         (GOOD, "a.md", Reason.DOCUMENT_TYPE_MISMATCH, "a PDF document"),
         (b"# Mill", "a.pdf", Reason.DOCUMENT_TYPE_MISMATCH, "but the content is text"),
     ],
