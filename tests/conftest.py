@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,11 @@ MEMORY = Path("/dev/shm")
 ROOM = 4 << 30
 """The number of bytes that must be free in memory. Each process of a run has its own PostgreSQL, which took about 100 MB with one database."""
 _numbers = itertools.count(1)
+
+# A shell that starts a command in the background without job control lets it ignore SIGINT. The programs of the tests would inherit this, and the
+# tests send them SIGINT.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Generated examples have no time limit, because no test may fail when the machine is busy.
 settings.register_profile("responsa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
