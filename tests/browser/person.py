@@ -190,7 +190,8 @@ class Person:
 
     async def profile(self, **options: Any) -> BrowserContext:
         """A new browser profile without cookies or stored data. It asks pages not to animate, because drawing animations takes most of a browser's time."""
-        made = await self.browser.new_context(**{"reduced_motion": "reduce", **options})
+        options.setdefault("reduced_motion", "reduce")
+        made = await self.browser.new_context(**options)
         made.set_default_timeout(PATIENCE)
         self._contexts.append(made)
         return made
