@@ -304,7 +304,9 @@ def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; `make soak` runs this test as a plain user")
+@pytest.mark.skipif(
+    os.geteuid() == 0, reason="root may write everywhere; `make soak` runs this test as a plain user"
+)
 def test_a_home_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     layout = Layout.of(tmp_path / "home")
