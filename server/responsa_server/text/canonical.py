@@ -36,7 +36,7 @@ class Place:
 
     page: the number of the page, slide or sheet, from 1; 0 if the format has no pages. box: the left, top, right and bottom edge of the block on its
     page, in thousandths of the page's width and height, from the top left corner; None if unknown. path: the place inside an office or data file,
-    such as "Sheet2!A4:C4"; '' if there is none.
+    such as "Sheet2!A4:C4"; '' for other formats.
     """
 
     page: int = 0

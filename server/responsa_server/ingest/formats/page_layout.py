@@ -316,7 +316,7 @@ def _forced(stack: _Stack, line: Line) -> bool:
 
 
 def _marker(text: str) -> str:
-    """The mark of a list item at the beginning of the text, as it is written in canonical text; '' if there is none."""
+    """The mark of a list item at the beginning of the text, as it is written in canonical text; '' if the text does not begin with a mark."""
     if found := _BULLET.match(text):
         # A dash alone also begins the parts of a dialogue, but is a mark all the same.
         return "- " if found.end() < len(text) else ""

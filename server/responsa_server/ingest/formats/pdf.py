@@ -1,7 +1,6 @@
 """PDF. The canonical text is what the pages say in reading order; pdfium reads the files, and `page_layout` finds the structure.
 
-A blank line separates blocks; a line break separates list items and table rows. A list item begins with a marker, "- " or "1. ", outside the
-item's block. The cells of a row are joined with " | ". The values of form fields stand where the fields are. Images, scripts, comments and
+The values of form fields stand where the fields are. Images, scripts, comments and
 attached files are left out. Every block has a place: its page and its box.
 """
 
@@ -22,9 +21,10 @@ from typing import Any, Final, cast
 from pypdfium2 import raw
 
 from responsa_server.ingest import rejections
+from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.formats.page_layout import HYPHEN, Line, Page, Part, arrange
 from responsa_server.ingest.sniff import Original
-from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument, Place, one_line
+from responsa_server.text.canonical import ParsedDocument, Place, one_line
 
 MAX_PAGES: Final = 5_000
 
@@ -76,34 +76,16 @@ def parse(original: Original) -> ParsedDocument:
         raise rejections.empty(
             "The PDF has no text layer: its pages are empty or show only images. Run text recognition (OCR) on the file and upload the result."
         )
-    collector = BlockCollector()
-    text = _write(parts, collector)
-    return collector.document(
-        text,
+    blocks = BlockWriter()
+    for part in parts:
+        blocks.write(part.text, part.kind, part.level, part.marker, _place(part))
+    return blocks.collector.document(
+        blocks.text,
         format_name=original.format,
         file_name=original.name,
-        title=("" if _GENERATED_TITLE.match(title) else title) or collector.first_heading(),
+        title=("" if _GENERATED_TITLE.match(title) else title) or blocks.collector.first_heading(),
         language=language,
     )
-
-
-def _write(parts: Sequence[Part], collector: BlockCollector) -> str:
-    """Write the blocks and return the canonical text."""
-    written: list[str] = []
-    length = 0
-    last: BlockKind | None = None
-    for part in parts:
-        tight = part.kind is last and part.kind in (BlockKind.LIST_ITEM, BlockKind.TABLE)
-        lead = "" if last is None else ("\n" if tight else "\n\n")
-        if part.kind is BlockKind.LIST_ITEM:
-            lead += "  " * (part.level - 1) + part.marker
-        start = length + len(lead)
-        written += (lead, part.text)
-        length = start + len(part.text)
-        title = one_line(part.text) if part.kind is BlockKind.HEADING else ""
-        collector.add(part.kind, start, length, part.level, title, _place(part))
-        last = part.kind
-    return "".join(written)
 
 
 def _place(part: Part) -> Place:

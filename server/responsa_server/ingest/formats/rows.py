@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from responsa_server.ingest import rejections
+from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import (
-    BlockCollector,
     BlockKind,
     ParsedDocument,
     Place,
@@ -49,10 +49,7 @@ class RowWriter:
     """
 
     def __init__(self) -> None:
-        self._parts: list[str] = []
-        self._length = 0
-        self._collector = BlockCollector()
-        self._last: BlockKind | None = None
+        self._blocks = BlockWriter()
 
     def heading(self, title: str, path: str) -> None:
         """Add a heading for the rows that follow. path: its place in the file."""
@@ -97,29 +94,18 @@ class RowWriter:
             self._write(one, BlockKind.PARAGRAPH, path)
 
     def _write(self, text: str, kind: BlockKind, path: str) -> None:
-        lead = "" if not self._parts else "\n" if kind is self._last is BlockKind.TABLE else "\n\n"
-        start = self._length + len(lead)
-        self._parts += (lead, text)
-        self._length = start + len(text)
-        if self._length > _MAX_CHARS:
-            raise rejections.too_much_text()
-        heading = kind is BlockKind.HEADING
-        self._collector.add(
-            kind,
-            start,
-            self._length,
-            _HEADING_LEVEL if heading else 0,
-            text if heading else "",
-            Place(path=path),
+        self._blocks.write(
+            text, kind, _HEADING_LEVEL if kind is BlockKind.HEADING else 0, place=Place(path=path)
         )
-        self._last = kind
+        if self._blocks.length > _MAX_CHARS:
+            raise rejections.too_much_text()
 
     def document(self, original: Original) -> ParsedDocument:
         """The document with the rows so far. Raises DocumentRejected if there are none, or more than the server stores."""
-        if not self._parts:
+        if not self._blocks.parts:
             raise rejections.empty("The document has no values. Upload a file with data.")
-        return self._collector.document(
-            _storable("".join(self._parts)),
+        return self._blocks.collector.document(
+            _storable(self._blocks.text),
             format_name=original.format,
             file_name=original.name,
             title=title_from_name(original.name) if original.name else "",

@@ -87,7 +87,7 @@ class Citation(_message.Message):
     page: _builtins.int
     """The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages."""
     path: _builtins.str
-    """The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty if there is none."""
+    """The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the quote in the version's canonical text."""

@@ -101,7 +101,7 @@ export type Citation = Message<"responsa.chat.v1.Citation"> & {
   box?: PageBox | undefined;
 
   /**
-   * The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty if there is none.
+   * The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
    *
    * @generated from field: string path = 12;
    */
