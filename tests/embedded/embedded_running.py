@@ -94,6 +94,11 @@ class Running:
                 return cast("dict[str, int]", line["pids"])[name]
         raise LookupError(name)
 
+    def part(self, name: str) -> psutil.Process:
+        """The process that is the part now, also after a restart."""
+        program = {"PostgreSQL": "postgres", "Redis": "redis-server", "Envoy": "envoy"}.get(name, "python")
+        return next(child for child in self.supervisor.children() if child.name().startswith(program))
+
     def left(self) -> list[str]:
         """The processes that still run, and that belong to this home or were seen earlier."""
         remains: list[str] = []

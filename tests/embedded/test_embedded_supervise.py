@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Generator
 from pathlib import Path
 
 import psutil
@@ -29,6 +30,18 @@ def read(home: Path) -> list[str]:
         return [str(row[0]) for row in connection.execute("SELECT line FROM kept ORDER BY 1").fetchall()]
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
+    """An instance that outlives what the tests do to it. A test may end PostgreSQL and the server once, because a third end in a row stops everything."""
+    home = tmp_path_factory.mktemp("standing") / "home"
+    running = Running(home, port=free_port()).until_ready()
+    yield running
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(60) == 0
+    running.until_nothing_left()
+    purge(Layout.of(home, repair=True))
+
+
 def test_it_serves_stops_on_ctrl_c_and_finds_its_data_again(start: Start, home: Path) -> None:
     first = start().until_ready()
     assert first.get() == "ok"
@@ -36,22 +49,17 @@ def test_it_serves_stops_on_ctrl_c_and_finds_its_data_again(start: Start, home: 
     assert first.stop() == 0
     assert first.left() == []
     assert "runs again" not in first.said()
-    second = start().until_ready()
-    assert read(home) == ["one"]
-    second.process.send_signal(signal.SIGTERM)
-    assert second.process.wait(60) == 0
-    assert second.left() == []
-
-
-def test_it_stops_in_order_although_sigint_was_inherited_ignored(start: Start) -> None:
+    # A shell gives its background jobs a SIGINT that is ignored.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        running = start()
+        second = start()
     finally:
         signal.signal(signal.SIGINT, before)
-    running.until_ready()
-    running.interrupt()
-    assert running.process.wait(60) == 0
+    second.until_ready()
+    assert read(home) == ["one"]
+    second.interrupt()
+    assert second.process.wait(60) == 0
+    assert second.left() == []
 
 
 def test_ctrl_c_during_a_long_hook(start: Start) -> None:
@@ -72,94 +80,85 @@ def test_a_second_ctrl_c_hastens_and_leaves_nothing(start: Start) -> None:
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_a_killed_part_is_told_in_one_line_and_started_again(start: Start, home: Path, name: str) -> None:
-    running = start().until_ready()
-    write(home, "kept")
-    running.kill(running.pid_of(name))
-    running.until_said(f"{name} runs again.")
-    assert running.said().splitlines()[0] == (
+def test_a_killed_part_is_told_in_one_line_and_started_again(standing: Running, name: str) -> None:
+    write(standing.home, name)
+    workers = standing.part("The server").children()
+    assert workers
+    before = len(standing.said())
+    standing.kill(standing.part(name).pid)
+    eventually(lambda: f"{name} runs again." in standing.said()[before:], f"{name} again")
+    assert standing.said()[before:].splitlines()[0] == (
         f"responsa: {name} ended unexpectedly (SIGKILL); starting it again."
     )
-    assert running.get() == "ok"
-    assert read(home) == ["kept"]
-    assert running.stop() == 0
-    assert running.left() == []
+    assert standing.get() == "ok"
+    assert name in read(standing.home)
+    # The server's worker does not outlive it, and outlives the end of every other part.
+    assert [worker.is_running() for worker in workers] == [name != "The server"] * len(workers)
 
 
-def test_a_killed_backend_does_not_end_postgres(start: Start, home: Path) -> None:
-    running = start().until_ready()
-    client = psycopg.connect(EmbeddedPostgres(Layout.of(home)).dsn("app"))
-    running.kill(client.info.backend_pid)
+def test_a_killed_backend_does_not_end_postgres(standing: Running) -> None:
+    client = psycopg.connect(EmbeddedPostgres(Layout.of(standing.home)).dsn("app"))
+    before = standing.said()
+    standing.kill(client.info.backend_pid)
 
     def back() -> bool:
         try:
-            return read(home) == []
+            read(standing.home)
         except psycopg.OperationalError:
             return False
+        return True
 
     eventually(back, "PostgreSQL's own recovery")
     client.close()
+    assert standing.said() == before
 
 
-def test_a_killed_servers_worker_does_not_outlive_it(start: Start) -> None:
+def test_kill_9_leaves_no_process_and_the_next_start_finds_its_data(start: Start, home: Path) -> None:
     running = start().until_ready()
-    server = psutil.Process(running.pid_of("The server"))
-    workers = server.children()
-    assert workers
-    running.kill(server.pid)
-    running.until_said("The server runs again.")
-    assert not [worker for worker in workers if worker.is_running()]
-
-
-@pytest.mark.parametrize("victims", ["guard", "supervisor", "both"])
-def test_kill_9_of_the_supervisor_leaves_no_process(start: Start, home: Path, victims: str) -> None:
-    running = start().until_ready()
-    write(home, "kept")
-    busy = psycopg.connect(EmbeddedPostgres(Layout.of(home)).dsn("app"))
-    busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 100000000000) a WHERE sqrt(a) < 0")
-    eventually(lambda: psutil.Process(busy.info.backend_pid).cpu_times().user > 0.05, "a busy backend")
-    supervisor = running.supervisor
-    worker = psutil.Process(running.pid_of("The server")).children()[0]
-    if victims in ("supervisor", "both"):
+    for victims in ("guard", "supervisor", "both"):
+        write(home, victims)
+        busy = psycopg.connect(EmbeddedPostgres(Layout.of(home)).dsn("app"))
+        busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 100000000000) a WHERE sqrt(a) < 0")
+        backend = psutil.Process(busy.info.backend_pid)
+        eventually(lambda backend=backend: backend.cpu_times().user > 0.05, "a busy backend")
+        supervisor = running.supervisor
+        worker = running.part("The server").children()[0]
+        if victims in ("supervisor", "both"):
+            if victims == "both":
+                psutil.Process(
+                    running.process.pid
+                ).suspend()  # the guard cannot clean up after the supervisor
+            running.kill(supervisor.pid)
+        if victims in ("guard", "both"):
+            running.kill(running.process.pid)
+        running.process.wait(60)
         if victims == "both":
-            psutil.Process(running.process.pid).suspend()  # the guard cannot clean up after the supervisor
-        running.kill(supervisor.pid)
-    if victims in ("guard", "both"):
-        running.kill(running.process.pid)
-    running.process.wait(60)
-    if victims == "both":
-        # The kernel signals all parts except the stand-in's worker, so the test kills that worker. (A real worker asks
-        # the kernel for a signal when its parent dies.)
-        worker.kill()
-    running.until_nothing_left()
-    busy.close()
-    second = start().until_ready()
-    assert read(home) == ["kept"]
-    assert second.stop() == 0
-    if victims == "supervisor":
-        assert "SIGKILL ended the supervisor" in running.said()
-
-
-def test_a_start_right_after_kill_9_of_everything(start: Start, home: Path) -> None:
-    running = start().until_ready()
-    write(home, "kept")
+            # The kernel signals all parts except the stand-in's worker, so the test kills that worker. (A real worker asks
+            # the kernel for a signal when its parent dies.)
+            worker.kill()
+        running.until_nothing_left()
+        busy.close()
+        assert ("SIGKILL ended the supervisor" in running.said()) == (victims == "supervisor")
+        running = start().until_ready()
+        assert victims in read(home)
+    # Everything at once, and a start right after it.
     for process in running.processes():
         if process.is_running():
             process.kill()
-    second = start().until_ready()
-    assert read(home) == ["kept"]
-    assert second.get() == "ok"
+    last = start().until_ready()
+    assert len(read(home)) == 3
+    assert last.get() == "ok"
+    assert last.stop() == 0
 
 
-def test_a_second_supervisor_says_so_in_one_sentence(start: Start) -> None:
-    first = start().until_ready()
-    second = start()
+def test_a_second_supervisor_says_so_in_one_sentence(standing: Running) -> None:
+    second = Running(standing.home)
     assert second.process.wait(60) == 1
     assert second.said() == (
-        f"responsa: Responsa already runs on the data folder {first.home} (process {first.process.pid}); "
+        f"responsa: Responsa already runs on the data folder {standing.home} (process {standing.process.pid}); "
         "stop it first, or set RESPONSA_HOME to another folder.\n"
     )
-    assert first.get() == "ok"
+    assert standing.get() == "ok"
 
 
 def test_a_busy_port_is_told_before_anything_starts(start: Start, home: Path) -> None:
@@ -204,37 +203,33 @@ def test_a_needed_part_that_dies_again_and_again_stops_all(start: Start) -> None
     assert running.left() == []
 
 
-def test_redis_is_started_again_however_often_it_dies(start: Start) -> None:
-    running = start().until_ready()
+def test_redis_is_started_again_however_often_it_dies(standing: Running) -> None:
+    before = standing.said().count("Redis runs again.")
     for deaths in range(1, 6):  # these tests allow three restarts of a needed part
-        for process in running.processes():
-            if process.is_running() and process.name() == "redis-server":
-                process.kill()
-        eventually(lambda deaths=deaths: running.said().count("Redis runs again.") == deaths, "Redis")
-    assert running.process.poll() is None
-    assert running.get() == "ok"
+        standing.kill(standing.part("Redis").pid)
+        eventually(
+            lambda deaths=deaths: standing.said().count("Redis runs again.") == before + deaths, "Redis"
+        )
+    assert standing.process.poll() is None
+    assert standing.get() == "ok"
 
 
-def test_two_instances_side_by_side(start: Start, tmp_path: Path) -> None:
-    first = start().until_ready()
-    other_home = tmp_path / "other"
-    second = Running(other_home, port=free_port()).until_ready()
-    write(first.home, "first")
-    assert read(other_home) == []
-    first.kill(first.pid_of("PostgreSQL"))
-    first.until_said("PostgreSQL runs again.")
+def test_two_instances_side_by_side(standing: Running, start: Start, home: Path) -> None:
+    second = start().until_ready()
+    write(standing.home, "first")
+    assert read(home) == []
+    before = standing.said().count("PostgreSQL runs again.")
+    standing.kill(standing.part("PostgreSQL").pid)
+    eventually(lambda: standing.said().count("PostgreSQL runs again.") == before + 1, "PostgreSQL")
     assert second.get() == "ok"
-    assert read(other_home) == []
+    assert read(home) == []
     assert second.stop() == 0
-    second.until_nothing_left()
-    purge(Layout.of(other_home))
-    assert first.get() == "ok"
+    assert standing.get() == "ok"
 
 
-def test_parts_run_in_sessions_of_their_own(start: Start) -> None:
-    running = start().until_ready()
-    sessions = {os.getsid(process.pid) for process in running.processes()[2:]}
-    assert os.getsid(running.process.pid) not in sessions
+def test_parts_run_in_sessions_of_their_own(standing: Running) -> None:
+    sessions = {os.getsid(process.pid) for process in standing.processes()[2:]}
+    assert os.getsid(standing.process.pid) not in sessions
 
 
 def test_a_disk_that_fills_up_stops_all_and_is_named(start: Start, home: Path, as_root: None) -> None:

@@ -396,7 +396,6 @@ def _below(path: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 
 _DEBOUNCE_MS: Final = 50
-_STEP_MS: Final = 10
 
 
 class Watch:
@@ -428,7 +427,6 @@ class Watch:
                 # folder the event names another path.
                 watch_filter=None,
                 debounce=_DEBOUNCE_MS,
-                step=_STEP_MS,
                 stop_event=self._stop,
                 recursive=True,
             )
