@@ -3,50 +3,34 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.callers import Credential, Tenant
-from tests.instance import Instance, free_port, instance_in, plain_environment
-from tests.system.conftest import FERRY
+from tests.instance import Instance, free_port, plain_environment
 
 QUESTION = "When does the ferry to Skye leave from Mallaig?"
 
 
-@pytest.fixture
-def other() -> Iterator[Instance]:
-    """An instance in addition to the shared one, with another document."""
-    folder = Path(tempfile.mkdtemp(prefix="rso-"))
-    (folder / "docs").mkdir()
-    (folder / "docs" / "ferry.md").write_text(FERRY)
-    try:
-        with instance_in(folder, RESPONSA_DOCS=str(folder)) as one:
-            yield one
-    finally:
-        shutil.rmtree(folder)
-
-
-def test_two_instances_side_by_side(instance: Instance, other: Instance, tmp_path: Path) -> None:
-    assert "six in the morning" in other.run("ask", QUESTION).stdout
-    assert "six in the morning" not in instance.run("ask", QUESTION).stdout
-    # With a URL and a key, the command works from anywhere.
-    key = tmp_path / "key"
-    key.write_text(other.key + "\n")
-    given: dict[str, Any]
-    for given in ({"RESPONSA_API_KEY": other.key}, {"RESPONSA_API_KEY_FILE": str(key)}):
-        assert "six in the morning" in instance.run("ask", QUESTION, RESPONSA_URL=other.url, **given).stdout
-    # The key of one instance is not valid for the other.
-    refused = instance.run("ask", QUESTION, RESPONSA_URL=other.url, check=False)
-    assert refused.returncode == 3
-    assert "key" in refused.stderr
+def test_a_url_and_a_key_are_enough(instance: Instance, tenant: Tenant, tmp_path: Path) -> None:
+    key = tenant.key(Credential.USER)
+    kept = tmp_path / "key"
+    kept.write_text(key + "\n")
+    for given in ({"RESPONSA_API_KEY": key}, {"RESPONSA_API_KEY_FILE": str(kept)}):
+        done = subprocess.run(
+            [sys.executable, "-m", "responsa_server", "search", "ferry"],
+            env=plain_environment(RESPONSA_HOME=str(tmp_path / "none"), RESPONSA_URL=instance.url, **given),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done
 
 
 def test_exit_codes_of_ask(instance: Instance, tenant: Tenant) -> None:

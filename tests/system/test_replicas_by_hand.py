@@ -144,26 +144,6 @@ def fleet(second: Instance) -> Iterator[Fleet]:
         shutil.rmtree(folder)
 
 
-def test_each_is_killed_or_stopped_and_replaced(fleet: Fleet) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        # The replicas are killed while all answers are running. The answers continue while the replicas are replaced.
-        asked = pool.submit(fleet.asks)
-        fleet.running["rpc-2"].kill()
-        fleet.until(rpc_2="not serving")
-        fleet.running["worker-3"].kill()
-        assert all(map(whole, asked.result()))
-    for one in [fleet.start("rpc-2"), fleet.start("worker-3")]:
-        one.until_ready()
-    fleet.until(rpc_2="serving")
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(fleet.asks)
-        for name in ("worker-3", "rpc-2"):
-            assert fleet.running[name].stop(signal.SIGTERM) == 0, fleet.running[name].said()
-        fleet.start("rpc-2").until_ready()
-        fleet.until(rpc_2="serving")
-        assert all(map(whole, asked.result()))
-
-
 def test_no_two_share_an_address_and_wrong_ones_are_told(fleet: Fleet) -> None:
     taken = fleet.instance.run("serve", "--role", "rpc", "--listen", fleet.address("rpc-2"), check=False)
     assert taken.returncode == 1
@@ -197,3 +177,21 @@ def test_a_worker_tells_its_health_where_it_is_asked_to(fleet: Fleet) -> None:
             health.Check(health_pb2.HealthCheckRequest(service="responsa.chat.v1.ChatService"), timeout=30)
         assert raised.value.code() is grpc.StatusCode.NOT_FOUND  # pyright: ignore
     assert worker.stop(signal.SIGTERM) == 0, worker.said()
+
+
+def test_each_is_killed_or_stopped_and_replaced(fleet: Fleet) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        # The replicas are killed while all answers are running. The answers continue while the replicas are replaced.
+        asked = pool.submit(fleet.asks)
+        fleet.running["rpc-2"].kill()
+        fleet.until(rpc_2="not serving")
+        fleet.running["worker-3"].kill()
+        assert all(map(whole, asked.result()))
+    for one in [fleet.start("rpc-2"), fleet.start("worker-3")]:
+        one.until_ready()
+    fleet.until(rpc_2="serving")
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(fleet.asks)
+        for name in ("worker-3", "rpc-2"):
+            assert fleet.running[name].stop(signal.SIGTERM) == 0, fleet.running[name].said()
+        assert all(map(whole, asked.result()))

@@ -53,19 +53,19 @@ async def running(
     migrations, and Unavailable if the database cannot be reached.
     """
     drop_foreign_tracers(environment())
-    # Imported late, because these modules load grpc, LangGraph and the embedding model's runtime, which other commands
-    # do not need.
-    from responsa_server.app.assemble import build_knowledge, build_turns
-    from responsa_server.app.front import Callers, Silent
-    from responsa_server.stores.postgres.migrate import PostgresMigrations
-    from responsa_server.stores.redis import RedisCache
-
     listens = addresses(settings, layout)
     urls = database_urls(settings, layout)
     async with AsyncExitStack() as stack:
         for address in (listens.grpc, listens.http):
             if address is not None:
                 stack.enter_context(_claimed_or_error(address))
+        # Imported late, because these modules load grpc, LangGraph and the embedding model's runtime, which other
+        # commands and a refused start do not need.
+        from responsa_server.app.assemble import build_knowledge, build_turns
+        from responsa_server.app.front import Callers, Silent
+        from responsa_server.stores.postgres.migrate import PostgresMigrations
+        from responsa_server.stores.redis import RedisCache
+
         database = Database(urls.app, urls.log, size=settings.database_pool)
         await database.open()
         stack.push_async_callback(database.close)
