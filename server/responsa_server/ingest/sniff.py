@@ -11,9 +11,10 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import Final, cast
 
 import filetype
 from charset_normalizer import from_bytes
@@ -93,6 +94,8 @@ _BOMS: tuple[tuple[bytes, str], ...] = (
 _CONTROLS = bytes(b for b in range(32) if b not in b"\t\n\f\r\x1b") + b"\x7f"
 _CONTROL_SHARE = 200
 _DETECT_BYTES = 64 * 1024
+_ASCII: Final = bytes(range(128))
+_FEW_LETTERS: Final = 7
 
 _META_CHARSET = re.compile(
     rb"<meta[^>]{0,512}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.\-]{1,40})", re.IGNORECASE
@@ -343,6 +346,15 @@ def _decode_unmarked(data: bytes, declaration: Declaration) -> str:
 
 def _detect(data: bytes, error: UnicodeDecodeError) -> str:
     """Decode an undeclared legacy encoding. It is detected from the bytes around the first byte that is not UTF-8."""
+    letters = data.translate(None, _ASCII)
+    if (
+        len(letters) <= _FEW_LETTERS
+        and len(letters) * 4 < len(data)
+        and data.decode(errors="ignore").isascii()
+    ):
+        # So few letters fit nearly every character set. This one is the default of the HTML standard, and by far the commonest.
+        with suppress(UnicodeDecodeError):
+            return data.decode("cp1252")
     start = max(0, error.start - _DETECT_BYTES // 16)
     best = from_bytes(data[start : start + _DETECT_BYTES]).best()
     # A sample that is cut inside a multi-byte character may fail to decode although the whole document would decode.

@@ -137,6 +137,10 @@ def test_what_repeats_at_the_edges_of_pages_is_left_out() -> None:
     assert text.count("Page text") == 4
 
 
+def test_lines_that_repeat_stay_if_they_are_all_that_there_is() -> None:
+    assert "annual report" in parse(pdf(*[[Text(50, 780, "The mill, annual report")]] * 4)).canonical_text
+
+
 def test_a_paragraph_goes_on_over_the_page_and_after_the_notes() -> None:
     first = [
         *lines(50, 200, *LEFT[:2], "and the wheel turns only when the water of the"),

@@ -136,6 +136,13 @@ def test_undeclared_legacy_encodings_are_detected() -> None:
     assert sniff(late.encode("cp1252"), "a.txt").text == late
 
 
+@pytest.mark.parametrize(
+    "text", ["Müller ging.", "São Paulo", "Die Größe: 5 m²", "It costs 5 £ or 6 €.", "Het is één dag"]
+)
+def test_a_few_letters_of_an_undeclared_legacy_encoding_are_western(text: str) -> None:
+    assert sniff(text.encode("cp1252"), "a.txt").text == text
+
+
 def test_declared_encodings_are_followed_unless_the_bytes_are_utf8() -> None:
     assert sniff("żółw".encode("iso8859_2"), "a.txt", "text/plain; charset=ISO-8859-2").text == "żółw"
     assert sniff(

@@ -141,8 +141,10 @@ _Row = list[_Stack]
 def arrange(pages: Sequence[Page]) -> list[Part]:
     """The blocks of the document in reading order."""
     running = _running(pages)
-    for page in pages:
-        page.lines = [line for line in page.lines if id(line) not in running]
+    # If nothing else stands on any page, the lines that repeat are the text.
+    if any(id(line) not in running for page in pages for line in page.lines):
+        for page in pages:
+            page.lines = [line for line in page.lines if id(line) not in running]
     body = _body_size(pages)
     compounds = _Compounds(pages)
     parts: list[Part] = []
