@@ -1,18 +1,20 @@
-/** Shows collections: lists, adds and deletes their documents. */
+/** Shows collections: makes, renames and deletes them, and takes files and folders for them. */
 
-import { DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "./api.js";
 import { uuid } from "./bytes.js";
 import { confirmed, prompted } from "./dialog.js";
 import type { DocumentPanel } from "./document.js";
-import { button, element, replace, WRITTEN } from "./dom.js";
+import { DocumentsView } from "./documents.js";
+import { button, element, replace } from "./dom.js";
 import { failureOf } from "./errors.js";
-import { PATIENCE } from "./patience.js";
+import { dropped, picked } from "./folders.js";
 import { allCollections, allFormats, collectionId, DEFAULT, type Listed, type Named } from "./library.js";
+import { count } from "./outcome.js";
+import { PATIENCE } from "./patience.js";
 import { UploadsView, type UploadHooks } from "./uploads.js";
 
-const PAGE = 50;
-const LOOK_AGAIN = 2_000; // milliseconds between checks while the server reads a document
+/** Milliseconds between two refreshes while files arrive. */
+const BETWEEN = 1_000;
 
 export interface CollectionsHooks extends Omit<UploadHooks, "taken"> {
   /** Documents or collections changed. */
@@ -24,57 +26,41 @@ export interface CollectionsHooks extends Omit<UploadHooks, "taken"> {
 export class CollectionsView {
   readonly root = element("section", { class: "collections", "aria-labelledby": "collections-title" });
   readonly #api: Api;
-  readonly #panel: DocumentPanel;
   readonly #hooks: CollectionsHooks;
   readonly #heading = element("h2", { id: "collections-title", tabindex: "-1" }, "Documents");
   readonly #picker = element("select", { id: "collection", change: () => this.#choose() });
-  readonly #list = element("ul", { class: "documents", "aria-label": "Documents of the collection" });
-  readonly #more = button("Show more", () => void this.#further(), { hidden: true });
   readonly #problem = element("p", { class: "problem", role: "alert" });
+  readonly #rename = button("Rename collection", () => void this.#renameCollection(), { class: "quiet" });
   readonly #remove = button("Delete collection", () => void this.#deleteCollection(), { class: "plain danger" });
   readonly #uploads: UploadsView;
-  readonly #files = element("input", { type: "file", id: "files", multiple: true });
-  readonly #accepted = element("span", { class: "note" });
+  readonly #documents: DocumentsView;
+  readonly #files = element("input", { type: "file", id: "files", multiple: true, change: () => this.#picked(this.#files) });
+  readonly #folder = element("input", { type: "file", id: "folder", multiple: true, webkitdirectory: true, change: () => this.#picked(this.#folder) });
+  readonly #accepted = element("p", { class: "note" });
+  #suffixes: readonly string[] = [];
   #collections: readonly Listed[] = [DEFAULT];
   #wanted = DEFAULT.name;
   #refreshes = 0;
-  #next = "";
-  #reading = new AbortController();
+  #refreshing = false;
+  #stale = false;
 
   constructor(api: Api, panel: DocumentPanel, hooks: CollectionsHooks) {
     this.#api = api;
-    this.#panel = panel;
     this.#hooks = hooks;
     this.#uploads = new UploadsView(api, {
       ...hooks,
       taken: (collection) => {
         this.#hooks.changed();
-        if (collection === this.#chosen.name) void this.refresh();
+        if (collection === this.#chosen.name) void this.#soon();
       },
     });
-    const files = this.#files;
-    files.addEventListener("change", () => {
-      this.#uploads.add(files.files ?? [], this.#chosen);
-      files.value = "";
-    });
-    const drop = element(
-      "div",
-      { class: "drop" },
-      files,
-      element("label", { for: "files", class: "button" }, "Add documents"),
-      this.#accepted,
-    );
-    const over = (event: Event) => {
-      event.preventDefault();
-      drop.classList.add("over");
-    };
-    drop.addEventListener("dragenter", over);
-    drop.addEventListener("dragover", over);
-    drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-    drop.addEventListener("drop", (event) => {
-      event.preventDefault();
-      drop.classList.remove("over");
-      this.#uploads.add(event.dataTransfer?.files ?? [], this.#chosen);
+    this.#documents = new DocumentsView(api, panel, {
+      say: hooks.say,
+      deleted: async () => {
+        this.#hooks.changed();
+        await this.refresh();
+        this.focus();
+      },
     });
     this.root.append(
       this.#heading,
@@ -85,13 +71,13 @@ export class CollectionsView {
         this.#picker,
         button("New collection", () => void this.#create(), { class: "quiet" }),
         button("Ask this collection", () => this.#hooks.ask(this.#chosen), { class: "quiet" }),
+        this.#rename,
         this.#remove,
       ),
-      drop,
+      this.#dropZone(),
       this.#uploads.root,
       this.#problem,
-      this.#list,
-      this.#more,
+      this.#documents.root,
     );
   }
 
@@ -108,9 +94,11 @@ export class CollectionsView {
       if (refresh !== this.#refreshes) return; // a later call will show the newer result
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
       this.#problem.textContent = "";
-      this.#files.accept = formats.flatMap((one) => one.suffixes).join(",");
+      this.#suffixes = formats.flatMap((one) => one.suffixes);
+      this.#files.accept = this.#suffixes.join(",");
       const names = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(formats.map((one) => one.displayName));
-      this.#accepted.textContent = `${names}, at most 64 MiB each. You can drop files here.`;
+      this.#accepted.textContent = `${names}, at most 64 MiB each. You can drop files and folders here.`;
+      this.#documents.formats = formats;
       const options = this.#collections.map((one) =>
         element("option", { value: one.name, selected: one.name === this.#chosen.name }, `${one.label} (${one.documents})`),
       );
@@ -119,7 +107,20 @@ export class CollectionsView {
       this.#problem.textContent = failureOf(error).message;
       return;
     }
-    await this.#documents();
+    await this.#show();
+  }
+
+  /** Refresh now, but not again within the next moment: many files may arrive at once. */
+  async #soon(): Promise<void> {
+    this.#stale = true;
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    while (this.#stale) {
+      this.#stale = false;
+      void this.refresh();
+      await PATIENCE.sleep(BETWEEN, new AbortController().signal);
+    }
+    this.#refreshing = false;
   }
 
   get #chosen(): Listed {
@@ -128,69 +129,49 @@ export class CollectionsView {
 
   #choose(): void {
     this.#wanted = this.#picker.value;
-    void this.#documents();
+    void this.#show();
   }
 
-  async #documents(): Promise<void> {
-    this.#reading.abort();
-    this.#reading = new AbortController();
-    const { signal } = this.#reading;
-    const { name, documents } = this.#chosen;
-    this.#remove.hidden = name === DEFAULT.name;
-    while (!signal.aborted) {
-      try {
-        const page = await this.#api.knowledge.listDocuments({ parent: name, pageSize: PAGE }, { signal });
-        if (signal.aborted) return;
-        this.#next = page.nextPageToken;
-        this.#more.hidden = !this.#next;
-        const rows = page.documents.map((one) => this.#row(one));
-        this.#shown(rows.length > 0 ? rows : [element("li", { class: "note" }, "No documents yet.")]);
-        if (!page.documents.some((one) => one.state === DocumentState.INDEXING)) return;
-      } catch (error) {
-        if (signal.aborted) return;
-        const failure = failureOf(error);
-        this.#more.hidden = true;
-        // The collection `default` does not exist before its first document.
-        const empty = failure.reason === "RESOURCE_NOT_FOUND" && documents === 0n;
-        replace(this.#list, element("li", { class: empty ? "note" : "problem" }, empty ? "No documents yet." : failure.message));
-        return;
-      }
-      await PATIENCE.sleep(LOOK_AGAIN, signal);
-      if (!this.root.isConnected) return; // the user has left this view, which reads the list again at the next visit
-    }
+  async #show(): Promise<void> {
+    const chosen = this.#chosen;
+    this.#remove.hidden = chosen.name === DEFAULT.name;
+    this.#rename.hidden = chosen === DEFAULT; // it does not exist yet
+    await this.#documents.show(chosen);
   }
 
-  /** Show the rows. Unchanged rows keep their nodes, so they keep the focus. */
-  #shown(rows: readonly HTMLElement[]): void {
-    const before = new Map([...this.#list.children].map((row) => [row instanceof HTMLElement ? (row.dataset["etag"] ?? "") : "", row]));
-    replace(this.#list, ...rows.map((row) => (row.dataset["etag"] && before.get(row.dataset["etag"])) || row));
+  #dropZone(): HTMLElement {
+    const canPickFolders = "webkitdirectory" in this.#folder;
+    const zone = element(
+      "div",
+      { class: "drop" },
+      this.#files,
+      element("label", { for: "files", class: "button" }, "Add documents"),
+      ...(canPickFolders ? [this.#folder, element("label", { for: "folder", class: "button" }, "Add a folder")] : []),
+      this.#accepted,
+    );
+    const over = (event: Event) => {
+      event.preventDefault();
+      zone.classList.add("over");
+    };
+    zone.addEventListener("dragenter", over);
+    zone.addEventListener("dragover", over);
+    zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+    zone.addEventListener("drop", (event) => {
+      event.preventDefault();
+      zone.classList.remove("over");
+      const entries = [...(event.dataTransfer?.items ?? [])].map((one) => one.webkitGetAsEntry()).filter((one) => one !== null);
+      void this.#dropped(entries, this.#chosen);
+    });
+    return zone;
   }
 
-  async #further(): Promise<void> {
-    const { signal } = this.#reading;
-    try {
-      const page = await this.#api.knowledge.listDocuments({ parent: this.#chosen.name, pageSize: PAGE, pageToken: this.#next }, { signal });
-      if (signal.aborted) return;
-      this.#next = page.nextPageToken;
-      const rows = page.documents.map((one) => this.#row(one));
-      this.#list.append(...rows);
-      rows[0]?.querySelector("button")?.focus();
-      this.#more.hidden = !this.#next;
-    } catch (error) {
-      if (!signal.aborted) this.#problem.textContent = failureOf(error).message;
-    }
+  #picked(input: HTMLInputElement): void {
+    this.#uploads.add(picked(input.files ?? [], this.#suffixes), this.#chosen);
+    input.value = "";
   }
 
-  #row(one: Document): HTMLElement {
-    const title = one.title || one.sourceKey;
-    const open = button(title, () => void this.#panel.openDocument(one.name, title, open), { class: "plain name", ...WRITTEN, disabled: one.version === 0 });
-    const key = one.sourceKey === title ? "" : one.sourceKey;
-    const about = element("div", { class: "about" }, open, element("span", { class: "note", ...WRITTEN }, key));
-    if (one.state === DocumentState.INDEXING) about.append(element("span", { class: "note" }, "being read…"));
-    if (one.state === DocumentState.FAILED) about.append(element("span", { class: "problem" }, `Failed: ${one.error?.message ?? "unknown error"}`));
-    const row = element("li", { "data-etag": `${one.name} ${one.etag}` }, about);
-    row.append(button("Delete", () => void this.#delete(one, title), { class: "plain danger", "aria-label": `Delete ${title}` }));
-    return row;
+  async #dropped(entries: readonly FileSystemEntry[], collection: Named): Promise<void> {
+    for await (const found of dropped(entries, this.#suffixes)) this.#uploads.add(found, collection);
   }
 
   async #create(): Promise<void> {
@@ -215,27 +196,31 @@ export class CollectionsView {
     await this.refresh(made);
   }
 
+  async #renameCollection(): Promise<void> {
+    const { name, label } = this.#chosen;
+    const rename = async (displayName: string) => {
+      await this.#api.knowledge.updateCollection({ collection: { name, displayName }, updateMask: { paths: ["display_name"] } });
+    };
+    const note = () => `The collection’s id stays ${name.replace("collections/", "")}.`;
+    if (!(await prompted({ title: "Rename the collection", label: "Name", value: label, maxLength: 100, action: "Rename", note, act: rename }))) return;
+    this.#hooks.say("Collection renamed.");
+    this.#hooks.changed();
+    await this.refresh();
+  }
+
   async #deleteCollection(): Promise<void> {
     const { name, label } = this.#chosen;
-    const text = `“${label}” and all its documents will be deleted. New answers cannot use them; earlier answers keep their quotes.`;
-    if (!(await confirmed({ title: "Delete the collection?", text, action: "Delete" }))) return;
-    await this.#changed(() => this.#api.knowledge.deleteCollection({ name, force: true }), "Collection deleted.");
-  }
-
-  async #delete({ name }: Document, title: string): Promise<void> {
-    const text = `“${title}” will be deleted. New answers cannot use it; earlier answers keep their quotes.`;
-    if (!(await confirmed({ title: "Delete the document?", text, action: "Delete" }))) return;
-    await this.#changed(() => this.#api.knowledge.deleteDocument({ name }), "Document deleted.");
-  }
-
-  async #changed(act: () => Promise<unknown>, done: string): Promise<void> {
     try {
-      await act();
+      const { documentCount } = await this.#api.knowledge.getCollection({ name });
+      const size = documentCount === 0n ? "has no documents" : `has ${count(documentCount, "document")}, which will be deleted with it`;
+      const text = `“${label}” ${size}. New answers cannot use them; earlier answers keep their quotes.`;
+      if (!(await confirmed({ title: "Delete the collection?", text: documentCount === 0n ? `“${label}” ${size}.` : text, action: "Delete" }))) return;
+      await this.#api.knowledge.deleteCollection({ name, force: true });
     } catch (error) {
       this.#problem.textContent = failureOf(error).message;
       return;
     }
-    this.#hooks.say(done);
+    this.#hooks.say("Collection deleted.");
     this.#hooks.changed();
     await this.refresh();
     this.focus();

@@ -31,6 +31,16 @@ export function replace(parent: Element, ...children: (Node | string)[]): void {
   parent.replaceChildren(...children);
 }
 
+/** Gives an element these children. A child that stays in its place is not touched, so it keeps the focus. */
+export function arrange(parent: Element, children: readonly Element[]): void {
+  const wanted = new Set(children);
+  for (const one of [...parent.children]) if (!wanted.has(one)) one.remove();
+  children.forEach((one, index) => {
+    const here = parent.children[index];
+    if (here !== one) parent.insertBefore(one, here ?? null);
+  });
+}
+
 /** Attributes for text that people wrote, in any language and direction. */
 export const WRITTEN: Attributes = { dir: "auto" };
 

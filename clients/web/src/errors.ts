@@ -1,7 +1,9 @@
 /** Reads errors: a reason for the program, and a message for the user. */
 
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
+import type { Status } from "@responsa/contract/google/rpc/status_pb.js";
 
 export interface Violation {
   /** The path of the request's field, e.g. `options.parameters.level`. */
@@ -57,6 +59,12 @@ export function failureOfJson(text: string): Failure {
     retryAfter: undefined,
     violations: [],
   };
+}
+
+/** Reads the error of an operation or a document. */
+export function failureOfStatus({ message, details }: Status): Failure {
+  const info = details.map((one) => anyUnpack(one, ErrorInfoSchema)).find((one) => one?.domain === "responsa");
+  return info ? { reason: info.reason, message, metadata: info.metadata, retryAfter: undefined, violations: [] } : { ...CUT, reason: "UNKNOWN", message };
 }
 
 /** Whether the session has ended (or never began). */

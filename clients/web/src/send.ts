@@ -13,6 +13,8 @@ const registry = createRegistry(IngestMetadataSchema, IngestResultSchema, ErrorI
 
 export interface Upload {
   readonly file: File;
+  /** The document's source key. */
+  readonly path: string;
   /** `collections/{id}`. */
   readonly collection: string;
   /** The request_id, which is the same for every try, so that the server does not store a file twice. */
@@ -20,17 +22,21 @@ export interface Upload {
 }
 
 export class UploadRefused extends Error {
-  constructor(readonly failure: Failure) {
+  /** `ended`: the server's operation has ended, so a new try needs a new request_id. */
+  constructor(
+    readonly failure: Failure,
+    readonly ended = false,
+  ) {
     super(failure.message);
   }
 }
 
 /** Try once to send a file. `onShare` receives the share of the file that was sent, from 0 to 1. Raises UploadRefused (with the reason "" if the connection was lost), AbortError. */
-export function send({ file, collection, requestId }: Upload, onShare: (share: number) => void, signal: AbortSignal): Promise<Operation> {
+export function send({ file, path, collection, requestId }: Upload, onShare: (share: number) => void, signal: AbortSignal): Promise<Operation> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const request = new XMLHttpRequest();
-    const query = new URLSearchParams({ collection, source_key: file.name, request_id: requestId });
+    const query = new URLSearchParams({ collection, source_key: path, request_id: requestId });
     if (file.type) query.set("media_type", file.type);
     const stop = () => request.abort();
     signal.addEventListener("abort", stop, { once: true });

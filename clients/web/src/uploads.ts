@@ -1,22 +1,32 @@
-/** Shows the uploads of files into a collection, each with its progress or the reason why it failed. */
+/** Shows the uploads of files and folders into collections: a summary with an estimate, and each file with its progress or the reason of its end. */
 
-import { anyUnpack } from "@bufbuild/protobuf/wkt";
-import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
-import { IngestMetadataSchema, IngestResultSchema, IngestStage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "./api.js";
-import { uuid } from "./bytes.js";
-import { button, element, focused, WRITTEN } from "./dom.js";
-import { failureOf, signedOut } from "./errors.js";
-import { PATIENCE } from "./patience.js";
+import { arrange, button, element, focused, replace, WRITTEN } from "./dom.js";
+import { signedOut } from "./errors.js";
+import { Estimate, timeLeft } from "./estimate.js";
+import type { Found } from "./folders.js";
+import { isOpen, UploadQueue, type Item, type State } from "./queue.js";
 import type { Named } from "./library.js";
-import { MOST_BYTES, send, UploadRefused, type Upload } from "./send.js";
+import { count } from "./outcome.js";
+import { PATIENCE } from "./patience.js";
+import { UploadRefused } from "./send.js";
+import { uploaded } from "./uploading.js";
 
-/** The number of concurrent uploads. It is low because a browser opens only six connections to a server, for all its tabs together. */
-const AT_ONCE = 2;
-const TRIES = 4;
-const SENT = 1 / 3; // the share of the progress bar for sending; the rest is for reading and indexing
-const CANCEL_TIMEOUT = 10_000; // milliseconds
-const AGAIN = new Set(["", "PART_UNAVAILABLE", "DRAINING", "OVERLOADED", "DEADLINE_EXCEEDED"]);
+/** The number of files that are shown at first, and that "Show more" adds. */
+const SHOWN = 100;
+/** Up to this number of files, each result is announced; of more, only the sum. */
+const ANNOUNCED = 5;
+const TICK = 200; // milliseconds between two paintings
+const STOPPED = "You stopped the uploads.";
+
+const VIEWS: readonly (readonly [label: string, states: readonly State[]])[] = [
+  ["All files", ["waiting", "running", "added", "unchanged", "refused", "cancelled", "skipped"]],
+  ["Open or refused", ["waiting", "running", "refused", "cancelled"]],
+  ["Added", ["added"]],
+  ["Unchanged", ["unchanged"]],
+  ["Refused", ["refused", "cancelled"]],
+  ["Skipped", ["skipped"]],
+];
 
 export interface UploadHooks {
   readonly say: (text: string) => void;
@@ -27,193 +37,201 @@ export interface UploadHooks {
 
 export class UploadsView {
   readonly root = element("section", { class: "uploads", "aria-labelledby": "uploads-title", hidden: true });
-  readonly #api: Api;
   readonly #hooks: UploadHooks;
-  readonly #list = element("ul", {});
-  readonly #waiting = new Set<Row>();
-  readonly #sending = new Set<Row>();
+  readonly #queue: UploadQueue;
+  readonly #rows = new WeakMap<Item, Row>();
+  readonly #estimate = new Estimate();
+  readonly #bar = element("progress", { class: "whole", "aria-label": "Progress of all uploads" });
+  readonly #sum = element("p", { id: "uploads-sum" });
+  readonly #why = element("p", { class: "warning" });
+  readonly #list = element("ul", { "aria-label": "Files" });
+  readonly #more = button("Show more files", () => this.#further(), { hidden: true });
+  readonly #views = element("select", { id: "uploads-view", change: () => this.#viewed() });
+  readonly #show = element("div", { class: "row" }, element("label", { for: "uploads-view", class: "note" }, "Show"), this.#views);
+  readonly #stop = button("Stop", () => this.#toggle(), { class: "quiet" });
+  readonly #cancel = button("Cancel all", () => this.#queue.cancelAll(), { class: "quiet" });
+  readonly #again = button("Try all again", () => this.#queue.allAgain(), { class: "quiet" });
   readonly #clear = button("Clear the list", () => this.#cleared());
+  #view = 0;
+  #hasChosen = false;
+  #limit = SHOWN;
+  #painting = false;
+  #stale = false;
 
   constructor(api: Api, hooks: UploadHooks) {
-    this.#api = api;
     this.#hooks = hooks;
-    this.root.append(element("div", { class: "row" }, element("h3", { id: "uploads-title" }, "Uploads"), this.#clear), this.#list);
+    this.#queue = new UploadQueue({
+      perform: (upload, tell, signal) =>
+        uploaded(api, upload, tell, signal).catch((error: unknown) => {
+          if (error instanceof UploadRefused && signedOut(error.failure)) hooks.sessionOver();
+          throw error;
+        }),
+      changed: () => void this.#painted(),
+      ended: (item) => this.#ended(item),
+      idle: () => this.#idle(),
+    });
+    this.root.append(
+      element("div", { class: "row wrap" }, element("h3", { id: "uploads-title" }, "Uploads"), this.#show, this.#stop, this.#cancel, this.#again, this.#clear),
+      this.#bar,
+      this.#sum,
+      this.#why,
+      this.#list,
+      this.#more,
+    );
     window.addEventListener("beforeunload", (event) => {
-      if (this.#sending.size + this.#waiting.size > 0) event.preventDefault(); // files that were not sent yet would be lost
+      if (this.#queue.isBusy) event.preventDefault(); // files that were not sent yet would be lost
     });
   }
 
-  add(files: Iterable<File>, collection: Named): void {
-    for (const file of files) {
-      const row = new Row({ file, collection: collection.name, requestId: uuid() }, collection.label, () => this.#start(row));
-      this.#list.append(row.root);
-      if (file.size > MOST_BYTES) row.fail(`The file has ${Math.ceil(file.size / 1_048_576)} MiB; the limit is 64 MiB.`);
-      else this.#start(row);
-    }
-    this.root.hidden = this.#list.childElementCount === 0;
+  add(found: readonly Found[], collection: Named): void {
+    if (found.length === 0) return;
+    this.#queue.add(found, collection);
+    if (this.#queue.size > SHOWN && !this.#hasChosen) this.#view = 1;
+    this.#paint();
   }
 
-  #start(row: Row): void {
-    row.wait();
-    this.#waiting.add(row);
-    this.#next();
+  #toggle(): void {
+    if (this.#queue.stopped) this.#queue.goOn();
+    else this.#queue.stop(STOPPED);
+    this.#hooks.say(this.#queue.stopped ? "Uploads stopped." : "Uploads go on.");
   }
 
-  #next(): void {
-    while (this.#sending.size < AT_ONCE) {
-      // A new try waits for the end of the cancelled one. Otherwise, the server could give it the same operation, and the cancellation would end both.
-      const row = [...this.#waiting].find((one) => !this.#sending.has(one));
-      if (!row) return;
-      this.#waiting.delete(row);
-      if (row.signal.aborted) continue;
-      this.#sending.add(row);
-      void this.#run(row).finally(() => {
-        this.#sending.delete(row);
-        this.#next();
-      });
-    }
+  #viewed(): void {
+    this.#view = Number(this.#views.value);
+    this.#hasChosen = true;
+    this.#limit = SHOWN;
+    this.#paint();
   }
 
-  async #run(row: Row): Promise<void> {
-    const { upload, signal } = row;
-    let name = "";
-    try {
-      const sent = await this.#sent(row, signal);
-      name = sent.name;
-      const operation = await this.#finished(row, sent, signal);
-      if (row.signal !== signal) return; // cancelled too late, and a new try waits
-      if (operation.result.case === "error") return this.#failed(row, operation.result.value.message);
-      const result = operation.result.case === "response" ? anyUnpack(operation.result.value, IngestResultSchema) : undefined;
-      row.finish(result?.unchanged ? "unchanged: this version is already stored" : "searchable");
-      this.#hooks.say(`${upload.file.name} is searchable.`);
-      this.#hooks.taken(upload.collection);
-    } catch (error) {
-      if (signal.aborted) {
-        if (name) await this.#api.operations.cancelOperation({ name }, { timeoutMs: CANCEL_TIMEOUT }).catch(() => undefined); // if this fails, the upload ended meanwhile
-        return;
-      }
-      const failure = error instanceof UploadRefused ? error.failure : failureOf(error);
-      if (signedOut(failure)) this.#hooks.sessionOver();
-      this.#failed(row, failure.reason === "" ? "The connection was lost." : failure.message, AGAIN.has(failure.reason));
-    }
-  }
-
-  #failed(row: Row, why: string, again = false): void {
-    row.fail(why, again);
-    this.#hooks.say(`${row.upload.file.name} could not be added: ${why}`);
-  }
-
-  async #sent(row: Row, signal: AbortSignal): Promise<Operation> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await send(row.upload, (share) => row.progress(share * SENT, share < 1 ? "sending" : "sent"), signal);
-      } catch (error) {
-        if (signal.aborted || tries === TRIES || !(error instanceof UploadRefused) || !AGAIN.has(error.failure.reason)) throw error;
-        row.progress(0, "the connection was lost; sending again…");
-        await PATIENCE.sleep(PATIENCE.pause(tries), signal);
-      }
-    }
-  }
-
-  /** Wait for the end of the ingestion. An error while waiting does not stop the ingestion. */
-  async #finished(row: Row, sent: Operation, signal: AbortSignal): Promise<Operation> {
-    let operation = sent;
-    for (let tries = 0; !operation.done; ) {
-      show(operation, row);
-      try {
-        operation = await this.#api.operations.waitOperation({ name: sent.name, timeout: { seconds: 1n } }, { signal });
-        tries = 0;
-      } catch (error) {
-        if (signal.aborted || !AGAIN.has(failureOf(error).reason)) throw error;
-        await PATIENCE.sleep(PATIENCE.pause((tries += 1)), signal);
-        if (signal.aborted) throw error;
-      }
-    }
-    return operation;
+  #further(): void {
+    const next = this.#list.childElementCount;
+    this.#limit += SHOWN;
+    this.#paint();
+    this.#list.children[next]?.querySelector("button")?.focus();
   }
 
   #cleared(): void {
-    for (const row of this.#list.querySelectorAll("li.ended")) row.remove();
-    this.root.hidden = this.#list.childElementCount === 0;
+    this.#queue.clear();
+    this.#paint();
     if (this.root.hidden && !focused()) document.getElementById("files")?.focus();
+  }
+
+  #ended(item: Item): void {
+    const fine = item.state === "added" || item.state === "unchanged";
+    if (this.#queue.size <= ANNOUNCED) this.#hooks.say(fine ? `${item.path} is searchable.` : `${item.path} could not be added: ${item.note}`);
+    if (fine) this.#hooks.taken(item.collection.name);
+  }
+
+  #idle(): void {
+    if (this.#queue.size > ANNOUNCED) this.#hooks.say(`All uploads have ended. ${this.#summary()}`);
+  }
+
+  /** Paint at once, but not again within the next moment. Many changes then make one painting. */
+  async #painted(): Promise<void> {
+    this.#stale = true;
+    if (this.#painting) return;
+    this.#painting = true;
+    while (this.#stale) {
+      this.#paint();
+      await PATIENCE.sleep(TICK, new AbortController().signal);
+    }
+    this.#painting = false;
+  }
+
+  #paint(): void {
+    this.#stale = false;
+    const queue = this.#queue;
+    const open = queue.count("waiting", "running");
+    this.root.hidden = queue.size === 0;
+    const { done, total } = queue.work;
+    this.#bar.hidden = open === 0 || queue.size === 1;
+    this.#bar.max = total;
+    this.#bar.value = done;
+    if (open === 0 || queue.stopped) this.#estimate.reset();
+    else this.#estimate.add(performance.now(), done);
+    const left = open > 0 ? this.#estimate.left(total - done) : undefined;
+    this.#sum.textContent = `${this.#summary()}${left === undefined ? "" : ` ${capital(timeLeft(left))}.`}`;
+    this.#why.textContent = queue.stopped && queue.count("waiting") > 0 ? `${queue.stopped} No further file is sent until you press “Go on”.` : "";
+    this.#why.hidden = !this.#why.textContent;
+    this.#stop.textContent = queue.stopped ? "Go on" : "Stop";
+    hide(this.#stop, queue.count("waiting") === 0, this.#clear);
+    hide(this.#cancel, open < 2, this.#clear);
+    hide(this.#again, [...queue.items].filter((one) => one.again).length < 2, this.#clear);
+    this.#show.hidden = queue.size <= ANNOUNCED;
+    const options = VIEWS.map(([label, states], index) => `${label} (${queue.count(...states)})${index}`).join();
+    if (this.#views.dataset["shown"] !== options) {
+      this.#views.dataset["shown"] = options;
+      replace(this.#views, ...VIEWS.map(([label, states], index) => element("option", { value: String(index) }, `${label} (${queue.count(...states)})`)));
+    }
+    this.#views.value = String(this.#view);
+    this.#paintList();
+  }
+
+  #paintList(): void {
+    const states = VIEWS[this.#view]![1];
+    const items = [...this.#queue.items].filter((one) => states.includes(one.state));
+    const rows = items.slice(0, this.#limit).map((one) => this.#row(one));
+    const place = [...this.#list.children].findIndex((one) => one.contains(document.activeElement));
+    for (const row of rows) row.paint();
+    arrange(this.#list, rows.map((row) => row.root));
+    if (place >= 0 && !focused()) (rows[Math.min(place, rows.length - 1)]?.root.querySelector<HTMLElement>("button:not([hidden])") ?? this.#clear).focus();
+    this.#more.hidden = items.length <= this.#limit;
+  }
+
+  #row(item: Item): Row {
+    const known = this.#rows.get(item) ?? new Row(item, () => (isOpen(item.state) ? this.#queue.cancel(item) : this.#queue.again(item)));
+    this.#rows.set(item, known);
+    return known;
+  }
+
+  /** For example "12 of 40 files: 9 added, 2 unchanged, 1 refused." */
+  #summary(): string {
+    const queue = this.#queue;
+    const open = queue.count("waiting", "running");
+    const states = (["added", "unchanged", "refused", "cancelled", "skipped"] as const).filter((state) => queue.count(state) > 0);
+    const sums = states.map((state) => `${queue.count(state)} ${state}`).join(", ");
+    const files = open > 0 ? `${queue.size - open} of ${count(queue.size, "file")}` : count(queue.size, "file");
+    return `${files}${sums ? `: ${sums}` : ""}.`;
   }
 }
 
-function show(operation: Operation, row: Row): void {
-  const progress = operation.metadata ? anyUnpack(operation.metadata, IngestMetadataSchema) : undefined;
-  if (progress?.stage === IngestStage.EMBEDDING && progress.passagesTotal > 0) {
-    const share = progress.passagesDone / progress.passagesTotal;
-    row.progress(SENT + (1 - SENT) * share, `${progress.passagesDone} of ${progress.passagesTotal} passages`);
-  } else {
-    row.progress(SENT, progress?.stage === IngestStage.PARSING ? "being read" : "waiting for its turn");
-  }
+/** Hide a button that has nothing to do. Its focus goes to another one. */
+function hide(one: HTMLElement, hidden: boolean, other: HTMLElement): void {
+  if (hidden && focused() === one) other.focus();
+  one.hidden = hidden;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** The row of one file. */
 class Row {
-  readonly root = element("li", {});
-  upload: Upload;
+  readonly root: HTMLElement;
+  readonly #item: Item;
   readonly #bar: HTMLProgressElement;
   readonly #state = element("span", { class: "note state" });
   readonly #action: HTMLButtonElement;
-  readonly #again: () => void;
-  #stop = new AbortController();
 
-  constructor(upload: Upload, label: string, again: () => void) {
-    this.upload = upload;
-    this.#again = again;
-    const { name } = upload.file;
-    this.#bar = element("progress", { max: "1", value: "0", "aria-label": `Progress of ${name}` });
-    this.#action = button("Cancel", () => this.#acted(), { "aria-label": `Cancel ${name}` });
-    const title = element("span", { class: "name", ...WRITTEN, title: `to ${label}` }, name);
-    this.root.append(title, this.#bar, this.#state, this.#action);
+  constructor(item: Item, act: () => void) {
+    this.#item = item;
+    this.#bar = element("progress", { max: "1", "aria-label": `Progress of ${item.path}` });
+    this.#action = button("Cancel", act);
+    const title = element("span", { class: "name", ...WRITTEN, title: `to ${item.collection.label}` }, item.path);
+    this.root = element("li", {}, title, this.#bar, this.#state, this.#action);
   }
 
-  get signal(): AbortSignal {
-    return this.#stop.signal;
-  }
-
-  wait(): void {
-    this.#stop = new AbortController();
-    this.root.className = "";
-    this.#bar.hidden = false;
-    this.#label("Cancel");
-    this.progress(0, "waiting");
-  }
-
-  progress(share: number, state: string): void {
+  paint(): void {
+    const { path, state, share, note, again } = this.#item;
+    const open = isOpen(state);
+    this.root.className = open ? "" : `ended ${state}`;
+    this.#bar.hidden = !open;
     this.#bar.value = share;
-    this.#state.textContent = state;
-  }
-
-  finish(state: string): void {
-    this.progress(1, state);
-    this.root.className = "ended done";
-    this.#action.hidden = true;
-  }
-
-  fail(why: string, again = false): void {
-    this.#bar.hidden = true;
-    this.#state.textContent = why;
-    this.root.className = "ended failed";
-    this.#label("Try again");
-    this.#action.hidden = !again && !this.signal.aborted;
-  }
-
-  #label(action: string): void {
-    this.#action.hidden = false;
+    const text = state === "skipped" ? `skipped: ${note}` : note;
+    if (this.#state.textContent !== text) this.#state.textContent = text;
+    const action = open ? "Cancel" : "Try again";
+    this.#action.hidden = !open && !again;
     this.#action.textContent = action;
-    this.#action.setAttribute("aria-label", `${action}: ${this.upload.file.name}`);
-  }
-
-  #acted(): void {
-    if (this.root.classList.contains("ended")) {
-      // A cancelled upload stays cancelled, so a new try needs a new request_id. An interrupted upload may have arrived; with its old request_id, it is not stored twice.
-      if (this.signal.aborted) this.upload = { ...this.upload, requestId: uuid() };
-      this.#again();
-      return;
-    }
-    this.#stop.abort();
-    if (!this.root.classList.contains("ended")) this.fail("Cancelled.");
+    this.#action.setAttribute("aria-label", `${action}: ${path}`);
   }
 }

@@ -1,0 +1,337 @@
+/** The list of a collection's documents: finds, sorts, selects and deletes them. */
+
+import { DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
+import type { Api } from "./api.js";
+import { confirmed } from "./dialog.js";
+import type { DocumentPanel } from "./document.js";
+import { arrange, button, element, focused, replace, WRITTEN } from "./dom.js";
+import { failureOf } from "./errors.js";
+import { filterOf, type Wanted } from "./filters.js";
+import type { Listed } from "./library.js";
+import { count } from "./outcome.js";
+import { PATIENCE } from "./patience.js";
+
+const PAGE = 50;
+const LOOK_AGAIN = 2_000; // milliseconds between checks while the server reads a document
+const TYPING = 300; // milliseconds without a key before the list is read again
+/** The number of titles that the question before a deletion names. */
+const NAMED = 5;
+
+const ORDERS: readonly (readonly [order: string, label: string])[] = [
+  ["source_key", "Path, A to Z"],
+  ["source_key desc", "Path, Z to A"],
+  ["create_time desc", "Newest first"],
+  ["create_time", "Oldest first"],
+  ["update_time desc", "Last changed first"],
+  ["update_time", "Last changed last"],
+];
+
+const STATES: readonly (readonly [state: string, label: string])[] = [
+  ["", "Any"],
+  ["READY", "Searchable"],
+  ["INDEXING", "Being read"],
+  ["FAILED", "Failed"],
+];
+
+export interface DocumentsHooks {
+  readonly say: (text: string) => void;
+  /** Documents were deleted. */
+  readonly deleted: () => Promise<void>;
+}
+
+export class DocumentsView {
+  readonly root = element("div", { class: "listing" });
+  readonly #api: Api;
+  readonly #panel: DocumentPanel;
+  readonly #hooks: DocumentsHooks;
+  readonly #text = element("input", { type: "search", id: "find", autocomplete: "off", dir: "auto", maxlength: "200", input: () => void this.#typed() });
+  readonly #within = choice("find-in", [["title", "Title"], ["source_key", "Path"]], () => this.#wantedAgain());
+  readonly #state = choice("find-state", STATES, () => this.#wantedAgain());
+  readonly #type = choice("find-type", [["", "Any"]], () => this.#wantedAgain());
+  readonly #order = choice("order", ORDERS, () => this.#wantedAgain());
+  readonly #controls = element(
+    "form",
+    { class: "finding", role: "search", "aria-label": "Documents of the collection" },
+    field("find", "Find", this.#text),
+    field("find-in", "In the", this.#within),
+    field("find-state", "State", this.#state),
+    field("find-type", "Type", this.#type),
+    field("order", "Sort by", this.#order),
+  );
+  readonly #all = element("input", { type: "checkbox", id: "select-all", change: () => this.#selectAll(this.#all.checked) });
+  readonly #selection = element("span", { class: "note", role: "status" });
+  readonly #remove = button("Delete selected", () => void this.#deleteSelected(), { class: "plain danger", hidden: true });
+  readonly #bulk = element("div", { class: "row wrap bulk" }, element("label", { class: "row" }, this.#all, "Select all shown"), this.#selection, this.#remove);
+  readonly #problem = element("p", { class: "problem", role: "alert" });
+  readonly #results = element("section", { class: "results", "aria-labelledby": "results-title", hidden: true });
+  readonly #list = element("ul", { class: "documents", "aria-label": "Documents of the collection" });
+  readonly #back = button("Previous page", () => void this.#turn(-1), { class: "quiet" });
+  readonly #next = button("Next page", () => void this.#turn(1), { class: "quiet" });
+  readonly #place = element("span", { class: "note" });
+  readonly #pages = element("nav", { class: "row", "aria-label": "Pages of the list", hidden: true }, this.#back, this.#place, this.#next);
+  #collection = "";
+  /** Whether the collection has no documents, so that the server may not know it yet. */
+  #isEmpty = true;
+  /** The tokens of the pages up to the shown one; the first page has the token "". */
+  #tokens: readonly string[] = [""];
+  #following = "";
+  #shown: readonly Document[] = [];
+  readonly #selected = new Map<string, string>();
+  #reading = new AbortController();
+  #typing = new AbortController();
+
+  constructor(api: Api, panel: DocumentPanel, hooks: DocumentsHooks) {
+    this.#api = api;
+    this.#panel = panel;
+    this.#hooks = hooks;
+    this.#controls.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#wantedAgain();
+    });
+    this.root.append(this.#controls, this.#bulk, this.#problem, this.#results, this.#list, this.#pages);
+  }
+
+  /** The formats that the control "Type" offers. */
+  set formats(formats: readonly Format[]) {
+    const chosen = this.#type.value;
+    const types = formats.map((one) => [one.mediaTypes[0] ?? "", one.displayName] as const);
+    replace(this.#type, ...[["", "Any"] as const, ...types].map(([value, label]) => element("option", { value, selected: value === chosen }, label)));
+  }
+
+  /** Read a collection's documents. In another collection, nothing is selected and the list begins with its first page. */
+  async show({ name, documents }: Listed): Promise<void> {
+    this.#isEmpty = documents === 0n;
+    if (name !== this.#collection) {
+      this.#collection = name;
+      this.#tokens = [""];
+      this.#selected.clear();
+      this.#results.hidden = true;
+      this.#text.value = this.#state.value = this.#type.value = "";
+    }
+    await this.#read();
+  }
+
+  get #wanted(): Wanted {
+    return { text: this.#text.value, within: this.#within.value === "title" ? "title" : "source_key", state: this.#state.value, mediaType: this.#type.value };
+  }
+
+  async #typed(): Promise<void> {
+    this.#typing.abort();
+    this.#typing = new AbortController();
+    const { signal } = this.#typing;
+    await PATIENCE.sleep(TYPING, signal);
+    if (!signal.aborted) this.#wantedAgain();
+  }
+
+  #wantedAgain(): void {
+    this.#typing.abort();
+    this.#tokens = [""];
+    void this.#read();
+  }
+
+  async #turn(step: -1 | 1): Promise<void> {
+    this.#tokens = step > 0 ? [...this.#tokens, this.#following] : this.#tokens.slice(0, -1);
+    await this.#read();
+    this.#list.scrollIntoView({ block: "nearest" });
+    if (!focused()) (step > 0 ? this.#back : this.#next).focus(); // the last page has no next page
+    this.#hooks.say(this.#place.textContent ?? "");
+  }
+
+  /** Read the shown page, again and again while the server reads one of its documents. */
+  async #read(): Promise<void> {
+    this.#reading.abort();
+    this.#reading = new AbortController();
+    const { signal } = this.#reading;
+    const filter = filterOf(this.#wanted);
+    while (!signal.aborted) {
+      try {
+        const request = { parent: this.#collection, pageSize: PAGE, pageToken: this.#tokens.at(-1) ?? "", filter, orderBy: this.#order.value };
+        const page = await this.#api.knowledge.listDocuments(request, { signal });
+        if (signal.aborted) return;
+        // The last document of a page may have been deleted.
+        if (page.documents.length === 0 && this.#tokens.length > 1) {
+          this.#tokens = this.#tokens.slice(0, -1);
+          continue;
+        }
+        this.#following = page.nextPageToken;
+        this.#problem.textContent = "";
+        this.#paint(page.documents, filter !== "");
+        if (!page.documents.some((one) => one.state === DocumentState.INDEXING)) return;
+      } catch (error) {
+        if (signal.aborted) return;
+        const failure = failureOf(error);
+        this.#following = "";
+        this.#paint([], filter !== "");
+        // The collection `default` does not exist before its first document.
+        if (failure.reason !== "RESOURCE_NOT_FOUND" || !this.#isEmpty) {
+          replace(this.#list);
+          this.#problem.textContent = failure.message;
+        }
+        return;
+      }
+      await PATIENCE.sleep(LOOK_AGAIN, signal);
+      if (!this.root.isConnected) return; // the user has left this view, which reads the list again at the next visit
+    }
+  }
+
+  /** Show the documents. Unchanged rows keep their nodes, so they keep the focus. */
+  #paint(documents: readonly Document[], isFiltered: boolean): void {
+    const before = new Map([...this.#list.children].map((row) => [row instanceof HTMLElement ? (row.dataset["etag"] ?? "") : "", row]));
+    const rows = documents.map((one) => before.get(stamp(one)) ?? this.#row(one));
+    arrange(this.#list, rows.length > 0 ? rows : [element("li", { class: "note" }, isFiltered ? "No document fits." : "No documents yet.")]);
+    this.#shown = documents;
+    const number = this.#tokens.length;
+    const pages = number > 1 || this.#following !== "";
+    this.#pages.hidden = !pages;
+    this.#place.textContent = pages ? `Page ${number}` : "";
+    this.#back.disabled = number === 1;
+    this.#next.disabled = !this.#following;
+    // One document needs neither an order nor a selection.
+    this.#controls.hidden = documents.length < 2 && !isFiltered && !pages;
+    this.#paintSelection();
+  }
+
+  #paintSelection(): void {
+    this.#bulk.hidden = this.#shown.length < 2 && this.#selected.size === 0;
+    this.#all.checked = this.#shown.length > 0 && this.#shown.every((one) => this.#selected.has(one.name));
+    this.#all.indeterminate = !this.#all.checked && this.#shown.some((one) => this.#selected.has(one.name));
+    this.#selection.textContent = this.#selected.size > 0 ? `${count(this.#selected.size, "document")} selected` : "";
+    if (this.#selected.size === 0 && focused() === this.#remove) this.#all.focus();
+    this.#remove.hidden = this.#selected.size === 0;
+    for (const box of this.#list.querySelectorAll<HTMLInputElement>("input[type=checkbox]")) box.checked = this.#selected.has(box.value);
+  }
+
+  #selectAll(chosen: boolean): void {
+    for (const one of this.#shown) this.#select(one, chosen);
+    this.#paintSelection();
+  }
+
+  #select(one: Document, chosen: boolean): void {
+    if (chosen) this.#selected.set(one.name, titleOf(one));
+    else this.#selected.delete(one.name);
+  }
+
+  #row(one: Document): HTMLElement {
+    const title = titleOf(one);
+    const box = element("input", { type: "checkbox", value: one.name, "aria-label": `Select ${title}` });
+    box.addEventListener("change", () => {
+      this.#select(one, box.checked);
+      this.#paintSelection();
+    });
+    const open = button(title, () => void this.#panel.openDocument(one.name, title, open), { class: "plain name", ...WRITTEN, disabled: one.version === 0 });
+    const about = element("div", { class: "about" }, open);
+    if (one.sourceKey !== title) about.append(element("span", { class: "note path", ...WRITTEN }, one.sourceKey));
+    if (one.state === DocumentState.INDEXING) about.append(element("span", { class: "note" }, "being read…"));
+    if (one.state === DocumentState.FAILED) about.append(element("span", { class: "problem" }, `Failed: ${one.error?.message ?? "unknown error"}`));
+    const facts = element("span", { class: "note facts" }, [sizeOf(one.sizeBytes), one.createTime ? dateOf(timestampDate(one.createTime)) : ""].filter(Boolean).join(" · "));
+    const remove = button("Delete", () => void this.#delete([[one.name, title]]), { class: "plain danger", "aria-label": `Delete ${title}` });
+    return element("li", { "data-etag": stamp(one) }, box, about, facts, remove);
+  }
+
+  async #deleteSelected(): Promise<void> {
+    await this.#delete([...this.#selected]);
+  }
+
+  /** Delete documents, given as pairs of name and title, after a confirmation. If there are several, show what became of each. */
+  async #delete(documents: readonly (readonly [name: string, title: string])[]): Promise<void> {
+    const [first] = documents;
+    if (!first) return;
+    const single = documents.length === 1;
+    const titles = documents.slice(0, NAMED).map(([, title]) => `“${title}”`);
+    const others = documents.length - titles.length;
+    const what = [...titles, ...(others > 0 ? [`${others} more`] : [])].join(", ");
+    const quotes = `New answers cannot use ${single ? "it" : "them"}; earlier answers keep their quotes.`;
+    const title = single ? "Delete the document?" : `Delete ${documents.length} documents?`;
+    if (!(await confirmed({ title, text: `${what} will be deleted. ${quotes}`, action: single ? "Delete" : `Delete ${documents.length} documents` }))) return;
+    const lines = documents.map(([, title]) => new Result(title));
+    if (!single) this.#showResults(lines);
+    let deleted = 0;
+    let problem = "";
+    for (const [index, [name]] of documents.entries()) {
+      try {
+        await this.#api.knowledge.deleteDocument({ name });
+        lines[index]!.end("deleted", true);
+        this.#selected.delete(name);
+        deleted += 1;
+      } catch (error) {
+        const failure = failureOf(error);
+        const gone = failure.reason === "RESOURCE_NOT_FOUND";
+        if (gone) this.#selected.delete(name);
+        problem = gone ? "somebody else has deleted it already" : failure.message;
+        lines[index]!.end(gone ? problem : `not deleted: ${problem}`, gone);
+      }
+    }
+    if (single) {
+      if (deleted === 0) this.#problem.textContent = problem;
+      else this.#hooks.say("Document deleted.");
+    } else {
+      const sum = `${count(deleted, "document")} of ${documents.length} deleted.`;
+      this.#results.querySelector("p")!.textContent = sum;
+      this.#hooks.say(sum);
+    }
+    await this.#hooks.deleted();
+    // The list is read again, which would remove the message.
+    if (single && deleted === 0) this.#problem.textContent = problem;
+  }
+
+  #showResults(lines: readonly Result[]): void {
+    const close = button("Close", () => {
+      this.#results.hidden = true;
+      (this.#bulk.hidden ? document.getElementById("collections-title") : this.#all)?.focus();
+    });
+    const heading = element("h3", { id: "results-title" }, "Deletion");
+    replace(this.#results, element("div", { class: "row" }, heading, close), element("p", { class: "note" }, `Deleting ${lines.length} documents…`), element("ul", {}, ...lines.map((one) => one.root)));
+    this.#results.hidden = false;
+  }
+}
+
+/** What became of one document. */
+class Result {
+  readonly root: HTMLElement;
+  readonly #state = element("span", { class: "note state" }, "waiting");
+
+  constructor(title: string) {
+    this.root = element("li", {}, element("span", { class: "name", ...WRITTEN }, title), this.#state);
+  }
+
+  end(state: string, fine: boolean): void {
+    this.#state.textContent = state;
+    this.root.className = fine ? "added" : "refused";
+  }
+}
+
+function titleOf(one: Document): string {
+  return one.title || one.sourceKey;
+}
+
+/** A value that changes with the document. */
+function stamp({ name, etag }: Document): string {
+  return `${name} ${etag}`;
+}
+
+const UNITS = ["bytes", "KiB", "MiB"];
+
+/** For example "512 bytes" or "1.4 MiB". */
+export function sizeOf(bytes: bigint): string {
+  let size = Number(bytes);
+  let unit = 0;
+  while (size >= 1024 && unit < UNITS.length - 1) {
+    size /= 1024;
+    unit += 1;
+  }
+  return `${unit > 0 && size < 10 ? size.toFixed(1) : Math.round(size)} ${size === 1 && unit === 0 ? "byte" : UNITS[unit]}`;
+}
+
+function dateOf(date: Date): string {
+  return date.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
+}
+
+function choice(id: string, options: readonly (readonly [value: string, label: string])[], change: () => void): HTMLSelectElement {
+  return element("select", { id, change }, ...options.map(([value, label]) => element("option", { value }, label)));
+}
+
+function field(id: string, label: string, control: HTMLElement): HTMLElement {
+  return element("div", { class: "field" }, element("label", { for: id }, label), control);
+}

@@ -1,0 +1,154 @@
+/** Finds the files of folders that the user picks or drops. Every file is accounted for: it is sent, skipped by a named rule, or cannot be read. */
+
+import { MOST_BYTES } from "./send.js";
+
+/** A file to send. */
+export interface Sent {
+  /** The source key: the path that begins with the folder's name, such as `guide/parts/one.md`; the name alone for a file that the user chose itself. */
+  readonly path: string;
+  readonly file: File;
+}
+
+/** A file, or a whole hidden folder, that is not sent. */
+export interface Left {
+  readonly path: string;
+  /** The rule that skips it; undefined if it cannot be sent. */
+  readonly rule: Rule | undefined;
+  /** The reason, such as "hidden: the name begins with a dot". */
+  readonly why: string;
+}
+
+export type Found = Sent | Left;
+
+/** The rules for files of folders. The server decides about files that the user chose themselves. `responsa ingest` has the same rules, except that it reads archives. */
+export const RULES = {
+  HIDDEN: "hidden: the name begins with a dot",
+  ARCHIVE: "an archive: unpack it, or load it with “responsa ingest”",
+  UNSUPPORTED_SUFFIX: "Responsa does not read files with this ending",
+  TOO_LARGE: "larger than 64 MiB: split it into smaller files",
+  EMPTY: "the file is empty",
+} as const;
+export type Rule = keyof typeof RULES;
+
+const ARCHIVES = [".zip", ".tar", ".tar.gz", ".tgz"];
+const TWICE = "another file of this selection has the same path; rename one of them";
+const UNREADABLE = "the browser cannot read it; check the permissions and choose it again";
+
+/** The files that the user picked in the browser's own dialog. `suffixes`: the endings of files that the server reads, in lower case and with the dot. */
+export function picked(files: Iterable<File>, suffixes: readonly string[]): Found[] {
+  const found = new Selection(suffixes);
+  for (const file of files) {
+    const path = file.webkitRelativePath;
+    if (path) found.below(path, file);
+    else found.chosen(file);
+  }
+  return found.taken();
+}
+
+/** The files and folders that the user dropped, in batches. The entries must be read from the event before anything else happens. */
+export async function* dropped(entries: readonly FileSystemEntry[], suffixes: readonly string[]): AsyncGenerator<Found[]> {
+  const found = new Selection(suffixes);
+  const folders: FileSystemDirectoryEntry[] = [];
+  for (const entry of entries) {
+    if (isFolder(entry)) folders.push(entry);
+    else if (isFile(entry)) await fileOf(entry).then((file) => found.chosen(file), () => found.lost(entry.name));
+  }
+  yield found.taken();
+  for (let folder = folders.shift(); folder; folder = folders.shift()) {
+    const reader = folder.createReader();
+    try {
+      // The browser returns the entries in parts; the last part is empty.
+      for (let part = await partOf(reader); part.length > 0; part = await partOf(reader)) {
+        for (const entry of part) {
+          const path = entry.fullPath.replace(/^\//, "");
+          if (isFolder(entry)) {
+            if (found.open(path)) folders.push(entry);
+          } else if (isFile(entry)) await fileOf(entry).then((file) => found.below(path, file), () => found.lost(path));
+        }
+        yield found.taken();
+      }
+    } catch {
+      found.lost(folder.fullPath.replace(/^\//, ""));
+      yield found.taken();
+    }
+  }
+}
+
+class Selection {
+  readonly #suffixes: readonly string[];
+  readonly #seen = new Set<string>();
+  #found: Found[] = [];
+
+  constructor(suffixes: readonly string[]) {
+    this.#suffixes = suffixes;
+  }
+
+  /** What was found since the last call. */
+  taken(): Found[] {
+    const found = this.#found;
+    this.#found = [];
+    return found;
+  }
+
+  /** A file that the user chose itself. */
+  chosen(file: File): void {
+    this.#send(file.name, file);
+  }
+
+  /** A file of a folder. Its hidden folder, if there is one, stands for all files of this folder. */
+  below(path: string, file: File): void {
+    const hidden = hiddenPart(path);
+    if (hidden) return this.#hide(hidden);
+    const rule = ruleFor(path, file.size, this.#suffixes);
+    if (rule) this.#skip(path, rule);
+    else this.#send(path, file);
+  }
+
+  /** Whether a folder's files are wanted. */
+  open(path: string): boolean {
+    const hidden = hiddenPart(path);
+    if (hidden) this.#hide(hidden);
+    return !hidden;
+  }
+
+  /** A file or folder that cannot be read. */
+  lost(path: string): void {
+    this.#found.push({ path, rule: undefined, why: UNREADABLE });
+  }
+
+  #send(path: string, file: File): void {
+    if (this.#seen.has(path)) this.#found.push({ path, rule: undefined, why: TWICE });
+    else this.#found.push({ path, file });
+    this.#seen.add(path);
+  }
+
+  #hide(path: string): void {
+    if (!this.#seen.has(path)) this.#skip(path, "HIDDEN");
+    this.#seen.add(path);
+  }
+
+  #skip(path: string, rule: Rule): void {
+    this.#found.push({ path, rule, why: RULES[rule] });
+  }
+}
+
+/** The path up to its first hidden part; "" if no part is hidden. The folder itself may be hidden, because the user chose it. */
+function hiddenPart(path: string): string {
+  const parts = path.split("/");
+  const first = parts.findIndex((part, index) => index > 0 && part.startsWith("."));
+  return first < 0 ? "" : parts.slice(0, first + 1).join("/");
+}
+
+function ruleFor(path: string, size: number, suffixes: readonly string[]): Rule | undefined {
+  const name = path.toLowerCase();
+  const ends = (suffix: string) => name.endsWith(suffix);
+  if (ARCHIVES.some(ends)) return "ARCHIVE";
+  if (!suffixes.some(ends)) return "UNSUPPORTED_SUFFIX";
+  if (size > MOST_BYTES) return "TOO_LARGE";
+  return size === 0 ? "EMPTY" : undefined;
+}
+
+const isFolder = (entry: FileSystemEntry): entry is FileSystemDirectoryEntry => entry.isDirectory;
+const isFile = (entry: FileSystemEntry): entry is FileSystemFileEntry => entry.isFile;
+const fileOf = (entry: FileSystemFileEntry) => new Promise<File>((resolve, reject) => entry.file(resolve, reject));
+const partOf = (reader: FileSystemDirectoryReader) => new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));

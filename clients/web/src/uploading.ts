@@ -1,0 +1,85 @@
+/** Uploads one file and waits until search finds it. */
+
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
+import { IngestMetadataSchema, IngestResultSchema, IngestStage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import type { Api } from "./api.js";
+import { CUT, failureOf, failureOfStatus, type Failure } from "./errors.js";
+import { PATIENCE } from "./patience.js";
+import { send, UploadRefused, type Upload } from "./send.js";
+
+const TRIES = 4;
+const SENT = 1 / 3; // the share of the progress for sending; the rest is for reading and indexing
+const CANCEL_TIMEOUT = 10_000; // milliseconds
+const AGAIN = new Set(["", "PART_UNAVAILABLE", "DRAINING", "OVERLOADED", "DEADLINE_EXCEEDED"]);
+const LOST: Failure = { ...CUT, reason: "FILE_CHANGED", message: "The file was changed, moved or deleted after you chose it. Choose it again." };
+
+/** Receives the share of the work that is done, from 0 to 1, and a word about the current step. */
+export type Tell = (share: number, state: string) => void;
+
+/** Whether the same upload may succeed later. */
+export function mayWork(failure: Failure): boolean {
+  return AGAIN.has(failure.reason);
+}
+
+/** Resolves to whether the document was already stored. Raises UploadRefused. If the signal aborts, this cancels the server's work, and then raises an error. */
+export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: AbortSignal): Promise<boolean> {
+  let name = "";
+  try {
+    const sent = await sentWhole(upload, tell, signal);
+    name = sent.name;
+    const { result } = await finished(api, sent, tell, signal);
+    if (result.case === "error") throw new UploadRefused(failureOfStatus(result.value), true);
+    return result.case === "response" && (anyUnpack(result.value, IngestResultSchema)?.unchanged ?? false);
+  } catch (error) {
+    // If this fails, the server's work has ended meanwhile.
+    if (signal.aborted && name) await api.operations.cancelOperation({ name }, { timeoutMs: CANCEL_TIMEOUT }).catch(() => undefined);
+    throw error instanceof UploadRefused || signal.aborted ? error : new UploadRefused(failureOf(error));
+  }
+}
+
+async function sentWhole(upload: Upload, tell: Tell, signal: AbortSignal): Promise<Operation> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await send(upload, (share) => tell(share * SENT, share < 1 ? "sending" : "sent"), signal);
+    } catch (error) {
+      if (signal.aborted || !(error instanceof UploadRefused) || !mayWork(error.failure)) throw error;
+      // The browser reports a file that it can no longer read as a lost connection.
+      if (!(await isReadable(upload.file))) throw new UploadRefused(LOST);
+      if (tries === TRIES) throw error;
+      tell(0, "the connection was lost; sending again…");
+      await PATIENCE.sleep(PATIENCE.pause(tries), signal);
+    }
+  }
+}
+
+function isReadable(file: File): Promise<boolean> {
+  return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+}
+
+/** Wait for the end of the ingestion. An error while waiting does not stop the ingestion. */
+async function finished(api: Api, sent: Operation, tell: Tell, signal: AbortSignal): Promise<Operation> {
+  let operation = sent;
+  for (let tries = 0; !operation.done; ) {
+    report(operation, tell);
+    try {
+      operation = await api.operations.waitOperation({ name: sent.name, timeout: { seconds: 1n } }, { signal });
+      tries = 0;
+    } catch (error) {
+      if (signal.aborted || !mayWork(failureOf(error))) throw error;
+      await PATIENCE.sleep(PATIENCE.pause((tries += 1)), signal);
+      signal.throwIfAborted();
+    }
+  }
+  return operation;
+}
+
+function report(operation: Operation, tell: Tell): void {
+  const progress = operation.metadata ? anyUnpack(operation.metadata, IngestMetadataSchema) : undefined;
+  if (progress?.stage === IngestStage.EMBEDDING && progress.passagesTotal > 0) {
+    const share = progress.passagesDone / progress.passagesTotal;
+    tell(SENT + (1 - SENT) * share, `${progress.passagesDone} of ${progress.passagesTotal} passages`);
+  } else {
+    tell(SENT, progress?.stage === IngestStage.PARSING ? "being read" : "waiting for its turn");
+  }
+}
