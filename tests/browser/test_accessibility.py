@@ -149,8 +149,8 @@ async def press_until(tab: Tab, name: str, key: str = "Tab") -> None:
         here = await focus_name(tab)
         outlined = "getComputedStyle(document.activeElement).outlineStyle !== 'none' || document.activeElement === document.body"
         shown = (
-            "document.activeElement.id === 'files' || " + outlined
-        )  # the focus ring of the file chooser is drawn around its label
+            "['files', 'folder'].includes(document.activeElement.id) || " + outlined
+        )  # the focus ring of a file chooser is drawn around its label
         assert await tab.page.evaluate(shown), f"the focus cannot be seen on {here!r}"
         if here.startswith(name):
             return

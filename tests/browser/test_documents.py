@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.person import Person, until
 from tests.browser.texts import BAKERY, LAST_KEEPER, LIGHTHOUSE, RYE_BREAD, WHO_BUILT
@@ -52,6 +53,132 @@ async def test_bad_files_are_told_apart_with_their_reasons_and_leave_nothing(per
     assert [one.source_key for one in person.client.documents("default")] == ["good.md"]
     await tab.page.get_by_role("button", name="Clear the list").click()
     await expect(tab.page.locator(".uploads li")).to_have_count(0)
+
+
+async def drop(page: Page, *paths: Path) -> None:
+    """Drag files and folders from the system's file manager onto the page."""
+    box = await page.locator(".drop").bounding_box()
+    assert box is not None
+    session = await page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        await session.send(
+            "Input.dispatchDragEvent",
+            {
+                "type": kind,
+                "x": box["x"] + box["width"] / 2,
+                "y": box["y"] + box["height"] / 2,
+                "data": {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1},
+            },
+        )
+    await session.detach()
+
+
+async def test_every_file_of_a_folder_is_accounted_for_and_the_queue_is_stopped_and_goes_on(
+    person: Person, registry: Registry, tmp_path: Path
+) -> None:
+    guide = tmp_path / "guide"
+    (guide / "parts").mkdir(parents=True)
+    (guide / ".git").mkdir()
+    for number in range(4):
+        (guide / "parts" / f"{number}.md").write_text(f"# Part {number}\n\n{BAKERY}", encoding="utf-8")
+    (guide / ".git" / "config").write_text("x", encoding="utf-8")
+    (guide / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (guide / "tool.md").write_bytes(b"MZ\x90\x00" + bytes(400))
+    keys = [f"guide/parts/{number}.md" for number in range(4)]
+    tab = await person.sign_in()
+    await tab.open_documents()
+    total = tab.page.locator("#uploads-sum")
+    with registry.holding("passage"):
+        await tab.page.get_by_label("Add a folder").set_input_files(guide)
+        await expect(tab.upload_of("guide/.git")).to_contain_text("skipped: hidden")
+        await expect(tab.upload_of("guide/photo.png")).to_contain_text("skipped: Responsa does not read")
+        await tab.sent("guide/parts/1.md")
+        await tab.page.get_by_role("button", name="Stop").click()
+    # The two files that were under way are read to their end, and no other is sent.
+    await expect(total).to_have_text("4 of 7 files: 2 added, 2 skipped.")
+    await expect(tab.upload_of("guide/parts/0.md")).to_contain_text("searchable")
+    await expect(tab.upload_of("guide/parts/3.md")).to_contain_text("waiting")
+    await expect(tab.page.locator(".uploads")).to_contain_text("You stopped the uploads. No further file")
+    assert [one.source_key for one in person.client.documents("default")] == keys[:2]
+    await tab.page.get_by_role("button", name="Go on").click()
+    await expect(total).to_have_text("7 files: 4 added, 1 refused, 2 skipped.")
+    await expect(tab.live).to_contain_text("All uploads have ended. 7 files: 4 added")
+    assert [one.source_key for one in person.client.documents("default")] == keys
+
+    await tab.page.get_by_role("button", name="Clear the list").click()
+    (guide / "parts" / "2.md").write_text(f"# Part two\n\n{LIGHTHOUSE}", encoding="utf-8")
+    await drop(tab.page, guide, guide / "photo.png")
+    await expect(total).to_have_text("8 files: 1 added, 3 unchanged, 2 refused, 2 skipped.")
+    await tab.page.get_by_label("Show", exact=True).select_option(label="Refused (2)")
+    await expect(tab.page.locator(".uploads li .name")).to_have_text(["photo.png", "guide/tool.md"])
+    assert [one.version for one in person.client.documents("default")] == [1, 1, 2, 1]
+
+
+async def test_documents_are_found_sorted_selected_and_deleted_together(person: Person) -> None:
+    for name in ("a", "b", "c", "d"):
+        person.add(f"# Story {name.upper()}\n\n{BAKERY}", f"{name}/story.md")
+    person.add(LIGHTHOUSE, "z.md")
+    tab = await person.sign_in()
+    await tab.open_documents()
+    titles = tab.page.locator(".documents .name")
+    await tab.page.get_by_label("Sort by").select_option(label="Path, Z to A")
+    await expect(titles).to_have_text(
+        ["The lighthouse of Korsholm", "Story D", "Story C", "Story B", "Story A"]
+    )
+    await tab.page.get_by_label("Find", exact=True).fill("sToRy")
+    await expect(titles).to_have_text(["Story D", "Story C", "Story B", "Story A"])
+    await tab.page.get_by_label("In the").select_option(label="Path")
+    await tab.page.get_by_label("Find", exact=True).fill('b/ "')
+    await expect(tab.page.locator(".documents")).to_have_text("No document fits.")
+    await tab.page.get_by_label("Find", exact=True).fill("/story")
+    await expect(titles).to_have_count(4)
+    await tab.page.get_by_label("State").select_option(label="Failed")
+    await expect(tab.page.locator(".documents")).to_have_text("No document fits.")
+    await tab.page.get_by_label("State").select_option(label="Any")
+
+    await tab.page.get_by_label("Select all shown").check()
+    await tab.page.get_by_label("Select Story D").uncheck()
+    await expect(tab.page.locator(".bulk")).to_contain_text("3 documents selected")
+    await expect(tab.page.get_by_label("Select all shown")).to_have_js_property("indeterminate", value=True)
+    person.client.delete_document(
+        next(one.name for one in person.client.documents("default") if one.source_key == "b/story.md")
+    )
+    await tab.page.get_by_role("button", name="Delete selected").click()
+    dialog = tab.page.get_by_role("dialog", name="Delete 3 documents?")
+    await expect(dialog).to_contain_text("“Story C”, “Story B”, “Story A” will be deleted")
+    await dialog.get_by_role("button", name="Delete 3 documents").click()
+    results = tab.page.get_by_role("region", name="Deletion")
+    await expect(results).to_contain_text("2 of 3 documents deleted.")
+    await expect(results.locator("li")).to_have_text(
+        ["Story Cdeleted", "Story Bsomebody else has deleted it already", "Story Adeleted"]
+    )
+    await expect(titles).to_have_text(["Story D"])
+    await results.get_by_role("button", name="Close").click()
+    await tab.page.get_by_label("Find", exact=True).fill("")
+    await expect(titles).to_have_text(["The lighthouse of Korsholm", "Story D"])
+    assert [one.source_key for one in person.client.documents("default")] == ["d/story.md", "z.md"]
+
+
+async def test_a_long_list_has_pages(person: Person) -> None:
+    operations = [
+        person.client.create_document(f"Line {number}.", source_key=f"{number:03}.md", title=f"Text {number}")
+        for number in range(52)
+    ]
+    for one in operations:
+        person.client.wait(one)
+    tab = await person.sign_in()
+    await tab.open_documents()
+    titles = tab.page.locator(".documents .name")
+    await expect(titles).to_have_count(50)
+    await tab.page.get_by_role("button", name="Next page").click()
+    await expect(titles).to_have_text(["Text 50", "Text 51"])
+    await expect(tab.page.get_by_role("button", name="Previous page")).to_be_focused()
+    await tab.page.get_by_label("Select all shown").check()
+    await tab.page.get_by_role("button", name="Delete selected").click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Delete 2 documents").click()
+    # The second page is empty now, so the first one is shown.
+    await expect(titles).to_have_count(50)
+    await expect(tab.page.get_by_role("button", name="Next page")).to_be_hidden()
 
 
 async def test_an_upload_whose_connection_breaks_is_sent_again_and_taken_once(person: Person) -> None:
@@ -169,7 +296,14 @@ async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
 
     await tab.open_documents()
     await expect(picker).to_have_value("collections/brot-cafe")
+    await tab.page.get_by_role("button", name="Rename collection").click()
+    renaming = tab.page.get_by_role("dialog", name="Rename the collection")
+    await expect(renaming).to_contain_text("id stays brot-cafe")
+    await renaming.get_by_label("Name").fill("Bread")
+    await renaming.get_by_role("button", name="Rename").click()
+    await expect(picker.locator("option:checked")).to_have_text("Bread (1)")
     await tab.page.get_by_role("button", name="Delete collection").click()
+    await expect(tab.page.get_by_role("dialog")).to_contain_text("“Bread” has 1 document, which will be")
     await tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     await expect(picker).to_have_value("collections/default")
     assert [one.name for one in person.client.collections()] == ["collections/default"]

@@ -135,7 +135,8 @@ export class DocumentsView {
     this.#tokens = step > 0 ? [...this.#tokens, this.#following] : this.#tokens.slice(0, -1);
     await this.#read();
     this.#list.scrollIntoView({ block: "nearest" });
-    if (!focused()) (step > 0 ? this.#back : this.#next).focus(); // the last page has no next page
+    const [used, other] = step > 0 ? [this.#next, this.#back] : [this.#back, this.#next];
+    if (used.disabled) other.focus(); // a disabled button loses the focus
     this.#hooks.say(this.#place.textContent ?? "");
   }
 
@@ -267,7 +268,7 @@ export class DocumentsView {
       if (deleted === 0) this.#problem.textContent = problem;
       else this.#hooks.say("Document deleted.");
     } else {
-      const sum = `${count(deleted, "document")} of ${documents.length} deleted.`;
+      const sum = `${deleted} of ${count(documents.length, "document")} deleted.`;
       this.#results.querySelector("p")!.textContent = sum;
       this.#hooks.say(sum);
     }

@@ -37,7 +37,8 @@ const UNREADABLE = "the browser cannot read it; check the permissions and choose
 /** The files that the user picked in the browser's own dialog. `suffixes`: the endings of files that the server reads, in lower case and with the dot. */
 export function picked(files: Iterable<File>, suffixes: readonly string[]): Found[] {
   const found = new Selection(suffixes);
-  for (const file of files) {
+  // Browsers list a folder's files in any order.
+  for (const file of [...files].sort((a, b) => compare(a.webkitRelativePath, b.webkitRelativePath))) {
     const path = file.webkitRelativePath;
     if (path) found.below(path, file);
     else found.chosen(file);
@@ -60,7 +61,7 @@ export async function* dropped(entries: readonly FileSystemEntry[], suffixes: re
       // The browser returns the entries in parts; the last part is empty.
       for (let part = await partOf(reader); part.length > 0; part = await partOf(reader)) {
         for (const entry of part) {
-          const path = entry.fullPath.replace(/^\//, "");
+          const path = pathOf(entry);
           if (isFolder(entry)) {
             if (found.open(path)) folders.push(entry);
           } else if (isFile(entry)) await fileOf(entry).then((file) => found.below(path, file), () => found.lost(path));
@@ -68,7 +69,7 @@ export async function* dropped(entries: readonly FileSystemEntry[], suffixes: re
         yield found.taken();
       }
     } catch {
-      found.lost(folder.fullPath.replace(/^\//, ""));
+      found.lost(pathOf(folder));
       yield found.taken();
     }
   }
@@ -148,6 +149,8 @@ function ruleFor(path: string, size: number, suffixes: readonly string[]): Rule 
   return size === 0 ? "EMPTY" : undefined;
 }
 
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+const pathOf = (entry: FileSystemEntry) => entry.fullPath.replace(/^\//, "");
 const isFolder = (entry: FileSystemEntry): entry is FileSystemDirectoryEntry => entry.isDirectory;
 const isFile = (entry: FileSystemEntry): entry is FileSystemFileEntry => entry.isFile;
 const fileOf = (entry: FileSystemFileEntry) => new Promise<File>((resolve, reject) => entry.file(resolve, reject));

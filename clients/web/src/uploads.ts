@@ -158,7 +158,7 @@ export class UploadsView {
     hide(this.#cancel, open < 2, this.#clear);
     hide(this.#again, [...queue.items].filter((one) => one.again).length < 2, this.#clear);
     this.#show.hidden = queue.size <= ANNOUNCED;
-    const options = VIEWS.map(([label, states], index) => `${label} (${queue.count(...states)})${index}`).join();
+    const options = VIEWS.map(([, states]) => queue.count(...states)).join();
     if (this.#views.dataset["shown"] !== options) {
       this.#views.dataset["shown"] = options;
       replace(this.#views, ...VIEWS.map(([label, states], index) => element("option", { value: String(index) }, `${label} (${queue.count(...states)})`)));
