@@ -47,6 +47,7 @@ class ScriptedLibrary:
             f"{KNOWLEDGE}/ListFormats": self._list_formats,
             f"{KNOWLEDGE}/GetCollection": self._get_collection,
             f"{KNOWLEDGE}/CreateCollection": self._create_collection,
+            f"{KNOWLEDGE}/DeleteCollection": self._delete_collection,
             f"{KNOWLEDGE}/CreateDocument": self._create_document,
             f"{KNOWLEDGE}/UploadDocument": self._upload,
             f"{KNOWLEDGE}/ListDocuments": self._list,
@@ -70,13 +71,23 @@ class ScriptedLibrary:
             await abort(
                 context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", "Collection not found")
             )
-        return collection_pb2.Collection(name=request.name)
+        return collection_pb2.Collection(name=request.name, document_count=len(self.keys(request.name)))
 
     async def _create_collection(self, request: Any, _: Context) -> collection_pb2.Collection:
         name = f"collections/{request.collection_id}"
         self.collections.add(name)
         self.made.append(name)
         return collection_pb2.Collection(name=name)
+
+    async def _delete_collection(self, request: Any, context: Context) -> empty_pb2.Empty:
+        if self.keys(request.name) and not request.force:
+            await abort(
+                context,
+                status(grpc.StatusCode.FAILED_PRECONDITION, "COLLECTION_NOT_EMPTY", "It holds documents."),
+            )
+        self.collections.discard(request.name)
+        self.documents = {at: kept for at, kept in self.documents.items() if at[0] != request.name}
+        return empty_pb2.Empty()
 
     async def _create_document(self, request: Any, _: Context) -> operations_pb2.Operation:
         return self._take(request.metadata, request.text.encode())

@@ -324,6 +324,22 @@ async def test_documents_are_listed_and_deleted(
     assert (await responsa("documents", "list", "-c", "nowhere")).code == 2
 
 
+async def test_a_collection_with_documents_is_deleted_only_by_force(
+    responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    await responsa("ingest", guide(tmp_path), "-c", "notes")
+    refused = await responsa("collections", "delete", "notes", "--json")
+    assert refused.code == 1
+    assert refused.lines[0]["error"]["details"][0]["reason"] == "COLLECTION_NOT_EMPTY"
+    assert "`responsa collections delete notes --force` deletes 3 documents too." in refused.err
+    assert len(library.keys("collections/notes")) == 3
+    done = await responsa("collections", "delete", "collections/notes", "--force", "--json")
+    assert (done.code, done.lines) == (0, [{"deleted": "collections/notes", "documents": 3}])
+    assert (library.documents, library.collections) == ({}, {"collections/default"})
+    missing = await responsa("collections", "show", "notes")
+    assert (missing.code, missing.out) == (2, "")
+
+
 def data_set(folder: Path) -> Path:
     folder.mkdir()
     lines(
