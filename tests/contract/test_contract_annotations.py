@@ -209,7 +209,9 @@ def test_turns_conversations_and_keys_have_an_owner() -> None:
         for one in message.field
         if one.name == "owner"
     }
-    assert owned == dict.fromkeys(("Turn", "Conversation", "ApiKey", "Collection"), "responsa/User")
+    assert owned == dict.fromkeys(
+        ("Turn", "Conversation", "ApiKey", "Collection", "Document"), "responsa/User"
+    )
 
 
 # The following tests put faults into the contract, to show that `missing` finds each fault.

@@ -250,15 +250,46 @@ def update_teacher(
 
 
 def metadata(
-    collection: str, source_key: str, title: str, uri: str, media_type: str
+    collection: str,
+    source_key: str,
+    title: str,
+    uri: str,
+    media_type: str,
+    labels: Mapping[str, str] | None = None,
+    own: Parameters | None = None,
 ) -> document_pb2.DocumentMetadata:
-    """The metadata of a document to upload."""
+    """The metadata of a document to upload. own: the caller's own values. Raises the errors of `struct`."""
     return document_pb2.DocumentMetadata(
         collection=collection_name(collection) if collection else "",
         source_key=source_key,
         title=title,
         uri=uri,
         media_type=media_type,
+        labels=labels or {},
+        metadata=struct(own) if own else None,
+    )
+
+
+def update_document(
+    name: str,
+    title: str | None,
+    labels: Mapping[str, str] | None,
+    metadata: Parameters | None,
+    etag: str,
+) -> knowledge_service_pb2.UpdateDocumentRequest:
+    """The request of UpdateDocument; None leaves a field as it is. Raises the errors of `struct`."""
+    given = {"title": title, "labels": labels, "metadata": metadata}
+    return knowledge_service_pb2.UpdateDocumentRequest(
+        document=document_pb2.Document(
+            name=name,
+            title=title or "",
+            labels=labels or {},
+            metadata=struct(metadata) if metadata else None,
+            etag=etag,
+        ),
+        update_mask=field_mask_pb2.FieldMask(
+            paths=[field for field, value in given.items() if value is not None]
+        ),
     )
 
 

@@ -53,6 +53,7 @@ RULES: Mapping[str, Rule] = {
     _KNOWLEDGE + "CreateDocument": Rule.MEMBER,
     _KNOWLEDGE + "GetDocument": Rule.MEMBER,
     _KNOWLEDGE + "ListDocuments": Rule.MEMBER,
+    _KNOWLEDGE + "UpdateDocument": Rule.MEMBER,
     _KNOWLEDGE + "DeleteDocument": Rule.MEMBER,
     _KNOWLEDGE + "GetDocumentContent": Rule.MEMBER,
     _KNOWLEDGE + "GetPassage": Rule.MEMBER,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -62,18 +62,28 @@ class DocumentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DocumentMetadata:
-    """The caller's description of a document. A field is empty if the caller did not set it."""
+    """The caller's description of a document. A field is empty if the caller did not set it.
+
+    labels, metadata: the caller's own texts and JSON values. An existing document keeps those that are empty here.
+    """
 
     collection_id: str
     source_key: str
     title: str = ""
     uri: str = ""
     media_type: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    metadata: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document. version: the number of the searchable version, or 0 before the first version is searchable."""
+    """A document.
+
+    version: the number of the searchable version, or 0 before the first version is searchable. labels, metadata: the caller's own
+    values, which all versions share. language, author, date, summary, keywords: what is known of the searchable version; empty or None
+    if it is not known.
+    """
 
     id: UUID
     tenant_id: str
@@ -92,6 +102,22 @@ class Document:
     create_time: datetime
     update_time: datetime
     etag: str
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    metadata: Mapping[str, object] = field(default_factory=dict[str, object])
+    language: str = ""
+    author: str = ""
+    date: datetime | None = None
+    summary: str = ""
+    keywords: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentChanges:
+    """New values of a document; None leaves a value as it is. title: at least one visible character."""
+
+    title: str | None = None
+    labels: Mapping[str, str] | None = None
+    metadata: Mapping[str, object] | None = None
 
 
 class SearchMode(StrEnum):
@@ -250,6 +276,19 @@ class IngestTask:
 
 
 @dataclass(frozen=True, slots=True)
+class Description:
+    """What is known of a document version besides its text.
+
+    author, date: as the file states them; '' and None if it states none. summary: 1 to 3 sentences, or ''. keywords: the best first.
+    """
+
+    author: str = ""
+    date: datetime | None = None
+    summary: str = ""
+    keywords: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CanonicalText:
     """The result of parsing. text: the canonical text in UTF-8. parser: the name of the parser."""
 
@@ -258,6 +297,7 @@ class CanonicalText:
     media_type: str
     language: str
     parser: str
+    description: Description = field(default_factory=Description)
 
 
 class OwnershipLost(Exception):
@@ -349,6 +389,15 @@ class Documents(Sources, Protocol):
 
     async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
         """Return a page of a collection's documents. Raises NotFound (collection)."""
+        ...
+
+    async def update(
+        self, who: Principal, document_id: UUID, changes: DocumentChanges, etag: str
+    ) -> Document:
+        """Change a document in one transaction. A new title makes a new version of the same bytes, with the job that indexes it.
+
+        Raises Conflict ETAG_MISMATCH.
+        """
         ...
 
     async def delete(self, tenant_id: str, document_id: UUID, etag: str) -> Sequence[UUID]:

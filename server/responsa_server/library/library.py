@@ -26,6 +26,7 @@ from responsa_server.domain.knowledge import (
     Collection,
     Collections,
     Document,
+    DocumentChanges,
     DocumentMetadata,
     Documents,
     Hit,
@@ -39,7 +40,7 @@ from responsa_server.domain.listing import Page, Position
 from responsa_server.domain.people import Principal, Role
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, Formats
-from responsa_server.ingest.jobs import EndedOperations
+from responsa_server.ingest.jobs import MAX_TITLE_BYTES, EndedOperations
 from responsa_server.ingest.sniff import decide_format
 from responsa_server.text.synonyms import read_synonyms
 
@@ -158,13 +159,7 @@ class Library:
         or None if the caller announced no size. Raises InvalidRequest (UPLOAD_INCOMPLETE, INVALID_FIELD),
         DocumentRejected, NotFound (collection), AlreadyExists (REQUEST_ID_REUSED).
         """
-        metadata = DocumentMetadata(
-            metadata.collection_id or DEFAULT_COLLECTION,
-            metadata.source_key,
-            metadata.title,
-            metadata.uri,
-            metadata.media_type,
-        )
+        metadata = replace(metadata, collection_id=metadata.collection_id or DEFAULT_COLLECTION)
         if metadata.collection_id != DEFAULT_COLLECTION:
             # Check before the bytes arrive; the transaction that stores them checks again.
             await self.collections.require(who.tenant_id, [metadata.collection_id])
@@ -175,6 +170,16 @@ class Library:
             )
             new = NewDocument(metadata, content, received.sha256, media_type)
             return await self.documents.accept(who, new, self._embedding, request_id)
+
+    async def update_document(
+        self, who: Principal, document_id: UUID, changes: DocumentChanges, etag: str = ""
+    ) -> Document:
+        """Change the values that are not None. Raises NotFound, NotPermitted, Conflict, InvalidRequest (a title that is blank or too long)."""
+        if changes.title is not None:
+            _check_title(changes.title)
+        document = await self.documents.get(who.tenant_id, document_id)
+        await self._require_over(who, document)
+        return await self.documents.update(who, document_id, changes, etag)
 
     async def delete_document(self, who: Principal, document_id: UUID, etag: str = "") -> None:
         """Delete a document with all its versions. Raises NotFound, NotPermitted, Conflict."""
@@ -278,6 +283,15 @@ class Library:
             return
         collection = await self.collections.get(who.tenant_id, document.collection_id)
         _require(who, collection.owner_id)
+
+
+def _check_title(title: str) -> None:
+    if not title.strip():
+        remedy = "must have a visible character; send the new title, or leave `title` out of the update_mask"
+        raise InvalidRequest.of_field("document.title", "title.visible", remedy)
+    if (size := len(title.encode())) > MAX_TITLE_BYTES:
+        remedy = f"must be at most {MAX_TITLE_BYTES} bytes and has {size}; shorten it"
+        raise InvalidRequest.of_field("document.title", "string.max_bytes", remedy)
 
 
 def _check_synonyms(text: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from google.longrunning import operations_pb2
 
 from responsa.knowledge.v1 import collection_pb2, document_pb2, format_pb2, knowledge_service_pb2
 from responsa_client import requests
 from responsa_client.aio.calls import AsyncPart
+from responsa_client.requests import Parameters
 
 
 class AsyncKnowledgeCalls(AsyncPart):
@@ -76,6 +77,8 @@ class AsyncKnowledgeCalls(AsyncPart):
         title: str = "",
         uri: str = "",
         media_type: str = "",
+        labels: Mapping[str, str] | None = None,
+        metadata: Parameters | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> operations_pb2.Operation:
@@ -89,18 +92,20 @@ class AsyncKnowledgeCalls(AsyncPart):
             title: the document's title; "" for the title that the document contains.
             uri: the document's address outside Responsa.
             media_type: e.g. "text/markdown"; with "", the server derives it from the key's suffix and the bytes.
+            labels: short texts by which filters find the document. An existing document keeps its labels if there are none.
+            metadata: JSON values of the caller's own. An existing document keeps its values if there are none.
             request_id: a UUID. With the id of an earlier call, the server returns the operation of that call.
                 None generates a new id.
             timeout: the maximum time of the whole upload in seconds; None for no limit.
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: `source` contains bytes, and there is no source_key.
+            ValueError: `source` contains bytes, and there is no source_key; or `metadata` holds a value that is not JSON.
             DocumentRejected: the document is empty, too large, or not of an accepted type.
             InvalidRequest, NotFound: see UploadDocument in the contract.
         """
-        metadata = requests.metadata(collection, source_key, title, uri, media_type)
-        upload = requests.Upload.of(source, metadata, request_id or requests.new_request_id())
+        stated = requests.metadata(collection, source_key, title, uri, media_type, labels, metadata)
+        upload = requests.Upload.of(source, stated, request_id or requests.new_request_id())
         return await self._calls.upload(upload, timeout)
 
     async def create_document(
@@ -112,12 +117,14 @@ class AsyncKnowledgeCalls(AsyncPart):
         title: str = "",
         uri: str = "",
         media_type: str = "",
+        labels: Mapping[str, str] | None = None,
+        metadata: Parameters | None = None,
         request_id: str | None = None,
     ) -> operations_pb2.Operation:
         """Create a document from a text of at most 1 MiB, by default Markdown, in one call. The other arguments are the same as for `upload`."""
-        metadata = requests.metadata(collection, source_key, title, uri, media_type)
+        stated = requests.metadata(collection, source_key, title, uri, media_type, labels, metadata)
         made = request_id or requests.new_request_id()
-        request = knowledge_service_pb2.CreateDocumentRequest(metadata=metadata, text=text, request_id=made)
+        request = knowledge_service_pb2.CreateDocumentRequest(metadata=stated, text=text, request_id=made)
         return await self._calls.unary(self._stubs.knowledge.CreateDocument, request)
 
     async def wait(
@@ -166,6 +173,22 @@ class AsyncKnowledgeCalls(AsyncPart):
             order_by=order_by,
         )
         return self._calls.paged(self._stubs.knowledge.ListDocuments, request, lambda page: page.documents)
+
+    async def update_document(
+        self,
+        name: str,
+        *,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        metadata: Parameters | None = None,
+        etag: str = "",
+    ) -> document_pb2.Document:
+        """Change a document. Values that are None stay as they are; labels and metadata are replaced as a whole. After a new title, the document
+        is indexed again: searches use the title once the document's state is READY. Raises NotFound, PermissionDenied, InvalidRequest;
+        Conflict if the document has another etag.
+        """
+        request = requests.update_document(name, title, labels, metadata, etag)
+        return await self._calls.unary(self._stubs.knowledge.UpdateDocument, request, repeatable=not etag)
 
     async def delete_document(self, name: str, etag: str = "") -> None:
         """Delete a document, so that new answers cannot use it. Raises NotFound, PermissionDenied; Conflict if the document has another etag."""

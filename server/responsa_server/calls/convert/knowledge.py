@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -11,7 +11,7 @@ from google.longrunning import operations_proto_pb2 as operations_pb2
 
 from responsa.knowledge.v1 import collection_pb2, document_pb2, format_pb2, knowledge_service_pb2
 from responsa_server.calls import status
-from responsa_server.calls.convert import values
+from responsa_server.calls.convert import structs, values
 from responsa_server.calls.convert.chat import byte_range
 from responsa_server.calls.convert.values import named_slug, timestamp
 from responsa_server.domain import names
@@ -21,6 +21,7 @@ from responsa_server.domain.knowledge import (
     Chunking,
     Collection,
     Document,
+    DocumentChanges,
     DocumentMetadata,
     Hit,
     Operation,
@@ -90,6 +91,17 @@ def metadata(field: str, value: document_pb2.DocumentMetadata) -> DocumentMetada
         title=value.title,
         uri=value.uri,
         media_type=value.media_type,
+        labels=dict(value.labels),
+        metadata=structs.plain(f"{field}.metadata", value.metadata),
+    )
+
+
+def document_changes(value: document_pb2.Document, wanted: Container[str]) -> DocumentChanges:
+    """Convert the new values of a document. wanted: the fields to change. Raises InvalidRequest."""
+    return DocumentChanges(
+        title=value.title if "title" in wanted else None,
+        labels=dict(value.labels) if "labels" in wanted else None,
+        metadata=structs.plain("document.metadata", value.metadata) if "metadata" in wanted else None,
     )
 
 
@@ -117,6 +129,14 @@ def document(value: Document) -> document_pb2.Document:
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
         etag=value.etag,
+        labels=value.labels,
+        metadata=structs.of(value.metadata) if value.metadata else None,
+        owner=names.user(value.owner_id),
+        language=value.language,
+        author=value.author,
+        date=None if value.date is None else timestamp(value.date),
+        summary=value.summary,
+        keywords=value.keywords,
     )
 
 

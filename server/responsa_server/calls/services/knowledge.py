@@ -129,6 +129,17 @@ class KnowledgeService:
             documents=[knowledge.document(one) for one in page.items], next_page_token=asked.token(page)
         )
 
+    async def UpdateDocument(self, request: pb.UpdateDocumentRequest) -> document_pb2.Document:
+        """Change the title, the labels or the metadata."""
+        given = request.document
+        changes = knowledge.document_changes(
+            given, updated(request.update_mask, ("title", "labels", "metadata"))
+        )
+        changed = await self._library.update_document(
+            caller(), named_uuid("document.name", "documents", given.name), changes, given.etag
+        )
+        return knowledge.document(changed)
+
     async def DeleteDocument(self, request: pb.DeleteDocumentRequest) -> Empty:
         """Delete a document."""
         await self._library.delete_document(

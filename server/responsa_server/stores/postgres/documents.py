@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -9,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, NotPermitted, Reason
@@ -17,6 +19,7 @@ from responsa_server.domain.knowledge import (
     CanonicalPiece,
     Chunking,
     Document,
+    DocumentChanges,
     DocumentState,
     IngestStage,
     JobKind,
@@ -104,6 +107,9 @@ class DocumentStore:
             "uri": stated.uri,
             "media_type": stated.media_type,
             "content": new.sha256.hex(),
+            # Bodies of earlier releases have neither, so a body without them must stay the same.
+            **({"labels": _sorted(stated.labels)} if stated.labels else {}),
+            **({"metadata": _sorted(stated.metadata)} if stated.metadata else {}),
         }
         values: dict[str, object] = {
             "tenant": who.tenant_id,
@@ -112,6 +118,7 @@ class DocumentStore:
             "source_key": stated.source_key,
             "title": stated.title or PurePosixPath(stated.source_key).name or stated.source_key,
             "declared_title": stated.title,
+            "stated_title": stated.title,
             "uri": stated.uri,
             "media_type": new.media_type,
             "declared_type": stated.media_type,
@@ -121,6 +128,8 @@ class DocumentStore:
             "embedding": embedding,
             "max_tokens": Chunking().max_tokens,
             "overlap_tokens": Chunking().overlap_tokens,
+            "labels": Jsonb(dict(stated.labels)),
+            "metadata": Jsonb(dict(stated.metadata)),
         }
         async with self._database.tenant(who.tenant_id) as connection:
             earlier = await self._requests.claim(connection, who, request_id, "document", body)
@@ -160,6 +169,31 @@ class DocumentStore:
             await self._require_collection(connection, values, "find_collection")
             rows = await _LIST.rows(connection, self._queries["list"], query, values)
         return _LIST.page([_document(row) for row in rows], query)
+
+    @shielded
+    async def update(
+        self, who: Principal, document_id: UUID, changes: DocumentChanges, etag: str
+    ) -> Document:
+        """Change a document; see the port. Raises NotFound, Conflict (ETAG_MISMATCH)."""
+        values: dict[str, object] = {
+            "tenant": who.tenant_id,
+            "id": document_id,
+            "title": changes.title,
+            "labels": None if changes.labels is None else Jsonb(dict(changes.labels)),
+            "metadata": None if changes.metadata is None else Jsonb(dict(changes.metadata)),
+        }
+        name = names.document(document_id)
+        async with self._database.tenant(who.tenant_id) as connection:
+            row = await (await connection.execute(self._queries["lock"], values)).fetchone()
+            if row is None:
+                raise NotFound.of("document", name)
+            check_etag(etag, str(row[0]), name)
+            await connection.execute(self._queries["update"], values)
+            if changes.title is not None:
+                await self._retitle(connection, who, document_id, changes.title, values)
+            updated = await one_row(connection, self._queries["get"], values)
+        assert updated is not None, "the row is locked"
+        return _document(updated)
 
     @shielded
     async def delete(self, tenant_id: str, document_id: UUID, etag: str) -> Sequence[UUID]:
@@ -266,26 +300,56 @@ class DocumentStore:
             # The document was deleted after the insert found it, so try again. A second conflict is possible but very unlikely:
             # it needs another upload and another deletion of the same source key.
             return await self._take_in(connection, who, new, values)
-        values["id"] = locked[0]
+        document_id, owns, kept_title, described = locked
+        values["id"] = document_id
         newest = await self._newest(connection, values)
-        if newest.is_of(new):
-            if newest.state is DocumentState.READY:
-                return await self._insert_operation(
-                    connection, who, locked[0], newest.version, unchanged=True
-                )
-            running = await self._running(connection, who.tenant_id, locked[0], newest.version)
-            if running is not None:
-                return running
-        if not locked[1] and who.role is not Role.ADMIN:
+        same = newest.is_of(new)
+        indexed = same and newest.state is DocumentState.READY
+        running = None
+        if same and not indexed:
+            running = await self._running(connection, who.tenant_id, document_id, newest.version)
+        attaches = indexed or running is not None
+        if not (attaches and described) and not owns and who.role is not Role.ADMIN:
             raise NotPermitted(
                 Reason.ROLE_REQUIRED,
                 "A document with this source_key already exists, and only its uploader, the collection's owner or an administrator may "
                 "replace it; use another source_key or another collection.",
                 {"required_role": "ADMIN"},
             )
+        if not described:
+            await connection.execute(self._queries["describe"], values)
+        if attaches:
+            return running or await self._insert_operation(
+                connection, who, document_id, newest.version, stage=IngestStage.DONE, unchanged=described
+            )
+        if kept_title and not new.metadata.title:
+            values |= {"title": kept_title, "declared_title": kept_title}
         version = newest.version + 1
         await connection.execute(self._queries["begin_version"], {**values, "version": version})
         return await self._begin_version(connection, who, values, version)
+
+    async def _retitle(
+        self,
+        connection: Connection,
+        who: Principal,
+        document_id: UUID,
+        title: str,
+        values: Mapping[str, object],
+    ) -> None:
+        """Make a version of the same bytes with another title, because the title is part of what searches use: of terms, of vectors and of the
+        passages that answers cite. A document whose bytes could not be read has no such version.
+        """
+        row = await (await connection.execute(self._queries["version_to_retitle"], values)).fetchone()
+        if row is None or row[1] == title:
+            return
+        of, _, version = row
+        values = {**values, "title": title, "of": of, "version": version}
+        await connection.execute(self._queries["retitle_version"], values)
+        await connection.execute(self._queries["begin_retitled"], values)
+        operation = await self._insert_operation(
+            connection, who, document_id, version, stage=IngestStage.QUEUED
+        )
+        await self._queue.defer(connection, JobKind.INGEST, who.tenant_id, operation.id)
 
     async def _begin_version(
         self, connection: Connection, who: Principal, values: dict[str, object], version: int
@@ -293,7 +357,9 @@ class DocumentStore:
         await connection.execute(self._queries["insert_version"], {**values, "version": version})
         document_id = values["id"]
         assert isinstance(document_id, UUID)
-        operation = await self._insert_operation(connection, who, document_id, version, unchanged=False)
+        operation = await self._insert_operation(
+            connection, who, document_id, version, stage=IngestStage.QUEUED
+        )
         await self._queue.defer(connection, JobKind.INGEST, who.tenant_id, operation.id)
         return operation
 
@@ -314,7 +380,14 @@ class DocumentStore:
         return None if row is None else operations.from_row(row)
 
     async def _insert_operation(
-        self, connection: Connection, who: Principal, document_id: UUID, version: int, *, unchanged: bool
+        self,
+        connection: Connection,
+        who: Principal,
+        document_id: UUID,
+        version: int,
+        *,
+        stage: IngestStage,
+        unchanged: bool = False,
     ) -> Operation:
         row = await one_row(
             connection,
@@ -325,7 +398,7 @@ class DocumentStore:
                 "user": who.user_id,
                 "document": document_id,
                 "version": version,
-                "stage": (IngestStage.DONE if unchanged else IngestStage.QUEUED).value,
+                "stage": stage.value,
                 "unchanged": unchanged,
             },
         )
@@ -360,4 +433,16 @@ def _document(row: Mapping[str, Any]) -> Document:
         create_time=row["create_time"],
         update_time=row["update_time"],
         etag=str(row["revision"]),
+        labels=row["labels"],
+        metadata=row["metadata"],
+        language=row["language"],
+        author=row["author"],
+        date=row["date"],
+        summary=row["summary"],
+        keywords=tuple(row["keywords"]),
     )
+
+
+def _sorted(values: Mapping[str, object]) -> str:
+    """The values as JSON with sorted keys, so that equal values give equal texts."""
+    return json.dumps(values, sort_keys=True, ensure_ascii=False)

@@ -14,13 +14,17 @@ SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(col
 SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(collection)s;
 
 -- name: insert
-INSERT INTO responsa.document (id, tenant_id, collection_id, owner_id, source_key, title, uri, media_type, state, size_bytes, sha256)
-VALUES (%(id)s, %(tenant)s, %(collection)s, %(user)s, %(source_key)s, %(title)s, %(uri)s, %(media_type)s, 'indexing', %(size)s, %(sha256)s)
+INSERT INTO responsa.document (
+    id, tenant_id, collection_id, owner_id, source_key, title, uri, media_type, state, size_bytes, sha256, labels, metadata)
+VALUES (
+    %(id)s, %(tenant)s, %(collection)s, %(user)s, %(source_key)s, %(title)s, %(uri)s, %(media_type)s, 'indexing', %(size)s, %(sha256)s,
+    %(labels)s, %(metadata)s)
 ON CONFLICT (tenant_id, collection_id, source_key) DO NOTHING
 RETURNING id;
 
 -- name: lock_by_key
-SELECT d.id, %(user)s IN (d.owner_id, c.owner_id) AS owns
+SELECT d.id, %(user)s IN (d.owner_id, c.owner_id) AS owns, d.kept_title,
+    (%(labels)s = '{}'::jsonb OR d.labels = %(labels)s) AND (%(metadata)s = '{}'::jsonb OR d.metadata = %(metadata)s) AS described
 FROM responsa.document AS d
 JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
 WHERE d.tenant_id = %(tenant)s AND d.collection_id = %(collection)s AND d.source_key = %(source_key)s FOR UPDATE OF d;
@@ -41,10 +45,39 @@ INSERT INTO responsa.document_version (
 VALUES (
     %(tenant)s, %(id)s, %(version)s, %(declared_title)s, %(declared_type)s, %(title)s, %(uri)s, %(media_type)s, %(original)b, %(sha256)s, %(size)s);
 
+-- name: describe
+-- What the caller leaves empty stays.
+UPDATE responsa.document SET labels = coalesce(nullif(%(labels)s, '{}'::jsonb), labels), metadata = coalesce(nullif(%(metadata)s, '{}'::jsonb), metadata),
+    revision = revision + 1, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: update
+UPDATE responsa.document SET labels = coalesce(%(labels)s, labels), metadata = coalesce(%(metadata)s, metadata),
+    title = coalesce(%(title)s, title), kept_title = coalesce(%(title)s, kept_title), revision = revision + 1, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: version_to_retitle
+-- The newest version that has its bytes, and the number of the next version. A version that failed has none.
+SELECT v.version, v.declared_title, d.newest_version + 1
+FROM responsa.document AS d
+JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version IN (d.version, d.newest_version)
+WHERE d.tenant_id = %(tenant)s AND d.id = %(id)s
+ORDER BY v.version DESC LIMIT 1;
+
+-- name: retitle_version
+INSERT INTO responsa.document_version (
+    tenant_id, document_id, version, declared_title, declared_type, title, uri, media_type, original, sha256, size_bytes)
+SELECT tenant_id, document_id, %(version)s, %(title)s, declared_type, %(title)s, uri, media_type, original, sha256, size_bytes
+FROM responsa.document_version WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version = %(of)s;
+
+-- name: begin_retitled
+UPDATE responsa.document SET newest_version = %(version)s, state = 'indexing', error_reason = NULL, error_message = NULL, error_metadata = NULL
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
 -- name: begin_version
 -- If a version is searchable, the document's row describes that version until a newer version is searchable.
 UPDATE responsa.document SET newest_version = %(version)s, state = 'indexing', error_reason = NULL, error_message = NULL, error_metadata = NULL,
-    title = CASE version WHEN 0 THEN %(title)s ELSE title END,
+    title = CASE version WHEN 0 THEN %(title)s ELSE title END, kept_title = CASE %(stated_title)s WHEN '' THEN kept_title ELSE '' END,
     uri = CASE version WHEN 0 THEN %(uri)s ELSE uri END,
     media_type = CASE version WHEN 0 THEN %(media_type)s ELSE media_type END,
     size_bytes = CASE version WHEN 0 THEN %(size)s ELSE size_bytes END,

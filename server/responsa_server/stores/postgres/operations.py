@@ -174,6 +174,10 @@ class IngestionStore:
             "language": text.language,
             "parser": text.parser,
             "total": passages_total,
+            "author": text.description.author,
+            "date": text.description.date,
+            "summary": text.description.summary,
+            "keywords": list(text.description.keywords),
         }
         async with self._database.tenant(claim.tenant_id) as connection:
             await self._hold(connection, claim)

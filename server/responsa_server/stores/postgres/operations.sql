@@ -42,9 +42,11 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done' AND (%(epoch)s:
 RETURNING document_id, version;
 
 -- name: fail_document
--- The document records the state of its newest version.
-UPDATE responsa.document SET state = 'failed', error_reason = %(error_reason)s, error_message = %(error_message)s,
-    error_metadata = %(error_metadata)s, revision = revision + 1, update_time = clock_timestamp()
+-- The document records the state of its newest version. Its title is again that of the version that is searched, if an update had set another.
+UPDATE responsa.document AS d SET state = 'failed', error_reason = %(error_reason)s, error_message = %(error_message)s,
+    error_metadata = %(error_metadata)s, revision = revision + 1, update_time = clock_timestamp(),
+    title = coalesce((SELECT v.title FROM responsa.document_version AS v
+        WHERE v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version), title)
 WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s;
 
 -- name: drop_version
@@ -78,7 +80,8 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s;
 -- name: parsed
 -- The canonical text is stored in addition to the original only if it differs.
 UPDATE responsa.document_version SET canonical = CASE WHEN original = %(text)b THEN NULL ELSE %(text)b END, canonical_sha256 = %(sha256)s,
-    canonical_bytes = %(length)s, title = %(title)s, media_type = %(media_type)s, language = %(language)s, parser = %(parser)s
+    canonical_bytes = %(length)s, title = %(title)s, media_type = %(media_type)s, language = %(language)s, parser = %(parser)s,
+    author = %(author)s, date = %(date)s, summary = %(summary)s, keywords = %(keywords)s
 WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s;
 
 -- name: done
@@ -93,7 +96,8 @@ WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(vers
 -- name: document_published
 -- The column state describes the newest version: a newer version than this one may be in progress already, or may have failed.
 UPDATE responsa.document AS d SET version = v.version, title = v.title, uri = v.uri, media_type = v.media_type, size_bytes = v.size_bytes,
-    sha256 = v.sha256, passage_count = v.passage_count, revision = d.revision + 1, update_time = clock_timestamp(),
+    sha256 = v.sha256, passage_count = v.passage_count, language = v.language, author = v.author, date = v.date, summary = v.summary,
+    keywords = v.keywords, revision = d.revision + 1, update_time = clock_timestamp(),
     state = CASE WHEN d.newest_version = v.version THEN 'ready' ELSE d.state END,
     error_reason = CASE WHEN d.newest_version = v.version THEN NULL ELSE d.error_reason END,
     error_message = CASE WHEN d.newest_version = v.version THEN NULL ELSE d.error_message END,

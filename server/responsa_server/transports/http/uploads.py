@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import cast
 
 from google.longrunning.operations_pb2 import Operation
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToJson, ParseDict, ParseError
 from google.protobuf.message import Message
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -30,8 +32,8 @@ CLIENT_CLOSED_REQUEST = 499
 DRAIN_SECONDS = 60
 
 METHOD = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"
-PARAMETERS = ("collection", "source_key", "title", "uri", "media_type", "request_id")
-"""The query parameters. They are fields of UploadStart, and each may occur at most once."""
+PARAMETERS = ("collection", "source_key", "title", "uri", "media_type", "labels", "metadata", "request_id")
+"""The query parameters. They are fields of UploadStart, and each may occur at most once. `labels` and `metadata` are JSON objects."""
 
 
 class Uploads:
@@ -145,7 +147,25 @@ def _start_of(request: Request) -> UploadStart:
             violations=(FieldViolation("chunk", error.reason.lower(), error.message),),
         )
     request_id = values.pop("request_id")
-    return UploadStart(metadata=DocumentMetadata(**values), size_bytes=size or None, request_id=request_id)
+    described = {name: _object(name, values.pop(name)) for name in ("labels", "metadata")}
+    try:
+        metadata = ParseDict({**values, **described}, DocumentMetadata())
+    except ParseError as error:  # of labels alone, because any JSON object is a Struct
+        raise InvalidRequest.of_field(
+            "labels", "labels.texts", 'must be a JSON object with texts as values, e.g. {"team": "legal"}'
+        ) from error
+    return UploadStart(metadata=metadata, size_bytes=size or None, request_id=request_id)
+
+
+def _object(name: str, text: str) -> dict[str, object]:
+    """The JSON object of a parameter. Raises InvalidRequest."""
+    try:
+        found: object = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidRequest.of_field(name, f"{name}.object", 'must be a JSON object, e.g. {"team": "legal"}')
+    return cast("dict[str, object]", found)
 
 
 def _announced_size(request: Request) -> int:

@@ -25,12 +25,13 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from responsa.type.v1 import byte_range_pb2 as responsa_dot_type_dot_v1_dot_byte__range__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$responsa/knowledge/v1/document.proto\x12\x15responsa.knowledge.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a!responsa/type/v1/byte_range.proto\"\xc0\x04\n\x08\x44ocument\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x30\n\ncollection\x18\x02 \x01(\tB\x1c\xe2\x41\x01\x03\xfa\x41\x15\n\x13responsa/Collection\x12\x18\n\nsource_key\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05title\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03uri\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nmedia_type\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07version\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x39\n\x05state\x18\x08 \x01(\x0e\x32$.responsa.knowledge.v1.DocumentStateB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x0b \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rpassage_count\x18\x0c \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x0f \x01(\tB\x0b\xe2\x41\x01\x03\xbaH\x04r\x02(@:A\xea\x41>\n\x11responsa/Document\x12\x14\x64ocuments/{document}*\tdocuments2\x08\x64ocument\"\xf1\x01\n\x10\x44ocumentMetadata\x12_\n\ncollection\x18\x01 \x01(\tBK\xe2\x41\x01\x01\xfa\x41\x15\n\x13responsa/Collection\xbaH,r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01\x12\"\n\nsource_key\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x08\x12\x1b\n\x05title\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x04\x12\x19\n\x03uri\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12 \n\nmedia_type\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xff\x01\"\x8f\x02\n\x0eIngestMetadata\x12(\n\x08\x64ocument\x18\x01 \x01(\tB\x16\xfa\x41\x13\n\x11responsa/Document\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x31\n\x05stage\x18\x03 \x01(\x0e\x32\".responsa.knowledge.v1.IngestStage\x12\x15\n\rpassages_done\x18\x04 \x01(\x05\x12\x16\n\x0epassages_total\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x0cIngestResult\x12\x31\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x1f.responsa.knowledge.v1.Document\x12\x11\n\tunchanged\x18\x02 \x01(\x08\"\x88\x03\n\x07Passage\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12,\n\x08\x64ocument\x18\x02 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11responsa/Document\x12;\n\x10\x64ocument_version\x18\x03 \x01(\tB!\xe2\x41\x01\x03\xfa\x41\x1a\n\x18responsa/DocumentVersion\x12\x30\n\ncollection\x18\x04 \x01(\tB\x1c\xe2\x41\x01\x03\xfa\x41\x15\n\x13responsa/Collection\x12\x13\n\x05title\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x37\n\x0csource_range\x18\x06 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRangeB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08headings\x18\x08 \x03(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\t \x01(\x0c\x42\x04\xe2\x41\x01\x03:<\xea\x41\x39\n\x10responsa/Passage\x12\x12passages/{passage}*\x08passages2\x07passage*\x81\x01\n\rDocumentState\x12\x1e\n\x1a\x44OCUMENT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44OCUMENT_STATE_INDEXING\x10\x01\x12\x18\n\x14\x44OCUMENT_STATE_READY\x10\x02\x12\x19\n\x15\x44OCUMENT_STATE_FAILED\x10\x03*\x91\x01\n\x0bIngestStage\x12\x1c\n\x18INGEST_STAGE_UNSPECIFIED\x10\x00\x12\x17\n\x13INGEST_STAGE_QUEUED\x10\x01\x12\x18\n\x14INGEST_STAGE_PARSING\x10\x02\x12\x1a\n\x16INGEST_STAGE_EMBEDDING\x10\x03\x12\x15\n\x11INGEST_STAGE_DONE\x10\x04\x42\x46\xea\x41\x43\n\x18responsa/DocumentVersion\x12\'documents/{document}/versions/{version}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$responsa/knowledge/v1/document.proto\x12\x15responsa.knowledge.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a!responsa/type/v1/byte_range.proto\"\xae\x07\n\x08\x44ocument\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x30\n\ncollection\x18\x02 \x01(\tB\x1c\xe2\x41\x01\x03\xfa\x41\x15\n\x13responsa/Collection\x12\x18\n\nsource_key\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05title\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03uri\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nmedia_type\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07version\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x39\n\x05state\x18\x08 \x01(\x0e\x32$.responsa.knowledge.v1.DocumentStateB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x0b \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rpassage_count\x18\x0c \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x0f \x01(\tB\x0b\xe2\x41\x01\x03\xbaH\x04r\x02(@\x12X\n\x06labels\x18\x10 \x03(\x0b\x32+.responsa.knowledge.v1.Document.LabelsEntryB\x1b\xe2\x41\x01\x01\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04 \x01(?*\x05r\x03(\xff\x01\x12/\n\x08metadata\x18\x11 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x01\x12%\n\x05owner\x18\x12 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x16\n\x08language\x18\x13 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x61uthor\x18\x14 \x01(\tB\x04\xe2\x41\x01\x03\x12.\n\x04\x64\x61te\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07summary\x18\x16 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08keywords\x18\x17 \x03(\tB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:A\xea\x41>\n\x11responsa/Document\x12\x14\x64ocuments/{document}*\tdocuments2\x08\x64ocument\"\xb3\x03\n\x10\x44ocumentMetadata\x12_\n\ncollection\x18\x01 \x01(\tBK\xe2\x41\x01\x01\xfa\x41\x15\n\x13responsa/Collection\xbaH,r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01\x12\"\n\nsource_key\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x08\x12\x1b\n\x05title\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x04\x12\x19\n\x03uri\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12 \n\nmedia_type\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xff\x01\x12`\n\x06labels\x18\x06 \x03(\x0b\x32\x33.responsa.knowledge.v1.DocumentMetadata.LabelsEntryB\x1b\xe2\x41\x01\x01\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04 \x01(?*\x05r\x03(\xff\x01\x12/\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8f\x02\n\x0eIngestMetadata\x12(\n\x08\x64ocument\x18\x01 \x01(\tB\x16\xfa\x41\x13\n\x11responsa/Document\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x31\n\x05stage\x18\x03 \x01(\x0e\x32\".responsa.knowledge.v1.IngestStage\x12\x15\n\rpassages_done\x18\x04 \x01(\x05\x12\x16\n\x0epassages_total\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x0cIngestResult\x12\x31\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x1f.responsa.knowledge.v1.Document\x12\x11\n\tunchanged\x18\x02 \x01(\x08\"\x88\x03\n\x07Passage\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12,\n\x08\x64ocument\x18\x02 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11responsa/Document\x12;\n\x10\x64ocument_version\x18\x03 \x01(\tB!\xe2\x41\x01\x03\xfa\x41\x1a\n\x18responsa/DocumentVersion\x12\x30\n\ncollection\x18\x04 \x01(\tB\x1c\xe2\x41\x01\x03\xfa\x41\x15\n\x13responsa/Collection\x12\x13\n\x05title\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x37\n\x0csource_range\x18\x06 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRangeB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08headings\x18\x08 \x03(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\t \x01(\x0c\x42\x04\xe2\x41\x01\x03:<\xea\x41\x39\n\x10responsa/Passage\x12\x12passages/{passage}*\x08passages2\x07passage*\x81\x01\n\rDocumentState\x12\x1e\n\x1a\x44OCUMENT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44OCUMENT_STATE_INDEXING\x10\x01\x12\x18\n\x14\x44OCUMENT_STATE_READY\x10\x02\x12\x19\n\x15\x44OCUMENT_STATE_FAILED\x10\x03*\x91\x01\n\x0bIngestStage\x12\x1c\n\x18INGEST_STAGE_UNSPECIFIED\x10\x00\x12\x17\n\x13INGEST_STAGE_QUEUED\x10\x01\x12\x18\n\x14INGEST_STAGE_PARSING\x10\x02\x12\x1a\n\x16INGEST_STAGE_EMBEDDING\x10\x03\x12\x15\n\x11INGEST_STAGE_DONE\x10\x04\x42\x46\xea\x41\x43\n\x18responsa/DocumentVersion\x12\'documents/{document}/versions/{version}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +39,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.knowledge.v1.docum
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\352AC\n\030responsa/DocumentVersion\022\'documents/{document}/versions/{version}'
+  _globals['_DOCUMENT_LABELSENTRY']._loaded_options = None
+  _globals['_DOCUMENT_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_DOCUMENT'].fields_by_name['name']._loaded_options = None
   _globals['_DOCUMENT'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_DOCUMENT'].fields_by_name['collection']._loaded_options = None
@@ -45,7 +48,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENT'].fields_by_name['source_key']._loaded_options = None
   _globals['_DOCUMENT'].fields_by_name['source_key']._serialized_options = b'\342A\001\003'
   _globals['_DOCUMENT'].fields_by_name['title']._loaded_options = None
-  _globals['_DOCUMENT'].fields_by_name['title']._serialized_options = b'\342A\001\003'
+  _globals['_DOCUMENT'].fields_by_name['title']._serialized_options = b'\342A\001\001'
   _globals['_DOCUMENT'].fields_by_name['uri']._loaded_options = None
   _globals['_DOCUMENT'].fields_by_name['uri']._serialized_options = b'\342A\001\003'
   _globals['_DOCUMENT'].fields_by_name['media_type']._loaded_options = None
@@ -68,8 +71,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENT'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_DOCUMENT'].fields_by_name['etag']._loaded_options = None
   _globals['_DOCUMENT'].fields_by_name['etag']._serialized_options = b'\342A\001\003\272H\004r\002(@'
+  _globals['_DOCUMENT'].fields_by_name['labels']._loaded_options = None
+  _globals['_DOCUMENT'].fields_by_name['labels']._serialized_options = b'\342A\001\001\272H\024\232\001\021\020 \"\006r\004 \001(?*\005r\003(\377\001'
+  _globals['_DOCUMENT'].fields_by_name['metadata']._loaded_options = None
+  _globals['_DOCUMENT'].fields_by_name['metadata']._serialized_options = b'\342A\001\001'
+  _globals['_DOCUMENT'].fields_by_name['owner']._loaded_options = None
+  _globals['_DOCUMENT'].fields_by_name['owner']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_DOCUMENT'].fields_by_name['language']._loaded_options = None
+  _globals['_DOCUMENT'].fields_by_name['language']._serialized_options = b'\342A\001\003'
+  _globals['_DOCUMENT'].fields_by_name['author']._loaded_options = None
+  _globals['_DOCUMENT'].fields_by_name['author']._serialized_options = b'\342A\001\003'
+  _globals['_DOCUMENT'].fields_by_name['date']._loaded_options = None
+  _globals['_DOCUMENT'].fields_by_name['date']._serialized_options = b'\342A\001\003'
+  _globals['_DOCUMENT'].fields_by_name['summary']._loaded_options = None
+  _globals['_DOCUMENT'].fields_by_name['summary']._serialized_options = b'\342A\001\003'
+  _globals['_DOCUMENT'].fields_by_name['keywords']._loaded_options = None
+  _globals['_DOCUMENT'].fields_by_name['keywords']._serialized_options = b'\342A\001\003'
   _globals['_DOCUMENT']._loaded_options = None
   _globals['_DOCUMENT']._serialized_options = b'\352A>\n\021responsa/Document\022\024documents/{document}*\tdocuments2\010document'
+  _globals['_DOCUMENTMETADATA_LABELSENTRY']._loaded_options = None
+  _globals['_DOCUMENTMETADATA_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_DOCUMENTMETADATA'].fields_by_name['collection']._loaded_options = None
   _globals['_DOCUMENTMETADATA'].fields_by_name['collection']._serialized_options = b'\342A\001\001\372A\025\n\023responsa/Collection\272H,r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\330\001\001'
   _globals['_DOCUMENTMETADATA'].fields_by_name['source_key']._loaded_options = None
@@ -80,6 +101,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENTMETADATA'].fields_by_name['uri']._serialized_options = b'\342A\001\001\272H\005r\003(\200\020'
   _globals['_DOCUMENTMETADATA'].fields_by_name['media_type']._loaded_options = None
   _globals['_DOCUMENTMETADATA'].fields_by_name['media_type']._serialized_options = b'\342A\001\001\272H\005r\003(\377\001'
+  _globals['_DOCUMENTMETADATA'].fields_by_name['labels']._loaded_options = None
+  _globals['_DOCUMENTMETADATA'].fields_by_name['labels']._serialized_options = b'\342A\001\001\272H\024\232\001\021\020 \"\006r\004 \001(?*\005r\003(\377\001'
+  _globals['_DOCUMENTMETADATA'].fields_by_name['metadata']._loaded_options = None
+  _globals['_DOCUMENTMETADATA'].fields_by_name['metadata']._serialized_options = b'\342A\001\001'
   _globals['_INGESTMETADATA'].fields_by_name['document']._loaded_options = None
   _globals['_INGESTMETADATA'].fields_by_name['document']._serialized_options = b'\372A\023\n\021responsa/Document'
   _globals['_PASSAGE'].fields_by_name['name']._loaded_options = None
@@ -102,18 +127,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PASSAGE'].fields_by_name['sha256']._serialized_options = b'\342A\001\003'
   _globals['_PASSAGE']._loaded_options = None
   _globals['_PASSAGE']._serialized_options = b'\352A9\n\020responsa/Passage\022\022passages/{passage}*\010passages2\007passage'
-  _globals['_DOCUMENTSTATE']._serialized_start=1824
-  _globals['_DOCUMENTSTATE']._serialized_end=1953
-  _globals['_INGESTSTAGE']._serialized_start=1956
-  _globals['_INGESTSTAGE']._serialized_end=2101
-  _globals['_DOCUMENT']._serialized_start=246
-  _globals['_DOCUMENT']._serialized_end=822
-  _globals['_DOCUMENTMETADATA']._serialized_start=825
-  _globals['_DOCUMENTMETADATA']._serialized_end=1066
-  _globals['_INGESTMETADATA']._serialized_start=1069
-  _globals['_INGESTMETADATA']._serialized_end=1340
-  _globals['_INGESTRESULT']._serialized_start=1342
-  _globals['_INGESTRESULT']._serialized_end=1426
-  _globals['_PASSAGE']._serialized_start=1429
-  _globals['_PASSAGE']._serialized_end=1821
+  _globals['_DOCUMENTSTATE']._serialized_start=2414
+  _globals['_DOCUMENTSTATE']._serialized_end=2543
+  _globals['_INGESTSTAGE']._serialized_start=2546
+  _globals['_INGESTSTAGE']._serialized_end=2691
+  _globals['_DOCUMENT']._serialized_start=276
+  _globals['_DOCUMENT']._serialized_end=1218
+  _globals['_DOCUMENT_LABELSENTRY']._serialized_start=1106
+  _globals['_DOCUMENT_LABELSENTRY']._serialized_end=1151
+  _globals['_DOCUMENTMETADATA']._serialized_start=1221
+  _globals['_DOCUMENTMETADATA']._serialized_end=1656
+  _globals['_DOCUMENTMETADATA_LABELSENTRY']._serialized_start=1106
+  _globals['_DOCUMENTMETADATA_LABELSENTRY']._serialized_end=1151
+  _globals['_INGESTMETADATA']._serialized_start=1659
+  _globals['_INGESTMETADATA']._serialized_end=1930
+  _globals['_INGESTRESULT']._serialized_start=1932
+  _globals['_INGESTRESULT']._serialized_end=2016
+  _globals['_PASSAGE']._serialized_start=2019
+  _globals['_PASSAGE']._serialized_end=2411
 # @@protoc_insertion_point(module_scope)

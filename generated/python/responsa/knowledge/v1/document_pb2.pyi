@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -88,6 +89,26 @@ class Document(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     COLLECTION_FIELD_NUMBER: _builtins.int
     SOURCE_KEY_FIELD_NUMBER: _builtins.int
@@ -103,6 +124,14 @@ class Document(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    KEYWORDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`documents/{uuid}`."""
     collection: _builtins.str
@@ -112,7 +141,7 @@ class Document(_message.Message):
     version of the document, unless its bytes, title, URI and media type are unchanged.
     """
     title: _builtins.str
-    """The title that the caller gave, or else the title found in the document."""
+    """The title that the caller gave, or else the title found in the document. UpdateDocument changes it: 1 to 512 bytes."""
     uri: _builtins.str
     """Where the document can be found outside Responsa; may be empty."""
     media_type: _builtins.str
@@ -128,7 +157,17 @@ class Document(_message.Message):
     passage_count: _builtins.int
     """The number of passages that searches use."""
     etag: _builtins.str
-    """A value that changes with every new version and every change of state. The server refuses a delete with an old etag: ETAG_MISMATCH."""
+    """A value that changes with every new version, every change of state and every update. The server refuses a delete or an update with an old etag:
+    ETAG_MISMATCH.
+    """
+    owner: _builtins.str
+    """The user who uploaded the first version, `users/{uuid}`."""
+    language: _builtins.str
+    """The language of the text, an ISO 639-1 code; empty if it is not known. This field and the five after it describe the version that searches use."""
+    author: _builtins.str
+    """The author that the file states; empty if it states none. At most 255 bytes."""
+    summary: _builtins.str
+    """1 to 3 sentences of the text that stand for the whole, at most 500 bytes; empty if the text has no sentences."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
         """The error that ended the indexing of the newest version; unset if there was no error."""
@@ -140,6 +179,22 @@ class Document(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the newest version arrived, or the state last changed."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The caller's labels: at most 32, keys of 1 to 63 bytes, values of at most 255 bytes. All versions of the document share them."""
+
+    @_builtins.property
+    def metadata(self) -> _struct_pb2.Struct:
+        """The caller's own values: at most 4 KiB of JSON and 16 levels. All versions of the document share them."""
+
+    @_builtins.property
+    def date(self) -> _timestamp_pb2.Timestamp:
+        """The date that the file states: when its content was published or created, or else when it was last changed. Unset if it states none."""
+
+    @_builtins.property
+    def keywords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The words that tell most about the text, the best first; at most 10."""
 
     def __init__(
         self,
@@ -159,10 +214,18 @@ class Document(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        metadata: _struct_pb2.Struct | None = ...,
+        owner: _builtins.str = ...,
+        language: _builtins.str = ...,
+        author: _builtins.str = ...,
+        date: _timestamp_pb2.Timestamp | None = ...,
+        summary: _builtins.str = ...,
+        keywords: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "error", b"error", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "date", b"date", "error", b"error", "metadata", b"metadata", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "create_time", b"create_time", "error", b"error", "etag", b"etag", "media_type", b"media_type", "name", b"name", "passage_count", b"passage_count", "sha256", b"sha256", "size_bytes", b"size_bytes", "source_key", b"source_key", "state", b"state", "title", b"title", "update_time", b"update_time", "uri", b"uri", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "collection", b"collection", "create_time", b"create_time", "date", b"date", "error", b"error", "etag", b"etag", "keywords", b"keywords", "labels", b"labels", "language", b"language", "media_type", b"media_type", "metadata", b"metadata", "name", b"name", "owner", b"owner", "passage_count", b"passage_count", "sha256", b"sha256", "size_bytes", b"size_bytes", "source_key", b"source_key", "state", b"state", "summary", b"summary", "title", b"title", "update_time", b"update_time", "uri", b"uri", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -174,11 +237,33 @@ class DocumentMetadata(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     COLLECTION_FIELD_NUMBER: _builtins.int
     SOURCE_KEY_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     URI_FIELD_NUMBER: _builtins.int
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
     """The collection for the document, `collections/{id}`. If empty, the server uses `collections/default`, and creates it if it does not exist."""
     source_key: _builtins.str
@@ -189,6 +274,14 @@ class DocumentMetadata(_message.Message):
     """Where the document can be found outside Responsa; at most 2,048 bytes."""
     media_type: _builtins.str
     """The media type; at most 255 bytes. If empty, the server detects the type from the source_key's suffix and the bytes."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels of the document: at most 32, keys of 1 to 63 bytes, values of at most 255 bytes. If empty, the labels of an existing document stay."""
+
+    @_builtins.property
+    def metadata(self) -> _struct_pb2.Struct:
+        """Values of the caller's own: at most 4 KiB of JSON and 16 levels. If empty, the values of an existing document stay."""
+
     def __init__(
         self,
         *,
@@ -197,10 +290,12 @@ class DocumentMetadata(_message.Message):
         title: _builtins.str = ...,
         uri: _builtins.str = ...,
         media_type: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        metadata: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "media_type", b"media_type", "source_key", b"source_key", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "labels", b"labels", "media_type", b"media_type", "metadata", b"metadata", "source_key", b"source_key", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -265,7 +360,7 @@ class IngestResult(_message.Message):
     DOCUMENT_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
     unchanged: _builtins.bool
-    """Whether nothing changed, because the document already had these bytes and the given title, URI and media type."""
+    """Whether nothing changed, because the document already had these bytes and the given title, URI, media type, labels and metadata."""
     @_builtins.property
     def document(self) -> Global___Document:
         """The document."""

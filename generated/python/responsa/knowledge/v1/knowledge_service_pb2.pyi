@@ -414,11 +414,9 @@ class ListDocumentsRequest(_message.Message):
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
-    """Comparisons of these fields, joined by AND (AIP-160): source_key, title, state, media_type, create_time, update_time. The call refuses any other filter
-    with FILTER_INVALID.
-    """
+    """A filter (AIP-160; see Scope.filter) over state, size_bytes and the fields of Scope.filter. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
-    """One of these sort orders (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc. The first is the default.
+    """One of these sort orders (AIP-132), each also with ` desc`: source_key, title, size_bytes, create_time, update_time. The first is the default.
     The call refuses any other value with ORDER_BY_INVALID.
     """
     def __init__(
@@ -467,6 +465,36 @@ class ListDocumentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListDocumentsResponse: _TypeAlias = ListDocumentsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateDocumentRequest(_message.Message):
+    """UpdateDocumentRequest names a document and its new values."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def document(self) -> _document_pb2.Document:
+        """The document with its `name` and the new values. If `etag` is set, the document must still have this etag."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """The fields to change: `title`, `labels`, `metadata`. A map or a Struct is replaced as a whole."""
+
+    def __init__(
+        self,
+        *,
+        document: _document_pb2.Document | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDocumentRequest: _TypeAlias = UpdateDocumentRequest  # noqa: Y015
 
 @_typing.final
 class DeleteDocumentRequest(_message.Message):
@@ -616,6 +644,7 @@ class SearchRequest(_message.Message):
     THRESHOLD_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     RERANK_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
     """The maximum number of passages to return, from 1 to 100; 10 if unset."""
@@ -623,6 +652,8 @@ class SearchRequest(_message.Message):
     """The minimum score, from 0 to 1. The search does not return passages with a lower score."""
     mode: Global___SearchMode.ValueType
     """Whether the search uses words, vectors or both."""
+    filter: _builtins.str
+    """A filter over documents, with the fields and limits of Scope.filter. If the scope has a filter too, a document must match both."""
     rerank: _builtins.bool
     """Whether the first ten passages are ranked again by their best piece, such as a sentence or a table row; true if unset. In the mode VECTOR, passages are
     never ranked again.
@@ -643,11 +674,12 @@ class SearchRequest(_message.Message):
         threshold: _builtins.float = ...,
         mode: Global___SearchMode.ValueType = ...,
         scope: _scope_pb2.Scope | None = ...,
+        filter: _builtins.str = ...,
         rerank: _builtins.bool | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_rerank", b"_rerank", "_top_k", b"_top_k", "rerank", b"rerank", "scope", b"scope", "top_k", b"top_k"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rerank", b"_rerank", "_top_k", b"_top_k", "mode", b"mode", "rerank", b"rerank", "scope", b"scope", "terms", b"terms", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rerank", b"_rerank", "_top_k", b"_top_k", "filter", b"filter", "mode", b"mode", "rerank", b"rerank", "scope", b"scope", "terms", b"terms", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__rerank: _TypeAlias = _typing.Literal["rerank"]  # noqa: Y015
     _WhichOneofArgType__rerank: _TypeAlias = _typing.Literal["_rerank", b"_rerank"]  # noqa: Y015

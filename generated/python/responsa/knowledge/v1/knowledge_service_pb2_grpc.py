@@ -85,6 +85,11 @@ class KnowledgeServiceStub:
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentsRequest.SerializeToString,
                 response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentsResponse.FromString,
                 _registered_method=True)
+        self.UpdateDocument = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/UpdateDocument',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.UpdateDocumentRequest.SerializeToString,
+                response_deserializer=responsa_dot_knowledge_dot_v1_dot_document__pb2.Document.FromString,
+                _registered_method=True)
         self.DeleteDocument = channel.unary_unary(
                 '/responsa.knowledge.v1.KnowledgeService/DeleteDocument',
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.DeleteDocumentRequest.SerializeToString,
@@ -196,6 +201,16 @@ class KnowledgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateDocument(self, request, context):
+        """UpdateDocument changes the fields that update_mask names (title, labels, metadata). New labels and metadata apply at once. A new title makes a new version
+        of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
+        READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
+        administrators may call this method. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteDocument(self, request, context):
         """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
         their quotes. The document's uploader, the collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
@@ -292,6 +307,11 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
                     servicer.ListDocuments,
                     request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentsRequest.FromString,
                     response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentsResponse.SerializeToString,
+            ),
+            'UpdateDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDocument,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.UpdateDocumentRequest.FromString,
+                    response_serializer=responsa_dot_knowledge_dot_v1_dot_document__pb2.Document.SerializeToString,
             ),
             'DeleteDocument': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteDocument,
@@ -569,6 +589,33 @@ class KnowledgeService:
             '/responsa.knowledge.v1.KnowledgeService/ListDocuments',
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentsRequest.SerializeToString,
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/UpdateDocument',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.UpdateDocumentRequest.SerializeToString,
+            responsa_dot_knowledge_dot_v1_dot_document__pb2.Document.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,12 @@ class KnowledgeServiceStub:
     """ListDocuments lists a collection's documents, ordered by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
     ORDER_BY_INVALID.
     """
+    UpdateDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.UpdateDocumentRequest, _document_pb2.Document]
+    """UpdateDocument changes the fields that update_mask names (title, labels, metadata). New labels and metadata apply at once. A new title makes a new version
+    of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
+    READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
+    administrators may call this method. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.
+    """
     DeleteDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.DeleteDocumentRequest, _empty_pb2.Empty]
     """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction. No later answer uses the document. Earlier answers keep
     their quotes. The document's uploader, the collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
@@ -170,6 +176,18 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_knowledge_service_pb2.ListDocumentsResponse]:
         """ListDocuments lists a collection's documents, ordered by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
         ORDER_BY_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateDocument(
+        self,
+        request: _knowledge_service_pb2.UpdateDocumentRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.UpdateDocumentRequest, _abc.Awaitable[_document_pb2.Document]],
+    ) -> _abc.Awaitable[_document_pb2.Document]:
+        """UpdateDocument changes the fields that update_mask names (title, labels, metadata). New labels and metadata apply at once. A new title makes a new version
+        of the same bytes, because searches use the title too: the call returns the document with the new title in the state INDEXING, and when the document is
+        READY, searches and citations use the title. A later upload keeps the title unless it states one. The document's uploader, the collection's owner and
+        administrators may call this method. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED, INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod

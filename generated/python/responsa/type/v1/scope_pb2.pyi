@@ -25,6 +25,13 @@ class Scope(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     COLLECTIONS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    filter: _builtins.str
+    """A filter over documents (AIP-160), at most 2,048 bytes. Only documents that match it are used. The fields: source_key, uri, title, media_type, language,
+    author, owner, collection, labels, metadata, date, create_time, update_time. Comparisons are joined by AND, OR and NOT, with parentheses; OR binds tighter
+    than AND. At most 32 comparisons and 8 levels. A filter with a mistake is refused with FILTER_INVALID. Example:
+    `labels.team = "legal" AND (date >= 2025 OR source_key = "policies/*")`.
+    """
     @_builtins.property
     def collections(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The names of the collections to read, `collections/{id}`: at most 64, without duplicates. If empty, a search reads every collection that the caller may
@@ -35,10 +42,11 @@ class Scope(_message.Message):
         self,
         *,
         collections: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "filter", b"filter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

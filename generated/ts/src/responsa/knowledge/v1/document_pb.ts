@@ -8,18 +8,18 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Status } from "../../../google/rpc/status_pb.js";
 import { file_google_rpc_status } from "../../../google/rpc/status_pb.js";
 import type { ByteRange } from "../../type/v1/byte_range_pb.js";
 import { file_responsa_type_v1_byte_range } from "../../type/v1/byte_range_pb.js";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file responsa/knowledge/v1/document.proto.
  */
 export const file_responsa_knowledge_v1_document: GenFile = /*@__PURE__*/
-  fileDesc("CiRyZXNwb25zYS9rbm93bGVkZ2UvdjEvZG9jdW1lbnQucHJvdG8SFXJlc3BvbnNhLmtub3dsZWRnZS52MSLABAoIRG9jdW1lbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBIwCgpjb2xsZWN0aW9uGAIgASgJQhziQQED+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEhgKCnNvdXJjZV9rZXkYAyABKAlCBOJBAQMSEwoFdGl0bGUYBCABKAlCBOJBAQMSEQoDdXJpGAUgASgJQgTiQQEDEhgKCm1lZGlhX3R5cGUYBiABKAlCBOJBAQMSFQoHdmVyc2lvbhgHIAEoBUIE4kEBAxI5CgVzdGF0ZRgIIAEoDjIkLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudFN0YXRlQgTiQQEDEicKBWVycm9yGAkgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNCBOJBAQMSGAoKc2l6ZV9ieXRlcxgKIAEoA0IE4kEBAxIUCgZzaGEyNTYYCyABKAxCBOJBAQMSGwoNcGFzc2FnZV9jb3VudBgMIAEoBUIE4kEBAxI1CgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYDyABKAlCC+JBAQO6SARyAihAOkHqQT4KEXJlc3BvbnNhL0RvY3VtZW50EhRkb2N1bWVudHMve2RvY3VtZW50fSoJZG9jdW1lbnRzMghkb2N1bWVudCLxAQoQRG9jdW1lbnRNZXRhZGF0YRJfCgpjb2xsZWN0aW9uGAEgASgJQkviQQEB+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uukgscicyJV5jb2xsZWN0aW9ucy9bYS16MC05XVthLXowLTktXXswLDYyfSTYAQESIgoKc291cmNlX2tleRgCIAEoCUIO4kEBArpIB3IFIAEogAgSGwoFdGl0bGUYAyABKAlCDOJBAQG6SAVyAyiABBIZCgN1cmkYBCABKAlCDOJBAQG6SAVyAyiAEBIgCgptZWRpYV90eXBlGAUgASgJQgziQQEBukgFcgMo/wEijwIKDkluZ2VzdE1ldGFkYXRhEigKCGRvY3VtZW50GAEgASgJQhb6QRMKEXJlc3BvbnNhL0RvY3VtZW50Eg8KB3ZlcnNpb24YAiABKAUSMQoFc3RhZ2UYAyABKA4yIi5yZXNwb25zYS5rbm93bGVkZ2UudjEuSW5nZXN0U3RhZ2USFQoNcGFzc2FnZXNfZG9uZRgEIAEoBRIWCg5wYXNzYWdlc190b3RhbBgFIAEoBRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlQKDEluZ2VzdFJlc3VsdBIxCghkb2N1bWVudBgBIAEoCzIfLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudBIRCgl1bmNoYW5nZWQYAiABKAgiiAMKB1Bhc3NhZ2USEgoEbmFtZRgBIAEoCUIE4kEBCBIsCghkb2N1bWVudBgCIAEoCUIa4kEBA/pBEwoRcmVzcG9uc2EvRG9jdW1lbnQSOwoQZG9jdW1lbnRfdmVyc2lvbhgDIAEoCUIh4kEBA/pBGgoYcmVzcG9uc2EvRG9jdW1lbnRWZXJzaW9uEjAKCmNvbGxlY3Rpb24YBCABKAlCHOJBAQP6QRUKE3Jlc3BvbnNhL0NvbGxlY3Rpb24SEwoFdGl0bGUYBSABKAlCBOJBAQMSNwoMc291cmNlX3JhbmdlGAYgASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2VCBOJBAQMSEgoEdGV4dBgHIAEoCUIE4kEBAxIWCghoZWFkaW5ncxgIIAMoCUIE4kEBAxIUCgZzaGEyNTYYCSABKAxCBOJBAQM6POpBOQoQcmVzcG9uc2EvUGFzc2FnZRIScGFzc2FnZXMve3Bhc3NhZ2V9KghwYXNzYWdlczIHcGFzc2FnZSqBAQoNRG9jdW1lbnRTdGF0ZRIeChpET0NVTUVOVF9TVEFURV9VTlNQRUNJRklFRBAAEhsKF0RPQ1VNRU5UX1NUQVRFX0lOREVYSU5HEAESGAoURE9DVU1FTlRfU1RBVEVfUkVBRFkQAhIZChVET0NVTUVOVF9TVEFURV9GQUlMRUQQAyqRAQoLSW5nZXN0U3RhZ2USHAoYSU5HRVNUX1NUQUdFX1VOU1BFQ0lGSUVEEAASFwoTSU5HRVNUX1NUQUdFX1FVRVVFRBABEhgKFElOR0VTVF9TVEFHRV9QQVJTSU5HEAISGgoWSU5HRVNUX1NUQUdFX0VNQkVERElORxADEhUKEUlOR0VTVF9TVEFHRV9ET05FEARCRupBQwoYcmVzcG9uc2EvRG9jdW1lbnRWZXJzaW9uEidkb2N1bWVudHMve2RvY3VtZW50fS92ZXJzaW9ucy97dmVyc2lvbn1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_type_v1_byte_range]);
+  fileDesc("CiRyZXNwb25zYS9rbm93bGVkZ2UvdjEvZG9jdW1lbnQucHJvdG8SFXJlc3BvbnNhLmtub3dsZWRnZS52MSKuBwoIRG9jdW1lbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBIwCgpjb2xsZWN0aW9uGAIgASgJQhziQQED+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEhgKCnNvdXJjZV9rZXkYAyABKAlCBOJBAQMSEwoFdGl0bGUYBCABKAlCBOJBAQESEQoDdXJpGAUgASgJQgTiQQEDEhgKCm1lZGlhX3R5cGUYBiABKAlCBOJBAQMSFQoHdmVyc2lvbhgHIAEoBUIE4kEBAxI5CgVzdGF0ZRgIIAEoDjIkLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudFN0YXRlQgTiQQEDEicKBWVycm9yGAkgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNCBOJBAQMSGAoKc2l6ZV9ieXRlcxgKIAEoA0IE4kEBAxIUCgZzaGEyNTYYCyABKAxCBOJBAQMSGwoNcGFzc2FnZV9jb3VudBgMIAEoBUIE4kEBAxI1CgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYDyABKAlCC+JBAQO6SARyAihAElgKBmxhYmVscxgQIAMoCzIrLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudC5MYWJlbHNFbnRyeUIb4kEBAbpIFJoBERAgIgZyBCABKD8qBXIDKP8BEi8KCG1ldGFkYXRhGBEgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEIE4kEBARIlCgVvd25lchgSIAEoCUIW4kEBA/pBDwoNcmVzcG9uc2EvVXNlchIWCghsYW5ndWFnZRgTIAEoCUIE4kEBAxIUCgZhdXRob3IYFCABKAlCBOJBAQMSLgoEZGF0ZRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSFQoHc3VtbWFyeRgWIAEoCUIE4kEBAxIWCghrZXl3b3JkcxgXIAMoCUIE4kEBAxotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBOkHqQT4KEXJlc3BvbnNhL0RvY3VtZW50EhRkb2N1bWVudHMve2RvY3VtZW50fSoJZG9jdW1lbnRzMghkb2N1bWVudCKzAwoQRG9jdW1lbnRNZXRhZGF0YRJfCgpjb2xsZWN0aW9uGAEgASgJQkviQQEB+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uukgscicyJV5jb2xsZWN0aW9ucy9bYS16MC05XVthLXowLTktXXswLDYyfSTYAQESIgoKc291cmNlX2tleRgCIAEoCUIO4kEBArpIB3IFIAEogAgSGwoFdGl0bGUYAyABKAlCDOJBAQG6SAVyAyiABBIZCgN1cmkYBCABKAlCDOJBAQG6SAVyAyiAEBIgCgptZWRpYV90eXBlGAUgASgJQgziQQEBukgFcgMo/wESYAoGbGFiZWxzGAYgAygLMjMucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50TWV0YWRhdGEuTGFiZWxzRW50cnlCG+JBAQG6SBSaAREQICIGcgQgASg/KgVyAyj/ARIvCghtZXRhZGF0YRgHIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBOJBAQEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKPAgoOSW5nZXN0TWV0YWRhdGESKAoIZG9jdW1lbnQYASABKAlCFvpBEwoRcmVzcG9uc2EvRG9jdW1lbnQSDwoHdmVyc2lvbhgCIAEoBRIxCgVzdGFnZRgDIAEoDjIiLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Jbmdlc3RTdGFnZRIVCg1wYXNzYWdlc19kb25lGAQgASgFEhYKDnBhc3NhZ2VzX3RvdGFsGAUgASgFEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVAoMSW5nZXN0UmVzdWx0EjEKCGRvY3VtZW50GAEgASgLMh8ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50EhEKCXVuY2hhbmdlZBgCIAEoCCKIAwoHUGFzc2FnZRISCgRuYW1lGAEgASgJQgTiQQEIEiwKCGRvY3VtZW50GAIgASgJQhriQQED+kETChFyZXNwb25zYS9Eb2N1bWVudBI7ChBkb2N1bWVudF92ZXJzaW9uGAMgASgJQiHiQQED+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb24SMAoKY29sbGVjdGlvbhgEIAEoCUIc4kEBA/pBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbhITCgV0aXRsZRgFIAEoCUIE4kEBAxI3Cgxzb3VyY2VfcmFuZ2UYBiABKAsyGy5yZXNwb25zYS50eXBlLnYxLkJ5dGVSYW5nZUIE4kEBAxISCgR0ZXh0GAcgASgJQgTiQQEDEhYKCGhlYWRpbmdzGAggAygJQgTiQQEDEhQKBnNoYTI1NhgJIAEoDEIE4kEBAzo86kE5ChByZXNwb25zYS9QYXNzYWdlEhJwYXNzYWdlcy97cGFzc2FnZX0qCHBhc3NhZ2VzMgdwYXNzYWdlKoEBCg1Eb2N1bWVudFN0YXRlEh4KGkRPQ1VNRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASGwoXRE9DVU1FTlRfU1RBVEVfSU5ERVhJTkcQARIYChRET0NVTUVOVF9TVEFURV9SRUFEWRACEhkKFURPQ1VNRU5UX1NUQVRFX0ZBSUxFRBADKpEBCgtJbmdlc3RTdGFnZRIcChhJTkdFU1RfU1RBR0VfVU5TUEVDSUZJRUQQABIXChNJTkdFU1RfU1RBR0VfUVVFVUVEEAESGAoUSU5HRVNUX1NUQUdFX1BBUlNJTkcQAhIaChZJTkdFU1RfU1RBR0VfRU1CRURESU5HEAMSFQoRSU5HRVNUX1NUQUdFX0RPTkUQBEJG6kFDChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb24SJ2RvY3VtZW50cy97ZG9jdW1lbnR9L3ZlcnNpb25zL3t2ZXJzaW9ufWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_type_v1_byte_range]);
 
 /**
  * Document is a text in a collection, in its current version.
@@ -50,7 +50,7 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   sourceKey: string;
 
   /**
-   * The title that the caller gave, or else the title found in the document.
+   * The title that the caller gave, or else the title found in the document. UpdateDocument changes it: 1 to 512 bytes.
    *
    * @generated from field: string title = 4;
    */
@@ -127,11 +127,68 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   updateTime?: Timestamp | undefined;
 
   /**
-   * A value that changes with every new version and every change of state. The server refuses a delete with an old etag: ETAG_MISMATCH.
+   * A value that changes with every new version, every change of state and every update. The server refuses a delete or an update with an old etag:
+   * ETAG_MISMATCH.
    *
    * @generated from field: string etag = 15;
    */
   etag: string;
+
+  /**
+   * The caller's labels: at most 32, keys of 1 to 63 bytes, values of at most 255 bytes. All versions of the document share them.
+   *
+   * @generated from field: map<string, string> labels = 16;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * The caller's own values: at most 4 KiB of JSON and 16 levels. All versions of the document share them.
+   *
+   * @generated from field: google.protobuf.Struct metadata = 17;
+   */
+  metadata?: JsonObject | undefined;
+
+  /**
+   * The user who uploaded the first version, `users/{uuid}`.
+   *
+   * @generated from field: string owner = 18;
+   */
+  owner: string;
+
+  /**
+   * The language of the text, an ISO 639-1 code; empty if it is not known. This field and the five after it describe the version that searches use.
+   *
+   * @generated from field: string language = 19;
+   */
+  language: string;
+
+  /**
+   * The author that the file states; empty if it states none. At most 255 bytes.
+   *
+   * @generated from field: string author = 20;
+   */
+  author: string;
+
+  /**
+   * The date that the file states: when its content was published or created, or else when it was last changed. Unset if it states none.
+   *
+   * @generated from field: google.protobuf.Timestamp date = 21;
+   */
+  date?: Timestamp | undefined;
+
+  /**
+   * 1 to 3 sentences of the text that stand for the whole, at most 500 bytes; empty if the text has no sentences.
+   *
+   * @generated from field: string summary = 22;
+   */
+  summary: string;
+
+  /**
+   * The words that tell most about the text, the best first; at most 10.
+   *
+   * @generated from field: repeated string keywords = 23;
+   */
+  keywords: string[];
 };
 
 /**
@@ -181,6 +238,20 @@ export type DocumentMetadata = Message<"responsa.knowledge.v1.DocumentMetadata">
    * @generated from field: string media_type = 5;
    */
   mediaType: string;
+
+  /**
+   * Labels of the document: at most 32, keys of 1 to 63 bytes, values of at most 255 bytes. If empty, the labels of an existing document stay.
+   *
+   * @generated from field: map<string, string> labels = 6;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * Values of the caller's own: at most 4 KiB of JSON and 16 levels. If empty, the values of an existing document stay.
+   *
+   * @generated from field: google.protobuf.Struct metadata = 7;
+   */
+  metadata?: JsonObject | undefined;
 };
 
 /**
@@ -267,7 +338,7 @@ export type IngestResult = Message<"responsa.knowledge.v1.IngestResult"> & {
   document?: Document | undefined;
 
   /**
-   * Whether nothing changed, because the document already had these bytes and the given title, URI and media type.
+   * Whether nothing changed, because the document already had these bytes and the given title, URI, media type, labels and metadata.
    *
    * @generated from field: bool unchanged = 2;
    */

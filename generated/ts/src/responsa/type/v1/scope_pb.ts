@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/type/v1/scope.proto.
  */
 export const file_responsa_type_v1_scope: GenFile = /*@__PURE__*/
-  fileDesc("ChxyZXNwb25zYS90eXBlL3YxL3Njb3BlLnByb3RvEhByZXNwb25zYS50eXBlLnYxIm8KBVNjb3BlEmYKC2NvbGxlY3Rpb25zGAEgAygJQlHiQQEB+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uukgykgEvEEAYASIpcicyJV5jb2xsZWN0aW9ucy9bYS16MC05XVthLXowLTktXXswLDYyfSRiBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource]);
+  fileDesc("ChxyZXNwb25zYS90eXBlL3YxL3Njb3BlLnByb3RvEhByZXNwb25zYS50eXBlLnYxIo0BCgVTY29wZRJmCgtjb2xsZWN0aW9ucxgBIAMoCUJR4kEBAfpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbrpIMpIBLxBAGAEiKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kEhwKBmZpbHRlchgCIAEoCUIM4kEBAbpIBXIDKIAQYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource]);
 
 /**
  * Scope limits the documents that an answer or a search may use.
@@ -28,6 +28,16 @@ export type Scope = Message<"responsa.type.v1.Scope"> & {
    * @generated from field: repeated string collections = 1;
    */
   collections: string[];
+
+  /**
+   * A filter over documents (AIP-160), at most 2,048 bytes. Only documents that match it are used. The fields: source_key, uri, title, media_type, language,
+   * author, owner, collection, labels, metadata, date, create_time, update_time. Comparisons are joined by AND, OR and NOT, with parentheses; OR binds tighter
+   * than AND. At most 32 comparisons and 8 levels. A filter with a mistake is refused with FILTER_INVALID. Example:
+   * `labels.team = "legal" AND (date >= 2025 OR source_key = "policies/*")`.
+   *
+   * @generated from field: string filter = 2;
+   */
+  filter: string;
 };
 
 /**
