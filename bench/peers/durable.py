@@ -24,7 +24,9 @@ from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.parts import Installation
 from responsa_server.ingest.jobs import EndedOperations
+from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.library.library import Library
+from responsa_server.library.pages import PageImages
 from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -76,6 +78,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         OperationStore(database),
         KnowledgeSearch(parts.retriever),
         EndedOperations(),
+        PageImages(documents, ParserPool(concurrency=1, limits=parts.settings.ingestion.parse_limits)),
         embedding=parts.embedder.name,
         spool_dir=parts.layout.data,
     )

@@ -61,7 +61,7 @@ async def drop(page: Page, *paths: Path) -> None:
     assert box is not None
     session = await page.context.new_cdp_session(page)
     for kind in ("dragEnter", "dragOver", "drop"):
-        await session.send(
+        await session.send(  # pyright: ignore[reportUnknownMemberType]: the library's type has a dict without parameters
             "Input.dispatchDragEvent",
             {
                 "type": kind,

@@ -16,7 +16,9 @@ from responsa_server.domain.knowledge import DocumentMetadata, Operation
 from responsa_server.domain.people import Principal
 from responsa_server.ingest.indexing import Indexer
 from responsa_server.ingest.jobs import EndedOperations, Ingest, KnowledgeJobs, Parser
+from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.library.library import Library
+from responsa_server.library.pages import PageImages
 from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore
@@ -108,7 +110,7 @@ class House:
     """The library of one database. Jobs run only in a `working` block."""
 
     def __init__(
-        self, urls: DatabaseUrls, database: Database, parser: Parser, embedder: Embedder, spool: Path
+        self, urls: DatabaseUrls, database: Database, parser: ParserPool, embedder: Embedder, spool: Path
     ) -> None:
         self.urls = urls
         self.database = database
@@ -127,6 +129,7 @@ class House:
             self.operations,
             KnowledgeSearch(retriever_of(database, embedder)),
             self.waiting,
+            PageImages(self.documents, parser),
             embedding=embedder.name,
             spool_dir=spool,
         )

@@ -27,6 +27,7 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal, Role
+from responsa_server.stores.postgres.documents import DocumentStore
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 
@@ -316,7 +317,7 @@ async def test_a_cited_version_is_kept_and_others_are_pruned(house: House, peopl
         VALUES (%s, 0, 'acme', %s, %s, 2, '', '', 0, 8, '# Rivers', sha256('# Rivers'), 0, 8, 1)"""
     house.ask("ALTER TABLE responsa.citation DROP CONSTRAINT citation_tenant_id_message_id_fkey")
     house.ask(with_answer, uuid7(), cited, document_id)
-    await house.documents.prune("acme", document_id)
+    await DocumentStore(house.database, house.queue, uuid7, kept_versions=0).prune("acme", document_id)
     assert house.ask("SELECT version FROM responsa.document_version ORDER BY 1") == [(2,), (4,)]
     assert house.ask("SELECT id FROM responsa.passage WHERE version < 4") == [(cited,)]
     assert (await house.library.documents.passage(people.ann.tenant_id, cited)).version == 2

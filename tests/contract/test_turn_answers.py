@@ -13,10 +13,12 @@ from bench.agents import GraphAgent
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Question, Turn, TurnState, Verdict
+from responsa_server.ingest.jobs import Parser
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
+from responsa_server.text.canonical import ParsedDocument
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
@@ -92,6 +94,44 @@ async def test_an_answer_quotes_its_document_and_verifies_until_that_changes(
     after = await conversations.verify(people.ann, turn_id=turn.id)
     assert {verdict for _, verdict in after} == {Verdict.SOURCE_DELETED}
     assert [citation for citation, _ in after] == [citation for citation, _ in checks]
+
+
+class LaterParser:
+    """A parser that makes another text of the same bytes, as the parser of a newer release may."""
+
+    def __init__(self, parser: Parser, before: bytes, after: bytes) -> None:
+        self._parser = parser
+        self._before = before
+        self._after = after
+
+    async def parse(
+        self, source: bytes, declared_name: str = "", declared_type: str = "", *, known_format: str = ""
+    ) -> ParsedDocument:
+        changed = source.replace(self._before, self._after)
+        return await self._parser.parse(changed, declared_name, declared_type, known_format=known_format)
+
+
+async def test_citations_hold_when_a_document_is_read_again(
+    house: House, turns: Turns, conversations: Conversations, people: People
+) -> None:
+    taken = await house.take_in(people.ann, RIVERS, "rivers.md")
+    turn = await ask(turns, people.ann, "How long is the river Alster in Hamburg?")
+
+    async def verdicts(before: bytes, after: bytes) -> set[Verdict]:
+        reading = await house.library.reindex(people.ann, taken.document_id)
+        await house.ingest(parser=LaterParser(house.parser, before, after)).run("acme", reading.id)
+        return {verdict for _, verdict in await conversations.verify(people.ann, turn_id=turn.id)}
+
+    assert await verdicts(b"", b"") == {Verdict.VALID}
+    end = RIVERS.rstrip()[-20:].encode()
+    assert await verdicts(end, end + b" And more.") == {Verdict.VALID}
+    assert await verdicts(b"56 kilometres", b"56 km") == {Verdict.SOURCE_CHANGED}
+    citations = [one for one, _ in await conversations.verify(people.ann, turn_id=turn.id)]
+    await house.documents.prune("acme", taken.document_id)
+    for citation in citations:
+        content = house.library.content(people.ann, citation.document_id, citation.version)
+        text = "".join([piece async for _, piece in content]).encode()
+        assert text[citation.source.start : citation.source.end] == citation.quote.encode()
 
 
 async def test_a_follow_up_finds_what_it_means(house: House, turns: Turns, people: People) -> None:

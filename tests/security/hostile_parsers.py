@@ -24,6 +24,7 @@ from responsa_server.ingest.formats.plain_text import parse as parse_plain_text
 from responsa_server.ingest.formats.table import PLAIN_TEXT, Formats
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import ParsedDocument
+from responsa_server.text.drawn import DrawnPage
 
 GIB = 1024 * 1024 * 1024
 
@@ -288,4 +289,22 @@ def parse(original: Original) -> ParsedDocument:
     return ParsedDocument("escaped", "escaped", (), None, original.format)
 
 
-FORMATS = Formats([replace(PLAIN_TEXT, parser="hostile_parsers:parse")])
+def draw(data: bytes, page: int, width: int) -> DrawnPage:
+    """Run the attack that the first word names, or else draw a black page of one inch."""
+    drawn = DrawnPage(page, width, width, bytes(3 * width * width))
+    match data.split()[0]:
+        case b"loop":
+            while True:
+                pass
+        case b"forged":  # more pixels than its size allows
+            object.__setattr__(drawn, "height", width + 1)
+        case b"too_many":
+            return DrawnPage(page, 2_000, 2_000, bytes(12_000_000))
+        case b"raise":
+            raise ValueError("escaped")
+        case _:
+            pass
+    return drawn
+
+
+FORMATS = Formats([replace(PLAIN_TEXT, parser="hostile_parsers:parse", drawer="hostile_parsers:draw")])

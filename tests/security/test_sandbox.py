@@ -31,6 +31,7 @@ HERE = Path(__file__).resolve().parent
 NOBODY = 65534
 LIMITS = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=2, wall_seconds=10, result_bytes=8 * MIB)
 USUAL = IngestionSettings().parse_limits
+PAGE = IngestionSettings().page_limits
 SHORT = replace(USUAL, cpu_seconds=2, wall_seconds=0.5)
 
 REFUSED = [
@@ -423,12 +424,42 @@ async def test_every_format_parses_its_sample_confined(pool: ParserPool, row: Fo
     assert (await pool.parse(row.sample, "", row.media_type)).format == row.name
 
 
+@pytest.mark.parametrize("row", [row for row in FORMATS if row.drawer], ids=lambda row: row.name)
+async def test_every_format_with_pages_draws_its_sample_confined(pool: ParserPool, row: Format) -> None:
+    drawn = await pool.draw(row.sample, row.name, 1, 300, PAGE)
+    assert (drawn.page_count, drawn.width, drawn.height) == (1, 300, 300)
+    assert drawn.pixels.count(b"\xff") not in (0, len(drawn.pixels))
+    assert (await pool.draw(row.sample, row.name, 2, 300, PAGE)).pixels == b""
+    with rejecting(Reason.DOCUMENT_MALFORMED):
+        await pool.draw(row.sample[:100], row.name, 1, 300, PAGE)
+
+
+async def test_a_page_does_not_wait_for_documents() -> None:
+    pool = ParserPool(concurrency=1, limits=LIMITS, formats="hostile_parsers:FORMATS", import_paths=[HERE])
+    parsing = asyncio.create_task(pool.parse(b"sleep", "a.txt"))
+    try:
+        await until(lambda: any(zygote.children() for zygote in zygotes()))
+        assert (await pool.draw(b"good", "TEXT", 1, 100, PAGE)).pixels
+        assert not parsing.done()
+    finally:
+        parsing.cancel()
+        await pool.close()
+
+
+@pytest.mark.parametrize("deed", ["loop", "forged", "too_many", "raise"])
+async def test_drawing_is_bounded_and_its_result_checked(hostile: ParserPool, deed: str) -> None:
+    with rejecting(Reason.DOCUMENT_PARSER_LIMIT, Reason.DOCUMENT_MALFORMED):
+        await hostile.draw(deed.encode(), "TEXT", 1, 100, replace(LIMITS, cpu_seconds=1))
+
+
 async def test_nothing_is_imported_in_a_confined_process() -> None:
     # A confined process may be unable to read modules that the warm-up does not load.
     pool = ParserPool(concurrency=2, limits=USUAL, formats="watched_parsers:FORMATS", import_paths=[HERE])
     try:
         for row in FORMATS:
             assert (await pool.parse(row.sample, "", row.media_type)).title == "imported:"
+            if row.drawer:
+                assert (await pool.draw(row.sample, row.name, 1, 100, PAGE)).page_count == 0
         for charset in CHARSETS:
             declared = f"text/plain; charset={charset}"
             parsed = await pool.parse(b"words \xb0\xa1 \x1b$B", "", declared, known_format="TEXT")

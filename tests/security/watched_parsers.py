@@ -11,6 +11,7 @@ from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest.formats import table
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import ParsedDocument
+from responsa_server.text.drawn import DrawnPage
 
 _before: set[str] = set()
 os.register_at_fork(after_in_child=lambda: _before.update(sys.modules))
@@ -26,4 +27,17 @@ def parse(original: Original) -> ParsedDocument:
     return ParsedDocument(" ".join(["imported:", *imported]), "text", (), None, original.format)
 
 
-FORMATS = table.Formats([replace(row, parser="watched_parsers:parse") for row in table.FORMATS])
+def draw(data: bytes, page: int, width: int) -> DrawnPage:
+    """Draw with the product's drawer. Reports the number of its imports instead of the number of pages."""
+    for row in table.FORMATS:
+        if row.drawer:
+            row.load_drawer()(data, page, width)
+    return DrawnPage(len(sys.modules.keys() - _before))
+
+
+FORMATS = table.Formats(
+    [
+        replace(row, parser="watched_parsers:parse", drawer=row.drawer and "watched_parsers:draw")
+        for row in table.FORMATS
+    ]
+)

@@ -36,10 +36,12 @@ from responsa_server.domain.models import Models
 from responsa_server.domain.relay import Reload
 from responsa_server.domain.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import Indexer
 from responsa_server.ingest.jobs import EndedOperations, Ingest, KnowledgeJobs, VectorPublishing
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.library.library import Library
+from responsa_server.library.pages import PageImages
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm
 from responsa_server.routing.stored import KeptClassifiers
@@ -89,16 +91,25 @@ async def build_knowledge(
     retriever = Retriever(lexical, vectors.index, embedder, cache)
     queue = JobQueue(database_urls(settings, layout).log, concurrency=settings.ingestion.concurrency)
     external = vectors.store is not None
-    documents = DocumentStore(database, queue, new_id, external_vectors=external)
+    documents = DocumentStore(
+        database,
+        queue,
+        new_id,
+        external_vectors=external,
+        kept_versions=settings.ingestion.kept_versions,
+        parsers=[one.parsed_by for one in FORMATS],
+    )
     operations = OperationStore(database)
     collections = CollectionStore(database, queue if external else None)
     ended = EndedOperations()
+    parser = _parser(settings, stack)
     library = Library(
         collections,
         documents,
         operations,
         KnowledgeSearch(retriever),
         ended,
+        PageImages(documents, parser, settings.ingestion),
         embedding=embedder.name,
         spool_dir=layout.data,
     )
@@ -108,7 +119,8 @@ async def build_knowledge(
     )
     jobs: KnowledgeJobs | None = None
     if settings.role is not ServeRole.RPC:
-        parser = await _parser(settings, stack)
+        # The first document does not wait for the parser's start. In a process that only draws pages, the parser starts with the first page.
+        await parser.start()
         store = IngestionStore(database, queue, vectors=not external)
         ingestions = VectorPublishing(store, vectors.store, embedder.name) if vectors.store else store
         ingest = Ingest(ingestions, parser, Indexer(embedder, store, new_id), ended)
@@ -116,13 +128,12 @@ async def build_knowledge(
     return Knowledge(embedder, collections, documents, library, evidence, jobs)
 
 
-async def _parser(settings: Settings, stack: AsyncExitStack) -> ParserPool:
+def _parser(settings: Settings, stack: AsyncExitStack) -> ParserPool:
     parser = ParserPool(
         concurrency=settings.ingestion.concurrency,
         limits=settings.ingestion.parse_limits,
         allow_unconfined=settings.allows_unconfined_parsing,
     )
-    await parser.start()
     stack.push_async_callback(parser.close)
     return parser
 

@@ -1,4 +1,4 @@
-"""The HTTP server behind Envoy: browser sessions, uploads, event streams, WebSockets and the page. Envoy transcodes all
+"""The HTTP server behind Envoy: browser sessions, uploads, originals, event streams, WebSockets and the page. Envoy transcodes all
 other HTTP calls to gRPC.
 """
 
@@ -24,6 +24,8 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import SESSION_COOKIE
 from responsa_server.domain.addresses import Address, UnixAddress
 from responsa_server.transports.http.guard import Allowed, Guard
+from responsa_server.transports.http.originals import PATHS as ORIGINAL_PATHS
+from responsa_server.transports.http.originals import Originals
 from responsa_server.transports.http.page import Page
 from responsa_server.transports.http.problems import EXCEPTION_HANDLERS
 from responsa_server.transports.http.security_headers import SecurityHeaders
@@ -73,6 +75,7 @@ def build_app(
     """
     browser_sessions = Sessions(sessions, settings.cookie_name, secure=settings.secure_cookie)
     turns = TurnEvents(calls)
+    originals = Originals(calls)
 
     async def health(_: Request) -> Response:
         here = serving()
@@ -86,6 +89,7 @@ def build_app(
         Route("/v1/sessions", browser_sessions.create, methods=["POST"]),
         Route("/v1/sessions", browser_sessions.end, methods=["DELETE"]),
         Route("/v1/uploads", Uploads(calls).put, methods=["PUT"]),
+        *(Route(path, _Served(originals.get), methods=["GET"]) for path in ORIGINAL_PATHS),
         Route(ASK_PATH, _Served(turns.ask), methods=["POST"]),
         Route(RESUME_PATH, _Served(turns.resume), methods=["GET"]),
         WebSocketRoute(PATH, (bridge or Bridge(calls)).serve),

@@ -52,7 +52,7 @@ _DESCRIPTORS: Final[Mapping[str, ServiceDescriptor]] = {
 SERVICES: Final = tuple(_DESCRIPTORS)
 """The full names of the services of the contract."""
 # These methods wait for other work to end, and write nothing meanwhile. If such a method does work before it waits, it shields that work from cancellation.
-_WAITING: Final = ("Answer", "WaitOperation")
+_WAITING: Final = ("Answer", "WaitOperation", "GetDocumentPage")
 
 
 @dataclass(frozen=True, slots=True)

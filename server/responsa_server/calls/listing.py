@@ -58,6 +58,24 @@ class ListRequest(Protocol):
     def order_by(self) -> str: ...  # noqa: D102
 
 
+class PagedRequest(Protocol):
+    """The fields of a list request that has neither a filter nor an order."""
+
+    @property
+    def page_size(self) -> int: ...  # noqa: D102
+    @property
+    def page_token(self) -> str: ...  # noqa: D102
+
+
+class Unfiltered:
+    """A list request without filter and order in the shape of `ListRequest`."""
+
+    def __init__(self, request: PagedRequest) -> None:
+        self.page_size = request.page_size
+        self.page_token = request.page_token
+        self.filter = self.order_by = ""
+
+
 class Listing:
     """One list call: its query, and the token of the next page.
 

@@ -101,6 +101,9 @@ TABLE: Mapping[Reason, Code] = {
     Reason.TEACHER_ID_MALFORMED: Code.INVALID_ARGUMENT,
     Reason.TEACHER_NOT_FOUND: Code.NOT_FOUND,
     Reason.PARAMETERS_INVALID: Code.INVALID_ARGUMENT,
+    Reason.PAGES_UNSUPPORTED: Code.FAILED_PRECONDITION,
+    Reason.PAGE_OUT_OF_RANGE: Code.OUT_OF_RANGE,
+    Reason.ORIGINAL_NOT_STORED: Code.FAILED_PRECONDITION,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.

@@ -36,6 +36,8 @@ PATTERNS: Mapping[str, str] = {
     f"^documents/{_UUID}$": f"must be the name of a document as returned by the server, e.g. documents/{_EXAMPLE}",
     f"^documents/{_UUID}(/versions/[1-9][0-9]{{0,8}})?$": "must be the name of a document or of one of its versions, "
     f"e.g. documents/{_EXAMPLE}/versions/1",
+    f"^documents/{_UUID}/versions/[1-9][0-9]{{0,8}}$": "must be the name of a document's version as returned by the server, "
+    f"e.g. documents/{_EXAMPLE}/versions/1",
     f"^passages/{_UUID}$": f"must be the name of a passage as returned by the server, e.g. passages/{_EXAMPLE}",
     f"^teachers/{_UUID}$": f"must be the name of a teacher as returned by the server, e.g. teachers/{_EXAMPLE}",
     f"^apiKeys/{_UUID}$": f"must be the name of an API key as returned by the server, e.g. apiKeys/{_EXAMPLE}",
@@ -165,7 +167,7 @@ def _remedy(violation: Violation) -> str:
             return f"must be at most {limit} bytes and has {len(value)}; send it in smaller pieces"
         case "repeated.min_items" if limit == 1:
             return "must contain at least one entry"
-        case "int64.gte":
+        case "int32.gte" | "int64.gte":
             return f"must be {limit} or more{_OMIT if value == 0 else ''}"
         case "int32.gte_lte" if value == 0:
             return f"{violation.proto.message}{_OMIT}"

@@ -120,6 +120,30 @@ class DocumentChanges:
     metadata: Mapping[str, object] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentVersion:
+    """A stored version of a document.
+
+    media_type, parser: '' until the version is read. language: an ISO 639-1 code, or ''. text_bytes: the length of the canonical text; 0 until it is
+    read. searchable: whether searches use this version. source_key: that of the document.
+    """
+
+    document_id: UUID
+    version: int
+    title: str
+    media_type: str
+    size_bytes: int
+    sha256: bytes
+    parser: str
+    language: str
+    passage_count: int
+    state: DocumentState
+    searchable: bool
+    create_time: datetime
+    text_bytes: int
+    source_key: str
+
+
 class SearchMode(StrEnum):
     """The indexes that a search uses."""
 
@@ -224,6 +248,16 @@ class CanonicalPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class PageImage:
+    """A page of a PDF, drawn as an image. png: the image as PNG. width, height: its size in pixels. page_count: the number of pages of the PDF."""
+
+    png: bytes
+    width: int
+    height: int
+    page_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class SourceRef:
     """The target of a citation: bytes of the canonical text of a document version."""
 
@@ -261,7 +295,8 @@ class IngestTask:
     """A claimed operation and the document version to ingest.
 
     title, declared_type: the title and media type that the sender stated, or ''. media_type: the media type of the
-    format that was recognised during the upload, or ''. embedding: the model of the collection's vectors.
+    format that was recognised during the upload, or ''. embedding: the model of the collection's vectors. earlier_sha256: if the version reads the
+    bytes of an earlier version again, the SHA-256 of the earlier version's canonical text.
     """
 
     claim: Claim
@@ -273,6 +308,7 @@ class IngestTask:
     original: bytes
     chunking: Chunking
     embedding: str
+    earlier_sha256: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,8 +410,26 @@ class Documents(Sources, Protocol):
         """Store a document and the job that indexes it, in one transaction.
 
         The collection `default` is created if it is missing. If the newest version already has these bytes and this
-        description, the result is that version's running operation, or a completed operation marked unchanged. Raises
-        NotFound (collection), AlreadyExists REQUEST_ID_REUSED.
+        description, the result is that version's running operation, or a completed operation marked unchanged. But if a parser of an earlier release made
+        the text of that version, the bytes are read again, as by `reread`. Raises NotFound (collection), AlreadyExists REQUEST_ID_REUSED.
+        """
+        ...
+
+    async def restore(
+        self, who: Principal, document_id: UUID, version: int, etag: str, request_id: UUID | None
+    ) -> Operation:
+        """Make a new version from the bytes and the description of an earlier version. If that is the newest version, the result is a completed operation
+        marked unchanged. Raises NotFound (also for a version that is not READY), Conflict ETAG_MISMATCH, AlreadyExists REQUEST_ID_REUSED.
+        """
+        ...
+
+    async def reread(
+        self, who: Principal, document_id: UUID, etag: str, request_id: UUID | None
+    ) -> Operation:
+        """Read the bytes of the searchable version again. The operation ends as unchanged if the text is the same.
+
+        If a version is being indexed, the result is its running operation. Raises Conflict ETAG_MISMATCH, AlreadyExists REQUEST_ID_REUSED, and
+        Precondition ORIGINAL_NOT_STORED if no version is stored.
         """
         ...
 
@@ -416,13 +470,27 @@ class Documents(Sources, Protocol):
         """
         ...
 
+    async def version(self, tenant_id: str, document_id: UUID, version: int | None) -> DocumentVersion:
+        """Return a stored version. version: None means the searchable version, or the newest if no version is searchable yet."""
+        ...
+
+    async def versions(self, tenant_id: str, document_id: UUID, query: ListQuery) -> Page[DocumentVersion]:
+        """Return a page of the stored versions of a document."""
+        ...
+
+    async def original(
+        self, tenant_id: str, document_id: UUID, version: int, start: int, count: int | None
+    ) -> bytes:
+        """Read a part of a version's original bytes. count: None means the rest. The result is empty beyond the end."""
+        ...
+
     async def passage(self, tenant_id: str, passage_id: UUID) -> Passage:
         """Return a passage of any stored version."""
         ...
 
     async def prune(self, tenant_id: str, document_id: UUID) -> None:
-        """Delete all versions and passages that are older than the searchable version and not cited by any answer.
-        Repeatable.
+        """Delete the passages of versions that are older than the searchable version, unless an answer cites them. Delete such versions too, unless an
+        answer cites them or they are among the older versions to keep. Repeatable.
         """
         ...
 
@@ -461,6 +529,13 @@ class Ingestions(Protocol):
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
         """Claim an operation under its next epoch and delete the rows of earlier attempts. Return None if no work is
         left.
+        """
+        ...
+
+    async def unchanged(self, claim: Claim, parser: str) -> None:
+        """Remove the version, whose text is that of the version that it reads again, and end the operation as unchanged.
+
+        parser: the parser that made the text. From now on it counts as the parser of the earlier version.
         """
         ...
 

@@ -80,3 +80,9 @@ TEACHERS: Final = ListRules(
 OPERATIONS: Final = ListRules(
     "operations", (Field("create_time", FieldKind.TIME, filterable=False),), (_NEWEST,)
 )
+DOCUMENT_VERSIONS: Final = ListRules(
+    "document_versions",
+    (Field("version", filterable=False),),
+    (Order("version", descending=True),),
+    slug_ids=True,
+)

@@ -6,6 +6,7 @@ Ingestion parses, cuts, embeds, stores and publishes. Starting over is always sa
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -150,12 +151,16 @@ class Ingest:
         found = self._formats.named(parsed.format)
         if found is None:  # a malicious document may have taken over the parser, so the format may not exist
             raise rejections.malformed("The parser gave no usable result for this document.")
+        data = parsed.canonical_text.encode()
+        if task.earlier_sha256 == hashlib.sha256(data).digest():
+            await self._ingestions.unchanged(task.claim, found.parsed_by)
+            return
         cut = await self._indexer.cut(parsed, task.chunking)
         if not cut.chunks:
             raise rejections.empty()
         title = _title(task, parsed)
         text = CanonicalText(
-            text=parsed.canonical_text.encode(),
+            text=data,
             title=title,
             media_type=found.media_type,
             language=cut.language,
@@ -218,6 +223,10 @@ class VectorPublishing:
             claim = task.claim
             await self._vectors.drop_attempts(tenant_id, claim.document_id, claim.version, claim.epoch)
         return task
+
+    async def unchanged(self, claim: Claim, parser: str) -> None:
+        """Pass the end of the operation on. The version has no vectors."""
+        await self._ingestions.unchanged(claim, parser)
 
     async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
         """Pass the parsed text on. This step has no vectors."""

@@ -50,10 +50,35 @@ class IngestionSettings(BaseModel, extra="forbid"):
         le=16_384,
         description="The maximum memory for parsing one document, in addition to what the parser itself uses.",
     )
+    page_seconds: float = Field(
+        default=10.0, ge=1, le=600, description="The maximum time for drawing one page of a PDF."
+    )
+    drawings: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="The maximum number of pages that a server draws at the same time, in addition to the documents that it parses.",
+    )
+    kept_versions: int = Field(
+        default=10,
+        ge=0,
+        le=1_000,
+        description="How many older versions of a document are kept, so that they can be compared and restored. Versions that an answer cites are kept in any case.",
+    )
     allow_unconfined: bool | None = Field(
         default=None,
         description="Whether documents are parsed on a kernel that lacks Landlock or seccomp. On such a kernel, only resource limits and a separate user confine a parser that a document has taken over. If empty, documents are parsed on such a kernel except in production.",
     )
+
+    @property
+    def page_limits(self) -> ParseLimits:
+        """The limits for drawing one page."""
+        return ParseLimits(
+            memory_bytes=self.parser_memory_mib * MIB,
+            cpu_seconds=max(1, int(self.page_seconds)),
+            wall_seconds=self.page_seconds * 1.5,
+            result_bytes=16 * MIB,
+        )
 
     @property
     def parse_limits(self) -> ParseLimits:

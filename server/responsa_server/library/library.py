@@ -7,13 +7,14 @@ import hashlib
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 from uuid import UUID
 
 from responsa_server.domain.errors import (
     DocumentRejected,
+    Exhausted,
     FieldViolation,
     InvalidRequest,
     NotPermitted,
@@ -29,6 +30,7 @@ from responsa_server.domain.knowledge import (
     DocumentChanges,
     DocumentMetadata,
     Documents,
+    DocumentVersion,
     Hit,
     NewDocument,
     Operation,
@@ -42,25 +44,44 @@ from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.jobs import MAX_TITLE_BYTES, EndedOperations
 from responsa_server.ingest.sniff import decide_format
+from responsa_server.library.pages import PageImages
+from responsa_server.text.compare import Comparison, compare
 from responsa_server.text.synonyms import read_synonyms
 
 CONTENT_CHUNK_BYTES: Final = 64 * 1024
+ORIGINAL_CHUNK_BYTES: Final = 256 * 1024
 _UPLOAD_CHUNK_BYTES: Final = 256 * 1024
 _IN_MEMORY_BYTES: Final = 1024 * 1024
 _READ_BYTES: Final = 1024 * 1024
 # The maximum number of uploads that are read into memory at the same time. Each may take 64 MiB.
 _UPLOADS_AT_ONCE: Final = 2
+# The longest canonical text: an office file may expand to more text than its bytes (ParseLimits.result_bytes).
+MAX_TEXT_BYTES: Final = 256 * 1024 * 1024
+# The maximum number of comparisons that run or wait. They run one after the other, because each holds two whole texts.
+_MAX_COMPARING: Final = 8
+_RETRY_SECONDS: Final = 2.0
 # How often a waiting call checks whether another process has ended the operation.
 _LOOK_SECONDS: Final = 0.5
 # The number of violations that a status describes.
 _MOST_MISTAKES: Final = 16
 
 
+@dataclass(frozen=True, slots=True)
+class ComparedVersions:
+    """Two versions of a document with the differences of their texts."""
+
+    base: DocumentVersion
+    other: DocumentVersion
+    comparison: Comparison
+    base_text: bytes
+    other_text: bytes
+
+
 class Library:
     """What users can do with collections and documents.
 
     All members of a tenant may read its collections and documents, but only owners and administrators may change them.
-    Reads that need no further check go directly to `collections`, `documents` and `operations`.
+    Reads that need no further check go directly to `collections`, `documents`, `operations` and `pages`.
 
     All members of a tenant may read an operation and wait for it. An operation may be cancelled and deleted by the user
     who started it, the uploader of its document, the owner of the collection, and administrators. A list of operations
@@ -74,6 +95,7 @@ class Library:
         operations: Operations,
         searcher: Searcher,
         ended: EndedOperations,
+        pages: PageImages,
         *,
         embedding: str,
         formats: Formats = FORMATS,
@@ -88,11 +110,14 @@ class Library:
         self.documents = documents
         self.operations = operations
         self.formats = formats
+        self.pages = pages
         self._searcher = searcher
         self._ended = ended
         self._embedding = embedding
         self._spool_dir = spool_dir
         self._whole = asyncio.Semaphore(_UPLOADS_AT_ONCE)
+        self._comparison = asyncio.Semaphore(1)
+        self._comparing = 0
 
     async def create_collection(
         self,
@@ -206,6 +231,69 @@ class Library:
             start += offset
             if offset == 0 or start >= piece.length:
                 return
+
+    async def original(
+        self, who: Principal, document_id: UUID, version: int | None = None
+    ) -> AsyncGenerator[tuple[DocumentVersion, int, bytes], None]:
+        """Yield the original in order, as the version, a byte offset and a piece of at most 256 KiB. version: None means the searchable version, or the newest
+        if no version is searchable yet.
+
+        Raises NotFound before the first piece, or later if the version is removed in the meantime.
+        """
+        found = await self.documents.version(who.tenant_id, document_id, version)
+        for start in range(0, found.size_bytes, _READ_BYTES):
+            data = await self.documents.original(
+                who.tenant_id, document_id, found.version, start, _READ_BYTES
+            )
+            for offset in range(0, len(data), ORIGINAL_CHUNK_BYTES):
+                yield found, start + offset, data[offset : offset + ORIGINAL_CHUNK_BYTES]
+
+    async def compare(
+        self, who: Principal, document_id: UUID, base: int, other: int | None
+    ) -> ComparedVersions:
+        """Compare the canonical texts of two versions. other: None means the searchable version. Raises NotFound (also for a version without text),
+        Exhausted (OVERLOADED).
+        """
+        if self._comparing >= _MAX_COMPARING:
+            raise Exhausted(
+                Reason.OVERLOADED,
+                "The server compares as many versions as it can at the moment; try again in a few seconds.",
+                {"limit": str(_MAX_COMPARING)},
+                retry_after=_RETRY_SECONDS,
+            )
+        self._comparing += 1
+        try:
+            async with self._comparison:
+                tenant_id, versions = who.tenant_id, self.documents
+                one = await versions.version(tenant_id, document_id, base)
+                second = await versions.version(tenant_id, document_id, other)
+                texts = [
+                    (await versions.canonical(tenant_id, document_id, of, 0, MAX_TEXT_BYTES)).data
+                    for of in (one.version, second.version)
+                ]
+                found = await asyncio.to_thread(compare, *texts)
+                return ComparedVersions(one, second, found, *texts)
+        finally:
+            self._comparing -= 1
+
+    async def restore(
+        self,
+        who: Principal,
+        document_id: UUID,
+        version: int,
+        etag: str = "",
+        request_id: UUID | None = None,
+    ) -> Operation:
+        """Make a new version from an earlier version's bytes. Raises NotFound, NotPermitted, Conflict, AlreadyExists (REQUEST_ID_REUSED)."""
+        await self._require_over(who, await self.documents.get(who.tenant_id, document_id))
+        return await self.documents.restore(who, document_id, version, etag, request_id)
+
+    async def reindex(
+        self, who: Principal, document_id: UUID, etag: str = "", request_id: UUID | None = None
+    ) -> Operation:
+        """Read the searchable version's bytes again. Raises NotFound, NotPermitted, Conflict, Precondition, AlreadyExists (REQUEST_ID_REUSED)."""
+        await self._require_over(who, await self.documents.get(who.tenant_id, document_id))
+        return await self.documents.reread(who, document_id, etag, request_id)
 
     async def search(self, who: Principal, query: SearchQuery) -> Sequence[Hit]:
         """Return the passages that match best, best first. Raises NotFound (collection), Unavailable."""

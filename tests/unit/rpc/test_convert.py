@@ -18,7 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
-from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import collection_pb2, document_pb2, document_version_pb2, knowledge_service_pb2
 from responsa.type.v1 import collection_kind_pb2, scope_pb2
 from responsa_server.calls import status
 from responsa_server.calls.convert import agents, chat, knowledge, structs, values
@@ -57,6 +57,7 @@ from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
 from responsa_server.domain.turns import OnBusy, Question, Turn, TurnState, Verdict
+from responsa_server.text.compare import HunkKind
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 OPERATION = Operation(
@@ -98,6 +99,7 @@ DOCUMENT = Document(
         (chat_service_pb2.OnBusy, OnBusy, values.ON_BUSY, "ON_BUSY_"),
         (document_pb2.DocumentState, DocumentState, values.DOCUMENT_STATE, "DOCUMENT_STATE_"),
         (document_pb2.IngestStage, IngestStage, values.INGEST_STAGE, "INGEST_STAGE_"),
+        (document_version_pb2.HunkKind, HunkKind, values.HUNK_KIND, "HUNK_KIND_"),
         (knowledge_service_pb2.SearchMode, SearchMode, values.SEARCH_MODE, "SEARCH_MODE_"),
         (user_pb2.UserRole, Role, values.ROLE, "USER_ROLE_"),
         (system_status_pb2.Health, Health, values.HEALTH, "HEALTH_"),
@@ -122,6 +124,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
         message_pb2,
         chat_service_pb2,
         document_pb2,
+        document_version_pb2,
         knowledge_service_pb2,
         user_pb2,
         system_status_pb2,
@@ -129,7 +132,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
     )
     found = {name for one in modules for name in one.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(one, EnumMap) for one in vars(values).values())
-    assert len(found) == mapped == 16
+    assert len(found) == mapped == 17
 
 
 def test_enums_with_other_names_are_no_pair() -> None:

@@ -7,7 +7,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from google.longrunning import operations_pb2
 
-from responsa.knowledge.v1 import collection_pb2, document_pb2, format_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import (
+    collection_pb2,
+    document_pb2,
+    document_version_pb2,
+    format_pb2,
+    knowledge_service_pb2,
+)
 from responsa_client import requests
 from responsa_client.aio.calls import AsyncPart
 from responsa_client.requests import Parameters
@@ -201,6 +207,70 @@ class AsyncKnowledgeCalls(AsyncPart):
         The ranges of citations count the bytes of this text in UTF-8.
         """
         return await self._calls.content(knowledge_service_pb2.GetDocumentContentRequest(name=name))
+
+    async def document_original(self, name: str) -> tuple[str, bytes]:
+        """The original of `documents/{uuid}` or `documents/{uuid}/versions/{n}`: a name for its file, and its bytes. Raises NotFound."""
+        return await self._calls.original(name)
+
+    async def document_page(
+        self, name: str, page: int, width: int | None = None
+    ) -> knowledge_service_pb2.DocumentPage:
+        """A page of a PDF as an image (PNG). Boxes of citations are positions on this image.
+
+        Args:
+            name: `documents/{uuid}` or `documents/{uuid}/versions/{n}`.
+            page: the number of the page, from 1.
+            width: the width of the image in pixels, from 100 to 2,000; None for 1,000. A very high or very large image is narrower.
+
+        Raises:
+            NotFound: there is no such document or version.
+            FailedPrecondition: the document is not a PDF.
+            InvalidRequest: the document has fewer pages.
+            DocumentRejected: the page is damaged, or takes too long to draw.
+        """
+        request = knowledge_service_pb2.GetDocumentPageRequest(name=name, page=page, width=width)
+        return await self._calls.unary(self._stubs.knowledge.GetDocumentPage, request)
+
+    def document_versions(self, name: str) -> AsyncIterator[document_version_pb2.DocumentVersion]:
+        """The stored versions of `documents/{uuid}`, the newest first. Raises NotFound."""
+        request = knowledge_service_pb2.ListDocumentVersionsRequest(parent=name, page_size=requests.PAGE_SIZE)
+        return self._calls.paged(
+            self._stubs.knowledge.ListDocumentVersions, request, lambda page: page.versions
+        )
+
+    async def compare_document_versions(
+        self, name: str, other_version: int | None = None
+    ) -> knowledge_service_pb2.CompareDocumentVersionsResponse:
+        """The differences between the texts of two versions of a document. Raises NotFound.
+
+        Args:
+            name: the first version, `documents/{uuid}/versions/{n}`.
+            other_version: the number of the second version; None for the searchable version.
+        """
+        request = knowledge_service_pb2.CompareDocumentVersionsRequest(name=name, other_version=other_version)
+        return await self._calls.unary(self._stubs.knowledge.CompareDocumentVersions, request)
+
+    async def restore_document_version(
+        self, name: str, etag: str = "", request_id: str | None = None
+    ) -> operations_pb2.Operation:
+        """Make a new version from the bytes of `documents/{uuid}/versions/{n}`. To wait until search finds it, call `wait`. Raises NotFound, PermissionDenied;
+        Conflict if the document has another etag.
+        """
+        request = knowledge_service_pb2.RestoreDocumentVersionRequest(
+            name=name, etag=etag, request_id=request_id or requests.new_request_id()
+        )
+        return await self._calls.unary(self._stubs.knowledge.RestoreDocumentVersion, request)
+
+    async def reindex_document(
+        self, name: str, etag: str = "", request_id: str | None = None
+    ) -> operations_pb2.Operation:
+        """Read the original of `documents/{uuid}` again with the server's present parser. The result of `wait` says whether the text was unchanged. Raises
+        NotFound, PermissionDenied; Conflict if the document has another etag; FailedPrecondition if no version could be read.
+        """
+        request = knowledge_service_pb2.ReindexDocumentRequest(
+            name=name, etag=etag, request_id=request_id or requests.new_request_id()
+        )
+        return await self._calls.unary(self._stubs.knowledge.ReindexDocument, request)
 
     async def get_passage(self, name: str) -> document_pb2.Passage:
         """The passage with this name, `passages/{uuid}`. Raises NotFound."""

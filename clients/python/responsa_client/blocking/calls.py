@@ -107,6 +107,28 @@ class Calls:
 
         return self._repeat(attempt, Deadline(self.connection.timeout), repeatable=True)
 
+    def original(self, name: str) -> tuple[str, bytes]:
+        """The name of a document's file, and its bytes."""
+        request = knowledge_service_pb2.GetDocumentOriginalRequest(name=name)
+
+        def attempt(left: float | None) -> tuple[str, bytes]:
+            stream = Stream(self.stubs.knowledge.GetDocumentOriginal, request, left, self.connection)
+            file_name, size, data = "", 0, bytearray()
+            try:
+                while (piece := stream.read()) is not None:
+                    if piece.byte_offset != len(data):
+                        raise BrokenAnswer(f"The original of {name} has a gap at byte {len(data)}.")
+                    if piece.HasField("version"):
+                        file_name, size = piece.file_name, piece.version.size_bytes
+                    data += piece.data
+            finally:
+                stream.cancel()
+            if len(data) != size:
+                raise BrokenAnswer(f"The original of {name} ended after {len(data)} of {size} bytes.")
+            return file_name, bytes(data)
+
+        return self._repeat(attempt, Deadline(self.connection.timeout), repeatable=True)
+
     def wait(
         self,
         operation: operations_pb2.Operation,

@@ -6,16 +6,24 @@ import hashlib
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
+from uuid import UUID
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
 
-from responsa.knowledge.v1 import collection_pb2, document_pb2, format_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import (
+    collection_pb2,
+    document_pb2,
+    document_version_pb2,
+    format_pb2,
+    knowledge_service_pb2,
+)
 from responsa_server.calls import status
 from responsa_server.calls.convert import structs, values
-from responsa_server.calls.convert.chat import byte_range
+from responsa_server.calls.convert.chat import byte_range, page_box
 from responsa_server.calls.convert.values import named_slug, timestamp
 from responsa_server.domain import names
 from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     Chunking,
@@ -23,6 +31,7 @@ from responsa_server.domain.knowledge import (
     Document,
     DocumentChanges,
     DocumentMetadata,
+    DocumentVersion,
     Hit,
     Operation,
     SearchMode,
@@ -30,8 +39,14 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.passages import Passage
 from responsa_server.ingest.formats.table import Format
+from responsa_server.library.library import ComparedVersions
+from responsa_server.text.compare import HunkKind
 
 DEFAULT_TOP_K = 10
+MAX_HUNK_BYTES = 2_048
+"""The maximum length of the text of one side of a difference."""
+DEFAULT_PAGE_WIDTH = 1_000
+"""The width of a drawn page in pixels, if the request has none."""
 MAX_BATCH_PASSAGES = 640
 """The maximum number of passages that the searches of one batch may ask for together."""
 
@@ -140,8 +155,67 @@ def document(value: Document) -> document_pb2.Document:
     )
 
 
+def document_or_version(name: str) -> tuple[UUID, int | None]:
+    """Read the name of a document or of one of its versions. Raises InvalidRequest."""
+    try:
+        return names.parse_document_version(name)
+    except ValueError as error:
+        raise InvalidRequest.of_field(
+            "name", "name", "must be the name of a document or of one of its versions"
+        ) from error
+
+
+def version_of_document(name: str) -> tuple[UUID, int]:
+    """Read the name of a version of a document. Raises InvalidRequest."""
+    document_id, version = document_or_version(name)
+    if version is None:
+        raise InvalidRequest.of_field("name", "name", "must be the name of a version of a document")
+    return document_id, version
+
+
+def document_version(value: DocumentVersion) -> document_version_pb2.DocumentVersion:
+    """Convert a version of a document."""
+    return document_version_pb2.DocumentVersion(
+        name=names.document_version(value.document_id, value.version),
+        version=value.version,
+        title=value.title,
+        media_type=value.media_type,
+        size_bytes=value.size_bytes,
+        sha256=value.sha256,
+        parser=value.parser,
+        language=value.language,
+        passage_count=value.passage_count,
+        state=values.DOCUMENT_STATE.number(value.state),
+        searchable=value.searchable,
+        create_time=timestamp(value.create_time),
+        text_bytes=value.text_bytes,
+    )
+
+
+def compared(value: ComparedVersions) -> knowledge_service_pb2.CompareDocumentVersionsResponse:
+    """Convert a comparison, with the beginning of the text of each difference."""
+    response = knowledge_service_pb2.CompareDocumentVersionsResponse(
+        base=document_version(value.base), other=document_version(value.other), cut=value.comparison.cut
+    )
+    for one in value.comparison.hunks:
+        hunk = response.hunks.add(
+            kind=values.HUNK_KIND.number(one.kind),
+            base_range=byte_range(one.base),
+            other_range=byte_range(one.other),
+        )
+        if one.kind is not HunkKind.EQUAL:
+            hunk.base_text = _beginning(value.base_text, one.base)
+            hunk.other_text = _beginning(value.other_text, one.other)
+    return response
+
+
+def _beginning(text: bytes, part: ByteRange) -> str:
+    return text[part.start : min(part.end, part.start + MAX_HUNK_BYTES)].decode(errors="ignore")
+
+
 def passage(value: Passage) -> document_pb2.Passage:
     """Convert a passage."""
+    place = value.place_of(value.source)
     return document_pb2.Passage(
         name=names.passage(value.id),
         document=names.document(value.document_id),
@@ -152,6 +226,9 @@ def passage(value: Passage) -> document_pb2.Passage:
         text=value.text,
         headings=value.headings,
         sha256=hashlib.sha256(value.text.encode()).digest(),
+        page=0 if place is None else place.page,
+        box=None if place is None or place.box is None else page_box(place.box),
+        path="" if place is None else place.path,
     )
 
 

@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from responsa.admin.v1 import system_status_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
-from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import document_pb2, document_version_pb2, knowledge_service_pb2
 from responsa.type.v1 import collection_kind_pb2
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Speaker
@@ -32,6 +32,7 @@ from responsa_server.domain.knowledge import DocumentState, IngestStage, SearchM
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
 from responsa_server.domain.turns import OnBusy, TurnState, Verdict
+from responsa_server.text.compare import HunkKind
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_SECONDS: Final = 86_400
@@ -141,6 +142,7 @@ VERDICT: Final = EnumMap(citation_pb2.CitationVerdict, Verdict)
 COLLECTION_KIND: Final = EnumMap(collection_kind_pb2.CollectionKind, CollectionKind)
 SPEAKER: Final = EnumMap(message_pb2.Role, Speaker)
 ON_BUSY: Final = EnumMap(chat_service_pb2.OnBusy, OnBusy)
+HUNK_KIND: Final = EnumMap(document_version_pb2.HunkKind, HunkKind)
 DOCUMENT_STATE: Final = EnumMap(document_pb2.DocumentState, DocumentState)
 INGEST_STAGE: Final = EnumMap(document_pb2.IngestStage, IngestStage)
 SEARCH_MODE: Final = EnumMap(knowledge_service_pb2.SearchMode, SearchMode)

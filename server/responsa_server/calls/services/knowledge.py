@@ -15,10 +15,11 @@ from responsa.knowledge.v1 import knowledge_service_pb2 as pb
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import knowledge
 from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, updated
-from responsa_server.calls.listing import Listing
+from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.calls.services.operations import encoded
 from responsa_server.domain import lists, names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
+from responsa_server.domain.files import file_name
 from responsa_server.library.library import Library, incomplete
 
 _PIECE_BYTES = 256 * 1024
@@ -151,16 +152,81 @@ class KnowledgeService:
         self, request: pb.GetDocumentContentRequest
     ) -> AsyncIterator[pb.GetDocumentContentResponse]:
         """Stream a document's canonical text."""
-        try:
-            document_id, version = names.parse_document_version(request.name)
-        except ValueError as error:
-            raise InvalidRequest.of_field(
-                "name", "name", "must be the name of a document or of one of its versions"
-            ) from error
+        document_id, version = knowledge.document_or_version(request.name)
         content = self._library.content(caller(), document_id, version)
         async with aclosing(content) as pieces:
             async for byte_offset, text in pieces:
                 yield pb.GetDocumentContentResponse(byte_offset=byte_offset, text=text)
+
+    async def GetDocumentOriginal(
+        self, request: pb.GetDocumentOriginalRequest
+    ) -> AsyncIterator[pb.GetDocumentOriginalResponse]:
+        """Stream a document's original bytes."""
+        original = self._library.original(caller(), *knowledge.document_or_version(request.name))
+        async with aclosing(original) as pieces:
+            async for version, byte_offset, data in pieces:
+                response = pb.GetDocumentOriginalResponse(byte_offset=byte_offset, data=data)
+                if byte_offset == 0:
+                    response.version.CopyFrom(knowledge.document_version(version))
+                    response.file_name = file_name(version.source_key)
+                yield response
+
+    async def GetDocumentPage(self, request: pb.GetDocumentPageRequest) -> pb.DocumentPage:
+        """Draw a page."""
+        document_id, version = knowledge.document_or_version(request.name)
+        width = request.width if request.HasField("width") else knowledge.DEFAULT_PAGE_WIDTH
+        found, image = await self._library.pages.draw(
+            caller().tenant_id, document_id, version, request.page, width
+        )
+        return pb.DocumentPage(
+            document_version=names.document_version(document_id, found.version),
+            page=request.page,
+            page_count=image.page_count,
+            image=image.png,
+            width=image.width,
+            height=image.height,
+        )
+
+    async def ListDocumentVersions(
+        self, request: pb.ListDocumentVersionsRequest
+    ) -> pb.ListDocumentVersionsResponse:
+        """List the stored versions of a document."""
+        asked = Listing(lists.DOCUMENT_VERSIONS, caller(), Unfiltered(request), request.parent)
+        page = await self._library.documents.versions(
+            caller().tenant_id, named_uuid("parent", "documents", request.parent), asked.query
+        )
+        return pb.ListDocumentVersionsResponse(
+            versions=[knowledge.document_version(one) for one in page.items],
+            next_page_token=asked.token(page),
+        )
+
+    async def CompareDocumentVersions(
+        self, request: pb.CompareDocumentVersionsRequest
+    ) -> pb.CompareDocumentVersionsResponse:
+        """Compare the texts of two versions."""
+        document_id, base = knowledge.version_of_document(request.name)
+        other = request.other_version if request.HasField("other_version") else None
+        return knowledge.compared(await self._library.compare(caller(), document_id, base, other))
+
+    async def RestoreDocumentVersion(
+        self, request: pb.RestoreDocumentVersionRequest
+    ) -> operations_pb2.Operation:
+        """Make a new version of an earlier one."""
+        document_id, version = knowledge.version_of_document(request.name)
+        operation = await self._library.restore(
+            caller(), document_id, version, request.etag, request_id(request.request_id)
+        )
+        return await encoded(self._library, caller(), operation)
+
+    async def ReindexDocument(self, request: pb.ReindexDocumentRequest) -> operations_pb2.Operation:
+        """Read a document's original again."""
+        operation = await self._library.reindex(
+            caller(),
+            named_uuid("name", "documents", request.name),
+            request.etag,
+            request_id(request.request_id),
+        )
+        return await encoded(self._library, caller(), operation)
 
     async def GetPassage(self, request: pb.GetPassageRequest) -> document_pb2.Passage:
         """Return one passage."""

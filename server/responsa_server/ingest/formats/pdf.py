@@ -67,7 +67,7 @@ def parse(original: Original) -> ParsedDocument:
     Raises DocumentRejected if the document is damaged, can be opened only with a password, has no text layer, or has more than MAX_PAGES pages or
     more blocks than the server stores.
     """
-    with _opened(original.data) as document:
+    with opened(original.data) as document:
         pages = _read(document)
         title = _metadata(document, b"Title")
         language = _language(document)
@@ -104,7 +104,7 @@ def _place(part: Part) -> Place:
 
 
 @contextmanager
-def _opened(data: bytes) -> Generator[Any, None, None]:
+def opened(data: bytes) -> Generator[Any, None, None]:
     """The open document. Raises DocumentRejected."""
     document = _pdfium.FPDF_LoadMemDocument64(data, len(data), None)
     if not document:
@@ -123,7 +123,7 @@ def _read(document: Any) -> list[Page]:
     if count > MAX_PAGES:
         raise rejections.parser_limit(f"The PDF has more than {MAX_PAGES:,} pages.")
     pages: list[Page] = []
-    with _form(document) as form:
+    with form_of(document) as form:
         for number in range(count):
             page = _pdfium.FPDF_LoadPage(document, number)
             # A damaged page does not make the others useless.
@@ -138,7 +138,7 @@ def _read(document: Any) -> list[Page]:
 
 
 @contextmanager
-def _form(document: Any) -> Generator[Any, None, None]:
+def form_of(document: Any) -> Generator[Any, None, None]:
     """The form of the document; None if it has no form."""
     if _pdfium.FPDF_GetFormType(document) == _pdfium.FORMTYPE_NONE:
         yield None

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from responsa_server.ingest.containers import Archive
     from responsa_server.ingest.sniff import Original
     from responsa_server.text.canonical import ParsedDocument
+    from responsa_server.text.drawn import DrawnPage
 
     Parser = Callable[[Original], ParsedDocument]
+    Drawer = Callable[[bytes, int, int], DrawnPage]
 
 
 # The member of a ZIP archive that names a media type is read up to this length.
@@ -45,6 +47,9 @@ class Format:
         document, because a confined process cannot import anything.
     parser: the parser as "module:function". Only the sandbox loads it. The function takes an `Original` and returns a `ParsedDocument`. It
         raises DocumentRejected; any other error counts as a malformed document.
+    drawer: for a format whose pages the server draws, the function that draws a page, as "module:function"; '' for other formats. Only the sandbox loads it.
+        The function takes the bytes of the document, the number of the page and the wanted width, and returns a `DrawnPage`. Its errors are those of
+        the parser.
     version: the version of the parser's output. It rises with every change after which the parser makes another text of the same bytes.
     opening: a pattern for the beginning of a file. A bytes pattern marks a binary format, whose files are recognised by their bytes
         and never decoded. A text pattern recognises text that has neither a name nor a media type. With None, the format is a text format
@@ -62,6 +67,7 @@ class Format:
     version: int = 1
     opening: re.Pattern[bytes] | re.Pattern[str] | None = None
     member: Member | None = None
+    drawer: str = ""
 
     @property
     def media_type(self) -> str:
@@ -100,6 +106,10 @@ class Format:
     def load(self) -> Parser:
         """The parser. Raises ImportError or AttributeError when the table names a parser that does not exist."""
         return cast("Parser", resolve_name(self.parser))
+
+    def load_drawer(self) -> Drawer:
+        """The function that draws pages; the format must have one. Raises ImportError or AttributeError when the table names a function that does not exist."""
+        return cast("Drawer", resolve_name(self.drawer))
 
 
 class Formats:
@@ -192,6 +202,7 @@ trailer<</Root 1 0 R>>
 %%EOF
 """,
     parser="responsa_server.ingest.formats.pdf:parse",
+    drawer="responsa_server.ingest.formats.pdf_pages:draw",
     opening=re.compile(rb"(?:\xef\xbb\xbf)?\s{0,1024}%PDF-"),
 )
 

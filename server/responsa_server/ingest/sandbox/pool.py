@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -30,16 +30,19 @@ from responsa_server.ingest.sandbox.protocol import (
     EXIT_OUT_OF_MEMORY,
     EXIT_UNCONFINED,
     MAX_PACKET,
+    DrawJob,
     Failed,
     JobEnded,
     KillJob,
     ParseJob,
     pack_message,
+    unpack_drawn,
     unpack_message,
     unpack_result,
 )
 from responsa_server.ingest.settings import MIB, ParseLimits
 from responsa_server.text.canonical import ParsedDocument
+from responsa_server.text.drawn import DrawnPage
 
 DEFAULT_FORMATS = "responsa_server.ingest.formats.table:FORMATS"
 
@@ -52,7 +55,7 @@ _STOP_SECONDS = 5.0
 
 
 class ParserPool:
-    """Parses up to `concurrency` documents at a time; further callers wait. Use a pool in one event loop only."""
+    """Parses up to `concurrency` documents at a time; further callers wait. Draws pages beside them. Use a pool in one event loop only."""
 
     def __init__(
         self,
@@ -106,35 +109,70 @@ class ParserPool:
         cancelled, it kills the parsing process before it ends.
         """
         bounds = limits or self._limits
-        if len(source) > bounds.input_bytes:
-            raise DocumentRejected.too_large(bounds.input_bytes)
         async with self._slots:
-            if len(source) <= _IN_THREAD_BYTES:
-                descriptor = _memory_file(source)
-            else:
-                descriptor = await asyncio.to_thread(_memory_file, source)
-            try:
-                for _ in range(_ATTEMPTS):
-                    zygote = await self._running()
-                    if (refusal := self._refusal(zygote)) is not None:
-                        raise ParserUnavailable(refusal)
-                    job = ParseJob(
-                        job=zygote.next_job(),
-                        name=_declared(declared_name),
-                        content_type=_declared(declared_type),
-                        format=known_format,
-                        memory_bytes=bounds.memory_bytes,
-                        cpu_seconds=bounds.cpu_seconds,
-                        result_bytes=bounds.result_bytes,
-                    )
-                    try:
-                        return await self._parse(zygote, descriptor, job, bounds)
-                    except _ZygoteLost:
-                        # Parsing processes cannot stop their zygote, so something else stopped it. No result
-                        # of the attempt was stored, so parse the document again.
-                        continue
-            finally:
-                os.close(descriptor)
+            frame = await self._attempted(
+                source,
+                bounds,
+                lambda number: ParseJob(
+                    job=number,
+                    name=_declared(declared_name),
+                    content_type=_declared(declared_type),
+                    format=known_format,
+                    memory_bytes=bounds.memory_bytes,
+                    cpu_seconds=bounds.cpu_seconds,
+                    result_bytes=bounds.result_bytes,
+                ),
+            )
+        if len(frame) <= _IN_THREAD_BYTES:
+            return unpack_result(frame)
+        return await asyncio.to_thread(unpack_result, frame)
+
+    async def draw(
+        self, source: bytes, known_format: str, page: int, width: int, limits: ParseLimits
+    ) -> DrawnPage:
+        """Draw a page of a document. It does not wait for documents that are parsed; the caller bounds the number of drawings.
+
+        known_format: the name of the document's format, which must have a drawer. page: the page's number, from 1. width: the wanted width in pixels. The
+        result has no pixels if the document has no such page. Raises the errors of `parse`, and handles a cancellation in the same way.
+        """
+        frame = await self._attempted(
+            source,
+            limits,
+            lambda number: DrawJob(
+                job=number,
+                format=known_format,
+                page=page,
+                width=width,
+                memory_bytes=limits.memory_bytes,
+                cpu_seconds=limits.cpu_seconds,
+                result_bytes=limits.result_bytes,
+            ),
+        )
+        return unpack_drawn(frame)
+
+    async def _attempted(
+        self, source: bytes, limits: ParseLimits, job: Callable[[int], ParseJob | DrawJob]
+    ) -> bytes:
+        """Run a job until it ends by itself or by a limit, and return its frame. job: makes the job from its number."""
+        if len(source) > limits.input_bytes:
+            raise DocumentRejected.too_large(limits.input_bytes)
+        if len(source) <= _IN_THREAD_BYTES:
+            descriptor = _memory_file(source)
+        else:
+            descriptor = await asyncio.to_thread(_memory_file, source)
+        try:
+            for _ in range(_ATTEMPTS):
+                zygote = await self._running()
+                if (refusal := self._refusal(zygote)) is not None:
+                    raise ParserUnavailable(refusal)
+                try:
+                    return await self._run(zygote, descriptor, job(zygote.next_job()), limits)
+                except _ZygoteLost:
+                    # Parsing processes cannot stop their zygote, so something else stopped it. No result
+                    # of the attempt was stored, so run the job again.
+                    continue
+        finally:
+            os.close(descriptor)
         raise ParserUnavailable("The document parser was stopped several times.")
 
     async def close(self) -> None:
@@ -163,9 +201,10 @@ class ParserPool:
                 self._zygote = await _ZygoteClient.start(self._formats, self._import_paths)
             return self._zygote
 
-    async def _parse(
-        self, zygote: _ZygoteClient, source: int, job: ParseJob, limits: ParseLimits
-    ) -> ParsedDocument:
+    async def _run(
+        self, zygote: _ZygoteClient, source: int, job: ParseJob | DrawJob, limits: ParseLimits
+    ) -> bytes:
+        """Run a job in its process, and return the frame that the process wrote."""
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             try:
@@ -191,9 +230,7 @@ class ParserPool:
         failure = _failure(status, limits)
         if failure is not None:
             raise failure
-        if len(frame) <= _IN_THREAD_BYTES:
-            return unpack_result(frame)
-        return await asyncio.to_thread(unpack_result, frame)
+        return frame
 
 
 def _declared(text: str) -> str:
@@ -323,7 +360,7 @@ class _ZygoteClient:
         """A number for the next job."""
         return next(self._jobs)
 
-    def submit(self, job: ParseJob, source: int, target: int) -> asyncio.Future[int]:
+    def submit(self, job: ParseJob | DrawJob, source: int, target: int) -> asyncio.Future[int]:
         """Fork a process for `job` that reads `source` and writes `target`. The caller must close both descriptors.
 
         The future returns the wait status once the process is reaped, or raises _ZygoteLost.
@@ -385,7 +422,7 @@ class _ZygoteClient:
                     ended = self._running.get(job)
                     if ended is not None and not ended.done():
                         ended.set_result(status)
-                case ParseJob() | KillJob():
+                case ParseJob() | DrawJob() | KillJob():
                     self._lose("It sent a message that only the server sends.")
 
     def _lose(self, message: str) -> None:

@@ -26,6 +26,7 @@ from responsa_server.text.canonical import (
     Place,
     language_tag,
 )
+from responsa_server.text.drawn import DrawnPage
 
 MAX_PACKET = 16 * 1024
 # The exit status of a process that could not confine itself and therefore did not read its document.
@@ -34,12 +35,14 @@ EXIT_UNCONFINED = 70
 EXIT_OUT_OF_MEMORY = 71
 
 _MAGIC = b"RSP1"
-_DOCUMENT, _REJECTED = 0, 1
+_DOCUMENT, _REJECTED, _DRAWN = 0, 1, 2
 _SECTION = struct.Struct("<Q")
 # The kind, the level, the first and last byte, the length of the title; then the place: its form, its page, its box and the length of its path.
 _BLOCK = struct.Struct("<BBQQIBI4HI")
 _NO_PLACE, _NO_BOX, _BOX = range(3)
 _WHOLE_PAGE = 1000
+# The number of pages, the width and the height.
+_DRAWN_PAGE = struct.Struct("<III")
 _MAX_PAGE = 2**31 - 1
 _KINDS = tuple(BlockKind)
 _MAX_MESSAGE = 1000
@@ -57,6 +60,21 @@ class ParseJob:
     name: str
     content_type: str
     format: str
+    memory_bytes: int
+    cpu_seconds: int
+    result_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrawJob:
+    """One page of a document to draw. format: the name of the document's format. page: the page's number, from 1. width: the wanted width in pixels.
+    ParseLimits describes the limits.
+    """
+
+    job: int
+    format: str
+    page: int
+    width: int
     memory_bytes: int
     cpu_seconds: int
     result_bytes: int
@@ -84,12 +102,13 @@ class JobEnded:
     status: int
 
 
-ControlMessage = ParseJob | KillJob | SandboxCapabilities | Failed | JobEnded
+ControlMessage = ParseJob | DrawJob | KillJob | SandboxCapabilities | Failed | JobEnded
 """A zygote sends SandboxCapabilities when it has loaded its parsers. This message describes the kernel's support for
 confinement.
 """
 _MESSAGES: dict[str, type[ControlMessage]] = {
     "parse": ParseJob,
+    "draw": DrawJob,
     "kill": KillJob,
     "ready": SandboxCapabilities,
     "failed": Failed,
@@ -110,7 +129,7 @@ def unpack_message(packet: bytes) -> ControlMessage:
     return kind(**fields)  # type: ignore[arg-type]  # written by pack_message from the same dataclass
 
 
-def _sections(kind: Literal[0, 1], *sections: bytes) -> bytes:
+def _sections(kind: Literal[0, 1, 2], *sections: bytes) -> bytes:
     lengths = b"".join(_SECTION.pack(len(section)) for section in sections)
     return b"".join((_MAGIC, bytes((kind, len(sections))), lengths, *sections))
 
@@ -174,6 +193,29 @@ def unpack_result(frame: bytes) -> ParsedDocument:
     except (ValueError, IndexError, struct.error):
         # UnicodeDecodeError is a ValueError. The cause is dropped, because it would quote bytes that the document chose.
         raise rejections.malformed("The parser gave no usable result for this document.") from None
+    raise rejected
+
+
+def pack_drawn(page: DrawnPage) -> bytes:
+    """Encode a drawn page as a frame."""
+    return _sections(_DRAWN, _DRAWN_PAGE.pack(page.page_count, page.width, page.height), page.pixels)
+
+
+def unpack_drawn(frame: bytes) -> DrawnPage:
+    """Read a frame that may have been forged. Whatever the pixels are, they are only pixels.
+
+    Raises the DocumentRejected that the frame holds, or DOCUMENT_MALFORMED if `pack_drawn` cannot have made the frame.
+    """
+    try:
+        kind, sections = _split(memoryview(frame))
+        if kind == _DRAWN and len(sections) == 2:
+            count, width, height = _DRAWN_PAGE.unpack(sections[0])
+            return DrawnPage(count, width, height, bytes(sections[1]))
+        if kind != _REJECTED or len(sections) != 2:
+            raise ValueError("unknown frame")
+        rejected = _rejection(sections)
+    except (ValueError, IndexError, struct.error):
+        raise rejections.malformed("The parser gave no usable image of this page.") from None
     raise rejected
 
 

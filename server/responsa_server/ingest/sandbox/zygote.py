@@ -33,10 +33,12 @@ from responsa_server.ingest.sandbox.protocol import (
     EXIT_UNCONFINED,
     MAX_PACKET,
     ControlMessage,
+    DrawJob,
     Failed,
     JobEnded,
     KillJob,
     ParseJob,
+    pack_drawn,
     pack_message,
     pack_rejection,
     pack_result,
@@ -45,10 +47,11 @@ from responsa_server.ingest.sandbox.protocol import (
 from responsa_server.ingest.sniff import load_codecs, sniff
 
 if TYPE_CHECKING:
-    from responsa_server.ingest.formats.table import Parser
+    from responsa_server.ingest.formats.table import Drawer, Parser
 
 _READ_BYTES = 1024 * 1024
 _INPUT, _OUTPUT = 3, 4
+_SAMPLE_WIDTH = 100
 # The errors that the sandbox causes: EPERM and ENOSYS from seccomp, EACCES from Landlock, EAGAIN from RLIMIT_NPROC, EFBIG from RLIMIT_FSIZE.
 _REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EAGAIN, errno.EFBIG, errno.ENOSYS})
 
@@ -68,6 +71,8 @@ class _Zygote:
     formats: Formats
     parsers: Mapping[str, Parser]
     """The parsers by format name."""
+    drawers: Mapping[str, Drawer]
+    """The functions that draw pages, by format name. Not every format has one."""
     confinement: Confinement
     jobs: dict[int, int] = field(default_factory=dict[int, int])
     """The process ids by job number."""
@@ -92,7 +97,7 @@ class _Zygote:
             return False
         message = unpack_message(packet)
         match message:
-            case ParseJob():
+            case ParseJob() | DrawJob():
                 source, target = descriptors
                 try:
                     self.fork(message, source, target)
@@ -108,7 +113,7 @@ class _Zygote:
                 return False
         return True
 
-    def fork(self, job: ParseJob, source: int, target: int) -> None:
+    def fork(self, job: ParseJob | DrawJob, source: int, target: int) -> None:
         try:
             pid = os.fork()
         except OSError:
@@ -141,15 +146,15 @@ class _Zygote:
             os.waitpid(pid, 0)
 
 
-def _run(job: ParseJob, source: int, target: int, zygote: _Zygote) -> NoReturn:
-    """Confine this process, parse the document in descriptor `source`, write the result frame to descriptor `target`, and exit."""
+def _run(job: ParseJob | DrawJob, source: int, target: int, zygote: _Zygote) -> NoReturn:
+    """Confine this process, do the job with the document in descriptor `source`, write the result frame to descriptor `target`, and exit."""
     try:
         try:
             _confine(job, source, target, zygote.confinement)
         except BaseException:  # whatever the failure, an unconfined process must not read the document
             os._exit(EXIT_UNCONFINED)
         try:
-            _write(_result(job, zygote.formats, zygote.parsers))
+            _write(_result(job, zygote))
         except MemoryError:
             os._exit(EXIT_OUT_OF_MEMORY)
     finally:
@@ -157,7 +162,7 @@ def _run(job: ParseJob, source: int, target: int, zygote: _Zygote) -> NoReturn:
         os._exit(0)
 
 
-def _confine(job: ParseJob, source: int, target: int, bounds: Confinement) -> None:
+def _confine(job: ParseJob | DrawJob, source: int, target: int, bounds: Confinement) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
@@ -188,13 +193,12 @@ def _keep_only(source: int, target: int) -> None:
     os.closerange(_OUTPUT + 1, max(1024, high_target + 1))
 
 
-def _result(job: ParseJob, formats: Formats, parsers: Mapping[str, Parser]) -> bytes:
+def _result(job: ParseJob | DrawJob, zygote: _Zygote) -> bytes:
     out_of_memory = pack_rejection(
         rejections.parser_limit("Parsing this document takes more memory than is allowed.")
     )
     try:
-        original = sniff(_read(), job.name, job.content_type, formats=formats, known=job.format)
-        frame = pack_result(parsers[original.format](original))
+        frame = _parsed(job, zygote) if isinstance(job, ParseJob) else _drawn(job, zygote)
         if len(frame) > job.result_bytes:
             raise rejections.too_much_text()
         return frame
@@ -214,6 +218,15 @@ def _result(job: ParseJob, formats: Formats, parsers: Mapping[str, Parser]) -> b
         return pack_rejection(_failed())
     except Exception:  # any failure of a parser library on hostile bytes is the document's fault
         return pack_rejection(_failed())
+
+
+def _parsed(job: ParseJob, zygote: _Zygote) -> bytes:
+    original = sniff(_read(), job.name, job.content_type, formats=zygote.formats, known=job.format)
+    return pack_result(zygote.parsers[original.format](original))
+
+
+def _drawn(job: DrawJob, zygote: _Zygote) -> bytes:
+    return pack_drawn(zygote.drawers[job.format](_read(), job.page, job.width))
 
 
 def _failed() -> DocumentRejected:
@@ -239,14 +252,16 @@ def _write(frame: bytes) -> None:
         view = view[os.write(_OUTPUT, view[:_READ_BYTES]) :]
 
 
-def _warm_up(formats: Formats, parsers: Mapping[str, Parser]) -> None:
-    """Load the modules that parsing loads lazily: confined processes cannot import them.
+def _warm_up(formats: Formats, parsers: Mapping[str, Parser], drawers: Mapping[str, Drawer]) -> None:
+    """Load the modules that parsing and drawing load lazily: confined processes cannot import them.
 
     Raises DocumentRejected if a format's sample is rejected.
     """
     load_codecs()
     for row in formats:
         parsers[row.name](sniff(row.sample, "", row.media_type, formats=formats))
+        if row.drawer:
+            pack_drawn(drawers[row.name](row.sample, 1, _SAMPLE_WIDTH))
     with contextlib.suppress(DocumentRejected):
         sniff(b"\x7fELF\x02\x01\x01\x00" + bytes(64), "a.md")
 
@@ -263,10 +278,11 @@ def _main(control_number: int, table: str) -> int:
     try:
         formats: Formats = resolve_name(table)
         parsers = {row.name: row.load() for row in formats}
-        _warm_up(formats, parsers)
+        drawers = {row.name: row.load_drawer() for row in formats if row.drawer}
+        _warm_up(formats, parsers, drawers)
         found = capabilities()
         readable = [path for path in map(Path, sys.path) if path.is_absolute() and path.is_dir()]
-        zygote = _Zygote(control, formats, parsers, Confinement(found, readable, os.getpid()))
+        zygote = _Zygote(control, formats, parsers, drawers, Confinement(found, readable, os.getpid()))
     except Exception as error:  # the server reports it to the operator
         control.send(pack_message(Failed(f"{type(error).__name__}: {error}"[:1000])))
         return 1

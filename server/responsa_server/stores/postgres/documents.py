@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import NotFound, NotPermitted, Reason
+from responsa_server.domain.errors import NotFound, NotPermitted, Precondition, Reason
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     CanonicalPiece,
@@ -21,6 +21,7 @@ from responsa_server.domain.knowledge import (
     Document,
     DocumentChanges,
     DocumentState,
+    DocumentVersion,
     IngestStage,
     JobKind,
     NewDocument,
@@ -28,8 +29,8 @@ from responsa_server.domain.knowledge import (
     SourceRef,
     SourceSlice,
 )
-from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.lists import DOCUMENTS
+from responsa_server.domain.listing import ListQuery, Page, Position
+from responsa_server.domain.lists import DOCUMENT_VERSIONS, DOCUMENTS
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import NewId
@@ -54,13 +55,33 @@ _LIST: Final[SqlList[Document]] = SqlList(
 )
 
 
+def _place_in_list(item: DocumentVersion, _field: str) -> Position:
+    digits = f"{item.version:09}"
+    return digits, digits
+
+
+# A list is ordered by text or time, and all version numbers with nine digits are in order as text.
+_VERSIONS: Final[SqlList[DocumentVersion]] = SqlList(
+    DOCUMENT_VERSIONS,
+    {"version": "lpad(v.version::text, 9, '0')"},
+    identity="lpad(v.version::text, 9, '0')",
+    position=_place_in_list,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Newest:
-    """A document's newest version. content: None if that version failed and nothing of it was stored."""
+    """A document's newest version.
+
+    stored: the number of the version that `content` and `parser` describe. It is smaller than `version` if later versions had the same text and were removed.
+    content: None if the newest version failed and nothing of it was stored. parser: '' until the version is parsed.
+    """
 
     version: int
     state: DocumentState
+    stored: int
     content: tuple[bytes, str, str, str] | None
+    parser: str
 
     def is_of(self, new: NewDocument) -> bool:
         """Whether the upload has the same bytes as this version and, if the upload gives them, the same title, URI and media
@@ -82,10 +103,22 @@ class DocumentStore:
     """Implements the ports `Documents` and `Sources` for all tenants. Each call is for one tenant."""
 
     def __init__(
-        self, database: Database, queue: JobQueue, new_id: NewId, *, external_vectors: bool = False
+        self,
+        database: Database,
+        queue: JobQueue,
+        new_id: NewId,
+        *,
+        external_vectors: bool = False,
+        kept_versions: int = 10,
+        parsers: Collection[str] = (),
     ) -> None:
-        """external_vectors: whether a `VectorStore` holds the vectors. If so, a deletion enqueues the job that removes the vectors."""
+        """external_vectors: whether a `VectorStore` holds the vectors. If so, a deletion enqueues the job that removes the vectors. kept_versions: the number
+        of versions of a document that are kept in addition to the searchable version and the cited versions. parsers: the parsers of this release, as they
+        are stored with versions. An upload of the same bytes reads a version of any other parser again; without parsers, it never does.
+        """
         self._external_vectors = external_vectors
+        self._kept_versions = kept_versions
+        self._parsers = frozenset(parsers)
         self._database = database
         self._passages = PassageTable()
         self._queue = queue
@@ -145,6 +178,20 @@ class DocumentStore:
             return operation
 
     @shielded
+    async def restore(
+        self, who: Principal, document_id: UUID, version: int, etag: str, request_id: UUID | None
+    ) -> Operation:
+        """Make a new version of an earlier one; see the port."""
+        return await self._copied(who, document_id, etag, request_id, version)
+
+    @shielded
+    async def reread(
+        self, who: Principal, document_id: UUID, etag: str, request_id: UUID | None
+    ) -> Operation:
+        """Read the searchable version again; see the port."""
+        return await self._copied(who, document_id, etag, request_id, None)
+
+    @shielded
     async def get(self, tenant_id: str, document_id: UUID) -> Document:
         """Read a document. Raises NotFound."""
         async with self._database.tenant(tenant_id) as connection:
@@ -190,7 +237,11 @@ class DocumentStore:
             check_etag(etag, str(row[0]), name)
             await connection.execute(self._queries["update"], values)
             if changes.title is not None:
-                await self._retitle(connection, who, document_id, changes.title, values)
+                # The title is part of what searches use: of terms, of vectors and of the passages that answers cite. So a new title makes a new
+                # version of the same bytes. A document whose bytes could not be read has no such version.
+                row = await (await connection.execute(self._queries["version_to_retitle"], values)).fetchone()
+                if row is not None and row[1] != changes.title:
+                    await self._copy(connection, who, document_id, row[0], row[2], title=changes.title)
             updated = await one_row(connection, self._queries["get"], values)
         assert updated is not None, "the row is locked"
         return _document(updated)
@@ -240,13 +291,42 @@ class DocumentStore:
             await cursor.execute(self._queries["canonical"], values)
             row = await cursor.fetchone()
         if row is None:
-            name = (
-                names.document(document_id)
-                if version is None
-                else names.document_version(document_id, version)
-            )
-            raise NotFound.of("document", name)
+            raise _version_not_found(document_id, version)
         return CanonicalPiece(row[0], bytes(row[1]), row[2])
+
+    @shielded
+    async def version(self, tenant_id: str, document_id: UUID, version: int | None) -> DocumentVersion:
+        """Read a version's description. Raises NotFound."""
+        values = {"tenant": tenant_id, "id": document_id, "version": version}
+        async with self._database.tenant(tenant_id) as connection:
+            row = await one_row(connection, self._queries["version"], values)
+        if row is None:
+            raise _version_not_found(document_id, version)
+        return _version(row)
+
+    @shielded
+    async def versions(self, tenant_id: str, document_id: UUID, query: ListQuery) -> Page[DocumentVersion]:
+        """A page of a document's versions. Raises NotFound if the document does not exist."""
+        values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
+        async with self._database.tenant(tenant_id) as connection:
+            if await one_row(connection, self._queries["get"], values) is None:
+                raise NotFound.of("document", names.document(document_id))
+            rows = await _VERSIONS.rows(connection, self._queries["versions"], query, values)
+        return _VERSIONS.page([_version(row) for row in rows], query)
+
+    @shielded
+    async def original(
+        self, tenant_id: str, document_id: UUID, version: int, start: int, count: int | None
+    ) -> bytes:
+        """Read original bytes. Raises NotFound."""
+        values = {"tenant": tenant_id, "id": document_id, "version": version, "start": start, "count": count}
+        async with self._database.tenant(tenant_id) as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(self._queries["original"], values)
+            row = await cursor.fetchone()
+        if row is None:
+            raise _version_not_found(document_id, version)
+        return bytes(row[0])
 
     @shielded
     async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
@@ -273,8 +353,8 @@ class DocumentStore:
 
     @shielded
     async def prune(self, tenant_id: str, document_id: UUID) -> None:
-        """Remove the versions and passages that are older than the searchable version and that no answer cites. Idempotent."""
-        values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
+        """Remove what is older than the searchable version, is not cited and need not be kept. Idempotent."""
+        values: dict[str, object] = {"tenant": tenant_id, "id": document_id, "kept": self._kept_versions}
         async with self._database.tenant(tenant_id) as connection:
             # Lock the document, so that its searchable version does not change until the end.
             found = await connection.execute(self._queries["lock_searched_version"], values)
@@ -309,7 +389,8 @@ class DocumentStore:
         if same and not indexed:
             running = await self._running(connection, who.tenant_id, document_id, newest.version)
         attaches = indexed or running is not None
-        if not (attaches and described) and not owns and who.role is not Role.ADMIN:
+        owns = owns or who.role is Role.ADMIN
+        if not (attaches and described) and not owns:
             raise NotPermitted(
                 Reason.ROLE_REQUIRED,
                 "A document with this source_key already exists, and only its uploader, the collection's owner or an administrator may "
@@ -318,9 +399,13 @@ class DocumentStore:
             )
         if not described:
             await connection.execute(self._queries["describe"], values)
+        if indexed and owns and self._parsers and newest.parser not in self._parsers:
+            return await self._copy(
+                connection, who, document_id, newest.stored, newest.version + 1, reread=True
+            )
         if attaches:
             return running or await self._insert_operation(
-                connection, who, document_id, newest.version, stage=IngestStage.DONE, unchanged=described
+                connection, who, document_id, newest.stored, stage=IngestStage.DONE, unchanged=described
             )
         if kept_title and not new.metadata.title:
             values |= {"title": kept_title, "declared_title": kept_title}
@@ -328,28 +413,80 @@ class DocumentStore:
         await connection.execute(self._queries["begin_version"], {**values, "version": version})
         return await self._begin_version(connection, who, values, version)
 
-    async def _retitle(
+    async def _copied(
+        self,
+        who: Principal,
+        document_id: UUID,
+        etag: str,
+        request_id: UUID | None,
+        version: int | None,
+    ) -> Operation:
+        """Restore a version, or read the searchable version again if `version` is None."""
+        name = names.document(document_id)
+        kind = "reread" if version is None else "restored version"
+        body = {"name": name if version is None else names.document_version(document_id, version)}
+        values = {"tenant": who.tenant_id, "id": document_id}
+        async with self._database.tenant(who.tenant_id) as connection:
+            earlier = await self._requests.claim(connection, who, request_id, kind, body)
+            if earlier is not None:
+                identity = names.parse_uuid("operations", earlier)
+                return await operations.find(self._operations, connection, who.tenant_id, identity)
+            locked = await (await connection.execute(self._queries["lock_versions"], values)).fetchone()
+            if locked is None:
+                raise NotFound.of("document", name)
+            revision, searched, newest, state = locked
+            check_etag(etag, str(revision), name)
+            operation = None
+            if version is None and state == DocumentState.INDEXING:
+                operation = await self._running(connection, who.tenant_id, document_id, newest)
+            elif version is not None and version == searched and state == DocumentState.READY:
+                operation = await self._insert_operation(
+                    connection, who, document_id, version, stage=IngestStage.DONE, unchanged=True
+                )
+            if operation is None and version is None and searched == 0:
+                raise Precondition(
+                    Reason.ORIGINAL_NOT_STORED,
+                    f"No version of {name} could be read, and nothing of it is kept; upload the document again.",
+                    {"document": name},
+                )
+            if operation is None:
+                operation = await self._copy(
+                    connection, who, document_id, version or searched, newest + 1, reread=version is None
+                )
+            await self._requests.record(connection, who, request_id, names.operation(operation.id))
+            return operation
+
+    async def _copy(
         self,
         connection: Connection,
         who: Principal,
         document_id: UUID,
-        title: str,
-        values: Mapping[str, object],
-    ) -> None:
-        """Make a version of the same bytes with another title, because the title is part of what searches use: of terms, of vectors and of the
-        passages that answers cite. A document whose bytes could not be read has no such version.
+        source: int,
+        version: int,
+        *,
+        reread: bool = False,
+        title: str | None = None,
+    ) -> Operation:
+        """Begin a new version of the bytes of an earlier one. reread: whether the new version is removed if its text is the same. title: another
+        title; with None, the earlier version must be one that was searched. Raises NotFound.
         """
-        row = await (await connection.execute(self._queries["version_to_retitle"], values)).fetchone()
-        if row is None or row[1] == title:
-            return
-        of, _, version = row
-        values = {**values, "title": title, "of": of, "version": version}
-        await connection.execute(self._queries["retitle_version"], values)
-        await connection.execute(self._queries["begin_retitled"], values)
+        values = {
+            "tenant": who.tenant_id,
+            "id": document_id,
+            "source": source,
+            "version": version,
+            "reread_of": source if reread else None,
+            "title": title,
+        }
+        copied = await connection.execute(self._queries["copy_version"], values)
+        if await copied.fetchone() is None:
+            raise _version_not_found(document_id, source)
+        await connection.execute(self._queries["begin_copy"], values)
         operation = await self._insert_operation(
             connection, who, document_id, version, stage=IngestStage.QUEUED
         )
         await self._queue.defer(connection, JobKind.INGEST, who.tenant_id, operation.id)
+        return operation
 
     async def _begin_version(
         self, connection: Connection, who: Principal, values: dict[str, object], version: int
@@ -366,9 +503,9 @@ class DocumentStore:
     async def _newest(self, connection: Connection, values: Mapping[str, object]) -> _Newest:
         row = await (await connection.execute(self._queries["newest"], values)).fetchone()
         assert row is not None, "the row is locked"
-        version, state, sha256, title, uri, media_type = row
+        version, state, stored, sha256, title, uri, media_type, parser = row
         content = None if sha256 is None else (bytes(sha256), title, uri, media_type)
-        return _Newest(version, DocumentState(state), content)
+        return _Newest(version, DocumentState(state), stored or version, content, parser or "")
 
     async def _running(
         self, connection: Connection, tenant_id: str, document_id: UUID, version: int
@@ -412,6 +549,30 @@ class DocumentStore:
         found = await connection.execute(self._queries[query], values)
         if await found.fetchone() is None:
             raise NotFound.of("collection", names.collection(str(values["collection"])))
+
+
+def _version_not_found(document_id: UUID, version: int | None) -> NotFound:
+    name = names.document(document_id) if version is None else names.document_version(document_id, version)
+    return NotFound.of("document", name)
+
+
+def _version(row: Mapping[str, Any]) -> DocumentVersion:
+    return DocumentVersion(
+        document_id=row["document_id"],
+        version=row["version"],
+        title=row["title"],
+        media_type=row["media_type"],
+        size_bytes=row["size_bytes"],
+        sha256=bytes(row["sha256"]),
+        parser=row["parser"],
+        language=row["language"],
+        passage_count=row["passage_count"],
+        state=DocumentState(row["state"]),
+        searchable=row["searchable"],
+        create_time=row["create_time"],
+        text_bytes=row["text_bytes"],
+        source_key=row["source_key"],
+    )
 
 
 def _document(row: Mapping[str, Any]) -> Document:

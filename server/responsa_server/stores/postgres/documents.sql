@@ -30,11 +30,31 @@ JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collecti
 WHERE d.tenant_id = %(tenant)s AND d.collection_id = %(collection)s AND d.source_key = %(source_key)s FOR UPDATE OF d;
 
 -- name: newest
--- This is a separate statement, because a statement that waits for the lock still sees the versions from before the wait.
-SELECT d.newest_version, d.state, v.sha256, v.declared_title, v.uri, v.media_type
+-- This is a separate statement, because a statement that waits for the lock still sees the versions from before the wait. In the state ready, the searchable
+-- version is the newest one that is stored: later ones had the same text and were removed.
+SELECT d.newest_version, d.state, v.version, v.sha256, v.declared_title, v.uri, v.media_type, v.parser
 FROM responsa.document AS d
-LEFT JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.newest_version
+LEFT JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id
+    AND v.version = CASE d.state WHEN 'ready' THEN d.version ELSE d.newest_version END
 WHERE d.tenant_id = %(tenant)s AND d.id = %(id)s;
+
+-- name: lock_versions
+SELECT revision, version, newest_version, state FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
+
+-- name: copy_version
+-- A new version of the bytes and the description of an earlier one. reread_of: see the column. title: NULL for the title of the earlier one.
+INSERT INTO responsa.document_version (
+    tenant_id, document_id, version, declared_title, declared_type, title, uri, media_type, original, sha256, size_bytes, reread_of)
+SELECT tenant_id, document_id, %(version)s, coalesce(%(title)s::text, declared_title), declared_type, coalesce(%(title)s::text, title), uri, media_type,
+    original, sha256, size_bytes, %(reread_of)s
+FROM responsa.document_version
+WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version = %(source)s AND (state = 'ready' OR %(title)s::text IS NOT NULL)
+RETURNING version;
+
+-- name: begin_copy
+UPDATE responsa.document SET newest_version = %(version)s, state = 'indexing', error_reason = NULL, error_message = NULL, error_metadata = NULL,
+    revision = revision + 1, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: lock
 SELECT revision, collection_id FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
@@ -63,16 +83,6 @@ FROM responsa.document AS d
 JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version IN (d.version, d.newest_version)
 WHERE d.tenant_id = %(tenant)s AND d.id = %(id)s
 ORDER BY v.version DESC LIMIT 1;
-
--- name: retitle_version
-INSERT INTO responsa.document_version (
-    tenant_id, document_id, version, declared_title, declared_type, title, uri, media_type, original, sha256, size_bytes)
-SELECT tenant_id, document_id, %(version)s, %(title)s, declared_type, %(title)s, uri, media_type, original, sha256, size_bytes
-FROM responsa.document_version WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version = %(of)s;
-
--- name: begin_retitled
-UPDATE responsa.document SET newest_version = %(version)s, state = 'indexing', error_reason = NULL, error_message = NULL, error_metadata = NULL
-WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: begin_version
 -- If a version is searchable, the document's row describes that version until a newer version is searchable.
@@ -111,6 +121,26 @@ FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
 WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND v.version = coalesce(%(version)s::int, d.version) AND v.canonical_sha256 IS NOT NULL;
 
+-- name: version
+SELECT v.document_id, v.version, v.title, v.media_type, v.size_bytes, v.sha256, v.parser, v.language, v.passage_count, v.state,
+    v.version = d.version AS searchable, v.create_time, coalesce(v.canonical_bytes, 0) AS text_bytes, d.source_key
+FROM responsa.document_version AS v
+JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
+WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s
+    AND v.version = coalesce(%(version)s::int, nullif(d.version, 0), d.newest_version);
+
+-- name: versions
+SELECT v.document_id, v.version, v.title, v.media_type, v.size_bytes, v.sha256, v.parser, v.language, v.passage_count, v.state,
+    v.version = d.version AS searchable, v.create_time, coalesce(v.canonical_bytes, 0) AS text_bytes, d.source_key
+FROM responsa.document_version AS v
+JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
+WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND {where} ORDER BY {order} LIMIT %(limit)s;
+
+-- name: original
+SELECT CASE WHEN %(count)s::int IS NULL THEN substring(original FROM %(start)s::int + 1) ELSE substring(original FROM %(start)s::int + 1 FOR %(count)s::int) END
+FROM responsa.document_version
+WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version = %(version)s;
+
 -- name: sources
 SELECT d.version, CASE WHEN v.canonical_sha256 IS NOT NULL AND w.range_end <= v.canonical_bytes
     THEN substring(coalesce(v.canonical, v.original) FROM w.range_start + 1 FOR w.range_end - w.range_start) END
@@ -128,9 +158,13 @@ WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version < %(version)s;
 SELECT version FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
 
 -- name: prune_versions
--- Deletes only versions that are older than the searchable version. Of these, cited versions and versions in progress stay.
+-- Deletes only versions that are older than the searchable version. Of these, the newest ones, cited versions and versions in progress stay.
 DELETE FROM responsa.document_version AS v
 WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND v.version < %(version)s
+    AND v.version NOT IN (
+        SELECT k.version FROM responsa.document_version AS k
+        WHERE k.tenant_id = %(tenant)s AND k.document_id = %(id)s AND k.version < %(version)s AND k.state = 'ready'
+        ORDER BY k.version DESC LIMIT %(kept)s)
     AND NOT EXISTS (SELECT FROM responsa.citation AS c WHERE c.tenant_id = v.tenant_id AND c.document_id = v.document_id AND c.version = v.version)
     AND NOT EXISTS (
         SELECT FROM responsa.operation AS o

@@ -148,6 +148,7 @@ class IngestionStore:
             max_tokens,
             overlap_tokens,
             embedding,
+            earlier_sha256,
         ) = row
         return IngestTask(
             claim=Claim(tenant_id, operation_id, epoch, collection_id, document_id, version),
@@ -159,7 +160,24 @@ class IngestionStore:
             original=bytes(original),
             chunking=Chunking(max_tokens, overlap_tokens),
             embedding=embedding,
+            earlier_sha256=None if earlier_sha256 is None else bytes(earlier_sha256),
         )
+
+    @shielded
+    async def unchanged(self, claim: Claim, parser: str) -> None:
+        """Remove the version, because its text is that of the version that it reads again, and end the operation. Raises OwnershipLost."""
+        values = {**_values(claim), "parser": parser}
+        async with self._database.tenant(claim.tenant_id) as connection:
+            document = await (await connection.execute(self._queries["lock_document"], values)).fetchone()
+            if document is None:
+                raise OwnershipLost
+            await self._hold(connection, claim)
+            same = await (await connection.execute(self._queries["same_text"], values)).fetchone()
+            # The earlier version may have been removed if a still newer version is searchable.
+            kept = document[0] if same is None else same[0]
+            await connection.execute(self._queries["done_unchanged"], {**values, "kept": kept})
+            await connection.execute(self._queries["document_unchanged"], values)
+            await connection.execute(self._queries["drop_version"], values)
 
     @shielded
     async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:

@@ -58,9 +58,11 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done'
 RETURNING document_id, version, epoch;
 
 -- name: task
-SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.original, c.max_tokens, c.overlap_tokens, c.embedding
+SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.original, c.max_tokens, c.overlap_tokens, c.embedding,
+    o.canonical_sha256
 FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
+LEFT JOIN responsa.document_version AS o ON o.tenant_id = v.tenant_id AND o.document_id = v.document_id AND o.version = v.reread_of
 JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
 WHERE v.tenant_id = %(tenant)s AND v.document_id = %(document)s AND v.version = %(version)s;
 
@@ -88,6 +90,22 @@ WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(vers
 UPDATE responsa.operation SET stage = 'done', passages_done = passages_total, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s
 RETURNING passages_total;
+
+-- name: same_text
+-- The version that was read again now counts as read by the present parser.
+UPDATE responsa.document_version AS v SET parser = %(parser)s
+FROM responsa.document_version AS n
+WHERE n.tenant_id = %(tenant)s AND n.document_id = %(document)s AND n.version = %(version)s
+    AND v.tenant_id = n.tenant_id AND v.document_id = n.document_id AND v.version = n.reread_of
+RETURNING v.version;
+
+-- name: done_unchanged
+UPDATE responsa.operation SET stage = 'done', unchanged = true, version = %(kept)s, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: document_unchanged
+UPDATE responsa.document SET state = 'ready', revision = revision + 1, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s;
 
 -- name: version_ready
 UPDATE responsa.document_version SET state = 'ready', passage_count = %(passages)s

@@ -38,7 +38,7 @@ HEADERS = (
 
 
 class SecurityHeaders:
-    """ASGI middleware that sets `HEADERS` on each response."""
+    """ASGI middleware that sets `HEADERS` on each response. A response may have a stricter policy of its own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -50,7 +50,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS:
-                    headers[name] = value
+                    headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -142,6 +142,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_DOCUMENT_ENCRYPTED: _Reason.ValueType  # 47
     """INVALID_ARGUMENT. The document can be opened only with a password. Metadata: source_key."""
+    REASON_PAGES_UNSUPPORTED: _Reason.ValueType  # 48
+    """FAILED_PRECONDITION. The server draws only the pages of PDF documents. Metadata: document_version; media_type, e.g. "text/markdown"."""
+    REASON_PAGE_OUT_OF_RANGE: _Reason.ValueType  # 49
+    """OUT_OF_RANGE. The document has fewer pages. Metadata: document_version; page_count, e.g. "12"."""
+    REASON_ORIGINAL_NOT_STORED: _Reason.ValueType  # 50
+    """FAILED_PRECONDITION. No version of the document could be read, so the server has kept none of its bytes; upload the document again. Metadata: document."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -268,4 +274,10 @@ violations, e.g. "1".
 """
 REASON_DOCUMENT_ENCRYPTED: Reason.ValueType  # 47
 """INVALID_ARGUMENT. The document can be opened only with a password. Metadata: source_key."""
+REASON_PAGES_UNSUPPORTED: Reason.ValueType  # 48
+"""FAILED_PRECONDITION. The server draws only the pages of PDF documents. Metadata: document_version; media_type, e.g. "text/markdown"."""
+REASON_PAGE_OUT_OF_RANGE: Reason.ValueType  # 49
+"""OUT_OF_RANGE. The document has fewer pages. Metadata: document_version; page_count, e.g. "12"."""
+REASON_ORIGINAL_NOT_STORED: Reason.ValueType  # 50
+"""FAILED_PRECONDITION. No version of the document could be read, so the server has kept none of its bytes; upload the document again. Metadata: document."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

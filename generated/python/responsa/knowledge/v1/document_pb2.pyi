@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from responsa.chat.v1 import citation_pb2 as _citation_pb2
 from responsa.type.v1 import byte_range_pb2 as _byte_range_pb2
 import builtins as _builtins
 import sys
@@ -394,6 +395,9 @@ class Passage(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     HEADINGS_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`passages/{uuid}`."""
     document: _builtins.str
@@ -408,6 +412,10 @@ class Passage(_message.Message):
     """The text of the passage: the bytes of `source_range`."""
     sha256: _builtins.bytes
     """SHA-256 of the text's UTF-8 bytes, 32 bytes."""
+    page: _builtins.int
+    """The page, slide or sheet of the original file on which the passage begins, counted from 1; 0 if it is not known or the format has no pages."""
+    path: _builtins.str
+    """The place of the passage inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the passage in the version's canonical text."""
@@ -415,6 +423,10 @@ class Passage(_message.Message):
     @_builtins.property
     def headings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The headings above the passage, the outermost first."""
+
+    @_builtins.property
+    def box(self) -> _citation_pb2.PageBox:
+        """The part of that page on which the passage stands; unset if it is not known."""
 
     def __init__(
         self,
@@ -428,10 +440,13 @@ class Passage(_message.Message):
         text: _builtins.str = ...,
         headings: _abc.Iterable[_builtins.str] | None = ...,
         sha256: _builtins.bytes = ...,
+        page: _builtins.int = ...,
+        box: _citation_pb2.PageBox | None = ...,
+        path: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["source_range", b"source_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "document", b"document", "document_version", b"document_version", "headings", b"headings", "name", b"name", "sha256", b"sha256", "source_range", b"source_range", "text", b"text", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "collection", b"collection", "document", b"document", "document_version", b"document_version", "headings", b"headings", "name", b"name", "page", b"page", "path", b"path", "sha256", b"sha256", "source_range", b"source_range", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

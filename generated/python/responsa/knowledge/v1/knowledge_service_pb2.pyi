@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from responsa.knowledge.v1 import collection_pb2 as _collection_pb2
 from responsa.knowledge.v1 import document_pb2 as _document_pb2
+from responsa.knowledge.v1 import document_version_pb2 as _document_version_pb2
 from responsa.knowledge.v1 import format_pb2 as _format_pb2
 from responsa.type.v1 import scope_pb2 as _scope_pb2
 import builtins as _builtins
@@ -569,6 +570,342 @@ class GetDocumentContentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDocumentContentResponse: _TypeAlias = GetDocumentContentResponse  # noqa: Y015
+
+@_typing.final
+class GetDocumentOriginalRequest(_message.Message):
+    """GetDocumentOriginalRequest names a document or one of its versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`documents/{uuid}` or `documents/{uuid}/versions/{n}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDocumentOriginalRequest: _TypeAlias = GetDocumentOriginalRequest  # noqa: Y015
+
+@_typing.final
+class GetDocumentOriginalResponse(_message.Message):
+    """GetDocumentOriginalResponse is the next piece of an original."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTE_OFFSET_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    byte_offset: _builtins.int
+    """The position of the piece, in bytes."""
+    data: _builtins.bytes
+    """The piece."""
+    file_name: _builtins.str
+    """A name for the file: the last part of the source_key, without characters that file systems or terminals treat specially; only in the first message."""
+    @_builtins.property
+    def version(self) -> _document_version_pb2.DocumentVersion:
+        """The version to which the bytes belong; only in the first message."""
+
+    def __init__(
+        self,
+        *,
+        byte_offset: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+        version: _document_version_pb2.DocumentVersion | None = ...,
+        file_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_offset", b"byte_offset", "data", b"data", "file_name", b"file_name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDocumentOriginalResponse: _TypeAlias = GetDocumentOriginalResponse  # noqa: Y015
+
+@_typing.final
+class GetDocumentPageRequest(_message.Message):
+    """GetDocumentPageRequest names a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`documents/{uuid}` or `documents/{uuid}/versions/{n}`."""
+    page: _builtins.int
+    """The number of the page, counted from 1."""
+    width: _builtins.int
+    """The width of the image in pixels, from 100 to 2,000; 1,000 if unset. The image is narrower if it would otherwise have more than 4 million pixels, be higher
+    than 8,000 pixels, or be larger than 3 MiB.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        page: _builtins.int = ...,
+        width: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_width", b"_width", "width", b"width"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_width", b"_width", "name", b"name", "page", b"page", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__width: _TypeAlias = _typing.Literal["width"]  # noqa: Y015
+    _WhichOneofArgType__width: _TypeAlias = _typing.Literal["_width", b"_width"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__width) -> _WhichOneofReturnType__width | None: ...
+
+Global___GetDocumentPageRequest: _TypeAlias = GetDocumentPageRequest  # noqa: Y015
+
+@_typing.final
+class DocumentPage(_message.Message):
+    """DocumentPage is a page of a PDF, drawn as an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_VERSION_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    PAGE_COUNT_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    document_version: _builtins.str
+    """The version to which the page belongs, `documents/{uuid}/versions/{n}`."""
+    page: _builtins.int
+    """The number of the page, counted from 1."""
+    page_count: _builtins.int
+    """The number of pages of the document."""
+    image: _builtins.bytes
+    """The image as PNG (RFC 2083), at most 3 MiB. It shows the page as a viewer shows it: turned as the file demands, with the values of form fields and without
+    comments.
+    """
+    width: _builtins.int
+    """The width of the image, in pixels."""
+    height: _builtins.int
+    """The height of the image, in pixels."""
+    def __init__(
+        self,
+        *,
+        document_version: _builtins.str = ...,
+        page: _builtins.int = ...,
+        page_count: _builtins.int = ...,
+        image: _builtins.bytes = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_version", b"document_version", "height", b"height", "image", b"image", "page", b"page", "page_count", b"page_count", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DocumentPage: _TypeAlias = DocumentPage  # noqa: Y015
+
+@_typing.final
+class ListDocumentVersionsRequest(_message.Message):
+    """ListDocumentVersionsRequest asks for one page of a document's versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`documents/{uuid}`."""
+    page_size: _builtins.int
+    """The maximum number of items on the page, from 1 to 200; 50 if unset."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    """
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+
+Global___ListDocumentVersionsRequest: _TypeAlias = ListDocumentVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListDocumentVersionsResponse(_message.Message):
+    """ListDocumentVersionsResponse is one page of a document's versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last page."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[_document_version_pb2.DocumentVersion]:
+        """The versions."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[_document_version_pb2.DocumentVersion] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDocumentVersionsResponse: _TypeAlias = ListDocumentVersionsResponse  # noqa: Y015
+
+@_typing.final
+class CompareDocumentVersionsRequest(_message.Message):
+    """CompareDocumentVersionsRequest names two versions of a document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OTHER_VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The first version, `documents/{uuid}/versions/{n}`."""
+    other_version: _builtins.int
+    """The number of the second version; the searchable version if unset."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        other_version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_other_version", b"_other_version", "other_version", b"other_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_other_version", b"_other_version", "name", b"name", "other_version", b"other_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__other_version: _TypeAlias = _typing.Literal["other_version"]  # noqa: Y015
+    _WhichOneofArgType__other_version: _TypeAlias = _typing.Literal["_other_version", b"_other_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__other_version) -> _WhichOneofReturnType__other_version | None: ...
+
+Global___CompareDocumentVersionsRequest: _TypeAlias = CompareDocumentVersionsRequest  # noqa: Y015
+
+@_typing.final
+class CompareDocumentVersionsResponse(_message.Message):
+    """CompareDocumentVersionsResponse holds the differences of two texts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HUNKS_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    CUT_FIELD_NUMBER: _builtins.int
+    cut: _builtins.bool
+    """Whether the comparison was cut: the texts have more than 500 hunks, or differ in more text than the server compares (8 MiB or 100,000 lines of each
+    version). One hunk of the kind REPLACED then stands for all text that was not compared.
+    """
+    @_builtins.property
+    def hunks(self) -> _containers.RepeatedCompositeFieldContainer[_document_version_pb2.VersionHunk]:
+        """The stretches of the two texts, in order; at most 500."""
+
+    @_builtins.property
+    def base(self) -> _document_version_pb2.DocumentVersion:
+        """The first version."""
+
+    @_builtins.property
+    def other(self) -> _document_version_pb2.DocumentVersion:
+        """The second version."""
+
+    def __init__(
+        self,
+        *,
+        hunks: _abc.Iterable[_document_version_pb2.VersionHunk] | None = ...,
+        base: _document_version_pb2.DocumentVersion | None = ...,
+        other: _document_version_pb2.DocumentVersion | None = ...,
+        cut: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "other", b"other"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "cut", b"cut", "hunks", b"hunks", "other", b"other"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareDocumentVersionsResponse: _TypeAlias = CompareDocumentVersionsResponse  # noqa: Y015
+
+@_typing.final
+class RestoreDocumentVersionRequest(_message.Message):
+    """RestoreDocumentVersionRequest names the version to restore."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`documents/{uuid}/versions/{n}`."""
+    etag: _builtins.str
+    """The expected etag of the document. If the document has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not
+    check the etag.
+    """
+    request_id: _builtins.str
+    """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+    a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestoreDocumentVersionRequest: _TypeAlias = RestoreDocumentVersionRequest  # noqa: Y015
+
+@_typing.final
+class ReindexDocumentRequest(_message.Message):
+    """ReindexDocumentRequest names the document to read again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`documents/{uuid}`."""
+    etag: _builtins.str
+    """The expected etag of the document. If the document has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not
+    check the etag.
+    """
+    request_id: _builtins.str
+    """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+    a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReindexDocumentRequest: _TypeAlias = ReindexDocumentRequest  # noqa: Y015
 
 @_typing.final
 class GetPassageRequest(_message.Message):

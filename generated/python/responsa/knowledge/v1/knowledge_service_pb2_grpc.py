@@ -100,6 +100,36 @@ class KnowledgeServiceStub:
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentContentRequest.SerializeToString,
                 response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentContentResponse.FromString,
                 _registered_method=True)
+        self.GetDocumentOriginal = channel.unary_stream(
+                '/responsa.knowledge.v1.KnowledgeService/GetDocumentOriginal',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentOriginalRequest.SerializeToString,
+                response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentOriginalResponse.FromString,
+                _registered_method=True)
+        self.GetDocumentPage = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/GetDocumentPage',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentPageRequest.SerializeToString,
+                response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.DocumentPage.FromString,
+                _registered_method=True)
+        self.ListDocumentVersions = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/ListDocumentVersions',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentVersionsRequest.SerializeToString,
+                response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentVersionsResponse.FromString,
+                _registered_method=True)
+        self.CompareDocumentVersions = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/CompareDocumentVersions',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.CompareDocumentVersionsRequest.SerializeToString,
+                response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.CompareDocumentVersionsResponse.FromString,
+                _registered_method=True)
+        self.RestoreDocumentVersion = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/RestoreDocumentVersion',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.RestoreDocumentVersionRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.ReindexDocument = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/ReindexDocument',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ReindexDocumentRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
         self.GetPassage = channel.unary_unary(
                 '/responsa.knowledge.v1.KnowledgeService/GetPassage',
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetPassageRequest.SerializeToString,
@@ -228,6 +258,58 @@ class KnowledgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDocumentOriginal(self, request, context):
+        """GetDocumentOriginal streams the bytes of a document as they were uploaded: those of the searchable version, or of the newest version if no version is
+        searchable yet, or of the version that the request names. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
+        themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original. Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDocumentPage(self, request, context):
+        """GetDocumentPage returns one page of a PDF as an image. The server draws the page in its sandbox, so that no client has to open the PDF. Citation.box and
+        Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
+        DOCUMENT_PARSER_LIMIT (the page is too expensive to draw), OVERLOADED, PART_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDocumentVersions(self, request, context):
+        """ListDocumentVersions lists the stored versions of a document, the newest first. The server keeps a number of older versions (the setting
+        ingestion.kept_versions) and every version that an answer cites. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareDocumentVersions(self, request, context):
+        """CompareDocumentVersions compares the canonical texts of two versions of one document by lines. The hunks cover both texts in order and without gaps. Errors: RESOURCE_NOT_FOUND (also for a version whose text is not read yet), OVERLOADED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreDocumentVersion(self, request, context):
+        """RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text anew. If the version is the
+        newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
+        for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReindexDocument(self, request, context):
+        """ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text, that text becomes a new
+        version; citations of the old version stay valid as for any older version. If the text is the same, nothing changes. If a version is being indexed, the
+        response is its running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+        ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPassage(self, request, context):
         """GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND.
         """
@@ -322,6 +404,36 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
                     servicer.GetDocumentContent,
                     request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentContentRequest.FromString,
                     response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentContentResponse.SerializeToString,
+            ),
+            'GetDocumentOriginal': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetDocumentOriginal,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentOriginalRequest.FromString,
+                    response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentOriginalResponse.SerializeToString,
+            ),
+            'GetDocumentPage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDocumentPage,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentPageRequest.FromString,
+                    response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.DocumentPage.SerializeToString,
+            ),
+            'ListDocumentVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDocumentVersions,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentVersionsRequest.FromString,
+                    response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentVersionsResponse.SerializeToString,
+            ),
+            'CompareDocumentVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareDocumentVersions,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.CompareDocumentVersionsRequest.FromString,
+                    response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.CompareDocumentVersionsResponse.SerializeToString,
+            ),
+            'RestoreDocumentVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreDocumentVersion,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.RestoreDocumentVersionRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'ReindexDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReindexDocument,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ReindexDocumentRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
             'GetPassage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPassage,
@@ -670,6 +782,168 @@ class KnowledgeService:
             '/responsa.knowledge.v1.KnowledgeService/GetDocumentContent',
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentContentRequest.SerializeToString,
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentContentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocumentOriginal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/GetDocumentOriginal',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentOriginalRequest.SerializeToString,
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentOriginalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocumentPage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/GetDocumentPage',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetDocumentPageRequest.SerializeToString,
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.DocumentPage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDocumentVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/ListDocumentVersions',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentVersionsRequest.SerializeToString,
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareDocumentVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/CompareDocumentVersions',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.CompareDocumentVersionsRequest.SerializeToString,
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.CompareDocumentVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreDocumentVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/RestoreDocumentVersion',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.RestoreDocumentVersionRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReindexDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/ReindexDocument',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ReindexDocumentRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,

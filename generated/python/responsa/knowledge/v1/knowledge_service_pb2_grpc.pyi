@@ -70,6 +70,33 @@ class KnowledgeServiceStub:
     """GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names. The pieces arrive in order, have
     at most 64 KiB each, and end at character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
     """
+    GetDocumentOriginal: _aio.UnaryStreamMultiCallable[_knowledge_service_pb2.GetDocumentOriginalRequest, _knowledge_service_pb2.GetDocumentOriginalResponse]
+    """GetDocumentOriginal streams the bytes of a document as they were uploaded: those of the searchable version, or of the newest version if no version is
+    searchable yet, or of the version that the request names. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
+    themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original. Errors: RESOURCE_NOT_FOUND.
+    """
+    GetDocumentPage: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetDocumentPageRequest, _knowledge_service_pb2.DocumentPage]
+    """GetDocumentPage returns one page of a PDF as an image. The server draws the page in its sandbox, so that no client has to open the PDF. Citation.box and
+    Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
+    DOCUMENT_PARSER_LIMIT (the page is too expensive to draw), OVERLOADED, PART_UNAVAILABLE.
+    """
+    ListDocumentVersions: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListDocumentVersionsRequest, _knowledge_service_pb2.ListDocumentVersionsResponse]
+    """ListDocumentVersions lists the stored versions of a document, the newest first. The server keeps a number of older versions (the setting
+    ingestion.kept_versions) and every version that an answer cites. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+    """
+    CompareDocumentVersions: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.CompareDocumentVersionsRequest, _knowledge_service_pb2.CompareDocumentVersionsResponse]
+    """CompareDocumentVersions compares the canonical texts of two versions of one document by lines. The hunks cover both texts in order and without gaps. Errors: RESOURCE_NOT_FOUND (also for a version whose text is not read yet), OVERLOADED."""
+    RestoreDocumentVersion: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.RestoreDocumentVersionRequest, _operations_pb2.Operation]
+    """RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text anew. If the version is the
+    newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
+    for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED.
+    """
+    ReindexDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ReindexDocumentRequest, _operations_pb2.Operation]
+    """ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text, that text becomes a new
+    version; citations of the old version stay valid as for any older version. If the text is the same, nothing changes. If a version is being indexed, the
+    response is its running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+    ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
+    """
     GetPassage: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetPassageRequest, _document_pb2.Passage]
     """GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND."""
     ListFormats: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListFormatsRequest, _knowledge_service_pb2.ListFormatsResponse]
@@ -209,6 +236,69 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_knowledge_service_pb2.GetDocumentContentResponse]:
         """GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names. The pieces arrive in order, have
         at most 64 KiB each, and end at character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDocumentOriginal(
+        self,
+        request: _knowledge_service_pb2.GetDocumentOriginalRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.GetDocumentOriginalRequest, _abc.AsyncIterator[_knowledge_service_pb2.GetDocumentOriginalResponse]],
+    ) -> _abc.AsyncIterator[_knowledge_service_pb2.GetDocumentOriginalResponse]:
+        """GetDocumentOriginal streams the bytes of a document as they were uploaded: those of the searchable version, or of the newest version if no version is
+        searchable yet, or of the version that the request names. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
+        themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original. Errors: RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDocumentPage(
+        self,
+        request: _knowledge_service_pb2.GetDocumentPageRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.GetDocumentPageRequest, _abc.Awaitable[_knowledge_service_pb2.DocumentPage]],
+    ) -> _abc.Awaitable[_knowledge_service_pb2.DocumentPage]:
+        """GetDocumentPage returns one page of a PDF as an image. The server draws the page in its sandbox, so that no client has to open the PDF. Citation.box and
+        Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
+        DOCUMENT_PARSER_LIMIT (the page is too expensive to draw), OVERLOADED, PART_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDocumentVersions(
+        self,
+        request: _knowledge_service_pb2.ListDocumentVersionsRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.ListDocumentVersionsRequest, _abc.Awaitable[_knowledge_service_pb2.ListDocumentVersionsResponse]],
+    ) -> _abc.Awaitable[_knowledge_service_pb2.ListDocumentVersionsResponse]:
+        """ListDocumentVersions lists the stored versions of a document, the newest first. The server keeps a number of older versions (the setting
+        ingestion.kept_versions) and every version that an answer cites. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def CompareDocumentVersions(
+        self,
+        request: _knowledge_service_pb2.CompareDocumentVersionsRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.CompareDocumentVersionsRequest, _abc.Awaitable[_knowledge_service_pb2.CompareDocumentVersionsResponse]],
+    ) -> _abc.Awaitable[_knowledge_service_pb2.CompareDocumentVersionsResponse]:
+        """CompareDocumentVersions compares the canonical texts of two versions of one document by lines. The hunks cover both texts in order and without gaps. Errors: RESOURCE_NOT_FOUND (also for a version whose text is not read yet), OVERLOADED."""
+
+    @_abc_1.abstractmethod
+    def RestoreDocumentVersion(
+        self,
+        request: _knowledge_service_pb2.RestoreDocumentVersionRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.RestoreDocumentVersionRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text anew. If the version is the
+        newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
+        for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ReindexDocument(
+        self,
+        request: _knowledge_service_pb2.ReindexDocumentRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.ReindexDocumentRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text, that text becomes a new
+        version; citations of the old version stay valid as for any older version. If the text is the same, nothing changes. If a version is being indexed, the
+        response is its running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+        ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
         """
 
     @_abc_1.abstractmethod

@@ -16,6 +16,8 @@ import type { Collection, CollectionSchema } from "./collection_pb.js";
 import { file_responsa_knowledge_v1_collection } from "./collection_pb.js";
 import type { Document, DocumentMetadata, DocumentSchema, Passage, PassageSchema } from "./document_pb.js";
 import { file_responsa_knowledge_v1_document } from "./document_pb.js";
+import type { DocumentVersion, VersionHunk } from "./document_version_pb.js";
+import { file_responsa_knowledge_v1_document_version } from "./document_version_pb.js";
 import type { Format } from "./format_pb.js";
 import { file_responsa_knowledge_v1_format } from "./format_pb.js";
 import type { Scope } from "../../type/v1/scope_pb.js";
@@ -26,7 +28,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/knowledge/v1/knowledge_service.proto.
  */
 export const file_responsa_knowledge_v1_knowledge_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1yZXNwb25zYS9rbm93bGVkZ2UvdjEva25vd2xlZGdlX3NlcnZpY2UucHJvdG8SFXJlc3BvbnNhLmtub3dsZWRnZS52MSK4AQoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSOwoNY29sbGVjdGlvbl9pZBgBIAEoCUIk4kEBArpIHXIbMhleW2EtejAtOV1bYS16MC05LV17MCw2Mn0kEjsKCmNvbGxlY3Rpb24YAiABKAsyIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ29sbGVjdGlvbkIE4kEBARIjCgpyZXF1ZXN0X2lkGAMgASgJQg/iQQEBukgIcgOwAQHYAQEibgoUR2V0Q29sbGVjdGlvblJlcXVlc3QSVgoEbmFtZRgBIAEoCUJI4kEBAvpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbrpIKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kIq4BChZMaXN0Q29sbGVjdGlvbnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplImoKF0xpc3RDb2xsZWN0aW9uc1Jlc3BvbnNlEjYKC2NvbGxlY3Rpb25zGAEgAygLMiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpsCChdVcGRhdGVDb2xsZWN0aW9uUmVxdWVzdBLIAQoKY29sbGVjdGlvbhgBIAEoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Db2xsZWN0aW9uQpAB4kEBArpIiAG6AYEBCg9jb2xsZWN0aW9uLm5hbWUSMm11c3QgYmUgdGhlIG5hbWUgb2YgYSBjb2xsZWN0aW9uLCBjb2xsZWN0aW9ucy97aWR9Gjp0aGlzLm5hbWUubWF0Y2hlcygnXmNvbGxlY3Rpb25zL1thLXowLTldW2EtejAtOS1dezAsNjJ9JCcpyAEBEjUKC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0IE4kEBAiKhAQoXRGVsZXRlQ29sbGVjdGlvblJlcXVlc3QSVgoEbmFtZRgBIAEoCUJI4kEBAvpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbrpIKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kEhkKBGV0YWcYAiABKAlCC+JBAQG6SARyAihAEhMKBWZvcmNlGAMgASgIQgTiQQEBIrABChVVcGxvYWREb2N1bWVudFJlcXVlc3QSMwoFc3RhcnQYASABKAsyIi5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBsb2FkU3RhcnRIABIcCgVjaHVuaxgCIAEoDEILukgIegYQARiAgBBIABI1CgZmaW5pc2gYAyABKAsyIy5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBsb2FkRmluaXNoSABCDQoEcGFydBIFukgCCAEiTwoMVXBsb2FkRmluaXNoEh8KCnNpemVfYnl0ZXMYASABKANCC+JBAQK6SAQiAigAEh4KBnNoYTI1NhgCIAEoDEIO4kEBAbpIB3oCaCDYAQEirgEKC1VwbG9hZFN0YXJ0EkUKCG1ldGFkYXRhGAEgASgLMicucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50TWV0YWRhdGFCCuJBAQK6SAPIAQESJAoKc2l6ZV9ieXRlcxgCIAEoA0IL4kEBAbpIBCICKABIAIgBARIjCgpyZXF1ZXN0X2lkGAMgASgJQg/iQQEBukgIcgOwAQHYAQFCDQoLX3NpemVfYnl0ZXMiogEKFUNyZWF0ZURvY3VtZW50UmVxdWVzdBJFCghtZXRhZGF0YRgBIAEoCzInLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudE1ldGFkYXRhQgriQQECukgDyAEBEh0KBHRleHQYAiABKAlCD+JBAQK6SAhyBiABKICAQBIjCgpyZXF1ZXN0X2lkGAMgASgJQg/iQQEBukgIcgOwAQHYAQEijQEKEkdldERvY3VtZW50UmVxdWVzdBJ3CgRuYW1lGAEgASgJQmniQQEC+kETChFyZXNwb25zYS9Eb2N1bWVudLpITHJKMkheZG9jdW1lbnRzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQihgIKFExpc3REb2N1bWVudHNSZXF1ZXN0ElgKBnBhcmVudBgBIAEoCUJI4kEBAvpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbrpIKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kEiYKCXBhZ2Vfc2l6ZRgCIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAMgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAQgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBSABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplImQKFUxpc3REb2N1bWVudHNSZXNwb25zZRIyCglkb2N1bWVudHMYASADKAsyHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuRG9jdW1lbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrQCChVVcGRhdGVEb2N1bWVudFJlcXVlc3QS4wEKCGRvY3VtZW50GAEgASgLMh8ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50Qq8B4kEBArpIpwG6AaABCg1kb2N1bWVudC5uYW1lEjBtdXN0IGJlIHRoZSBuYW1lIG9mIGEgZG9jdW1lbnQsIGRvY3VtZW50cy97dXVpZH0aXXRoaXMubmFtZS5tYXRjaGVzKCdeZG9jdW1lbnRzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIiqwEKFURlbGV0ZURvY3VtZW50UmVxdWVzdBJ3CgRuYW1lGAEgASgJQmniQQEC+kETChFyZXNwb25zYS9Eb2N1bWVudLpITHJKMkheZG9jdW1lbnRzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSGQoEZXRhZxgCIAEoCUIL4kEBAbpIBHICKEAioQEKGUdldERvY3VtZW50Q29udGVudFJlcXVlc3QSgwEKBG5hbWUYASABKAlCdeJBAQL6QQMKASq6SGhyZjJkXmRvY3VtZW50cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0oL3ZlcnNpb25zL1sxLTldWzAtOV17MCw4fSk/JCI/ChpHZXREb2N1bWVudENvbnRlbnRSZXNwb25zZRITCgtieXRlX29mZnNldBgBIAEoAxIMCgR0ZXh0GAIgASgJIooBChFHZXRQYXNzYWdlUmVxdWVzdBJ1CgRuYW1lGAEgASgJQmfiQQEC+kESChByZXNwb25zYS9QYXNzYWdlukhLckkyR15wYXNzYWdlcy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIhQKEkxpc3RGb3JtYXRzUmVxdWVzdCJFChNMaXN0Rm9ybWF0c1Jlc3BvbnNlEi4KB2Zvcm1hdHMYASADKAsyHS5yZXNwb25zYS5rbm93bGVkZ2UudjEuRm9ybWF0IuACCg1TZWFyY2hSZXF1ZXN0Ei4KBXRlcm1zGAEgAygJQh/iQQECukgYkgEVCAEQCCIPcg0gASiAgAEyBVteXHNdEiEKBXRvcF9rGAMgASgFQg3iQQEBukgGGgQYZCgBSACIAQESLgoJdGhyZXNob2xkGAQgASgBQhviQQEBukgUEhIZAAAAAAAA8D8pAAAAAAAAAAASPQoEbW9kZRgFIAEoDjIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5TZWFyY2hNb2RlQgziQQEBukgFggECEAESLAoFc2NvcGUYBiABKAsyFy5yZXNwb25zYS50eXBlLnYxLlNjb3BlQgTiQQEBEhwKBmZpbHRlchgHIAEoCUIM4kEBAbpIBXIDKIAQEhkKBnJlcmFuaxgIIAEoCEIE4kEBAUgBiAEBQggKBl90b3Bfa0IJCgdfcmVyYW5rSgQIAhADUgtjb2xsZWN0aW9ucyJACg5TZWFyY2hSZXNwb25zZRIuCgRoaXRzGAEgAygLMiAucmVzcG9uc2Eua25vd2xlZGdlLnYxLlNlYXJjaEhpdCJcChJCYXRjaFNlYXJjaFJlcXVlc3QSRgoIcmVxdWVzdHMYASADKAsyJC5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoUmVxdWVzdEIO4kEBArpIB5IBBAgBEEAiTwoTQmF0Y2hTZWFyY2hSZXNwb25zZRI4CglyZXNwb25zZXMYASADKAsyJS5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoUmVzcG9uc2UifQoJU2VhcmNoSGl0Ei8KB3Bhc3NhZ2UYASABKAsyHi5yZXNwb25zYS5rbm93bGVkZ2UudjEuUGFzc2FnZRINCgVzY29yZRgCIAEoARIwCgVwYXJ0cxgDIAEoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5TY29yZVBhcnRzIlYKClNjb3JlUGFydHMSDAoEdGV4dBgBIAEoARIOCgZ2ZWN0b3IYAiABKAESDAoEdGVybRgDIAEoBRISCgVwaWVjZRgEIAEoAUgAiAEBQggKBl9waWVjZSpvCgpTZWFyY2hNb2RlEhsKF1NFQVJDSF9NT0RFX1VOU1BFQ0lGSUVEEAASFgoSU0VBUkNIX01PREVfSFlCUklEEAESFgoSU0VBUkNIX01PREVfVkVDVE9SEAISFAoQU0VBUkNIX01PREVfVEVYVBADMtARChBLbm93bGVkZ2VTZXJ2aWNlEoEBChBDcmVhdGVDb2xsZWN0aW9uEi4ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNyZWF0ZUNvbGxlY3Rpb25SZXF1ZXN0GiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24iGoLT5JMCFCIPL3YxL2NvbGxlY3Rpb25zOgEqEoEBCg1HZXRDb2xsZWN0aW9uEisucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldENvbGxlY3Rpb25SZXF1ZXN0GiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24iIILT5JMCGhIYL3YxL3tuYW1lPWNvbGxlY3Rpb25zLyp9EokBCg9MaXN0Q29sbGVjdGlvbnMSLS5yZXNwb25zYS5rbm93bGVkZ2UudjEuTGlzdENvbGxlY3Rpb25zUmVxdWVzdBouLnJlc3BvbnNhLmtub3dsZWRnZS52MS5MaXN0Q29sbGVjdGlvbnNSZXNwb25zZSIXgtPkkwIREg8vdjEvY29sbGVjdGlvbnMSngEKEFVwZGF0ZUNvbGxlY3Rpb24SLi5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBkYXRlQ29sbGVjdGlvblJlcXVlc3QaIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ29sbGVjdGlvbiI3gtPkkwIxMiMvdjEve2NvbGxlY3Rpb24ubmFtZT1jb2xsZWN0aW9ucy8qfToKY29sbGVjdGlvbhJ8ChBEZWxldGVDb2xsZWN0aW9uEi4ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRlbGV0ZUNvbGxlY3Rpb25SZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IiCC0+STAhoqGC92MS97bmFtZT1jb2xsZWN0aW9ucy8qfRKCAQoOVXBsb2FkRG9jdW1lbnQSLC5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBsb2FkRG9jdW1lbnRSZXF1ZXN0Gh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiIhykEeCgxJbmdlc3RSZXN1bHQSDkluZ2VzdE1ldGFkYXRhKAESmAEKDkNyZWF0ZURvY3VtZW50EiwucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNyZWF0ZURvY3VtZW50UmVxdWVzdBodLmdvb2dsZS5sb25ncnVubmluZy5PcGVyYXRpb24iOcpBHgoMSW5nZXN0UmVzdWx0Eg5Jbmdlc3RNZXRhZGF0YYLT5JMCEiINL3YxL2RvY3VtZW50czoBKhJ5CgtHZXREb2N1bWVudBIpLnJlc3BvbnNhLmtub3dsZWRnZS52MS5HZXREb2N1bWVudFJlcXVlc3QaHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuRG9jdW1lbnQiHoLT5JMCGBIWL3YxL3tuYW1lPWRvY3VtZW50cy8qfRKYAQoNTGlzdERvY3VtZW50cxIrLnJlc3BvbnNhLmtub3dsZWRnZS52MS5MaXN0RG9jdW1lbnRzUmVxdWVzdBosLnJlc3BvbnNhLmtub3dsZWRnZS52MS5MaXN0RG9jdW1lbnRzUmVzcG9uc2UiLILT5JMCJhIkL3YxL3twYXJlbnQ9Y29sbGVjdGlvbnMvKn0vZG9jdW1lbnRzEpIBCg5VcGRhdGVEb2N1bWVudBIsLnJlc3BvbnNhLmtub3dsZWRnZS52MS5VcGRhdGVEb2N1bWVudFJlcXVlc3QaHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuRG9jdW1lbnQiMYLT5JMCKzIfL3YxL3tkb2N1bWVudC5uYW1lPWRvY3VtZW50cy8qfToIZG9jdW1lbnQSdgoORGVsZXRlRG9jdW1lbnQSLC5yZXNwb25zYS5rbm93bGVkZ2UudjEuRGVsZXRlRG9jdW1lbnRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5Ih6C0+STAhgqFi92MS97bmFtZT1kb2N1bWVudHMvKn0S0AEKEkdldERvY3VtZW50Q29udGVudBIwLnJlc3BvbnNhLmtub3dsZWRnZS52MS5HZXREb2N1bWVudENvbnRlbnRSZXF1ZXN0GjEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldERvY3VtZW50Q29udGVudFJlc3BvbnNlIlOC0+STAk0SHi92MS97bmFtZT1kb2N1bWVudHMvKn06Y29udGVudForEikvdjEve25hbWU9ZG9jdW1lbnRzLyovdmVyc2lvbnMvKn06Y29udGVudDABEnUKCkdldFBhc3NhZ2USKC5yZXNwb25zYS5rbm93bGVkZ2UudjEuR2V0UGFzc2FnZVJlcXVlc3QaHi5yZXNwb25zYS5rbm93bGVkZ2UudjEuUGFzc2FnZSIdgtPkkwIXEhUvdjEve25hbWU9cGFzc2FnZXMvKn0SeQoLTGlzdEZvcm1hdHMSKS5yZXNwb25zYS5rbm93bGVkZ2UudjEuTGlzdEZvcm1hdHNSZXF1ZXN0GioucmVzcG9uc2Eua25vd2xlZGdlLnYxLkxpc3RGb3JtYXRzUmVzcG9uc2UiE4LT5JMCDRILL3YxL2Zvcm1hdHMSdQoGU2VhcmNoEiQucmVzcG9uc2Eua25vd2xlZGdlLnYxLlNlYXJjaFJlcXVlc3QaJS5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoUmVzcG9uc2UiHoLT5JMCGCITL3YxL3Bhc3NhZ2VzOnNlYXJjaDoBKhKJAQoLQmF0Y2hTZWFyY2gSKS5yZXNwb25zYS5rbm93bGVkZ2UudjEuQmF0Y2hTZWFyY2hSZXF1ZXN0GioucmVzcG9uc2Eua25vd2xlZGdlLnYxLkJhdGNoU2VhcmNoUmVzcG9uc2UiI4LT5JMCHSIYL3YxL3Bhc3NhZ2VzOmJhdGNoU2VhcmNoOgEqYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_longrunning_operations, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_knowledge_v1_collection, file_responsa_knowledge_v1_document, file_responsa_knowledge_v1_format, file_responsa_type_v1_scope]);
+  fileDesc("Ci1yZXNwb25zYS9rbm93bGVkZ2UvdjEva25vd2xlZGdlX3NlcnZpY2UucHJvdG8SFXJlc3BvbnNhLmtub3dsZWRnZS52MSK4AQoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSOwoNY29sbGVjdGlvbl9pZBgBIAEoCUIk4kEBArpIHXIbMhleW2EtejAtOV1bYS16MC05LV17MCw2Mn0kEjsKCmNvbGxlY3Rpb24YAiABKAsyIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ29sbGVjdGlvbkIE4kEBARIjCgpyZXF1ZXN0X2lkGAMgASgJQg/iQQEBukgIcgOwAQHYAQEibgoUR2V0Q29sbGVjdGlvblJlcXVlc3QSVgoEbmFtZRgBIAEoCUJI4kEBAvpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbrpIKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kIq4BChZMaXN0Q29sbGVjdGlvbnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplImoKF0xpc3RDb2xsZWN0aW9uc1Jlc3BvbnNlEjYKC2NvbGxlY3Rpb25zGAEgAygLMiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpsCChdVcGRhdGVDb2xsZWN0aW9uUmVxdWVzdBLIAQoKY29sbGVjdGlvbhgBIAEoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Db2xsZWN0aW9uQpAB4kEBArpIiAG6AYEBCg9jb2xsZWN0aW9uLm5hbWUSMm11c3QgYmUgdGhlIG5hbWUgb2YgYSBjb2xsZWN0aW9uLCBjb2xsZWN0aW9ucy97aWR9Gjp0aGlzLm5hbWUubWF0Y2hlcygnXmNvbGxlY3Rpb25zL1thLXowLTldW2EtejAtOS1dezAsNjJ9JCcpyAEBEjUKC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0IE4kEBAiKhAQoXRGVsZXRlQ29sbGVjdGlvblJlcXVlc3QSVgoEbmFtZRgBIAEoCUJI4kEBAvpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbrpIKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kEhkKBGV0YWcYAiABKAlCC+JBAQG6SARyAihAEhMKBWZvcmNlGAMgASgIQgTiQQEBIrABChVVcGxvYWREb2N1bWVudFJlcXVlc3QSMwoFc3RhcnQYASABKAsyIi5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBsb2FkU3RhcnRIABIcCgVjaHVuaxgCIAEoDEILukgIegYQARiAgBBIABI1CgZmaW5pc2gYAyABKAsyIy5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBsb2FkRmluaXNoSABCDQoEcGFydBIFukgCCAEiTwoMVXBsb2FkRmluaXNoEh8KCnNpemVfYnl0ZXMYASABKANCC+JBAQK6SAQiAigAEh4KBnNoYTI1NhgCIAEoDEIO4kEBAbpIB3oCaCDYAQEirgEKC1VwbG9hZFN0YXJ0EkUKCG1ldGFkYXRhGAEgASgLMicucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50TWV0YWRhdGFCCuJBAQK6SAPIAQESJAoKc2l6ZV9ieXRlcxgCIAEoA0IL4kEBAbpIBCICKABIAIgBARIjCgpyZXF1ZXN0X2lkGAMgASgJQg/iQQEBukgIcgOwAQHYAQFCDQoLX3NpemVfYnl0ZXMiogEKFUNyZWF0ZURvY3VtZW50UmVxdWVzdBJFCghtZXRhZGF0YRgBIAEoCzInLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudE1ldGFkYXRhQgriQQECukgDyAEBEh0KBHRleHQYAiABKAlCD+JBAQK6SAhyBiABKICAQBIjCgpyZXF1ZXN0X2lkGAMgASgJQg/iQQEBukgIcgOwAQHYAQEijQEKEkdldERvY3VtZW50UmVxdWVzdBJ3CgRuYW1lGAEgASgJQmniQQEC+kETChFyZXNwb25zYS9Eb2N1bWVudLpITHJKMkheZG9jdW1lbnRzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQihgIKFExpc3REb2N1bWVudHNSZXF1ZXN0ElgKBnBhcmVudBgBIAEoCUJI4kEBAvpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbrpIKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kEiYKCXBhZ2Vfc2l6ZRgCIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAMgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAQgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBSABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplImQKFUxpc3REb2N1bWVudHNSZXNwb25zZRIyCglkb2N1bWVudHMYASADKAsyHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuRG9jdW1lbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrQCChVVcGRhdGVEb2N1bWVudFJlcXVlc3QS4wEKCGRvY3VtZW50GAEgASgLMh8ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50Qq8B4kEBArpIpwG6AaABCg1kb2N1bWVudC5uYW1lEjBtdXN0IGJlIHRoZSBuYW1lIG9mIGEgZG9jdW1lbnQsIGRvY3VtZW50cy97dXVpZH0aXXRoaXMubmFtZS5tYXRjaGVzKCdeZG9jdW1lbnRzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIiqwEKFURlbGV0ZURvY3VtZW50UmVxdWVzdBJ3CgRuYW1lGAEgASgJQmniQQEC+kETChFyZXNwb25zYS9Eb2N1bWVudLpITHJKMkheZG9jdW1lbnRzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSGQoEZXRhZxgCIAEoCUIL4kEBAbpIBHICKEAioQEKGUdldERvY3VtZW50Q29udGVudFJlcXVlc3QSgwEKBG5hbWUYASABKAlCdeJBAQL6QQMKASq6SGhyZjJkXmRvY3VtZW50cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0oL3ZlcnNpb25zL1sxLTldWzAtOV17MCw4fSk/JCI/ChpHZXREb2N1bWVudENvbnRlbnRSZXNwb25zZRITCgtieXRlX29mZnNldBgBIAEoAxIMCgR0ZXh0GAIgASgJIqIBChpHZXREb2N1bWVudE9yaWdpbmFsUmVxdWVzdBKDAQoEbmFtZRgBIAEoCUJ14kEBAvpBAwoBKrpIaHJmMmReZG9jdW1lbnRzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSgvdmVyc2lvbnMvWzEtOV1bMC05XXswLDh9KT8kIowBChtHZXREb2N1bWVudE9yaWdpbmFsUmVzcG9uc2USEwoLYnl0ZV9vZmZzZXQYASABKAMSDAoEZGF0YRgCIAEoDBI3Cgd2ZXJzaW9uGAMgASgLMiYucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50VmVyc2lvbhIRCglmaWxlX25hbWUYBCABKAki5wEKFkdldERvY3VtZW50UGFnZVJlcXVlc3QSgwEKBG5hbWUYASABKAlCdeJBAQL6QQMKASq6SGhyZjJkXmRvY3VtZW50cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0oL3ZlcnNpb25zL1sxLTldWzAtOV17MCw4fSk/JBIZCgRwYWdlGAIgASgFQgviQQECukgEGgIoARIiCgV3aWR0aBgDIAEoBUIO4kEBAbpIBxoFGNAPKGRIAIgBAUIICgZfd2lkdGgilwEKDERvY3VtZW50UGFnZRI3ChBkb2N1bWVudF92ZXJzaW9uGAEgASgJQh36QRoKGHJlc3BvbnNhL0RvY3VtZW50VmVyc2lvbhIMCgRwYWdlGAIgASgFEhIKCnBhZ2VfY291bnQYAyABKAUSDQoFaW1hZ2UYBCABKAwSDQoFd2lkdGgYBSABKAUSDgoGaGVpZ2h0GAYgASgFIvABChtMaXN0RG9jdW1lbnRWZXJzaW9uc1JlcXVlc3QSeQoGcGFyZW50GAEgASgJQmniQQEC+kETChFyZXNwb25zYS9Eb2N1bWVudLpITHJKMkheZG9jdW1lbnRzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSJgoJcGFnZV9zaXplGAIgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAyABKAlCDOJBAQG6SAVyAyiAEEIMCgpfcGFnZV9zaXplInEKHExpc3REb2N1bWVudFZlcnNpb25zUmVzcG9uc2USOAoIdmVyc2lvbnMYASADKAsyJi5yZXNwb25zYS5rbm93bGVkZ2UudjEuRG9jdW1lbnRWZXJzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSL2AQoeQ29tcGFyZURvY3VtZW50VmVyc2lvbnNSZXF1ZXN0EpgBCgRuYW1lGAEgASgJQokB4kEBAvpBGgoYcmVzcG9uc2EvRG9jdW1lbnRWZXJzaW9uukhlcmMyYV5kb2N1bWVudHMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9L3ZlcnNpb25zL1sxLTldWzAtOV17MCw4fSQSJwoNb3RoZXJfdmVyc2lvbhgCIAEoBUIL4kEBAbpIBBoCKAFIAIgBAUIQCg5fb3RoZXJfdmVyc2lvbiLOAQofQ29tcGFyZURvY3VtZW50VmVyc2lvbnNSZXNwb25zZRIxCgVodW5rcxgBIAMoCzIiLnJlc3BvbnNhLmtub3dsZWRnZS52MS5WZXJzaW9uSHVuaxI0CgRiYXNlGAIgASgLMiYucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50VmVyc2lvbhI1CgVvdGhlchgDIAEoCzImLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudFZlcnNpb24SCwoDY3V0GAQgASgIIvoBCh1SZXN0b3JlRG9jdW1lbnRWZXJzaW9uUmVxdWVzdBKYAQoEbmFtZRgBIAEoCUKJAeJBAQL6QRoKGHJlc3BvbnNhL0RvY3VtZW50VmVyc2lvbrpIZXJjMmFeZG9jdW1lbnRzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfS92ZXJzaW9ucy9bMS05XVswLTldezAsOH0kEhkKBGV0YWcYAiABKAlCC+JBAQG6SARyAihAEiMKCnJlcXVlc3RfaWQYAyABKAlCD+JBAQG6SAhyA7ABAdgBASLRAQoWUmVpbmRleERvY3VtZW50UmVxdWVzdBJ3CgRuYW1lGAEgASgJQmniQQEC+kETChFyZXNwb25zYS9Eb2N1bWVudLpITHJKMkheZG9jdW1lbnRzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSGQoEZXRhZxgCIAEoCUIL4kEBAbpIBHICKEASIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBIooBChFHZXRQYXNzYWdlUmVxdWVzdBJ1CgRuYW1lGAEgASgJQmfiQQEC+kESChByZXNwb25zYS9QYXNzYWdlukhLckkyR15wYXNzYWdlcy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIhQKEkxpc3RGb3JtYXRzUmVxdWVzdCJFChNMaXN0Rm9ybWF0c1Jlc3BvbnNlEi4KB2Zvcm1hdHMYASADKAsyHS5yZXNwb25zYS5rbm93bGVkZ2UudjEuRm9ybWF0IuACCg1TZWFyY2hSZXF1ZXN0Ei4KBXRlcm1zGAEgAygJQh/iQQECukgYkgEVCAEQCCIPcg0gASiAgAEyBVteXHNdEiEKBXRvcF9rGAMgASgFQg3iQQEBukgGGgQYZCgBSACIAQESLgoJdGhyZXNob2xkGAQgASgBQhviQQEBukgUEhIZAAAAAAAA8D8pAAAAAAAAAAASPQoEbW9kZRgFIAEoDjIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5TZWFyY2hNb2RlQgziQQEBukgFggECEAESLAoFc2NvcGUYBiABKAsyFy5yZXNwb25zYS50eXBlLnYxLlNjb3BlQgTiQQEBEhwKBmZpbHRlchgHIAEoCUIM4kEBAbpIBXIDKIAQEhkKBnJlcmFuaxgIIAEoCEIE4kEBAUgBiAEBQggKBl90b3Bfa0IJCgdfcmVyYW5rSgQIAhADUgtjb2xsZWN0aW9ucyJACg5TZWFyY2hSZXNwb25zZRIuCgRoaXRzGAEgAygLMiAucmVzcG9uc2Eua25vd2xlZGdlLnYxLlNlYXJjaEhpdCJcChJCYXRjaFNlYXJjaFJlcXVlc3QSRgoIcmVxdWVzdHMYASADKAsyJC5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoUmVxdWVzdEIO4kEBArpIB5IBBAgBEEAiTwoTQmF0Y2hTZWFyY2hSZXNwb25zZRI4CglyZXNwb25zZXMYASADKAsyJS5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoUmVzcG9uc2UifQoJU2VhcmNoSGl0Ei8KB3Bhc3NhZ2UYASABKAsyHi5yZXNwb25zYS5rbm93bGVkZ2UudjEuUGFzc2FnZRINCgVzY29yZRgCIAEoARIwCgVwYXJ0cxgDIAEoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5TY29yZVBhcnRzIlYKClNjb3JlUGFydHMSDAoEdGV4dBgBIAEoARIOCgZ2ZWN0b3IYAiABKAESDAoEdGVybRgDIAEoBRISCgVwaWVjZRgEIAEoAUgAiAEBQggKBl9waWVjZSpvCgpTZWFyY2hNb2RlEhsKF1NFQVJDSF9NT0RFX1VOU1BFQ0lGSUVEEAASFgoSU0VBUkNIX01PREVfSFlCUklEEAESFgoSU0VBUkNIX01PREVfVkVDVE9SEAISFAoQU0VBUkNIX01PREVfVEVYVBADMr8aChBLbm93bGVkZ2VTZXJ2aWNlEoEBChBDcmVhdGVDb2xsZWN0aW9uEi4ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNyZWF0ZUNvbGxlY3Rpb25SZXF1ZXN0GiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24iGoLT5JMCFCIPL3YxL2NvbGxlY3Rpb25zOgEqEoEBCg1HZXRDb2xsZWN0aW9uEisucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldENvbGxlY3Rpb25SZXF1ZXN0GiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24iIILT5JMCGhIYL3YxL3tuYW1lPWNvbGxlY3Rpb25zLyp9EokBCg9MaXN0Q29sbGVjdGlvbnMSLS5yZXNwb25zYS5rbm93bGVkZ2UudjEuTGlzdENvbGxlY3Rpb25zUmVxdWVzdBouLnJlc3BvbnNhLmtub3dsZWRnZS52MS5MaXN0Q29sbGVjdGlvbnNSZXNwb25zZSIXgtPkkwIREg8vdjEvY29sbGVjdGlvbnMSngEKEFVwZGF0ZUNvbGxlY3Rpb24SLi5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBkYXRlQ29sbGVjdGlvblJlcXVlc3QaIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ29sbGVjdGlvbiI3gtPkkwIxMiMvdjEve2NvbGxlY3Rpb24ubmFtZT1jb2xsZWN0aW9ucy8qfToKY29sbGVjdGlvbhJ8ChBEZWxldGVDb2xsZWN0aW9uEi4ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRlbGV0ZUNvbGxlY3Rpb25SZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IiCC0+STAhoqGC92MS97bmFtZT1jb2xsZWN0aW9ucy8qfRKCAQoOVXBsb2FkRG9jdW1lbnQSLC5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBsb2FkRG9jdW1lbnRSZXF1ZXN0Gh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiIhykEeCgxJbmdlc3RSZXN1bHQSDkluZ2VzdE1ldGFkYXRhKAESmAEKDkNyZWF0ZURvY3VtZW50EiwucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNyZWF0ZURvY3VtZW50UmVxdWVzdBodLmdvb2dsZS5sb25ncnVubmluZy5PcGVyYXRpb24iOcpBHgoMSW5nZXN0UmVzdWx0Eg5Jbmdlc3RNZXRhZGF0YYLT5JMCEiINL3YxL2RvY3VtZW50czoBKhJ5CgtHZXREb2N1bWVudBIpLnJlc3BvbnNhLmtub3dsZWRnZS52MS5HZXREb2N1bWVudFJlcXVlc3QaHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuRG9jdW1lbnQiHoLT5JMCGBIWL3YxL3tuYW1lPWRvY3VtZW50cy8qfRKYAQoNTGlzdERvY3VtZW50cxIrLnJlc3BvbnNhLmtub3dsZWRnZS52MS5MaXN0RG9jdW1lbnRzUmVxdWVzdBosLnJlc3BvbnNhLmtub3dsZWRnZS52MS5MaXN0RG9jdW1lbnRzUmVzcG9uc2UiLILT5JMCJhIkL3YxL3twYXJlbnQ9Y29sbGVjdGlvbnMvKn0vZG9jdW1lbnRzEpIBCg5VcGRhdGVEb2N1bWVudBIsLnJlc3BvbnNhLmtub3dsZWRnZS52MS5VcGRhdGVEb2N1bWVudFJlcXVlc3QaHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuRG9jdW1lbnQiMYLT5JMCKzIfL3YxL3tkb2N1bWVudC5uYW1lPWRvY3VtZW50cy8qfToIZG9jdW1lbnQSdgoORGVsZXRlRG9jdW1lbnQSLC5yZXNwb25zYS5rbm93bGVkZ2UudjEuRGVsZXRlRG9jdW1lbnRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5Ih6C0+STAhgqFi92MS97bmFtZT1kb2N1bWVudHMvKn0S0AEKEkdldERvY3VtZW50Q29udGVudBIwLnJlc3BvbnNhLmtub3dsZWRnZS52MS5HZXREb2N1bWVudENvbnRlbnRSZXF1ZXN0GjEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldERvY3VtZW50Q29udGVudFJlc3BvbnNlIlOC0+STAk0SHi92MS97bmFtZT1kb2N1bWVudHMvKn06Y29udGVudForEikvdjEve25hbWU9ZG9jdW1lbnRzLyovdmVyc2lvbnMvKn06Y29udGVudDABEtUBChNHZXREb2N1bWVudE9yaWdpbmFsEjEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldERvY3VtZW50T3JpZ2luYWxSZXF1ZXN0GjIucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldERvY3VtZW50T3JpZ2luYWxSZXNwb25zZSJVgtPkkwJPEh8vdjEve25hbWU9ZG9jdW1lbnRzLyp9Om9yaWdpbmFsWiwSKi92MS97bmFtZT1kb2N1bWVudHMvKi92ZXJzaW9ucy8qfTpvcmlnaW5hbDABErQBCg9HZXREb2N1bWVudFBhZ2USLS5yZXNwb25zYS5rbm93bGVkZ2UudjEuR2V0RG9jdW1lbnRQYWdlUmVxdWVzdBojLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudFBhZ2UiTYLT5JMCRxIbL3YxL3tuYW1lPWRvY3VtZW50cy8qfTpwYWdlWigSJi92MS97bmFtZT1kb2N1bWVudHMvKi92ZXJzaW9ucy8qfTpwYWdlEqoBChRMaXN0RG9jdW1lbnRWZXJzaW9ucxIyLnJlc3BvbnNhLmtub3dsZWRnZS52MS5MaXN0RG9jdW1lbnRWZXJzaW9uc1JlcXVlc3QaMy5yZXNwb25zYS5rbm93bGVkZ2UudjEuTGlzdERvY3VtZW50VmVyc2lvbnNSZXNwb25zZSIpgtPkkwIjEiEvdjEve3BhcmVudD1kb2N1bWVudHMvKn0vdmVyc2lvbnMSuwEKF0NvbXBhcmVEb2N1bWVudFZlcnNpb25zEjUucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbXBhcmVEb2N1bWVudFZlcnNpb25zUmVxdWVzdBo2LnJlc3BvbnNhLmtub3dsZWRnZS52MS5Db21wYXJlRG9jdW1lbnRWZXJzaW9uc1Jlc3BvbnNlIjGC0+STAisSKS92MS97bmFtZT1kb2N1bWVudHMvKi92ZXJzaW9ucy8qfTpjb21wYXJlEsQBChZSZXN0b3JlRG9jdW1lbnRWZXJzaW9uEjQucmVzcG9uc2Eua25vd2xlZGdlLnYxLlJlc3RvcmVEb2N1bWVudFZlcnNpb25SZXF1ZXN0Gh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiJVykEeCgxJbmdlc3RSZXN1bHQSDkluZ2VzdE1ldGFkYXRhgtPkkwIuIikvdjEve25hbWU9ZG9jdW1lbnRzLyovdmVyc2lvbnMvKn06cmVzdG9yZToBKhKrAQoPUmVpbmRleERvY3VtZW50Ei0ucmVzcG9uc2Eua25vd2xlZGdlLnYxLlJlaW5kZXhEb2N1bWVudFJlcXVlc3QaHS5nb29nbGUubG9uZ3J1bm5pbmcuT3BlcmF0aW9uIkrKQR4KDEluZ2VzdFJlc3VsdBIOSW5nZXN0TWV0YWRhdGGC0+STAiMiHi92MS97bmFtZT1kb2N1bWVudHMvKn06cmVpbmRleDoBKhJ1CgpHZXRQYXNzYWdlEigucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldFBhc3NhZ2VSZXF1ZXN0Gh4ucmVzcG9uc2Eua25vd2xlZGdlLnYxLlBhc3NhZ2UiHYLT5JMCFxIVL3YxL3tuYW1lPXBhc3NhZ2VzLyp9EnkKC0xpc3RGb3JtYXRzEikucmVzcG9uc2Eua25vd2xlZGdlLnYxLkxpc3RGb3JtYXRzUmVxdWVzdBoqLnJlc3BvbnNhLmtub3dsZWRnZS52MS5MaXN0Rm9ybWF0c1Jlc3BvbnNlIhOC0+STAg0SCy92MS9mb3JtYXRzEnUKBlNlYXJjaBIkLnJlc3BvbnNhLmtub3dsZWRnZS52MS5TZWFyY2hSZXF1ZXN0GiUucmVzcG9uc2Eua25vd2xlZGdlLnYxLlNlYXJjaFJlc3BvbnNlIh6C0+STAhgiEy92MS9wYXNzYWdlczpzZWFyY2g6ASoSiQEKC0JhdGNoU2VhcmNoEikucmVzcG9uc2Eua25vd2xlZGdlLnYxLkJhdGNoU2VhcmNoUmVxdWVzdBoqLnJlc3BvbnNhLmtub3dsZWRnZS52MS5CYXRjaFNlYXJjaFJlc3BvbnNlIiOC0+STAh0iGC92MS9wYXNzYWdlczpiYXRjaFNlYXJjaDoBKmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_longrunning_operations, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_knowledge_v1_collection, file_responsa_knowledge_v1_document, file_responsa_knowledge_v1_document_version, file_responsa_knowledge_v1_format, file_responsa_type_v1_scope]);
 
 /**
  * CreateCollectionRequest describes a new collection.
@@ -573,6 +575,371 @@ export const GetDocumentContentResponseSchema: GenMessage<GetDocumentContentResp
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 16);
 
 /**
+ * GetDocumentOriginalRequest names a document or one of its versions.
+ *
+ * @generated from message responsa.knowledge.v1.GetDocumentOriginalRequest
+ */
+export type GetDocumentOriginalRequest = Message<"responsa.knowledge.v1.GetDocumentOriginalRequest"> & {
+  /**
+   * `documents/{uuid}` or `documents/{uuid}/versions/{n}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.GetDocumentOriginalRequest.
+ * Use `create(GetDocumentOriginalRequestSchema)` to create a new message.
+ */
+export const GetDocumentOriginalRequestSchema: GenMessage<GetDocumentOriginalRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 17);
+
+/**
+ * GetDocumentOriginalResponse is the next piece of an original.
+ *
+ * @generated from message responsa.knowledge.v1.GetDocumentOriginalResponse
+ */
+export type GetDocumentOriginalResponse = Message<"responsa.knowledge.v1.GetDocumentOriginalResponse"> & {
+  /**
+   * The position of the piece, in bytes.
+   *
+   * @generated from field: int64 byte_offset = 1;
+   */
+  byteOffset: bigint;
+
+  /**
+   * The piece.
+   *
+   * @generated from field: bytes data = 2;
+   */
+  data: Uint8Array;
+
+  /**
+   * The version to which the bytes belong; only in the first message.
+   *
+   * @generated from field: responsa.knowledge.v1.DocumentVersion version = 3;
+   */
+  version?: DocumentVersion | undefined;
+
+  /**
+   * A name for the file: the last part of the source_key, without characters that file systems or terminals treat specially; only in the first message.
+   *
+   * @generated from field: string file_name = 4;
+   */
+  fileName: string;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.GetDocumentOriginalResponse.
+ * Use `create(GetDocumentOriginalResponseSchema)` to create a new message.
+ */
+export const GetDocumentOriginalResponseSchema: GenMessage<GetDocumentOriginalResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 18);
+
+/**
+ * GetDocumentPageRequest names a page.
+ *
+ * @generated from message responsa.knowledge.v1.GetDocumentPageRequest
+ */
+export type GetDocumentPageRequest = Message<"responsa.knowledge.v1.GetDocumentPageRequest"> & {
+  /**
+   * `documents/{uuid}` or `documents/{uuid}/versions/{n}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The number of the page, counted from 1.
+   *
+   * @generated from field: int32 page = 2;
+   */
+  page: number;
+
+  /**
+   * The width of the image in pixels, from 100 to 2,000; 1,000 if unset. The image is narrower if it would otherwise have more than 4 million pixels, be higher
+   * than 8,000 pixels, or be larger than 3 MiB.
+   *
+   * @generated from field: optional int32 width = 3;
+   */
+  width?: number | undefined;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.GetDocumentPageRequest.
+ * Use `create(GetDocumentPageRequestSchema)` to create a new message.
+ */
+export const GetDocumentPageRequestSchema: GenMessage<GetDocumentPageRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 19);
+
+/**
+ * DocumentPage is a page of a PDF, drawn as an image.
+ *
+ * @generated from message responsa.knowledge.v1.DocumentPage
+ */
+export type DocumentPage = Message<"responsa.knowledge.v1.DocumentPage"> & {
+  /**
+   * The version to which the page belongs, `documents/{uuid}/versions/{n}`.
+   *
+   * @generated from field: string document_version = 1;
+   */
+  documentVersion: string;
+
+  /**
+   * The number of the page, counted from 1.
+   *
+   * @generated from field: int32 page = 2;
+   */
+  page: number;
+
+  /**
+   * The number of pages of the document.
+   *
+   * @generated from field: int32 page_count = 3;
+   */
+  pageCount: number;
+
+  /**
+   * The image as PNG (RFC 2083), at most 3 MiB. It shows the page as a viewer shows it: turned as the file demands, with the values of form fields and without
+   * comments.
+   *
+   * @generated from field: bytes image = 4;
+   */
+  image: Uint8Array;
+
+  /**
+   * The width of the image, in pixels.
+   *
+   * @generated from field: int32 width = 5;
+   */
+  width: number;
+
+  /**
+   * The height of the image, in pixels.
+   *
+   * @generated from field: int32 height = 6;
+   */
+  height: number;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.DocumentPage.
+ * Use `create(DocumentPageSchema)` to create a new message.
+ */
+export const DocumentPageSchema: GenMessage<DocumentPage> = /*@__PURE__*/
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 20);
+
+/**
+ * ListDocumentVersionsRequest asks for one page of a document's versions.
+ *
+ * @generated from message responsa.knowledge.v1.ListDocumentVersionsRequest
+ */
+export type ListDocumentVersionsRequest = Message<"responsa.knowledge.v1.ListDocumentVersionsRequest"> & {
+  /**
+   * `documents/{uuid}`.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+
+  /**
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   *
+   * @generated from field: optional int32 page_size = 2;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.ListDocumentVersionsRequest.
+ * Use `create(ListDocumentVersionsRequestSchema)` to create a new message.
+ */
+export const ListDocumentVersionsRequestSchema: GenMessage<ListDocumentVersionsRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 21);
+
+/**
+ * ListDocumentVersionsResponse is one page of a document's versions.
+ *
+ * @generated from message responsa.knowledge.v1.ListDocumentVersionsResponse
+ */
+export type ListDocumentVersionsResponse = Message<"responsa.knowledge.v1.ListDocumentVersionsResponse"> & {
+  /**
+   * The versions.
+   *
+   * @generated from field: repeated responsa.knowledge.v1.DocumentVersion versions = 1;
+   */
+  versions: DocumentVersion[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.ListDocumentVersionsResponse.
+ * Use `create(ListDocumentVersionsResponseSchema)` to create a new message.
+ */
+export const ListDocumentVersionsResponseSchema: GenMessage<ListDocumentVersionsResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 22);
+
+/**
+ * CompareDocumentVersionsRequest names two versions of a document.
+ *
+ * @generated from message responsa.knowledge.v1.CompareDocumentVersionsRequest
+ */
+export type CompareDocumentVersionsRequest = Message<"responsa.knowledge.v1.CompareDocumentVersionsRequest"> & {
+  /**
+   * The first version, `documents/{uuid}/versions/{n}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The number of the second version; the searchable version if unset.
+   *
+   * @generated from field: optional int32 other_version = 2;
+   */
+  otherVersion?: number | undefined;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.CompareDocumentVersionsRequest.
+ * Use `create(CompareDocumentVersionsRequestSchema)` to create a new message.
+ */
+export const CompareDocumentVersionsRequestSchema: GenMessage<CompareDocumentVersionsRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 23);
+
+/**
+ * CompareDocumentVersionsResponse holds the differences of two texts.
+ *
+ * @generated from message responsa.knowledge.v1.CompareDocumentVersionsResponse
+ */
+export type CompareDocumentVersionsResponse = Message<"responsa.knowledge.v1.CompareDocumentVersionsResponse"> & {
+  /**
+   * The stretches of the two texts, in order; at most 500.
+   *
+   * @generated from field: repeated responsa.knowledge.v1.VersionHunk hunks = 1;
+   */
+  hunks: VersionHunk[];
+
+  /**
+   * The first version.
+   *
+   * @generated from field: responsa.knowledge.v1.DocumentVersion base = 2;
+   */
+  base?: DocumentVersion | undefined;
+
+  /**
+   * The second version.
+   *
+   * @generated from field: responsa.knowledge.v1.DocumentVersion other = 3;
+   */
+  other?: DocumentVersion | undefined;
+
+  /**
+   * Whether the comparison was cut: the texts have more than 500 hunks, or differ in more text than the server compares (8 MiB or 100,000 lines of each
+   * version). One hunk of the kind REPLACED then stands for all text that was not compared.
+   *
+   * @generated from field: bool cut = 4;
+   */
+  cut: boolean;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.CompareDocumentVersionsResponse.
+ * Use `create(CompareDocumentVersionsResponseSchema)` to create a new message.
+ */
+export const CompareDocumentVersionsResponseSchema: GenMessage<CompareDocumentVersionsResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 24);
+
+/**
+ * RestoreDocumentVersionRequest names the version to restore.
+ *
+ * @generated from message responsa.knowledge.v1.RestoreDocumentVersionRequest
+ */
+export type RestoreDocumentVersionRequest = Message<"responsa.knowledge.v1.RestoreDocumentVersionRequest"> & {
+  /**
+   * `documents/{uuid}/versions/{n}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The expected etag of the document. If the document has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not
+   * check the etag.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+   * a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.RestoreDocumentVersionRequest.
+ * Use `create(RestoreDocumentVersionRequestSchema)` to create a new message.
+ */
+export const RestoreDocumentVersionRequestSchema: GenMessage<RestoreDocumentVersionRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 25);
+
+/**
+ * ReindexDocumentRequest names the document to read again.
+ *
+ * @generated from message responsa.knowledge.v1.ReindexDocumentRequest
+ */
+export type ReindexDocumentRequest = Message<"responsa.knowledge.v1.ReindexDocumentRequest"> & {
+  /**
+   * `documents/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The expected etag of the document. If the document has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not
+   * check the etag.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+   * a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.ReindexDocumentRequest.
+ * Use `create(ReindexDocumentRequestSchema)` to create a new message.
+ */
+export const ReindexDocumentRequestSchema: GenMessage<ReindexDocumentRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 26);
+
+/**
  * GetPassageRequest names a passage.
  *
  * @generated from message responsa.knowledge.v1.GetPassageRequest
@@ -591,7 +958,7 @@ export type GetPassageRequest = Message<"responsa.knowledge.v1.GetPassageRequest
  * Use `create(GetPassageRequestSchema)` to create a new message.
  */
 export const GetPassageRequestSchema: GenMessage<GetPassageRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 17);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 27);
 
 /**
  * ListFormatsRequest has no fields.
@@ -606,7 +973,7 @@ export type ListFormatsRequest = Message<"responsa.knowledge.v1.ListFormatsReque
  * Use `create(ListFormatsRequestSchema)` to create a new message.
  */
 export const ListFormatsRequestSchema: GenMessage<ListFormatsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 18);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 28);
 
 /**
  * ListFormatsResponse holds every format.
@@ -627,7 +994,7 @@ export type ListFormatsResponse = Message<"responsa.knowledge.v1.ListFormatsResp
  * Use `create(ListFormatsResponseSchema)` to create a new message.
  */
 export const ListFormatsResponseSchema: GenMessage<ListFormatsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 19);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 29);
 
 /**
  * SearchRequest describes a search.
@@ -691,7 +1058,7 @@ export type SearchRequest = Message<"responsa.knowledge.v1.SearchRequest"> & {
  * Use `create(SearchRequestSchema)` to create a new message.
  */
 export const SearchRequestSchema: GenMessage<SearchRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 20);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 30);
 
 /**
  * SearchResponse holds the passages that were found.
@@ -712,7 +1079,7 @@ export type SearchResponse = Message<"responsa.knowledge.v1.SearchResponse"> & {
  * Use `create(SearchResponseSchema)` to create a new message.
  */
 export const SearchResponseSchema: GenMessage<SearchResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 21);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 31);
 
 /**
  * BatchSearchRequest holds several searches.
@@ -733,7 +1100,7 @@ export type BatchSearchRequest = Message<"responsa.knowledge.v1.BatchSearchReque
  * Use `create(BatchSearchRequestSchema)` to create a new message.
  */
 export const BatchSearchRequestSchema: GenMessage<BatchSearchRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 22);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 32);
 
 /**
  * BatchSearchResponse holds the results of several searches.
@@ -754,7 +1121,7 @@ export type BatchSearchResponse = Message<"responsa.knowledge.v1.BatchSearchResp
  * Use `create(BatchSearchResponseSchema)` to create a new message.
  */
 export const BatchSearchResponseSchema: GenMessage<BatchSearchResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 23);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 33);
 
 /**
  * SearchHit is a passage with its score.
@@ -789,7 +1156,7 @@ export type SearchHit = Message<"responsa.knowledge.v1.SearchHit"> & {
  * Use `create(SearchHitSchema)` to create a new message.
  */
 export const SearchHitSchema: GenMessage<SearchHit> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 24);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 34);
 
 /**
  * ScoreParts explains a score.
@@ -831,7 +1198,7 @@ export type ScoreParts = Message<"responsa.knowledge.v1.ScoreParts"> & {
  * Use `create(ScorePartsSchema)` to create a new message.
  */
 export const ScorePartsSchema: GenMessage<ScoreParts> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 25);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 35);
 
 /**
  * SearchMode says whether a search uses words, vectors or both.
@@ -1017,6 +1384,76 @@ export const KnowledgeService: GenService<{
     methodKind: "server_streaming";
     input: typeof GetDocumentContentRequestSchema;
     output: typeof GetDocumentContentResponseSchema;
+  },
+  /**
+   * GetDocumentOriginal streams the bytes of a document as they were uploaded: those of the searchable version, or of the newest version if no version is
+   * searchable yet, or of the version that the request names. The pieces arrive in order and have at most 256 KiB each. Browsers and curl get the bytes
+   * themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original. Errors: RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.knowledge.v1.KnowledgeService.GetDocumentOriginal
+   */
+  getDocumentOriginal: {
+    methodKind: "server_streaming";
+    input: typeof GetDocumentOriginalRequestSchema;
+    output: typeof GetDocumentOriginalResponseSchema;
+  },
+  /**
+   * GetDocumentPage returns one page of a PDF as an image. The server draws the page in its sandbox, so that no client has to open the PDF. Citation.box and
+   * Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
+   * DOCUMENT_PARSER_LIMIT (the page is too expensive to draw), OVERLOADED, PART_UNAVAILABLE.
+   *
+   * @generated from rpc responsa.knowledge.v1.KnowledgeService.GetDocumentPage
+   */
+  getDocumentPage: {
+    methodKind: "unary";
+    input: typeof GetDocumentPageRequestSchema;
+    output: typeof DocumentPageSchema;
+  },
+  /**
+   * ListDocumentVersions lists the stored versions of a document, the newest first. The server keeps a number of older versions (the setting
+   * ingestion.kept_versions) and every version that an answer cites. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+   *
+   * @generated from rpc responsa.knowledge.v1.KnowledgeService.ListDocumentVersions
+   */
+  listDocumentVersions: {
+    methodKind: "unary";
+    input: typeof ListDocumentVersionsRequestSchema;
+    output: typeof ListDocumentVersionsResponseSchema;
+  },
+  /**
+   * CompareDocumentVersions compares the canonical texts of two versions of one document by lines. The hunks cover both texts in order and without gaps. Errors: RESOURCE_NOT_FOUND (also for a version whose text is not read yet), OVERLOADED.
+   *
+   * @generated from rpc responsa.knowledge.v1.KnowledgeService.CompareDocumentVersions
+   */
+  compareDocumentVersions: {
+    methodKind: "unary";
+    input: typeof CompareDocumentVersionsRequestSchema;
+    output: typeof CompareDocumentVersionsResponseSchema;
+  },
+  /**
+   * RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text anew. If the version is the
+   * newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
+   * for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED.
+   *
+   * @generated from rpc responsa.knowledge.v1.KnowledgeService.RestoreDocumentVersion
+   */
+  restoreDocumentVersion: {
+    methodKind: "unary";
+    input: typeof RestoreDocumentVersionRequestSchema;
+    output: typeof OperationSchema;
+  },
+  /**
+   * ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text, that text becomes a new
+   * version; citations of the old version stay valid as for any older version. If the text is the same, nothing changes. If a version is being indexed, the
+   * response is its running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+   * ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
+   *
+   * @generated from rpc responsa.knowledge.v1.KnowledgeService.ReindexDocument
+   */
+  reindexDocument: {
+    methodKind: "unary";
+    input: typeof ReindexDocumentRequestSchema;
+    output: typeof OperationSchema;
   },
   /**
    * GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND.

@@ -1,0 +1,179 @@
+"""Pages of documents as images."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Final, Protocol
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import (
+    DocumentRejected,
+    Exhausted,
+    InvalidRequest,
+    Precondition,
+    Reason,
+    Unavailable,
+)
+from responsa_server.domain.knowledge import Documents, DocumentVersion, PageImage
+from responsa_server.ingest.formats.table import FORMATS, Formats
+from responsa_server.ingest.rejections import ParserUnavailable
+from responsa_server.ingest.settings import IngestionSettings, ParseLimits
+from responsa_server.text.drawn import DrawnPage, png
+
+MAX_IMAGE_BYTES: Final = 3 * 1024 * 1024
+_CACHE_BYTES: Final = 16 * 1024 * 1024
+_MAX_WAITING: Final = 32
+_RETRY_SECONDS: Final = 2.0
+# Each attempt halves the size of the image at least, so a page of noise fits after three.
+_ATTEMPTS: Final = 4
+_SMALLER: Final = 0.7
+
+
+class Drawer(Protocol):
+    """Draws pages, as `ingest.sandbox.pool.ParserPool` does."""
+
+    async def draw(
+        self, source: bytes, known_format: str, page: int, width: int, limits: ParseLimits
+    ) -> DrawnPage:
+        """Draw a page. Raises DocumentRejected if the document is at fault, and ParserUnavailable if the server is at fault."""
+        ...
+
+
+_Key = tuple[str, UUID, int, int, int]
+
+
+class PageImages:
+    """Draws pages, a few at a time, and keeps the images drawn last.
+
+    Drawing has its own bound, so a page does not wait for the documents that are being ingested. The bound also covers the reading of the originals.
+    """
+
+    def __init__(
+        self,
+        documents: Documents,
+        drawer: Drawer,
+        settings: IngestionSettings | None = None,
+        *,
+        formats: Formats = FORMATS,
+        cache_bytes: int = _CACHE_BYTES,
+    ) -> None:
+        """cache_bytes: the maximum size of the images that are kept."""
+        settings = settings or IngestionSettings()
+        self._documents = documents
+        self._drawer = drawer
+        self._formats = formats
+        self._limits = settings.page_limits
+        self._slots = asyncio.Semaphore(settings.drawings)
+        self._waiting = 0
+        self._cache: OrderedDict[_Key, PageImage] = OrderedDict()
+        self._cached = 0
+        self._cache_bytes = cache_bytes
+
+    async def draw(
+        self, tenant_id: str, document_id: UUID, version: int | None, page: int, width: int
+    ) -> tuple[DocumentVersion, PageImage]:
+        """A page as an image of at most 3 MiB, and its version.
+
+        version: None means the searchable version. page: the page's number, from 1. width: the wanted width in pixels; the image may be narrower.
+        Raises NotFound, Precondition (PAGES_UNSUPPORTED), InvalidRequest (PAGE_OUT_OF_RANGE), DocumentRejected, Exhausted (OVERLOADED), Unavailable.
+        """
+        found = await self._documents.version(tenant_id, document_id, version)
+        format_name = self._drawable(found)
+        key = (tenant_id, document_id, found.version, page, width)
+        kept = self._cache.get(key)
+        if kept is not None:
+            self._cache.move_to_end(key)
+            return found, kept
+        if self._waiting >= _MAX_WAITING:
+            raise Exhausted(
+                Reason.OVERLOADED,
+                "The server draws as many pages as it can at the moment; try again in a few seconds.",
+                {"limit": str(_MAX_WAITING)},
+                retry_after=_RETRY_SECONDS,
+            )
+        self._waiting += 1
+        try:
+            async with self._slots:
+                original = await self._documents.original(tenant_id, document_id, found.version, 0, None)
+                image = await self._image(found, original, format_name, page, width)
+        finally:
+            self._waiting -= 1
+        self._keep(key, image)
+        return found, image
+
+    def _drawable(self, version: DocumentVersion) -> str:
+        """The name of the version's format. Raises Precondition if its pages cannot be drawn."""
+        found = self._formats.with_media_type(version.media_type)
+        if found is not None and found.drawer:
+            return found.name
+        drawable = ", ".join(one.display_name for one in self._formats if one.drawer)
+        raise Precondition(
+            Reason.PAGES_UNSUPPORTED,
+            f"The server draws only pages of these formats: {drawable}. Read the document's text, or download the original.",
+            {
+                "document_version": names.document_version(version.document_id, version.version),
+                "media_type": version.media_type,
+            },
+        )
+
+    async def _image(
+        self, version: DocumentVersion, original: bytes, format_name: str, page: int, width: int
+    ) -> PageImage:
+        for _ in range(_ATTEMPTS):
+            drawn = await self._drawn(version, original, format_name, page, width)
+            if not drawn.pixels:
+                raise _out_of_range(version, page, drawn.page_count)
+            image = await asyncio.to_thread(png, drawn)
+            if len(image) <= MAX_IMAGE_BYTES:
+                return PageImage(image, drawn.width, drawn.height, drawn.page_count)
+            width = max(1, int(drawn.width * min(_SMALLER, math.sqrt(MAX_IMAGE_BYTES / len(image)))))
+        raise _too_expensive(version)
+
+    async def _drawn(
+        self, version: DocumentVersion, original: bytes, format_name: str, page: int, width: int
+    ) -> DrawnPage:
+        try:
+            return await self._drawer.draw(original, format_name, page, width, self._limits)
+        except ParserUnavailable as error:
+            raise Unavailable(
+                Reason.PART_UNAVAILABLE,
+                "The page cannot be drawn at the moment; try again later.",
+                {"part": "parser"},
+            ) from error
+        except DocumentRejected as error:
+            if error.reason is Reason.DOCUMENT_PARSER_LIMIT:
+                raise _too_expensive(version) from error
+            raise replace(error, metadata={"source_key": version.source_key, **error.metadata}) from error
+
+    def _keep(self, key: _Key, image: PageImage) -> None:
+        if key in self._cache:  # another call has drawn the same page
+            return
+        self._cache[key] = image
+        self._cached += len(image.png)
+        while self._cached > self._cache_bytes:
+            _, dropped = self._cache.popitem(last=False)
+            self._cached -= len(dropped.png)
+
+
+def _out_of_range(version: DocumentVersion, page: int, page_count: int) -> InvalidRequest:
+    pages = "1 page" if page_count == 1 else f"{page_count} pages"
+    return InvalidRequest(
+        Reason.PAGE_OUT_OF_RANGE,
+        f"The document has {pages}, so it has no page {page}; name a page from 1 to {page_count}.",
+        {
+            "document_version": names.document_version(version.document_id, version.version),
+            "page_count": str(page_count),
+        },
+    )
+
+
+def _too_expensive(version: DocumentVersion) -> DocumentRejected:
+    return DocumentRejected(
+        Reason.DOCUMENT_PARSER_LIMIT,
+        "Drawing this page takes more time or memory than is allowed. Download the original instead.",
+        {"source_key": version.source_key},
+    )

@@ -1,0 +1,287 @@
+"""Compares two texts by lines, in bounded time and memory.
+
+The method is the patience difference: lines that occur once in each text, in the same order, are anchors, and the texts between two anchors are compared in
+the same way. Texts without anchors are compared by the greedy algorithm of Myers ("An O(ND) Difference Algorithm", 1986) up to a number of differences.
+Where both give up, the lines count as replaced: the comparison is then coarse, and never wrong.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import accumulate
+from typing import Final
+
+from responsa_server.domain.events import ByteRange
+
+MAX_BYTES: Final = 8 * 1024 * 1024
+"""The maximum length of the text that is compared on each side, after the beginning and the end that both sides share."""
+MAX_LINES: Final = 100_000
+"""The maximum number of lines of that text."""
+MAX_HUNKS: Final = 500
+"""The maximum number of hunks of a comparison."""
+
+_BLOCK: Final = 1024 * 1024
+_MAX_DIFFERENCES: Final = 200
+# The number of steps of both methods together, for all parts of the texts. A step takes one or two microseconds.
+_MAX_STEPS: Final = 1_000_000
+
+
+class HunkKind(StrEnum):
+    """How two stretches of text differ."""
+
+    EQUAL = "equal"
+    INSERTED = "inserted"
+    DELETED = "deleted"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """Whole lines of both texts. base, other: their bytes; one is empty if the lines were inserted or deleted."""
+
+    kind: HunkKind
+    base: ByteRange
+    other: ByteRange
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The hunks of two texts. Together they cover both texts in order. cut: whether a hunk of the kind REPLACED stands for text that was not compared."""
+
+    hunks: Sequence[Hunk]
+    cut: bool
+
+
+def compare(base: bytes, other: bytes) -> Comparison:
+    """Compare two texts in UTF-8. Takes at most a few seconds, whatever the texts are."""
+    before = _common_prefix(base, other)
+    if not before == len(base) == len(other):
+        before = base.rfind(b"\n", 0, before) + 1
+    after = _shared_end(base, other, before)
+    base_end, other_end = len(base) - after, len(other) - after
+    base_lines = _lines(base[before : min(base_end, before + MAX_BYTES)])
+    other_lines = _lines(other[before : min(other_end, before + MAX_BYTES)])
+    base_starts = list(accumulate(map(len, base_lines), initial=before))
+    other_starts = list(accumulate(map(len, other_lines), initial=before))
+    cut = base_starts[-1] < base_end or other_starts[-1] < other_end
+    found = _Pairs(base_lines, other_lines).matches()
+    made = _Hunks()
+    made.equal(before)
+    for i, j, count in (*found, (len(base_lines), len(other_lines), 0)):
+        made.differ(base_starts[i], other_starts[j])
+        made.equal(base_starts[i + count] - base_starts[i])
+    made.differ(base_end, other_end)
+    made.equal(after)
+    if len(made.hunks) <= MAX_HUNKS:
+        return Comparison(made.hunks, cut)
+    kept = made.hunks[: MAX_HUNKS - 1]
+    if kept[-1].kind is not HunkKind.EQUAL:
+        kept.pop()
+    rest = Hunk(
+        HunkKind.REPLACED,
+        ByteRange(kept[-1].base.end, len(base)),
+        ByteRange(kept[-1].other.end, len(other)),
+    )
+    return Comparison((*kept, rest), cut=True)
+
+
+class _Hunks:
+    """Collects the hunks of two texts from their beginnings to their ends."""
+
+    def __init__(self) -> None:
+        self.hunks: list[Hunk] = []
+        self._base = self._other = 0
+
+    def equal(self, length: int) -> None:
+        """The next bytes are the same in both texts."""
+        self._add(HunkKind.EQUAL, self._base + length, self._other + length)
+
+    def differ(self, base: int, other: int) -> None:
+        """The texts differ up to these positions."""
+        if other == self._other:
+            kind = HunkKind.DELETED
+        else:
+            kind = HunkKind.INSERTED if base == self._base else HunkKind.REPLACED
+        self._add(kind, base, other)
+
+    def _add(self, kind: HunkKind, base: int, other: int) -> None:
+        if base == self._base and other == self._other:
+            return
+        begun = self.hunks.pop() if self.hunks and self.hunks[-1].kind is kind else None
+        first = (self._base, self._other) if begun is None else (begun.base.start, begun.other.start)
+        self.hunks.append(Hunk(kind, ByteRange(first[0], base), ByteRange(first[1], other)))
+        self._base, self._other = base, other
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """The first MAX_LINES lines, with their ends."""
+    return text.splitlines(keepends=True)[:MAX_LINES]
+
+
+def _common_prefix(one: bytes, other: bytes) -> int:
+    """The number of bytes at the beginning that are equal."""
+    shorter = min(len(one), len(other))
+    low = 0
+    while low < shorter and one[low : low + _BLOCK] == other[low : low + _BLOCK]:
+        low += _BLOCK
+    low, high = min(low, shorter), min(low + _BLOCK, shorter)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _shared_end(base: bytes, other: bytes, before: int) -> int:
+    """The length of the whole lines at the end that are equal and begin after `before`."""
+    most = min(len(base), len(other)) - before
+    low = 0
+    while low < most and base[-low - _BLOCK : len(base) - low] == other[-low - _BLOCK : len(other) - low]:
+        low += _BLOCK
+    low, high = min(low, most), min(low + _BLOCK, most)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if base[len(base) - middle : len(base) - low] == other[len(other) - middle : len(other) - low]:
+            low = middle
+        else:
+            high = middle - 1
+    found = base.find(b"\n", len(base) - low)
+    return 0 if found < 0 else len(base) - found - 1
+
+
+_Match = tuple[int, int, int]
+"""The index of a line in each text, and the number of equal lines from there on."""
+_Part = tuple[int, int, int, int]
+"""The lines [first, last) of both texts."""
+
+
+class _Pairs:
+    """Finds equal lines of two texts, in the order of both."""
+
+    def __init__(self, base: Sequence[bytes], other: Sequence[bytes]) -> None:
+        numbers: dict[bytes, int] = {}
+        self._base = [numbers.setdefault(line, len(numbers)) for line in base]
+        self._other = [numbers.setdefault(line, len(numbers)) for line in other]
+        self._steps = 0
+
+    def matches(self) -> Sequence[_Match]:
+        """The matches in order."""
+        found: list[_Match] = []
+        parts: list[_Part] = [(0, len(self._base), 0, len(self._other))]
+        while parts:
+            first, last, other_first, other_last = parts.pop()
+            start, end = self._trimmed(first, last, other_first, other_last)
+            found += [(first, other_first, start), (last - end, other_last - end, end)]
+            part = (first + start, last - end, other_first + start, other_last - end)
+            if part[0] == part[1] or part[2] == part[3] or self._steps >= _MAX_STEPS:
+                continue
+            anchors = self._anchors(part)
+            if not anchors:
+                found += self._greedy(part)
+                continue
+            at = (part[0], part[2])
+            for anchor in anchors:
+                parts.append((at[0], anchor[0] + 1, at[1], anchor[1] + 1))
+                at = (anchor[0] + 1, anchor[1] + 1)
+            parts.append((at[0], part[1], at[1], part[3]))
+        return sorted(one for one in found if one[2])
+
+    def _trimmed(self, first: int, last: int, other_first: int, other_last: int) -> tuple[int, int]:
+        """The number of equal lines at the beginning and at the end of a part."""
+        most = min(last - first, other_last - other_first)
+        start = 0
+        while start < most and self._base[first + start] == self._other[other_first + start]:
+            start += 1
+        end = 0
+        while end < most - start and self._base[last - 1 - end] == self._other[other_last - 1 - end]:
+            end += 1
+        self._steps += start + end
+        return start, end
+
+    def _anchors(self, part: _Part) -> Sequence[tuple[int, int]]:
+        """The lines that occur once on each side of a part: as many as are in the same order on both sides."""
+        self._steps += part[1] - part[0] + part[3] - part[2]
+        once = self._once(self._base, part[0], part[1])
+        other_once = self._once(self._other, part[2], part[3])
+        pairs = [(i, other_once[line]) for line, i in once.items() if line in other_once]
+        # The longest increasing subsequence (patience sorting). The dictionary keeps the order of the lines.
+        tails: list[int] = []
+        ends: list[int] = []
+        previous: list[int] = []
+        for place, (_, j) in enumerate(pairs):
+            pile = bisect_left(tails, j)
+            previous.append(ends[pile - 1] if pile else -1)
+            if pile == len(tails):
+                tails.append(j)
+                ends.append(place)
+            else:
+                tails[pile], ends[pile] = j, place
+        kept: list[tuple[int, int]] = []
+        place = ends[-1] if ends else -1
+        while place >= 0:
+            kept.append(pairs[place])
+            place = previous[place]
+        return kept[::-1]
+
+    def _once(self, lines: Sequence[int], first: int, last: int) -> dict[int, int]:
+        """The lines of a range that occur once in it, with their indexes."""
+        found: dict[int, int] = {}
+        for i in range(first, last):
+            found[lines[i]] = -1 if lines[i] in found else i
+        return {line: i for line, i in found.items() if i >= 0}
+
+    def _greedy(self, part: _Part) -> Iterator[_Match]:
+        """The matches of a part that has no anchors; none if it has too many differences."""
+        first, last, other_first, other_last = part
+        rows, columns = last - first, other_last - other_first
+        # For each number of differences: how far each diagonal (x - y) was reached.
+        levels: list[dict[int, int]] = []
+        for differences in range(min(rows + columns, _MAX_DIFFERENCES) + 1):
+            level: dict[int, int] = {}
+            for diagonal in range(-differences, differences + 1, 2):
+                entered = _entered(levels[-1], diagonal, rows, columns) if levels else (0, 0)
+                if entered is None:
+                    continue
+                begun = x = entered[0]
+                y = x - diagonal
+                while x < rows and y < columns and self._base[first + x] == self._other[other_first + y]:
+                    x, y = x + 1, y + 1
+                level[diagonal] = x
+                self._steps += x - begun + 1
+                if x == rows and y == columns:
+                    for i, j, count in _traced([*levels, level], rows, columns):
+                        yield first + i, other_first + j, count
+                    return
+            levels.append(level)
+            if self._steps >= _MAX_STEPS:
+                return
+
+
+def _entered(reached: Mapping[int, int], diagonal: int, rows: int, columns: int) -> tuple[int, int] | None:
+    """The furthest x at which one more difference enters a diagonal, and the diagonal from which it comes; None if it cannot be entered."""
+    found: tuple[int, int] | None = None
+    above = reached.get(diagonal + 1)
+    if above is not None and above - diagonal <= columns:
+        found = (above, diagonal + 1)
+    left = reached.get(diagonal - 1)
+    if left is not None and left < rows and (found is None or left >= found[0]):
+        found = (left + 1, diagonal - 1)
+    return found
+
+
+def _traced(levels: Sequence[Mapping[int, int]], rows: int, columns: int) -> Iterator[_Match]:
+    """The matches on the way to the end of a part, the last one first."""
+    x, diagonal = rows, rows - columns
+    for differences in range(len(levels) - 1, -1, -1):
+        entered = _entered(levels[differences - 1], diagonal, rows, columns) if differences else (0, 0)
+        assert entered is not None, "the way to the end entered this diagonal"
+        if x > entered[0]:
+            yield entered[0], entered[0] - diagonal, x - entered[0]
+        if differences:
+            diagonal = entered[1]
+            x = levels[differences - 1][diagonal]

@@ -1,0 +1,223 @@
+"""Versions of documents: kept, listed, restored, and read again by a newer parser."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import (
+    AlreadyExists,
+    Conflict,
+    DocumentRejected,
+    NotFound,
+    NotPermitted,
+    Precondition,
+    Reason,
+)
+from responsa_server.domain.knowledge import DocumentState, DocumentVersion, IngestStage, Operation
+from responsa_server.domain.listing import ListQuery
+from responsa_server.domain.lists import DOCUMENT_VERSIONS
+from responsa_server.domain.people import Principal
+from responsa_server.ingest.jobs import Parser
+from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.text.canonical import ParsedDocument
+from responsa_server.text.compare import HunkKind
+from tests.contract.conftest import People
+from tests.contract.library_house import GatedParser, House
+
+TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
+CHANGED = TEXT.replace("1094", "1112")
+
+
+class OtherParser:
+    """A parser that makes another text of the same bytes, as the parser of a newer release may."""
+
+    def __init__(self, parser: Parser) -> None:
+        self._parser = parser
+
+    async def parse(
+        self, source: bytes, declared_name: str = "", declared_type: str = "", *, known_format: str = ""
+    ) -> ParsedDocument:
+        changed = source.replace(b"1094", b"1095")
+        return await self._parser.parse(changed, declared_name, declared_type, known_format=known_format)
+
+
+async def run(house: House, operation: Operation, parser: Parser | None = None) -> Operation:
+    await house.ingest(parser=parser).run(operation.tenant_id, operation.id)
+    return await house.library.operations.get(operation.tenant_id, operation.id)
+
+
+async def stored(house: House, document_id: UUID) -> Sequence[DocumentVersion]:
+    page = await house.documents.versions("acme", document_id, ListQuery(50, DOCUMENT_VERSIONS.orders[0]))
+    return page.items
+
+
+async def text(house: House, who: Principal, document_id: UUID, version: int | None = None) -> str:
+    return "".join([piece async for _, piece in house.library.content(who, document_id, version)])
+
+
+async def original(house: House, who: Principal, document_id: UUID, version: int) -> bytes:
+    return b"".join([data async for _, _, data in house.library.original(who, document_id, version)])
+
+
+async def test_an_older_version_is_restored_as_a_new_one(house: House, people: People) -> None:
+    taken = await house.take_in(people.ann, TEXT, uri="https://example.org/rivers", title="Rivers of Europe")
+    document_id = taken.document_id
+    await house.take_in(people.ann, CHANGED)
+    request_id = uuid7()
+    restored = await house.library.restore(people.ann, document_id, 1, request_id=request_id)
+    assert (restored.version, restored.stage) == (3, IngestStage.QUEUED)
+    assert (await house.library.restore(people.ann, document_id, 1, request_id=request_id)).id == restored.id
+    with pytest.raises(AlreadyExists) as caught:
+        await house.library.restore(people.ann, document_id, 2, request_id=request_id)
+    assert caught.value.metadata["difference"] == "name"
+    assert (await run(house, restored)).error is None
+    document = await house.documents.get("acme", document_id)
+    assert (document.version, document.state) == (3, DocumentState.READY)
+    assert (document.title, document.uri) == ("Rivers of Europe", "https://example.org/rivers")
+    assert await text(house, people.ann, document_id) == TEXT
+    assert await original(house, people.ann, document_id, 3) == TEXT.encode()
+    found = await stored(house, document_id)
+    assert [(one.version, one.searchable, one.passage_count) for one in found] == [
+        (3, True, 1),
+        (2, False, 1),
+        (1, False, 1),
+    ]
+    compared = await house.library.compare(people.ann, document_id, 1, None)
+    assert [one.kind for one in compared.comparison.hunks] == [HunkKind.EQUAL]
+
+
+async def test_what_is_not_restored(house: House, people: People) -> None:
+    document_id = (await house.take_in(people.ann, TEXT)).document_id
+    again = await house.library.restore(people.ann, document_id, 1)
+    assert (again.done, again.unchanged, again.version) == (True, True, 1)
+    with pytest.raises(NotFound) as missing:
+        await house.library.restore(people.ann, document_id, 2)
+    assert missing.value.metadata["resource_name"] == f"documents/{document_id}/versions/2"
+    with pytest.raises(NotPermitted):
+        await house.library.restore(people.bob, document_id, 1)
+    with pytest.raises(NotFound):
+        await house.library.restore(people.eve, document_id, 1)
+    with pytest.raises(Conflict):
+        await house.library.restore(people.ann, document_id, 1, "0")
+    await house.upload(people.ann, CHANGED)
+    with pytest.raises(NotFound):  # its text is not read yet
+        await house.library.restore(people.ann, document_id, 2)
+
+
+async def test_the_same_text_is_unchanged(house: House, people: People) -> None:
+    document_id = (await house.take_in(people.ann, TEXT)).document_id
+    before = house.rows()
+    passages = house.ask("SELECT id FROM responsa.passage")
+    reading = await house.library.reindex(people.ann, document_id)
+    assert (reading.version, reading.done) == (2, False)
+    # A second call meanwhile, and an upload of the same bytes, wait for the same operation.
+    assert (await house.library.reindex(people.ann, document_id)).id == reading.id
+    assert (await house.upload(people.ann, TEXT)).id == reading.id
+    ended = await run(house, reading)
+    assert (ended.unchanged, ended.error, ended.version) == (True, None, 1)
+    document = await house.documents.get("acme", document_id)
+    assert (document.version, document.state, document.error) == (1, DocumentState.READY, None)
+    assert house.rows() == {**before, "operation": before["operation"] + 1}
+    assert house.ask("SELECT id FROM responsa.passage") == passages
+    # Afterwards the document is as ready as before for anything else.
+    same = await house.upload(people.ann, TEXT)
+    assert (same.unchanged, same.version) == (True, 1)
+    changed = await house.take_in(people.ann, CHANGED)
+    assert (changed.version, changed.error) == (3, None)
+    assert [one.version for one in await stored(house, document_id)] == [3, 1]
+
+
+async def test_another_text_is_a_new_version(house: House, people: People) -> None:
+    document_id = (await house.take_in(people.ann, TEXT)).document_id
+    reading = await house.library.reindex(people.ann, document_id)
+    assert not (await run(house, reading, OtherParser(house.parser))).unchanged
+    assert "1095" in await text(house, people.ann, document_id)
+    assert "1094" in await text(house, people.ann, document_id, 1)
+    assert [(one.version, one.searchable) for one in await stored(house, document_id)] == [
+        (2, True),
+        (1, False),
+    ]
+    assert await original(house, people.ann, document_id, 2) == TEXT.encode()
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_the_same_bytes_are_read_again_by_a_newer_parser(
+    house: House, people: People, same: bool
+) -> None:
+    documents = DocumentStore(house.database, house.queue, uuid7, parsers=["MARKDOWN"])
+    house.library.documents = documents
+    document_id = (await house.take_in(people.ann, TEXT, title="Rivers")).document_id
+    assert (await house.upload(people.ann, TEXT)).unchanged
+    house.ask("UPDATE responsa.document_version SET parser = 'MARKDOWN 0'")
+    # Only a caller who may make new versions starts one.
+    assert (await house.upload(people.bob, TEXT)).unchanged
+    reading = await house.upload(people.ann, TEXT)
+    assert not reading.done
+    ended = await run(house, reading, None if same else OtherParser(house.parser))
+    assert ended.unchanged is same
+    assert (await documents.get("acme", document_id)).title == "Rivers"
+    # The version is now one of the present parser, so its bytes are not read a third time.
+    assert (await documents.version("acme", document_id, None)).parser == "MARKDOWN"
+    assert (await house.upload(people.ann, TEXT)).unchanged
+
+
+async def test_a_failure_leaves_the_searchable_version(house: House, people: People) -> None:
+    document_id = (await house.take_in(people.ann, TEXT)).document_id
+    reading = await house.library.reindex(people.ann, document_id)
+
+    async def refuse() -> None:
+        raise DocumentRejected(Reason.DOCUMENT_MALFORMED, "No.")
+
+    failed = await run(house, reading, GatedParser(house.parser, refuse))
+    assert failed.error is not None
+    document = await house.documents.get("acme", document_id)
+    assert (document.version, document.state) == (1, DocumentState.FAILED)
+    # The searchable version can be read again and restored, and either makes the document ready.
+    assert (await run(house, await house.library.reindex(people.ann, document_id))).unchanged
+    assert (await house.documents.get("acme", document_id)).state is DocumentState.READY
+
+
+async def test_nothing_is_kept_of_a_document_that_could_not_be_read(house: House, people: People) -> None:
+    failed = await house.take_in(people.ann, b"{", "broken.json")
+    assert failed.error is not None
+    with pytest.raises(Precondition) as caught:
+        await house.library.reindex(people.ann, failed.document_id)
+    assert caught.value.reason is Reason.ORIGINAL_NOT_STORED
+    assert await stored(house, failed.document_id) == []
+    with pytest.raises(NotFound):
+        await house.documents.version("acme", failed.document_id, None)
+
+
+async def test_older_versions_are_kept_up_to_a_number(house: House, people: People) -> None:
+    taken = [await house.take_in(people.ann, f"{TEXT}\n{number}\n") for number in range(5)]
+    document_id = taken[0].document_id
+    await house.documents.prune("acme", document_id)
+    assert [one.version for one in await stored(house, document_id)] == [5, 4, 3, 2, 1]
+    # Kept versions are not searched, so they need no passages.
+    assert house.ask("SELECT DISTINCT version FROM responsa.passage") == [(5,)]
+    keeping = DocumentStore(house.database, house.queue, uuid7, kept_versions=2)
+    await keeping.prune("acme", document_id)
+    assert [one.version for one in await stored(house, document_id)] == [5, 4, 3]
+    assert await text(house, people.ann, document_id, 3) == f"{TEXT}\n2\n"
+
+
+async def test_an_original_can_be_had_before_it_is_read(house: House, people: People) -> None:
+    data = bytes(range(32, 127)) * 8_000
+    operation = await house.upload(people.ann, data, "long.txt")
+    pieces = [piece async for piece in house.library.original(people.ann, operation.document_id)]
+    assert b"".join(data for _, _, data in pieces) == data
+    assert [offset for _, offset, _ in pieces] == [0, 262_144, 524_288]
+    assert all(version.version == 1 and not version.searchable for version, _, _ in pieces)
+
+
+async def test_comparisons_wait_for_each_other_up_to_a_number(house: House, people: People) -> None:
+    document_id = (await house.take_in(people.ann, TEXT)).document_id
+    made = await asyncio.gather(
+        *(house.library.compare(people.ann, document_id, 1, None) for _ in range(12)), return_exceptions=True
+    )
+    assert sum(isinstance(one, BaseException) for one in made) == 4
