@@ -46,7 +46,7 @@ def png(page: DrawnPage) -> bytes:
     """Encode a page as PNG (RFC 2083): 8 bits a channel, no filter, no metadata."""
     row = page.width * _CHANNELS
     pixels = memoryview(page.pixels)
-    # Each row begins with the number of its filter; 0 is none. Text on white paper is smallest without one.
+    # Each row begins with the number of its filter; 0 means no filter. Text on white paper is smallest without a filter.
     rows = b"".join(
         part for start in range(0, len(pixels), row) for part in (b"\x00", pixels[start : start + row])
     )

@@ -17,7 +17,7 @@ PAGE = """%PDF-1.4
 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
 3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[{box}]/Rotate {turn}/Contents 4 0 R>>endobj
 4 0 obj<</Length 30>>stream
-1 0 0 rg 0 0 10 10 re f       
+1 0 0 rg 0 0 10 10 re f\x20\x20\x20\x20\x20\x20\x20
 endstream endobj
 trailer<</Root 1 0 R>>
 %%EOF

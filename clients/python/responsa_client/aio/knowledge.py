@@ -98,7 +98,7 @@ class AsyncKnowledgeCalls(AsyncPart):
             title: the document's title; "" for the title that the document contains.
             uri: the document's address outside Responsa.
             media_type: e.g. "text/markdown"; with "", the server derives it from the key's suffix and the bytes.
-            labels: short texts by which filters find the document. An existing document keeps its labels if there are none.
+            labels: short texts for filters. An existing document keeps its labels if there are none.
             metadata: JSON values of the caller's own. An existing document keeps its values if there are none.
             request_id: a UUID. With the id of an earlier call, the server returns the operation of that call.
                 None generates a new id.

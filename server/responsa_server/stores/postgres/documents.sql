@@ -77,7 +77,7 @@ UPDATE responsa.document SET labels = coalesce(%(labels)s, labels), metadata = c
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: version_to_retitle
--- The newest version that has its bytes, and the number of the next version. A version that failed has none.
+-- The newest version that has its bytes, and the number of the next version. A version that failed has no bytes.
 SELECT v.version, v.declared_title, d.newest_version + 1
 FROM responsa.document AS d
 JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version IN (d.version, d.newest_version)

@@ -87,7 +87,7 @@ class KnowledgeServiceStub:
     CompareDocumentVersions: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.CompareDocumentVersionsRequest, _knowledge_service_pb2.CompareDocumentVersionsResponse]
     """CompareDocumentVersions compares the canonical texts of two versions of one document by lines. The hunks cover both texts in order and without gaps. Errors: RESOURCE_NOT_FOUND (also for a version whose text is not read yet), OVERLOADED."""
     RestoreDocumentVersion: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.RestoreDocumentVersionRequest, _operations_pb2.Operation]
-    """RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text anew. If the version is the
+    """RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text again. If the version is the
     newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
     for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED.
     """
@@ -284,7 +284,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.RestoreDocumentVersionRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.RestoreDocumentVersionRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text anew. If the version is the
+        """RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text again. If the version is the
         newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
         for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED.
         """

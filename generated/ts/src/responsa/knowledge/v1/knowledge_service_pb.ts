@@ -1431,7 +1431,7 @@ export const KnowledgeService: GenService<{
     output: typeof CompareDocumentVersionsResponseSchema;
   },
   /**
-   * RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text anew. If the version is the
+   * RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text again. If the version is the
    * newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
    * for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED.
    *
