@@ -1,17 +1,18 @@
-"""The commands `responsa search` and `responsa documents list | delete`."""
+"""The command `responsa search`, and the group `responsa documents` with its commands that list, show and delete documents."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from enum import StrEnum
+from json import dumps
 from typing import Annotated, TextIO
 
 import typer
 
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
-from responsa_client import Responsa, SearchHit, search_request
-from responsa_server.cli import completion
+from responsa_client import SearchHit, search_request
+from responsa_server.cli import completion, originals, versions
+from responsa_server.cli.named_documents import Collection, Named, find_document
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
@@ -24,7 +25,6 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.session import open_client
 
-_NAME = re.compile(r"documents/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STATES = {
     document_pb2.DOCUMENT_STATE_INDEXING: "indexing",
     document_pb2.DOCUMENT_STATE_READY: "ready",
@@ -32,6 +32,7 @@ _STATES = {
 }
 
 _EXCERPT = 300
+_FACT = 600
 
 
 class Mode(StrEnum):
@@ -48,19 +49,21 @@ _MODES = {
     Mode.TEXT: knowledge_service_pb2.SEARCH_MODE_TEXT,
 }
 
-Collection = Annotated[
-    str,
-    typer.Option("--collection", "-c", help="The collection.", autocompletion=completion.collections),
-]
-
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the command `search`, or the group `documents`."""
     if name == "search":
         app.command(name)(search)
         return
-    group = typer.Typer(no_args_is_help=True, help="List and delete documents.", rich_markup_mode=None)
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="List, show, compare, restore, download and delete documents.",
+        rich_markup_mode=None,
+    )
     group.command("list")(list_documents)
+    group.command("show")(show_document)
+    versions.register(group)
+    originals.register(group)
     group.command("delete")(delete_documents)
     app.add_typer(group, name=name)
 
@@ -195,6 +198,45 @@ def list_documents(
                 print_text(_line(document))
 
 
+def show_document(
+    document: Named,
+    collection: Collection = "default",
+    json: Annotated[bool, typer.Option("--json", help="Print the Document as proto-JSON.")] = False,
+) -> None:
+    """Show one document: its current version, what its file states, and the labels and metadata that callers gave it."""
+    with reporting(json=json), open_client() as client:
+        found = find_document(client, document, collection)
+    if json:
+        print_json(found)
+        return
+    labels = ", ".join(f"{key}={value}" for key, value in sorted(found.labels.items()))
+    metadata = dumps(as_json(found.metadata), ensure_ascii=False, sort_keys=True) if found.metadata else ""
+    failed = found.state == document_pb2.DOCUMENT_STATE_FAILED
+    facts = {
+        "title": found.title,
+        "collection": found.collection.removeprefix("collections/"),
+        "source key": found.source_key,
+        "uri": found.uri,
+        "state": _STATES.get(found.state, "?"),
+        "error": found.error.message if failed else "",
+        "version": str(found.version or ""),
+        "original": f"{found.size_bytes} bytes, {found.media_type}".rstrip(", "),
+        "passages": str(found.passage_count or ""),
+        "owner": found.owner,
+        "language": found.language,
+        "author": found.author,
+        "date": found.date.ToJsonString() if found.HasField("date") else "",
+        "summary": found.summary,
+        "keywords": ", ".join(found.keywords),
+        "labels": labels,
+        "metadata": metadata,
+        "created": found.create_time.ToJsonString(),
+        "changed": found.update_time.ToJsonString(),
+    }
+    lines = [f"{label + ':':<11} {one_line(value, _FACT)}" for label, value in facts.items() if value]
+    print_text("\n".join([found.name, *lines]))
+
+
 def delete_documents(
     documents: Annotated[
         list[str],
@@ -210,27 +252,13 @@ def delete_documents(
     If one of the documents does not exist, nothing is deleted.
     """
     with reporting(json=json), open_client() as client:
-        found = [_find(client, valid_text(named, "A document's name"), collection) for named in documents]
+        found = [find_document(client, named, collection) for named in documents]
         for document in {document.name: document for document in found}.values():
             client.delete_document(document.name)
             if json:
                 print_json({"deleted": document.name, "sourceKey": document.source_key})
             else:
                 print_text(f"deleted {document.name}  {document.source_key}")
-
-
-def _find(client: Responsa, named: str, collection: str) -> document_pb2.Document:
-    if _NAME.fullmatch(named):
-        return client.get_document(named)
-    quoted = named.replace("\\", "\\\\").replace('"', '\\"')
-    document = next(client.documents(collection, filter_by=f'source_key = "{quoted}"'), None)
-    if document is None:
-        raise CommandFailed(
-            f"The collection {collection} has no document {named!r}.",
-            f"`responsa documents list --collection {collection}` lists its documents.",
-            EXIT_USAGE,
-        )
-    return document
 
 
 def _line(document: document_pb2.Document) -> str:

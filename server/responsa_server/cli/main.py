@@ -40,7 +40,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("cancel", "responsa_server.cli.turns", "Cancel a question that is being answered."),
     Command("ingest", "responsa_server.cli.ingest", "Load documents into a collection."),
     Command("search", "responsa_server.cli.documents", "Find the passages that match."),
-    Command("documents", "responsa_server.cli.documents", "List and delete documents."),
+    Command(
+        "documents",
+        "responsa_server.cli.documents",
+        "List, show, compare, restore, download and delete documents.",
+    ),
     Command("collections", "responsa_server.cli.collections", "List, make, rename and delete collections."),
     Command("synonyms", "responsa_server.cli.synonyms", "Show and change the synonyms of a collection."),
     Command("agents", "responsa_server.cli.agents", "Show and reload agents, and check their files."),

@@ -46,7 +46,7 @@ DEFAULT_TOP_K = 10
 MAX_HUNK_BYTES = 2_048
 """The maximum length of the text of one side of a difference."""
 DEFAULT_PAGE_WIDTH = 1_000
-"""The width of a drawn page in pixels, if the request does not give it."""
+"""The width of a drawn page in pixels, if the request states no width."""
 MAX_BATCH_PASSAGES = 640
 """The maximum number of passages that the searches of one batch may ask for together."""
 

@@ -55,7 +55,7 @@ _STOP_SECONDS = 5.0
 
 
 class ParserPool:
-    """Parses up to `concurrency` documents at a time; further callers wait. It also draws pages. Use a pool in one event loop only."""
+    """Parses up to `concurrency` documents at a time; further callers wait. Also draws pages. Use a pool in one event loop only."""
 
     def __init__(
         self,

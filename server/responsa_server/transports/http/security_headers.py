@@ -38,7 +38,7 @@ HEADERS = (
 
 
 class SecurityHeaders:
-    """ASGI middleware that sets `HEADERS` on each response. A response may set a stricter policy."""
+    """ASGI middleware that sets `HEADERS` on each response. A response may set its own, stricter policy."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
