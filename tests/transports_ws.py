@@ -168,7 +168,16 @@ def _suggestion(one: Json) -> Json:
         "document": one["documentVersion"],
         "source_range": {"start": int(source.get("start", 0)), "end": int(source["end"])},
         "score": one["score"],
+        **place_of(one),
     }
+
+
+def place_of(one: Json) -> Json:
+    """Where the quote of a citation or suggestion begins in the original file."""
+    found: Json = {name: one[name] for name in ("page", "path") if name in one}
+    if box := one.get("box"):
+        found["box"] = [box.get(edge, 0) for edge in ("left", "top", "right", "bottom")]
+    return found
 
 
 def _intent(end: Json) -> str | None:
@@ -210,7 +219,7 @@ def _source(citation: Json) -> Json:
         "uri": "uri",
         "quote": "quote",
     }
-    return {name: citation.get(there, "") for name, there in names.items()}
+    return {name: citation.get(there, "") for name, there in names.items()} | place_of(citation)
 
 
 def _joined(frames: Sequence[Json]) -> list[Json]:

@@ -26,15 +26,23 @@ from google.protobuf.struct_pb2 import Struct
 from grpc_status import rpc_status
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse, ResumeTurnRequest
-from responsa.chat.v1.citation_pb2 import Citation
+from responsa.chat.v1.citation_pb2 import Citation, PageBox
+from responsa.chat.v1.suggestion_pb2 import Suggestion
 from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
+from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa_server.calls import status
 from responsa_server.domain.errors import Exhausted, NotFound, Reason, ResponsaError, Unavailable
 
 CONVERSATION = "0192f3c8-0000-7000-8000-00000000c0de"
 MARKDOWN = "A **lease** <script>alert(1)</script> ends."
 CITATION = Citation(
-    passage="passages/p", document_version="documents/d/versions/2", title="Leases", uri="https://example.org/l", quote="A lease ends."
+    passage="passages/p", document_version="documents/d/versions/2", title="Leases", uri="https://example.org/l", quote="A lease ends.",
+    page=3, box=PageBox(left=100, top=250, right=900, bottom=300),
+)  # fmt: skip
+
+SUGGESTION = Suggestion(
+    passage="passages/s", document_version="documents/s/versions/1", collection="collections/c", title="Sheet", quote="4 leases", text="4 leases",
+    source_range=ByteRange(start=7, end=15), score=0.5, page=2, path="Sheet2!A4:C4",
 )  # fmt: skip
 
 
@@ -83,7 +91,7 @@ BODIES: Mapping[str, Sequence[TurnEvent]] = {
     "post": [stepped(6, "Classifying your query..."), other(provider_switched={"source": "a:b", "target": "c:d", "cause": "timeout"}),
              stepped(7, "Checking the sources..."), other(usage={"model": "c:d"}), answer("Read this.", intent="post")],
     "out_of_scope": [other(refused={"reason": 2, "message": "Not here.", "intent": "out_of_scope"})],
-    "refused": [RETRIEVING, other(refused={"reason": 1, "message": "Nothing says “*a* <b>”."})],
+    "refused": [RETRIEVING, other(refused={"reason": 1, "message": "Nothing says “*a* <b>”.", "suggestions": [SUGGESTION]})],
     "cancelled": [RETRIEVING, other(cancelled={"by": 1})],
     "failed": [RETRIEVING, failure(Unavailable(Reason.WORKER_LOST, "The worker was lost.", {"turn": "turns/x"}))],
     "model": [GENERATING, failure(Unavailable(Reason.MODEL_UNAVAILABLE, "The model cannot be reached.", {"model": "m"}))],

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx2
@@ -31,6 +32,7 @@ from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.app.resources import ensure_administrator, identity_of
 from responsa_server.app.settings import load
+from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.envoy.envoy_config import EnvoyConfig
 from tests.conftest import urls_of
@@ -41,13 +43,24 @@ from tests.gateway.wire import Problem, grpc_web, of_grpc, of_rest
 ME = "/responsa.auth.v1.AuthService/GetMe"
 ANSWER = "/responsa.chat.v1.ChatService/Answer"
 ASK = "/responsa.chat.v1.ChatService/Ask"
+ORIGINAL_HEADERS = {
+    "content-type": "text/html",
+    "content-disposition": "attachment; filename=\"_ber _Pacht_.html\"; filename*=UTF-8''%C3%9Cber%20%E2%80%9EPacht%E2%80%9C.html",
+    "content-security-policy": "sandbox; default-src 'none'",
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
 TEXT = b"# Lighthouses\n\nThe lighthouse of Alexandria stood on the island of Pharos. It was built in the third century BC.\n"
 
 
 @dataclass(frozen=True)
 class Server:
+    """key: the administrator's key. stranger: the key of a user of another tenant."""
+
     port: int
     key: str
+    stranger: str
     process: subprocess.Popen[bytes]
 
     @property
@@ -87,14 +100,18 @@ def server(
     }
     layout = Layout.of(home).prepare()
 
-    async def key() -> None:
+    async def keys() -> str:
         settings = load(
             home=home, DATABASE_URL=urls.owner, DATABASE_APP_URL=urls.app, DATABASE_LOG_URL=urls.log
         )
         async with identity_of(settings, layout) as identity:
             await ensure_administrator(identity, layout.api_key)
+            await identity.create_tenant("strangers", "Strangers")
+            user = await identity.create_user("strangers", "Ann", "ann@strangers.example", Role.USER)
+            _, secret = await identity.create_key("strangers", user.id, "Ann")
+            return secret
 
-    asyncio.run(key())
+    stranger = asyncio.run(keys())
     log = (folder / "server.log").open("wb")
     process = subprocess.Popen(
         [sys.executable, "-m", "responsa_server", "serve"],
@@ -108,7 +125,7 @@ def server(
         wait_until(lambda: listens(folder / "g.sock", process, folder / "server.log"))
         config = EnvoyConfig(port, endpoints(folder), DESCRIPTOR, "127.0.0.1")
         envoy = start_envoy(config, folder)
-        yield Server(config.port, layout.api_key.read_text().strip(), process)
+        yield Server(config.port, layout.api_key.read_text().strip(), stranger, process)
     finally:
         for one in (envoy, process):
             if one is not None:
@@ -312,6 +329,26 @@ def test_sockets_have_the_limits_of_the_settings(server: Server) -> None:
         frame = clients[0].say(content="x" * 8192).hear()
         assert (frame["code"], reason_of(frame)) == ("INVALID_INPUT", "MALFORMED_MESSAGE")
         assert "8 KiB" in frame["message"]
+
+
+def test_an_original_is_a_download_that_cannot_run(server: Server, http: httpx2.Client) -> None:
+    # More than one piece, of which nothing is indexed.
+    comment = "ä\r\n" * 100_000
+    page = f"<!doctype html><title>Leases</title><script>alert(1)</script><!--{comment}--><p>A lease ends.".encode()
+    operation: Any = ingest(http, server, "leases/Über „Pacht“.html", page)
+    document = operation["response"]["document"]["name"]
+    for path in (f"/v1/{document}/original", f"/v1/{document}/versions/1/original"):
+        sent = http.get(path, headers=server.bearer)
+        assert (sent.status_code, sent.content) == (200, page)
+        told = {name: sent.headers[name] for name in ORIGINAL_HEADERS}
+        assert told == ORIGINAL_HEADERS
+        assert sent.headers["content-length"] == str(len(page))
+        hidden = http.get(path, headers={"authorization": f"Bearer {server.stranger}"})
+        assert (hidden.status_code, of_rest(hidden).reason) == (404, "RESOURCE_NOT_FOUND")
+        assert http.get(path).status_code == 401
+        assert b"Leases" not in hidden.content
+    refused = http.get(f"/v1/{document}/original?download=1", headers=server.bearer)
+    assert (refused.status_code, of_rest(refused).reason) == (400, "INVALID_FIELD")
 
 
 @pytest.mark.parametrize("chunked", [False, True])

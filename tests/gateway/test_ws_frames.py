@@ -19,8 +19,23 @@ SOURCES = [
         "title": "Leases",
         "uri": "https://example.org/l",
         "quote": "A lease ends.",
+        "page": 3,
+        "box": [100, 250, 900, 300],
     }
 ]
+SUGGESTION = {
+    "passage": "passages/s",
+    "document": "documents/s/versions/1",
+    "collection": "collections/c",
+    "title": "Sheet",
+    "uri": "",
+    "source_range": {"start": 7, "end": 15},
+    "quote": "4 leases",
+    "text": "4 leases",
+    "score": 0.5,
+    "page": 2,
+    "path": "Sheet2!A4:C4",
+}
 METADATA: Json = {
     "intent": None,
     "chunks_used": 3,
@@ -96,7 +111,7 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
                 3,
                 message(
                     "<p>Nothing says “*a* &lt;b&gt;”.</p>",
-                    NOTHING | {"outcome": "refused", "reason": "no_support"},
+                    NOTHING | {"outcome": "refused", "reason": "no_support", "suggestions": [SUGGESTION]},
                 ),
             ),
         ],

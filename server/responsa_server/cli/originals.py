@@ -139,7 +139,7 @@ def plain_name(file_name: str) -> str:
 def write_file(output: str, own_name: str, data: bytes, *, force: bool) -> Path | None:
     """Write the bytes, and return the path of the file; None for stdout.
 
-    output: a file, a folder, "-" for stdout, or "" for the current folder. own_name: the name of the file if `output` names none.
+    output: a file, a folder, "-" for stdout, or "" for the current folder. own_name: the name of the file if `output` does not name a file.
 
     Raises:
         CommandFailed: the file exists and `force` is not given, or it cannot be written.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from responsa.chat.v1 import citation_pb2, turn_pb2
+from responsa.chat.v1 import citation_pb2, suggestion_pb2, turn_pb2
 from responsa.type.v1 import collection_kind_pb2
 from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
@@ -75,7 +75,7 @@ def refusal_text(refused: turn_pb2.TurnRefused) -> str:
         refused.message
         + "\n\nClosest in the documents\n"
         + "\n".join(
-            f"- {one_line(one.title, 120) or '(untitled)'} ({one.uri or one.document_version}, "
+            f"- {one_line(one.title, 120) or '(untitled)'} ({one.uri or one.document_version}, {_within(one)}"
             f'bytes {one.source_range.start}-{one.source_range.end})\n    "{one_line(one.quote, _QUOTE)}"'
             for one in refused.suggestions
         )
@@ -125,7 +125,7 @@ def _sources(citations: Sequence[citation_pb2.Citation], places: Mapping[_Place,
     return lines
 
 
-def _within(citation: citation_pb2.Citation) -> str:
+def _within(citation: citation_pb2.Citation | suggestion_pb2.Suggestion) -> str:
     """Return the place in the original file, with a comma after it; "" if it is not known."""
     places = (
         f"page {citation.page}" if citation.page and not citation.path else "",

@@ -117,7 +117,7 @@ class Suggestion:
     """A quote that comes close to an answer but does not support one.
 
     source: the byte range of the quote in the canonical text. quote: at most MAX_QUOTE_BYTES. score: how well the quote
-    supports an answer, from 0 to 1. text: the quote as Markdown.
+    supports an answer, from 0 to 1. text: the quote as Markdown. page, box, path: where the quote begins in the original file, as in `PlacedBlock`.
     """
 
     passage_id: UUID
@@ -130,6 +130,9 @@ class Suggestion:
     quote: str
     score: float
     text: str
+    page: int = 0
+    box: tuple[int, int, int, int] | None = None
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

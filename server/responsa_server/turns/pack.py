@@ -105,7 +105,7 @@ def _weight(event: Event) -> int:
             return 2 * _ENVELOPE_BYTES + len(text.encode()) + cited + named
         case Refused(message=message, suggestions=suggestions):
             quoted = sum(
-                4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote + one.text).encode())
+                4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote + one.text + one.path).encode())
                 for one in suggestions
             )
             return _ENVELOPE_BYTES + len(message.encode()) + quoted

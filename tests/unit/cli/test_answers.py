@@ -177,10 +177,11 @@ def test_a_refusal_is_followed_by_what_comes_closest() -> None:
             uri="tides.md",
             quote="Low\nwater is at noon.",
             source_range=byte_range_pb2.ByteRange(start=3, end=24),
+            page=2,
         )
     )
     assert refusal_text(refused) == (
-        'I found nothing.\n\nClosest in the documents\n- Tides (tides.md, bytes 3-24)\n    "Low water is at noon."'
+        'I found nothing.\n\nClosest in the documents\n- Tides (tides.md, page 2, bytes 3-24)\n    "Low water is at noon."'
     )
 
 

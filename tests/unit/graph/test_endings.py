@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from pydantic import TypeAdapter
 
+from responsa.chat.v1 import citation_pb2
 from responsa_lab.scripted.broken import Broken, Kind
 from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.agent import PlannedAgent, ending
@@ -18,6 +19,7 @@ from responsa_server.agents.engine.graph import FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.agents.nodes.quoting import GradeOutput
+from responsa_server.calls.convert import chat
 from responsa_server.domain.agents import AnswerTask, Meter, Milestone
 from responsa_server.domain.answers import Evidence, Extraction
 from responsa_server.domain.errors import Unavailable
@@ -34,6 +36,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.models import ChatModel
+from responsa_server.domain.passages import PlacedBlock
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
 from tests.unit.graph.speaking import told_by
@@ -96,10 +99,27 @@ def test_a_refusal_suggests_what_comes_closest() -> None:
         (one.text, one.source, 0.4) for one in near[:3]
     ]
     assert {one.collection_id for one in end.suggestions} == {"default"}
+    assert {(one.page, one.box, one.path) for one in end.suggestions} == {(0, None, "")}
     elsewhere = {"refusal": {"reason": "out_of_scope", "message": "No."}}
     end = ending({**elsewhere, **graded}, USAGE)
     assert isinstance(end, Refused)
     assert end.suggestions == ()
+
+
+def test_a_suggestion_has_the_place_of_the_first_block_that_it_quotes() -> None:
+    one = quote("On page two. On page three.")
+    start = one.source.start
+    places = (
+        PlacedBlock(start, start + 12, 2, (10, 20, 900, 40), "Sheet1!A2"),
+        PlacedBlock(start + 13, one.source.end, 3, None, ""),
+    )
+    near = replace(one, passage=replace(one.passage, places=places))
+    graded = GradeOutput(extraction=Extraction((), 0.3, False, closest=(near,))).model_dump(mode="json")
+    end = ending({**REFUSED, **graded}, USAGE)
+    assert isinstance(end, Refused)
+    (found,) = (chat.suggestion(one) for one in end.suggestions)
+    assert (found.page, found.path) == (2, "Sheet1!A2")
+    assert found.box == citation_pb2.PageBox(left=10, top=20, right=900, bottom=40)
 
 
 def test_an_answer_tells_where_it_is_from_and_what_else_there_is() -> None:

@@ -268,6 +268,7 @@ def _with_origin(end: Answered, state: Mapping[str, object], *, quoted: bool) ->
 
 def _suggestion(quote: Quote) -> Suggestion:
     passage = quote.passage
+    place = passage.place_of(quote.source)
     return Suggestion(
         passage_id=passage.id,
         collection_id=passage.collection_id,
@@ -279,6 +280,9 @@ def _suggestion(quote: Quote) -> Suggestion:
         quote=quote.text,
         score=quote.score,
         text=quote.markdown,
+        page=place.page if place else 0,
+        box=place.box if place else None,
+        path=place.path if place else "",
     )
 
 

@@ -200,6 +200,9 @@ def suggestion(value: Suggestion) -> suggestion_pb2.Suggestion:
         quote=value.quote,
         score=value.score,
         text=value.text,
+        page=value.page,
+        box=None if value.box is None else page_box(value.box),
+        path=value.path,
     )
 
 

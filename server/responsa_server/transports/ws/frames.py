@@ -168,6 +168,7 @@ def _metadata(
                 "title": one.title,
                 "uri": one.uri,
                 "quote": one.quote,
+                **_place(one),
             }
             for one in citations
         ],
@@ -199,7 +200,20 @@ def _suggestion(one: Suggestion) -> dict[str, Json]:
         "quote": one.quote,
         "text": one.text,
         "score": one.score,
+        **_place(one),
     }
+
+
+def _place(one: Citation | Suggestion) -> dict[str, Json]:
+    """Where a quote begins in the original file. Fields without a value are left out."""
+    found: dict[str, Json] = {}
+    if one.page:
+        found["page"] = one.page
+    if one.HasField("box"):
+        found["box"] = [one.box.left, one.box.top, one.box.right, one.box.bottom]
+    if one.path:
+        found["path"] = one.path
+    return found
 
 
 def _name(kind: EnumDescriptor, value: int) -> str:

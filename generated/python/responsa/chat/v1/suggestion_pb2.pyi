@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from responsa.chat.v1 import citation_pb2 as _citation_pb2
 from responsa.type.v1 import byte_range_pb2 as _byte_range_pb2
 import builtins as _builtins
 import sys
@@ -34,6 +35,9 @@ class Suggestion(_message.Message):
     QUOTE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
     """The passage with the quote, `passages/{uuid}`. The passage may have been deleted since then."""
     document_version: _builtins.str
@@ -50,9 +54,17 @@ class Suggestion(_message.Message):
     """How well the quote supports an answer, from 0 to 1. See TurnAnswer.support."""
     text: _builtins.str
     """The quote as Markdown, as an answer would show it: for example, a row of a table with the names of its columns; at most 1 KiB."""
+    page: _builtins.int
+    """The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages."""
+    path: _builtins.str
+    """The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the quote in the version's canonical text."""
+
+    @_builtins.property
+    def box(self) -> _citation_pb2.PageBox:
+        """The part of that page in which the quote begins; unset if it is not known."""
 
     def __init__(
         self,
@@ -66,10 +78,13 @@ class Suggestion(_message.Message):
         quote: _builtins.str = ...,
         score: _builtins.float = ...,
         text: _builtins.str = ...,
+        page: _builtins.int = ...,
+        box: _citation_pb2.PageBox | None = ...,
+        path: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["source_range", b"source_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "document_version", b"document_version", "passage", b"passage", "quote", b"quote", "score", b"score", "source_range", b"source_range", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "collection", b"collection", "document_version", b"document_version", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "score", b"score", "source_range", b"source_range", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,8 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
+import type { PageBox } from "./citation_pb.js";
+import { file_responsa_chat_v1_citation } from "./citation_pb.js";
 import type { ByteRange } from "../../type/v1/byte_range_pb.js";
 import { file_responsa_type_v1_byte_range } from "../../type/v1/byte_range_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/suggestion.proto.
  */
 export const file_responsa_chat_v1_suggestion: GenFile = /*@__PURE__*/
-  fileDesc("CiFyZXNwb25zYS9jaGF0L3YxL3N1Z2dlc3Rpb24ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEioAIKClN1Z2dlc3Rpb24SJgoHcGFzc2FnZRgBIAEoCUIV+kESChByZXNwb25zYS9QYXNzYWdlEjcKEGRvY3VtZW50X3ZlcnNpb24YAiABKAlCHfpBGgoYcmVzcG9uc2EvRG9jdW1lbnRWZXJzaW9uEiwKCmNvbGxlY3Rpb24YAyABKAlCGPpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbhINCgV0aXRsZRgEIAEoCRILCgN1cmkYBSABKAkSMQoMc291cmNlX3JhbmdlGAYgASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USFwoFcXVvdGUYByABKAlCCLpIBXIDKIAIEg0KBXNjb3JlGAggASgBEgwKBHRleHQYCSABKAkigQEKCUFsc29Gb3VuZBIsCgpjb2xsZWN0aW9uGAEgASgJQhj6QRUKE3Jlc3BvbnNhL0NvbGxlY3Rpb24SDQoFdGl0bGUYAiABKAkSNwoQZG9jdW1lbnRfdmVyc2lvbhgDIAEoCUId+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb25iBnByb3RvMw", [file_buf_validate_validate, file_google_api_resource, file_responsa_type_v1_byte_range]);
+  fileDesc("CiFyZXNwb25zYS9jaGF0L3YxL3N1Z2dlc3Rpb24ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEi5AIKClN1Z2dlc3Rpb24SJgoHcGFzc2FnZRgBIAEoCUIV+kESChByZXNwb25zYS9QYXNzYWdlEjcKEGRvY3VtZW50X3ZlcnNpb24YAiABKAlCHfpBGgoYcmVzcG9uc2EvRG9jdW1lbnRWZXJzaW9uEiwKCmNvbGxlY3Rpb24YAyABKAlCGPpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbhINCgV0aXRsZRgEIAEoCRILCgN1cmkYBSABKAkSMQoMc291cmNlX3JhbmdlGAYgASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USFwoFcXVvdGUYByABKAlCCLpIBXIDKIAIEg0KBXNjb3JlGAggASgBEgwKBHRleHQYCSABKAkSDAoEcGFnZRgKIAEoBRImCgNib3gYCyABKAsyGS5yZXNwb25zYS5jaGF0LnYxLlBhZ2VCb3gSDAoEcGF0aBgMIAEoCSKBAQoJQWxzb0ZvdW5kEiwKCmNvbGxlY3Rpb24YASABKAlCGPpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbhINCgV0aXRsZRgCIAEoCRI3ChBkb2N1bWVudF92ZXJzaW9uGAMgASgJQh36QRoKGHJlc3BvbnNhL0RvY3VtZW50VmVyc2lvbmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_resource, file_responsa_chat_v1_citation, file_responsa_type_v1_byte_range]);
 
 /**
  * Suggestion is a quote that comes close to an answer but does not support one. Like a citation, a suggestion stays complete when its source changes or is
@@ -85,6 +87,27 @@ export type Suggestion = Message<"responsa.chat.v1.Suggestion"> & {
    * @generated from field: string text = 9;
    */
   text: string;
+
+  /**
+   * The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages.
+   *
+   * @generated from field: int32 page = 10;
+   */
+  page: number;
+
+  /**
+   * The part of that page in which the quote begins; unset if it is not known.
+   *
+   * @generated from field: responsa.chat.v1.PageBox box = 11;
+   */
+  box?: PageBox | undefined;
+
+  /**
+   * The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
+   *
+   * @generated from field: string path = 12;
+   */
+  path: string;
 };
 
 /**
