@@ -79,12 +79,22 @@ def new_turn(
     max_queued: int = 8,
     parameters: str = "",
     max_cost_micros: int = 0,
+    document_filter: str = "",
 ) -> NewTurn:
     """A turn for `accept`. pending: whether the turn begins as pending, so that any worker may claim it."""
     return NewTurn(
         id=uuid7(),
         conversation_id=conversation or uuid7(),
-        question=Question(text, conversation, collections, agent, on_busy, parameters, max_cost_micros),
+        question=Question(
+            text,
+            conversation,
+            collections,
+            agent,
+            on_busy,
+            parameters,
+            max_cost_micros,
+            document_filter=document_filter,
+        ),
         request_id=request_id,
         agent_version=version,
         owner=None if pending else uuid7(),

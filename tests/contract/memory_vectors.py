@@ -70,11 +70,13 @@ class MemoryVectors:
     async def nearest(
         self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
     ) -> Mapping[UUID, PassageCosines]:
+        documents = None if scope.documents is None else set(scope.documents)
         found = [
             (_cosine(vector.vector, question), one.passage_id)
             for stored, one in self._published(scope.tenant_id)
             if stored.model == question.model
             and (scope.collections is None or stored.collection_id in scope.collections)
+            and (documents is None or stored.document_id in documents)
             for vector in one.vectors
         ]
         found.sort(key=lambda row: -row[0])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
+import numpy as np
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import NewPassage, Passage, PassageVector
+from responsa_server.domain.passages import NewPassage, Passage, PassageVector, VectorKind
 from responsa_server.ingest.indexing import lexical_form, plan_vectors
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.embedder import Embedder
@@ -105,3 +107,38 @@ class Shelf:
         await self.write(text, document, 1, collection, title)
         await self.publish(document, 1, collection)
         return document
+
+
+async def fill(
+    shelf: Shelf,
+    vectors: Sequence[np.ndarray[tuple[int], np.dtype[np.float32]]],
+    document: UUID | None = None,
+    *,
+    version: int = 1,
+    live: bool = True,
+) -> list[UUID]:
+    """Write one passage for each vector, all in one document."""
+    document = document or uuid7()
+    new = [
+        NewPassage(
+            Passage(uuid7(), "default", document, version, "", "", ByteRange(0, 1), "x"),
+            ordinal,
+            "en",
+            1,
+            "'x':1",
+            1,
+            [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), vector.astype("<f4").tobytes())],
+        )
+        for ordinal, vector in enumerate(vectors)
+    ]
+    async with shelf.database.tenant(shelf.tenant) as connection:
+        await shelf.table.write(connection, shelf.tenant, new)
+        if live:
+            await shelf.table.publish(connection, shelf.tenant, "default", document, version)
+    return [one.passage.id for one in new]
+
+
+def unit_vectors(seed: int, count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """Random vectors of length 1, a row each."""
+    vectors = np.random.default_rng(seed).normal(size=(count, 384)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.calls.listing import parse_filter
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Conversation, Speaker
 from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
 from responsa_server.domain.events import ToolCalled, Usage
+from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.lists import CONVERSATIONS, MESSAGES, TURNS
 from responsa_server.domain.turns import NewTurn, OnBusy

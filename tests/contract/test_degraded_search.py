@@ -31,15 +31,16 @@ HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two 
 BAKERY = "The bakery opens at six. Rye bread is baked on Fridays, in an oven from 1904."
 QUESTION = "When may ships enter the harbour?"
 NO_INDEX = """CREATE OR REPLACE FUNCTION
-    responsa.search_nearest(tenant text, collections text[], others text[], wanted halfvec, most int, breadth int)
+    responsa.search_nearest_within(
+        tenant text, collections text[], others text[], wanted halfvec, most int, breadth int, documents uuid[], exact boolean)
     RETURNS TABLE (passage_id uuid) LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the index is damaged' USING ERRCODE = 'XX002'; END $$"""
 
-NO_WORDS = """CREATE OR REPLACE FUNCTION responsa.search_lexical(
-    tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int)
+NO_WORDS = """CREATE OR REPLACE FUNCTION responsa.search_lexical_within(
+    tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int, documents uuid[])
     RETURNS TABLE (passage_id uuid) LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the index is damaged' USING ERRCODE = 'XX002'; END $$"""
 
 
-NO_VECTORS_FUNCTION: LiteralString = "ALTER FUNCTION responsa.search_nearest RENAME TO search_gone"
+NO_VECTORS_FUNCTION: LiteralString = "ALTER FUNCTION responsa.search_nearest_within RENAME TO search_gone"
 NO_VECTORS_TABLE: LiteralString = (
     "REVOKE SELECT ON responsa.passage_vector FROM responsa_app, responsa_search"
 )

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.calls.listing import parse_filter
 from responsa_server.domain.errors import (
     AlreadyExists,
     Conflict,
@@ -14,6 +13,7 @@ from responsa_server.domain.errors import (
     Precondition,
     Reason,
 )
+from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.knowledge import (
     Chunking,
 )

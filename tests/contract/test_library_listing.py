@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.calls.listing import parse_filter
+from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.listing import Field, FieldKind, ListQuery, ListRules, Operator, Order
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.listing import SqlList

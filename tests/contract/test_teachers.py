@@ -9,7 +9,6 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.calls.listing import parse_filter
 from responsa_server.domain import names
 from responsa_server.domain.errors import (
     AlreadyExists,
@@ -19,6 +18,7 @@ from responsa_server.domain.errors import (
     Reason,
     Unavailable,
 )
+from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.listing import ListQuery, Operator, Order, Position
 from responsa_server.domain.lists import TEACHERS
 from responsa_server.domain.teachers import (

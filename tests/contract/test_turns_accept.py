@@ -88,6 +88,7 @@ async def test_the_same_call_again_is_the_same_turn_with_and_without_a_request_i
         "agent",
         "text",
         "options.scope",
+        "options.scope.filter",
         "options.on_busy",
         "options.parameters",
         "options.max_cost_usd_micros",
@@ -109,6 +110,9 @@ async def test_a_request_id_with_another_body_names_the_difference(
         "text": new_turn("What is a rush?", request_id=request_id),
         "agent": new_turn("What is a reed?", request_id=request_id, agent="botanist"),
         "options.scope": new_turn("What is a reed?", request_id=request_id, collections=("plants",)),
+        "options.scope.filter": new_turn(
+            "What is a reed?", request_id=request_id, document_filter="title:reed"
+        ),
         "options.on_busy": new_turn("What is a reed?", request_id=request_id, on_busy=OnBusy.QUEUE),
         "options.parameters": new_turn(
             "What is a reed?", request_id=request_id, parameters='{"level":"advanced"}'
@@ -125,7 +129,7 @@ async def test_a_request_id_with_another_body_names_the_difference(
         assert caught.value.metadata == {
             "request_id": str(request_id),
             "resource_name": names.turn(first.id),
-            "difference": field,
+            "difference": field.removesuffix(".filter"),
         }
     assert count(database_urls) == before
 

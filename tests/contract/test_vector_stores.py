@@ -16,6 +16,7 @@ from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import CanonicalText, Chunking, Claim, Ingestions, OwnershipLost
 from responsa_server.domain.passages import (
+    DocumentSet,
     IndexingAttempt,
     NewPassage,
     Passage,
@@ -33,6 +34,7 @@ from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.operations import IngestionStore
 from responsa_server.stores.postgres.passages import PostgresLexicalIndex
+from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.memory_vectors import MemoryVectors
@@ -240,6 +242,23 @@ async def test_tenants_and_collections_are_kept_apart(store: Store, people: Peop
     # Whatever the vector index returns, the lexical index confirms only passages that the caller may read.
     confirmed = await store.lexical.candidates(SearchScope("acme", ["default"]), (), every)
     assert {one.id for one in confirmed} == set(ours)
+
+
+async def test_only_passages_of_the_named_documents_are_found(store: Store, people: People) -> None:
+    same = vectors(1, 2)
+    first, ours = await store.put(people.ann, "a.md", same)
+    second, more = await store.put(people.ann, "b.md", same, "other")
+    theirs, _ = await store.put(people.eve, "a.md", same)
+    question = store.question(same[0])
+    for documents, expected in (
+        ([first.document_id], ours),
+        ([first.document_id, second.document_id], [*ours, *more]),
+        ([theirs.document_id, uuid7()], []),
+        ([], []),
+    ):
+        for passages in (len(expected), EXACT_PASSAGES + 1):
+            scope = SearchScope("acme", None, DocumentSet.of(documents, passages))
+            assert set(await store.index.nearest(scope, question, 100)) == set(expected)
 
 
 async def test_the_cosines_of_named_passages_are_exact(store: Store, people: People) -> None:

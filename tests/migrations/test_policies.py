@@ -108,6 +108,8 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "use_session_code": ("responsa_search", "responsa_app"),
     "search_lexical": ("responsa_search", "responsa_app"),
     "search_nearest": ("responsa_search", "responsa_app"),
+    "search_lexical_within": ("responsa_search", "responsa_app"),
+    "search_nearest_within": ("responsa_search", "responsa_app"),
     "make_turn_event_partitions": ("responsa_owner", "responsa_log"),
     "detach_turn_events": ("responsa_owner", "responsa_log"),
     "drop_turn_events": ("responsa_owner", "responsa_log"),

@@ -275,7 +275,7 @@ def tutored(house: House, way: Way = Way.GRPC, agent: str = "tutor-strong") -> t
 @pytest.mark.parametrize("way", [Way.GRPC, Way.REST])
 def test_without_the_documents_a_model_answers_and_says_so(house: House, way: Way) -> None:
     before = house.counted("tutor-strong", "without_retrieval")
-    with broken(house.bench, "search_lexical", "search_nearest"):
+    with broken(house.bench, "search_lexical_within", "search_nearest_within"):
         events, turn = tutored(house, way)
     answer = turn["terminalEvent"]["answer"]
     assert answer["text"].startswith(f"{LEAD}\n\n")
@@ -324,11 +324,11 @@ def test_a_search_that_hangs_is_given_up_in_time(
 
 def test_without_the_function_that_searches_vectors_words_decide(house: House) -> None:
     with superuser(house.bench) as connection:
-        connection.execute("ALTER FUNCTION responsa.search_nearest RENAME TO search_gone")
+        connection.execute("ALTER FUNCTION responsa.search_nearest_within RENAME TO search_gone")
         try:
             _, turn = tutored(house)
         finally:
-            connection.execute("ALTER FUNCTION responsa.search_gone RENAME TO search_nearest")
+            connection.execute("ALTER FUNCTION responsa.search_gone RENAME TO search_nearest_within")
     assert turn["terminalEvent"]["answer"]["citations"]
     assert [one["kind"] for one in turn["fallbacks"]] == ["FALLBACK_KIND_TEXT_ONLY"]
 
@@ -349,7 +349,7 @@ def test_what_the_database_does_not_permit_counts_as_away(house: House) -> None:
 
 def test_without_vectors_words_decide(house: House) -> None:
     before = house.counted("tutor-strong", "text_only")
-    with broken(house.bench, "search_nearest"):
+    with broken(house.bench, "search_nearest_within"):
         _, turn = tutored(house)
     assert turn["terminalEvent"]["answer"]["citations"]
     assert [one["kind"] for one in turn["fallbacks"]] == ["FALLBACK_KIND_TEXT_ONLY"]
@@ -358,7 +358,7 @@ def test_without_vectors_words_decide(house: House) -> None:
 
 
 def test_with_neither_documents_nor_a_model_the_turn_fails(house: House) -> None:
-    with broken(house.bench, "search_lexical", "search_nearest"):
+    with broken(house.bench, "search_lexical_within", "search_nearest_within"):
         _, turn = house.asked("default")
     failed = turn["terminalEvent"]["failed"]
     assert failed["retriable"]

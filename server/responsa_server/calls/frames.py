@@ -56,7 +56,8 @@ class AskFrames:
             text=question.text,
             options=chat_service_pb2.AskOptions(
                 scope=scope_pb2.Scope(
-                    collections=[names.collection(one) for one in sorted(question.collections)]
+                    collections=[names.collection(one) for one in sorted(question.collections)],
+                    filter=question.document_filter,
                 ),
                 # REJECT is omitted, because the bytes of questions are compared. A question that was encoded before this field existed
                 # does not contain REJECT, and must still equal the same question today.

@@ -7,20 +7,16 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar, cast
 from uuid import UUID
 
-from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
+from responsa_server.domain.filters import parse_filter, parse_time
 from responsa_server.domain.listing import (
-    Comparison,
-    Field,
     FieldKind,
     ListQuery,
     ListRules,
-    Operator,
     Order,
     Page,
     Position,
@@ -32,16 +28,8 @@ Item = TypeVar("Item")
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
-MAX_COMPARISONS = 16
 
 _DIGEST_BYTES = 16
-_SPACE = re.compile(r"\s*")
-_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.(?:[A-Za-z0-9_-]+|\"(?:[^\"\\]|\\.)*\"))*")
-_OPERATOR = re.compile(r"<=|>=|!=|=|<|>|:")
-_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", re.DOTALL)
-_BARE = re.compile(r"[^\s()\"'=<>!,]+")
-_AND = re.compile(r"AND(?![^\s])")
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ORDER = re.compile(r"\s*([a-z_]+)(?:\s+(asc|desc))?\s*")
 
 
@@ -135,8 +123,14 @@ class Listing:
 
 def _position(rules: ListRules, order: Order, value: str, identity: str) -> Position:
     """Read a position that `_written` wrote. Raises ValueError."""
-    kind = rules.field(order.field).kind
-    return _time(value) if kind is FieldKind.TIME else value, identity if rules.slug_ids else _uuid(identity)
+    identified = identity if rules.slug_ids else _uuid(identity)
+    match rules.field(order.field).kind:
+        case FieldKind.TIME:
+            return parse_time(value), identified
+        case FieldKind.NUMBER:
+            return _number(value), identified
+        case _:
+            return value, identified
 
 
 def _written(value: Value) -> str:
@@ -163,117 +157,16 @@ def parse_order(rules: ListRules, text: str) -> Order:
     return order
 
 
-def parse_filter(rules: ListRules, text: str) -> Sequence[Comparison]:
-    """Read a filter: comparisons `field operator value` joined by AND; quotes surround a value with spaces. Raises InvalidRequest (FILTER_INVALID)."""
-    result: list[Comparison] = []
-    position = _skip(text, 0)
-    while position < len(text):
-        if result:
-            joined = _AND.match(text, position)
-            if joined is None:
-                raise _bad_filter(
-                    rules,
-                    f"expected AND at character {position + 1}; comparisons can only be joined with AND",
-                )
-            position = _skip(text, joined.end())
-        field = _FIELD.match(text, position)
-        if field is None:
-            raise _bad_filter(
-                rules,
-                f'expected a field at character {position + 1}, as in `create_time > "2026-01-31T00:00:00Z"`',
-            )
-        name = _field_name(field[0])
-        kind = _filtered(rules, name)
-        position = _skip(text, field.end())
-        operator = _OPERATOR.match(text, position)
-        if operator is None:
-            raise _bad_filter(rules, f"expected one of = != < <= > >= : at character {position + 1}")
-        position = _skip(text, operator.end())
-        value = _QUOTED.match(text, position) or _BARE.match(text, position)
-        if value is None:
-            raise _bad_filter(
-                rules,
-                f"expected a value at character {position + 1}; put a value with spaces or special characters in quotes",
-            )
-        result.append(_comparison(rules, kind, name, Operator(operator[0]), _unquoted(value[0])))
-        position = _skip(text, value.end())
-    if len(result) > MAX_COMPARISONS:
-        raise _bad_filter(rules, f"at most {MAX_COMPARISONS} comparisons")
-    return tuple(result)
-
-
-def _skip(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
-    return position if match is None else match.end()
-
-
-def _field_name(text: str) -> str:
-    head, dot, tail = text.partition(".")
-    return head + dot + _unquoted(tail)
-
-
-def _unquoted(text: str) -> str:
-    return _ESCAPE.sub(r"\1", text[1:-1]) if text[:1] in ("'", '"') else text
-
-
-def _filtered(rules: ListRules, name: str) -> Field:
-    """The field that a filter names; `labels.KEY` stands for any key. Raises InvalidRequest (FILTER_INVALID)."""
-    head, dot, key = name.partition(".")
-    for one in rules.fields:
-        if one.filterable and one.name == head and (one.kind is FieldKind.LABELS) == bool(dot) == bool(key):
-            return one
-    raise _bad_filter(rules, f"this list has no field `{_cut(name)}`")
-
-
-def _comparison(rules: ListRules, field: Field, name: str, operator: Operator, value: str) -> Comparison:
-    """A comparison, with its value converted to the field's kind. Raises InvalidRequest (FILTER_INVALID)."""
-    equality = operator in (Operator.EQ, Operator.NE, Operator.HAS)
-    try:
-        match field.kind:
-            case FieldKind.TEXT:
-                return Comparison(name, operator, value)
-            case FieldKind.LABELS if equality:
-                return Comparison(name, operator, value)
-            case FieldKind.TIME if operator is not Operator.HAS:
-                return Comparison(name, operator, _time(value))
-            case FieldKind.ENUM if equality:
-                if value not in field.values:
-                    raise _bad_filter(rules, f"{name} is one of {', '.join(field.values)}")
-                return Comparison(name, operator, field.values[value])
-            case FieldKind.NAME if equality:
-                return Comparison(name, operator, names.parse_uuid(field.prefix, value))
-            case _:
-                raise _bad_filter(rules, f"{name} cannot be compared with {operator.value!r}")
-    except ValueError as error:
-        raise _bad_filter(rules, f"{value!r} is not a value of {name}") from error
-
-
-def _time(text: str) -> datetime:
-    parsed = datetime.fromisoformat(text)
-    if parsed.tzinfo is None:
-        raise ValueError("a time needs an offset")
-    return parsed
+def _number(text: str) -> int:
+    if str(found := int(text)) != text or not -(2**63) <= found < 2**63:
+        raise ValueError("not the form in which the server writes a whole number")
+    return found
 
 
 def _uuid(text: str) -> UUID:
     if str(found := UUID(text)) != text:
         raise ValueError("not the form in which the server writes a UUID")
     return found
-
-
-def filterable(rules: ListRules) -> tuple[str, ...]:
-    """The fields that a filter may name, as the contract writes them; `labels.KEY` stands for any key."""
-    return tuple(
-        f"{one.name}.KEY" if one.kind is FieldKind.LABELS else one.name
-        for one in rules.fields
-        if one.filterable
-    )
-
-
-def _bad_filter(rules: ListRules, what: str) -> InvalidRequest:
-    allowed = ",".join(filterable(rules))
-    fields = f"fields: {allowed}" if allowed else "leave it empty: this list has no filter"
-    return _bad("filter", Reason.FILTER_INVALID, f"{what}; {fields}", {"filterable": allowed})
 
 
 def _bad_token() -> InvalidRequest:
@@ -290,7 +183,3 @@ def _bad(field: str, reason: Reason, what: str, metadata: dict[str, str]) -> Inv
     return InvalidRequest(
         reason, f"{field}: {what}", metadata, (FieldViolation(field, reason.value.lower(), what),)
     )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 64 else text[:64] + "…"

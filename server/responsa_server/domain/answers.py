@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from responsa_server.domain.events import AlsoFound, ByteRange
 from responsa_server.domain.kinds import CollectionKind
+from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal
 
@@ -78,7 +79,7 @@ class SearchOptions:
     a passage, from 0 to 1. rerank: whether the candidates are compared with the question a second time. expansions:
     additional words to search for, which can add passages but never lower the question's support. support: the support
     that an answer needs, from 0 to 1; None means the source's default. last: the collections whose passages are used
-    only if no other passage gives enough support.
+    only if no other passage gives enough support. filters: conditions that the documents must meet, on the fields of `lists.SEARCHED`.
     """
 
     top_k: int | None = None
@@ -87,6 +88,7 @@ class SearchOptions:
     expansions: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
     support: float | None = None
+    filters: tuple[Filter, ...] = ()
 
 
 DEFAULT_SEARCH: Final = SearchOptions()

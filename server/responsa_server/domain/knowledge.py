@@ -12,7 +12,7 @@ from uuid import UUID
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
-from responsa_server.domain.listing import ListQuery, Page, Position
+from responsa_server.domain.listing import Filter, ListQuery, Page, Position
 from responsa_server.domain.passages import NewPassage, Passage
 from responsa_server.domain.people import Principal
 
@@ -158,7 +158,7 @@ class SearchQuery:
 
     terms: 1 to 8 search terms. collections: the collections to search; empty means all. top_k: the maximum number of
     hits, from 1 to 100. threshold: the lowest score to return, from 0 to 1. rerank: whether the first passages are
-    ranked again by their best piece.
+    ranked again by their best piece. filters: conditions that the documents must meet, on the fields of `lists.SEARCHED`.
     """
 
     terms: tuple[str, ...]
@@ -167,6 +167,7 @@ class SearchQuery:
     threshold: float = 0.0
     mode: SearchMode = SearchMode.HYBRID
     rerank: bool = True
+    filters: Sequence[Filter] = ()
 
 
 @dataclass(frozen=True, slots=True)

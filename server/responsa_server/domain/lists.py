@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -18,6 +19,11 @@ def _enum(name: str, values: type[StrEnum], prefix: str) -> Field:
         FieldKind.ENUM,
         values={written: one.value for one in values for written in (one.name, f"{prefix}_{one.name}")},
     )
+
+
+def _both(fields: Sequence[str]) -> tuple[Order, ...]:
+    """Orders by these fields, in both directions."""
+    return tuple(Order(one, descending=way) for one in fields for way in (False, True))
 
 
 _CREATED: Final = Field("create_time", FieldKind.TIME)
@@ -46,25 +52,32 @@ COLLECTIONS: Final = ListRules(
     (Order("name"), Order("name", descending=True), _OLDEST, _NEWEST),
     slug_ids=True,
 )
+_OF_DOCUMENTS: Final = (
+    Field("source_key"),
+    Field("uri"),
+    Field("title"),
+    Field("media_type"),
+    Field("language"),
+    Field("author"),
+    Field("owner", FieldKind.NAME, prefix="users"),
+    Field("collection", FieldKind.SLUG, prefix="collections"),
+    Field("labels", FieldKind.LABELS),
+    Field("metadata", FieldKind.JSON),
+    Field("date", FieldKind.TIME),
+    _CREATED,
+    _UPDATED,
+)
 DOCUMENTS: Final = ListRules(
     "documents",
     (
-        Field("source_key"),
-        Field("title"),
+        *_OF_DOCUMENTS,
         _enum("state", DocumentState, "DOCUMENT_STATE"),
-        Field("media_type"),
-        _CREATED,
-        _UPDATED,
+        Field("size_bytes", FieldKind.NUMBER),
     ),
-    (
-        Order("source_key"),
-        Order("source_key", descending=True),
-        _OLDEST,
-        _NEWEST,
-        Order("update_time"),
-        Order("update_time", descending=True),
-    ),
+    _both(("source_key", "create_time", "update_time", "title", "size_bytes")),
 )
+SEARCHED: Final = ListRules("searched documents", _OF_DOCUMENTS, ())
+"""The fields of the documents that a search or a question may be limited to."""
 API_KEYS: Final = ListRules("api_keys", (Field("display_name"), _CREATED), (_NEWEST, _OLDEST))
 AGENTS: Final = ListRules(
     "agents",

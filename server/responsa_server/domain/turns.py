@@ -76,7 +76,7 @@ class Question:
     collections: the collections to search, sorted; empty means all. agent: the agent's id, or "" for the default agent.
     agent_version: the version's number, or None for the current version. parameters: the agent's parameters as a JSON
     object with sorted keys, or "". max_cost_micros: the maximum cost in millionths of a US dollar; 0 means the agent's
-    own limit.
+    own limit. document_filter: a valid filter on the fields of `lists.SEARCHED`, or "".
     """
 
     text: str
@@ -87,6 +87,7 @@ class Question:
     parameters: str = ""
     max_cost_micros: int = 0
     agent_version: int | None = None
+    document_filter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ class LibraryEvidence:
             rerank=options.rerank,
             text_will_do=True,
             expansions=options.expansions,
+            filters=options.filters,
         )
         retrieval, also_found = found[0], ()
         if len(found) > 1:

@@ -20,8 +20,10 @@ from responsa_server.domain.errors import TooSlow, Unavailable
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
+from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import (
     VECTORS_PART,
+    DocumentSet,
     FoundPassage,
     LexicalIndex,
     LexicalQuery,
@@ -164,6 +166,7 @@ class Retriever:
         rerank: bool = True,
         text_will_do: bool = False,
         expansions: Sequence[str] = (),
+        filters: Sequence[Filter] = (),
     ) -> Retrieval:
         """The best passages for one or more strings. Each passage is returned once, for the string that it fits best.
 
@@ -172,7 +175,7 @@ class Retriever:
         the mode is VECTOR. rerank: whether the first passages are ranked again by their pieces. text_will_do: what happens
         if vectors are not available. If true, the search uses only words, and `Retrieval.text_only` is true; otherwise the
         search fails. expansions: further strings. Their passages may replace the worse half of the passages that the
-        other strings find.
+        other strings find. filters: conditions that the passages' documents must meet, on the fields of `lists.SEARCHED`.
         Raises Unavailable, TooSlow.
         """
         [found] = await self.search_tiers(
@@ -186,6 +189,7 @@ class Retriever:
             rerank=rerank,
             text_will_do=text_will_do,
             expansions=expansions,
+            filters=filters,
         )
         return found
 
@@ -202,6 +206,7 @@ class Retriever:
         rerank: bool = True,
         text_will_do: bool = False,
         expansions: Sequence[str] = (),
+        filters: Sequence[Filter] = (),
     ) -> Sequence[Retrieval]:
         """Like `search`, but with up to `top_k` passages from each tier of collections, so that the passages of one tier cannot displace those of
         another. There is one result for each tier with passages, the lowest tier first, or a single result without passages.
@@ -216,7 +221,17 @@ class Retriever:
             vectors = await self._embed(tenant_id, terms, languages, mode, text_will_do=text_will_do)
             if vectors is not None:
                 return await self._search(
-                    scope, terms, languages, vectors, mode, tier, top_k, threshold, rerank=rerank, own=own
+                    scope,
+                    filters,
+                    terms,
+                    languages,
+                    vectors,
+                    mode,
+                    tier,
+                    top_k,
+                    threshold,
+                    rerank=rerank,
+                    own=own,
                 )
         except Unavailable as error:
             # The search with vectors may have been the slow part, so a search by words may still be fast enough.
@@ -226,6 +241,7 @@ class Retriever:
             _LOG.warning("vectors could not be searched; words alone decide", exc_info=True)
         found = await self._search(
             scope,
+            filters,
             terms,
             languages,
             [None] * len(terms),
@@ -241,6 +257,7 @@ class Retriever:
     async def _search(
         self,
         scope: SearchScope,
+        filters: Sequence[Filter],
         terms: Sequence[str],
         languages: Sequence[str],
         vectors: Sequence[bytes | None],
@@ -257,6 +274,8 @@ class Retriever:
         matches: list[_Match] = []
         ranked: list[_Ranked] = []
         async with self._lexical.session(scope.tenant_id):
+            if filters:
+                scope = replace(scope, documents=await self._lexical.documents(scope, filters))
             for place, (term, language, vector) in enumerate(zip(terms, languages, vectors, strict=True)):
                 match = await self._match(scope, term, language, mode)
                 ranked += await self._rank(scope, place, match, vector, mode)
@@ -307,9 +326,11 @@ class Retriever:
         if mode is SearchMode.VECTOR or not matching:
             return _Match(readings, together, kinds, ())
         by_promise = sorted(matching, key=lambda name: -_promise(matching[name].weights))
-        queries = [_query([name], matching[name].weights) for name in by_promise[:SEARCHED_ALONE]]
+        queries = [
+            _query([name], matching[name].weights, scope.documents) for name in by_promise[:SEARCHED_ALONE]
+        ]
         if others := by_promise[SEARCHED_ALONE:]:
-            queries.append(_query(others, together.weights))
+            queries.append(_query(others, together.weights, scope.documents))
         return _Match(readings, together, kinds, await self._lexical.matching(scope.tenant_id, queries))
 
     async def _weigh(
@@ -483,7 +504,7 @@ def _promise(weights: Weights) -> float:
     return sum(weights.weights) / weights.total if weights.total else 0.0
 
 
-def _query(collections: Sequence[str], weights: Weights) -> LexicalQuery:
+def _query(collections: Sequence[str], weights: Weights, documents: DocumentSet | None) -> LexicalQuery:
     return LexicalQuery(
         collections,
         weights.terms,
@@ -493,6 +514,7 @@ def _query(collections: Sequence[str], weights: Weights) -> LexicalQuery:
         alternatives=[weights.alternatives.get(term, ()) for term in weights.terms]
         if weights.alternatives
         else (),
+        documents=documents,
     )
 
 
@@ -634,6 +656,7 @@ class KnowledgeSearch:
             mode=query.mode,
             threshold=query.threshold,
             rerank=query.rerank,
+            filters=query.filters,
         )
         return [
             Hit(

@@ -258,3 +258,28 @@ async def test_a_refusal_names_the_agents_own_collections_where_the_request_name
     for asked, named in (((), "own"), (("theirs",), "theirs")):
         given = RefuseInput(question="Why?", collections=asked, evidence=evidence())
         assert f"the collection {named} " in (await Refuse(traits).process(given, Turn().run)).refusal.message
+
+
+@pytest.mark.parametrize(
+    ("collections", "passages", "says"),
+    [
+        (
+            (),
+            0,
+            "I searched the documents that match the filter “labels.team = legal” for “Why?” and found nothing on it.",
+        ),
+        (
+            ("law",),
+            1,
+            "I searched the documents of the collection law that match the filter “labels.team = legal” for “Why?”, and no",
+        ),
+    ],
+)
+async def test_a_refusal_names_the_filter(collections: tuple[str, ...], passages: int, says: str) -> None:
+    found = replace(evidence(), passages=passages)
+    given = RefuseInput(
+        question="Why?", collections=collections, document_filter="labels.team = legal", evidence=found
+    )
+    message = (await Refuse().process(given, Turn().run)).refusal.message
+    assert message.startswith(says)
+    assert ("ask without the filter" in message) is (passages == 0)

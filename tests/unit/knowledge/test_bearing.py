@@ -16,7 +16,9 @@ from pydantic import TypeAdapter
 from responsa_server.agents.config.files import SHIPPED
 from responsa_server.domain.answers import Claim, Evidence, Quote
 from responsa_server.domain.events import ByteRange
+from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import (
+    DocumentSet,
     FoundPassage,
     LexicalCandidate,
     LexicalQuery,
@@ -56,6 +58,9 @@ class NoIndex:
 
     def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
+
+    async def documents(self, scope: SearchScope, filters: Sequence[Filter]) -> DocumentSet:
+        raise NotImplementedError
 
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         raise NotImplementedError

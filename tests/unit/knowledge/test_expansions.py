@@ -11,7 +11,9 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import (
+    DocumentSet,
     FoundPassage,
     LexicalCandidate,
     LexicalQuery,
@@ -75,6 +77,9 @@ class Three:
 
     def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
+
+    async def documents(self, scope: SearchScope, filters: Sequence[Filter]) -> DocumentSet:
+        return DocumentSet.of([one.passage.document_id for one in (LEAVES, ROOTS, TERM)], 3)
 
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         counts = {term: sum(term in one for one in self._terms.values()) for term in terms}

@@ -186,6 +186,7 @@ def test_a_failure_is_the_status_that_a_call_would_carry() -> None:
     st.sampled_from(OnBusy),
     st.dictionaries(st.text(max_size=8), _PLAIN, max_size=4),
     st.integers(0, 2**62),
+    st.sampled_from(["", "labels.team = legal", 'date >= 2025 OR NOT title = "a*"']),
 )
 def test_a_question_is_the_same_there_and_back(
     text: str,
@@ -195,11 +196,21 @@ def test_a_question_is_the_same_there_and_back(
     on_busy: OnBusy,
     parameters: dict[str, object],
     most: int,
+    document_filter: str,
 ) -> None:
     codec = AskFrames()
     canonical = json.dumps(parameters, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     given = "" if not parameters else canonical
-    question = Question(text, conversation, tuple(sorted(collections)), agent, on_busy, given, most)
+    question = Question(
+        text,
+        conversation,
+        tuple(sorted(collections)),
+        agent,
+        on_busy,
+        given,
+        most,
+        document_filter=document_filter,
+    )
     data = codec.encode_question(question)
     assert codec.decode_question(data) == question
     other = replace(question, collections=tuple(sorted(collections, reverse=True)))

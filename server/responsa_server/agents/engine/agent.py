@@ -131,6 +131,7 @@ class PlannedAgent:
         options = self._options
         state["question"] = task.question.text
         state["collections"] = list(task.question.collections)
+        state["document_filter"] = task.question.document_filter
         state["parameters"] = {**options.defaults, **json.loads(task.question.parameters or "{}")}
         history, older = task.history, ()
         if options.older_messages or options.history_tokens:

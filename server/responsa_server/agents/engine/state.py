@@ -39,6 +39,7 @@ class GraphState(TypedDict, total=False):
 
     question: str
     collections: Sequence[str]
+    document_filter: str
     history: Sequence[Plain]
     standalone_question: str
     evidence: Plain
@@ -58,7 +59,7 @@ class GraphState(TypedDict, total=False):
     diverted: str
 
 
-TASK_KEYS: Final = frozenset({"question", "collections", "history", "older", "parameters"})
+TASK_KEYS: Final = frozenset({"question", "collections", "document_filter", "history", "older", "parameters"})
 """The fields that every attempt gets from its task. Milestones leave these fields out."""
 
 ENGINE_KEYS: Final = frozenset({"steps", "visits", "bytes_sent", "fallbacks", "diverted"})

@@ -24,12 +24,13 @@ class RefuseOptions(NodeOptions):
 
 
 class RefuseInput(NodeModel):
-    """The question, its intent, the collections that were searched, and the evidence."""
+    """The question, its intent, the collections and the filter that limited the search, and the evidence."""
 
     question: str
     standalone_question: str = ""
     intent: str = ""
     collections: tuple[str, ...] = ()
+    document_filter: str = ""
     evidence: Evidence = _NOTHING
 
 
@@ -70,11 +71,14 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
     def _not_found(self, asked: str, given: RefuseInput) -> str:
         match given.collections or tuple(self._traits.retrieval.collections):
             case ():
-                place = "all documents that you may read"
+                place = "" if given.document_filter else "all documents that you may read"
             case (one,):
                 place = f"the collection {one}"
             case many:
                 place = f"the collections {', '.join(many[:8])}{' and others' if len(many) > 8 else ''}"
+        if given.document_filter:
+            within = f" of {place}" if place else ""
+            place = f"the documents{within} that match the filter “{_shown(given.document_filter)}”"
         if given.evidence.passages:
             found = f"I searched {place} for “{asked}”, and no passage says enough to answer it."
             remedy = (
@@ -82,7 +86,8 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
             )
         else:
             found = f"I searched {place} for “{asked}” and found nothing on it."
-            remedy = "Use the words that your documents use, search other collections, or add a document that covers it."
+            elsewhere = "ask without the filter" if given.document_filter else "search other collections"
+            remedy = f"Use the words that your documents use, {elsewhere}, or add a document that covers it."
         return f"{found} {remedy}"
 
 

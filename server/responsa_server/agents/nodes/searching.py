@@ -25,6 +25,8 @@ from responsa_server.agents.engine.rewriting import points_back, standalone
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.answers import Evidence, EvidenceSource, SearchOptions
 from responsa_server.domain.events import Fallback, FallbackKind, Step, Usage
+from responsa_server.domain.filters import parse_filter
+from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.turns import MAX_QUESTION_BYTES
 
 
@@ -199,13 +201,14 @@ class RetrieveInput(NodeModel):
     """The question and the collections to search.
 
     standalone_question: the rewritten question; "" if the question needs no rewriting. expansions: other queries for the
-    question.
+    question. document_filter: a filter on documents, or "".
     """
 
     question: str
     standalone_question: str = ""
     expansions: tuple[str, ...] = ()
     collections: tuple[str, ...] = ()
+    document_filter: str = ""
 
 
 class RetrieveOutput(NodeModel):
@@ -235,7 +238,11 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         """Search the collections that the request names, or the agent's collections if the request names no collection."""
         collections = given.collections or self._collections
         questions = wordings(given)
-        options = replace(self._options, expansions=tuple(distinct(given.expansions, said=questions)))
+        options = replace(
+            self._options,
+            expansions=tuple(distinct(given.expansions, said=questions)),
+            filters=tuple(parse_filter(SEARCHED, given.document_filter)),
+        )
         evidence = await self._source.search(run.who, questions, collections, options)
         run.spend(Usage(evidence.embedding_tokens))
         if evidence.degraded:

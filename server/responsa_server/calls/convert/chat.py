@@ -19,7 +19,7 @@ from responsa.type.v1 import byte_range_pb2
 from responsa_server.calls import status
 from responsa_server.calls.convert import structs, values
 from responsa_server.calls.convert.values import named_slug, named_uuid, timestamp
-from responsa_server.domain import names
+from responsa_server.domain import lists, names
 from responsa_server.domain.conversations import Conversation, Message
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import (
@@ -45,6 +45,7 @@ from responsa_server.domain.events import (
     ToolReturned,
     Usage,
 )
+from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.turns import OnBusy, Question, Turn, Verdict
 
 Asking = chat_service_pb2.AskRequest | chat_service_pb2.StartTurnRequest | chat_service_pb2.AnswerRequest
@@ -71,7 +72,14 @@ def question(request: Asking) -> Question:
         if request.options.HasField("parameters")
         else "",
         max_cost_micros=request.options.max_cost_usd_micros,
+        document_filter=_checked_filter(request.options.scope.filter),
     )
+
+
+def _checked_filter(text: str) -> str:
+    """The filter of a question's scope. Raises InvalidRequest (FILTER_INVALID)."""
+    parse_filter(lists.SEARCHED, text, "options.scope.filter")
+    return text.strip()
 
 
 def _agent(name: str) -> tuple[str, int | None]:

@@ -21,9 +21,10 @@ from responsa_server.calls import status
 from responsa_server.calls.convert import structs, values
 from responsa_server.calls.convert.chat import byte_range, page_box
 from responsa_server.calls.convert.values import named_slug, timestamp
-from responsa_server.domain import names
+from responsa_server.domain import lists, names
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import ByteRange
+from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     Chunking,
@@ -244,6 +245,10 @@ def search_query(request: knowledge_service_pb2.SearchRequest, field: str = "") 
         threshold=request.threshold,
         mode=values.SEARCH_MODE.value(request.mode) or SearchMode.HYBRID,
         rerank=request.rerank if request.HasField("rerank") else True,
+        filters=(
+            *parse_filter(lists.SEARCHED, request.filter, f"{field}filter"),
+            *parse_filter(lists.SEARCHED, request.scope.filter, f"{field}scope.filter"),
+        ),
     )
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import operator as operators
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
+from typing import Final
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -19,11 +22,21 @@ from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists, names
 from responsa_server.domain.agents import AgentCard, Catalogue
 from responsa_server.domain.background import Background
-from responsa_server.domain.listing import Comparison, ListQuery, Operator, Page
+from responsa_server.domain.filters import holds
+from responsa_server.domain.listing import Comparison, ListQuery, Operator, Page, Wildcard
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Accepted
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
+
+_COMPARED: Final[Mapping[Operator, Callable[[str, str], bool]]] = {
+    Operator.EQ: operators.eq,
+    Operator.NE: operators.ne,
+    Operator.LT: operators.lt,
+    Operator.LE: operators.le,
+    Operator.GT: operators.gt,
+    Operator.GE: operators.ge,
+}
 
 
 class ChatService:
@@ -194,7 +207,11 @@ def page_of(cards: Sequence[AgentCard], query: ListQuery) -> Page[AgentCard]:
     """A page of the agents in memory, sorted by name, with the same paging as the database's lists."""
     descending = query.order.descending
     found = sorted(
-        (one for one in cards if all(_fits(one.display_name, asked) for asked in query.filters)),
+        (
+            one
+            for one in cards
+            if all(holds(asked, partial(_fits, one.display_name)) for asked in query.filters)
+        ),
         key=lambda one: one.id,
         reverse=descending,
     )
@@ -206,19 +223,11 @@ def page_of(cards: Sequence[AgentCard], query: ListQuery) -> Page[AgentCard]:
 
 
 def _fits(text: str, asked: Comparison) -> bool:
-    value = str(asked.value)
-    match asked.operator:
-        case Operator.EQ:
-            return text == value
-        case Operator.NE:
-            return text != value
-        case Operator.LT:
-            return text < value
-        case Operator.LE:
-            return text <= value
-        case Operator.GT:
-            return text > value
-        case Operator.GE:
-            return text >= value
-        case Operator.HAS:
-            return text != "" if value == "*" else value.lower() in text.lower()
+    match asked.operator, asked.value:
+        case Operator.HAS, value:
+            return text != "" if value == "*" else str(value).lower() in text.lower()
+        case (Operator.EQ | Operator.NE) as operator, Wildcard(parts):
+            pattern = ".*".join(re.escape(part) for part in parts)
+            return (re.fullmatch(pattern, text, re.DOTALL) is not None) is (operator is Operator.EQ)
+        case operator, value:
+            return _COMPARED[operator](text, str(value))

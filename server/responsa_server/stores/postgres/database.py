@@ -47,7 +47,7 @@ Store = TypeVar("Store", bound="_Store")
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
-Statement = tuple[LiteralString, Mapping[str, object]]
+Statement = tuple[LiteralString | sql.Composed, Mapping[str, object]]
 """A query and its parameters."""
 
 # A plan for one tenant must not depend on another tenant's statistics, so the app role plans each statement every time (ADR 0004).

@@ -36,6 +36,7 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
@@ -43,14 +44,7 @@ from responsa_server.stores.postgres.requests import CreationRequests, check_eta
 
 _LIST: Final[SqlList[Document]] = SqlList(
     DOCUMENTS,
-    {
-        "source_key": "d.source_key",
-        "title": "d.title",
-        "state": "d.state",
-        "media_type": "d.media_type",
-        "create_time": "d.create_time",
-        "update_time": "d.update_time",
-    },
+    {**DOCUMENT_COLUMNS, "state": "d.state", "size_bytes": "d.size_bytes"},
     identity="d.id",
 )
 

@@ -19,35 +19,11 @@ from typing import Any, Generic, LiteralString, NamedTuple, TypeVar
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from responsa_server.domain.listing import (
-    Comparison,
-    FieldKind,
-    ListQuery,
-    ListRules,
-    Operator,
-    Page,
-    Position,
-)
+from responsa_server.domain.listing import FieldKind, ListQuery, ListRules, Page, Position
 from responsa_server.stores.postgres.database import Connection
+from responsa_server.stores.postgres.filters import TYPES, compile_filter
 
 Item = TypeVar("Item")
-
-_OPERATORS: Mapping[Operator, LiteralString] = {
-    Operator.EQ: "=",
-    Operator.NE: "<>",
-    Operator.LT: "<",
-    Operator.LE: "<=",
-    Operator.GT: ">",
-    Operator.GE: ">=",
-    Operator.HAS: "=",
-}
-_TYPES: Mapping[FieldKind, LiteralString] = {
-    FieldKind.TEXT: "text",
-    FieldKind.TIME: "timestamptz",
-    FieldKind.ENUM: "text",
-    FieldKind.NAME: "uuid",
-    FieldKind.LABELS: "text",
-}
 
 
 class Compiled(NamedTuple):
@@ -61,7 +37,7 @@ class Compiled(NamedTuple):
 class SqlList(Generic[Item]):
     """The SQL of one list.
 
-    columns: the column or expression for each field of the rules; its values must not be NULL. identity: the unique column that orders items with
+    columns: the column or expression for each field of the rules; its values must not be NULL if the list can be ordered by the field. identity: the unique column that orders items with
     equal values. position: a function that returns an item's position in a list ordered by a field. By default the position
     consists of the item's attribute with the field's name and the item's `id`.
     """
@@ -101,7 +77,8 @@ class SqlList(Generic[Item]):
     def compile(self, query: ListQuery) -> Compiled:
         """Compile a list call to the parts of a statement. Raises KeyError for a field that the list does not have."""
         params: dict[str, object] = {"limit": query.limit + 1}
-        parts = [self._comparison(one, f"filter_{index}", params) for index, one in enumerate(query.filters)]
+        where = compile_filter(query.filters, self._rules, self._columns, params)
+        parts = [where] if query.filters else []
         field = self._rules.field(query.order.field)
         expression, unique = sql.SQL(self._columns[field.name]), sql.SQL(self._identity)
         if query.after is not None:
@@ -111,8 +88,8 @@ class SqlList(Generic[Item]):
                     expression,
                     unique,
                     sql.SQL("<" if query.order.descending else ">"),
-                    sql.SQL(_TYPES[field.kind]),
-                    sql.SQL(_TYPES[FieldKind.TEXT if self._rules.slug_ids else FieldKind.NAME]),
+                    sql.SQL(TYPES[field.kind]),
+                    sql.SQL(TYPES[FieldKind.TEXT if self._rules.slug_ids else FieldKind.NAME]),
                 )
             )
         direction = sql.SQL(" DESC" if query.order.descending else "")
@@ -120,28 +97,6 @@ class SqlList(Generic[Item]):
             sql.SQL(" AND ").join(parts) if parts else sql.SQL("TRUE"),
             sql.SQL("{}{}, {}{}").format(expression, direction, unique, direction),
             params,
-        )
-
-    def _comparison(self, one: Comparison, parameter: str, params: dict[str, object]) -> sql.Composable:
-        name, _, key = one.field.partition(".")
-        kind, expression = self._rules.field(name).kind, sql.SQL(self._columns[name])
-        placeholder = sql.Placeholder(parameter)
-        is_text = kind in (FieldKind.TEXT, FieldKind.LABELS)
-        if kind is FieldKind.LABELS:
-            params[f"{parameter}_key"] = key
-            labels = expression
-            expression = sql.SQL("coalesce({} ->> {}, '')").format(
-                labels, sql.Placeholder(f"{parameter}_key")
-            )
-            if one.operator is Operator.HAS and one.value == "*":
-                return sql.SQL("{} ? {}").format(labels, sql.Placeholder(f"{parameter}_key"))
-        if is_text and one.operator is Operator.HAS and one.value == "*":
-            return sql.SQL("{} <> ''").format(expression)
-        params[parameter] = one.value
-        if is_text and one.operator is Operator.HAS:
-            return sql.SQL("strpos(lower({}), lower({}::text)) > 0").format(expression, placeholder)
-        return sql.SQL("{} {} {}::{}").format(
-            expression, sql.SQL(_OPERATORS[one.operator]), placeholder, sql.SQL(_TYPES[kind])
         )
 
 

@@ -13,12 +13,17 @@ from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
+import psycopg
+from psycopg import sql
 from psycopg.types.json import Json
 
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
+from responsa_server.domain.listing import Filter
+from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.passages import (
     TEXT_PART,
+    DocumentSet,
     FoundPassage,
     LexicalCandidate,
     LexicalQuery,
@@ -36,6 +41,7 @@ from responsa_server.stores.postgres.database import (
     shielded,
     uuid_array,
 )
+from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS, compile_filter
 from responsa_server.stores.postgres.vectors import HalfVector, vector_cursor
 
 _HASHES_A_QUERY: Final = 1000
@@ -217,6 +223,18 @@ class PostgresLexicalIndex:
         return self._database.search_session(tenant_id)
 
     @shielded
+    async def documents(self, scope: SearchScope, filters: Sequence[Filter]) -> DocumentSet:
+        """See `LexicalIndex.documents`."""
+        params: dict[str, object] = {}
+        where = compile_filter(filters, SEARCHED, DOCUMENT_COLUMNS, params)
+        statement = sql.SQL(self._queries["documents"]).format(where=where)
+        values = {**params, "tenant": scope.tenant_id, "collections": _listed(scope.collections)}
+        [[(ids, passages)]] = await self._database.search(
+            scope.tenant_id, TEXT_PART, [(statement, values)], self._search_seconds, _binary_cursor
+        )
+        return DocumentSet(bytes(ids), passages)
+
+    @shielded
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         """See `LexicalIndex.statistics`."""
         values = {"collections": _listed(scope.collections), "terms": list(terms)}
@@ -244,7 +262,9 @@ class PostgresLexicalIndex:
         statements: list[Statement] = [
             (self._queries["matching"], {"tenant": tenant_id, **_values(query)}) for query in queries
         ]
-        rows = await self._database.search(tenant_id, TEXT_PART, statements, self._search_seconds)
+        rows = await self._database.search(
+            tenant_id, TEXT_PART, statements, self._search_seconds, vector_cursor
+        )
         return list({id_: None for of_query in rows for (id_,) in of_query})
 
     @shielded
@@ -324,7 +344,12 @@ def _values(query: LexicalQuery) -> Mapping[str, object]:
         "weights": list(query.weights),
         "mean_length": max(query.mean_length, 1.0),
         "limit": query.limit,
+        "documents": query.documents,
     }
+
+
+def _binary_cursor(connection: Connection) -> psycopg.AsyncCursor[tuple[Any, ...]]:
+    return connection.cursor(binary=True)
 
 
 def _listed(collections: Sequence[str] | None) -> list[str] | None:

@@ -83,8 +83,15 @@ FROM responsa.term_stat
 WHERE tenant_id = %(tenant)s AND term = ANY (%(terms)s::text[]) AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s));
 
 -- name: matching
-SELECT passage_id FROM responsa.search_lexical(
-    %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real, %(limit)s::int);
+SELECT passage_id FROM responsa.search_lexical_within(
+    %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real, %(limit)s::int,
+    %(documents)b::uuid[]);
+
+-- name: documents
+-- The ids, one after the other, and the number of their passages.
+SELECT coalesce(string_agg(uuid_send(d.id), ''), ''), coalesce(sum(d.passage_count), 0)::bigint
+FROM responsa.document AS d
+WHERE d.tenant_id = %(tenant)s AND d.version > 0 AND (%(collections)s::text[] IS NULL OR d.collection_id = ANY (%(collections)s)) AND {where};
 
 -- name: candidates
 -- The given passages that are live and in the collections. For each passage: the indexes of the terms that it contains, and how

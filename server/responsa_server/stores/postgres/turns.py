@@ -316,7 +316,11 @@ def _difference(before: Question, now: Question) -> str | None:
         ("conversation", before.conversation_id, now.conversation_id),
         ("agent", (before.agent, before.agent_version), (now.agent, now.agent_version)),
         ("text", before.text, now.text),
-        ("options.scope", before.collections, now.collections),
+        (
+            "options.scope",
+            (before.collections, before.document_filter),
+            (now.collections, now.document_filter),
+        ),
         ("options.on_busy", before.on_busy, now.on_busy),
         ("options.parameters", before.parameters, now.parameters),
         ("options.max_cost_usd_micros", before.max_cost_micros, now.max_cost_micros),

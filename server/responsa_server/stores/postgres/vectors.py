@@ -5,6 +5,7 @@ The vectors are written in the same transactions as the passages (`PassageTable`
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -19,6 +20,7 @@ from psycopg.pq import Format
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import (
     VECTORS_PART,
+    DocumentSet,
     PassageCosines,
     PassagePiece,
     QuestionVector,
@@ -34,6 +36,9 @@ from responsa_server.stores.postgres.database import (
     uuid_array,
 )
 
+EXACT_PASSAGES: Final = 2_000
+"""If the documents of a filter have at most this number of passages, a search compares all vectors of these passages."""
+_UUID_OID: Final = 2950
 _INDEX: Final = "passage_vector_embedding"
 _NEW_INDEX: Final = "passage_vector_embedding_fresh"
 # Only one process may build the index at a time. No other advisory lock in this database has this number.
@@ -59,10 +64,27 @@ class _HalfVectorDumper(Dumper):
         return np.array([len(values), 0], ">i2").tobytes() + values.astype(">f2").tobytes()
 
 
+class _DocumentSetDumper(Dumper):
+    """Encodes the binary form of `uuid[]`. psycopg needs a hundred times as long to encode a list."""
+
+    format = Format.BINARY
+    oid = 2951
+
+    def dump(self, obj: DocumentSet) -> Buffer:
+        count = len(obj)
+        if not count:
+            return struct.pack(">iiI", 0, 0, _UUID_OID)
+        rows = np.empty(count, [("size", ">i4"), ("id", "V16")])
+        rows["size"] = 16
+        rows["id"] = np.frombuffer(obj.packed, "V16")
+        return struct.pack(">iiIii", 1, 0, _UUID_OID, count, 1) + rows.tobytes()
+
+
 def vector_cursor(connection: Connection) -> psycopg.AsyncCursor[tuple[Any, ...]]:
-    """A cursor whose parameters may be vectors."""
+    """A cursor whose parameters may be vectors and sets of documents."""
     cursor = connection.cursor()
     cursor.adapters.register_dumper(HalfVector, _HalfVectorDumper)
+    cursor.adapters.register_dumper(DocumentSet, _DocumentSetDumper)
     return cursor
 
 
@@ -89,6 +111,8 @@ class PostgresVectorIndex:
             "limit": limit,
             "breadth": self._breadth,
             "named": uuid_array(named),
+            "documents": scope.documents,
+            "exact": scope.documents is not None and scope.documents.passages <= EXACT_PASSAGES,
         }
         rows = await self._search(scope.tenant_id, "nearest", values, question)
         return {id_: PassageCosines(window, piece) for id_, window, piece in rows}

@@ -17,10 +17,10 @@ FROM responsa.passage_vector
 WHERE tenant_id = %(tenant)s
     -- The ids are in an array, so that the planner reads these rows by their key, however many rows it expects.
     AND passage_id = ANY (ARRAY(
-        SELECT passage_id FROM responsa.search_nearest(
+        SELECT passage_id FROM responsa.search_nearest_within(
             %(tenant)s::text, %(collections)s::text[],
             ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s),
-            %(vector)b::halfvec, %(limit)s::int, %(breadth)s::int)
+            %(vector)b::halfvec, %(limit)s::int, %(breadth)s::int, %(documents)b::uuid[], %(exact)s::boolean)
         UNION
         SELECT unnest(%(named)s::uuid[])
     ))

@@ -416,7 +416,7 @@ class ListTurnsRequest(_message.Message):
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
-    """Comparisons of these fields, joined by AND (AIP-160): conversation, state, create_time. The call refuses any other filter with FILTER_INVALID."""
+    """A filter (AIP-160, see Scope.filter) on these fields: conversation, state, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
     """One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
@@ -534,7 +534,7 @@ class ListConversationsRequest(_message.Message):
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
-    """Comparisons of these fields, joined by AND (AIP-160): title, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID."""
+    """A filter (AIP-160, see Scope.filter) on these fields: title, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
     """One of these sort orders (AIP-132): update_time desc, update_time, create_time, create_time desc. The first is the default. The call refuses any other
     value with ORDER_BY_INVALID.
@@ -661,7 +661,7 @@ class ListMessagesRequest(_message.Message):
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
-    """Comparisons of these fields, joined by AND (AIP-160): role, create_time. The call refuses any other filter with FILTER_INVALID."""
+    """A filter (AIP-160, see Scope.filter) on these fields: role, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
     """One of these sort orders (AIP-132): create_time, create_time desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(
@@ -824,7 +824,7 @@ class ListAgentsRequest(_message.Message):
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
-    """Comparisons of these fields, joined by AND (AIP-160): display_name. The call refuses any other filter with FILTER_INVALID."""
+    """A filter (AIP-160, see Scope.filter) on these fields: display_name. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
     """One of these sort orders (AIP-132): name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID."""
     def __init__(

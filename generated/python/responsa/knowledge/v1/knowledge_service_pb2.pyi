@@ -126,7 +126,7 @@ class ListCollectionsRequest(_message.Message):
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
-    """Comparisons of these fields, joined by AND (AIP-160): display_name, create_time, update_time. The call refuses any other filter with FILTER_INVALID."""
+    """A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time, update_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
     """One of these sort orders (AIP-132): name, name desc, create_time, create_time desc. The first is the default. The call refuses any other value with
     ORDER_BY_INVALID.
@@ -415,10 +415,12 @@ class ListDocumentsRequest(_message.Message):
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
-    """A filter (AIP-160; see Scope.filter) over state, size_bytes and the fields of Scope.filter. The call refuses any other filter with FILTER_INVALID."""
+    """A filter (AIP-160, see Scope.filter) on these fields: source_key, uri, title, media_type, language, author, owner, collection, labels.KEY, metadata.KEY,
+    date, create_time, update_time, state, size_bytes. The call refuses any other filter with FILTER_INVALID.
+    """
     order_by: _builtins.str
-    """One of these sort orders (AIP-132), each also with ` desc`: source_key, title, size_bytes, create_time, update_time. The first is the default.
-    The call refuses any other value with ORDER_BY_INVALID.
+    """One of these sort orders (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc, title, title desc,
+    size_bytes, size_bytes desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
     """
     def __init__(
         self,
@@ -990,7 +992,7 @@ class SearchRequest(_message.Message):
     mode: Global___SearchMode.ValueType
     """Whether the search uses words, vectors or both."""
     filter: _builtins.str
-    """A filter over documents, with the fields and limits of Scope.filter. If the scope has a filter too, a document must match both."""
+    """A filter on documents, with the fields and limits of Scope.filter. If the scope has a filter too, a document must match both."""
     rerank: _builtins.bool
     """Whether the first ten passages are ranked again by their best piece, such as a sentence or a table row; true if unset. In the mode VECTOR, passages are
     never ranked again.

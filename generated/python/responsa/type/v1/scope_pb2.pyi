@@ -27,10 +27,10 @@ class Scope(_message.Message):
     COLLECTIONS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     filter: _builtins.str
-    """A filter over documents (AIP-160), at most 2,048 bytes. Only documents that match it are used. The fields: source_key, uri, title, media_type, language,
-    author, owner, collection, labels, metadata, date, create_time, update_time. Comparisons are joined by AND, OR and NOT, with parentheses; OR binds tighter
-    than AND. At most 32 comparisons and 8 levels. A filter with a mistake is refused with FILTER_INVALID. Example:
-    `labels.team = "legal" AND (date >= 2025 OR source_key = "policies/*")`.
+    """A filter (AIP-160) on these fields: source_key, uri, title, media_type, language, author, owner, collection, labels.KEY, metadata.KEY, date, create_time,
+    update_time. Only the documents that match it are used. Comparisons are joined by AND, OR and NOT, with parentheses; OR binds tighter than AND. An asterisk
+    in a text stands for any characters. At most 32 comparisons, within at most 8 parentheses and negations. A filter with a mistake is refused with
+    FILTER_INVALID. Example: `labels.team = legal AND (date >= 2025 OR source_key = "policies/*")`.
     """
     @_builtins.property
     def collections(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -28,6 +28,7 @@ CHOICE: Final = "choice"
 _GIVEN: Final[Mapping[str, Any]] = {
     "question": str,
     "collections": tuple[str, ...],
+    "document_filter": str,
     "history": tuple[Said, ...],
     "older": tuple[Said, ...],
     "parameters": dict[str, JsonValue],

@@ -116,7 +116,7 @@ export type ListTeachersRequest = Message<"responsa.admin.v1.ListTeachersRequest
   pageToken: string;
 
   /**
-   * Comparisons of these fields, joined by AND (AIP-160): display_name, create_time. The call refuses any other filter with FILTER_INVALID.
+   * A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */

@@ -431,7 +431,7 @@ export type ListTurnsRequest = Message<"responsa.chat.v1.ListTurnsRequest"> & {
   pageToken: string;
 
   /**
-   * Comparisons of these fields, joined by AND (AIP-160): conversation, state, create_time. The call refuses any other filter with FILTER_INVALID.
+   * A filter (AIP-160, see Scope.filter) on these fields: conversation, state, create_time. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
@@ -552,7 +552,7 @@ export type ListConversationsRequest = Message<"responsa.chat.v1.ListConversatio
   pageToken: string;
 
   /**
-   * Comparisons of these fields, joined by AND (AIP-160): title, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID.
+   * A filter (AIP-160, see Scope.filter) on these fields: title, create_time, update_time, labels.KEY. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
@@ -687,7 +687,7 @@ export type ListMessagesRequest = Message<"responsa.chat.v1.ListMessagesRequest"
   pageToken: string;
 
   /**
-   * Comparisons of these fields, joined by AND (AIP-160): role, create_time. The call refuses any other filter with FILTER_INVALID.
+   * A filter (AIP-160, see Scope.filter) on these fields: role, create_time. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 4;
    */
@@ -849,7 +849,7 @@ export type ListAgentsRequest = Message<"responsa.chat.v1.ListAgentsRequest"> & 
   pageToken: string;
 
   /**
-   * Comparisons of these fields, joined by AND (AIP-160): display_name. The call refuses any other filter with FILTER_INVALID.
+   * A filter (AIP-160, see Scope.filter) on these fields: display_name. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */

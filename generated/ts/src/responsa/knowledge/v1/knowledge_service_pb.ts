@@ -109,7 +109,7 @@ export type ListCollectionsRequest = Message<"responsa.knowledge.v1.ListCollecti
   pageToken: string;
 
   /**
-   * Comparisons of these fields, joined by AND (AIP-160): display_name, create_time, update_time. The call refuses any other filter with FILTER_INVALID.
+   * A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time, update_time. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
@@ -419,15 +419,16 @@ export type ListDocumentsRequest = Message<"responsa.knowledge.v1.ListDocumentsR
   pageToken: string;
 
   /**
-   * A filter (AIP-160; see Scope.filter) over state, size_bytes and the fields of Scope.filter. The call refuses any other filter with FILTER_INVALID.
+   * A filter (AIP-160, see Scope.filter) on these fields: source_key, uri, title, media_type, language, author, owner, collection, labels.KEY, metadata.KEY,
+   * date, create_time, update_time, state, size_bytes. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 4;
    */
   filter: string;
 
   /**
-   * One of these sort orders (AIP-132), each also with ` desc`: source_key, title, size_bytes, create_time, update_time. The first is the default.
-   * The call refuses any other value with ORDER_BY_INVALID.
+   * One of these sort orders (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc, title, title desc,
+   * size_bytes, size_bytes desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 5;
    */
@@ -1038,7 +1039,7 @@ export type SearchRequest = Message<"responsa.knowledge.v1.SearchRequest"> & {
   scope?: Scope | undefined;
 
   /**
-   * A filter over documents, with the fields and limits of Scope.filter. If the scope has a filter too, a document must match both.
+   * A filter on documents, with the fields and limits of Scope.filter. If the scope has a filter too, a document must match both.
    *
    * @generated from field: string filter = 7;
    */
