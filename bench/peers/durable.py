@@ -23,8 +23,8 @@ from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.parts import Installation
-from responsa_server.ingest.jobs import EndedOperations
 from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.search.retrieve import KnowledgeSearch
@@ -71,13 +71,13 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         database_urls(parts.settings, parts.layout).log,
         concurrency=parts.settings.ingestion.concurrency,
     )
-    documents = DocumentStore(database, queue, new_id)
+    documents, operations = DocumentStore(database, queue, new_id), OperationStore(database)
     library = Library(
         collections,
         documents,
-        OperationStore(database),
+        operations,
         KnowledgeSearch(parts.retriever),
-        EndedOperations(),
+        Watching(operations),
         PageImages(documents, ParserPool(concurrency=1, limits=parts.settings.ingestion.parse_limits)),
         embedding=parts.embedder.name,
         spool_dir=parts.layout.data,

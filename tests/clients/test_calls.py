@@ -410,6 +410,41 @@ async def test_waiting_has_an_end(server: Scripted, driver: Driver) -> None:
         await driver.call("wait", operation(), timeout=0.1)
 
 
+async def test_watching_goes_on_after_a_cut_and_ends_with_the_final_state(
+    server: Scripted, driver: Driver
+) -> None:
+    path = f"{KNOWLEDGE}/WatchOperation"
+
+    async def watch(request: Any, context: Context) -> Any:
+        frame = knowledge_service_pb2.WatchOperationResponse
+        match len(server.requests[path]):
+            case 1:
+                yield frame(operation=operation(), seq=1)
+                yield frame(seq=1)
+                await abort(context, status(grpc.StatusCode.UNAVAILABLE, "DRAINING", retry_after=0.001))
+            case 2:
+                yield frame(operation=operation(), seq=4)
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection was lost")
+            case _:
+                yield frame(seq=4)
+                yield frame(operation=operation(ingested(3)), seq=7)
+
+    server.on(path, watch)
+    states = await driver.call("watch_operation", OPERATION)
+    assert [(one.seq, one.operation.done) for one in states] == [(1, False), (4, False), (7, True)]
+    assert [one.after_seq for one in server.requests[path]] == [0, 1, 4]
+
+
+async def test_watching_what_is_not_there_is_an_error(server: Scripted, driver: Driver) -> None:
+    async def refuse(_: Any, context: Context) -> Any:
+        await abort(context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"))
+        yield knowledge_service_pb2.WatchOperationResponse()
+
+    server.on(f"{KNOWLEDGE}/WatchOperation", refuse)
+    with pytest.raises(NotFound):
+        await driver.call("watch_operation", operation())
+
+
 async def test_content_is_put_together_and_holes_are_seen(server: Scripted, driver: Driver) -> None:
     pieces = [(0, "é"), (2, "ab")]
 

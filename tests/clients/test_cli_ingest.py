@@ -8,11 +8,14 @@ import os
 import signal
 import sys
 import zipfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
 
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
@@ -22,12 +25,17 @@ from tests.clients.library import ScriptedLibrary
 from tests.clients.scripted import (
     CHAT,
     CONVERSATION,
+    DOCUMENT,
     KNOWLEDGE,
+    OPERATION,
+    OPERATIONS,
     TURN,
     Context,
     Scripted,
     abort,
     answer,
+    ingested,
+    operation,
     refused,
     status,
 )
@@ -338,6 +346,47 @@ async def test_a_collection_with_documents_is_deleted_only_by_force(
     assert (library.documents, library.collections) == ({}, {"collections/default"})
     missing = await responsa("collections", "show", "notes")
     assert (missing.code, missing.out) == (2, "")
+
+
+async def test_operations_are_listed_followed_and_cancelled(responsa: CommandLine, server: Scripted) -> None:
+    error = status(grpc.StatusCode.CANCELLED, "OPERATION_CANCELLED", "The operation was cancelled by a call.")
+    cancelled = operation(error=error)
+
+    async def watch(request: Any, context: Context) -> AsyncIterator[Any]:
+        frame = knowledge_service_pb2.WatchOperationResponse
+        if request.after_seq == 0:
+            yield frame(operation=operation(), seq=2)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection was lost")
+        yield frame(
+            operation=operation(ingested(key="rivers.md")) if request.after_seq == 2 else cancelled, seq=5
+        )
+
+    async def listed(_: Any, __: Context) -> operations_pb2.ListOperationsResponse:
+        return operations_pb2.ListOperationsResponse(operations=[operation(), cancelled])
+
+    async def cancel(_: Any, __: Context) -> empty_pb2.Empty:
+        return empty_pb2.Empty()
+
+    async def get(_: Any, __: Context) -> operations_pb2.Operation:
+        return cancelled
+
+    server.on(f"{KNOWLEDGE}/WatchOperation", watch)
+    server.on(f"{OPERATIONS}/ListOperations", listed)
+    server.on(f"{OPERATIONS}/CancelOperation", cancel)
+    server.on(f"{OPERATIONS}/GetOperation", get)
+    running = f"running    1 of 2 passages  {DOCUMENT}"
+    failed = f"failed     {DOCUMENT}  The operation was cancelled by a call."
+    done = await responsa("operations", "list")
+    assert done.out.splitlines() == [f"{OPERATION}  {running}", f"{OPERATION}  {failed}"]
+    done = await responsa("operations", "list", "--running", "--json")
+    assert [one["name"] for one in done.lines] == [OPERATION]
+    done = await responsa("operations", "watch", OPERATION.removeprefix("operations/"))
+    assert (done.code, done.out.splitlines()) == (0, [running, f"done       {DOCUMENT}  rivers.md"])
+    done = await responsa("operations", "watch", OPERATION, "--after", "3", "--json")
+    assert (done.code, done.lines[0]["seq"]) == (1, "5")
+    assert done.err == "responsa: The operation was cancelled by a call.\n"
+    done = await responsa("operations", "cancel", OPERATION)
+    assert (done.code, done.out) == (0, f"{OPERATION}  {failed}\n")
 
 
 def data_set(folder: Path) -> Path:

@@ -15,8 +15,9 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.knowledge import DocumentMetadata, Operation
 from responsa_server.domain.people import Principal
 from responsa_server.ingest.indexing import Indexer
-from responsa_server.ingest.jobs import EndedOperations, Ingest, KnowledgeJobs, Parser
+from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, Parser
 from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.search.embedder import Embedder, Vectors
@@ -122,7 +123,7 @@ class House:
         self.documents = DocumentStore(database, self.queue, uuid7)
         self.operations = OperationStore(database)
         self.ingestions = IngestionStore(database, self.queue, prune_after=0.0)
-        self.waiting = EndedOperations()
+        self.waiting = Watching(self.operations)
         self.library = Library(
             self.collections,
             self.documents,

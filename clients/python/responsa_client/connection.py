@@ -9,7 +9,7 @@ from typing import cast
 import grpc
 
 from responsa_client.address import Address
-from responsa_client.errors import Cancelled, DeadlineExceeded, ResponsaError, error_of_call
+from responsa_client.errors import Cancelled, DeadlineExceeded, ResponsaError, StreamCut, error_of_call
 from responsa_client.retries import Backoff, may_pass, never_connected, unreached
 from responsa_client.stubs import credentials
 
@@ -104,3 +104,9 @@ def operation_late(name: str, deadline: Deadline) -> DeadlineExceeded:
     """The error if an operation has not ended before the deadline."""
     message = f"{name} had not ended after {deadline.seconds:g} seconds; it continues."
     return DeadlineExceeded(grpc.StatusCode.DEADLINE_EXCEEDED, message)
+
+
+def watch_cut(name: str) -> StreamCut:
+    """The error for a stream of an operation's states on which not even a heartbeat arrived."""
+    message = f"The stream of {name} was interrupted (not even a heartbeat arrived); the operation continues."
+    return StreamCut(grpc.StatusCode.UNAVAILABLE, message)

@@ -141,7 +141,7 @@ class CannotConnect(Unavailable):
 
 
 class StreamCut(Unavailable):
-    """A turn's stream was interrupted, and resuming did not reach the turn's end in time. The turn itself may continue."""
+    """The stream of a turn or an operation was interrupted, and resuming did not reach its end in time. The turn or operation itself may continue."""
 
 
 class DeadlineExceeded(ResponsaError):

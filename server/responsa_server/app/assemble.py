@@ -38,8 +38,9 @@ from responsa_server.domain.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import Indexer
-from responsa_server.ingest.jobs import EndedOperations, Ingest, KnowledgeJobs, VectorPublishing
+from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, VectorPublishing
 from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.providers.minilm import MiniLmEmbedder
@@ -101,17 +102,18 @@ async def build_knowledge(
     )
     operations = OperationStore(database)
     collections = CollectionStore(database, queue if external else None)
-    ended = EndedOperations()
+    watching = Watching(operations)
     parser = _parser(settings, stack)
     library = Library(
         collections,
         documents,
         operations,
         KnowledgeSearch(retriever),
-        ended,
+        watching,
         PageImages(documents, parser, settings.ingestion),
         embedding=embedder.name,
         spool_dir=layout.data,
+        heartbeat_seconds=settings.turns.heartbeat_seconds,
     )
     threshold = settings.retrieval.support_threshold
     evidence = LibraryEvidence(
@@ -123,7 +125,7 @@ async def build_knowledge(
         await parser.start()
         store = IngestionStore(database, queue, vectors=not external)
         ingestions = VectorPublishing(store, vectors.store, embedder.name) if vectors.store else store
-        ingest = Ingest(ingestions, parser, Indexer(embedder, store, new_id), ended)
+        ingest = Ingest(ingestions, parser, Indexer(embedder, store, new_id), watching)
         jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store)
     return Knowledge(embedder, collections, documents, library, evidence, jobs)
 

@@ -66,6 +66,7 @@ RULES: Mapping[str, Rule] = {
     _KNOWLEDGE + "ListFormats": Rule.MEMBER,
     _KNOWLEDGE + "Search": Rule.MEMBER,
     _KNOWLEDGE + "BatchSearch": Rule.MEMBER,
+    _KNOWLEDGE + "WatchOperation": Rule.MEMBER,
     _AUTH + "GetMe": Rule.MEMBER,
     _AUTH + "CreateSessionCode": Rule.MEMBER,
     _AUTH + "CreateApiKey": Rule.MEMBER,

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,7 @@ from responsa_server.cli.output import (
     Json,
     as_json,
     error_object,
+    one_line,
     print_error,
     print_json,
     print_text,
@@ -39,7 +41,7 @@ from responsa_server.cli.output import (
     sentence_of,
     valid_text,
 )
-from responsa_server.cli.progress import Progress
+from responsa_server.cli.progress import Progress, reading
 from responsa_server.cli.session import open_async_client
 from responsa_server.cli.sources import (
     Document,
@@ -218,7 +220,12 @@ class _Run:
                     if failures <= _FAILURES_SHOWN:
                         progress.print_error(_failure(one))
 
-            summary = await ingest(client, entries(chosen), self.collection, report)
+            def show(source_key: str, one: document_pb2.IngestMetadata) -> None:
+                if not one.HasField("time_left") and one.passages_total:
+                    return  # it has just ended, or has just been cut; another document may have more to say
+                progress.detail(f"{one_line(source_key, 40)}: {reading(one)}")
+
+            summary = await ingest(client, entries(chosen), self.collection, report, show)
             if self.sync:
                 for document in await gone(client, self.collection, self.sync, targets):
                     await client.delete_document(document.name, document.etag)
@@ -338,9 +345,15 @@ async def ensure_collection(client: AsyncResponsa, collection: str) -> None:
 
 
 async def ingest(
-    client: AsyncResponsa, entries: Iterator[Entry], collection: str, report: Callable[[Report], None]
+    client: AsyncResponsa,
+    entries: Iterator[Entry],
+    collection: str,
+    report: Callable[[Report], None],
+    show: Callable[[str, document_pb2.IngestMetadata], None] | None = None,
 ) -> Summary:
     """Load all entries. Call `report` for each entry, in any order, once the entry is searchable or has failed.
+
+    show: a function to call about once a second for each document that is being read, with its source key and its progress.
 
     Raises:
         ResponsaError: the server cannot be reached or refuses the caller. The remaining entries are not sent.
@@ -355,7 +368,7 @@ async def ingest(
         # All workers take entries from one iterator. Taking an entry does not await, so no two workers get the same
         # entry.
         for entry in entries:
-            done(await _take_in(client, entry, collection))
+            done(await _take_in(client, entry, collection, show))
 
     workers = [asyncio.create_task(work()) for _ in range(IN_FLIGHT)]
     try:
@@ -367,13 +380,20 @@ async def ingest(
     return summary
 
 
-async def _take_in(client: AsyncResponsa, entry: Entry, collection: str) -> Report:
+async def _take_in(
+    client: AsyncResponsa,
+    entry: Entry,
+    collection: str,
+    show: Callable[[str, document_pb2.IngestMetadata], None] | None,
+) -> Report:
     if isinstance(entry, Problem):
         return Report(entry.where, entry.source_key, Outcome.FAILED, why=entry.why)
     if isinstance(entry, Skipped):
         return Report(entry.where, entry.source_key, Outcome.SKIPPED, rule=entry.rule)
     try:
-        result = await client.wait(await _send(client, entry, collection))
+        operation = await _send(client, entry, collection)
+        on_progress = None if show is None else partial(show, entry.source_key)
+        result = await client.wait(operation, on_progress=on_progress)
     except (Unauthenticated, PermissionDenied, Unavailable):
         raise
     except ResponsaError as error:

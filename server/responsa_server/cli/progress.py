@@ -14,6 +14,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from responsa.chat.v1 import turn_pb2
+from responsa.knowledge.v1 import document_pb2
 from responsa_client.following import Notice, Reconnecting, Waiting
 from responsa_server.cli.output import messages_console, print_error, shown
 
@@ -30,15 +31,20 @@ class Progress:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}", markup=False),
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task(label, total=total)
+        self._task = self._bar.add_task(label, total=total, detail="")
 
     def advance(self) -> None:
         """Count one step."""
         self._bar.advance(self._task)
+
+    def detail(self, text: str) -> None:
+        """Show what one of the current steps does, after the bar."""
+        self._bar.update(self._task, detail=shown(text))
 
     def print_error(self, sentence: str) -> None:
         """Print a separate line above the bar."""
@@ -55,6 +61,31 @@ class Progress:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+
+_STAGES = {
+    document_pb2.INGEST_STAGE_QUEUED: "queued",
+    document_pb2.INGEST_STAGE_PARSING: "parsing",
+    document_pb2.INGEST_STAGE_EMBEDDING: "embedding",
+}
+
+
+def reading(progress: document_pb2.IngestMetadata) -> str:
+    """The stage of a document that is being read; its passages and the time left, as far as they are known."""
+    text = f"{_STAGES.get(progress.stage, 'running'):<9}"
+    if progress.passages_total:
+        text += f"  {progress.passages_done:,} of {progress.passages_total:,} passages"
+    if progress.HasField("time_left"):
+        text += f", {_time_left(progress.time_left.ToTimedelta().total_seconds())} left"
+    return text.rstrip()
+
+
+def _time_left(seconds: float) -> str:
+    """A rough time, because an estimate is no better than that."""
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"about {seconds / length:.0f} {unit}"
+    return f"about {max(1.0, seconds):.0f} s"
 
 
 _LINES = 8

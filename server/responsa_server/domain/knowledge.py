@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
@@ -201,7 +201,8 @@ class Operation:
     """A long-running operation: the ingestion of one document version.
 
     epoch: the number of the current claim; a worker with an older epoch cannot write. error, unchanged: the result,
-    valid once the stage is DONE.
+    valid once the stage is DONE. seq: the number of this state; every stored change raises it. stage_time: when the
+    stage began.
     """
 
     id: UUID
@@ -217,11 +218,21 @@ class Operation:
     epoch: int
     create_time: datetime
     update_time: datetime
+    seq: int
+    stage_time: datetime
 
     @property
     def done(self) -> bool:
         """Whether the operation has ended."""
         return self.stage is IngestStage.DONE
+
+    @property
+    def time_left(self) -> timedelta | None:
+        """The estimated time from `update_time` to the end, from the rate at which vectors were computed so far. It is never negative; None if unknown."""
+        if self.stage is not IngestStage.EMBEDDING or self.passages_done <= 0:
+            return None
+        took = max(self.update_time - self.stage_time, timedelta())
+        return took * (max(self.passages_total - self.passages_done, 0) / self.passages_done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,6 +512,10 @@ class Operations(Protocol):
 
     async def get(self, tenant_id: str, operation_id: UUID) -> Operation:
         """Return one operation."""
+        ...
+
+    async def seqs(self, tenant_id: str, operation_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+        """Return the seq of each existing operation, by id."""
         ...
 
     async def list(

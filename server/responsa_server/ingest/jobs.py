@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final, Protocol
@@ -43,6 +42,7 @@ from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer
 from responsa_server.ingest.rejections import ParserUnavailable
+from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
 from responsa_server.text.canonical import ParsedDocument
 
 MAX_TITLE_BYTES: Final = 512
@@ -61,36 +61,6 @@ class Parser(Protocol):
         ...
 
 
-class EndedOperations:
-    """Notifies waiting callers when this process ends an operation. Callers must also poll, because another process may
-    end the operation.
-    """
-
-    def __init__(self) -> None:
-        self._events: dict[UUID, set[asyncio.Event]] = {}
-
-    @contextmanager
-    def waiting(self, operation_id: UUID) -> Generator[asyncio.Event, None, None]:
-        """An event that is set when the operation ends in this process. Read the operation inside the block, because it may have ended before
-        the block began.
-        """
-        event = asyncio.Event()
-        self._events.setdefault(operation_id, set()).add(event)
-        try:
-            yield event
-        finally:
-            waiters = self._events[operation_id]
-            waiters.discard(event)
-            if not waiters:
-                del self._events[operation_id]
-
-    def ended(self, operations: Iterable[UUID]) -> None:
-        """Wake the callers that wait for any of these operations."""
-        for operation_id in operations:
-            for event in self._events.get(operation_id, ()):
-                event.set()
-
-
 class Ingest:
     """One attempt at an operation."""
 
@@ -99,14 +69,14 @@ class Ingest:
         ingestions: Ingestions,
         parser: Parser,
         indexer: Indexer,
-        ended: EndedOperations,
+        watching: Watching,
         *,
         formats: Formats = FORMATS,
     ) -> None:
         self._ingestions = ingestions
         self._parser = parser
         self._indexer = indexer
-        self._ended = ended
+        self._watching = watching
         self._formats = formats
 
     async def run(self, tenant_id: str, operation_id: UUID) -> None:
@@ -119,18 +89,35 @@ class Ingest:
         if task is None:
             return
         try:
-            await self._take_in(task)
+            await self._while_owned(task)
         except DocumentRejected as error:
             described = rejections.described(error, task.source_key, task.declared_type, self._formats)
             await self._ingestions.fail(task.claim, described)
         except Precondition as error:
             await self._ingestions.fail(task.claim, error)
-        self._ended.ended([operation_id])
+        self._watching.ended([operation_id])
 
     async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
         """End the operation with an error of the server after the last attempt has failed."""
         await self._ingestions.give_up(tenant_id, operation_id, error)
-        self._ended.ended([operation_id])
+        self._watching.ended([operation_id])
+
+    async def _while_owned(self, task: IngestTask) -> None:
+        """Ingest the version. Once another process or a call has taken the operation away, stop at once: the process that parses the document is killed. Raises OwnershipLost."""
+        claim = task.claim
+        with self._watching.watch(claim.tenant_id, claim.operation_id) as watcher:
+            work = asyncio.ensure_future(self._take_in(task))
+            lost = asyncio.ensure_future(_lost(watcher, claim))
+            try:
+                await asyncio.wait({work, lost}, return_when=asyncio.FIRST_COMPLETED)
+                if not work.done():
+                    lost.result()
+                    raise OwnershipLost
+                work.result()
+            finally:
+                lost.cancel()
+                work.cancel()
+                await asyncio.gather(work, lost, return_exceptions=True)
 
     async def _take_in(self, task: IngestTask) -> None:
         running = self._indexer.model
@@ -188,6 +175,21 @@ class Ingest:
             if due:
                 written = loop.time()
             await self._ingestions.write(claim, batch, done if due else None)
+
+
+async def _lost(watcher: Watcher, claim: Claim) -> None:
+    """Return once another process or a call holds the operation. The worker's own success keeps the epoch, so it is not a loss."""
+    while True:
+        try:
+            operation = await watcher.read()
+        except NotFound:
+            return
+        except Unavailable:
+            await asyncio.sleep(POLL_SECONDS)  # the work itself waits for the database, or fails
+            continue
+        if operation.epoch != claim.epoch:
+            return
+        await watcher.changed()
 
 
 def _title(task: IngestTask, parsed: ParsedDocument) -> str:

@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 from uuid import UUID
 
+from responsa_server.domain import names
 from responsa_server.domain.errors import (
     DocumentRejected,
     Exhausted,
@@ -42,8 +43,9 @@ from responsa_server.domain.listing import Page, Position
 from responsa_server.domain.people import Principal, Role
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, Formats
-from responsa_server.ingest.jobs import MAX_TITLE_BYTES, EndedOperations
+from responsa_server.ingest.jobs import MAX_TITLE_BYTES
 from responsa_server.ingest.sniff import decide_format
+from responsa_server.ingest.watching import Watching
 from responsa_server.library.pages import PageImages
 from responsa_server.text.compare import Comparison, compare
 from responsa_server.text.synonyms import read_synonyms
@@ -60,8 +62,6 @@ MAX_TEXT_BYTES: Final = 256 * 1024 * 1024
 # The maximum number of comparisons that run or wait. They run one after the other, because each holds two whole texts.
 _MAX_COMPARING: Final = 8
 _RETRY_SECONDS: Final = 2.0
-# How often a waiting call checks whether another process has ended the operation.
-_LOOK_SECONDS: Final = 0.5
 # The number of violations that a status describes.
 _MOST_MISTAKES: Final = 16
 
@@ -94,17 +94,19 @@ class Library:
         documents: Documents,
         operations: Operations,
         searcher: Searcher,
-        ended: EndedOperations,
+        watching: Watching,
         pages: PageImages,
         *,
         embedding: str,
         formats: Formats = FORMATS,
         spool_dir: Path | None = None,
+        heartbeat_seconds: float = 15.0,
     ) -> None:
         """Build the library.
 
         embedding: the embedding model of new collections. spool_dir: the folder for uploads in progress, or None for
-        the system's temporary folder.
+        the system's temporary folder. heartbeat_seconds: how often a caller that watches an operation gets a heartbeat
+        while nothing changes.
         """
         self.collections = collections
         self.documents = documents
@@ -112,7 +114,8 @@ class Library:
         self.formats = formats
         self.pages = pages
         self._searcher = searcher
-        self._ended = ended
+        self._watching = watching
+        self._heartbeat_seconds = heartbeat_seconds
         self._embedding = embedding
         self._spool_dir = spool_dir
         self._whole = asyncio.Semaphore(_UPLOADS_AT_ONCE)
@@ -168,7 +171,7 @@ class Library:
         """Delete a collection; with force, its content too. Raises NotFound, NotPermitted, Conflict, Precondition."""
         collection = await self.collections.get(who.tenant_id, collection_id)
         _require(who, collection.owner_id)
-        self._ended.ended(await self.collections.delete(who.tenant_id, collection_id, etag, force=force))
+        self._watching.ended(await self.collections.delete(who.tenant_id, collection_id, etag, force=force))
 
     async def upload(
         self,
@@ -210,7 +213,7 @@ class Library:
         """Delete a document with all its versions. Raises NotFound, NotPermitted, Conflict."""
         document = await self.documents.get(who.tenant_id, document_id)
         await self._require_over(who, document)
-        self._ended.ended(await self.documents.delete(who.tenant_id, document_id, etag))
+        self._watching.ended(await self.documents.delete(who.tenant_id, document_id, etag))
 
     async def content(
         self, who: Principal, document_id: UUID, version: int | None = None
@@ -326,15 +329,41 @@ class Library:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
-        with self._ended.waiting(operation_id) as event:
+        with self._watching.watch(who.tenant_id, operation_id) as watcher:
             while True:
-                event.clear()
-                operation = await self.operations.get(who.tenant_id, operation_id)
+                operation = await watcher.read()
                 left = deadline - loop.time()
                 if operation.done or left <= 0:
                     return operation
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(event.wait(), min(left, _LOOK_SECONDS))
+                await watcher.changed(left)
+
+    async def watch_operation(
+        self, who: Principal, operation_id: UUID, after_seq: int = 0
+    ) -> AsyncGenerator[Operation | None, None]:
+        """Yield the states of an operation of the caller's tenant whose seq is greater than `after_seq`, up to the final state.
+
+        Each state is the newest one at its time, so that states may be left out, except the final one. None is a heartbeat, for a caller that has
+        got nothing for a while. Raises NotFound, InvalidRequest (AFTER_SEQ_BEYOND_END), Unavailable (also if the server shuts down).
+        """
+        with self._watching.watch(who.tenant_id, operation_id) as watcher:
+            first = True
+            while True:
+                operation = await watcher.read()
+                if first and after_seq > operation.seq:
+                    raise _beyond_end(operation, after_seq)
+                first = False
+                if operation.seq > after_seq:
+                    after_seq = operation.seq
+                    yield operation
+                if operation.done:
+                    return
+                self._watching.check_open()
+                if not await watcher.changed(self._heartbeat_seconds):
+                    yield None
+
+    def drain(self) -> None:
+        """End every `watch_operation`, so that its caller goes on at another server."""
+        self._watching.drain()
 
     async def cancel_operation(self, who: Principal, operation_id: UUID) -> None:
         """End an operation with OPERATION_CANCELLED unless it has already ended. Raises NotFound, NotPermitted."""
@@ -343,7 +372,7 @@ class Library:
         if operation.done:
             return
         await self.operations.cancel(who.tenant_id, operation_id)
-        self._ended.ended([operation_id])
+        self._watching.ended([operation_id])
 
     async def delete_operation(self, who: Principal, operation_id: UUID) -> None:
         """Delete an operation that has ended. Raises NotFound, NotPermitted, Precondition."""
@@ -380,6 +409,17 @@ def _check_title(title: str) -> None:
     if (size := len(title.encode())) > MAX_TITLE_BYTES:
         remedy = f"must be at most {MAX_TITLE_BYTES} bytes and has {size}; shorten it"
         raise InvalidRequest.of_field("document.title", "string.max_bytes", remedy)
+
+
+def _beyond_end(operation: Operation, after_seq: int) -> InvalidRequest:
+    name = names.operation(operation.id)
+    advice = f"the newest state of {name} is {operation.seq}, before {after_seq}; send the seq of a frame of this operation"
+    return InvalidRequest(
+        Reason.AFTER_SEQ_BEYOND_END,
+        f"after_seq: {advice}",
+        {"operation": name, "last_seq": str(operation.seq)},
+        (FieldViolation("after_seq", "after_seq.beyond_end", advice),),
+    )
 
 
 def _check_synonyms(text: str) -> None:

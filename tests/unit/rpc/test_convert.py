@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -61,7 +61,21 @@ from responsa_server.text.compare import HunkKind
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 OPERATION = Operation(
-    UUID(int=1), "acme", UUID(int=2), UUID(int=3), 1, IngestStage.EMBEDDING, 2, 5, None, False, 1, NOW, NOW
+    UUID(int=1),
+    "acme",
+    UUID(int=2),
+    UUID(int=3),
+    1,
+    IngestStage.EMBEDDING,
+    2,
+    5,
+    None,
+    False,
+    1,
+    NOW,
+    NOW,
+    4,
+    NOW - timedelta(seconds=6),
 )
 DOCUMENT = Document(
     UUID(int=3),
@@ -215,6 +229,12 @@ def test_operations() -> None:
         2,
     )
     assert running.WhichOneof("result") is None
+    assert metadata.time_left.ToTimedelta() == timedelta(
+        seconds=9
+    )  # two passages took six seconds, and three are left
+    # A clock that went back makes no negative time, and before the first passage nothing is known.
+    assert replace(OPERATION, update_time=NOW - timedelta(hours=1)).time_left == timedelta(0)
+    assert replace(OPERATION, passages_done=0).time_left is None
 
     done = replace(OPERATION, stage=IngestStage.DONE, unchanged=True)
     result = document_pb2.IngestResult()

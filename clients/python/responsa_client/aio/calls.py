@@ -15,8 +15,15 @@ from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa_client import requests
 from responsa_client.aio import transport
 from responsa_client.aio.transport import AsyncStream
-from responsa_client.connection import Connection, Deadline, closed_error, operation_late
-from responsa_client.errors import BrokenAnswer
+from responsa_client.connection import (
+    Connection,
+    Deadline,
+    Silence,
+    closed_error,
+    operation_late,
+    watch_cut,
+)
+from responsa_client.errors import BrokenAnswer, ResponsaError
 from responsa_client.lines import Lines
 from responsa_client.results import ingest_progress, ingest_result
 from responsa_client.stubs import Stubs
@@ -157,6 +164,38 @@ class AsyncCalls:
                 # The server may answer immediately. Without a pause, the calls would flood the server.
                 await transport.sleep(max(0.0, 0.05 - (time.monotonic() - began)))
         return ingest_result(operation)
+
+    async def watch(
+        self, name: str, after_seq: int
+    ) -> AsyncIterator[knowledge_service_pb2.WatchOperationResponse]:
+        """The states of an operation up to the final one, without heartbeats. After a cut, the client continues after the last seq."""
+        backoff = self.connection.backoff()
+        forever = Deadline(None)
+        while True:
+            self.connection.check_open()
+            request = knowledge_service_pb2.WatchOperationRequest(name=name, after_seq=after_seq)
+            method = self.stubs.knowledge.WatchOperation
+            stream = AsyncStream(method, request, None, self.connection, self.connection.silence)
+            try:
+                while (frame := await stream.read()) is not None:
+                    self.connection.reached = True
+                    backoff.reset()
+                    if frame.HasField("operation"):
+                        after_seq = frame.seq
+                        yield frame
+                return  # the server ends the stream without an error only after the final state
+            except Silence:
+                error: ResponsaError = watch_cut(name)
+            except grpc.RpcError as failure:
+                error = self.connection.error(failure, forever)
+                if self.connection.closed:
+                    raise closed_error() from failure
+            finally:
+                stream.cancel()
+            wait = backoff.next(error.retry_after) if self.connection.may_repeat(error) else None
+            if wait is None:
+                raise error
+            await transport.sleep(wait)
 
     async def _repeat(
         self, attempt: Callable[[float | None], Awaitable[Result]], deadline: Deadline, repeatable: bool

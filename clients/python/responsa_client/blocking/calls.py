@@ -16,8 +16,15 @@ from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa_client import requests
 from responsa_client.blocking import transport
 from responsa_client.blocking.transport import Stream
-from responsa_client.connection import Connection, Deadline, closed_error, operation_late
-from responsa_client.errors import BrokenAnswer
+from responsa_client.connection import (
+    Connection,
+    Deadline,
+    Silence,
+    closed_error,
+    operation_late,
+    watch_cut,
+)
+from responsa_client.errors import BrokenAnswer, ResponsaError
 from responsa_client.lines import Lines
 from responsa_client.results import ingest_progress, ingest_result
 from responsa_client.stubs import Stubs
@@ -157,6 +164,36 @@ class Calls:
                 # The server may answer immediately. Without a pause, the calls would flood the server.
                 transport.sleep(max(0.0, 0.05 - (time.monotonic() - began)))
         return ingest_result(operation)
+
+    def watch(self, name: str, after_seq: int) -> Iterator[knowledge_service_pb2.WatchOperationResponse]:
+        """The states of an operation up to the final one, without heartbeats. After a cut, the client continues after the last seq."""
+        backoff = self.connection.backoff()
+        forever = Deadline(None)
+        while True:
+            self.connection.check_open()
+            request = knowledge_service_pb2.WatchOperationRequest(name=name, after_seq=after_seq)
+            method = self.stubs.knowledge.WatchOperation
+            stream = Stream(method, request, None, self.connection, self.connection.silence)
+            try:
+                while (frame := stream.read()) is not None:
+                    self.connection.reached = True
+                    backoff.reset()
+                    if frame.HasField("operation"):
+                        after_seq = frame.seq
+                        yield frame
+                return  # the server ends the stream without an error only after the final state
+            except Silence:
+                error: ResponsaError = watch_cut(name)
+            except grpc.RpcError as failure:
+                error = self.connection.error(failure, forever)
+                if self.connection.closed:
+                    raise closed_error() from failure
+            finally:
+                stream.cancel()
+            wait = backoff.next(error.retry_after) if self.connection.may_repeat(error) else None
+            if wait is None:
+                raise error
+            transport.sleep(wait)
 
     def _repeat(
         self, attempt: Callable[[float | None], Result], deadline: Deadline, repeatable: bool

@@ -152,6 +152,29 @@ class KnowledgeCalls(Part):
         known = self.get_operation(operation) if isinstance(operation, str) else operation
         return self._calls.wait(known, timeout, on_progress)
 
+    def watch_operation(
+        self, operation: operations_pb2.Operation | str, after_seq: int = 0
+    ) -> Iterator[knowledge_service_pb2.WatchOperationResponse]:
+        """The states of an operation as they change, up to the final state (`operation.done`), over any number of connections.
+
+        `ingest_progress` reads the stage, the counts and the estimated time left from a state. States that follow each other quickly may be
+        left out, but not the final state.
+
+        Args:
+            operation: the operation, or its name.
+            after_seq: the seq of a state that the caller already has; the client yields only later states.
+
+        Raises:
+            NotFound: the operation does not exist.
+            ResponsaError: the stream cannot be resumed.
+        """
+        return self._calls.watch(operation if isinstance(operation, str) else operation.name, after_seq)
+
+    def operations(self) -> Iterator[operations_pb2.Operation]:
+        """The caller's operations, newest first; for an administrator, all operations of the tenant."""
+        request = operations_pb2.ListOperationsRequest(page_size=requests.PAGE_SIZE)
+        return self._calls.paged(self._stubs.operations.ListOperations, request, lambda page: page.operations)
+
     def get_operation(self, name: str) -> operations_pb2.Operation:
         """The operation with this name, `operations/{uuid}`. Raises NotFound."""
         request = operations_pb2.GetOperationRequest(name=name)

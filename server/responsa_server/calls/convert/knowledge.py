@@ -280,17 +280,18 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
 def operation(value: Operation, result: Document | None) -> operations_pb2.Operation:
     """Convert an operation. result: the operation's document. If the document has been deleted, result is None and the response holds only the document's name."""
     encoded = operations_pb2.Operation(name=names.operation(value.id), done=value.done)
-    encoded.metadata.Pack(
-        document_pb2.IngestMetadata(
-            document=names.document(value.document_id),
-            version=value.version,
-            stage=values.INGEST_STAGE.number(value.stage),
-            passages_done=value.passages_done,
-            passages_total=value.passages_total,
-            create_time=timestamp(value.create_time),
-            update_time=timestamp(value.update_time),
-        )
+    progress = document_pb2.IngestMetadata(
+        document=names.document(value.document_id),
+        version=value.version,
+        stage=values.INGEST_STAGE.number(value.stage),
+        passages_done=value.passages_done,
+        passages_total=value.passages_total,
+        create_time=timestamp(value.create_time),
+        update_time=timestamp(value.update_time),
     )
+    if value.time_left is not None:
+        progress.time_left.FromTimedelta(value.time_left)
+    encoded.metadata.Pack(progress)
     if value.error is not None:
         encoded.error.CopyFrom(status.of(value.error))
     elif value.done:

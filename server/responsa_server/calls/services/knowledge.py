@@ -228,6 +228,21 @@ class KnowledgeService:
         )
         return await encoded(self._library, caller(), operation)
 
+    async def WatchOperation(
+        self, request: pb.WatchOperationRequest
+    ) -> AsyncIterator[pb.WatchOperationResponse]:
+        """Stream the states of an operation, from the state after `after_seq` on."""
+        who, last = caller(), request.after_seq
+        operation_id = named_uuid("name", "operations", request.name)
+        async with aclosing(self._library.watch_operation(who, operation_id, last)) as states:
+            async for state in states:
+                if state is None:
+                    yield pb.WatchOperationResponse(seq=last)
+                    continue
+                last = state.seq
+                operation = await encoded(self._library, who, state)
+                yield pb.WatchOperationResponse(operation=operation, seq=last)
+
     async def GetPassage(self, request: pb.GetPassageRequest) -> document_pb2.Passage:
         """Return one passage."""
         return knowledge.passage(

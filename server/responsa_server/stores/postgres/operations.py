@@ -70,6 +70,13 @@ class OperationStore:
             return await find(self._queries, connection, tenant_id, operation_id)
 
     @shielded
+    async def seqs(self, tenant_id: str, operation_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+        """The seq of each existing operation, by id."""
+        values = {"tenant": tenant_id, "ids": list(operation_ids)}
+        async with self._database.tenant(tenant_id) as connection:
+            return dict(await (await connection.execute(self._queries["seqs"], values)).fetchall())
+
+    @shielded
     async def list(
         self, tenant_id: str, user_id: UUID | None, limit: int, after: Position | None
     ) -> Page[Operation]:
@@ -82,14 +89,21 @@ class OperationStore:
 
     @shielded
     async def cancel(self, tenant_id: str, operation_id: UUID) -> None:
-        """End an operation with OPERATION_CANCELLED unless it has already ended. Raises NotFound."""
+        """End an operation with OPERATION_CANCELLED unless it has already ended. The document is as it was before the operation. Raises NotFound."""
         name = names.operation(operation_id)
         error = Cancelled(
             Reason.OPERATION_CANCELLED, "The operation was cancelled by a call.", {"operation": name}
         )
         async with self._database.tenant(tenant_id) as connection:
             operation = await find(self._queries, connection, tenant_id, operation_id)
-            await _end(self._queries, self._passages, connection, operation, error, epoch=None)
+            if await _end(self._queries, self._passages, connection, operation, error, epoch=None):
+                values = {
+                    "tenant": tenant_id,
+                    "document": operation.document_id,
+                    "version": operation.version,
+                }
+                await connection.execute(self._queries["forget_document"], values)
+                await connection.execute(self._queries["restore_document"], values)
 
     @shielded
     async def delete(self, tenant_id: str, operation_id: UUID) -> None:
@@ -331,6 +345,8 @@ def from_row(row: Mapping[str, Any]) -> Operation:
         epoch=row["epoch"],
         create_time=row["create_time"],
         update_time=row["update_time"],
+        seq=row["seq"],
+        stage_time=row["stage_time"],
     )
 
 

@@ -8,6 +8,9 @@ RETURNING *;
 -- name: get
 SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
+-- name: seqs
+SELECT id, seq FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
+
 -- name: running
 SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND stage <> 'done'
 ORDER BY create_time LIMIT 1;
@@ -48,6 +51,14 @@ UPDATE responsa.document AS d SET state = 'failed', error_reason = %(error_reaso
     title = coalesce((SELECT v.title FROM responsa.document_version AS v
         WHERE v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version), title)
 WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s;
+
+-- name: forget_document
+-- A document of which no version can be searched, and whose only operation was cancelled.
+DELETE FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s AND version = 0;
+
+-- name: restore_document
+UPDATE responsa.document SET state = 'ready', error_reason = NULL, error_message = NULL, error_metadata = NULL
+WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s AND version > 0;
 
 -- name: drop_version
 DELETE FROM responsa.document_version WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND state = 'indexing';

@@ -123,7 +123,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     collection. Metadata: collection; embedding (the collection's model); running (the server's model).
     """
     REASON_AFTER_SEQ_BEYOND_END: _Reason.ValueType  # 41
-    """OUT_OF_RANGE. The after_seq is beyond the end of the turn's log. Metadata: turn; last_seq, e.g. "12"."""
+    """OUT_OF_RANGE. The after_seq is beyond the end of the turn's log, or beyond the newest state of the operation. Metadata: turn or operation; last_seq,
+    e.g. "12".
+    """
     REASON_QUEUE_FULL: _Reason.ValueType  # 42
     """RESOURCE_EXHAUSTED. The conversation's queue is full; RetryInfo says when to try again. Metadata: conversation; limit, e.g. "8"."""
     REASON_MODEL_UNAVAILABLE: _Reason.ValueType  # 43
@@ -255,7 +257,9 @@ REASON_COLLECTION_EMBEDDING_DIFFERS: Reason.ValueType  # 40
 collection. Metadata: collection; embedding (the collection's model); running (the server's model).
 """
 REASON_AFTER_SEQ_BEYOND_END: Reason.ValueType  # 41
-"""OUT_OF_RANGE. The after_seq is beyond the end of the turn's log. Metadata: turn; last_seq, e.g. "12"."""
+"""OUT_OF_RANGE. The after_seq is beyond the end of the turn's log, or beyond the newest state of the operation. Metadata: turn or operation; last_seq,
+e.g. "12".
+"""
 REASON_QUEUE_FULL: Reason.ValueType  # 42
 """RESOURCE_EXHAUSTED. The conversation's queue is full; RetryInfo says when to try again. Metadata: conversation; limit, e.g. "8"."""
 REASON_MODEL_UNAVAILABLE: Reason.ValueType  # 43

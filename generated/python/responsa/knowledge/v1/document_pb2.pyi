@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -315,6 +316,7 @@ class IngestMetadata(_message.Message):
     PASSAGES_TOTAL_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TIME_LEFT_FIELD_NUMBER: _builtins.int
     document: _builtins.str
     """The document, `documents/{uuid}`."""
     version: _builtins.int
@@ -333,6 +335,12 @@ class IngestMetadata(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When this progress was recorded."""
 
+    @_builtins.property
+    def time_left(self) -> _duration_pb2.Duration:
+        """The estimated time from `update_time` to the end of the operation, from the measured rate of computing vectors. Unset if unknown: before the first
+        vectors, and after the end. Never negative.
+        """
+
     def __init__(
         self,
         *,
@@ -343,10 +351,11 @@ class IngestMetadata(_message.Message):
         passages_total: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        time_left: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "time_left", b"time_left", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "document", b"document", "passages_done", b"passages_done", "passages_total", b"passages_total", "stage", b"stage", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "document", b"document", "passages_done", b"passages_done", "passages_total", b"passages_total", "stage", b"stage", "time_left", b"time_left", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

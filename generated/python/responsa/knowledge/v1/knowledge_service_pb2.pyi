@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.longrunning import operations_pb2 as _operations_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
@@ -908,6 +909,62 @@ class ReindexDocumentRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReindexDocumentRequest: _TypeAlias = ReindexDocumentRequest  # noqa: Y015
+
+@_typing.final
+class WatchOperationRequest(_message.Message):
+    """WatchOperationRequest names an operation and the state that the caller already has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AFTER_SEQ_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`operations/{uuid}`."""
+    after_seq: _builtins.int
+    """The seq of the last frame that the caller received; 0 if it received none. If the seq is beyond the operation's newest state, the call fails with
+    AFTER_SEQ_BEYOND_END.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        after_seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_seq", b"after_seq", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchOperationRequest: _TypeAlias = WatchOperationRequest  # noqa: Y015
+
+@_typing.final
+class WatchOperationResponse(_message.Message):
+    """WatchOperationResponse is a frame: a state of the operation, or a heartbeat."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    seq: _builtins.int
+    """The number of this state. A heartbeat repeats the number of the last state that the caller has."""
+    @_builtins.property
+    def operation(self) -> _operations_pb2.Operation:
+        """The operation in this state; unset in a heartbeat."""
+
+    def __init__(
+        self,
+        *,
+        operation: _operations_pb2.Operation | None = ...,
+        seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchOperationResponse: _TypeAlias = WatchOperationResponse  # noqa: Y015
 
 @_typing.final
 class GetPassageRequest(_message.Message):

@@ -130,6 +130,11 @@ class KnowledgeServiceStub:
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ReindexDocumentRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
+        self.WatchOperation = channel.unary_stream(
+                '/responsa.knowledge.v1.KnowledgeService/WatchOperation',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.WatchOperationRequest.SerializeToString,
+                response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.WatchOperationResponse.FromString,
+                _registered_method=True)
         self.GetPassage = channel.unary_unary(
                 '/responsa.knowledge.v1.KnowledgeService/GetPassage',
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetPassageRequest.SerializeToString,
@@ -310,6 +315,23 @@ class KnowledgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchOperation(self, request, context):
+        """WatchOperation streams the states of an operation until the operation has ended. Every stored change of an operation has a greater seq than the change
+        before it.
+
+        The first frame has the newest state if its seq is greater than `after_seq`. Later frames have later states, each with a greater seq. States that follow
+        each other quickly may be merged into the newest one. The final state (`done`) is never lost: unless the caller already has it, it is the last frame, and
+        then the stream ends. If `after_seq` is the seq of the final state, the stream sends nothing. A silent stream sends a heartbeat, a frame without
+        `operation`, every 15 seconds by default.
+
+        A stream that ends without the final state was cut: continue with the seq of the last frame, on any server. The operation continues in any case. All members
+        of the tenant may call this method. Over REST, each frame is a line of JSON (NDJSON). Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END,
+        DRAINING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPassage(self, request, context):
         """GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND.
         """
@@ -434,6 +456,11 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
                     servicer.ReindexDocument,
                     request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ReindexDocumentRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'WatchOperation': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchOperation,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.WatchOperationRequest.FromString,
+                    response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.WatchOperationResponse.SerializeToString,
             ),
             'GetPassage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPassage,
@@ -944,6 +971,33 @@ class KnowledgeService:
             '/responsa.knowledge.v1.KnowledgeService/ReindexDocument',
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ReindexDocumentRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchOperation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/WatchOperation',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.WatchOperationRequest.SerializeToString,
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.WatchOperationResponse.FromString,
             options,
             channel_credentials,
             insecure,

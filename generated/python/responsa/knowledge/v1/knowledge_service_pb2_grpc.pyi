@@ -97,6 +97,19 @@ class KnowledgeServiceStub:
     response is its running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
     ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
     """
+    WatchOperation: _aio.UnaryStreamMultiCallable[_knowledge_service_pb2.WatchOperationRequest, _knowledge_service_pb2.WatchOperationResponse]
+    """WatchOperation streams the states of an operation until the operation has ended. Every stored change of an operation has a greater seq than the change
+    before it.
+
+    The first frame has the newest state if its seq is greater than `after_seq`. Later frames have later states, each with a greater seq. States that follow
+    each other quickly may be merged into the newest one. The final state (`done`) is never lost: unless the caller already has it, it is the last frame, and
+    then the stream ends. If `after_seq` is the seq of the final state, the stream sends nothing. A silent stream sends a heartbeat, a frame without
+    `operation`, every 15 seconds by default.
+
+    A stream that ends without the final state was cut: continue with the seq of the last frame, on any server. The operation continues in any case. All members
+    of the tenant may call this method. Over REST, each frame is a line of JSON (NDJSON). Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END,
+    DRAINING.
+    """
     GetPassage: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetPassageRequest, _document_pb2.Passage]
     """GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND."""
     ListFormats: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListFormatsRequest, _knowledge_service_pb2.ListFormatsResponse]
@@ -299,6 +312,25 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         version; citations of the old version stay valid as for any older version. If the text is the same, nothing changes. If a version is being indexed, the
         response is its running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
         ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchOperation(
+        self,
+        request: _knowledge_service_pb2.WatchOperationRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.WatchOperationRequest, _abc.AsyncIterator[_knowledge_service_pb2.WatchOperationResponse]],
+    ) -> _abc.AsyncIterator[_knowledge_service_pb2.WatchOperationResponse]:
+        """WatchOperation streams the states of an operation until the operation has ended. Every stored change of an operation has a greater seq than the change
+        before it.
+
+        The first frame has the newest state if its seq is greater than `after_seq`. Later frames have later states, each with a greater seq. States that follow
+        each other quickly may be merged into the newest one. The final state (`done`) is never lost: unless the caller already has it, it is the last frame, and
+        then the stream ends. If `after_seq` is the seq of the final state, the stream sends nothing. A silent stream sends a heartbeat, a frame without
+        `operation`, every 15 seconds by default.
+
+        A stream that ends without the final state was cut: continue with the seq of the last frame, on any server. The operation continues in any case. All members
+        of the tenant may call this method. Over REST, each frame is a line of JSON (NDJSON). Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END,
+        DRAINING.
         """
 
     @_abc_1.abstractmethod

@@ -315,7 +315,8 @@ export enum Reason {
   COLLECTION_EMBEDDING_DIFFERS = 40,
 
   /**
-   * OUT_OF_RANGE. The after_seq is beyond the end of the turn's log. Metadata: turn; last_seq, e.g. "12".
+   * OUT_OF_RANGE. The after_seq is beyond the end of the turn's log, or beyond the newest state of the operation. Metadata: turn or operation; last_seq,
+   * e.g. "12".
    *
    * @generated from enum value: REASON_AFTER_SEQ_BEYOND_END = 41;
    */

@@ -1,0 +1,95 @@
+"""The commands `responsa operations list | watch | cancel`. An operation reads one version of a document."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from google.longrunning import operations_pb2
+
+from responsa.knowledge.v1 import document_pb2
+from responsa_client.results import ingest_progress, ingest_result
+from responsa_server.cli.output import one_line, print_json, print_text, reporting, valid_text
+from responsa_server.cli.progress import reading
+from responsa_server.cli.session import open_client
+
+Operation = Annotated[
+    str, typer.Argument(help="The operation, as operations/{uuid} or as the UUID alone.", metavar="OPERATION")
+]
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the group `operations`."""
+    group = typer.Typer(
+        no_args_is_help=True, help="List, follow and cancel the reading of documents.", rich_markup_mode=None
+    )
+    group.command("list")(list_operations)
+    group.command("watch")(watch)
+    group.command("cancel")(cancel)
+    app.add_typer(group, name=name)
+
+
+def list_operations(
+    running: Annotated[bool, typer.Option("--running", help="Only those that have not ended.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one Operation per line, as proto-JSON.")
+    ] = False,
+) -> None:
+    """List your operations, newest first. An administrator sees all operations of the tenant."""
+    with reporting(json=json), open_client() as client:
+        for one in client.operations():
+            if running and one.done:
+                continue
+            if json:
+                print_json(one)
+            else:
+                print_text(f"{one.name}  {_state(one)}")
+
+
+def watch(
+    operation: Operation,
+    after: Annotated[
+        int,
+        typer.Option(min=0, help="The seq of the last state that you have seen; only later states follow."),
+    ] = 0,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one object per state: seq, operation; as proto-JSON.")
+    ] = False,
+) -> None:
+    """Follow an operation until it ends, here or elsewhere, over any number of connections.
+
+    Exit codes: 0 the document is searchable, 1 it failed or was cancelled, 2 there is no such operation, 3 cannot
+    connect or sign in, 130 stopped by Ctrl-C; the operation continues.
+    """
+    with reporting(json=json), open_client() as client:
+        for state in client.watch_operation(_name(operation), after):
+            if json:
+                print_json(state)
+            else:
+                print_text(_state(state.operation))
+            if state.operation.done:
+                ingest_result(state.operation)
+
+
+def cancel(operation: Operation) -> None:
+    """Cancel an operation. The document is then as it was before; a new document is removed."""
+    with reporting(), open_client() as client:
+        name = _name(operation)
+        client.cancel_operation(name)
+        print_text(f"{name}  {_state(client.get_operation(name))}")
+
+
+def _name(operation: str) -> str:
+    return f"operations/{valid_text(operation, 'The operation').removeprefix('operations/')}"
+
+
+def _state(operation: operations_pb2.Operation) -> str:
+    """One line: the outcome, or the progress."""
+    progress = ingest_progress(operation) or document_pb2.IngestMetadata()
+    if operation.HasField("error"):
+        return f"failed     {progress.document}  {one_line(operation.error.message, 200)}"
+    if operation.done:
+        result = ingest_result(operation)
+        outcome = "unchanged" if result.unchanged else "done"
+        return f"{outcome:<9}  {result.document.name}  {one_line(result.document.source_key, 100)}".rstrip()
+    return f"{reading(progress)}  {progress.document}"

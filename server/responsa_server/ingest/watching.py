@@ -1,0 +1,114 @@
+"""Follows operations, wherever they run. The database is the only source; the notices of this process only make it faster.
+
+One task reads the seqs of all watched operations in one query per tenant. So many watchers cost little, and a watcher holds no connection while
+it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from typing import Final
+from uuid import UUID
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from responsa_server.domain.errors import Reason, ResponsaError, Unavailable
+from responsa_server.domain.knowledge import Operation, Operations
+
+POLL_SECONDS: Final = 0.5
+"""How often the seqs of watched operations are compared with the database."""
+
+
+class Watcher:
+    """A task that waits for changes of one operation."""
+
+    def __init__(self, operations: Operations, tenant_id: str, operation_id: UUID) -> None:
+        self.tenant_id = tenant_id
+        self.operation_id = operation_id
+        self.seq = 0
+        self.news = asyncio.Event()
+        self._operations = operations
+
+    async def read(self) -> Operation:
+        """Return the newest state. Raises NotFound, Unavailable."""
+        self.news.clear()
+        operation = await self._operations.get(self.tenant_id, self.operation_id)
+        self.seq = operation.seq
+        return operation
+
+    async def changed(self, seconds: float | None = None) -> bool:
+        """Wait for news since `read`, at most `seconds`. Returns whether news came; `read` tells whether the state has changed."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.news.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class Watching:
+    """All watchers of this process."""
+
+    def __init__(self, operations: Operations, *, poll_seconds: float = POLL_SECONDS) -> None:
+        self._operations = operations
+        self._poll_seconds = poll_seconds
+        self._watchers: defaultdict[UUID, set[Watcher]] = defaultdict(set)
+        self._polling: asyncio.Task[None] | None = None
+        self._draining = False
+        self._log: FilteringBoundLogger = structlog.get_logger("ingest")
+
+    @contextmanager
+    def watch(self, tenant_id: str, operation_id: UUID) -> Generator[Watcher, None, None]:
+        """Watch an operation during the block. Read the operation inside the block, because it may have ended before the block began."""
+        watcher = Watcher(self._operations, tenant_id, operation_id)
+        if not self._watchers:
+            self._polling = asyncio.create_task(self._poll(), name="watched operations")
+        self._watchers[operation_id].add(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers[operation_id].discard(watcher)
+            if not self._watchers[operation_id]:
+                del self._watchers[operation_id]
+            if not self._watchers and self._polling is not None:
+                self._polling.cancel()
+
+    def ended(self, operations: Iterable[UUID]) -> None:
+        """Wake the watchers of these operations, which this process has ended."""
+        for operation_id in operations:
+            for watcher in self._watchers.get(operation_id, ()):
+                watcher.news.set()
+
+    def check_open(self) -> None:
+        """Raise Unavailable (DRAINING) if the server is shutting down."""
+        if self._draining:
+            raise Unavailable(
+                Reason.DRAINING, "The server is shutting down; try again in a moment.", retry_after=1.0
+            )
+
+    def drain(self) -> None:
+        """Let `check_open` raise from now on, and wake every watcher."""
+        self._draining = True
+        self.ended(list(self._watchers))
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            tenants: defaultdict[str, list[Watcher]] = defaultdict(list)
+            for watchers in self._watchers.values():
+                for watcher in watchers:
+                    tenants[watcher.tenant_id].append(watcher)
+            for tenant_id, watchers in tenants.items():
+                try:
+                    seqs = await self._operations.seqs(tenant_id, [one.operation_id for one in watchers])
+                except ResponsaError as error:  # the next round tries again
+                    self._log.info("watched operations cannot be read", reason=error.reason.value)
+                    continue
+                for watcher in watchers:
+                    # A deleted operation has no seq. Its watcher finds that out when it reads the operation.
+                    if seqs.get(watcher.operation_id) != watcher.seq:
+                        watcher.news.set()

@@ -1,0 +1,157 @@
+"""Watching an operation: every watcher sees the final state, each state once and in order, wherever the operation runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import InvalidRequest, NotFound, Reason, Unavailable
+from responsa_server.domain.knowledge import IngestStage, Operation
+from responsa_server.ingest.watching import Watching
+from responsa_server.library.library import Library
+from responsa_server.library.pages import PageImages
+from responsa_server.search.retrieve import KnowledgeSearch
+from tests.contract.conftest import People
+from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
+from tests.contract.shelf import retriever_of
+
+TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
+LONG = "\n\n".join(
+    f"## River {n}\n\nRiver {n} is {100 + n} kilometres long. " + "It is slow. " * 60 for n in range(40)
+)
+
+
+def elsewhere(house: House, heartbeat_seconds: float = 15.0) -> Library:
+    """The library of another process, which gets no notices from the worker."""
+    return Library(
+        house.collections,
+        house.documents,
+        house.operations,
+        KnowledgeSearch(retriever_of(house.database, house.embedder)),
+        Watching(house.operations, poll_seconds=0.05),
+        PageImages(house.documents, house.parser),
+        embedding=house.embedder.name,
+        heartbeat_seconds=heartbeat_seconds,
+    )
+
+
+async def collected(states: AsyncGenerator[Operation | None, None]) -> list[Operation]:
+    async with asyncio.timeout(60), aclosing(states) as stream:
+        return [one async for one in stream if one is not None]
+
+
+async def test_watchers_here_and_elsewhere_see_the_states_up_to_the_final_one(
+    house: House, people: People
+) -> None:
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    other = elsewhere(house)
+    watching = [
+        asyncio.create_task(collected(library.watch_operation(people.bob, operation.id)))
+        for library in (house.library, other)
+    ]
+    async with house.working():
+        results = [await one for one in watching]
+    for states in results:
+        seqs = [one.seq for one in states]
+        assert seqs == sorted(set(seqs))
+        assert [one.done for one in states] == [False] * (len(states) - 1) + [True]
+        assert states[0].stage is IngestStage.QUEUED
+        assert states[-1].error is None
+        for one in states:
+            assert one.time_left is None or one.time_left.total_seconds() >= 0
+    assert results[0][-1] == results[1][-1]
+    final = results[0][-1]
+    # Whoever has the final state gets nothing; whoever has an earlier one gets the final state alone.
+    assert await collected(other.watch_operation(people.ann, operation.id, final.seq)) == []
+    assert await collected(other.watch_operation(people.ann, operation.id, 1)) == [final]
+
+
+async def test_what_is_left_is_estimated_once_vectors_have_been_written(house: House, people: People) -> None:
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    gate, batches = Gate(), 0
+
+    async def after_some_batches() -> None:
+        nonlocal batches
+        batches += 1
+        if batches > 12:
+            await gate.pass_through()
+
+    ingest = house.ingest(embedder=GatedEmbedder(house.embedder, after_some_batches))
+    async with house.working(ingest), asyncio.timeout(60):
+        async with aclosing(house.library.watch_operation(people.ann, operation.id)) as states:
+            async for one in states:
+                assert one is not None
+                if one.time_left is not None:
+                    assert one.stage is IngestStage.EMBEDDING
+                    assert 0 < one.passages_done < one.passages_total
+                    assert one.time_left.total_seconds() > 0
+                    break
+                assert one.passages_done == 0
+        gate.opened.set()
+        assert (await house.ended(people.ann, operation)).time_left is None
+
+
+async def test_a_silent_stream_beats(house: House, people: People) -> None:
+    operation = await house.upload(people.ann, TEXT)
+    async with aclosing(elsewhere(house, 0.05).watch_operation(people.ann, operation.id)) as states:
+        assert await anext(states) == operation
+        assert await anext(states) is None
+        assert await anext(states) is None
+        await house.library.cancel_operation(people.ann, operation.id)
+        async with asyncio.timeout(60):
+            while (final := await anext(states)) is None:
+                pass
+    assert final.error is not None
+    assert final.error.reason is Reason.OPERATION_CANCELLED
+
+
+async def test_what_cannot_be_watched_is_refused(house: House, people: People) -> None:
+    operation = await house.upload(people.ann, TEXT)
+    with pytest.raises(InvalidRequest) as beyond:
+        await anext(house.library.watch_operation(people.ann, operation.id, 7))
+    assert beyond.value.reason is Reason.AFTER_SEQ_BEYOND_END
+    assert beyond.value.metadata == {"operation": f"operations/{operation.id}", "last_seq": "1"}
+    for who, identity in ((people.eve, operation.id), (people.ann, uuid7())):
+        with pytest.raises(NotFound):
+            await anext(house.library.watch_operation(who, identity))
+
+
+async def test_a_server_that_shuts_down_sends_its_watchers_away(house: House, people: People) -> None:
+    operation = await house.upload(people.ann, TEXT)
+    library = elsewhere(house)
+    async with aclosing(library.watch_operation(people.ann, operation.id)) as states:
+        assert await anext(states) == operation
+        waiting = asyncio.ensure_future(anext(states))
+        library.drain()
+        with pytest.raises(Unavailable) as draining:
+            await asyncio.wait_for(waiting, 60)
+    assert draining.value.reason is Reason.DRAINING
+    # The next server goes on where this one stopped.
+    async with house.working():
+        states = await collected(elsewhere(house).watch_operation(people.ann, operation.id, operation.seq))
+    assert states[-1].done
+
+
+async def test_cancelling_stops_the_work_at_once_and_leaves_nothing(house: House, people: People) -> None:
+    """The parser would wait for ever, and another process cancels the operation."""
+    operation = await house.upload(people.ann, TEXT, "rivers.md")
+    gate, stopped = Gate(), asyncio.Event()
+
+    async def wait() -> None:
+        try:
+            await gate.pass_through()
+        finally:
+            stopped.set()
+
+    async with house.working(house.ingest(parser=GatedParser(house.parser, wait))):
+        await asyncio.wait_for(gate.reached.wait(), 60)
+        await elsewhere(house).cancel_operation(people.ann, operation.id)
+        await asyncio.wait_for(stopped.wait(), 60)
+        await house.until(lambda: not house.ask("SELECT 1 FROM procrastinate.procrastinate_jobs"))
+    left = house.rows(("document", "document_version", "passage", "passage_vector", "term_stat"))
+    assert left == {}
+    assert list(house.spool.iterdir()) == []
