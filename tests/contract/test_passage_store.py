@@ -16,8 +16,8 @@ from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Connection, Database
 from responsa_server.stores.postgres.passages import PassageTable
 from tests.conftest import DatabaseUrls
-from tests.contract.shelf import Shelf, retriever_of
-from tests.contract.test_passages import BAKERY, HARBOUR, LIBRARY, random_vectors, texts
+from tests.contract.shelf import Shelf, retriever_of, unit_vectors
+from tests.contract.test_passages import BAKERY, HARBOUR, LIBRARY, texts
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def rival(database: Database, embedder: MiniLmEmbedder) -> Shelf:
 
 
 async def test_the_cache_returns_what_the_index_would_store(shelf: Shelf, table: PassageTable) -> None:
-    vectors = random_vectors(4, 2)
+    vectors = unit_vectors(4, 2)
     known = {bytes([place]) * 32: vector.tobytes() for place, vector in enumerate(vectors)}
     async with shelf.database.tenant("acme") as connection:
         await table.cache_vectors(connection, "acme", "model", known)
@@ -78,7 +78,7 @@ async def cached(shelf: Shelf) -> int:
 async def test_the_cache_forgets_what_nothing_asked_for_as_new_vectors_come(
     shelf: Shelf, rival: Shelf, table: PassageTable, database_urls: DatabaseUrls
 ) -> None:
-    vector = bytes(random_vectors(4, 1)[0].tobytes())
+    vector = bytes(unit_vectors(4, 1)[0].tobytes())
     old = digests(600)
     for one in (shelf, rival):
         async with one.database.tenant(one.tenant) as connection:
@@ -99,7 +99,7 @@ async def test_the_cache_forgets_what_nothing_asked_for_as_new_vectors_come(
 async def test_workers_that_need_the_same_vectors_do_not_wait_for_each_other(
     shelf: Shelf, table: PassageTable, database_urls: DatabaseUrls
 ) -> None:
-    vector = bytes(random_vectors(4, 1)[0].tobytes())
+    vector = bytes(unit_vectors(4, 1)[0].tobytes())
     known = digests(50)
     async with shelf.database.tenant("acme") as connection:
         await table.cache_vectors(connection, "acme", "model", dict.fromkeys(known, vector))
