@@ -53,6 +53,7 @@ class ScriptedLibrary:
             f"{KNOWLEDGE}/ListDocuments": self._list,
             f"{KNOWLEDGE}/GetDocument": self._get,
             f"{KNOWLEDGE}/GetDocumentContent": self._content,
+            f"{KNOWLEDGE}/UpdateDocument": self._update,
             f"{KNOWLEDGE}/DeleteDocument": self._delete,
             f"{OPERATIONS}/WaitOperation": self.serve_wait,
         }.items():
@@ -124,6 +125,8 @@ class ScriptedLibrary:
                 title=metadata.title,
                 version=before.document.version + 1 if before else 1,
                 state=document_pb2.DOCUMENT_STATE_READY,
+                labels=metadata.labels,
+                metadata=metadata.metadata,
             )
             self.documents[place] = Kept(document, data)
         result = document_pb2.IngestResult(document=self.documents[place].document, unchanged=unchanged)
@@ -162,6 +165,15 @@ class ScriptedLibrary:
         name = request.name.partition("/versions/")[0]
         (text,) = (kept.data.decode() for kept in self.documents.values() if kept.document.name == name)
         yield knowledge_service_pb2.GetDocumentContentResponse(text=text)
+
+    async def _update(self, request: Any, _: Context) -> document_pb2.Document:
+        (kept,) = (one for one in self.documents.values() if one.document.name == request.document.name)
+        for path in request.update_mask.paths:
+            kept.document.ClearField(path)
+        chosen = document_pb2.Document()
+        request.update_mask.MergeMessage(request.document, chosen)
+        kept.document.MergeFrom(chosen)
+        return kept.document
 
     async def _delete(self, request: Any, _: Context) -> empty_pb2.Empty:
         self.documents = {

@@ -47,11 +47,13 @@ async def test_parameters_and_limits_travel_with_every_way_to_ask(server: Script
     server.on(f"{CHAT}/Answer", whole)
     server.on(f"{CHAT}/StartTurn", whole)
     for method, path in (("ask", ASK), ("answer", f"{CHAT}/Answer"), ("start_turn", f"{CHAT}/StartTurn")):
-        await driver.call(method, "Who?", agent="tutor", parameters=PARAMETERS, max_cost_usd_micros=2_100)
+        limits = {"max_cost_usd_micros": 2_100, "filter_by": "date >= 2025"}
+        await driver.call(method, "Who?", agent="tutor", parameters=PARAMETERS, **limits)
         await driver.call(method, "Who?", parameters={})
         asked, plain = server.requests[path]
         assert json_format.MessageToDict(asked.options.parameters) == PARAMETERS
         assert (asked.agent, asked.options.max_cost_usd_micros) == ("agents/tutor", 2_100)
+        assert (asked.options.scope.filter, plain.options.scope.filter) == ("date >= 2025", "")
         # A question without parameters equals a question from before parameters existed, because the field is not sent.
         assert not plain.options.HasField("parameters")
 

@@ -226,9 +226,10 @@ async def test_search_and_verdicts(server: Scripted, driver: Driver) -> None:
     assert (asked.top_k, asked.threshold) == (3, 0.25)
     assert asked.mode == knowledge_service_pb2.SEARCH_MODE_HYBRID
     assert not asked.HasField("rerank")
-    await driver.call("search", "one term", rerank=False)
+    await driver.call("search", "one term", rerank=False, filter_by="labels.team = legal")
     assert server.requests[f"{KNOWLEDGE}/Search"][1].HasField("rerank")
     assert not server.requests[f"{KNOWLEDGE}/Search"][1].rerank
+    assert [one.filter for one in server.requests[f"{KNOWLEDGE}/Search"]] == ["", "labels.team = legal"]
     checks = await driver.call("verify_citations", TURN)
     assert [check.verdict for check in checks] == [citation_pb2.CITATION_VERDICT_SOURCE_DELETED]
 
@@ -241,12 +242,16 @@ async def test_several_searches_in_one_call(server: Scripted, driver: Driver) ->
         )
 
     server.on(f"{KNOWLEDGE}/BatchSearch", batch)
-    searches = [search_request("rye", ["mills"], 7), search_request(["a", "b"], top_k=9, rerank=False)]
+    searches = [
+        search_request("rye", ["mills"], 7),
+        search_request(["a", "b"], top_k=9, rerank=False, filter_by="title:a"),
+    ]
     found = await driver.call("batch_search", searches)
     assert [[hit.score for hit in hits] for hits in found] == [[0.07], [0.09]]
     (asked,) = server.requests[f"{KNOWLEDGE}/BatchSearch"]
     assert list(asked.requests) == searches
     assert list(searches[0].scope.collections) == ["collections/mills"]
+    assert [one.filter for one in searches] == ["", "title:a"]
 
 
 async def test_answer_waits_and_checks(server: Scripted, driver: Driver) -> None:

@@ -83,13 +83,14 @@ async def test_the_answer_has_marks_and_sources(server: Scripted, responsa: Comm
 
 async def test_a_conversation_goes_on_with_the_same_options(server: Scripted, responsa: CommandLine) -> None:
     replies(server, [started(), step(2), refused(3)])
-    options = ("--agent", "chat", "--collection", "notes", "--max-cost", "0.05")
+    options = ("--agent", "chat", "--collection", "notes", "--filter", "title:letters", "--max-cost", "0.05")
     done = await responsa("ask", "Who?", "-c", CONVERSATION.removeprefix("conversations/"), *options)
     assert (
         done.err
         == f"responsa: `responsa ask -c {CONVERSATION} {' '.join(options)}` continues this conversation.\n"
     )
     assert server.requests[ASK][0].conversation == CONVERSATION
+    assert server.requests[ASK][0].options.scope.filter == "title:letters"
 
     async def malformed(_: Any, context: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
         wrong = [("conversation", "string.pattern", "must be a conversation")]

@@ -222,15 +222,17 @@ async def test_a_plain_terminal_and_answers_to_a_file(server: Scripted, responsa
 async def test_questions_from_a_pipe(server: Scripted, responsa: CommandLine) -> None:
     plays(server)
     questions = b"Who?\n\n  \nbusy\nrefuse\n\xff\ngone\nAnd who?"
-    done = await responsa("chat", "--agent", "tutor", "--collection", "notes", stdin=questions)
+    options = ("--agent", "tutor", "--collection", "notes", "--filter", "labels.a = b")
+    done = await responsa("chat", *options, stdin=questions)
     assert done.out == f"{WRITTEN}\nNothing in the documents supports an answer.\n\n{WRITTEN}"
     assert done.err.splitlines() == [
         "responsa: It is busy.",
         "responsa: The question is not valid UTF-8. Send it as UTF-8 text.",
         "responsa: No.",
         "The next question begins a new conversation.",
-        f"responsa: `responsa chat -c {CONVERSATION} --agent tutor --collection notes` continues this conversation.",
+        f"responsa: `responsa chat -c {CONVERSATION} --agent tutor --collection notes --filter 'labels.a = b'` continues this conversation.",
     ]
+    assert {one.options.scope.filter for one in server.requests[ASK]} == {"labels.a = b"}
     # The exit code is the one of the last question that failed: a conversation that does not exist.
     assert done.code == 2
     assert asked(server) == [

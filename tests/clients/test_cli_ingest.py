@@ -16,6 +16,7 @@ import grpc
 import pytest
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
+from google.protobuf import json_format
 
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
@@ -330,6 +331,68 @@ async def test_documents_are_listed_and_deleted(
     assert done.code == 0
     assert library.keys() == ["guide/parts/one.HTML"]
     assert (await responsa("documents", "list", "-c", "nowhere")).code == 2
+
+
+async def test_documents_are_described_filtered_and_ordered(
+    server: Scripted, responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    described = (
+        "--label",
+        "team=legal",
+        "--label",
+        "a=b=c",
+        "--metadata",
+        "year=2025",
+        "--metadata",
+        "by=Ann",
+    )
+    await responsa("ingest", guide(tmp_path), *described)
+    for kept in library.documents.values():
+        assert dict(kept.document.labels) == {"team": "legal", "a": "b=c"}
+        assert json_format.MessageToDict(kept.document.metadata) == {"year": 2025, "by": "Ann"}
+    listed = await responsa("documents", "list", "--filter", "labels.team = legal", "--order", "title desc")
+    assert listed.code == 0
+    (asked,) = server.requests[f"{KNOWLEDGE}/ListDocuments"]
+    assert (asked.filter, asked.order_by) == ("labels.team = legal", "title desc")
+
+    edited = ("--title", "Intro", "--label", "team=", "--label", "kind=guide", "--metadata", "tags=[1, true]")
+    done = await responsa("documents", "edit", "guide/intro.md", *edited, "--json")
+    assert done.code == 0
+    (line,) = done.lines
+    assert (line["title"], line["labels"]) == ("Intro", {"a": "b=c", "kind": "guide"})
+    assert line["metadata"] == {"year": 2025, "by": "Ann", "tags": [1, True]}
+    (request,) = server.requests[f"{KNOWLEDGE}/UpdateDocument"]
+    assert list(request.update_mask.paths) == ["title", "labels", "metadata"]
+    nothing = await responsa("documents", "edit", "guide/intro.md")
+    assert (nothing.code, "nothing to change" in nothing.err) == (2, True)
+
+
+async def test_a_key_with_an_asterisk_names_one_document(
+    server: Scripted, responsa: CommandLine, library: ScriptedLibrary
+) -> None:
+    await responsa("documents", "show", r'a*"b\c')
+    (asked,) = server.requests[f"{KNOWLEDGE}/ListDocuments"]
+    assert asked.filter == r'source_key = "a\*\"b\\c"'
+
+
+async def test_a_search_within_a_filter(server: Scripted, responsa: CommandLine, tmp_path: Path) -> None:
+    async def found(_: Any, __: Context) -> knowledge_service_pb2.SearchResponse:
+        return knowledge_service_pb2.SearchResponse()
+
+    async def batch(request: Any, _: Context) -> knowledge_service_pb2.BatchSearchResponse:
+        responses = [knowledge_service_pb2.SearchResponse() for _ in request.requests]
+        return knowledge_service_pb2.BatchSearchResponse(responses=responses)
+
+    server.on(f"{KNOWLEDGE}/Search", found)
+    server.on(f"{KNOWLEDGE}/BatchSearch", batch)
+    questions = tmp_path / "questions.txt"
+    questions.write_text("rye\nmill\n")
+    for given in (("rye",), ("--batch", questions)):
+        done = await responsa("search", *given, "--filter", "date < 2025")
+        assert done.code == 0, done.err
+    (one,) = server.requests[f"{KNOWLEDGE}/Search"]
+    (several,) = server.requests[f"{KNOWLEDGE}/BatchSearch"]
+    assert [each.filter for each in (one, *several.requests)] == ["date < 2025"] * 3
 
 
 async def test_a_collection_with_documents_is_deleted_only_by_force(

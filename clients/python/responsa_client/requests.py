@@ -61,9 +61,9 @@ def collection_name(collection: str) -> str:
     return collection if "/" in collection else f"collections/{collection}"
 
 
-def scope(collections: Sequence[str]) -> scope_pb2.Scope:
-    """A scope of the named collections. A single string is one name, not a sequence of letters."""
-    return scope_pb2.Scope(collections=collection_names(collections))
+def scope(collections: Sequence[str], filter_by: str = "") -> scope_pb2.Scope:
+    """A scope of the named collections and of the documents that match a filter. A single string is one name, not a sequence of letters."""
+    return scope_pb2.Scope(collections=collection_names(collections), filter=filter_by)
 
 
 def collection_names(collections: Sequence[str]) -> list[str]:
@@ -102,10 +102,11 @@ def options(
     on_busy: chat_service_pb2.OnBusy.ValueType,
     parameters: Parameters | None,
     max_cost_usd_micros: int | None,
+    filter_by: str = "",
 ) -> chat_service_pb2.AskOptions:
     """The fields that Ask, Answer and StartTurn share. Raises the errors of `struct`."""
     return chat_service_pb2.AskOptions(
-        scope=scope(collections),
+        scope=scope(collections, filter_by),
         on_busy=on_busy,
         parameters=struct(parameters) if parameters else None,
         max_cost_usd_micros=max_cost_usd_micros,
@@ -197,11 +198,13 @@ def search(
     mode: knowledge_service_pb2.SearchMode.ValueType = knowledge_service_pb2.SEARCH_MODE_HYBRID,
     *,
     rerank: bool = True,
+    filter_by: str = "",
 ) -> knowledge_service_pb2.SearchRequest:
     """The request of one search, e.g. for `batch_search`. The arguments are those of `search`; a single term may be a plain string."""
     request = knowledge_service_pb2.SearchRequest(
         terms=[terms] if isinstance(terms, str) else terms,
         scope=scope(collections),
+        filter=filter_by,
         top_k=top_k,
         threshold=threshold,
         mode=mode,

@@ -21,6 +21,7 @@ import typer
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa_client import Responsa, TurnStream
 from responsa_client.errors import InvalidRequest, NotFound, ResponsaError, Unauthenticated
+from responsa_server.cli.labels import FilterOption
 from responsa_server.cli.output import (
     EXIT_CONNECT,
     EXIT_INTERRUPTED,
@@ -66,6 +67,7 @@ def chat(
     agent: AgentOption = "",
     param: ParametersOption = None,
     collection: CollectionsOption = None,
+    matching: FilterOption = "",
     max_cost: MaxCostOption = "",
     on_busy: OnBusyOption = OnBusy.REJECT,
     no_history: Annotated[
@@ -93,7 +95,12 @@ def chat(
         name = conversation_name(conversation)
         found = asked_agent(client, agent)
         about = _Options(
-            agent, typed(param, found) if param else None, collection or (), most, ON_BUSY[on_busy]
+            agent,
+            typed(param, found) if param else None,
+            collection or (),
+            most,
+            ON_BUSY[on_busy],
+            valid_text(matching, "The filter"),
         )
         talk = Talk(client, about, name)
         if name:
@@ -107,7 +114,7 @@ def chat(
             speaker = one_line(found.display_name or found.name, 80)
             print_error(f"{speaker} answers. Ctrl-C stops an answer, Ctrl-D ends the talk.")
         code = talk.run(keep=not no_history)
-        print_next(going_on_with("chat", talk.conversation, agent, param, collection, max_cost))
+        print_next(going_on_with("chat", talk.conversation, agent, param, collection, max_cost, matching))
     raise typer.Exit(code)
 
 
@@ -120,6 +127,7 @@ class _Options:
     collections: Sequence[str]
     max_cost_usd_micros: int | None
     on_busy: chat_service_pb2.OnBusy.ValueType
+    document_filter: str
 
 
 class Talk:
@@ -174,6 +182,7 @@ class Talk:
             agent=self._options.agent,
             parameters=self._options.parameters,
             max_cost_usd_micros=self._options.max_cost_usd_micros,
+            filter_by=self._options.document_filter,
             on_busy=self._options.on_busy,
             on_notice=printer.notice,
         )

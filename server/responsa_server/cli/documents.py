@@ -1,4 +1,4 @@
-"""The command `responsa search`, and the group `responsa documents` with its commands that list, show and delete documents."""
+"""The command `responsa search`, and the group `responsa documents` with its commands that list, show, edit and delete documents."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ import typer
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa_client import SearchHit, search_request
 from responsa_server.cli import completion, originals, versions
+from responsa_server.cli.labels import (
+    FilterOption,
+    LabelsOption,
+    MetadataOption,
+    given_labels,
+    given_metadata,
+    merged,
+)
 from responsa_server.cli.named_documents import Collection, Named, find_document
 from responsa_server.cli.output import (
     EXIT_USAGE,
@@ -57,11 +65,12 @@ def register(app: typer.Typer, name: str) -> None:
         return
     group = typer.Typer(
         no_args_is_help=True,
-        help="List, show, compare, restore, download and delete documents.",
+        help="List, show, edit, compare, restore, download and delete documents.",
         rich_markup_mode=None,
     )
     group.command("list")(list_documents)
     group.command("show")(show_document)
+    group.command("edit")(edit_document)
     versions.register(group)
     originals.register(group)
     group.command("delete")(delete_documents)
@@ -82,6 +91,7 @@ def search(
             autocompletion=completion.collections,
         ),
     ] = None,
+    matching: FilterOption = "",
     top_k: Annotated[
         int, typer.Option("--top-k", "-k", min=1, max=100, help="The maximum number of passages.")
     ] = 10,
@@ -120,23 +130,23 @@ def search(
                 EXIT_USAGE,
             )
         searches = [[valid_text(term, "A term") for term in terms]] if terms else _lines(batch)
-        requests = [
-            search_request(one, collection or (), top_k, threshold, _MODES[mode], rerank=rerank)
-            for one in searches
-        ]
+        asked = valid_text(matching, "The filter")
+        named, indexes = collection or (), _MODES[mode]
         with open_client() as client:
             if batch is None:
-                _print_hits(
-                    client.search(
-                        searches[0], collection or (), top_k, threshold, _MODES[mode], rerank=rerank
-                    ),
-                    json=json,
+                found = client.search(
+                    searches[0], named, top_k, threshold, indexes, rerank=rerank, filter_by=asked
                 )
+                _print_hits(found, json=json)
                 return
+            requests = [
+                search_request(one, named, top_k, threshold, indexes, rerank=rerank, filter_by=asked)
+                for one in searches
+            ]
             size = _batch_size(top_k)
             for start in range(0, len(requests), size):
-                found = client.batch_search(requests[start : start + size])
-                for [line], hits in zip(searches[start : start + size], found, strict=True):
+                batches = client.batch_search(requests[start : start + size])
+                for [line], hits in zip(searches[start : start + size], batches, strict=True):
                     if json:
                         print_json({"search": line, "hits": [as_json(hit) for hit in hits]})
                         continue
@@ -184,18 +194,66 @@ def list_documents(
     matching: Annotated[
         str,
         typer.Option(
-            "--filter", help="A filter in AIP-160 syntax, e.g. 'state = \"FAILED\"' or 'title = \"Guide\"'."
+            "--filter",
+            help="List the documents that match this filter, e.g. 'state = FAILED' or 'labels.team = legal AND size_bytes > 1000'.",
+        ),
+    ] = "",
+    order: Annotated[
+        str,
+        typer.Option(
+            "--order",
+            help="source_key, title, size_bytes, create_time or update_time, and ' desc' for the other direction. Default: source_key.",
         ),
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one Document per line, as proto-JSON.")] = False,
 ) -> None:
-    """List a collection's documents in the order of their source keys."""
+    """List a collection's documents."""
     with reporting(json=json), open_client() as client:
-        for document in client.documents(valid_text(collection, "The collection"), filter_by=matching):
+        found = client.documents(
+            valid_text(collection, "The collection"),
+            valid_text(matching, "The filter"),
+            valid_text(order, "The order"),
+        )
+        for document in found:
             if json:
                 print_json(document)
             else:
                 print_text(_line(document))
+
+
+def edit_document(
+    document: Named,
+    collection: Collection = "default",
+    title: Annotated[
+        str | None,
+        typer.Option(
+            help="The new title. The document is then indexed again, because searches use its title."
+        ),
+    ] = None,
+    label: LabelsOption = None,
+    metadata: MetadataOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the changed Document as proto-JSON.")] = False,
+) -> None:
+    """Change a document's title, labels and metadata. Labels and metadata that are not named stay as they are; an empty value removes one."""
+    with reporting(json=json):
+        labels, values = given_labels(label), given_metadata(metadata)
+        if title is None and not labels and not values:
+            raise CommandFailed(
+                "There is nothing to change.", "Give --title, --label or --metadata.", EXIT_USAGE
+            )
+        with open_client() as client:
+            found = find_document(client, document, collection)
+            changed = client.update_document(
+                found.name,
+                title=None if title is None else valid_text(title, "The title"),
+                labels=merged(found.labels, labels) if labels else None,
+                metadata=merged(as_json(found.metadata), values) if values else None,
+                etag=found.etag,
+            )
+        if json:
+            print_json(changed)
+        else:
+            print_text(_line(changed))
 
 
 def show_document(

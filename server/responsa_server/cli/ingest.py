@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from google.longrunning import operations_pb2
@@ -26,6 +26,7 @@ from responsa_client.errors import (
 )
 from responsa_server.cli import completion
 from responsa_server.cli.folders import changes, followed, gone
+from responsa_server.cli.labels import LabelsOption, MetadataOption, given_labels, given_metadata
 from responsa_server.cli.output import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -83,6 +84,8 @@ def ingest_paths(
             autocompletion=completion.collections,
         ),
     ] = "default",
+    label: LabelsOption = None,
+    metadata: MetadataOption = None,
     sync: Annotated[
         bool,
         typer.Option(
@@ -125,6 +128,9 @@ def ingest_paths(
     If a line of a .jsonl file is not a JSON object with an id and a text, the command reports the line and loads the
     others. If none of its first lines is, the whole file is one document.
 
+    --label and --metadata describe every document that the command loads, also one whose file is unchanged. They replace the
+    labels or the metadata that the document had.
+
     Exit codes: 0 all loaded or skipped, 1 at least one failed, 2 nothing to load or bad usage, 3 cannot connect or sign
     in, 130 stopped by Ctrl-C.
     """
@@ -135,7 +141,8 @@ def ingest_paths(
         if dry_run and watch:
             raise CommandFailed("--dry-run and --watch exclude each other.", "Leave one out.", EXIT_USAGE)
         folders = followed(paths) if sync or watch else ()
-        run = _Run(paths, collection, sync=folders if sync else (), verbose=verbose, json=json)
+        said = Said(given_labels(label), given_metadata(metadata))
+        run = _Run(paths, collection, said, sync=folders if sync else (), verbose=verbose, json=json)
         failed = False
         if dry_run:
             asyncio.run(run.dry())
@@ -147,12 +154,24 @@ def ingest_paths(
         raise typer.Exit(EXIT_FAILED)
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The labels and the metadata of every document that the command loads. If empty, documents keep the values that they have."""
+
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    metadata: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+
+NOTHING_SAID: Final = Said()
+
+
 @dataclass(slots=True)
 class _Run:
     """One call of the command. sync: the folders whose documents are deleted if their files are gone."""
 
     paths: Sequence[str]
     collection: str
+    said: Said
     sync: Sequence[Path]
     verbose: bool
     json: bool
@@ -225,7 +244,7 @@ class _Run:
                     return  # it has just ended, or has just been cut; another document may have more to say
                 progress.detail(f"{one_line(source_key, 40)}: {reading(one)}")
 
-            summary = await ingest(client, entries(chosen), self.collection, report, show)
+            summary = await ingest(client, entries(chosen), self.collection, report, self.said, show)
             if self.sync:
                 for document in await gone(client, self.collection, self.sync, targets):
                     await client.delete_document(document.name, document.etag)
@@ -349,6 +368,7 @@ async def ingest(
     entries: Iterator[Entry],
     collection: str,
     report: Callable[[Report], None],
+    said: Said = NOTHING_SAID,
     show: Callable[[str, document_pb2.IngestMetadata], None] | None = None,
 ) -> Summary:
     """Load all entries. Call `report` for each entry, in any order, once the entry is searchable or has failed.
@@ -368,7 +388,7 @@ async def ingest(
         # All workers take entries from one iterator. Taking an entry does not await, so no two workers get the same
         # entry.
         for entry in entries:
-            done(await _take_in(client, entry, collection, show))
+            done(await _take_in(client, entry, collection, said, show))
 
     workers = [asyncio.create_task(work()) for _ in range(IN_FLIGHT)]
     try:
@@ -384,6 +404,7 @@ async def _take_in(
     client: AsyncResponsa,
     entry: Entry,
     collection: str,
+    said: Said,
     show: Callable[[str, document_pb2.IngestMetadata], None] | None,
 ) -> Report:
     if isinstance(entry, Problem):
@@ -391,7 +412,7 @@ async def _take_in(
     if isinstance(entry, Skipped):
         return Report(entry.where, entry.source_key, Outcome.SKIPPED, rule=entry.rule)
     try:
-        operation = await _send(client, entry, collection)
+        operation = await _send(client, entry, collection, said)
         on_progress = None if show is None else partial(show, entry.source_key)
         result = await client.wait(operation, on_progress=on_progress)
     except (Unauthenticated, PermissionDenied, Unavailable):
@@ -407,13 +428,23 @@ async def _take_in(
     return Report(entry.where, entry.source_key, outcome, document=result.document)
 
 
-async def _send(client: AsyncResponsa, entry: Document, collection: str) -> operations_pb2.Operation:
+async def _send(
+    client: AsyncResponsa, entry: Document, collection: str, said: Said
+) -> operations_pb2.Operation:
+    labels, metadata = said.labels, said.metadata
     if entry.path is not None:
         return await client.upload(
-            entry.path, collection=collection, source_key=entry.source_key, title=entry.title
+            entry.path,
+            collection=collection,
+            source_key=entry.source_key,
+            title=entry.title,
+            labels=labels,
+            metadata=metadata,
         )
     if entry.data is not None:
-        return await client.upload(entry.data, collection=collection, source_key=entry.source_key)
+        return await client.upload(
+            entry.data, collection=collection, source_key=entry.source_key, labels=labels, metadata=metadata
+        )
     data = entry.text.encode()
     if len(data) <= _INLINE_BYTES:
         return await client.create_document(
@@ -422,6 +453,8 @@ async def _send(client: AsyncResponsa, entry: Document, collection: str) -> oper
             source_key=entry.source_key,
             title=entry.title,
             media_type="text/markdown",
+            labels=labels,
+            metadata=metadata,
         )
     return await client.upload(
         data,
@@ -429,4 +462,6 @@ async def _send(client: AsyncResponsa, entry: Document, collection: str) -> oper
         source_key=entry.source_key,
         title=entry.title,
         media_type="text/markdown",
+        labels=labels,
+        metadata=metadata,
     )

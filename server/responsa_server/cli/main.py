@@ -43,7 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "documents",
         "responsa_server.cli.documents",
-        "List, show, compare, restore, download and delete documents.",
+        "List, show, edit, compare, restore, download and delete documents.",
     ),
     Command("collections", "responsa_server.cli.collections", "List, make, rename and delete collections."),
     Command(

@@ -40,7 +40,7 @@ def find_document(client: Responsa, named: str, collection: str) -> document_pb2
     valid_text(named, "A document's name")
     if _NAME.fullmatch(named):
         return client.get_document(named)
-    quoted = named.replace("\\", "\\\\").replace('"', '\\"')
+    quoted = re.sub(r'[\\"*]', r"\\\g<0>", named)
     found = client.documents(valid_text(collection, "The collection"), filter_by=f'source_key = "{quoted}"')
     document = next(found, None)
     if document is None:

@@ -21,6 +21,7 @@ from responsa_client.errors import InvalidRequest, NotFound, ResponsaError
 from responsa_client.following import Notice
 from responsa_client.results import outcome, turn_error
 from responsa_server.cli import completion
+from responsa_server.cli.labels import FilterOption
 from responsa_server.cli.output import (
     EXIT_CANCELLED,
     EXIT_FAILED,
@@ -128,6 +129,7 @@ def ask(
     ],
     conversation: ConversationOption = "",
     collection: CollectionsOption = None,
+    matching: FilterOption = "",
     request_id: Annotated[
         str | None,
         typer.Option(
@@ -174,6 +176,7 @@ def ask(
             agent=agent,
             parameters=parameters,
             max_cost_usd_micros=most,
+            filter_by=valid_text(matching, "The filter"),
             on_busy=ON_BUSY[on_busy],
             cancel_on_disconnect=cancel_on_disconnect,
             on_notice=printer.notice,
@@ -184,7 +187,9 @@ def ask(
             explain(client, agent, error)
             raise
         if not json:
-            print_next(going_on_with("ask", printer.conversation, agent, param, collection, max_cost))
+            print_next(
+                going_on_with("ask", printer.conversation, agent, param, collection, max_cost, matching)
+            )
     raise typer.Exit(code)
 
 
@@ -287,6 +292,7 @@ def going_on_with(
     parameters: Sequence[str] | None = None,
     collections: Sequence[str] | None = None,
     max_cost: str = "",
+    matching: str = "",
 ) -> str:
     """Return the command that continues a conversation with the same options, or "" if the conversation is not known."""
     if not conversation:
@@ -294,6 +300,7 @@ def going_on_with(
     words = ["responsa", command, "-c", conversation, *(["--agent", agent] if agent else [])]
     words += [word for one in parameters or () for word in ("--param", one)]
     words += [word for one in collections or () for word in ("--collection", one)]
+    words += ["--filter", matching] if matching else []
     return shlex.join([*words, *(["--max-cost", max_cost] if max_cost else [])])
 
 

@@ -100,6 +100,7 @@ def test_what_the_task_gives_is_not_kept() -> None:
     task_part: dict[str, object] = {
         "question": "?",
         "collections": [],
+        "document_filter": "",
         "history": [],
         "older": [],
         "parameters": {},

@@ -27,6 +27,7 @@ class AsyncChatCalls(AsyncPart):
         agent: str = "",
         parameters: Parameters | None = None,
         max_cost_usd_micros: int | None = None,
+        filter_by: str = "",
         on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
         cancel_on_disconnect: bool = False,
         timeout: float | None = None,
@@ -52,6 +53,7 @@ class AsyncChatCalls(AsyncPart):
             agent: id or name of the agent that answers, or of one of its versions ("chat/versions/3"); "" for the default agent.
             parameters: the agent's parameters, e.g. {"teacher_id": …}; `agent(…).parameters_schema` is their schema.
             max_cost_usd_micros: the maximum cost of the turn's model calls, in millionths of a US dollar, 1 or more. This can only lower the agent's own limit.
+            filter_by: a filter on documents, e.g. "labels.team = legal"; only matching documents are used. See Scope.filter in the contract.
             on_busy: what to do if the conversation has a running turn; by default, the server refuses the question (CONVERSATION_BUSY).
             cancel_on_disconnect: whether the server cancels the turn if no client has followed it for 10 seconds.
             timeout: the maximum time in seconds until the terminal event; None for no limit. The turn continues after a timeout.
@@ -65,7 +67,7 @@ class AsyncChatCalls(AsyncPart):
             ResponsaError: the server did not accept the question, or the client could not follow the turn to its end (DeadlineExceeded, StreamCut or BrokenAnswer).
                 A turn that fails or is cancelled does not raise an error: its stream ends with the event `failed` or `cancelled`. See `turn_error`.
         """
-        options = requests.options(collections, on_busy, parameters, max_cost_usd_micros)
+        options = requests.options(collections, on_busy, parameters, max_cost_usd_micros, filter_by)
         kind = chat_service_pb2.AskRequest
         request = requests.question(kind, text, conversation, request_id, agent, options)
         request.include_deltas, request.cancel_on_disconnect = include_deltas, cancel_on_disconnect
@@ -127,6 +129,7 @@ class AsyncChatCalls(AsyncPart):
         agent: str = "",
         parameters: Parameters | None = None,
         max_cost_usd_micros: int | None = None,
+        filter_by: str = "",
         on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
         timeout: float | None = None,
     ) -> turn_pb2.Turn:
@@ -140,7 +143,7 @@ class AsyncChatCalls(AsyncPart):
             DeadlineExceeded: the time is up, but the turn continues. Call again with the same request_id.
             BrokenAnswer: the answer does not match its checksums.
         """
-        options = requests.options(collections, on_busy, parameters, max_cost_usd_micros)
+        options = requests.options(collections, on_busy, parameters, max_cost_usd_micros, filter_by)
         kind = chat_service_pb2.AnswerRequest
         request = requests.question(kind, text, conversation, request_id, agent, options)
         return checked_turn(await self._calls.unary(self._stubs.chat.Answer, request, timeout=timeout))
@@ -155,10 +158,11 @@ class AsyncChatCalls(AsyncPart):
         agent: str = "",
         parameters: Parameters | None = None,
         max_cost_usd_micros: int | None = None,
+        filter_by: str = "",
         on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
     ) -> turn_pb2.Turn:
         """Ask a question without waiting, and return the accepted turn. The arguments are the same as for `ask`."""
-        options = requests.options(collections, on_busy, parameters, max_cost_usd_micros)
+        options = requests.options(collections, on_busy, parameters, max_cost_usd_micros, filter_by)
         kind = chat_service_pb2.StartTurnRequest
         request = requests.question(kind, text, conversation, request_id, agent, options)
         return await self._calls.unary(self._stubs.chat.StartTurn, request)

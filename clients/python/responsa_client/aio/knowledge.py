@@ -314,6 +314,7 @@ class AsyncKnowledgeCalls(AsyncPart):
         mode: knowledge_service_pb2.SearchMode.ValueType = knowledge_service_pb2.SEARCH_MODE_HYBRID,
         *,
         rerank: bool = True,
+        filter_by: str = "",
     ) -> list[knowledge_service_pb2.SearchHit]:
         """The best-matching passages, best first.
 
@@ -324,8 +325,14 @@ class AsyncKnowledgeCalls(AsyncPart):
             threshold: the minimum score of a passage, from 0 to 1.
             mode: the indexes to search.
             rerank: whether the first ten passages are ranked again by their best piece.
+            filter_by: a filter on documents, e.g. "labels.team = legal AND date >= 2025"; only matching documents are searched. See Scope.filter in the contract.
+
+        Raises:
+            InvalidRequest: the filter has a mistake (FILTER_INVALID), or see Search in the contract.
         """
-        request = requests.search(terms, collections, top_k, threshold, mode, rerank=rerank)
+        request = requests.search(
+            terms, collections, top_k, threshold, mode, rerank=rerank, filter_by=filter_by
+        )
         return list((await self._calls.unary(self._stubs.knowledge.Search, request)).hits)
 
     async def batch_search(

@@ -1,0 +1,50 @@
+"""Labels and metadata on the command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from responsa_server.cli.labels import given_labels, given_metadata, merged
+from responsa_server.cli.output import CommandFailed
+
+
+def test_values_are_read() -> None:
+    assert given_labels(["team=legal", "empty=", "a.b=c=d"]) == {"team": "legal", "empty": "", "a.b": "c=d"}
+    assert given_labels(None) == {}
+    given = [
+        "year=2025",
+        "done=true",
+        'who={"name": "Ann"}',
+        "note=2025-01-31",
+        "nan=NaN",
+        "open=[1,",
+        "text=",
+    ]
+    assert given_metadata(given) == {
+        "year": 2025,
+        "done": True,
+        "who": {"name": "Ann"},
+        "note": "2025-01-31",
+        "nan": "NaN",
+        "open": "[1,",
+        "text": "",
+    }
+
+
+def test_an_empty_value_removes_its_key() -> None:
+    assert merged({"a": "1", "b": "2", "c": ""}, {"b": "", "d": "4"}) == {"a": "1", "c": "", "d": "4"}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["team"], "'team' does not have the form key=value."),
+        (["=legal"], "'=legal' does not have the form key=value."),
+        (["a=1", "a=2"], "--label a is given twice."),
+        (["a=\udcff"], "--label is not valid UTF-8."),
+    ],
+)
+def test_what_cannot_be_read_is_named(given: list[str], says: str) -> None:
+    with pytest.raises(CommandFailed) as caught:
+        given_labels(given)
+    assert caught.value.sentence == says
