@@ -99,7 +99,10 @@ class Instance:
     def environment(self) -> dict[str, str]:
         """The environment in which `responsa` uses this instance."""
         return plain_environment(
-            RESPONSA_HOME=str(self.home), RESPONSA_PORT=str(self.port), **dict(self.settings)
+            RESPONSA_HOME=str(self.home),
+            RESPONSA_PORT=str(self.port),
+            XDG_STATE_HOME=str(self.home.parent / "state"),
+            **dict(self.settings),
         )
 
     @property

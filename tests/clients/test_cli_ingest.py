@@ -15,8 +15,7 @@ from typing import Any
 import grpc
 import pytest
 from google.longrunning import operations_pb2
-from google.protobuf import empty_pb2
-from google.protobuf import json_format
+from google.protobuf import empty_pb2, json_format
 
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
@@ -237,6 +236,30 @@ async def test_sync_deletes_what_is_gone_from_the_folder_and_an_archive(
     refused = await responsa("ingest", folder / "parts" / "one.HTML", "--sync")
     assert refused.code == 2
     assert "Name folders only." in refused.err
+
+
+async def test_sync_never_deletes_the_documents_of_another_folder_of_the_same_name(
+    responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    for parent, name in (("a", "one.md"), ("b", "two.md")):
+        folder = tmp_path / parent / "guide"
+        folder.mkdir(parents=True)
+        (folder / name).write_text(name)
+    first, second = tmp_path / "a" / "guide", tmp_path / "b" / "guide"
+    await responsa("ingest", first)
+    refused = await responsa("ingest", second, "--sync")
+    assert refused.code == 2
+    assert f"{first} was loaded as 'guide' too" in refused.err
+    assert library.keys() == ["guide/one.md"]
+    done = await responsa("ingest", second, "--sync", "--root", "guide-b")
+    assert (done.code, done.err) == (0, "")
+    assert library.keys() == ["guide-b/two.md", "guide/one.md"]
+    # The user says that the folder takes the other's place.
+    done = await responsa("ingest", second, "--sync", "--root", "guide")
+    assert done.out.splitlines()[0] == "deleted  guide/one.md"
+    assert library.keys() == ["guide-b/two.md", "guide/two.md"]
+    wrong = await responsa("ingest", second, "--root", "a/b")
+    assert (wrong.code, "'a/b' cannot be a root" in wrong.err) == (2, True)
 
 
 async def test_watch_loads_what_changes(

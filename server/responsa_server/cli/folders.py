@@ -1,19 +1,27 @@
 """Keeps a collection like the folders that it was loaded from, for `responsa ingest --sync` and `--watch`.
 
-A document came from a folder if its source key begins with the folder's name. So two folders of the same name, wherever they are, are one folder.
+A document came from a folder if its source key begins with the folder's root: the folder's name, or the root that the user gives. So that two folders
+of one name do not delete each other's documents, this machine remembers which folders were loaded under a root.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import shlex
 from collections.abc import AsyncIterator, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import watchfiles
 
 from responsa.knowledge.v1 import document_pb2
 from responsa_client.aio import AsyncResponsa
+from responsa_server.cli.history import state_folder
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 from responsa_server.cli.sources import Target, absolute, keys
 
@@ -21,17 +29,86 @@ _DEBOUNCE_MS: Final = 500
 _WAKE_MS: Final = 1000
 
 
-def followed(paths: Sequence[str]) -> Sequence[Path]:
-    """The absolute paths of the folders that the arguments name. Raises CommandFailed if an argument does not name a folder with a name."""
-    folders = [absolute(Path(path)) for path in paths]
-    for path, folder in zip(paths, folders, strict=True):
-        if not folder.is_dir() or not folder.name:
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder and the first part of the source keys of its files. path: absolute."""
+
+    path: Path
+    root: str
+
+
+def folders_of(paths: Sequence[str], root: str) -> Sequence[Folder]:
+    """The folders among the arguments. root: the root that the user gives, or "" for each folder's name."""
+    folders = [absolute(Path(path)) for path in paths if Path(path).is_dir()]
+    return [Folder(one, root or one.name) for one in folders]
+
+
+def followed(paths: Sequence[str], root: str) -> Sequence[Folder]:
+    """The folders that the arguments name, each once. root: as for `folders_of`.
+
+    Raises:
+        CommandFailed: an argument does not name a folder, the folder has no root, or two folders have the same root.
+    """
+    found: dict[str, Folder] = {}
+    for path in paths:
+        folder = next(iter(folders_of([path], root)), None)
+        if folder is None or not folder.root:
             raise CommandFailed(f"--sync and --watch cannot follow {path}.", "Name folders only.", EXIT_USAGE)
-    return folders
+        other = found.setdefault(folder.root, folder)
+        if other != folder:
+            raise CommandFailed(
+                f"The source keys of {other.path} and {folder.path} would both begin with {folder.root!r}.",
+                "Load one of them alone, and give it another name with --root.",
+                EXIT_USAGE,
+            )
+    return tuple(found.values())
+
+
+class Loaded:
+    """The folders that this machine's user has loaded into a collection, in one small file for each root.
+
+    The files are in the folder for state of the XDG Base Directory Specification, so that no user's folder gets a file.
+    """
+
+    def __init__(self, server: str, collection: str) -> None:
+        self._place = (server, collection.removeprefix("collections/"))
+
+    def check(self, folder: Folder) -> None:
+        """Raise CommandFailed if another folder, which still exists, was loaded under the same root."""
+        other = next((one for one in self._loaded(folder.root) if one != folder.path and one.is_dir()), None)
+        if other is not None:
+            raise CommandFailed(
+                f"{other} was loaded as {folder.root!r} too, so --sync would delete its documents.",
+                f"--root gives {folder.path} another name. `--root {shlex.quote(folder.root)}` says that it takes the place of {other}.",
+                EXIT_USAGE,
+            )
+
+    def add(self, folder: Folder, *, alone: bool) -> None:
+        """Remember that the folder was loaded. alone: whether it takes the place of all others. Raises OSError."""
+        before = [] if alone else [one for one in self._loaded(folder.root) if one.is_dir()]
+        if folder.path in before:
+            return
+        file = self._file(folder.root)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = file.with_name(f"{file.name}.{os.getpid()}")
+        new.write_text(json.dumps([str(one) for one in (*before, folder.path)]), encoding="utf-8")
+        new.replace(file)
+
+    def _loaded(self, root: str) -> Sequence[Path]:
+        # Without the file, or with a broken one, nothing is known.
+        with contextlib.suppress(OSError, ValueError):
+            found: object = json.loads(self._file(root).read_text(encoding="utf-8"))
+            if isinstance(found, list):
+                return [Path(one) for one in cast("list[object]", found) if isinstance(one, str)]
+        return ()
+
+    def _file(self, root: str) -> Path:
+        digest = hashlib.sha256(json.dumps((*self._place, root)).encode()).hexdigest()
+        return state_folder() / "folders" / f"{digest[:32]}.json"
 
 
 async def gone(
-    client: AsyncResponsa, collection: str, folders: Sequence[Path], targets: Sequence[Target]
+    client: AsyncResponsa, collection: str, folders: Sequence[Folder], targets: Sequence[Target]
 ) -> Sequence[document_pb2.Document]:
     """The documents of the collection that came from the folders, and whose file is gone. targets: all files of the folders.
 
@@ -39,7 +116,7 @@ async def gone(
     """
     present = set(await asyncio.to_thread(lambda: list(keys(targets))))
     around = tuple(f"{one.key}/" for one in targets if one.problem or one.skipped)
-    from_folders = tuple(f"{folder.name}/" for folder in folders)
+    from_folders = tuple(f"{folder.root}/" for folder in folders)
     found: list[document_pb2.Document] = []
     async for document in client.documents(collection):
         key = document.source_key

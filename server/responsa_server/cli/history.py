@@ -20,7 +20,12 @@ _MAX_BYTES = 4 * (2 * KEPT + 1) * _MAX_CHARACTERS
 
 
 def history_file() -> Path:
-    """Return the path of the file, in the folder for state of the XDG Base Directory Specification.
+    """Return the path of the file. Raises OSError if this user has no home folder."""
+    return state_folder() / "chat-history"
+
+
+def state_folder() -> Path:
+    """Return this program's folder in the folder for state of the XDG Base Directory Specification.
 
     Raises:
         OSError: this user has no home folder.
@@ -30,7 +35,7 @@ def history_file() -> Path:
         folder = given if given.is_absolute() else Path.home() / ".local" / "state"
     except RuntimeError as error:
         raise OSError(str(error)) from None
-    return folder / "responsa" / "chat-history"
+    return folder / "responsa"
 
 
 def read(path: Path) -> Sequence[str]:

@@ -25,7 +25,7 @@ from responsa_client.errors import (
     Unavailable,
 )
 from responsa_server.cli import completion
-from responsa_server.cli.folders import changes, followed, gone
+from responsa_server.cli.folders import Folder, Loaded, changes, folders_of, followed, gone
 from responsa_server.cli.labels import LabelsOption, MetadataOption, given_labels, given_metadata
 from responsa_server.cli.output import (
     EXIT_FAILED,
@@ -43,7 +43,7 @@ from responsa_server.cli.output import (
     valid_text,
 )
 from responsa_server.cli.progress import Progress, reading
-from responsa_server.cli.session import open_async_client
+from responsa_server.cli.session import client_settings, open_async_client
 from responsa_server.cli.sources import (
     Document,
     Entry,
@@ -61,6 +61,7 @@ _FAILURES_SHOWN = 20
 IN_FLIGHT = 8
 """The maximum number of documents that are sent but not yet searchable."""
 _INLINE_BYTES = 1024 * 1024
+_MAX_ROOT_BYTES = 200
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -90,9 +91,15 @@ def ingest_paths(
         bool,
         typer.Option(
             "--sync",
-            help="Then delete the documents whose source key begins with the name of a named folder, and whose file is gone.",
+            help="Then delete the documents whose source key begins with the root of a named folder, and whose file is gone.",
         ),
     ] = False,
+    root: Annotated[
+        str,
+        typer.Option(
+            help="The first part of the folder's source keys, in place of the folder's name. Two folders of one name need different roots."
+        ),
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --sync: only say what would be deleted.")
     ] = False,
@@ -121,7 +128,7 @@ def ingest_paths(
 
     Each document has a source key, which does not depend on where the command runs. The source key of a file is the
     name of its folder and its own name (guide/intro.md). If you name a folder, the source key of each file in it is the
-    folder's name and the path below the folder (guide/parts/one.md). The source key of a file in an archive is the
+    folder's root and the path below the folder (guide/parts/one.md). The root is the folder's name, or what --root gives. The source key of a file in an archive is the
     archive's source key and the path in the archive (guide/old.zip/one.md). The source key of a line of a .jsonl file is
     the line's id. Unchanged documents are not read again, and changed documents are replaced.
 
@@ -140,14 +147,28 @@ def ingest_paths(
             raise CommandFailed("--dry-run says what --sync would delete.", "Add --sync.", EXIT_USAGE)
         if dry_run and watch:
             raise CommandFailed("--dry-run and --watch exclude each other.", "Leave one out.", EXIT_USAGE)
-        folders = followed(paths) if sync or watch else ()
+        _check_root(root, paths)
+        folders = followed(paths, root) if sync or watch else folders_of(paths, root)
+        loaded = Loaded(client_settings().server_url, collection)
+        if sync and not root:
+            for folder in folders:
+                loaded.check(folder)
         said = Said(given_labels(label), given_metadata(metadata))
-        run = _Run(paths, collection, said, sync=folders if sync else (), verbose=verbose, json=json)
+        run = _Run(
+            paths,
+            root,
+            collection,
+            said,
+            lambda: _remember(loaded, folders, alone=bool(root)),
+            sync=folders if sync else (),
+            verbose=verbose,
+            json=json,
+        )
         failed = False
         if dry_run:
             asyncio.run(run.dry())
         elif watch:
-            asyncio.run(run.follow(folders))
+            asyncio.run(run.follow([folder.path for folder in folders]))
         else:
             failed = asyncio.run(run.once())
     if failed:
@@ -165,14 +186,41 @@ class Said:
 NOTHING_SAID: Final = Said()
 
 
+def _check_root(root: str, paths: Sequence[str]) -> None:
+    """Raise CommandFailed if the root is not one part of a key, or the arguments do not name one folder."""
+    valid_text(root, "--root")
+    if root and (len(paths) > 1 or not Path(paths[0]).is_dir()):
+        raise CommandFailed("--root names the documents of one folder.", "Name one folder.", EXIT_USAGE)
+    if "/" in root or (root and not root.strip()) or len(root.encode()) > _MAX_ROOT_BYTES:
+        raise CommandFailed(
+            f"{root!r} cannot be a root.",
+            f"Give a name of 1 to {_MAX_ROOT_BYTES} bytes without a slash.",
+            EXIT_USAGE,
+        )
+
+
+def _remember(loaded: Loaded, folders: Sequence[Folder], *, alone: bool) -> None:
+    try:
+        for folder in folders:
+            loaded.add(folder, alone=alone)
+    except OSError as error:
+        print_error(
+            f"This machine cannot remember which folders were loaded ({error.strerror or error}), so a later --sync of another folder of the same name deletes their documents."
+        )
+
+
 @dataclass(slots=True)
 class _Run:
-    """One call of the command. sync: the folders whose documents are deleted if their files are gone."""
+    """One call of the command. begun: called when the server can be reached and loading begins. sync: the folders whose documents are deleted if their
+    files are gone.
+    """
 
     paths: Sequence[str]
+    root: str
     collection: str
     said: Said
-    sync: Sequence[Path]
+    begun: Callable[[], None]
+    sync: Sequence[Folder]
     verbose: bool
     json: bool
 
@@ -193,7 +241,7 @@ class _Run:
     async def dry(self) -> None:
         """Say what a run with `sync` would delete."""
         async with open_async_client() as client:
-            targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client))
+            targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client), self.root)
             try:
                 documents = await gone(client, self.collection, self.sync, targets)
             except NotFound:
@@ -205,13 +253,14 @@ class _Run:
             print_text(f"{number} document{'' if number == 1 else 's'} would be deleted; nothing was changed")
 
     async def _all(self, client: AsyncResponsa) -> Summary:
-        targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client))
+        targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client), self.root)
         await ensure_collection(client, self.collection)
+        self.begun()
         return await self._load(client, targets, targets)
 
     async def _changed(self, client: AsyncResponsa, changed: Set[Path]) -> None:
         try:
-            targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client))
+            targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client), self.root)
         except CommandFailed as failure:
             # A folder may be empty or missing for a moment, for example while a program replaces it.
             print_error(f"{failure.sentence} Nothing was changed.")

@@ -2,8 +2,8 @@
 
 - The key of a file is the name of its folder and its own name, such as `guide/intro.md`. The key does not depend on the
   folder in which the command runs.
-- If the user names a folder, the key of a file below it is the folder's name and the path below the folder, such as
-  `guide/parts/one.md`. For a glob, the folder is the part before the first wildcard.
+- If the user names a folder, the key of a file below it is the folder's name (or the root that the user gives instead) and the path below the
+  folder, such as `guide/parts/one.md`. For a glob, the folder is the part before the first wildcard.
 - The key of a line of a .jsonl file is the line's id. A .jsonl file without ids and texts is one document, like any other file.
 - The key of a file in an archive is the archive's key and the path in the archive, such as `guide/old.zip/parts/one.md`.
 
@@ -105,11 +105,12 @@ async def accepted_suffixes(client: AsyncResponsa) -> Sequence[str]:
     return [suffix for one in await client.list_formats() for suffix in one.suffixes]
 
 
-def find(arguments: Sequence[str], suffixes: Sequence[str]) -> list[Target]:
+def find(arguments: Sequence[str], suffixes: Sequence[str], root: str = "") -> list[Target]:
     """Return all files that the arguments name, without duplicates and in a stable order.
 
     suffixes: the suffixes of the files to load from folders, in lower case and with the dot. A file that an argument
-    names explicitly is sent whatever its suffix is, because the server decides whether it can read the file.
+    names explicitly is sent whatever its suffix is, because the server decides whether it can read the file. root: the first part of the keys of
+    all files of folders; "" for the folder's name.
 
     A path that cannot be loaded, such as a folder that cannot be read, becomes a target with a problem. A file of a folder
     that is left out becomes a target that is skipped.
@@ -121,7 +122,7 @@ def find(arguments: Sequence[str], suffixes: Sequence[str]) -> list[Target]:
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            targets = _below(path, suffixes)
+            targets = _below(path, suffixes, root)
             if all(target.skipped for target in targets):
                 loaded = ", ".join((*suffixes, *archives.SUFFIXES))
                 raise CommandFailed(
@@ -224,14 +225,15 @@ def _named(path: Path, suffixes: Sequence[str]) -> Target:
     return _target(path, key, suffixes)
 
 
-def _below(folder: Path, suffixes: Sequence[str]) -> list[Target]:
+def _below(folder: Path, suffixes: Sequence[str], root: str) -> list[Target]:
     """Return the files below a folder. A hidden folder is one target, which is skipped."""
     base = absolute(folder)
+    first = root or base.name
     inside = Path(os.path.realpath(folder))
     targets: list[Target] = []
 
     def key_of(path: Path) -> str:
-        return f"{base.name}/{absolute(path).relative_to(base).as_posix()}".lstrip("/").removesuffix("/.")
+        return f"{first}/{absolute(path).relative_to(base).as_posix()}".lstrip("/").removesuffix("/.")
 
     def refuse(error: OSError) -> None:
         place = Path(str(error.filename))

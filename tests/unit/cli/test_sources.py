@@ -62,3 +62,10 @@ def test_a_folder_in_which_all_is_skipped_holds_no_documents(tmp_path: Path) -> 
     with pytest.raises(CommandFailed, match="holds no documents") as caught:
         find([str(tmp_path)], SUFFIXES)
     assert ".tgz" in caught.value.remedy
+
+
+def test_a_root_takes_the_place_of_the_folders_name(tmp_path: Path) -> None:
+    folder = tmp_path / "guide"
+    (folder / "parts").mkdir(parents=True)
+    (folder / "parts" / "one.md").write_text("x")
+    assert [one.key for one in find([str(folder)], SUFFIXES, "guide-b")] == ["guide-b/parts/one.md"]
