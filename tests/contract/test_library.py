@@ -26,10 +26,13 @@ from responsa_server.domain.knowledge import (
     SourceRef,
 )
 from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.domain.people import Principal, Role
+from responsa_server.search.parts import PassageParts
 from responsa_server.stores.postgres.documents import DocumentStore
 from tests.contract.conftest import People
 from tests.contract.library_house import House
+from tests.contract.shelf import lexical_of
 
 TEXT = (
     "# Rivers\n\nThe Elbe is 1094 kilometres long.\n\n## Mouth\n\nIt flows into the North Sea at Cuxhaven.\n"
@@ -384,3 +387,34 @@ async def test_mistakes_in_synonyms_change_nothing(house: House, people: People)
     )
     assert error.violations[15].description.startswith("line 16: a group needs at least two entries")
     assert await library.collections.get("acme", "handbook") == made
+
+
+async def test_the_rows_of_a_long_table_keep_the_names_of_their_columns(house: House, people: People) -> None:
+    rows = "".join(
+        f"<tr><td>Wren {number}<td>{number} volts<td>{'made of brass and glass by hand ' * 12}"
+        for number in range(10, 20)
+    )
+    table = f"<p>All our lamps.</p><table><tr><th>Lamp<th>Voltage<th>Material{rows}</table>"
+    await house.take_in(people.ann, table, "lamps.html")
+    words = SearchQuery(("Which voltage does Wren 19 need?",), mode=SearchMode.TEXT)
+    passage = (await house.library.search(people.ann, words))[0].passage
+    assert "Wren 19 | 19 volts" in passage.text
+    assert "Voltage" not in passage.text
+    lexical = lexical_of(house.database)
+    before = await lexical.before(people.ann.tenant_id, [passage.id], 16)
+    assert before == {passage.id: "Lamp | Voltage | Material\n"}
+    line = next(one for one in passage.text.split("\n") if one.startswith("Wren 19"))
+    place = passage.source.start + passage.text.index(line)
+    row = ByteRange(place, place + len(line))
+    found = FoundPassage(
+        passage, "en", [PassagePiece(VectorKind.ROW, row, None)], "text/html", before[passage.id]
+    )
+    part = PassageParts(found).of(0)
+    assert part is not None
+    assert part.shown.startswith("**Lamp**: Wren 19; **Voltage**: 19 volts; **Material**: made of brass")
+    assert part.text.startswith("Wren 19 | 19 volts | made")
+    # All of its words, with those of the header, are in the index.
+    (stored,) = house.ask(
+        "SELECT 'voltag' = ANY (tsvector_to_array(terms)) FROM responsa.passage WHERE id = %s", passage.id
+    )
+    assert stored == (True,)

@@ -62,7 +62,8 @@ class PlacedBlock(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A part of a document version. source: the passage's byte range in the canonical text. text: those bytes, decoded.
-    places: the places of the passage's blocks, in order; empty if the document's format keeps no places.
+    places: the places of the passage's blocks, in order; empty if the document's format keeps no places. If the passage begins within a table, the first
+    one is the table's header, which stands before the passage.
     """
 
     id: UUID
@@ -258,8 +259,8 @@ class PassagePiece:
 class FoundPassage:
     """A passage that was read for a question, with its pieces in order.
 
-    media_type: the type of the passage's document; '' if it is not known. before: the text before the passage, or the end of it, if the
-    passage begins within a table; otherwise ''.
+    media_type: the type of the passage's document; '' if it is not known. before: if the passage begins within a table, the table's header, or the text
+    before the passage, or the end of it; otherwise ''.
     """
 
     passage: Passage
@@ -315,8 +316,8 @@ class LexicalIndex(Protocol):
         ...
 
     async def before(self, tenant_id: str, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
-        """Return the text before each of these passages in its document: at most the last `most_bytes` bytes of it, without a character that
-        is cut. Passages whose documents are gone are left out.
+        """Return the header of the table within which each of these passages begins, with a line feed. If it is not known, return the text before the
+        passage in its document: at most the last `most_bytes` bytes of it, without a character that is cut. Passages whose documents are gone are left out.
         """
         ...
 

@@ -19,8 +19,9 @@ from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.passages import NewPassage, Passage, PassageVector, PlacedBlock, VectorKind
 from responsa_server.domain.turns import NewId
 from responsa_server.ingest.chunk import Chunk, chunk_document
+from responsa_server.ingest.tables import Header, headers
 from responsa_server.search.embedder import Embedder
-from responsa_server.text.canonical import Block, ParsedDocument
+from responsa_server.text.canonical import Block, ParsedDocument, Place
 from responsa_server.text.lexical import Analyzer, language_of, tsvector_literal
 from responsa_server.text.sentences import Piece, PieceKind, pieces, plain
 
@@ -28,6 +29,7 @@ WINDOW_OVERLAP: Final = 32
 """The number of tokens that neighbouring windows of a passage share."""
 
 _TITLE_CHARS: Final = 120
+_COLUMNS_CHARS: Final = 200
 _PASSAGES_A_BATCH: Final = 16
 # A run embeds a few texts at once. A question must wait until the model has finished the current run, so runs are short.
 _TEXTS_A_RUN: Final = 16
@@ -68,18 +70,22 @@ class DocumentIdentity:
 @dataclass(frozen=True, slots=True)
 class CutDocument:
     """A document cut into passages. starts: the byte offset of each piece, used to find the pieces of a passage.
-    placed: the blocks that have a place.
+    headers: for each passage, the header of the table within which the passage begins, or None. placed: the blocks that have a place.
     """
 
     language: str
     chunks: Sequence[Chunk]
     pieces: Sequence[Piece]
     starts: Sequence[int]
+    headers: Sequence[Header | None]
     placed: Sequence[Block] = ()
 
-    def places(self, source: ByteRange) -> Sequence[PlacedBlock]:
-        """The places of the blocks in these bytes."""
+    def places(self, source: ByteRange, header: Header | None = None) -> Sequence[PlacedBlock]:
+        """The places of the header and of the blocks in these bytes."""
         found: list[PlacedBlock] = []
+        if header is not None:
+            at = header.place or Place()
+            found.append(PlacedBlock(header.start, header.end, at.page, at.box, at.path))
         first = bisect_right(self.placed, source.start, key=lambda one: one.byte_end)
         for block in islice(self.placed, first, None):
             if block.byte_start >= source.end:
@@ -127,9 +133,9 @@ class Indexer:
         """The name of the embedding model."""
         return self._embedder.name
 
-    async def cut(self, parsed: ParsedDocument, chunking: Chunking) -> CutDocument:
-        """Cut a document into passages, in order."""
-        return await asyncio.to_thread(self._cut, parsed, chunking)
+    async def cut(self, parsed: ParsedDocument, chunking: Chunking, media_type: str) -> CutDocument:
+        """Cut a document into passages, in order. media_type: the type of the document."""
+        return await asyncio.to_thread(self._cut, parsed, chunking, media_type)
 
     async def passages(
         self, identity: DocumentIdentity, cut: CutDocument
@@ -143,12 +149,14 @@ class Indexer:
             vectors = await self._vectors(identity.tenant_id, texts)
             yield [self._passage(identity, cut, plan, vectors, seen) for plan in planned]
 
-    def _cut(self, parsed: ParsedDocument, chunking: Chunking) -> CutDocument:
+    def _cut(self, parsed: ParsedDocument, chunking: Chunking, media_type: str) -> CutDocument:
         language = parsed.language or language_of(parsed.canonical_text)
         chunks = chunk_document(parsed, self._embedder.token_offsets, chunking)
         found = pieces(parsed.canonical_text, parsed.blocks, language)
         placed = [block for block in parsed.blocks if block.place is not None]
-        return CutDocument(language, chunks, found, [piece.byte_start for piece in found], placed)
+        starts = [piece.byte_start for piece in found]
+        above = headers(parsed, media_type, [chunk.byte_start for chunk in chunks])
+        return CutDocument(language, chunks, found, starts, above, placed)
 
     def _plan(self, title: str, cut: CutDocument, chunks: Sequence[Chunk]) -> list[_Planned]:
         analyzer = Analyzer()
@@ -157,6 +165,8 @@ class Indexer:
             own = cut.pieces[
                 bisect_left(cut.starts, chunk.byte_start) : bisect_left(cut.starts, chunk.byte_end)
             ]
+            header = cut.headers[chunk.ordinal]
+            columns = " | ".join(header.names) if header is not None else ""
             vectors = plan_vectors(
                 self._embedder,
                 title,
@@ -165,8 +175,9 @@ class Indexer:
                 chunk.text,
                 own,
                 first=chunk.ordinal == 0,
+                columns=columns,
             )
-            lexical = lexical_form(analyzer, title, chunk.heading_path, chunk.text, cut.language)
+            lexical = lexical_form(analyzer, title, chunk.heading_path, chunk.text, cut.language, columns)
             planned.append(_Planned(chunk, lexical, vectors))
         return planned
 
@@ -207,7 +218,7 @@ class Indexer:
                 source=source,
                 text=chunk.text,
                 headings=chunk.heading_path,
-                places=cut.places(source),
+                places=cut.places(source, cut.headers[chunk.ordinal]),
             ),
             ordinal=chunk.ordinal,
             language=cut.language,
@@ -249,14 +260,18 @@ def plan_vectors(
     pieces: Sequence[Piece],
     *,
     first: bool,
+    columns: str = "",
 ) -> list[PlannedVector]:
     """Plan the vectors of a passage: vectors for windows that together cover the passage, for its pieces and headings and, if it is the first
     passage, for the title.
 
     text: the canonical text of the bytes `source`. pieces: any pieces of the document; only those within the passage are used.
-    headings: the headings above the passage, outermost first. first: whether this is the document's first passage.
+    headings: the headings above the passage, outermost first. first: whether this is the document's first passage. columns: the names of the columns, if the
+    passage begins within a table.
     """
     context = " > ".join(part for part in (title, *headings) if part)[:_TITLE_CHARS]
+    if columns:
+        context = f"{context}\n{plain(columns)[:_COLUMNS_CHARS]}"
     raw = text.encode()
     planned = (
         [PlannedVector(VectorKind.TITLE, ByteRange(source.start, source.start + 1), title)]
@@ -303,9 +318,12 @@ def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> 
 
 
 def lexical_form(
-    analyzer: Analyzer, title: str, headings: Sequence[str], text: str, language: str
+    analyzer: Analyzer, title: str, headings: Sequence[str], text: str, language: str, columns: str = ""
 ) -> LexicalForm:
-    """The terms of a passage. The terms of the title and the headings are labelled, so that ranking can weight them differently."""
+    """The terms of a passage. The terms of the title and the headings are labelled, so that ranking can weight them differently.
+
+    columns: the names of the columns, if the passage begins within a table. They count as its first row.
+    """
     above = [term for part in (title, *headings) for term in analyzer.terms(part, language)]
-    body = analyzer.terms(plain(text), language)
+    body = analyzer.terms(plain(f"{columns}\n{text}" if columns else text), language)
     return LexicalForm(tsvector_literal(above, body), len(above) + len(body))

@@ -142,7 +142,7 @@ class Ingest:
         if task.earlier_sha256 == hashlib.sha256(data).digest():
             await self._ingestions.unchanged(task.claim, found.parsed_by)
             return
-        cut = await self._indexer.cut(parsed, task.chunking)
+        cut = await self._indexer.cut(parsed, task.chunking, found.media_type)
         if not cut.chunks:
             raise rejections.empty()
         title = _title(task, parsed)

@@ -118,8 +118,14 @@ LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.docu
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]);
 
 -- name: before
+-- The header of the table within which the passage begins, if it is known: only the place of a header stands before the passage. Otherwise the text before the passage.
 -- The canonical text is stored uncompressed, so only the bytes that are returned are read.
-SELECT p.id, substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(most)s::int, 0) + 1 FOR least(p.byte_start, %(most)s::int))
+SELECT p.id, CASE
+    WHEN (p.places -> 0 ->> 1)::int < p.byte_start
+    THEN substring(coalesce(v.canonical, v.original) FROM (p.places -> 0 ->> 0)::int + 1 FOR (p.places -> 0 ->> 1)::int - (p.places -> 0 ->> 0)::int)
+        || '\x0a'::bytea
+    ELSE substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(most)s::int, 0) + 1 FOR least(p.byte_start, %(most)s::int))
+    END
 FROM responsa.passage AS p
 JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;

@@ -1,0 +1,96 @@
+"""The headers of tables that are longer than a passage.
+
+A passage within such a table has rows without the names of their columns. Search and answers need the names, so the passage is indexed with them and
+knows where the header stands.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, Place
+from responsa_server.text.rows import NAMED_ROWS
+from responsa_server.text.shown import MARKDOWN, header_of
+
+MAX_HEADER_BYTES: Final = 1024
+"""A longer header is not repeated, because each passage of its table would hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first line of a table; in Markdown also the ruler below it.
+
+    start, end: its bytes in the canonical text. place: where it stands in the original file; None if the format keeps no places. names: the names of the
+    columns; () if the line does not look like a header.
+    """
+
+    start: int
+    end: int
+    place: Place | None
+    names: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table in the canonical text. first: its first block."""
+
+    start: int
+    end: int
+    first: Block
+
+
+def headers(document: ParsedDocument, media_type: str, places: Sequence[int]) -> Sequence[Header | None]:
+    """The header for each of these bytes, which are in order: the header of the table within which the byte stands. None if the byte is in no table or in
+    its header, if the header is longer than MAX_HEADER_BYTES, or if the rows themselves say the names of their columns.
+
+    A table is a run of table blocks without an empty line between them.
+    """
+    if media_type in NAMED_ROWS:
+        return [None] * len(places)
+    text = document.canonical_text.encode()
+    tables = _tables(document.blocks, text)
+    found: list[Header | None] = []
+    last: tuple[_Table, Header | None] | None = None
+    for place in places:
+        number = bisect_right(tables, place, key=lambda one: one.start) - 1
+        if number < 0 or place >= tables[number].end:
+            found.append(None)
+            continue
+        table = tables[number]
+        if last is None or last[0] is not table:
+            last = (table, _header(table, text, markdown=media_type == MARKDOWN))
+        header = last[1]
+        found.append(header if header is not None and header.end < place else None)
+    return found
+
+
+def _header(table: _Table, text: bytes, *, markdown: bool) -> Header | None:
+    head = text[table.start : table.start + MAX_HEADER_BYTES]
+    end = head.find(b"\n")
+    if markdown and end >= 0:
+        end = head.find(b"\n", end + 1)
+    if end < 0:
+        return None
+    names = header_of(head[: end + 1].decode(), markdown=markdown)
+    return Header(table.start, table.start + end, table.first.place, tuple(names))
+
+
+def _tables(blocks: Sequence[Block], text: bytes) -> list[_Table]:
+    found: list[_Table] = []
+    before: Block | None = None
+    for block in blocks:
+        if block.kind is BlockKind.TABLE:
+            if (
+                found
+                and before is not None
+                and before.kind is BlockKind.TABLE
+                and text.count(b"\n", before.byte_end, block.byte_start) == 1
+            ):
+                found[-1] = _Table(found[-1].start, block.byte_end, found[-1].first)
+            else:
+                found.append(_Table(block.byte_start, block.byte_end, block))
+        before = block
+    return found
