@@ -16,3 +16,6 @@ BEGIN
 END
 $$;
 CREATE TRIGGER operation_changed BEFORE UPDATE ON responsa.operation FOR EACH ROW EXECUTE FUNCTION responsa.operation_changed();
+
+-- Workers take jobs in turn between tenants. This index finds the waiting tenants and the oldest jobs of each.
+CREATE INDEX job_in_turn ON procrastinate.procrastinate_jobs ((args ->> 'tenant_id'), id) WHERE status = 'todo';

@@ -2,22 +2,28 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
 from procrastinate.schema import SchemaManager
 from structlog.testing import capture_logs
+from uuid_utils.compat import uuid7
 
 from responsa_server.domain.knowledge import JobKind, Work
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.ingest.jobs import KnowledgeJobs
+from responsa_server.ingest.jobs import KnowledgeJobs, Parser
 from responsa_server.stores.postgres import migrate
-from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.jobs import SMALL_BYTES, JobQueue
+from responsa_server.text.canonical import ParsedDocument
 from tests.contract.conftest import People
-from tests.contract.library_house import PACE, House
+from tests.contract.library_house import PACE, Gate, House
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
 
@@ -33,6 +39,112 @@ async def test_a_worker_whose_connections_are_cut_goes_on(house: House, people: 
         assert len(cut) > 1
         second = await house.upload(people.ann, TEXT, "other.md")
         assert (await house.ended(people.ann, second)).error is None
+
+
+async def test_a_large_document_does_not_hold_up_a_small_one_of_another_tenant(
+    house: House, people: People
+) -> None:
+    """Without turns, the two oldest jobs would run, and both wait at the gate."""
+    large = "The Elbe is long. " * (SMALL_BYTES // 16)
+    for number in range(3):
+        await house.upload(people.ann, large, f"rivers{number}.md")
+    small = await house.upload(people.eve, TEXT)
+    gate = Gate()
+    queue = JobQueue(house.urls.log, concurrency=1, pace=PACE)
+    async with house.working(house.ingest(parser=SlowForLarge(house.parser, gate)), queue=queue):
+        async with asyncio.timeout(60):
+            await gate.reached.wait()
+        assert (await house.ended(people.eve, small)).error is None
+        # The place for small documents takes no large one.
+        await house.until(lambda: house.ask("SELECT count(*) FROM procrastinate_jobs") == [(3,)])
+        assert house.ask("SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'") == [(1,)]
+
+
+async def test_tenants_take_turns(house: House) -> None:
+    for tenant in "aaaabbc":
+        await defer(house, tenant, size_bytes=SMALL_BYTES + 1)
+    order: list[str] = []
+
+    async def work(tenant: str, _: UUID, __: int) -> None:
+        order.append(tenant)
+
+    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
+        await house.until(lambda: len(order) == 7)
+    assert "".join(order) == "abcabaa"
+
+
+async def test_a_worker_that_lives_keeps_its_jobs_though_its_heartbeat_is_late(house: House) -> None:
+    gate, started = Gate(), Counter[UUID]()
+    slow = await defer(house, "slow")
+
+    async def work(_: str, identity: UUID, __: int) -> None:
+        started[identity] += 1
+        if identity == slow and started[identity] == 1:
+            await gate.pass_through()
+
+    silent = replace(PACE, heartbeat=3600.0)
+    with capture_logs() as logs:
+        async with running(JobQueue(house.urls.log, concurrency=1, pace=silent), work):
+            async with asyncio.timeout(60):
+                await gate.reached.wait()
+            house.ask("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
+            async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
+                # A worker that is as late, but holds no lock, has ended.
+                lost = uuid7()
+                house.ask(
+                    """WITH ended AS (
+                        INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '30 s') RETURNING id)
+                    INSERT INTO procrastinate_jobs (queue_name, task_name, args, status, worker_id)
+                    SELECT 'knowledge', %s, jsonb_build_object('tenant_id', 'lost', 'id', %s::text), 'doing', id FROM ended""",
+                    JobKind.INGEST.value,
+                    str(lost),
+                )
+                await house.until(lambda: started[lost] == 1)
+                assert started[slow] == 1
+                # Its machine may have vanished, if a worker is silent for longer.
+                house.ask(
+                    "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '2 min' WHERE last_heartbeat < now() - interval '20 s'"
+                )
+                await house.until(lambda: started[slow] == 2)
+                await house.until(lambda: house.ask("SELECT 1 FROM procrastinate_jobs") == [])
+                gate.opened.set()
+                told = "a job was assigned to another worker before it ended here"
+                await house.until(lambda: told in [one["event"] for one in logs])
+    assert [one["event"] for one in logs].count("a job of a lost worker is assigned again") == 2
+
+
+class SlowForLarge:
+    """A parser that waits at a gate before it reads a large document."""
+
+    def __init__(self, parser: Parser, gate: Gate) -> None:
+        self._parser = parser
+        self._gate = gate
+
+    async def parse(
+        self, source: bytes, declared_name: str = "", declared_type: str = "", *, known_format: str = ""
+    ) -> ParsedDocument:
+        if len(source) > SMALL_BYTES:
+            await self._gate.pass_through()
+        return await self._parser.parse(source, declared_name, declared_type, known_format=known_format)
+
+
+async def defer(house: House, tenant: str, *, size_bytes: int = 0) -> UUID:
+    """Enqueue a job without an operation."""
+    identity = uuid7()
+    async with house.database.tenant(tenant) as connection:
+        await house.queue.defer(connection, JobKind.INGEST, tenant, identity, size_bytes=size_bytes)
+    return identity
+
+
+@asynccontextmanager
+async def running(queue: JobQueue, work: Work) -> AsyncGenerator[None]:
+    """Run jobs during the block."""
+    task = asyncio.create_task(queue.run({JobKind.INGEST: work}))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 async def test_a_worker_without_its_database_can_be_stopped(house: House) -> None:

@@ -132,7 +132,7 @@ async def build_knowledge(
 
 def _parser(settings: Settings, stack: AsyncExitStack) -> ParserPool:
     parser = ParserPool(
-        concurrency=settings.ingestion.concurrency,
+        concurrency=2 * settings.ingestion.concurrency,  # the job queue admits small documents in addition
         limits=settings.ingestion.parse_limits,
         allow_unconfined=settings.allows_unconfined_parsing,
     )

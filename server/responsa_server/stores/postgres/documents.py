@@ -473,25 +473,27 @@ class DocumentStore:
             "title": title,
         }
         copied = await connection.execute(self._queries["copy_version"], values)
-        if await copied.fetchone() is None:
+        row = await copied.fetchone()
+        if row is None:
             raise _version_not_found(document_id, source)
         await connection.execute(self._queries["begin_copy"], values)
         operation = await self._insert_operation(
             connection, who, document_id, version, stage=IngestStage.QUEUED
         )
-        await self._queue.defer(connection, JobKind.INGEST, who.tenant_id, operation.id)
+        await self._queue.defer(connection, JobKind.INGEST, who.tenant_id, operation.id, size_bytes=row[0])
         return operation
 
     async def _begin_version(
         self, connection: Connection, who: Principal, values: dict[str, object], version: int
     ) -> Operation:
         await connection.execute(self._queries["insert_version"], {**values, "version": version})
-        document_id = values["id"]
+        document_id, size = values["id"], values["size"]
         assert isinstance(document_id, UUID)
+        assert isinstance(size, int)
         operation = await self._insert_operation(
             connection, who, document_id, version, stage=IngestStage.QUEUED
         )
-        await self._queue.defer(connection, JobKind.INGEST, who.tenant_id, operation.id)
+        await self._queue.defer(connection, JobKind.INGEST, who.tenant_id, operation.id, size_bytes=size)
         return operation
 
     async def _newest(self, connection: Connection, values: Mapping[str, object]) -> _Newest:

@@ -49,7 +49,7 @@ SELECT tenant_id, document_id, %(version)s, coalesce(%(title)s::text, declared_t
     original, sha256, size_bytes, %(reread_of)s
 FROM responsa.document_version
 WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version = %(source)s AND (state = 'ready' OR %(title)s::text IS NOT NULL)
-RETURNING version;
+RETURNING size_bytes;
 
 -- name: begin_copy
 UPDATE responsa.document SET newest_version = %(version)s, state = 'indexing', error_reason = NULL, error_message = NULL, error_metadata = NULL,

@@ -2,14 +2,19 @@
 
 A job consists of a kind, a tenant's id and one other id. procrastinate has no fencing and does not retry stalled jobs by itself.
 Therefore the work uses the operation's epoch to check that it still owns the operation, and `run` assigns the jobs of lost workers again.
+
+A late heartbeat does not prove that a worker is lost: on a loaded machine, heartbeats were late by more than ten seconds, and living workers lost
+their jobs. So each worker also holds an advisory lock. PostgreSQL releases the lock as soon as the worker's process has ended, however the process ends.
+Only a worker that neither beats nor holds its lock is lost; or one that has not beaten for a minute, because its machine or its network may be gone.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -17,15 +22,23 @@ import procrastinate
 import psycopg
 import structlog
 from procrastinate import exceptions, jobs
+from procrastinate.manager import JobManager, NotificationCallback
 from psycopg_pool import PoolTimeout
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.knowledge import JobKind, Work
-from responsa_server.stores.postgres.database import Connection, conninfo
+from responsa_server.stores.postgres.database import Connection, Queries, conninfo
 
 _QUEUE: Final = "knowledge"
 PRESENCE: Final = 0x7265_7372
-"""The advisory lock that every process with a job worker holds in shared mode. No other lock in this database has this number."""
+"""The advisory lock that every process with a job worker holds in shared mode. No other lock in this database has this number.
+
+Worker number N alone also holds the lock `PRESENCE << 32 | N`.
+"""
+SMALL_BYTES: Final = 1024 * 1024
+"""The size up to which a document is small. Small documents of other tenants do not wait for large ones."""
+# The number of tenants whose turns a worker remembers.
+_TURNS: Final = 1000
 _OPTIONS: Final = "-c search_path=procrastinate -c statement_timeout=30000"
 # The errors that procrastinate raises if the database cannot be reached, and the psycopg errors that it passes on.
 _LOST: Final = (exceptions.ConnectorException, psycopg.OperationalError, PoolTimeout, OSError)
@@ -35,12 +48,14 @@ _LOST: Final = (exceptions.ConnectorException, psycopg.OperationalError, PoolTim
 class QueuePace:
     """The queue's intervals and limits, in seconds.
 
-    A worker whose last heartbeat is older than `stalled` counts as lost, so `stalled` must be several times `heartbeat`.
+    A worker whose last heartbeat is older than `stalled` counts as lost if it does not hold its lock either, so `stalled` must be several times
+    `heartbeat`. A worker whose last heartbeat is older than `gone` counts as lost in any case.
     """
 
     poll: float = 1.0
     heartbeat: float = 2.0
     stalled: float = 10.0
+    gone: float = 60.0
     restart: float = 1.0
     grace: float = 1.0
 
@@ -73,17 +88,29 @@ class JobQueue:
     """Enqueues jobs and runs them. Implements the port `JobRunner`."""
 
     def __init__(self, log_url: str, *, concurrency: int, pace: QueuePace | None = None) -> None:
-        """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time."""
+        """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. As many small jobs again may run
+        beside them, of tenants that have no other running job.
+        """
         self._conninfo = conninfo(log_url, _OPTIONS)
         self._concurrency = concurrency
         self._pace = pace or QueuePace()
+        self._queries = Queries("jobs.sql")
         self._putting = self._make_app()
         self._log: FilteringBoundLogger = structlog.get_logger("jobs")
 
     async def defer(
-        self, connection: Connection, kind: JobKind, tenant_id: str, identity: UUID, *, after: float = 0.0
+        self,
+        connection: Connection,
+        kind: JobKind,
+        tenant_id: str,
+        identity: UUID,
+        *,
+        after: float = 0.0,
+        size_bytes: int = 0,
     ) -> None:
-        """Enqueue a job within the connection's transaction. after: the number of seconds before the job may begin."""
+        """Enqueue a job within the connection's transaction. after: the number of seconds before the job may begin. size_bytes: the size of the document
+        to read.
+        """
         # procrastinate's SQL uses names without a schema. Therefore its schema is added to the search path of this transaction.
         # At the end of the path, the schema hides no other name.
         await connection.execute(
@@ -92,7 +119,12 @@ class JobQueue:
         )
         delay = {"milliseconds": int(after * 1000)} if after > 0 else None
         task = self._putting.configure_task(
-            kind.value, queue=_QUEUE, schedule_in=delay, connection=connection, allow_unknown=True
+            kind.value,
+            queue=_QUEUE,
+            schedule_in=delay,
+            priority=0 if size_bytes <= SMALL_BYTES else -1,
+            connection=connection,
+            allow_unknown=True,
         )
         await task.defer_async(tenant_id=tenant_id, id=str(identity))
 
@@ -118,17 +150,19 @@ class JobQueue:
             await asyncio.sleep(self._pace.restart)
 
     async def _run_once(self, app: procrastinate.App) -> None:
-        async with self._present(app):
-            await self._take_jobs(app)
+        async with self._present(app) as presence:
+            manager = _Jobs(app.job_manager, presence, self._queries, self._concurrency)
+            app.job_manager = manager
+            await self._take_jobs(app, manager)
 
     @asynccontextmanager
-    async def _present(self, app: procrastinate.App) -> AsyncGenerator[None]:
+    async def _present(self, app: procrastinate.App) -> AsyncGenerator[_Presence]:
         """During the block, other processes can see that this process runs jobs.
 
         If no other process runs jobs at the beginning, any jobs marked as running were left by processes that have died. These jobs are
         assigned again at once, without waiting for an overdue heartbeat.
         """
-        connection = await psycopg.AsyncConnection[tuple[bool]].connect(self._conninfo, autocommit=True)
+        connection = await psycopg.AsyncConnection[tuple[int]].connect(self._conninfo, autocommit=True)
         async with connection:
             cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [PRESENCE])
             row = await cursor.fetchone()
@@ -139,41 +173,56 @@ class JobQueue:
             await connection.execute("SELECT pg_advisory_lock_shared(%s)", [PRESENCE])
             if alone:
                 await connection.execute("SELECT pg_advisory_unlock(%s)", [PRESENCE])
-            yield
+            yield connection
 
-    async def _take_jobs(self, app: procrastinate.App) -> None:
-        sweep = asyncio.create_task(self._sweep(app), name="sweep of stalled jobs")
-        try:
-            await app.run_worker_async(
+    async def _take_jobs(self, app: procrastinate.App, manager: _Jobs) -> None:
+        worker = asyncio.create_task(
+            app.run_worker_async(
                 queues=[_QUEUE],
                 name="knowledge",
-                concurrency=self._concurrency,
+                concurrency=2 * self._concurrency,  # `fetch` decides who may use the second half
                 install_signal_handlers=False,
                 listen_notify=True,
                 fetch_job_polling_interval=self._pace.poll,
                 abort_job_polling_interval=60.0,  # rarely: jobs are cancelled through the epoch instead
                 update_heartbeat_interval=self._pace.heartbeat,
-                stalled_worker_timeout=self._pace.stalled,
+                stalled_worker_timeout=self._pace.gone,
                 shutdown_graceful_timeout=self._pace.grace,
                 delete_jobs="always",  # the operation stores the outcome
-            )
+            ),
+            name="job worker",
+        )
+        sweep = asyncio.create_task(self._sweep(manager), name="sweep of stalled jobs")
+        try:
+            await asyncio.wait({worker, sweep}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            sweep.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweep
+            for task in (worker, sweep):
+                task.cancel()
+            ended, swept = await asyncio.gather(worker, sweep, return_exceptions=True)
+        # The sweep ends only with an error, which also ended the worker.
+        for error in (swept, ended):
+            if isinstance(error, Exception):
+                raise error
 
-    async def _sweep(self, app: procrastinate.App) -> None:
-        """Assign the jobs of lost workers again."""
+    async def _sweep(self, manager: _Jobs) -> None:
+        """Assign the jobs of lost workers again. Raises an error once this worker cannot go on and must begin again."""
         while True:
+            manager.check()
+            living = await manager.living()
             try:
-                stalled = await app.job_manager.get_stalled_jobs(
-                    queue=_QUEUE, seconds_since_heartbeat=self._pace.stalled
-                )
-                for job in stalled:
+                stalled = {
+                    job.id: job
+                    for job in await manager.get_stalled_jobs(
+                        queue=_QUEUE, seconds_since_heartbeat=self._pace.stalled
+                    )
+                    if job.worker_id not in living
+                }
+                gone = await manager.get_stalled_jobs(queue=_QUEUE, seconds_since_heartbeat=self._pace.gone)
+                for job in (stalled | {job.id: job for job in gone}).values():
                     # If another process was faster, the job is no longer running, and procrastinate refuses this
                     # retry.
                     with suppress(exceptions.ConnectorException):
-                        await app.job_manager.retry_job(job)
+                        await JobManager.retry_job(manager, job)
                         self._log.warning("a job of a lost worker is assigned again", job=job.id)
             except _LOST as error:
                 self._log.warning("cannot look for stalled jobs at the moment", cause=_cause(error))
@@ -182,7 +231,7 @@ class JobQueue:
     def _make_app(self) -> procrastinate.App:
         return procrastinate.App(
             connector=procrastinate.PsycopgConnector(
-                conninfo=self._conninfo, min_size=1, max_size=self._concurrency + 3, timeout=10
+                conninfo=self._conninfo, min_size=1, max_size=2 * self._concurrency + 3, timeout=10
             )
         )
 
@@ -194,6 +243,111 @@ class JobQueue:
                 raise _TryAgain(again)
 
         app.task(name=kind.value, queue=_QUEUE, retry=_Retry(), pass_context=True)(job)
+
+
+_Presence = psycopg.AsyncConnection[tuple[int]]
+
+
+class _Jobs(JobManager):
+    """procrastinate's access to its tables, for one worker: jobs are taken in turn between tenants, the worker holds a lock while it lives, and no error of
+    storing the end of a job is lost.
+    """
+
+    def __init__(self, manager: JobManager, presence: _Presence, queries: Queries, concurrency: int) -> None:
+        """presence: the connection that holds this process's locks."""
+        super().__init__(manager.connector)
+        self._presence = presence
+        self._queries = queries
+        self._concurrency = concurrency
+        self._served: dict[str, None] = {}  # the tenants in the order of their last turns
+        self._ended = 0
+        self._failure: Exception | None = None
+        self._notify: NotificationCallback | None = None
+        self._log: FilteringBoundLogger = structlog.get_logger("jobs")
+
+    def check(self) -> None:
+        """Raise the error if the end of a job could not be stored: the job would stay marked as running as long as this worker lives."""
+        if self._failure is not None:
+            raise self._failure
+
+    async def living(self) -> frozenset[int]:
+        """The numbers of the workers whose processes live. Raises psycopg.OperationalError if this process has lost its locks."""
+        cursor = await self._presence.execute(self._queries["living"], {"presence": PRESENCE})
+        return frozenset(number for (number,) in await cursor.fetchall())
+
+    async def register_worker(self) -> int:
+        """Register the worker, and take its lock before it takes any job."""
+        number = await super().register_worker()
+        await self._presence.execute("SELECT pg_advisory_lock(%s)", [PRESENCE << 32 | number])
+        return number
+
+    async def listen_for_jobs(
+        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
+        """Listen for new jobs, and keep the callback: a job that ends here makes room for another one."""
+        self._notify = on_notification
+        await super().listen_for_jobs(on_notification=on_notification, queues=queues)
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
+        """Take the next job, or None if no job may begin now."""
+        while True:
+            ended = self._ended
+            try:
+                row = await self.connector.execute_query_one_async(
+                    self._queries["fetch"],
+                    worker=worker_id,
+                    queue=_QUEUE,
+                    concurrency=self._concurrency,
+                    served=list(self._served),
+                )
+            except exceptions.NoResult:
+                if ended == self._ended:
+                    return None
+                continue  # a job has ended since the query began, so there may be room now
+            job = jobs.Job.from_row(row)
+            tenant = str(job.task_kwargs["tenant_id"])
+            self._served.pop(tenant, None)
+            self._served[tenant] = None
+            if len(self._served) > _TURNS:
+                del self._served[next(iter(self._served))]
+            return job
+
+    async def finish_job(self, job: jobs.Job, status: jobs.Status, delete_job: bool) -> None:
+        """Store the end of a job."""
+        with self._ending(job):
+            await super().finish_job(job, status, delete_job)
+        await self._make_room()
+
+    async def retry_job(
+        self,
+        job: jobs.Job,
+        retry_at: datetime | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        lock: str | None = None,
+    ) -> None:
+        """Store that a job has ended and needs another attempt."""
+        with self._ending(job):
+            await super().retry_job(job, retry_at, priority, queue, lock)
+        await self._make_room()
+
+    @contextmanager
+    def _ending(self, job: jobs.Job) -> Generator[None]:
+        """Handle the errors of storing the end of a job. procrastinate awaits the task that stores it, but nothing awaits the task that runs the job."""
+        try:
+            yield
+        except exceptions.ConnectorException as error:
+            if isinstance(error.__cause__, psycopg.errors.RaiseException):
+                self._log.warning("a job was assigned to another worker before it ended here", job=job.id)
+            else:
+                self._failure = error
+                self._log.warning("the end of a job cannot be stored", job=job.id, cause=_cause(error))
+
+    async def _make_room(self) -> None:
+        self._ended += 1
+        if self._notify is not None:
+            # Whatever the notification says, procrastinate looks for jobs.
+            await self._notify(channel=_QUEUE, notification={"type": "job_inserted", "job_id": 0})
 
 
 def _cause(error: Exception) -> str:

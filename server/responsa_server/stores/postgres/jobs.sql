@@ -1,0 +1,39 @@
+-- The job queue (role responsa_log, all tenants). The search path is the schema procrastinate.
+
+-- name: fetch
+-- Takes the next job in turn between tenants: first the tenants with the fewest running jobs, then the one that this worker has not served for the longest
+-- time, then the oldest job. A worker that has as many jobs as its concurrency takes only small jobs (priority 0) of tenants without a running job, so that
+-- large documents never fill all places. The index job_in_turn finds each waiting tenant, and each tenant's oldest jobs, without reading the whole queue.
+WITH RECURSIVE tenant AS (
+    SELECT min(args ->> 'tenant_id') AS id FROM procrastinate_jobs WHERE status = 'todo'
+    UNION ALL
+    SELECT (SELECT min(j.args ->> 'tenant_id') FROM procrastinate_jobs AS j WHERE j.status = 'todo' AND j.args ->> 'tenant_id' > t.id)
+    FROM tenant AS t WHERE t.id IS NOT NULL
+),
+running AS (
+    SELECT args ->> 'tenant_id' AS tenant_id, count(*) AS jobs, count(*) FILTER (WHERE worker_id = %(worker)s) AS own
+    FROM procrastinate_jobs WHERE status = 'doing' AND worker_id IS NOT NULL GROUP BY 1
+),
+candidate AS (
+    SELECT w.id, coalesce(r.jobs, 0) AS running, coalesce(array_position(%(served)s::text[], t.id), 0) AS served
+    FROM tenant AS t
+    LEFT JOIN running AS r ON r.tenant_id = t.id
+    CROSS JOIN LATERAL (
+        SELECT j.id FROM procrastinate_jobs AS j
+        WHERE j.status = 'todo' AND j.args ->> 'tenant_id' = t.id AND j.queue_name = %(queue)s AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
+            AND ((SELECT coalesce(sum(own), 0) FROM running) < %(concurrency)s OR (r.jobs IS NULL AND j.priority = 0))
+        ORDER BY j.id LIMIT 8 -- other workers may have locked some of them
+    ) AS w
+),
+chosen AS (
+    SELECT j.id FROM candidate AS c JOIN procrastinate_jobs AS j ON j.id = c.id
+    WHERE j.status = 'todo' ORDER BY c.running, c.served, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
+)
+UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id
+RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id;
+
+-- name: living
+-- The workers whose connection holds its advisory lock: classid has the upper half of the lock's number, objid the lower half.
+SELECT objid::bigint FROM pg_locks
+WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND classid = %(presence)s AND objsubid = 1 AND granted;
