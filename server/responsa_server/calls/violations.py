@@ -38,6 +38,7 @@ PATTERNS: Mapping[str, str] = {
     f"e.g. documents/{_EXAMPLE}/versions/1",
     f"^documents/{_UUID}/versions/[1-9][0-9]{{0,8}}$": "must be the name of a document's version as returned by the server, "
     f"e.g. documents/{_EXAMPLE}/versions/1",
+    f"^operations/{_UUID}$": f"must be the name of an operation as returned by the server, e.g. operations/{_EXAMPLE}",
     f"^passages/{_UUID}$": f"must be the name of a passage as returned by the server, e.g. passages/{_EXAMPLE}",
     f"^teachers/{_UUID}$": f"must be the name of a teacher as returned by the server, e.g. teachers/{_EXAMPLE}",
     f"^apiKeys/{_UUID}$": f"must be the name of an API key as returned by the server, e.g. apiKeys/{_EXAMPLE}",
