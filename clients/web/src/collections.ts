@@ -110,6 +110,12 @@ export class CollectionsView {
     await this.#show();
   }
 
+  /** Read collections and documents again, and select the collection of a document, given as `documents/{uuid}` or one of its versions. */
+  async reveal(name: string): Promise<void> {
+    const document = await this.#api.knowledge.getDocument({ name: name.replace(/\/versions\/.*/, "") }).catch(() => undefined);
+    await this.refresh(document?.collection);
+  }
+
   /** Refresh now, but not again within the next moment: many files may arrive at once. */
   async #soon(): Promise<void> {
     this.#stale = true;

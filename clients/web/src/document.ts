@@ -1,28 +1,23 @@
-/** Shows a document's canonical text, with the cited passage marked. A document in Markdown is shown rendered. */
+/** The panel that shows a document: its text or its pages with the cited passage marked, its passages, versions and details. */
 
-import { CitationVerdict, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
-import { NO_LIMIT, type Api } from "./api.js";
-import { codeButton } from "./answer.js";
-import { byteLength, unitsAt } from "./bytes.js";
-import { CanonicalText } from "./canonical.js";
-import { clean } from "./clean.js";
-import { button, element, focused, replace, WRITTEN } from "./dom.js";
+import { CitationVerdict, type Citation, type PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import { DocumentState, type Document, type Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import type { Api } from "./api.js";
+import { DetailsView } from "./docdetails.js";
+import { PagesView } from "./docpages.js";
+import { TextView, type Range } from "./doctext.js";
+import { VersionsView } from "./docversions.js";
+import { button, element, focused, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
-import { firstEnd, lastStart } from "./excerpt.js";
-import { Markdown, unrendered, type Place } from "./markdown.js";
-import { made } from "./paint.js";
+import { PATIENCE } from "./patience.js";
+import { fragmentOf, type DocumentPlace, type TabId } from "./place.js";
 import { keepInSight } from "./sight.js";
-import { framed, wrapped, type View } from "./view.js";
+import { TabList } from "./tablist.js";
 
-/** The number of bytes that are shown at first on each side of the passage. */
-const AROUND = 8_192;
-/** The number of bytes that "Show the text before" and "Show the text after" each add. */
-const STEP = 65_536;
-/** The number of bytes in which the page looks for the border of a block. */
-const SLACK = 16_384;
-/** The number of bytes from which the page learns whether code is open. */
-const CONTEXT = 1_048_576;
 const MARKDOWN = "text/markdown";
+const PDF = "application/pdf";
+/** Milliseconds between two looks at a document that the server reads. */
+const LOOK_AGAIN = 2_000;
 
 export interface Cited {
   readonly citation: Citation;
@@ -42,25 +37,88 @@ const VERDICTS: Partial<Record<CitationVerdict, readonly [style: string, text: s
 const UNCHECKED = ["", "The source could not be checked. Try again later."] as const;
 const INCOMPLETE = ["", "Not checked: the server checks the sources of complete answers only."] as const;
 
+export interface PanelHooks {
+  /** The panel opened or closed. */
+  readonly toggled: () => void;
+  /** Announce a text to screen readers. */
+  readonly say: (text: string) => void;
+  /** The user changed the document. */
+  readonly changed: () => void;
+  /** The panel shows this place of a document; undefined after it was closed. */
+  readonly moved: (place: DocumentPlace | undefined) => void;
+  /** The signed-in user, `users/{uuid}`. */
+  readonly user: string;
+}
+
+/** What the panel shows. */
+interface Shown {
+  /** `documents/{uuid}` or `documents/{uuid}/versions/{n}`. */
+  readonly name: string;
+  readonly title: string;
+  /** The bytes to mark; empty if nothing is marked. */
+  readonly range: Range;
+  /** The cited text, for the case that the document cannot be read. */
+  readonly quote: string;
+  /** The note above a text with a mark. */
+  readonly marked: string;
+  /** The page to mark, counted from 1; 0 if it is not known. */
+  readonly page: number;
+  readonly box: PageBox | undefined;
+  /** The tab to open; undefined for the one that suits the document. */
+  readonly tab?: TabId | undefined;
+}
+
+const NOTHING = { range: { start: 0, end: 0 }, quote: "", marked: "", page: 0, box: undefined } as const;
+
 export class DocumentPanel {
   readonly root: HTMLElement;
   readonly #api: Api;
   readonly #title = element("h2", { id: "document-title", tabindex: "-1", ...WRITTEN });
   readonly #note = element("p", { class: "note", role: "status" });
   readonly #badge = element("p", { class: "badge" });
-  readonly #text = element("div", { class: "document-text", tabindex: "0", role: "region", "aria-label": "Text of the document", ...WRITTEN });
-  readonly #toggled: (open: boolean) => void;
-  readonly #say: (text: string) => void;
+  readonly #hooks: PanelHooks;
+  readonly #text: TextView;
+  readonly #pages: PagesView;
+  readonly #versions: VersionsView;
+  readonly #details: DetailsView;
+  readonly #tabs: TabList<TabId>;
+  #shown: Shown = { name: "", title: "", ...NOTHING };
+  /** The document in its current state; undefined if it cannot be read. */
+  #document: Document | undefined;
+  /** The tabs that show the current document. */
+  readonly #filled = new Set<TabId>();
+  /** The element that opened the panel; undefined if an address did. */
   #by: HTMLElement | undefined;
   #reading = new AbortController();
   /** The width of the window, in pixels, for which the open panel was placed. */
   #width = 0;
 
-  /** `toggled` is called when the panel opens and closes. `say` announces a text to screen readers. */
-  constructor(api: Api, toggled: (open: boolean) => void, say: (text: string) => void) {
+  constructor(api: Api, hooks: PanelHooks) {
     this.#api = api;
-    this.#toggled = toggled;
-    this.#say = say;
+    this.#hooks = hooks;
+    this.#text = new TextView(api, hooks.say, (why) => (this.#note.textContent = why));
+    this.#pages = new PagesView(api, hooks.say, () => this.#moved());
+    const changed = async () => {
+      hooks.changed();
+      await this.#again();
+    };
+    this.#versions = new VersionsView(api, { say: hooks.say, changed, show: ({ name, title }) => void this.#go({ name, title, ...NOTHING }) });
+    const address = () => `${location.origin}/${fragmentOf({ name: this.#shown.name, tab: undefined, page: 0 })}`;
+    this.#details = new DetailsView(api, { say: hooks.say, changed: () => void changed(), address, user: hooks.user });
+    this.#tabs = new TabList(
+      "document",
+      "Parts of the document",
+      [
+        ["pages", "Pages", this.#pages.root],
+        ["text", "Text", this.#text.root],
+        ["versions", "Versions", this.#versions.root],
+        ["details", "Details", this.#details.root],
+      ],
+      () => {
+        this.#moved();
+        void this.#fill();
+      },
+    );
     const close = button("✕", () => this.close(), { class: "plain icon", "aria-label": "Close the document", title: "Close (Escape)" });
     this.root = element(
       "section",
@@ -68,7 +126,8 @@ export class DocumentPanel {
       element("header", {}, this.#title, close),
       this.#badge,
       this.#note,
-      this.#text,
+      this.#tabs.root,
+      ...this.#tabs.panels,
     );
   }
 
@@ -93,39 +152,51 @@ export class DocumentPanel {
     if (by?.isConnected) by.focus({ preventScroll: true });
     else document.getElementById("main")?.focus();
     this.#by = undefined;
+    this.#hooks.moved(undefined);
   }
 
   async openCitation(cited: Cited, by: HTMLElement): Promise<void> {
     const { citation } = cited;
     this.#badge.className = "badge";
     this.#badge.textContent = "Checking the source…"; // the badge takes its space from the beginning, so the text below does not move
-    const signal = this.#begin(citation.title || citation.uri, by, true);
+    const title = citation.title || citation.uri;
+    const signal = this.#begin(title, by, true);
     const range = { start: Number(citation.sourceRange?.start ?? 0n), end: Number(citation.sourceRange?.end ?? 0n) };
     this.#badge.hidden = false;
-    await Promise.all([this.#verify(cited, signal), this.#read(citation.documentVersion, range, citation.quote, "The cited passage is marked.", signal)]);
+    const { documentVersion: name, quote, page, box } = citation;
+    await Promise.all([this.#verify(cited, signal), this.#open({ name, title, range, quote, marked: "The cited passage is marked.", page, box }, signal)]);
   }
 
-  /** Open a passage of a document's version, `documents/{uuid}/versions/{n}`. The range is in bytes. */
-  async openPassage(version: string, title: string, range: Range, by: HTMLElement): Promise<void> {
-    await this.#read(version, range, "", "The passage is marked.", this.#begin(title, by));
+  /** Open a passage of a document's version. */
+  async openPassage(passage: Passage, by: HTMLElement): Promise<void> {
+    const title = passage.title || "Document";
+    await this.#open(shownPassage(passage, title), this.#begin(title, by));
   }
 
   /** Open a document by its name, `documents/{uuid}`. */
   async openDocument(name: string, title: string, by: HTMLElement): Promise<void> {
-    await this.#read(name, { start: 0, end: 0 }, "", "", this.#begin(title, by));
+    await this.#open({ name, title, ...NOTHING }, this.#begin(title, by));
+  }
+
+  /** Open the document that the page's address names. */
+  async openPlace({ name, tab, page }: DocumentPlace): Promise<void> {
+    await this.#open({ name, title: "", ...NOTHING, tab, page }, this.#begin("", undefined));
   }
 
   /** `split`: on a small screen, the panel leaves room for the part of the answer that was clicked. */
-  #begin(title: string, by: HTMLElement, split = false): AbortSignal {
+  #begin(title: string, by: HTMLElement | undefined, split = false): AbortSignal {
     this.#reading.abort();
     this.#reading = new AbortController();
     this.#by?.removeAttribute("aria-current");
     this.#by = by;
-    by.setAttribute("aria-current", "true");
+    by?.setAttribute("aria-current", "true");
     this.#title.textContent = title || "Document";
     this.#note.textContent = "Opening…";
     this.#badge.hidden = true;
-    replace(this.#text);
+    this.#document = undefined;
+    this.#tabs.offer([]);
+    this.#tabs.show("text");
+    this.#text.clear();
     this.root.classList.toggle("split", split);
     this.#turn(true, by);
     this.#title.focus({ preventScroll: true });
@@ -137,7 +208,7 @@ export class DocumentPanel {
     this.#width = window.innerWidth;
     this.#keep(by, () => {
       this.root.hidden = !open;
-      this.#toggled(open);
+      this.#hooks.toggled();
     });
   }
 
@@ -146,7 +217,7 @@ export class DocumentPanel {
     if (!this.isOpen || window.innerWidth === this.#width) return;
     this.#width = window.innerWidth;
     this.#keep(this.#by, () => undefined);
-    this.#toMark();
+    this.#text.toMark();
   }
 
   #keep(by: HTMLElement | undefined, change: () => void): void {
@@ -178,13 +249,73 @@ export class DocumentPanel {
     }
   }
 
-  async #read(name: string, range: Range, quote: string, marked: string, signal: AbortSignal): Promise<void> {
-    const text = new CanonicalText((inner) => this.#api.knowledge.getDocumentContent({ name }, { signal: inner, ...NO_LIMIT }));
+  /** Show a document: the pages of a PDF unless the place to mark has no page, and the text of other documents. */
+  async #open(shown: Shown, signal: AbortSignal): Promise<void> {
+    this.#shown = shown;
+    this.#filled.clear();
+    this.#pages.clear();
+    const reading = this.#text.read(shown.name, shown.range, signal);
+    reading.done.catch(() => undefined); // it is awaited below
+    const document = await this.#current(shown.name, signal);
+    if (signal.aborted) return;
+    this.#document = document;
+    if (document) this.#offer(document);
+    const pdf = document?.mediaType === PDF;
+    const suited = pdf && (shown.page > 0 || shown.range.end === 0) ? "pages" : "text";
+    const tab = document && shown.tab && (pdf || shown.tab !== "pages") ? shown.tab : suited;
+    this.#tabs.show(tab);
+    this.#note.textContent = this.#about;
+    const filled = tab === "text" ? this.#fillText(reading, signal) : this.#fill();
+    this.#moved();
+    await filled;
+  }
+
+  #offer({ mediaType, title, sourceKey }: Document): void {
+    this.#tabs.offer([...(mediaType === PDF ? (["pages"] as const) : []), "text", "versions", "details"]);
+    if (!this.#shown.title) this.#title.textContent = title || sourceKey;
+  }
+
+  /** The note above the shown place. */
+  get #about(): string {
+    const { name, marked } = this.#shown;
+    const version = Number(/\/versions\/(\d+)$/.exec(name)?.[1] ?? 0);
+    if (marked || !version || !this.#document) return marked;
+    return version === this.#document.version ? `This is version ${version}, which searches use.` : `This is version ${version}. Searches use version ${this.#document.version}.`;
+  }
+
+  #moved(): void {
+    const { name } = this.#shown;
+    const tab = this.#tabs.open;
+    if (this.isOpen) this.#hooks.moved({ name, tab, page: tab === "pages" ? this.#pages.page : 0 });
+  }
+
+  async #current(name: string, signal: AbortSignal): Promise<Document | undefined> {
+    return this.#api.knowledge.getDocument({ name: name.replace(/\/versions\/.*/, "") }, { signal }).catch(() => undefined);
+  }
+
+  /** Fill the shown tab unless it shows the document already. */
+  async #fill(): Promise<void> {
+    const { open } = this.#tabs;
+    const { signal } = this.#reading;
+    const document = this.#document;
+    if (this.#filled.has(open)) {
+      if (open === "text") this.#text.toMark();
+      return;
+    }
+    this.#filled.add(open);
+    const { name, title, range, page, box } = this.#shown;
+    if (open === "text") return this.#fillText(this.#text.read(name, range, signal), signal);
+    if (open === "pages") return this.#pages.open(name, title, page, box, signal);
+    if (!document) return;
+    if (open === "versions") await this.#versions.open(document, signal);
+    else await this.#details.show(document, signal);
+  }
+
+  async #fillText({ text, done }: ReturnType<TextView["read"]>, signal: AbortSignal): Promise<void> {
+    const { range, quote } = this.#shown;
+    this.#filled.add("text");
     try {
-      const [type] = await Promise.all([this.#type(name, signal), text.need(range.end + AROUND + SLACK, signal)]);
-      if (signal.aborted) return;
-      this.#note.textContent = range.end > range.start ? marked : "";
-      this.#show(text, range, type === MARKDOWN, signal);
+      await done;
     } catch (error) {
       if (signal.aborted) return;
       const failure = failureOf(error);
@@ -194,159 +325,44 @@ export class DocumentPanel {
           ? "This document, or this version of it, is no longer stored. The answer quoted:"
           : "This document is no longer stored."
         : `${failure.message}${quote ? " The answer quoted:" : ""}`;
-      if (quote) replace(this.#text, element("blockquote", {}, quote));
+      if (quote) this.#text.quote(quote);
+      return;
+    }
+    if (signal.aborted) return;
+    this.#note.textContent = this.#about;
+    const first = this.#text.show(text, range, this.#document?.mediaType === MARKDOWN, signal);
+    // Do not move the focus if the user has already moved it.
+    if (first && focused() === this.#title) first.focus({ preventScroll: true });
+  }
+
+  /** Show another place of the open document. */
+  async #go(shown: Shown): Promise<void> {
+    this.#reading.abort();
+    this.#reading = new AbortController();
+    this.#title.focus({ preventScroll: true });
+    await this.#open(shown, this.#reading.signal);
+  }
+
+  /** Read the document again after a change, until the server has read its newest version. */
+  async #again(): Promise<void> {
+    const { signal } = this.#reading;
+    while (!signal.aborted) {
+      const document = await this.#current(this.#shown.name, signal);
+      if (signal.aborted || !document) return;
+      const isNew = document.etag !== this.#document?.etag;
+      this.#document = document;
+      this.#title.textContent = document.title || document.sourceKey;
+      if (isNew) {
+        this.#filled.clear();
+        await this.#fill();
+      }
+      if (document.state !== DocumentState.INDEXING) return;
+      await PATIENCE.sleep(LOOK_AGAIN, signal);
     }
   }
-
-  /** The media type of a document; "" if it cannot be read. */
-  async #type(name: string, signal: AbortSignal): Promise<string> {
-    const document = name.replace(/\/versions\/.*/, "");
-    const found = await this.#api.knowledge.getDocument({ name: document }, { signal }).catch(() => undefined);
-    return found?.mediaType ?? "";
-  }
-
-  #show(text: CanonicalText, range: Range, markdown: boolean, signal: AbortSignal): void {
-    const parts = markdown ? new Rendered(text, range, this.#say) : new Plain(text, range);
-    const from = parts.startBefore(range.start - AROUND);
-    const to = parts.endAfter(from, range.end + AROUND);
-    replace(this.#text, this.#before(parts, from), parts.show(from, to), this.#behind(parts, to, signal));
-    const first = this.#toMark();
-    // A range without any text to show, such as the address of a link, can only be marked in the source itself.
-    if (range.end > range.start && !first && markdown) return this.#show(text, range, false, signal);
-    if (!first) return;
-    first.tabIndex = -1;
-    // Do not move the focus if the user has already moved it.
-    if (focused() === this.#title) first.focus({ preventScroll: true });
-  }
-
-  /** Scroll to the marked text; returns its first element. */
-  #toMark(): HTMLElement | undefined {
-    const marks = [...this.#text.querySelectorAll("mark")];
-    const [first] = marks;
-    if (!first) return undefined;
-    const height = marks.at(-1)!.getBoundingClientRect().bottom - first.getBoundingClientRect().top;
-    first.scrollIntoView({ block: height > this.#text.clientHeight / 2 ? "start" : "center" });
-    return first;
-  }
-
-  /** A button that shows more text before `from`; an empty text if `from` is the beginning. */
-  #before(parts: Parts, from: number): Node {
-    if (from === 0) return document.createTextNode("");
-    const more = button("Show the text before", () => {
-      const start = parts.startBefore(from - STEP);
-      const height = this.#text.scrollHeight;
-      const next = this.#before(parts, start);
-      more.replaceWith(next, parts.show(start, from));
-      this.#text.scrollTop += this.#text.scrollHeight - height; // the text that the user reads stays in its place
-      (next instanceof HTMLElement ? next : this.#text).focus({ preventScroll: true });
-    });
-    return more;
-  }
-
-  #behind(parts: Parts, to: number, signal: AbortSignal): Node {
-    const { text } = parts;
-    if (text.whole && to >= text.read) return document.createTextNode("");
-    const more = button("Show the text after", () => void further());
-    const further = async () => {
-      more.disabled = true;
-      try {
-        await text.need(to + STEP + SLACK, signal);
-      } catch (error) {
-        more.disabled = false;
-        if (!signal.aborted) this.#note.textContent = failureOf(error).message;
-        return;
-      }
-      if (signal.aborted) return;
-      const end = parts.endAfter(to, to + STEP);
-      const next = this.#behind(parts, end, signal);
-      more.replaceWith(parts.show(to, end), next);
-      (next instanceof HTMLElement ? next : this.#text).focus({ preventScroll: true });
-    };
-    return more;
-  }
 }
 
-/** Cuts a document into parts and shows them. All places are in bytes. */
-interface Parts {
-  readonly text: CanonicalText;
-  /** A place at or before this one at which a part can begin. */
-  startBefore(place: number): number;
-  /** A place at or after this one at which a part that begins at `from` can end. */
-  endAfter(from: number, place: number): number;
-  /** The text between two such places, with the cited range marked. */
-  show(from: number, to: number): Node;
-}
-
-class Plain implements Parts {
-  readonly text: CanonicalText;
-  readonly #range: Range;
-
-  constructor(text: CanonicalText, range: Range) {
-    this.text = text;
-    this.#range = range;
-  }
-
-  startBefore(place: number): number {
-    return this.text.borderBefore(place);
-  }
-
-  endAfter(_: number, place: number): number {
-    return this.text.borderBefore(place);
-  }
-
-  show(from: number, to: number): Node {
-    const source = this.text.slice(from, to);
-    const views = wrapped(clean(unrendered(source)), unitsOf(source, from, this.#range), "mark");
-    return element("span", {}, ...views.map(made));
-  }
-}
-
-class Rendered implements Parts {
-  readonly text: CanonicalText;
-  readonly #range: Range;
-  readonly #say: (text: string) => void;
-
-  constructor(text: CanonicalText, range: Range, say: (text: string) => void) {
-    this.text = text;
-    this.#range = range;
-    this.#say = say;
-  }
-
-  startBefore(place: number): number {
-    const first = this.text.borderBefore(place - CONTEXT);
-    const before = this.text.slice(first, this.text.borderBefore(place));
-    const block = byteLength(before.slice(0, lastStart(before)));
-    const line = byteLength(before.slice(0, before.lastIndexOf("\n") + 1));
-    return first + (line - block > SLACK ? line : block);
-  }
-
-  endAfter(from: number, place: number): number {
-    const text = this.text.slice(from, this.text.borderBefore(place + SLACK));
-    const [least = 0] = unitsAt(text, [place - from]);
-    const block = firstEnd(text, least);
-    const rest = block === text.length && !(this.text.whole && place + SLACK >= this.text.read);
-    const line = text.lastIndexOf("\n") + 1;
-    return from + byteLength(text.slice(0, rest && line > least ? line : block));
-  }
-
-  show(from: number, to: number): Node {
-    const source = this.text.slice(from, to);
-    const marked = unitsOf(source, from, this.#range);
-    const blocks = new Markdown({ whole: true, front: from === 0 }).blocks(source);
-    const views = blocks.flatMap((block): readonly View[] => framed(wrapped(clean(block.content), marked, "mark"), () => codeButton(this.#say)));
-    return element("div", { class: "prose" }, ...views.map(made));
-  }
-}
-
-/** The place of a range in a part of the document that begins at the byte `from`. */
-function unitsOf(part: string, from: number, { start, end }: Range): Place {
-  const [first = 0, last = 0] = unitsAt(part, [start - from, end - from]);
-  return { from: first, to: last };
-}
-
-/** A range of bytes of the canonical text. */
-export interface Range {
-  /** The first byte of the range. The range is empty if nothing is cited. */
-  readonly start: number;
-  readonly end: number;
+function shownPassage({ documentVersion: name, sourceRange, page, box }: Passage, title: string): Shown {
+  const range = { start: Number(sourceRange?.start ?? 0n), end: Number(sourceRange?.end ?? 0n) };
+  return { name, title, range, quote: "", marked: "The passage is marked.", page, box };
 }

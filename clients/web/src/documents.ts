@@ -8,6 +8,7 @@ import { confirmed } from "./dialog.js";
 import type { DocumentPanel } from "./document.js";
 import { arrange, button, element, focused, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
+import { dateOf, sizeOf } from "./facts.js";
 import { filterOf, type Wanted } from "./filters.js";
 import type { Listed } from "./library.js";
 import { count } from "./outcome.js";
@@ -310,23 +311,6 @@ function titleOf(one: Document): string {
 /** A value that changes with the document. */
 function stamp({ name, etag }: Document): string {
   return `${name} ${etag}`;
-}
-
-const UNITS = ["bytes", "KiB", "MiB"];
-
-/** For example "512 bytes" or "1.4 MiB". */
-export function sizeOf(bytes: bigint): string {
-  let size = Number(bytes);
-  let unit = 0;
-  while (size >= 1024 && unit < UNITS.length - 1) {
-    size /= 1024;
-    unit += 1;
-  }
-  return `${unit > 0 && size < 10 ? size.toFixed(1) : Math.round(size)} ${size === 1 && unit === 0 ? "byte" : UNITS[unit]}`;
-}
-
-function dateOf(date: Date): string {
-  return date.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
 }
 
 function choice(id: string, options: readonly (readonly [value: string, label: string])[], change: () => void): HTMLSelectElement {

@@ -10,6 +10,7 @@ import { DocumentPanel } from "./document.js";
 import { button, element, replace } from "./dom.js";
 import { Live } from "./live.js";
 import { PendingQuestions } from "./pending.js";
+import { fragmentOf, placeAt } from "./place.js";
 import { SearchView } from "./search.js";
 import { signIn, signOut, takeCode } from "./session.js";
 import { SharedStreams } from "./streams.js";
@@ -75,7 +76,17 @@ class App {
     );
     // The address can name an agent: `/?agent=…`.
     const choice = new AgentChoice(sessionStorage, named(location.search));
-    const panel: DocumentPanel = new DocumentPanel(api, () => arrange(), live.say);
+    const panel: DocumentPanel = new DocumentPanel(api, {
+      toggled: () => arrange(),
+      say: live.say,
+      changed: () => {
+        tabs.tell({ kind: "documents" });
+        if (onDocuments()) void collections.refresh();
+      },
+      // Reloading the page then shows the same place. While the page goes to another address, that address stays.
+      moved: (place) => onDocuments() && !routing && history.replaceState(null, "", place ? fragmentOf(place) : DOCUMENTS),
+      user: found.user.name,
+    });
     const parts = { api, panel, waiting: new PendingQuestions(sessionStorage), streams, choice };
     const chat: ChatView = new ChatView(parts, {
       say: live.say,
@@ -111,7 +122,7 @@ class App {
     const list = new ConversationsView(api);
     const teachers = found.user.role === UserRole.ADMIN ? new TeachersView(api, live) : undefined;
     const search = new SearchView(api, panel, live.say);
-    const onDocuments = () => location.hash === DOCUMENTS;
+    const onDocuments = () => location.hash === DOCUMENTS || placeAt(location.hash) !== undefined;
     const onSearch = () => location.hash === SEARCH;
     const onTeachers = () => teachers !== undefined && location.hash === TEACHERS;
     const part = () => (onDocuments() ? collections : onSearch() ? search : onTeachers() ? teachers : undefined);
@@ -182,9 +193,12 @@ class App {
       { signal },
     );
 
+    let routing = false;
     const route = async (first: boolean) => {
       openDrawer(false);
-      if (panel.isOpen) panel.close();
+      routing = true;
+      panel.close();
+      routing = false;
       const conversation = CONVERSATION.exec(location.hash)?.[1] ?? "";
       mark(searchLink, onSearch());
       mark(documentsLink, onDocuments());
@@ -196,7 +210,9 @@ class App {
         document.title = `${onDocuments() ? "Documents" : onSearch() ? "Search" : "Teachers"} · Responsa`;
         replace(main, other.root);
         if (!first) other.focus();
-        await other.refresh();
+        const place = placeAt(location.hash);
+        if (place) await Promise.all([collections.reveal(place.name), panel.openPlace(place)]);
+        else await other.refresh();
         return;
       }
       if (!conversation && location.hash !== "#/") history.replaceState(null, "", "#/");

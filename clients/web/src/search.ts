@@ -103,8 +103,7 @@ export class SearchView {
 
   #row({ passage, score, parts }: SearchHit, index: number, mode: SearchMode, strongest: number): HTMLElement {
     const title = passage?.title || "Document";
-    const range = { start: Number(passage?.sourceRange?.start ?? 0n), end: Number(passage?.sourceRange?.end ?? 0n) };
-    const open = button(title, () => void this.#panel.openPassage(passage?.documentVersion ?? "", title, range, open), { class: "plain name", ...WRITTEN });
+    const open = button(title, () => void (passage && this.#panel.openPassage(passage, open)), { class: "plain name", ...WRITTEN });
     const headings = (passage?.headings ?? []).filter((one) => one !== title);
     const text = plainText(withoutFrontMatter(passage?.text ?? ""));
     const about = element("div", { class: "hit-head" }, open);

@@ -7,7 +7,8 @@ import { uuid, wellFormed } from "./bytes.js";
 import { confirmed, filled } from "./dialog.js";
 import { button, element, replace, WRITTEN } from "./dom.js";
 import { failureOf, type Failure } from "./errors.js";
-import { changedPaths, draftOf, NAME_BYTES, PERSONA_BYTES, textProblem, valuesOf, valuesProblem, type Draft } from "./persona.js";
+import { changedPaths, draftOf, NAME_BYTES, PERSONA_BYTES, textProblem, type Draft } from "./persona.js";
+import { valuesOf, valuesProblem } from "./values.js";
 
 const PAGE = 50;
 const GLANCE = 160; // the maximum number of a persona's characters that the list shows

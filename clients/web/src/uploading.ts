@@ -5,6 +5,7 @@ import type { Operation } from "@responsa/contract/google/longrunning/operations
 import { IngestMetadataSchema, IngestResultSchema, IngestStage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "./api.js";
 import { CUT, failureOf, failureOfStatus, type Failure } from "./errors.js";
+import { ended } from "./operations.js";
 import { PATIENCE } from "./patience.js";
 import { send, UploadRefused, type Upload } from "./send.js";
 
@@ -28,7 +29,7 @@ export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: Abo
   try {
     const sent = await sentWhole(upload, tell, signal);
     name = sent.name;
-    const { result } = await finished(api, sent, tell, signal);
+    const { result } = await ended(api, sent, (operation) => report(operation, tell), signal);
     if (result.case === "error") throw new UploadRefused(failureOfStatus(result.value), true);
     return result.case === "response" && (anyUnpack(result.value, IngestResultSchema)?.unchanged ?? false);
   } catch (error) {
@@ -55,23 +56,6 @@ async function sentWhole(upload: Upload, tell: Tell, signal: AbortSignal): Promi
 
 function isReadable(file: File): Promise<boolean> {
   return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
-}
-
-/** Wait for the end of the ingestion. An error while waiting does not stop the ingestion. */
-async function finished(api: Api, sent: Operation, tell: Tell, signal: AbortSignal): Promise<Operation> {
-  let operation = sent;
-  for (let tries = 0; !operation.done; ) {
-    report(operation, tell);
-    try {
-      operation = await api.operations.waitOperation({ name: sent.name, timeout: { seconds: 1n } }, { signal });
-      tries = 0;
-    } catch (error) {
-      if (signal.aborted || !mayWork(failureOf(error))) throw error;
-      await PATIENCE.sleep(PATIENCE.pause((tries += 1)), signal);
-      signal.throwIfAborted();
-    }
-  }
-  return operation;
 }
 
 function report(operation: Operation, tell: Tell): void {

@@ -1,0 +1,16 @@
+import { expect, test } from "vitest";
+import { labelLines, labelsOf } from "../src/labels.js";
+
+test("labels are written as lines in the order of their names, and read again", () => {
+  const labels = { team: "harbour", address: "https://example.com/a: b", public: "", grade: "7" };
+  expect(labelLines(labels)).toBe("address: https://example.com/a: b\ngrade: 7\npublic: \nteam: harbour");
+  expect(labelsOf(` ${labelLines(labels)}\n\n`)).toEqual(labels);
+});
+
+test("labels that the server would refuse are explained", () => {
+  expect(labelsOf("team")).toBe("Line 1 must read “name: value”.");
+  expect(labelsOf("team: a\nteam: b")).toBe("Line 2 names “team” again.");
+  expect(labelsOf(`${"ä".repeat(32)}: 1`)).toMatch(/is longer than 63 bytes/);
+  expect(labelsOf(`a: ${"ä".repeat(128)}`)).toBe("The value of “a” is longer than 255 bytes.");
+  expect(labelsOf(Array.from({ length: 33 }, (_, place) => `l${place}: 1`).join("\n"))).toBe("These are 33 labels; the limit is 32.");
+});

@@ -1,0 +1,20 @@
+import { expect, test } from "vitest";
+import { fragmentOf, placeAt } from "../src/place.js";
+
+const NAME = "documents/0190f3a2-0000-7000-8000-000000000001";
+
+test("an address names a document, a version, a tab and a page", () => {
+  const places = [
+    { name: NAME, tab: undefined, page: 0 },
+    { name: `${NAME}/versions/12`, tab: "pages", page: 7 },
+    { name: NAME, tab: "details", page: 0 },
+  ] as const;
+  expect(places.map(fragmentOf)).toEqual([`#/${NAME}`, `#/${NAME}/versions/12?tab=pages&page=7`, `#/${NAME}?tab=details`]);
+  expect(places.map((one) => placeAt(fragmentOf(one)))).toEqual(places);
+});
+
+test("what an address cannot mean is left out", () => {
+  expect(placeAt(`#/${NAME}?tab=secrets&page=-1`)).toEqual({ name: NAME, tab: undefined, page: 0 });
+  expect(placeAt(`#/${NAME}?page=99999999999`)?.page).toBe(0);
+  for (const other of ["#/documents", "#/documents/1", `#/${NAME}/versions/0`, `#/${NAME}/x`, `${NAME}`]) expect(placeAt(other)).toBeUndefined();
+});

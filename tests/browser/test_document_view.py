@@ -1,0 +1,125 @@
+"""A document next to the list or an answer: its drawn pages, its text, its versions and its details."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Browser, Locator, expect
+
+from responsa_client import Responsa
+from tests.browser.person import Person, Tab
+from tests.browser.rules import flaws
+from tests.browser.texts import LAST_KEEPER, LIGHTHOUSE
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+KEEPERS = "<h2>Keepers</h2><p>The last keeper of the Korsholm lighthouse was Märta Öhman, who stayed until 1962.</p>"
+
+
+async def printed(browser: Browser, html: str) -> bytes:
+    """A PDF that Chromium prints."""
+    page = await browser.new_page()
+    try:
+        await page.set_content(html)
+        return await page.pdf()
+    finally:
+        await page.close()
+
+
+def add_pdf(client: Responsa, data: bytes) -> None:
+    client.wait(client.upload(data, source_key="lights.pdf"))
+
+
+def shown_tab(tab: Tab, name: str) -> Locator:
+    return tab.source.get_by_role("tab", name=name, selected=True)
+
+
+async def test_the_citation_of_a_pdf_opens_its_drawn_page_and_the_browser_never_gets_the_pdf(
+    person: Person, browser: Browser
+) -> None:
+    rest = "<div style='break-after: page'><p>The lights of the coast burn at night.</p></div>"
+    add_pdf(person.client, await printed(browser, f"<title>Lights</title>{rest}{KEEPERS}"))
+    tab = await person.sign_in()
+    await tab.ask(LAST_KEEPER)
+    await tab.chips.first.click()
+    page = tab.source.get_by_role("img")
+    box = tab.source.locator(".cited-box")
+    await expect(page).to_have_accessible_name(
+        "Page 2 of 2 of Lights. The cited part is marked; the tab “Text” has its words."
+    )
+    await expect(shown_tab(tab, "Pages")).to_be_visible()
+    await expect(box).to_be_in_viewport()
+    inked = """(mark) => {
+        const sheet = mark.parentElement.querySelector("canvas");
+        const [page, box] = [sheet, mark].map((one) => one.getBoundingClientRect());
+        const scale = sheet.width / page.width;
+        const data = sheet.getContext("2d").getImageData((box.x - page.x) * scale, (box.y - page.y) * scale, box.width * scale, box.height * scale).data;
+        return data.some((value, index) => index % 4 === 0 && value < 100);
+    }"""
+    assert await box.evaluate(inked), "the box is not on the drawn words"
+    assert await flaws(tab.page) == []
+    await tab.source.get_by_role("button", name="Previous page").click()
+    await expect(page).to_have_accessible_name("Page 1 of 2 of Lights")
+    await expect(box).to_be_hidden()
+    await expect(tab.source.get_by_role("button", name="Next page")).to_be_focused()
+    await tab.source.get_by_label("Page", exact=True).fill("2")
+    await tab.page.keyboard.press("Enter")
+    await expect(box).to_be_visible()
+    await shown_tab(tab, "Pages").focus()
+    await tab.page.keyboard.press("ArrowRight")
+    await expect(shown_tab(tab, "Text")).to_be_focused()
+    await expect(tab.mark).to_contain_text("Märta Öhman")
+    responses = [await one.response() for one in person.requests]
+    assert "application/pdf" not in [await one.header_value("content-type") for one in responses if one]
+
+
+async def test_versions_are_compared_and_restored_and_details_are_changed(person: Person) -> None:
+    name = person.add(LIGHTHOUSE, "lighthouse.md")
+    person.add(LIGHTHOUSE.replace("17 nautical miles", "18 nautical miles"), "lighthouse.md")
+    tab = await person.sign_in(color_scheme="dark", viewport={"width": 360, "height": 740})
+    # The address of a document opens it next to the list of its collection.
+    await tab.page.goto(f"{person.url}/#/{name}?tab=versions")
+    versions = tab.source.get_by_role("list", name="Versions of the document").get_by_role("listitem")
+    await expect(versions).to_have_count(2)
+    await tab.source.get_by_role("button", name="Compare version 1").click()
+    await expect(tab.source.locator("del b")).to_have_text("17")
+    await expect(tab.source.locator("ins b")).to_have_text("18")
+    assert await flaws(tab.page) == []
+    await tab.source.get_by_role("button", name="Close the comparison").click()
+    await tab.source.get_by_role("button", name="Show version 1").click()
+    await expect(tab.source).to_contain_text("This is version 1. Searches use version 2.")
+    await expect(tab.source.locator(".document-text")).to_contain_text("17 nautical miles")
+    await expect(tab.page).to_have_url(f"{person.url}/#/{name}/versions/1?tab=text")
+    await tab.source.get_by_role("tab", name="Versions").click()
+    await tab.source.get_by_role("button", name="Restore version 1").click()
+    await tab.page.get_by_role("button", name="Restore", exact=True).click()
+    await expect(versions).to_have_count(3)
+    await expect(tab.source).to_contain_text("Version 1 is restored.")
+    await tab.source.get_by_role("button", name="Read the file again").click()
+    await expect(tab.source).to_contain_text("its text is the same")
+
+    await tab.source.get_by_role("tab", name="Details").click()
+    async with tab.page.expect_download() as download:
+        await tab.source.get_by_role("link", name="Download the original file").click()
+    assert (await (await download.value).path()).read_text(encoding="utf-8") == LIGHTHOUSE
+    await tab.source.get_by_role("button", name="Edit title, labels and metadata").click()
+    dialog = tab.page.get_by_role("dialog", name="Edit the document")
+    await dialog.get_by_label("Title").fill("The light of Korsholm")
+    await dialog.get_by_label("Labels").fill("team: coast\nno value")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.get_by_label("Labels")).to_be_focused()
+    await dialog.get_by_label("Labels").fill("team: coast")
+    await dialog.get_by_label("Metadata").fill('metres: 34\nlights: ["white", "red"]')
+    person.client.update_document(name, labels={"team": "harbour"})
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("has changed meanwhile")
+    await expect(dialog).to_contain_text("team: harbour")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(tab.source.get_by_role("heading", name="The light of Korsholm")).to_be_visible()
+    await expect(tab.source.locator("dl")).to_contain_text("team: coast")
+    await expect(tab.source.locator("dl")).to_contain_text("searchable")
+    changed = person.client.get_document(name)
+    assert (changed.title, dict(changed.labels)) == ("The light of Korsholm", {"team": "coast"})
+    assert changed.metadata["metres"] == 34
+    await tab.page.reload()
+    await expect(tab.source.locator("dl")).to_contain_text("metres: 34")
+    assert await flaws(tab.page) == []
