@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -107,11 +108,17 @@ async def test_every_file_of_a_folder_is_accounted_for_and_the_queue_is_stopped_
 
     await tab.page.get_by_role("button", name="Clear the list").click()
     (guide / "parts" / "2.md").write_text(f"# Part two\n\n{LIGHTHOUSE}", encoding="utf-8")
+    with zipfile.ZipFile(guide / "old.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("parts/new.md", "photo.png", "../escape.md"):
+            archive.writestr(name, LIGHTHOUSE)
     await drop(tab.page, guide, guide / "photo.png")
-    await expect(total).to_have_text("8 files: 1 added, 3 unchanged, 2 refused, 2 skipped.")
-    await tab.page.get_by_label("Show", exact=True).select_option(label="Refused (2)")
-    await expect(tab.page.locator(".uploads li .name")).to_have_text(["photo.png", "guide/tool.md"])
-    assert [one.version for one in person.client.documents("default")] == [1, 1, 2, 1]
+    await expect(total).to_have_text("11 files: 2 added, 3 unchanged, 3 refused, 3 skipped.")
+    await tab.page.get_by_label("Show", exact=True).select_option(label="Refused (3)")
+    await expect(tab.page.locator(".uploads li .name")).to_have_text(
+        ["photo.png", "guide/tool.md", "guide/old.zip/../escape.md"]
+    )
+    stored = {one.source_key: one.version for one in person.client.documents("default")}
+    assert stored == {**dict.fromkeys(keys, 1), keys[2]: 2, "guide/old.zip/parts/new.md": 1}
 
 
 async def test_documents_are_found_sorted_selected_and_deleted_together(person: Person) -> None:

@@ -1,13 +1,14 @@
 /** Shows collections: makes, renames and deletes them, and takes files and folders for them. */
 
 import type { Api } from "./api.js";
+import { SUFFIXES as ARCHIVES } from "./archives.js";
 import { uuid } from "./bytes.js";
 import { confirmed, prompted } from "./dialog.js";
 import type { DocumentPanel } from "./document.js";
 import { DocumentsView } from "./documents.js";
 import { button, element, replace } from "./dom.js";
 import { failureOf } from "./errors.js";
-import { dropped, picked } from "./folders.js";
+import { dropped, picked, type Found } from "./folders.js";
 import { allCollections, allFormats, collectionId, DEFAULT, type Listed, type Named } from "./library.js";
 import { count } from "./outcome.js";
 import { PATIENCE } from "./patience.js";
@@ -95,9 +96,9 @@ export class CollectionsView {
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
       this.#problem.textContent = "";
       this.#suffixes = formats.flatMap((one) => one.suffixes);
-      this.#files.accept = this.#suffixes.join(",");
+      this.#files.accept = [...this.#suffixes, ...ARCHIVES].join(",");
       const names = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(formats.map((one) => one.displayName));
-      this.#accepted.textContent = `${names}, at most 64 MiB each. You can drop files and folders here.`;
+      this.#accepted.textContent = `${names}, at most 64 MiB each, or ZIP and tar archives of them. You can drop files and folders here.`;
       this.#documents.formats = formats;
       const options = this.#collections.map((one) =>
         element("option", { value: one.name, selected: one.name === this.#chosen.name }, `${one.label} (${one.documents})`),
@@ -166,18 +167,18 @@ export class CollectionsView {
       event.preventDefault();
       zone.classList.remove("over");
       const entries = [...(event.dataTransfer?.items ?? [])].map((one) => one.webkitGetAsEntry()).filter((one) => one !== null);
-      void this.#dropped(entries, this.#chosen);
+      void this.#add(dropped(entries, this.#suffixes), this.#chosen);
     });
     return zone;
   }
 
   #picked(input: HTMLInputElement): void {
-    this.#uploads.add(picked(input.files ?? [], this.#suffixes), this.#chosen);
-    input.value = "";
+    void this.#add(picked([...(input.files ?? [])], this.#suffixes), this.#chosen);
+    input.value = ""; // this empties the list of files
   }
 
-  async #dropped(entries: readonly FileSystemEntry[], collection: Named): Promise<void> {
-    for await (const found of dropped(entries, this.#suffixes)) this.#uploads.add(found, collection);
+  async #add(batches: AsyncIterable<readonly Found[]>, collection: Named): Promise<void> {
+    for await (const found of batches) this.#uploads.add(found, collection);
   }
 
   async #create(): Promise<void> {

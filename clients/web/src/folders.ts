@@ -1,12 +1,13 @@
-/** Finds the files of folders that the user picks or drops. Every file is accounted for: it is sent, skipped by a named rule, or cannot be read. */
+/** Finds the files of folders and archives that the user picks or drops. Every file is accounted for: it is sent, skipped by a named rule, or cannot be read. */
 
+import { ArchiveRefused, isArchive, members, type Member, type Packed } from "./archives.js";
 import { MOST_BYTES } from "./send.js";
 
 /** A file to send. */
 export interface Sent {
-  /** The source key: the path that begins with the folder's name, such as `guide/parts/one.md`; the name alone for a file that the user chose itself. */
+  /** The source key: the path that begins with the folder's name, such as `guide/parts/one.md`; the name alone for a file that the user chose itself. The path of a file in an archive begins with the archive's: `guide/old.zip/one.md`. */
   readonly path: string;
-  readonly file: File;
+  readonly file: File | Packed;
 }
 
 /** A file, or a whole hidden folder, that is not sent. */
@@ -20,22 +21,22 @@ export interface Left {
 
 export type Found = Sent | Left;
 
-/** The rules for files of folders. The server decides about files that the user chose themselves. `responsa ingest` has the same rules, except that it reads archives. */
+/** The rules for files of folders and archives, which are those of `responsa ingest`. The server decides about files that the user chose themselves. */
 export const RULES = {
   HIDDEN: "hidden: the name begins with a dot",
-  ARCHIVE: "an archive: unpack it, or load it with “responsa ingest”",
   UNSUPPORTED_SUFFIX: "Responsa does not read files with this ending",
   TOO_LARGE: "larger than 64 MiB: split it into smaller files",
   EMPTY: "the file is empty",
+  NESTED_ARCHIVE: "an archive in an archive: unpack the outer one",
+  LINK: "a link in an archive",
 } as const;
 export type Rule = keyof typeof RULES;
 
-const ARCHIVES = [".zip", ".tar", ".tar.gz", ".tgz"];
 const TWICE = "another file of this selection has the same path; rename one of them";
 const UNREADABLE = "the browser cannot read it; check the permissions and choose it again";
 
-/** The files that the user picked in the browser's own dialog. `suffixes`: the endings of files that the server reads, in lower case and with the dot. */
-export function picked(files: Iterable<File>, suffixes: readonly string[]): Found[] {
+/** The files that the user picked in the browser's own dialog, in batches. `suffixes`: the endings of files that the server reads, in lower case and with the dot. */
+export async function* picked(files: Iterable<File>, suffixes: readonly string[]): AsyncGenerator<Found[]> {
   const found = new Selection(suffixes);
   // Browsers list a folder's files in any order.
   for (const file of [...files].sort((a, b) => compare(a.webkitRelativePath, b.webkitRelativePath))) {
@@ -43,7 +44,8 @@ export function picked(files: Iterable<File>, suffixes: readonly string[]): Foun
     if (path) found.below(path, file);
     else found.chosen(file);
   }
-  return found.taken();
+  yield found.taken();
+  yield* found.unpacked();
 }
 
 /** The files and folders that the user dropped, in batches. The entries must be read from the event before anything else happens. */
@@ -73,11 +75,13 @@ export async function* dropped(entries: readonly FileSystemEntry[], suffixes: re
       yield found.taken();
     }
   }
+  yield* found.unpacked();
 }
 
 class Selection {
   readonly #suffixes: readonly string[];
   readonly #seen = new Set<string>();
+  readonly #archives: { readonly path: string; readonly file: File }[] = [];
   #found: Found[] = [];
 
   constructor(suffixes: readonly string[]) {
@@ -91,16 +95,26 @@ class Selection {
     return found;
   }
 
+  /** The files of the archives that were found, one batch per archive. */
+  async *unpacked(): AsyncGenerator<Found[]> {
+    for (const { path, file } of this.#archives.splice(0)) {
+      await this.#unpack(path, file);
+      yield this.taken();
+    }
+  }
+
   /** A file that the user chose itself. */
   chosen(file: File): void {
-    this.#send(file.name, file);
+    if (isArchive(file.name)) this.#archives.push({ path: file.name, file });
+    else this.#send(file.name, file);
   }
 
   /** A file of a folder. Its hidden folder, if there is one, stands for all files of this folder. */
   below(path: string, file: File): void {
     const hidden = hiddenPart(path);
     if (hidden) return this.#hide(hidden);
-    const rule = ruleFor(path, file.size, this.#suffixes);
+    if (isArchive(path)) return void this.#archives.push({ path, file });
+    const rule = ruleForName(path, this.#suffixes) ?? ruleForSize(file.size);
     if (rule) this.#skip(path, rule);
     else this.#send(path, file);
   }
@@ -114,11 +128,34 @@ class Selection {
 
   /** A file or folder that cannot be read. */
   lost(path: string): void {
-    this.#found.push({ path, rule: undefined, why: UNREADABLE });
+    this.#refuse(path, UNREADABLE);
   }
 
-  #send(path: string, file: File): void {
-    if (this.#seen.has(path)) this.#found.push({ path, rule: undefined, why: TWICE });
+  async #unpack(path: string, archive: File): Promise<void> {
+    const wanted = (name: string, size: number) => !ruleInArchive(name, this.#suffixes) && !ruleForSize(size);
+    try {
+      const found = await members(archive, wanted);
+      if (found.length === 0) this.#refuse(path, "the archive contains no files");
+      for (const one of found) this.#member(`${path}/${one.name}`, one);
+    } catch (error) {
+      if (!(error instanceof ArchiveRefused)) throw error;
+      this.#refuse(path, error.message);
+    }
+  }
+
+  #member(path: string, { name, isLink, why, content }: Member): void {
+    const rule = ruleInArchive(name, this.#suffixes) ?? (isLink ? "LINK" : why ? undefined : ruleForSize(content.size));
+    if (rule) this.#skip(path, rule);
+    else if (why) this.#refuse(path, why);
+    else this.#send(path, content);
+  }
+
+  #refuse(path: string, why: string): void {
+    this.#found.push({ path, rule: undefined, why });
+  }
+
+  #send(path: string, file: File | Packed): void {
+    if (this.#seen.has(path)) this.#refuse(path, TWICE);
     else this.#found.push({ path, file });
     this.#seen.add(path);
   }
@@ -140,13 +177,19 @@ function hiddenPart(path: string): string {
   return first < 0 ? "" : parts.slice(0, first + 1).join("/");
 }
 
-function ruleFor(path: string, size: number, suffixes: readonly string[]): Rule | undefined {
+function ruleForName(path: string, suffixes: readonly string[]): Rule | undefined {
   const name = path.toLowerCase();
-  const ends = (suffix: string) => name.endsWith(suffix);
-  if (ARCHIVES.some(ends)) return "ARCHIVE";
-  if (!suffixes.some(ends)) return "UNSUPPORTED_SUFFIX";
+  return suffixes.some((suffix) => name.endsWith(suffix)) ? undefined : "UNSUPPORTED_SUFFIX";
+}
+
+function ruleForSize(size: number): Rule | undefined {
   if (size > MOST_BYTES) return "TOO_LARGE";
   return size === 0 ? "EMPTY" : undefined;
+}
+
+function ruleInArchive(name: string, suffixes: readonly string[]): Rule | undefined {
+  if (name.split("/").some((part) => (part.startsWith(".") && part !== "..") || part === "__MACOSX")) return "HIDDEN";
+  return isArchive(name) ? "NESTED_ARCHIVE" : ruleForName(name, suffixes);
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);

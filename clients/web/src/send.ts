@@ -4,6 +4,7 @@ import { createRegistry, fromJsonString } from "@bufbuild/protobuf";
 import { OperationSchema, type Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
 import { BadRequestSchema, ErrorInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
 import { IngestMetadataSchema, IngestResultSchema } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import type { Packed } from "./archives.js";
 import { CUT, failureOfJson, type Failure } from "./errors.js";
 
 /** The server's limit for the size of a file, in bytes. */
@@ -12,7 +13,7 @@ export const MOST_BYTES = 67_108_864;
 const registry = createRegistry(IngestMetadataSchema, IngestResultSchema, ErrorInfoSchema, BadRequestSchema);
 
 export interface Upload {
-  readonly file: File;
+  readonly file: File | Packed;
   /** The document's source key. */
   readonly path: string;
   /** `collections/{id}`. */
@@ -32,7 +33,7 @@ export class UploadRefused extends Error {
 }
 
 /** Try once to send a file. `onShare` receives the share of the file that was sent, from 0 to 1. Raises UploadRefused (with the reason "" if the connection was lost), AbortError. */
-export function send({ file, path, collection, requestId }: Upload, onShare: (share: number) => void, signal: AbortSignal): Promise<Operation> {
+export function send({ file, path, collection, requestId }: Omit<Upload, "file"> & { readonly file: Blob }, onShare: (share: number) => void, signal: AbortSignal): Promise<Operation> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const request = new XMLHttpRequest();

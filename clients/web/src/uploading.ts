@@ -14,6 +14,7 @@ const SENT = 1 / 3; // the share of the progress for sending; the rest is for re
 const CANCEL_TIMEOUT = 10_000; // milliseconds
 const AGAIN = new Set(["", "PART_UNAVAILABLE", "DRAINING", "OVERLOADED", "DEADLINE_EXCEEDED"]);
 const LOST: Failure = { ...CUT, reason: "FILE_CHANGED", message: "The file was changed, moved or deleted after you chose it. Choose it again." };
+const DAMAGED: Failure = { ...CUT, reason: "FILE_CHANGED", message: "The file cannot be unpacked. The archive is damaged, or was changed or deleted after you chose it." };
 
 /** Receives the share of the work that is done, from 0 to 1, and a word about the current step. */
 export type Tell = (share: number, state: string) => void;
@@ -40,13 +41,14 @@ export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: Abo
 }
 
 async function sentWhole(upload: Upload, tell: Tell, signal: AbortSignal): Promise<Operation> {
+  const file = await contentOf(upload);
   for (let tries = 1; ; tries += 1) {
     try {
-      return await send(upload, (share) => tell(share * SENT, share < 1 ? "sending" : "sent"), signal);
+      return await send({ ...upload, file }, (share) => tell(share * SENT, share < 1 ? "sending" : "sent"), signal);
     } catch (error) {
       if (signal.aborted || !(error instanceof UploadRefused) || !mayWork(error.failure)) throw error;
       // The browser reports a file that it can no longer read as a lost connection.
-      if (!(await isReadable(upload.file))) throw new UploadRefused(LOST);
+      if (!(await isReadable(file))) throw new UploadRefused(LOST);
       if (tries === TRIES) throw error;
       tell(0, "the connection was lost; sending again…");
       await PATIENCE.sleep(PATIENCE.pause(tries), signal);
@@ -54,7 +56,14 @@ async function sentWhole(upload: Upload, tell: Tell, signal: AbortSignal): Promi
   }
 }
 
-function isReadable(file: File): Promise<boolean> {
+async function contentOf({ file }: Upload): Promise<Blob> {
+  if (!("unpack" in file)) return file;
+  return file.unpack().catch(() => {
+    throw new UploadRefused(DAMAGED);
+  });
+}
+
+function isReadable(file: Blob): Promise<boolean> {
   return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 }
 

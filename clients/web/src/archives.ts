@@ -1,0 +1,120 @@
+/**
+ * Lists the files of ZIP and tar archives, with the bounds of `responsa ingest`. Archives may come from anybody: nothing here trusts a size, a count or a path that
+ * an archive states.
+ */
+
+export const SUFFIXES: readonly string[] = [".zip", ".tar", ".tar.gz", ".tgz"];
+const MOST_FILES = 10_000;
+/** The maximum size of an archive's files together, in bytes. */
+const MOST_UNPACKED = 1_073_741_824;
+/** The maximum size of an archive's files together, as a multiple of the archive's size. Files of fewer than RATIO_FROM bytes may exceed it. */
+const MOST_RATIO = 100;
+const RATIO_FROM = 16_777_216;
+/** The bytes of headers and padding that a tar archive may have per file. */
+const TAR_BLOCK = 4_096;
+
+/** The content of a file in an archive. */
+export interface Packed {
+  /** The size that the archive states, in bytes. */
+  readonly size: number;
+  /** Unpacks the file: at most `size` bytes. Raises an error if the archive is damaged, or was changed or deleted. */
+  readonly unpack: () => Promise<Blob>;
+}
+
+/** A file in an archive. */
+export interface Member {
+  /** Its path in the archive, with slashes. */
+  readonly name: string;
+  readonly isLink: boolean;
+  /** Why it cannot be read; "" if it can. */
+  readonly why: string;
+  readonly content: Packed;
+}
+
+/** An archive that is not read. The message is the reason. */
+export class ArchiveRefused extends Error {}
+
+/** Whether a file's name is that of an archive. */
+export function isArchive(name: string): boolean {
+  const lower = name.toLowerCase();
+  return SUFFIXES.some((one) => lower.endsWith(one));
+}
+
+/** All files of an archive, in order, without its folders. `wanted` says which files will be unpacked; the others need no memory. Raises ArchiveRefused. */
+export async function members(archive: File, wanted: (name: string, size: number) => boolean): Promise<Member[]> {
+  const seen = new Set<string>();
+  try {
+    const found = archive.name.toLowerCase().endsWith(".zip") ? await ofZip(archive) : await ofTar(archive, wanted);
+    return found.map((one) => {
+      const why = seen.has(one.name) ? "the archive contains this path twice" : one.why;
+      seen.add(one.name);
+      return { ...one, why };
+    });
+  } catch (error) {
+    throw error instanceof ArchiveRefused ? error : new ArchiveRefused("the file is not a readable archive, or the browser cannot read it");
+  }
+}
+
+/** Raise ArchiveRefused if an archive's files are too many or too large. */
+function bound(files: number, bytes: number, archive: File): void {
+  if (files > MOST_FILES) throw new ArchiveRefused(`the archive contains more than ${MOST_FILES.toLocaleString("en")} files; split it`);
+  if (bytes > MOST_UNPACKED) throw new ArchiveRefused("the archive contains more than 1 GiB of files; split it");
+  if (bytes > Math.max(RATIO_FROM, archive.size * MOST_RATIO)) throw new ArchiveRefused(`the archive would expand to more than ${MOST_RATIO} times its size; unpack it yourself`);
+}
+
+function member(path: string, isLink: boolean, problem: string, content: Packed): Member {
+  const slashes = path.replaceAll("\\", "/");
+  const parts = slashes.split("/").filter((part) => part && part !== ".");
+  const leaves = slashes.startsWith("/") || /^[A-Za-z]:/.test(slashes) || parts.includes("..");
+  return { name: leaves ? slashes : parts.join("/"), isLink, why: leaves ? "its path leads out of the archive" : problem, content };
+}
+
+const KIND = 0o170000; // the bits of a Unix mode that say what an entry is
+const FILE = 0o100000;
+const LINK = 0o120000;
+const OTHER_KIND = "it is not a file";
+
+async function ofZip(archive: File): Promise<Member[]> {
+  const { BlobReader, BlobWriter, ZipReader } = await import("@zip.js/zip.js/lib/zip-core.js");
+  // The page's security policy allows no workers. The names are checked below, so that one bad name does not spoil the archive.
+  const reader = new ZipReader(new BlobReader(archive), { useWebWorkers: false, checkCrc32: true, filenameValidation: "tolerant" });
+  const found: Member[] = [];
+  let bytes = 0;
+  for await (const entry of reader.getEntriesGenerator()) {
+    if (entry.directory) continue;
+    bytes += entry.uncompressedSize;
+    bound(found.length + 1, bytes, archive);
+    const kind = (entry.externalFileAttributes >>> 16) & KIND;
+    const problem = entry.encrypted ? "it is encrypted; remove the password" : kind && kind !== FILE && kind !== LINK ? OTHER_KIND : "";
+    const unpack = () => entry.getData(new BlobWriter());
+    found.push(member(entry.filename, kind === LINK, problem, { size: entry.uncompressedSize, unpack }));
+  }
+  return found;
+}
+
+async function ofTar(archive: File, wanted: (name: string, size: number) => boolean): Promise<Member[]> {
+  const { createTarDecoder } = await import("modern-tar");
+  let bytes = 0;
+  const bounded = new TransformStream<Uint8Array, Uint8Array>({
+    transform: (piece, controller) => {
+      bytes += piece.length;
+      bound(0, bytes - MOST_FILES * TAR_BLOCK, archive);
+      controller.enqueue(piece);
+    },
+  });
+  const unzipped = archive.name.toLowerCase().endsWith(".tar") ? archive.stream() : archive.stream().pipeThrough(new DecompressionStream("gzip"));
+  const entries = unzipped.pipeThrough(bounded).pipeThrough(createTarDecoder({ strict: true })).getReader();
+  const found: Member[] = [];
+  for (let next = await entries.read(); !next.done; next = await entries.read()) {
+    const { header, body } = next.value;
+    const { type = "file" } = header;
+    const isLink = type === "symlink" || type === "link";
+    const one = member(header.name, isLink, isLink || type === "file" ? "" : OTHER_KIND, { size: header.size, unpack: () => Promise.reject(new Error("not unpacked")) });
+    // A tar archive has no table of contents, so what is wanted of it is unpacked at once. Browsers put large blobs on the disk.
+    const data = type === "file" && !one.why && wanted(one.name, header.size) ? await new Response(body).blob() : await body.cancel();
+    if (type === "directory") continue;
+    found.push(data ? { ...one, content: { size: data.size, unpack: () => Promise.resolve(data) } } : one);
+    bound(found.length, 0, archive);
+  }
+  return found;
+}
