@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from responsa.chat.v1 import agent_pb2, chat_service_pb2, conversation_pb2
-from responsa.knowledge.v1 import collection_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 from tests.clients.agents_served import ServedAgents, default, tutor
 from tests.clients.command_line import CommandLine
 from tests.clients.scripted import CHAT, CONVERSATION, KEY, KNOWLEDGE, Context, Scripted
@@ -63,6 +63,27 @@ async def test_commands_options_and_names(responsa: CommandLine) -> None:
     assert await suggested(responsa, "responsa agents show d") == ["default"]
     assert await suggested(responsa, "responsa search x --collection ") == ["notes", "letters"]
     assert await suggested(responsa, "responsa ask -c ") == [CONVERSATION]
+
+
+async def test_source_keys_of_the_named_collection(server: Scripted, responsa: CommandLine) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def documents(request: Any, _: Context) -> knowledge_service_pb2.ListDocumentsResponse:
+        asked.append((request.parent, request.filter))
+        found = ["guide/intro.md", "other/guide/x.md", "guide/$(touch x).md", "guide/a b.md", "guide/Fluß.md"]
+        return knowledge_service_pb2.ListDocumentsResponse(
+            documents=[document_pb2.Document(source_key=one) for one in found]
+        )
+
+    server.on(f"{KNOWLEDGE}/ListDocuments", documents)
+    keys = ["guide/intro.md", "guide/Fluß.md"]
+    assert await suggested(responsa, "responsa documents show -c notes gui") == keys
+    assert await suggested(responsa, "responsa documents delete ") == [
+        "guide/intro.md",
+        "other/guide/x.md",
+        keys[1],
+    ]
+    assert asked == [("collections/notes", 'source_key : "gui"'), ("collections/default", "")]
 
 
 async def test_the_script_for_bash(responsa: CommandLine, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
+import typer
+
 from responsa_client import Responsa
 from responsa_client.errors import ResponsaError
 from responsa_server.cli.output import CommandFailed
@@ -26,6 +28,7 @@ _MOST = 50
 _WIDTH = 60
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CONVERSATION = re.compile(r"conversations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_KEY = re.compile(r"\w[\w./-]{0,199}")
 _REMOVED = re.compile(r"[^\w .,?-]+")
 
 Suggestions = Sequence[tuple[str, str]]
@@ -48,6 +51,20 @@ def collections(incomplete: str) -> Suggestions:
         _ID,
         lambda client: (
             (one.name.removeprefix("collections/"), one.display_name) for one in client.collections()
+        ),
+    )
+
+
+def documents(ctx: typer.Context, incomplete: str) -> Suggestions:
+    """Suggest source keys of the command's collection. Keys with characters that a shell could evaluate are left out."""
+    collection = str(ctx.params.get("collection") or "default")
+    quoted = incomplete.replace("\\", "\\\\").replace('"', '\\"')
+    return _suggested(
+        incomplete,
+        _KEY,
+        lambda client: (
+            (one.source_key, one.title)
+            for one in client.documents(collection, filter_by=f'source_key : "{quoted}"' if quoted else "")
         ),
     )
 

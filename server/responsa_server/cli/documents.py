@@ -20,7 +20,7 @@ from responsa_server.cli.labels import (
     given_metadata,
     merged,
 )
-from responsa_server.cli.named_documents import Collection, Named, find_document
+from responsa_server.cli.named_documents import Collection, Named, SeveralNamed, find_document
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
@@ -31,6 +31,7 @@ from responsa_server.cli.output import (
     reporting,
     valid_text,
 )
+from responsa_server.cli.rendering import place_within
 from responsa_server.cli.session import open_client
 
 _STATES = {
@@ -175,6 +176,8 @@ def _print_hits(hits: Sequence[SearchHit], *, json: bool) -> None:
             continue
         passage = hit.passage
         place = one_line(heading_path(passage.title, passage.headings), 120)
+        if within := place_within(passage).removesuffix(", "):
+            place += f" ({within})"
         print_text(f"{number:>2}. {hit.score:.3f}  {place}\n    {one_line(passage.text, _EXCERPT)}")
     if not hits and not json:
         print_text("Nothing found.")
@@ -296,10 +299,7 @@ def show_document(
 
 
 def delete_documents(
-    documents: Annotated[
-        list[str],
-        typer.Argument(help="Each document as documents/{uuid} or as a source key of the collection."),
-    ],
+    documents: SeveralNamed,
     collection: Collection = "default",
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per line, with the deleted name.")

@@ -20,12 +20,24 @@ Collection = Annotated[
     typer.Option("--collection", "-c", help="The collection.", autocompletion=completion.collections),
 ]
 Named = Annotated[
-    str, typer.Argument(help="The document, as documents/{uuid} or as a source key of the collection.")
+    str,
+    typer.Argument(
+        help="The document, as documents/{uuid} or as a source key of the collection.",
+        autocompletion=completion.documents,
+    ),
+]
+SeveralNamed = Annotated[
+    list[str],
+    typer.Argument(
+        help="Each document as documents/{uuid} or as a source key of the collection.",
+        autocompletion=completion.documents,
+    ),
 ]
 NamedOrVersion = Annotated[
     str,
     typer.Argument(
-        help="The document, as documents/{uuid}, documents/{uuid}/versions/{n} or a source key of the collection."
+        help="The document, as documents/{uuid}, documents/{uuid}/versions/{n} or a source key of the collection.",
+        autocompletion=completion.documents,
     ),
 ]
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from responsa.chat.v1 import citation_pb2, suggestion_pb2, turn_pb2
+from responsa.knowledge.v1 import document_pb2
 from responsa.type.v1 import collection_kind_pb2
 from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
@@ -75,7 +76,7 @@ def refusal_text(refused: turn_pb2.TurnRefused) -> str:
         refused.message
         + "\n\nClosest in the documents\n"
         + "\n".join(
-            f"- {one_line(one.title, 120) or '(untitled)'} ({one.uri or one.document_version}, {_within(one)}"
+            f"- {one_line(one.title, 120) or '(untitled)'} ({one.uri or one.document_version}, {place_within(one)}"
             f'bytes {one.source_range.start}-{one.source_range.end})\n    "{one_line(one.quote, _QUOTE)}"'
             for one in refused.suggestions
         )
@@ -119,17 +120,19 @@ def _sources(citations: Sequence[citation_pb2.Citation], places: Mapping[_Place,
     for number in sorted(first):
         citation = first[number]
         source = citation.source_range
-        place = f"{citation.uri or citation.document_version}, {_within(citation)}bytes {source.start}-{source.end}"
+        place = f"{citation.uri or citation.document_version}, {place_within(citation)}bytes {source.start}-{source.end}"
         title = one_line(citation.title, 120) or "(untitled)"
         lines.append(f'[{number}] {title} ({place})\n    "{one_line(citation.quote, _QUOTE)}"')
     return lines
 
 
-def _within(citation: citation_pb2.Citation | suggestion_pb2.Suggestion) -> str:
+def place_within(
+    source: citation_pb2.Citation | suggestion_pb2.Suggestion | document_pb2.Passage,
+) -> str:
     """Return the place in the original file, with a comma after it; "" if it is not known."""
     places = (
-        f"page {citation.page}" if citation.page and not citation.path else "",
-        one_line(citation.path, 80),
+        f"page {source.page}" if source.page and not source.path else "",
+        one_line(source.path, 80),
     )
     return "".join(f"{place}, " for place in places if place)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from responsa.knowledge.v1 import document_pb2, document_version_pb2, knowledge_service_pb2
-from responsa_server.cli.named_documents import Collection, Named, find_document
+from responsa_server.cli.named_documents import Collection, Named, SeveralNamed, find_document
 from responsa_server.cli.output import one_line, print_error, print_json, print_text, reporting
 from responsa_server.cli.session import open_client
 
@@ -87,10 +87,7 @@ def restore(
 
 
 def reread(
-    documents: Annotated[
-        list[str],
-        typer.Argument(help="Each document as documents/{uuid} or as a source key of the collection."),
-    ],
+    documents: SeveralNamed,
     collection: Collection = "default",
     json: Annotated[
         bool, typer.Option("--json", help="Print one IngestResult per line, as proto-JSON.")

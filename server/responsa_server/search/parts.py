@@ -26,6 +26,8 @@ from responsa_server.text.shown import (
     shown_row,
 )
 
+READ_BEFORE_BYTES: Final = 16 * 1024
+"""How much of the text before a passage is read to find the header of the table that the passage begins in, if the header's place is not stored."""
 MAX_PART_BYTES: Final = 1_200
 """The greatest length of a part of several pieces."""
 MAX_ANTECEDENT_BYTES: Final = 600
@@ -122,6 +124,10 @@ class PassageParts:
         after = self._bytes(source.end, self._offset + len(self._raw))
         if is_header(before, self.text(place), after, markdown=self._markdown):
             return None
+        if len(self._found.before.encode()) > READ_BEFORE_BYTES - _CUT_BYTES and not _EMPTY_LINE.search(
+            before
+        ):
+            return ()  # the table begins before the text that was read
         return header_of(before, markdown=self._markdown)
 
     def _code(self, place: int) -> Part | None:
@@ -218,6 +224,9 @@ class PassageParts:
         return Origin(self._markdown, len(found.group().expandtabs(4)) if found else 0, header, self._named)
 
 
+# A character that is cut at the beginning of the text is left out.
+_CUT_BYTES: Final = 4
+_EMPTY_LINE: Final = re.compile(r"^[ \t>\r]*\n", re.MULTILINE)
 _LINE_BEGINNING: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
 # What a sentence contains if it was joined with the code or the list after it, or stands between blocks.
 _BLOCK_WITHIN: Final = re.compile(r"\n[ \t>]*(?:```|~~~|(?:[-*+]|\d{1,9}[.)])[ \t]|<pre\b)|\n[ \t]*\n")

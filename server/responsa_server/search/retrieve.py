@@ -37,6 +37,7 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.search.embedder import Embedder, QuestionEmbedder
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, judge, read_question
+from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
 from responsa_server.search.synonyms import SynonymReader
 from responsa_server.text.canonical import Block, BlockKind
@@ -53,8 +54,6 @@ NEAREST_VECTORS: Final = 100
 """The number of vectors that a search takes from the vector index. A passage has several vectors."""
 MOST_GUESSED_CHARACTERS: Final = 256
 """If a string is longer and its language is unknown, its language is not guessed, because all words would be stemmed once for each language."""
-READ_BEFORE_BYTES: Final = 16 * 1024
-"""How much of the text before a passage is read to find the header of the table that the passage begins in."""
 COMPARED: Final = 3
 """The number of collections whose best passages are read even if other collections have better ones."""
 BESIDE: Final = 5

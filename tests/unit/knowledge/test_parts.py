@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -10,7 +11,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.sniff import sniff
-from responsa_server.search.parts import MAX_PART_BYTES, Part, PassageParts
+from responsa_server.search.parts import MAX_PART_BYTES, READ_BEFORE_BYTES, Part, PassageParts
 from responsa_server.text.sentences import pieces
 
 ID = UUID(int=1)
@@ -174,3 +175,16 @@ def test_other_formats_show_their_visible_text() -> None:
 def test_what_has_no_visible_text_is_not_shown() -> None:
     assert shown("Text.\n\n<b></b>\n", "<b>") == ""
     assert shown("Text.\n\n![](gear.svg)\n", "gear") == ""
+
+
+def test_a_table_that_begins_before_the_text_that_was_read_has_no_known_header() -> None:
+    rows = "".join(f"<tr><td>Wren<td>{'brass ' * 9}<td>blue" for _ in range(400))
+    table = f"<p>All our lamps and how they are.</p><table><tr><th>Lamp<th>Material<th>Colour{rows}<tr><td>Last<td>of<td>all</table>"
+    whole = found(table, name="lamps.html", cut="Last | of")
+    assert len(whole.before) > READ_BEFORE_BYTES
+    last = part(replace(whole, before=whole.before[-READ_BEFORE_BYTES:]), "Last")
+    assert last is not None
+    assert last.shown == "Last; of; all"
+    near = part(replace(whole, before="Lamp | Material | Colour\n"), "Last")
+    assert near is not None
+    assert near.shown == "**Lamp**: Last; **Material**: of; **Colour**: all"
