@@ -39,6 +39,7 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import IndexingAttempt, NewPassage, PassageVectors, VectorStore
 from responsa_server.ingest import rejections
+from responsa_server.ingest.describing import described
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer
 from responsa_server.ingest.rejections import ParserUnavailable
@@ -152,6 +153,7 @@ class Ingest:
             media_type=found.media_type,
             language=cut.language,
             parser=found.parsed_by,
+            description=await described(parsed, data, title, cut),
         )
         await self._ingestions.parsed(task.claim, text, len(cut.chunks))
         await self._embed(task, title, cut)

@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.text.dates import stated_date
 
 MAX_TITLE_CHARS = 300
+MAX_AUTHOR_BYTES = 255
 MAX_PATH_CHARS = 200
 MAX_BLOCKS = 1_000_000
 _LINE = re.compile(r"[^\r\n]+")
@@ -67,6 +70,8 @@ class ParsedDocument:
     Blocks need not cover the whole text: blank lines, list markers of extracted HTML and metadata at the top belong to
     no block. `title` has 1 to 300 characters on one line. `language` is the BCP 47 tag that the document states, or
     None. The text contains neither U+0000 nor lone surrogates. `format` is the name of a row in the table of formats.
+    `author` is the author whom the document names, on one line and in at most 255 bytes, or ''. `date` is the date that
+    the document states, in UTC, or None.
     """
 
     title: str
@@ -74,6 +79,8 @@ class ParsedDocument:
     blocks: tuple[Block, ...]
     language: str | None
     format: str
+    author: str = ""
+    date: datetime | None = None
 
 
 def language_tag(text: str) -> str | None:
@@ -126,13 +133,16 @@ class BlockCollector:
         file_name: str,
         title: str = "",
         language: str = "",
+        author: str = "",
+        date: str = "",
         body_start: int = 0,
     ) -> ParsedDocument:
         """Return the parsed document with these blocks.
 
         title: the title that the document states, or ''. If the document states no title, the title becomes the first
         visible line from character `body_start` on, or the file's name if there is no such line. language: the language
-        that the document states; a text without the form of a language tag is ignored.
+        that the document states; a text without the form of a language tag is ignored. author, date: as the document
+        states them; a text that is not a date is ignored.
         """
         flat = byte_positions(text, [edge for _, start, end, *_ in self._rows for edge in (start, end)])
         blocks = tuple(
@@ -145,6 +155,8 @@ class BlockCollector:
             blocks=blocks,
             language=language_tag(language),
             format=format_name,
+            author=author_line(author),
+            date=stated_date(date),
         )
 
 
@@ -152,6 +164,16 @@ def one_line(text: str) -> str:
     """Make a title from a text: replace every run of white space with one space, and cut the text at 300 characters."""
     # Only the first characters are split, because splitting a huge text would copy all of it.
     return " ".join(text[: MAX_TITLE_CHARS * 8].split())[:MAX_TITLE_CHARS].rstrip()
+
+
+def author_line(text: str) -> str:
+    """Make an author's name from a text: on one line, in at most 255 bytes, without U+0000."""
+    return (
+        one_line(text.replace("\x00", ""))
+        .encode(errors="ignore")[:MAX_AUTHOR_BYTES]
+        .decode(errors="ignore")
+        .strip()
+    )
 
 
 def title_from_name(name: str) -> str:

@@ -69,7 +69,7 @@ def parse(original: Original) -> ParsedDocument:
     archive = Archive.open(original.data)
     part = main_part(archive)
     parts = {one.kind: one.part for one in related(archive, part).values()}
-    title, language = stated(archive)
+    said = stated(archive)
     reader = _Reader(
         _Styles.read(archive, parts.get("styles", "")),
         _Numbering.read(archive, parts.get("numbering", "")),
@@ -84,8 +84,8 @@ def parse(original: Original) -> ParsedDocument:
     return document(
         original,
         blocks,
-        title or blocks.collector.first_heading(),
-        language,
+        said.title or blocks.collector.first_heading(),
+        said,
         "The Word document has no text. Upload a document with visible text.",
     )
 

@@ -7,7 +7,7 @@ hidden elements are left out, and so is what stands around the content of a page
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
@@ -21,6 +21,19 @@ from responsa_server.text.canonical import BlockKind, ParsedDocument, one_line
 
 # Browsers limit nesting to about 512 levels. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.
 MAX_DEPTH = 1000
+# The names of meta elements, in lower case. What was published comes before what was changed.
+_AUTHORS = ("author", "dc.creator", "dcterms.creator", "article:author")
+_DATES = (
+    "article:published_time",
+    "dcterms.issued",
+    "dc.date.issued",
+    "date",
+    "dc.date",
+    "dcterms.date",
+    "dcterms.created",
+    "article:modified_time",
+    "dcterms.modified",
+)
 
 _BLOCKS = frozenset(
     [
@@ -207,6 +220,8 @@ def parse(original: Original) -> ParsedDocument:
         title=writer.blocks.collector.first_heading()
         or one_line(_clean(title_node.text()) if title_node is not None else ""),
         language=_language(root),
+        author=_stated(tree, _AUTHORS),
+        date=_stated(tree, _DATES),
     )
 
 
@@ -236,6 +251,17 @@ def _language(root: LexborNode | None) -> str:
     while html is not None and html.tag != "html":
         html = html.first_child if html.tag == "-document" else html.next
     return (html.attributes.get("lang") or "").strip() if html is not None else ""
+
+
+def _stated(tree: LexborHTMLParser, names: Sequence[str]) -> str:
+    """The content of the first of these meta elements that the page has; "" if it has none of them."""
+    found: dict[str, str] = {}
+    for node in tree.css("head > meta"):
+        name = node.attributes.get("name") or node.attributes.get("property") or ""
+        content = _clean(node.attributes.get("content") or "").strip()
+        if content:
+            found.setdefault(name.strip().lower(), content)
+    return next((found[name] for name in names if name in found), "")
 
 
 def _layout_tables(top: LexborNode) -> set[int]:

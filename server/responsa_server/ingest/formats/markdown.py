@@ -22,7 +22,9 @@ _FRONT_MATTER = re.compile(
     r"---[ \t]*(?:\r\n|\r|\n)(?=[A-Za-z_][A-Za-z0-9_\- ]{0,63}:)(.{0,16384}?)(?:\r\n|\r|\n)(?:---|\.\.\.)(?=[ \t\r\n]|\Z)",
     re.DOTALL,
 )
-_FIELD = re.compile(r"^(title|lang|language)[ \t]*:[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+_FIELD = re.compile(
+    r"^(title|lang|language|author|date)[ \t]*:[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE
+)
 _HEADING_CHARS = 1000
 # The heading level of a container's title. It is the lowest, so that such a heading ends at any other.
 _TITLE_LEVEL = 6
@@ -60,6 +62,8 @@ def parse(original: Original) -> ParsedDocument:
         file_name=original.name,
         title=one_line(fields.get("title", "")) or collector.first_heading(),
         language=fields.get("lang") or fields.get("language") or "",
+        author=fields.get("author", ""),
+        date=fields.get("date", ""),
         body_start=body_start,
     )
 

@@ -16,10 +16,11 @@ from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
 from responsa_server.ingest.formats.office import (
+    Stated,
     document,
-    dublin_core,
     is_on,
     numeral,
+    properties,
     read_tree,
     tidy,
     tidy_cell,
@@ -67,7 +68,7 @@ def parse(original: Original) -> ParsedDocument:
     if _is_encrypted(archive):
         raise rejections.encrypted()
     tree = read_tree(archive, _CONTENT)
-    title, language = dublin_core(read_tree(archive, "meta.xml")) if "meta.xml" in archive else ("", "")
+    said = properties(read_tree(archive, "meta.xml")) if "meta.xml" in archive else Stated()
     trees = [read_tree(archive, "styles.xml"), tree] if "styles.xml" in archive else [tree]
     reader = _Reader(
         lists={name: levels for one in trees for name, levels in _lists(one)},
@@ -81,8 +82,8 @@ def parse(original: Original) -> ParsedDocument:
     return document(
         original,
         blocks,
-        title or blocks.collector.first_heading(),
-        language,
+        said.title or blocks.collector.first_heading(),
+        said,
         "The OpenDocument text has no text. Upload a document with visible text.",
     )
 

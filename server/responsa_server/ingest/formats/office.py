@@ -37,7 +37,8 @@ _PREFIXES: Final = {
     f"{_OOXML}markup-compatibility/2006": "mc",
     f"{_OOXML}package/2006/relationships": "rel",
     "http://purl.org/dc/elements/1.1/": "dc",
-    **{f"{_ODF}{name}:1.0": name for name in ("office", "text", "table", "style", "manifest")},
+    "http://purl.org/dc/terms/": "dcterms",
+    **{f"{_ODF}{name}:1.0": name for name in ("office", "text", "table", "style", "manifest", "meta")},
     f"{_ODF}drawing:1.0": "draw",
     f"{_ODF}presentation:1.0": "presentation",
 }
@@ -174,30 +175,52 @@ def main_part(archive: Archive) -> str:
     raise rejections.malformed("The document does not name its main part.")
 
 
-def stated(archive: Archive) -> tuple[str, str]:
-    """The title and the language that the core properties of an OPC package state; '' for each that is missing."""
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a document's properties state; '' for each property that is missing."""
+
+    title: str = ""
+    language: str = ""
+    author: str = ""
+    date: str = ""
+
+
+def stated(archive: Archive) -> Stated:
+    """What the core properties of an OPC package state."""
     part = next((one.part for one in related(archive).values() if one.kind == "core-properties"), "")
-    return dublin_core(read_tree(archive, part)) if part in archive else ("", "")
+    return properties(read_tree(archive, part)) if part in archive else Stated()
 
 
-def dublin_core(properties: Element) -> tuple[str, str]:
-    """The title and the language among a document's properties; '' for each that is missing."""
-    title, language = (next(properties.iter(f"dc:{name}"), None) for name in ("title", "language"))
-    return (
-        one_line((title.text or "") if title is not None else ""),
-        ((language.text or "") if language is not None else "").strip(),
+def properties(tree: Element) -> Stated:
+    """What the properties of an OPC package or of an OpenDocument package state. The first author and the first date come before those of later changes."""
+
+    def text(*names: str) -> str:
+        found = (next(tree.iter(name), None) for name in names)
+        return next((one.text.strip() for one in found if one is not None and one.text), "")
+
+    return Stated(
+        one_line(text("dc:title")),
+        text("dc:language"),
+        text("meta:initial-creator", "dc:creator"),
+        text("dcterms:created", "meta:creation-date", "dcterms:modified", "dc:date"),
     )
 
 
 def document(
-    original: Original, blocks: BlockWriter, title: str, language: str, nothing: str
+    original: Original, blocks: BlockWriter, title: str, said: Stated, nothing: str
 ) -> ParsedDocument:
     """The parsed document. nothing: the sentence about a document without text. Raises DocumentRejected if there is no text."""
     text = blocks.text
     if not text.strip():
         raise rejections.empty(nothing)
     return blocks.collector.document(
-        text, format_name=original.format, file_name=original.name, title=title, language=language
+        text,
+        format_name=original.format,
+        file_name=original.name,
+        title=title,
+        language=said.language,
+        author=said.author,
+        date=said.date,
     )
 
 

@@ -71,6 +71,8 @@ def parse(original: Original) -> ParsedDocument:
         pages = _read(document)
         title = _metadata(document, b"Title")
         language = _language(document)
+        author = _metadata(document, b"Author")
+        date = _metadata(document, b"CreationDate")
     parts = [part for part in arrange(pages) if part.text.strip()]
     if not parts:
         raise rejections.empty(
@@ -85,6 +87,8 @@ def parse(original: Original) -> ParsedDocument:
         file_name=original.name,
         title=("" if _GENERATED_TITLE.match(title) else title) or blocks.collector.first_heading(),
         language=language,
+        author=author,
+        date=date,
     )
 
 

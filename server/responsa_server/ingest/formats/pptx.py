@@ -45,7 +45,7 @@ def parse(original: Original) -> ParsedDocument:
     archive = Archive.open(original.data)
     part = main_part(archive)
     links = related(archive, part)
-    title, language = stated(archive)
+    said = stated(archive)
     blocks = BlockWriter()
     first_title = ""
     for number, one in enumerate(read_tree(archive, part).iter("p:sldId"), 1):
@@ -58,8 +58,8 @@ def parse(original: Original) -> ParsedDocument:
     return document(
         original,
         blocks,
-        (title if title != _NO_TITLE else "") or one_line(first_title),
-        language,
+        (said.title if said.title != _NO_TITLE else "") or one_line(first_title),
+        said,
         "The presentation has no text on visible slides. Upload a presentation with visible text.",
     )
 

@@ -47,7 +47,7 @@ def parse(original: Original) -> ParsedDocument:
     part = main_part(archive)
     links = related(archive, part)
     parts = {one.kind: one.part for one in links.values()}
-    title, language = stated(archive)
+    said = stated(archive)
     workbook = read_tree(archive, part)
     since_1904 = any(is_on(one.get("date1904")) for one in workbook.iter("x:workbookPr"))
     shared = _shared_strings(archive, parts.get("sharedStrings", ""))
@@ -65,8 +65,8 @@ def parse(original: Original) -> ParsedDocument:
     return document(
         original,
         blocks,
-        title or title_from_name(original.name),
-        language,
+        said.title or title_from_name(original.name),
+        said,
         "The workbook has no text on visible sheets. Upload a workbook with visible cells.",
     )
 

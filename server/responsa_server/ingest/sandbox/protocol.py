@@ -11,6 +11,7 @@ import json
 import re
 import struct
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Literal, cast
 
 from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
@@ -24,6 +25,7 @@ from responsa_server.text.canonical import (
     BlockKind,
     ParsedDocument,
     Place,
+    author_line,
     language_tag,
 )
 from responsa_server.text.drawn import DrawnPage
@@ -159,6 +161,8 @@ def pack_result(document: ParsedDocument) -> bytes:
         blocks,
         b"".join(titles),
         b"".join(paths),
+        document.author.encode(),
+        document.date.isoformat().encode() if document.date else b"",
     )
 
 
@@ -184,7 +188,7 @@ def unpack_result(frame: bytes) -> ParsedDocument:
     """
     try:
         kind, sections = _split(memoryview(frame))
-        if kind == _DOCUMENT and len(sections) == 7:
+        if kind == _DOCUMENT and len(sections) == 9:
             return _document(sections)
         if kind == _REJECTED and len(sections) == 2:
             rejected = _rejection(sections)
@@ -263,7 +267,24 @@ def _document(sections: list[memoryview]) -> ParsedDocument:
         blocks=_blocks(sections[4], bytes(sections[5]), bytes(sections[6]), data),
         language=language or None,
         format=format_name,
+        author=_author(bytes(sections[7]).decode()),
+        date=_date(bytes(sections[8]).decode()),
     )
+
+
+def _author(text: str) -> str:
+    if author_line(text) != text:
+        raise ValueError("not an author")
+    return text
+
+
+def _date(text: str) -> datetime | None:
+    if not text:
+        return None
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None or found.utcoffset() or found.isoformat() != text:
+        raise ValueError("not a date in UTC")
+    return found
 
 
 def _blocks(packed: memoryview, titles: bytes, paths: bytes, data: bytes) -> tuple[Block, ...]:
