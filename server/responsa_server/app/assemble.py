@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import structlog
@@ -18,11 +19,12 @@ import structlog
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Defaults
-from responsa_server.agents.config.files import Folders, Watch
+from responsa_server.agents.config.files import Folders, Watch, read_prompts
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.problems import clause
 from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
 from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.engine.prompts import PromptError, PromptSet
 from responsa_server.app.models import by_name, doubles, known_models, model_table
 from responsa_server.app.process import MemoryCounters
 from responsa_server.app.resources import database_urls, new_id, redis_url
@@ -36,6 +38,7 @@ from responsa_server.domain.models import Models
 from responsa_server.domain.relay import Reload
 from responsa_server.domain.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.ingest.describing import Describer, ModelGist
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import Indexer
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, VectorPublishing
@@ -80,9 +83,17 @@ class Knowledge:
 
 
 async def build_knowledge(
-    settings: Settings, layout: Layout, database: Database, cache: RedisCache, stack: AsyncExitStack
+    settings: Settings,
+    layout: Layout,
+    database: Database,
+    cache: RedisCache,
+    models: Models,
+    stack: AsyncExitStack,
 ) -> Knowledge:
-    """Build documents and search. Every role loads the embedding model, because each search embeds its question."""
+    """Build documents and search. Every role loads the embedding model, because each search embeds its question.
+
+    Raises EmbeddedError if the model for metadata is not available.
+    """
     threads = settings.retrieval.embedding_threads
     embedder = await asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
     stack.callback(embedder.close)
@@ -125,9 +136,43 @@ async def build_knowledge(
         await parser.start()
         store = IngestionStore(database, queue, vectors=not external)
         ingestions = VectorPublishing(store, vectors.store, embedder.name) if vectors.store else store
-        ingest = Ingest(ingestions, parser, Indexer(embedder, store, new_id), watching)
+        describer = Describer(_metadata_model(settings, models))
+        ingest = Ingest(ingestions, parser, Indexer(embedder, store, new_id), watching, describer=describer)
         jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store)
     return Knowledge(embedder, collections, documents, library, evidence, jobs)
+
+
+def _metadata_model(settings: Settings, models: Models) -> ModelGist | None:
+    name = settings.ingestion.metadata_model
+    if not name:
+        return None
+    if (problem := models.problem(name)) is not None:
+        raise EmbeddedError(
+            f"The setting ingestion.metadata_model (RESPONSA_INGESTION__METADATA_MODEL) names “{name}”, which is not available: {clause(problem)}",
+            "correct that, or name another model in this setting, and start again",
+        )
+    model = models.chain([name])
+    return (
+        None
+        if model is None
+        else ModelGist(model, ingestion_prompts, seconds=settings.ingestion.metadata_seconds)
+    )
+
+
+def ingestion_prompts() -> PromptSet:
+    """Read the prompts of ingestion. Raises OSError, and PromptError if a file's front matter is broken."""
+    found = read_prompts(Path(str(files("responsa_server.ingest"))), "ingest/")
+    for problem in found.problems:
+        raise PromptError(problem.file, problem.line, problem.message)
+    return PromptSet(found.prompts, found.partials)
+
+
+def open_models(settings: Settings, layout: Layout, stack: AsyncExitStack) -> Models:
+    """Return the available language models. Raises EmbeddedError if a default model is not available."""
+    models = model_table(settings.language_models, layout)
+    stack.push_async_callback(models.close)
+    require_default_models(models, settings.models.default)
+    return models
 
 
 def _parser(settings: Settings, stack: AsyncExitStack) -> ParserPool:
@@ -154,6 +199,7 @@ async def build_agents(
     layout: Layout,
     database: Database,
     knowledge: Knowledge,
+    models: Models,
     faults: Faults,
     announce_reload: Callable[[], None],
     stack: AsyncExitStack,
@@ -164,9 +210,6 @@ async def build_agents(
 
     Raises EmbeddedError if a required agent is broken, and Unavailable if the database cannot be reached.
     """
-    models = model_table(settings.language_models, layout)
-    stack.push_async_callback(models.close)
-    require_default_models(models, settings.models.default)
     teachers, counters = PostgresTeachers(database, new_id), MemoryCounters()
     evidence = knowledge.evidence
     parts = NodeParts(
@@ -268,6 +311,7 @@ async def build_turns(
     layout: Layout,
     database: Database,
     knowledge: Knowledge,
+    models: Models,
     faults: Faults,
     stack: AsyncExitStack,
     *,
@@ -280,7 +324,7 @@ async def build_turns(
     codec = AskFrames()
     relay = RedisRelay(redis_url(settings, layout))
     agents = await build_agents(
-        settings, layout, database, knowledge, faults, lambda: relay.tell_all(Reload()), stack
+        settings, layout, database, knowledge, models, faults, lambda: relay.tell_all(Reload()), stack
     )
     turns = Turns(
         PostgresTurnStore(database, codec, queries=turn_queries),

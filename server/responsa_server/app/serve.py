@@ -61,7 +61,7 @@ async def running(
                 stack.enter_context(_claimed_or_error(address))
         # Imported late, because these modules load grpc, LangGraph and the embedding model's runtime, which other
         # commands and a refused start do not need.
-        from responsa_server.app.assemble import build_knowledge, build_turns
+        from responsa_server.app.assemble import build_knowledge, build_turns, open_models
         from responsa_server.app.front import Callers, Silent
         from responsa_server.stores.postgres.migrate import PostgresMigrations
         from responsa_server.stores.redis import RedisCache
@@ -75,9 +75,17 @@ async def running(
             )
         cache = RedisCache(redis_url(settings, layout))
         stack.push_async_callback(cache.close)
-        knowledge = await build_knowledge(settings, layout, database, cache, stack)
+        models = open_models(settings, layout, stack)
+        knowledge = await build_knowledge(settings, layout, database, cache, models, stack)
         turns, agents = await build_turns(
-            settings, layout, database, knowledge, faults or NoFaults(), stack, turn_queries=turn_queries
+            settings,
+            layout,
+            database,
+            knowledge,
+            models,
+            faults or NoFaults(),
+            stack,
+            turn_queries=turn_queries,
         )
         await turns.start()
         stack.push_async_callback(turns.close)

@@ -39,7 +39,7 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import IndexingAttempt, NewPassage, PassageVectors, VectorStore
 from responsa_server.ingest import rejections
-from responsa_server.ingest.describing import described
+from responsa_server.ingest.describing import Describer
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer
 from responsa_server.ingest.rejections import ParserUnavailable
@@ -72,12 +72,15 @@ class Ingest:
         indexer: Indexer,
         watching: Watching,
         *,
+        describer: Describer | None = None,
         formats: Formats = FORMATS,
     ) -> None:
+        """describer: describes documents; None to describe them without a model."""
         self._ingestions = ingestions
         self._parser = parser
         self._indexer = indexer
         self._watching = watching
+        self._describer = describer or Describer()
         self._formats = formats
 
     async def run(self, tenant_id: str, operation_id: UUID) -> None:
@@ -153,7 +156,7 @@ class Ingest:
             media_type=found.media_type,
             language=cut.language,
             parser=found.parsed_by,
-            description=await described(parsed, data, title, cut),
+            description=await self._describer.describe(parsed, data, title, cut),
         )
         await self._ingestions.parsed(task.claim, text, len(cut.chunks))
         await self._embed(task, title, cut)

@@ -65,6 +65,16 @@ class IngestionSettings(BaseModel, extra="forbid"):
         le=1_000,
         description="How many older versions of a document are kept, so that they can be compared and restored. Versions that an answer cites are kept in any case.",
     )
+    metadata_model: str = Field(
+        default="",
+        description="The language model that writes summaries and keywords of documents, as provider:model. It reads at most the first 12 KiB of each new text. If empty, summaries and keywords are sentences and words of the text.",
+    )
+    metadata_seconds: float = Field(
+        default=30.0,
+        ge=1,
+        le=600,
+        description="The maximum time of one call of `metadata_model`. After that, sentences and words of the text are used.",
+    )
     allow_unconfined: bool | None = Field(
         default=None,
         description="Whether documents are parsed on a kernel that lacks Landlock or seccomp. On such a kernel, only resource limits and a separate user confine a parser that a document has taken over. If empty, documents are parsed on such a kernel except in production.",

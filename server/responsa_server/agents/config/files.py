@@ -103,7 +103,7 @@ def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str =
     """
     if not isinstance(shared, PromptFiles):
         shared = read_shared(shared or SHIPPED / SHARED)
-    own = _prompts(folder, "")
+    own = read_prompts(folder, "")
     problems, texts = [*shared.problems, *own.problems], {**shared.texts, **own.texts}
     examples: dict[str, bytes] = {}
     base = folder / EXAMPLES
@@ -124,10 +124,11 @@ def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str =
 
 def read_shared(folder: Path) -> PromptFiles:
     """Read the prompts that all agents share. folder: the folder that contains `prompts`."""
-    return _prompts(folder, f"{SHARED}/")
+    return read_prompts(folder, f"{SHARED}/")
 
 
-def _prompts(folder: Path, prefix: str) -> PromptFiles:
+def read_prompts(folder: Path, prefix: str) -> PromptFiles:
+    """Read the prompts below `prompts` in this folder. prefix: what stands before the names of files in problems. Raises OSError."""
     problems: list[Problem] = []
     texts: dict[str, tuple[str, int]] = {}
     prompts: dict[str, PromptSource] = {}
