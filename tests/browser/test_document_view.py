@@ -120,6 +120,25 @@ async def test_versions_are_compared_and_restored_and_details_are_changed(person
     changed = person.client.get_document(name)
     assert (changed.title, dict(changed.labels)) == ("The light of Korsholm", {"team": "coast"})
     assert changed.metadata["metres"] == 34
+
+    await tab.source.get_by_role("tab", name="Passages").click()
+    await tab.source.get_by_label("Find in this document").fill("keeper")
+    await tab.page.keyboard.press("Enter")
+    await tab.source.get_by_role("button", name="Show the passage").first.click()
+    await expect(tab.marks.last).to_contain_text("a lamp that needs no keeper")
+    await tab.source.get_by_role("tab", name="Details").click()
     await tab.page.reload()
     await expect(tab.source.locator("dl")).to_contain_text("metres: 34")
     assert await flaws(tab.page) == []
+
+    await tab.source.get_by_role("button", name="Close the document").click()
+    await tab.page.get_by_role("link", name="Search").click()
+    await tab.page.get_by_label("Search for").fill(LAST_KEEPER)
+    await tab.page.get_by_text("Filter by the documents").click()
+    condition = tab.page.get_by_label("Filter", exact=True)
+    await condition.fill("labels.team =")
+    await condition.press("Enter")
+    await expect(tab.alert).to_contain_text("expected a value at character 14")
+    await condition.fill("labels.team = coast")
+    await condition.press("Enter")
+    await expect(tab.page.get_by_role("list", name="Passages")).to_contain_text("Märta Öhman")

@@ -5,6 +5,7 @@ import { DocumentState, type Document, type Passage } from "@responsa/contract/r
 import type { Api } from "./api.js";
 import { DetailsView } from "./docdetails.js";
 import { PagesView } from "./docpages.js";
+import { PassagesView } from "./docpassages.js";
 import { TextView, type Range } from "./doctext.js";
 import { VersionsView } from "./docversions.js";
 import { button, element, focused, WRITTEN } from "./dom.js";
@@ -79,6 +80,7 @@ export class DocumentPanel {
   readonly #hooks: PanelHooks;
   readonly #text: TextView;
   readonly #pages: PagesView;
+  readonly #passages: PassagesView;
   readonly #versions: VersionsView;
   readonly #details: DetailsView;
   readonly #tabs: TabList<TabId>;
@@ -98,6 +100,7 @@ export class DocumentPanel {
     this.#hooks = hooks;
     this.#text = new TextView(api, hooks.say, (why) => (this.#note.textContent = why));
     this.#pages = new PagesView(api, hooks.say, () => this.#moved());
+    this.#passages = new PassagesView(api, (passage) => void this.#go(shownPassage(passage, this.#shown.title)));
     const changed = async () => {
       hooks.changed();
       await this.#again();
@@ -111,6 +114,7 @@ export class DocumentPanel {
       [
         ["pages", "Pages", this.#pages.root],
         ["text", "Text", this.#text.root],
+        ["passages", "Passages", this.#passages.root],
         ["versions", "Versions", this.#versions.root],
         ["details", "Details", this.#details.root],
       ],
@@ -270,8 +274,8 @@ export class DocumentPanel {
     await filled;
   }
 
-  #offer({ mediaType, title, sourceKey }: Document): void {
-    this.#tabs.offer([...(mediaType === PDF ? (["pages"] as const) : []), "text", "versions", "details"]);
+  #offer({ mediaType, title, sourceKey, version }: Document): void {
+    this.#tabs.offer([...(mediaType === PDF ? (["pages"] as const) : []), "text", ...(version > 0 ? (["passages"] as const) : []), "versions", "details"]);
     if (!this.#shown.title) this.#title.textContent = title || sourceKey;
   }
 
@@ -307,7 +311,8 @@ export class DocumentPanel {
     if (open === "text") return this.#fillText(this.#text.read(name, range, signal), signal);
     if (open === "pages") return this.#pages.open(name, title, page, box, signal);
     if (!document) return;
-    if (open === "versions") await this.#versions.open(document, signal);
+    if (open === "passages") this.#passages.open(document, signal);
+    else if (open === "versions") await this.#versions.open(document, signal);
     else await this.#details.show(document, signal);
   }
 

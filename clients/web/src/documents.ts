@@ -9,7 +9,7 @@ import type { DocumentPanel } from "./document.js";
 import { arrange, button, element, focused, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
 import { dateOf, sizeOf } from "./facts.js";
-import { filterOf, type Wanted } from "./filters.js";
+import { FILTER_EXAMPLE, FILTER_HELP, filterOf, filterProblem, type Wanted } from "./filters.js";
 import type { Listed } from "./library.js";
 import { count } from "./outcome.js";
 import { PATIENCE } from "./patience.js";
@@ -23,10 +23,14 @@ const NAMED = 5;
 const ORDERS: readonly (readonly [order: string, label: string])[] = [
   ["source_key", "Path, A to Z"],
   ["source_key desc", "Path, Z to A"],
+  ["title", "Title, A to Z"],
+  ["title desc", "Title, Z to A"],
   ["create_time desc", "Newest first"],
   ["create_time", "Oldest first"],
   ["update_time desc", "Last changed first"],
   ["update_time", "Last changed last"],
+  ["size_bytes desc", "Largest first"],
+  ["size_bytes", "Smallest first"],
 ];
 
 const STATES: readonly (readonly [state: string, label: string])[] = [
@@ -48,18 +52,24 @@ export class DocumentsView {
   readonly #panel: DocumentPanel;
   readonly #hooks: DocumentsHooks;
   readonly #text = element("input", { type: "search", id: "find", autocomplete: "off", dir: "auto", maxlength: "200", input: () => void this.#typed() });
-  readonly #within = choice("find-in", [["title", "Title"], ["source_key", "Path"]], () => this.#wantedAgain());
+  readonly #expression = element("input", { type: "text", id: "find-expression", autocomplete: "off", spellcheck: "false", placeholder: FILTER_EXAMPLE, "aria-describedby": "find-expression-note", change: () => this.#wantedAgain() });
   readonly #state = choice("find-state", STATES, () => this.#wantedAgain());
   readonly #type = choice("find-type", [["", "Any"]], () => this.#wantedAgain());
   readonly #order = choice("order", ORDERS, () => this.#wantedAgain());
   readonly #controls = element(
     "form",
     { class: "finding", role: "search", "aria-label": "Documents of the collection" },
-    field("find", "Find", this.#text),
-    field("find-in", "In the", this.#within),
+    field("find", "Find a title or path", this.#text),
     field("find-state", "State", this.#state),
     field("find-type", "Type", this.#type),
     field("order", "Sort by", this.#order),
+    element(
+      "details",
+      { class: "explanation" },
+      element("summary", {}, "More filters"),
+      field("find-expression", "Filter", this.#expression),
+      element("p", { class: "note", id: "find-expression-note" }, `${FILTER_HELP} You can also compare state and size_bytes.`),
+    ),
   );
   readonly #all = element("input", { type: "checkbox", id: "select-all", change: () => this.#selectAll(this.#all.checked) });
   readonly #selection = element("span", { class: "note", role: "status" });
@@ -109,13 +119,13 @@ export class DocumentsView {
       this.#tokens = [""];
       this.#selected.clear();
       this.#results.hidden = true;
-      this.#text.value = this.#state.value = this.#type.value = "";
+      this.#text.value = this.#state.value = this.#type.value = this.#expression.value = "";
     }
     await this.#read();
   }
 
   get #wanted(): Wanted {
-    return { text: this.#text.value, within: this.#within.value === "title" ? "title" : "source_key", state: this.#state.value, mediaType: this.#type.value };
+    return { text: this.#text.value, state: this.#state.value, mediaType: this.#type.value, expression: this.#expression.value };
   }
 
   async #typed(): Promise<void> {
@@ -159,17 +169,20 @@ export class DocumentsView {
         }
         this.#following = page.nextPageToken;
         this.#problem.textContent = "";
+        this.#expression.removeAttribute("aria-invalid");
         this.#paint(page.documents, filter !== "");
         if (!page.documents.some((one) => one.state === DocumentState.INDEXING)) return;
       } catch (error) {
         if (signal.aborted) return;
         const failure = failureOf(error);
+        const mistake = filterProblem(failure);
+        if (mistake) this.#expression.setAttribute("aria-invalid", "true");
         this.#following = "";
         this.#paint([], filter !== "");
         // The collection `default` does not exist before its first document.
         if (failure.reason !== "RESOURCE_NOT_FOUND" || !this.#isEmpty) {
           replace(this.#list);
-          this.#problem.textContent = failure.message;
+          this.#problem.textContent = mistake ?? failure.message;
         }
         return;
       }

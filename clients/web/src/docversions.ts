@@ -30,7 +30,7 @@ export interface VersionsHooks {
 
 export class VersionsView {
   readonly root: HTMLElement;
-  readonly #api: Pick<Api, "knowledge" | "operations">;
+  readonly #api: Pick<Api, "knowledge">;
   readonly #hooks: VersionsHooks;
   readonly #state = element("p", { class: "note", role: "status" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
@@ -43,7 +43,7 @@ export class VersionsView {
   #next = "";
   #signal = AbortSignal.abort();
 
-  constructor(api: Pick<Api, "knowledge" | "operations">, hooks: VersionsHooks) {
+  constructor(api: Pick<Api, "knowledge">, hooks: VersionsHooks) {
     this.#api = api;
     this.#hooks = hooks;
     this.root = element("div", { class: "scrolling" }, element("div", { class: "row wrap" }, this.#reread), this.#state, this.#problem, this.#comparison, this.#list, this.#more);

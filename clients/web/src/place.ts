@@ -1,6 +1,6 @@
 /** The addresses of documents on this page: `#/documents/{uuid}?tab=pages&page=3`. Nothing here touches the page. */
 
-export const TABS = ["pages", "text", "versions", "details"] as const;
+export const TABS = ["pages", "text", "passages", "versions", "details"] as const;
 export type TabId = (typeof TABS)[number];
 
 export interface DocumentPlace {

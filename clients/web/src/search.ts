@@ -6,6 +6,7 @@ import { byteLength } from "./bytes.js";
 import type { DocumentPanel } from "./document.js";
 import { button, element, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
+import { FILTER_EXAMPLE, FILTER_HELP, filterProblem } from "./filters.js";
 import { allCollections } from "./library.js";
 import { withoutFrontMatter } from "./markdown.js";
 import { count } from "./outcome.js";
@@ -30,6 +31,7 @@ export class SearchView {
   readonly #term = element("input", { type: "search", id: "term", autocomplete: "off", dir: "auto", required: true });
   readonly #scope = element("select", { id: "search-scope" });
   readonly #mode = element("select", { id: "search-mode" }, ...MODES.map(([mode, label]) => element("option", { value: String(mode) }, label)));
+  readonly #filter = element("input", { type: "text", id: "search-filter", autocomplete: "off", spellcheck: "false", placeholder: FILTER_EXAMPLE, maxlength: "2048", "aria-describedby": "search-filter-note" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #found = element("div", { class: "found" });
   #searching = new AbortController();
@@ -45,6 +47,13 @@ export class SearchView {
       element("div", { class: "field" }, element("label", { for: "search-scope" }, "In"), this.#scope),
       element("div", { class: "field" }, element("label", { for: "search-mode" }, "By"), this.#mode),
       element("button", { type: "submit" }, "Search"),
+      element(
+        "details",
+        { class: "explanation whole" },
+        element("summary", {}, "Filter by the documents"),
+        element("div", { class: "field" }, element("label", { for: "search-filter" }, "Filter"), this.#filter),
+        element("p", { class: "note", id: "search-filter-note" }, FILTER_HELP),
+      ),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -83,13 +92,17 @@ export class SearchView {
     const mode = Number(this.#mode.value) as SearchMode;
     const collections = this.#scope.value ? [this.#scope.value] : [];
     this.#problem.textContent = "";
+    this.#filter.removeAttribute("aria-invalid");
     try {
-      const { hits } = await this.#api.knowledge.search({ terms: [term], topK: MOST, mode, scope: { collections } }, { signal });
+      const { hits } = await this.#api.knowledge.search({ terms: [term], topK: MOST, mode, filter: this.#filter.value.trim(), scope: { collections } }, { signal });
       if (!signal.aborted) this.#show(hits, mode);
     } catch (error) {
       if (signal.aborted) return;
       replace(this.#found);
-      this.#problem.textContent = failureOf(error).message;
+      const failure = failureOf(error);
+      const mistake = filterProblem(failure);
+      this.#problem.textContent = mistake ?? failure.message;
+      if (mistake) this.#filter.setAttribute("aria-invalid", "true");
     }
   }
 

@@ -6,13 +6,14 @@ import type { Suggestion } from "@responsa/contract/responsa/chat/v1/suggestion_
 import type { OpenSource } from "./answer.js";
 import { element, WRITTEN } from "./dom.js";
 import { collectionId } from "./outcome.js";
+import { placeOf } from "./parts.js";
 import { plainText } from "./prose.js";
 
 /** One card for each suggestion. A card opens the document at the quote. */
 export function suggestionCards(suggestions: readonly Suggestion[], open: OpenSource): HTMLElement {
   // A suggestion has no hash, because no answer cites it.
-  const quotes = suggestions.map(({ passage, documentVersion, title, uri, sourceRange, quote }) =>
-    create(CitationSchema, { passage, documentVersion, title, uri, quote, ...(sourceRange && { sourceRange }) }),
+  const quotes = suggestions.map(({ passage, documentVersion, title, uri, sourceRange, quote, page, box, path }) =>
+    create(CitationSchema, { passage, documentVersion, title, uri, quote, page, path, ...(sourceRange && { sourceRange }), ...(box && { box }) }),
   );
   const cards = suggestions.map((one, index) => {
     const card: HTMLElement = element(
@@ -20,7 +21,7 @@ export function suggestionCards(suggestions: readonly Suggestion[], open: OpenSo
       { type: "button", class: "plain suggestion", click: () => open(quotes, index, card) },
       element("strong", WRITTEN, one.title || one.uri || "Document"),
       element("q", WRITTEN, plainText(one.text || one.quote)),
-      element("span", { class: "note" }, collectionId(one.collection)),
+      element("span", { class: "note" }, [collectionId(one.collection), placeOf(quotes[index]!)].filter(Boolean).join(" · ")),
     );
     return element("li", {}, card);
   });

@@ -5,6 +5,7 @@ import type { Operation } from "@responsa/contract/google/longrunning/operations
 import { IngestMetadataSchema, IngestResultSchema, IngestStage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "./api.js";
 import { CUT, failureOf, failureOfStatus, type Failure } from "./errors.js";
+import { timeLeft } from "./estimate.js";
 import { ended } from "./operations.js";
 import { PATIENCE } from "./patience.js";
 import { send, UploadRefused, type Upload } from "./send.js";
@@ -71,7 +72,8 @@ function report(operation: Operation, tell: Tell): void {
   const progress = operation.metadata ? anyUnpack(operation.metadata, IngestMetadataSchema) : undefined;
   if (progress?.stage === IngestStage.EMBEDDING && progress.passagesTotal > 0) {
     const share = progress.passagesDone / progress.passagesTotal;
-    tell(SENT + (1 - SENT) * share, `${progress.passagesDone} of ${progress.passagesTotal} passages`);
+    const left = progress.timeLeft ? `, ${timeLeft(Number(progress.timeLeft.seconds) * 1_000)}` : "";
+    tell(SENT + (1 - SENT) * share, `${progress.passagesDone} of ${progress.passagesTotal} passages${left}`);
   } else {
     tell(SENT, progress?.stage === IngestStage.PARSING ? "being read" : "waiting for its turn");
   }
