@@ -27,10 +27,12 @@ from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
+from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.generations import GenerationStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.operations import OperationStore
@@ -79,7 +81,8 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         KnowledgeSearch(parts.retriever),
         Watching(operations),
         PageImages(documents, ParserPool(concurrency=1, limits=parts.settings.ingestion.parse_limits)),
-        embedding=parts.embedder.name,
+        embedders=OneEmbedder(parts.embedder),
+        generations=GenerationStore(database, queue, new_id),
         spool_dir=parts.layout.data,
     )
     calls = calls_of(

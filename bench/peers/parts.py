@@ -20,7 +20,7 @@ from responsa_server.app.settings import load as load_settings
 from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.embedder import Embedder
+from responsa_server.search.embedder import Embedder, OneEmbedder
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PostgresLexicalIndex
@@ -76,8 +76,8 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
             database, search_seconds=seconds, breadth=settings.retrieval.hnsw_ef_search
         )
         lexical = PostgresLexicalIndex(database, search_seconds=seconds)
-        retriever = Retriever(lexical, vectors, embedder, cache)
-        evidence = LibraryEvidence(retriever, embedder) if kind is EvidenceKind.LIBRARY else MemoryEvidence()
+        retriever = Retriever(lexical, vectors, OneEmbedder(embedder), cache)
+        evidence = LibraryEvidence(retriever) if kind is EvidenceKind.LIBRARY else MemoryEvidence()
         options = replace(
             OPTIONS,
             time_limit_seconds=settings.turns.time_limit_seconds,

@@ -14,17 +14,19 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.knowledge import DocumentMetadata, Operation
 from responsa_server.domain.people import Principal
-from responsa_server.ingest.indexing import Indexer
+from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, Parser
+from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
-from responsa_server.search.embedder import Embedder, Vectors
+from responsa_server.search.embedder import Embedder, Embedders, OneEmbedder, Vectors
 from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.generations import GenerationBuildStore, GenerationStore
 from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.text.canonical import ParsedDocument
@@ -40,6 +42,8 @@ TABLES = (
     "creation_request",
     "passage",
     "passage_vector",
+    "collection_generation",
+    "generation_vector",
     "term_stat",
 )
 
@@ -94,8 +98,9 @@ class GatedEmbedder:
     def languages(self) -> frozenset[str] | None:
         return self._embedder.languages
 
-    def embed_sync(self, texts: Sequence[str]) -> Vectors:
-        return self._embedder.embed_sync(texts)
+    @property
+    def texts_a_call(self) -> int:
+        return self._embedder.texts_a_call
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         return self._embedder.token_offsets(text)
@@ -111,27 +116,37 @@ class House:
     """The library of one database. Jobs run only in a `working` block."""
 
     def __init__(
-        self, urls: DatabaseUrls, database: Database, parser: ParserPool, embedder: Embedder, spool: Path
+        self,
+        urls: DatabaseUrls,
+        database: Database,
+        parser: ParserPool,
+        embedder: Embedder,
+        spool: Path,
+        embedders: Embedders | None = None,
     ) -> None:
+        """embedders: None for the one embedder."""
         self.urls = urls
         self.database = database
         self.parser = parser
         self.embedder = embedder
+        self.embedders = embedders or OneEmbedder(embedder)
         self.spool = spool
         self.queue = JobQueue(urls.log, concurrency=2, pace=PACE)
         self.collections = CollectionStore(database)
         self.documents = DocumentStore(database, self.queue, uuid7)
         self.operations = OperationStore(database)
         self.ingestions = IngestionStore(database, self.queue, prune_after=0.0)
+        self.generations = GenerationStore(database, self.queue, uuid7)
         self.waiting = Watching(self.operations)
         self.library = Library(
             self.collections,
             self.documents,
             self.operations,
-            KnowledgeSearch(retriever_of(database, embedder)),
+            KnowledgeSearch(retriever_of(database, self.embedders)),
             self.waiting,
             PageImages(self.documents, parser),
-            embedding=embedder.name,
+            embedders=self.embedders,
+            generations=self.generations,
             spool_dir=spool,
         )
 
@@ -144,8 +159,15 @@ class House:
     ) -> Ingest:
         """The object that processes operations. The arguments replace its parts."""
         store = ingestions or self.ingestions
-        indexer = Indexer(embedder or self.embedder, store, uuid7)
-        return Ingest(store, parser or self.parser, indexer, self.waiting)
+        embedders = self.embedders if embedder is None else OneEmbedder(embedder)
+        indexers = Indexers(embedders, store, uuid7)
+        return Ingest(store, parser or self.parser, indexers, self.waiting)
+
+    def reindex(self) -> Reindex:
+        """The object that builds generations. Its slices are short, so that most operations need several."""
+        indexers = Indexers(self.embedders, self.ingestions, uuid7)
+        builds = GenerationBuildStore(self.database)
+        return Reindex(builds, indexers, self.waiting.ended, slice_seconds=0.05)
 
     @asynccontextmanager
     async def working(
@@ -158,6 +180,7 @@ class House:
             self.documents,
             self.operations,
             max_attempts=max_attempts,
+            reindex=self.reindex(),
         )
         await jobs.start()
         try:

@@ -12,7 +12,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import NewPassage, Passage, PassageVector, VectorKind
 from responsa_server.ingest.indexing import lexical_form, plan_vectors
 from responsa_server.providers.minilm import MiniLmEmbedder
-from responsa_server.search.embedder import Embedder
+from responsa_server.search.embedder import Embedder, Embedders, OneEmbedder
 from responsa_server.search.retrieve import Retriever
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.database import Database
@@ -61,10 +61,13 @@ def made(
     )
 
 
-def retriever_of(database: Database, embedder: Embedder, *, search_seconds: float | None = None) -> Retriever:
+def retriever_of(
+    database: Database, embedder: Embedder | Embedders, *, search_seconds: float | None = None
+) -> Retriever:
     """A retriever that uses PostgreSQL's two indexes. search_seconds: None for the setting's default."""
+    embedders = OneEmbedder(embedder) if isinstance(embedder, Embedder) else embedder
     seconds = RETRIEVAL.search_seconds if search_seconds is None else search_seconds
-    return Retriever(lexical_of(database, seconds), vectors_of(database, seconds), embedder)
+    return Retriever(lexical_of(database, seconds), vectors_of(database, seconds), embedders)
 
 
 def lexical_of(database: Database, search_seconds: float = RETRIEVAL.search_seconds) -> PostgresLexicalIndex:

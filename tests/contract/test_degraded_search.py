@@ -20,7 +20,7 @@ from responsa_server.domain.knowledge import SearchMode, SearchQuery
 from responsa_server.domain.passages import SearchScope
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.embedder import Embedder, Vectors
+from responsa_server.search.embedder import Embedder, OneEmbedder, Vectors
 from responsa_server.search.retrieve import KnowledgeSearch, Retrieval, Retriever
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
@@ -57,15 +57,13 @@ class Failing:
         self.dimensions = embedder.dimensions
         self.max_tokens = embedder.max_tokens
         self.languages = embedder.languages
+        self.texts_a_call = embedder.texts_a_call
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         return self._embedder.token_offsets(text)
 
-    def embed_sync(self, texts: Sequence[str]) -> Vectors:
-        raise MemoryError("the session is gone")
-
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        return self.embed_sync(texts)
+        raise MemoryError("the session is gone")
 
 
 @pytest.fixture
@@ -76,7 +74,7 @@ async def filled(database: Database, embedder: MiniLmEmbedder, people: People) -
 
 
 def evidence(database: Database, embedder: Embedder, seconds: float | None = None) -> LibraryEvidence:
-    return LibraryEvidence(retriever_of(database, embedder, search_seconds=seconds), embedder)
+    return LibraryEvidence(retriever_of(database, embedder, search_seconds=seconds))
 
 
 def damage_index(urls: DatabaseUrls, statement: LiteralString = NO_INDEX) -> None:
@@ -239,7 +237,7 @@ async def test_a_database_that_is_gone_is_no_matter_of_vectors(
     away = Database(database_urls.app, database_urls.log, size=2)
     lexical = lexical_of(away if gone == "lexical" else database)
     vectors = vectors_of(away if gone == "vectors" else database)
-    knowledge = LibraryEvidence(Retriever(lexical, vectors, embedder), embedder)
+    knowledge = LibraryEvidence(Retriever(lexical, vectors, OneEmbedder(embedder)))
     with pytest.raises(Unavailable) as caught:
         await knowledge.search(people.ann, (QUESTION,), ())
     assert caught.value.metadata == {"part": "postgresql"}

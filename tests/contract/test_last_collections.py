@@ -34,7 +34,7 @@ async def texts(
     for collection, documents in shelves.items():
         for text in documents:
             await shelf.put(text, collection)
-    knowledge = LibraryEvidence(retriever_of(database, embedder), embedder)
+    knowledge = LibraryEvidence(retriever_of(database, embedder))
     found = await knowledge.search(people.ann, (QUESTION,), (), options)
     return [one.text for one in knowledge.passages(found, 10_000)]
 
@@ -101,7 +101,7 @@ async def library(
         await collections.create(people.ann, collection, "", Chunking(), embedder.name, None)
         for number, text in enumerate(documents, 1):
             await shelf.put(text, collection, f"{collection} {number}")
-    return LibraryEvidence(retriever_of(database, embedder), embedder)
+    return LibraryEvidence(retriever_of(database, embedder))
 
 
 def kinds(evidence: Evidence) -> set[CollectionKind]:

@@ -40,7 +40,7 @@ The Bille rises in the Hahnheide forest. It is 65 kilometres long and has carrie
 
 @pytest.fixture
 def knowledge(house: House) -> LibraryEvidence:
-    return LibraryEvidence(retriever_of(house.database, house.embedder), house.embedder)
+    return LibraryEvidence(retriever_of(house.database, house.embedder))
 
 
 @pytest.fixture

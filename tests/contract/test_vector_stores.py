@@ -29,6 +29,7 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.domain.people import Principal
 from responsa_server.ingest.jobs import KnowledgeJobs, VectorPublishing
+from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.documents import DocumentStore
@@ -63,7 +64,7 @@ class Store:
 
     @property
     def retriever(self) -> Retriever:
-        return Retriever(self.lexical, self.index, self.house.embedder)
+        return Retriever(self.lexical, self.index, OneEmbedder(self.house.embedder))
 
     def jobs(self) -> KnowledgeJobs:
         house = self.house
@@ -160,7 +161,7 @@ def in_memory(house: House, memory: MemoryVectors) -> Store:
     return Store(
         house,
         memory,
-        VectorPublishing(stored, memory, house.embedder.name),
+        VectorPublishing(stored, memory),
         DocumentStore(house.database, house.queue, uuid7, external_vectors=True),
         CollectionStore(house.database, house.queue),
         memory,

@@ -34,7 +34,8 @@ def elsewhere(house: House, heartbeat_seconds: float = 15.0) -> Library:
         KnowledgeSearch(retriever_of(house.database, house.embedder)),
         Watching(house.operations, poll_seconds=0.05),
         PageImages(house.documents, house.parser),
-        embedding=house.embedder.name,
+        embedders=house.embedders,
+        generations=house.generations,
         heartbeat_seconds=heartbeat_seconds,
     )
 

@@ -50,6 +50,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     "audit_event": Table(app="SELECT INSERT"),
     "citation": Table(app="SELECT INSERT"),
     "collection": Table(app=ALL),
+    "collection_generation": Table(app=ALL),
     "collection_stat": Table(app=ALL),
     "conversation": Table(app="SELECT INSERT DELETE UPDATE(labels,revision,title,titled,update_time)"),
     "conversation_summary": Table(app=ALL),
@@ -57,6 +58,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     "document": Table(app=ALL),
     "document_version": Table(app=ALL),
     "embedding_cache": Table(app=ALL),
+    "generation_vector": Table(app=ALL, search="SELECT", policies=(READS,)),
     "message": Table(app="SELECT INSERT"),
     "operation": Table(app=ALL),
     "passage": Table(app=ALL, search="SELECT", policies=(READS,)),
@@ -110,6 +112,7 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "search_nearest": ("responsa_search", "responsa_app"),
     "search_lexical_within": ("responsa_search", "responsa_app"),
     "search_nearest_within": ("responsa_search", "responsa_app"),
+    "search_generations": ("responsa_search", "responsa_app"),
     "make_turn_event_partitions": ("responsa_owner", "responsa_log"),
     "detach_turn_events": ("responsa_owner", "responsa_log"),
     "drop_turn_events": ("responsa_owner", "responsa_log"),
@@ -340,7 +343,9 @@ def _sample(table: str, column: str, kind: str, whole: str, tenant: str) -> str:
     if kind.endswith("[]"):
         return f"'{{}}'::{kind}"
     if kind.split(".")[-1] in ("halfvec", "vector"):
-        return f"array_fill(1::real, ARRAY[{whole.partition('(')[2].rstrip(')')}])::{whole}"
+        # A column without a fixed length holds vectors of one dimension here, as its column `dimensions` says.
+        length = whole.partition("(")[2].rstrip(")") or "1"
+        return f"array_fill(1::real, ARRAY[{length}])::{whole}"
     return _SAMPLES.get(kind, "1")
 
 

@@ -41,6 +41,7 @@ from responsa.chat.v1.turn_pb2 import (
 )
 from responsa.knowledge.v1.collection_pb2 import Chunking, Collection
 from responsa.knowledge.v1.document_pb2 import Document, DocumentState, IngestMetadata, IngestResult, Passage
+from responsa.knowledge.v1.generation_pb2 import Generation, GenerationState, ReindexMetadata
 from responsa.knowledge.v1.knowledge_service_pb2 import SearchHit, SearchMode, SearchRequest
 from responsa_client.aio import AsyncResponsa
 from responsa_client.aio.stream import AsyncTurnStream
@@ -101,6 +102,8 @@ __all__ = [
     "Fallback",
     "FallbackKind",
     "FieldViolation",
+    "Generation",
+    "GenerationState",
     "IngestMetadata",
     "IngestResult",
     "InvalidRequest",
@@ -114,6 +117,7 @@ __all__ = [
     "PermissionDenied",
     "Reconnecting",
     "RefusalReason",
+    "ReindexMetadata",
     "ResourceExhausted",
     "Responsa",
     "ResponsaError",

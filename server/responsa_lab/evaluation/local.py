@@ -35,10 +35,10 @@ from responsa_server.embedded import Layout
 from responsa_server.providers import minilm
 from responsa_server.routing.classifier import Float
 from responsa_server.routing.stored import KeptClassifiers
-from responsa_server.search.embedder import Embedder
+from responsa_server.search.embedder import BlockingEmbedder
 
 
-def load_embedder(stack: ExitStack) -> Embedder:
+def load_embedder(stack: ExitStack) -> BlockingEmbedder:
     """Loads the embedding model of this machine's instance. `stack` closes the model.
 
     Raises:

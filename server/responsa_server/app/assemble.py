@@ -25,6 +25,7 @@ from responsa_server.agents.config.problems import clause
 from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import PromptError, PromptSet
+from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import by_name, doubles, known_models, model_table
 from responsa_server.app.process import MemoryCounters
 from responsa_server.app.resources import database_urls, new_id, redis_url
@@ -40,8 +41,9 @@ from responsa_server.domain.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.ingest.describing import Describer, ModelGist
 from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.ingest.indexing import Indexer
+from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, VectorPublishing
+from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
@@ -57,6 +59,7 @@ from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.generations import GenerationBuildStore, GenerationStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PostgresLexicalIndex
@@ -72,9 +75,11 @@ from responsa_server.turns.settings import TurnOptions
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Documents and search. jobs: the jobs that ingest documents, or None if this process does not ingest documents."""
+    """Documents and search. embedder: the embedded model, which also classifies questions. embedders: all embedding models. jobs: the jobs that ingest documents, or None if this process does not ingest documents."""
 
     embedder: MiniLmEmbedder
+    embedders: ConfiguredEmbedders
+    retriever: Retriever
     collections: CollectionStore
     documents: DocumentStore
     library: Library
@@ -90,17 +95,21 @@ async def build_knowledge(
     models: Models,
     stack: AsyncExitStack,
 ) -> Knowledge:
-    """Build documents and search. Every role loads the embedding model, because each search embeds its question.
+    """Build documents and search. Every role loads the embedded embedding model, because each search may embed its question with it.
 
-    Raises EmbeddedError if the model for metadata is not available.
+    Raises SettingsError, and EmbeddedError if the model for metadata is not available.
     """
     threads = settings.retrieval.embedding_threads
     embedder = await asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
     stack.callback(embedder.close)
+    embedders = ConfiguredEmbedders(embedder, settings.retrieval.embedding, settings.language_models)
+    stack.push_async_callback(embedders.close)
     seconds = settings.retrieval.search_seconds
     vectors = open_vectors(database, settings.retrieval)
     lexical = PostgresLexicalIndex(database, search_seconds=seconds)
-    retriever = Retriever(lexical, vectors.index, embedder, cache)
+    retriever = Retriever(
+        lexical, vectors.index, embedders, cache, embedding_seconds=settings.retrieval.embedding_seconds
+    )
     queue = JobQueue(database_urls(settings, layout).log, concurrency=settings.ingestion.concurrency)
     external = vectors.store is not None
     documents = DocumentStore(
@@ -122,24 +131,25 @@ async def build_knowledge(
         KnowledgeSearch(retriever),
         watching,
         PageImages(documents, parser, settings.ingestion),
-        embedding=embedder.name,
+        embedders=embedders,
+        generations=GenerationStore(database, queue, new_id, external_vectors=external),
         spool_dir=layout.data,
         heartbeat_seconds=settings.turns.heartbeat_seconds,
     )
     threshold = settings.retrieval.support_threshold
-    evidence = LibraryEvidence(
-        retriever, embedder, support=DEFAULT_SUPPORT if threshold is None else threshold
-    )
+    evidence = LibraryEvidence(retriever, support=DEFAULT_SUPPORT if threshold is None else threshold)
     jobs: KnowledgeJobs | None = None
     if settings.role is not ServeRole.RPC:
         # The first document does not wait for the parser's start. In a process that only draws pages, the parser starts with the first page.
         await parser.start()
         store = IngestionStore(database, queue, vectors=not external)
-        ingestions = VectorPublishing(store, vectors.store, embedder.name) if vectors.store else store
+        ingestions = VectorPublishing(store, vectors.store) if vectors.store else store
+        indexers = Indexers(embedders, store, new_id)
         describer = Describer(_metadata_model(settings, models))
-        ingest = Ingest(ingestions, parser, Indexer(embedder, store, new_id), watching, describer=describer)
-        jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store)
-    return Knowledge(embedder, collections, documents, library, evidence, jobs)
+        ingest = Ingest(ingestions, parser, indexers, watching, describer=describer)
+        reindex = Reindex(GenerationBuildStore(database), indexers, watching.ended)
+        jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex)
+    return Knowledge(embedder, embedders, retriever, collections, documents, library, evidence, jobs)
 
 
 def _metadata_model(settings: Settings, models: Models) -> ModelGist | None:

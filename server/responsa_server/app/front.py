@@ -50,7 +50,7 @@ class Callers:
         parts: Sequence[Part] = [
             PostgresPart(database),
             RedisPart(redis_url(settings, layout)),
-            EmbeddingPart(knowledge.embedder),
+            EmbeddingPart(knowledge.embedders, knowledge.retriever.missed),
             *([] if knowledge.jobs is None else [knowledge.jobs]),
             agents.agents,
         ]
@@ -67,7 +67,7 @@ class Callers:
                 counters=agents.counters,
                 parts=parts,
                 migrations=PostgresMigrations(database),
-                installation=Installation(__version__, knowledge.embedder.name, _answers(settings)),
+                installation=Installation(__version__, knowledge.embedders.configured, _answers(settings)),
             ),
             max_calls=settings.max_calls,
             session_cookie=cookie_name,

@@ -104,6 +104,10 @@ TABLE: Mapping[Reason, Code] = {
     Reason.PAGES_UNSUPPORTED: Code.FAILED_PRECONDITION,
     Reason.PAGE_OUT_OF_RANGE: Code.OUT_OF_RANGE,
     Reason.ORIGINAL_NOT_STORED: Code.FAILED_PRECONDITION,
+    Reason.EMBEDDING_FAILED: Code.FAILED_PRECONDITION,
+    Reason.EMBEDDING_UNKNOWN: Code.INVALID_ARGUMENT,
+    Reason.REINDEX_RUNNING: Code.FAILED_PRECONDITION,
+    Reason.GENERATION_STATE: Code.FAILED_PRECONDITION,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.

@@ -26,6 +26,8 @@ PATTERNS: Mapping[str, str] = {
     r"[^\s]": "must contain at least one character that is not white space",
     r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
     r"^collections/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a collection, collections/{{id}}, where the id is {_SLUG_FORM}; e.g. collections/handbook",
+    r"^collections/[a-z0-9][a-z0-9-]{0,62}/generations/[1-9][0-9]{0,8}$": "must be the name of a generation, collections/{id}/generations/{n}; "
+    "e.g. collections/handbook/generations/2",
     r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}, "
     "or of one of its versions; e.g. agents/default or agents/default/versions/1",
     r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}; e.g. agents/default",

@@ -1,15 +1,18 @@
-"""The commands `responsa collections list | create | show | rename | delete`."""
+"""The commands `responsa collections list | create | show | rename | delete | generations | reindex | activate | delete-generation`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+from google.longrunning import operations_pb2
 
-from responsa.knowledge.v1 import collection_pb2
+from responsa.knowledge.v1 import collection_pb2, generation_pb2
+from responsa_client import Responsa
 from responsa_client.errors import FailedPrecondition
 from responsa_server.cli import completion
 from responsa_server.cli.output import one_line, print_json, print_text, reporting, valid_text
+from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_client
 
 Collection = Annotated[
@@ -18,19 +21,35 @@ Collection = Annotated[
         help="The collection, as collections/{id} or as the id alone.", autocompletion=completion.collections
     ),
 ]
+Number = Annotated[
+    int,
+    typer.Argument(min=1, help="The generation's number, as `responsa collections generations` prints it."),
+]
+AsGeneration = Annotated[bool, typer.Option("--json", help="Print the Generation as proto-JSON.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the Collection as proto-JSON.")]
+
+_STATES: Final = {
+    number: name.removeprefix("GENERATION_STATE_").lower()
+    for name, number in generation_pb2.GenerationState.items()
+}
 
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the group `collections`."""
     group = typer.Typer(
-        no_args_is_help=True, help="List, make, rename and delete collections.", rich_markup_mode=None
+        no_args_is_help=True,
+        help="List, make, rename and delete collections, and change their embedding models.",
+        rich_markup_mode=None,
     )
     group.command("list")(list_collections)
     group.command("create")(create)
     group.command("show")(show)
     group.command("rename")(rename)
     group.command("delete")(delete)
+    group.command("generations")(generations)
+    group.command("reindex")(reindex)
+    group.command("activate")(activate)
+    group.command("delete-generation")(delete_generation)
     app.add_typer(group, name=name)
 
 
@@ -141,6 +160,96 @@ def delete(
             print_json({"deleted": found.name, "documents": int(found.document_count)})
         else:
             print_text(f"deleted {found.name} with {_count(found)}")
+
+
+def generations(
+    collection: Collection,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one Generation per line, as proto-JSON.")
+    ] = False,
+) -> None:
+    """List the generations of a collection, the newest first: the vectors that each embedding model made of its passages."""
+    with reporting(json=json), open_client() as client:
+        for one in client.generations(valid_text(collection, "The collection")):
+            if json:
+                print_json(one)
+            else:
+                number, state = one.name.rpartition("/")[2], _STATES[one.state]
+                print_text(f"{number:>4}  {state:<8}  {_passages(one):<20}  {one_line(one.embedding, 200)}")
+
+
+def reindex(
+    collection: Collection,
+    embedding: Annotated[
+        str,
+        typer.Option(
+            help="The embedding model, as provider:model. Default: the server's model of new collections."
+        ),
+    ] = "",
+    keep_active: Annotated[
+        bool,
+        typer.Option(
+            "--keep-active", help="Do not make the new generation active; `activate` does it later."
+        ),
+    ] = False,
+    json: AsGeneration = False,
+) -> None:
+    """Compute the vectors of all passages with another embedding model, and wait for the end. Meanwhile, searches use the present vectors. If you interrupt the
+    command, the server goes on."""
+    with reporting(json=json), open_client() as client:
+        operation = client.reindex_collection(
+            valid_text(collection, "The collection"),
+            valid_text(embedding, "The embedding model"),
+            keep_active=keep_active,
+        )
+        _print_built(client, operation, json=json)
+
+
+def activate(collection: Collection, number: Number, json: AsGeneration = False) -> None:
+    """Make another generation active, e.g. to go back to the earlier embedding model. First, the server computes the vectors of the documents that were added since."""
+    with reporting(json=json), open_client() as client:
+        operation = client.activate_generation(_generation(collection, number))
+        _print_built(client, operation, json=json)
+
+
+def delete_generation(
+    collection: Collection,
+    number: Number,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object with the deleted name.")
+    ] = False,
+) -> None:
+    """Delete a generation that is not active, with its vectors."""
+    with reporting(json=json), open_client() as client:
+        name = _generation(collection, number)
+        client.delete_generation(name)
+        if json:
+            print_json({"deleted": name})
+        else:
+            print_text(f"deleted {name}")
+
+
+def _print_built(client: Responsa, operation: operations_pb2.Operation, *, json: bool) -> None:
+    """Wait for an operation that builds or activates a generation, and print the generation."""
+    with Progress("computing vectors", 0) as bar:
+
+        def show_progress(reached: generation_pb2.ReindexMetadata) -> None:
+            bar.reach(reached.passages_done, reached.passages_total)
+
+        built = client.wait_generation(operation, on_progress=show_progress)
+    if json:
+        print_json(built)
+    else:
+        print_text(f"{built.name} is {_STATES[built.state]}: {_passages(built)}, {built.embedding}")
+
+
+def _generation(collection: str, number: int) -> str:
+    return f"collections/{valid_text(collection, 'The collection').removeprefix('collections/')}/generations/{number}"
+
+
+def _passages(generation: generation_pb2.Generation) -> str:
+    done, total = generation.passages_done, generation.passages_total
+    return f"{done} of {total} passages" if done != total else f"{total} passage{'' if total == 1 else 's'}"
 
 
 def _id(collection: collection_pb2.Collection) -> str:

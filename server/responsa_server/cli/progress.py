@@ -42,6 +42,10 @@ class Progress:
         """Count one step."""
         self._bar.advance(self._task)
 
+    def reach(self, done: int, total: int) -> None:
+        """Count up to `done` of `total` steps."""
+        self._bar.update(self._task, completed=done, total=total)
+
     def detail(self, text: str) -> None:
         """Show what one of the current steps does, after the bar."""
         self._bar.update(self._task, detail=shown(text))

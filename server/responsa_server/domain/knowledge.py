@@ -18,6 +18,8 @@ from responsa_server.domain.people import Principal
 
 DEFAULT_COLLECTION = "default"
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
+FIRST_DIMENSIONS = 384
+"""The length of the vectors in the first table of vectors: that of the embedded model's vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +198,21 @@ class IngestStage(StrEnum):
     DONE = "done"
 
 
+class OperationKind(StrEnum):
+    """What an operation does."""
+
+    INGEST = "ingest"
+    REINDEX = "reindex"
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A long-running operation: the ingestion of one document version.
+    """A long-running operation: the ingestion of one document version, or the construction or activation of a collection's generation.
 
     epoch: the number of the current claim; a worker with an older epoch cannot write. error, unchanged: the result,
     valid once the stage is DONE. seq: the number of this state; every stored change raises it. stage_time: when the
-    stage began.
+    stage began. collection_id: the collection of a REINDEX; its `version` is the number of the
+    generation, and its `document_id` names no document.
     """
 
     id: UUID
@@ -220,6 +230,8 @@ class Operation:
     update_time: datetime
     seq: int
     stage_time: datetime
+    kind: OperationKind = OperationKind.INGEST
+    collection_id: str = ""
 
     @property
     def done(self) -> bool:
@@ -292,7 +304,11 @@ class SourceSlice:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's right to write for an operation. The claim is valid only while its epoch is the operation's epoch."""
+    """A worker's right to write for an operation. The claim is valid only while its epoch is the operation's epoch.
+
+    embedding: the model of the vectors that the worker writes: that of the generation that was active when the claim was made. generation: the id of that generation;
+    None for the first table.
+    """
 
     tenant_id: str
     operation_id: UUID
@@ -300,6 +316,8 @@ class Claim:
     collection_id: str
     document_id: UUID
     version: int
+    embedding: str = ""
+    generation: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +325,7 @@ class IngestTask:
     """A claimed operation and the document version to ingest.
 
     title, declared_type: the title and media type that the sender stated, or ''. media_type: the media type of the
-    format that was recognised during the upload, or ''. embedding: the model of the collection's vectors. earlier_sha256: if the version reads the
+    format that was recognised during the upload, or ''. earlier_sha256: if the version reads the
     bytes of an earlier version again, the SHA-256 of the earlier version's canonical text.
     """
 
@@ -319,7 +337,6 @@ class IngestTask:
     media_type: str
     original: bytes
     chunking: Chunking
-    embedding: str
     earlier_sha256: bytes | None = None
 
 
@@ -355,6 +372,13 @@ class OwnershipLost(Exception):
     """
 
 
+class GenerationSwitched(Exception):
+    """Another generation of the collection became active while the worker computed vectors for the former one.
+
+    The call that raises this error has written nothing; the worker must start over.
+    """
+
+
 class Collections(Protocol):
     """Collections of a tenant. Methods raise NotFound for an unknown collection."""
 
@@ -366,8 +390,12 @@ class Collections(Protocol):
         chunking: Chunking,
         embedding: str,
         request_id: UUID | None,
+        *,
+        dimensions: int = FIRST_DIMENSIONS,
     ) -> Collection:
-        """Create a collection. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED."""
+        """Create a collection. embedding, dimensions: the name of the embedding model and the length of its vectors. Raises AlreadyExists:
+        RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED.
+        """
         ...
 
     async def get(self, tenant_id: str, collection_id: str) -> Collection:
@@ -417,11 +445,17 @@ class Documents(Sources, Protocol):
     """Documents of a tenant. Methods raise NotFound for an unknown document."""
 
     async def accept(
-        self, who: Principal, new: NewDocument, embedding: str, request_id: UUID | None
+        self,
+        who: Principal,
+        new: NewDocument,
+        embedding: str,
+        request_id: UUID | None,
+        *,
+        dimensions: int = FIRST_DIMENSIONS,
     ) -> Operation:
         """Store a document and the job that indexes it, in one transaction.
 
-        The collection `default` is created if it is missing. If the newest version already has these bytes and this
+        The collection `default` is created if it is missing, with this embedding model and this length of vectors. If the newest version already has these bytes and this
         description, the result is that version's running operation, or a completed operation marked unchanged. But if a parser of an earlier release made
         the text of that version, the bytes are read again, as by `reread`. Raises NotFound (collection), AlreadyExists REQUEST_ID_REUSED.
         """
@@ -567,7 +601,7 @@ class Ingestions(Protocol):
         """In one transaction, make the version searchable in place of the previous one, and update the document and the
         operation.
 
-        If a newer version is already searchable, this version is deleted instead, and the result is False. Repeatable.
+        If a newer version is already searchable, this version is deleted instead, and the result is False. Repeatable. Raises GenerationSwitched.
         """
         ...
 
@@ -597,6 +631,8 @@ class JobKind(StrEnum):
     """Ingest an operation's document version. The other id is the operation's id."""
     PRUNE = "responsa.prune"
     """Delete a document's old versions that no answer cites. The other id is the document's id."""
+    REINDEX = "responsa.reindex"
+    """Build a generation of a collection, or complete and activate it. The other id is the operation's id."""
 
 
 Work = Callable[[str, UUID, int], Awaitable[float | None]]

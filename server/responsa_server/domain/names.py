@@ -43,6 +43,11 @@ def collection(identity: str) -> str:
     return f"collections/{identity}"
 
 
+def generation(collection_id: str, number: int) -> str:
+    """`collections/{id}/generations/{n}`"""
+    return f"collections/{collection_id}/generations/{number}"
+
+
 def document(identity: UUID) -> str:
     """`documents/{uuid}`"""
     return f"documents/{identity}"
@@ -115,6 +120,14 @@ def parse_slug(prefix: str, name: str) -> str:
     if head != prefix or _SLUG.fullmatch(tail) is None:
         raise ValueError(f"not a name of the form {prefix}/{{id}}: {name!r}")
     return tail
+
+
+def parse_generation(name: str) -> tuple[str, int]:
+    """Return the collection's id and the number of `collections/{id}/generations/{n}`. Raises ValueError for any other form."""
+    collection_name, _, number = name.partition("/generations/")
+    if not number.isascii() or not number.isdecimal() or number.startswith("0") or len(number) > 9:
+        raise ValueError(f"not a name of the form collections/{{id}}/generations/{{n}}: {name!r}")
+    return parse_slug("collections", collection_name), int(number)
 
 
 def parse_document_version(name: str) -> tuple[UUID, int | None]:

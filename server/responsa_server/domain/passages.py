@@ -174,6 +174,8 @@ class TermStatistics:
     passages: the number of passages. terms: the total length of the passages, in terms.
     frequencies: for each term, the number of passages that contain the term. synonyms: the SHA-256 of the collection's
     synonyms; b"" for a collection without synonyms and for several collections. kind: the kind of the passages' collection.
+    embedding: the name of the model of the collection's active generation; "" means the server's model. generation: the id under which
+    a `VectorIndex` stores the active generation; None for the first table.
     """
 
     passages: int
@@ -181,6 +183,8 @@ class TermStatistics:
     frequencies: dict[str, int]
     synonyms: bytes = b""
     kind: CollectionKind = CollectionKind.OWN
+    embedding: str = ""
+    generation: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +212,13 @@ class LexicalQuery:
 class QuestionVector:
     """The vector of a question. It is compared only with vectors of the same model.
 
-    model: the name of the model that computed the vector.
+    model: the name of the model that computed the vector. generations: the ids of the active generations of this model that are not in the index's
+    first table.
     """
 
     model: str
     data: bytes
+    generations: tuple[UUID, ...] = ()
 
 
 # `LexicalCandidate` and `PassageCosines` are named tuples, because a search creates about a hundred instances of each,

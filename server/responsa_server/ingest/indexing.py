@@ -15,15 +15,24 @@ from uuid import UUID
 import numpy as np
 
 from responsa_server.domain.events import ByteRange
+from responsa_server.domain.generations import UnembeddedPassage
 from responsa_server.domain.knowledge import Chunking
-from responsa_server.domain.passages import NewPassage, Passage, PassageVector, PlacedBlock, VectorKind
+from responsa_server.domain.passages import (
+    NewPassage,
+    Passage,
+    PassageVector,
+    PassageVectors,
+    PlacedBlock,
+    VectorKind,
+)
 from responsa_server.domain.turns import NewId
 from responsa_server.ingest.chunk import Chunk, chunk_document
 from responsa_server.ingest.tables import Header, headers
-from responsa_server.search.embedder import Embedder
+from responsa_server.search.embedder import Embedder, Embedders
 from responsa_server.text.canonical import Block, ParsedDocument, Place
 from responsa_server.text.lexical import Analyzer, language_of, tsvector_literal
-from responsa_server.text.sentences import Piece, PieceKind, pieces, plain
+from responsa_server.text.sentences import Piece, PieceKind, paragraph_pieces, pieces, plain
+from responsa_server.text.shown import MARKDOWN, header_of
 
 WINDOW_OVERLAP: Final = 32
 """The number of tokens that neighbouring windows of a passage share."""
@@ -31,8 +40,6 @@ WINDOW_OVERLAP: Final = 32
 _TITLE_CHARS: Final = 120
 _COLUMNS_CHARS: Final = 200
 _PASSAGES_A_BATCH: Final = 16
-# A run embeds a few texts at once. A question must wait until the model has finished the current run, so runs are short.
-_TEXTS_A_RUN: Final = 16
 # An HNSW index links each vector to its nearest neighbours. Several hundred equal vectors link only to each other, and a
 # search that reaches them cannot leave them for other vectors (2,000 equal vectors hid a quarter of 2,500 other vectors).
 # Therefore, if a document has more than four equal vectors, the fifth and each later one is moved slightly. The cosine of the moved
@@ -128,11 +135,6 @@ class Indexer:
         self._cache = cache
         self._new_id = new_id
 
-    @property
-    def model(self) -> str:
-        """The name of the embedding model."""
-        return self._embedder.name
-
     async def cut(self, parsed: ParsedDocument, chunking: Chunking, media_type: str) -> CutDocument:
         """Cut a document into passages, in order. media_type: the type of the document."""
         return await asyncio.to_thread(self._cut, parsed, chunking, media_type)
@@ -148,6 +150,42 @@ class Indexer:
             texts = {_digest(one.text): one.text for plan in planned for one in plan.vectors}
             vectors = await self._vectors(identity.tenant_id, texts)
             yield [self._passage(identity, cut, plan, vectors, seen) for plan in planned]
+
+    async def vectors(
+        self, tenant_id: str, passages: Sequence[UnembeddedPassage]
+    ) -> Sequence[PassageVectors]:
+        """The vectors of passages that are stored already. Each passage has at least one."""
+        planned = await asyncio.to_thread(lambda: [self._plan_again(one) for one in passages])
+        texts = {_digest(one.text): one.text for plan in planned for one in plan}
+        vectors = await self._vectors(tenant_id, texts)
+        seen: dict[UUID, Counter[bytes]] = {}
+        made: list[PassageVectors] = []
+        for one, plan in zip(passages, planned, strict=True):
+            counts = seen.setdefault(one.passage.document_id, Counter())
+            kept = [
+                PassageVector(it.kind, it.source, _apart(vectors[_digest(it.text)], counts)) for it in plan
+            ]
+            made.append(PassageVectors(one.passage.id, kept))
+        return made
+
+    def _plan_again(self, one: UnembeddedPassage) -> Sequence[PlannedVector]:
+        passage = one.passage
+        own = [Piece(it.source.start, it.source.end, _PIECE_KINDS[it.kind]) for it in one.pieces]
+        if not own:
+            own = paragraph_pieces(passage.text, passage.source.start, one.language)
+        planned = plan_vectors(
+            self._embedder,
+            passage.title,
+            passage.headings,
+            passage.source,
+            passage.text,
+            own,
+            first=one.first,
+            columns=" | ".join(header_of(one.header, markdown=one.media_type == MARKDOWN))
+            if one.header
+            else "",
+        )
+        return planned or [PlannedVector(VectorKind.WINDOW, passage.source, passage.text)]
 
     def _cut(self, parsed: ParsedDocument, chunking: Chunking, media_type: str) -> CutDocument:
         language = parsed.language or language_of(parsed.canonical_text)
@@ -188,8 +226,10 @@ class Indexer:
         # Group texts of similar length, because the model needs as long for each text of a run as for the longest one.
         missing = sorted((digest for digest in texts if digest not in known), key=lambda one: len(texts[one]))
         made: dict[bytes, bytes] = {}
-        for start in range(0, len(missing), _TEXTS_A_RUN):
-            run = missing[start : start + _TEXTS_A_RUN]
+        # A question must wait until the model has finished the current run.
+        length = self._embedder.texts_a_call
+        for start in range(0, len(missing), length):
+            run = missing[start : start + length]
             vectors = await self._embedder.embed([texts[digest] for digest in run])
             for digest, vector in zip(run, vectors, strict=True):
                 made[digest] = np.ascontiguousarray(vector, "<f4").tobytes()
@@ -230,6 +270,25 @@ class Indexer:
                 for one in plan.vectors
             ],
         )
+
+
+class Indexers:
+    """Makes an `Indexer` for each embedding model."""
+
+    def __init__(self, embedders: Embedders, cache: VectorCache, new_id: NewId) -> None:
+        self._embedders = embedders
+        self._cache = cache
+        self._new_id = new_id
+
+    @property
+    def configured(self) -> str:
+        """The model of new collections, `provider:model`."""
+        return self._embedders.configured
+
+    async def named(self, model: str) -> Indexer | None:
+        """The indexer for the model with this `Embedder.name`; None if the settings no longer declare the model."""
+        embedder = await self._embedders.named(model)
+        return None if embedder is None else Indexer(embedder, self._cache, self._new_id)
 
 
 def _apart(vector: bytes, seen: Counter[bytes]) -> bytes:
@@ -296,11 +355,18 @@ _KINDS: Final = {
     PieceKind.ROW: VectorKind.ROW,
     PieceKind.HEADING: VectorKind.HEADING,
 }
+_PIECE_KINDS: Final = {kind: piece for piece, kind in _KINDS.items()}
 
 
 def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> list[PlannedVector]:
-    """Plan the windows of a passage. Each window, with the context before it, is short enough for the model to read completely."""
-    room = embedder.max_tokens - len(embedder.token_offsets(context)) - 1
+    """Plan the windows of a passage. Each window, with the context before it, is short enough for the model to read completely. A context that would take more than half of
+    the model's limit is left out.
+    """
+    context_tokens = len(embedder.token_offsets(context))
+    if context_tokens > embedder.max_tokens // 2:
+        context, context_tokens = "", 0
+    room = embedder.max_tokens - context_tokens - 1
+    overlap = min(WINDOW_OVERLAP, room // 2)
     offsets = embedder.token_offsets(text)
     found: list[PlannedVector] = []
     first = 0
@@ -313,7 +379,7 @@ def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> 
         found.append(PlannedVector(VectorKind.WINDOW, span, f"{context}\n{plain(text[start:end])}".strip()))
         if last == len(offsets):
             break
-        first = last - WINDOW_OVERLAP
+        first = last - overlap
     return found
 
 

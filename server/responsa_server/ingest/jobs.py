@@ -29,19 +29,22 @@ from responsa_server.domain.knowledge import (
     CanonicalText,
     Claim,
     Documents,
+    GenerationSwitched,
     Ingestions,
     IngestTask,
     JobKind,
     JobRunner,
     Operations,
     OwnershipLost,
+    Work,
 )
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import IndexingAttempt, NewPassage, PassageVectors, VectorStore
 from responsa_server.ingest import rejections
 from responsa_server.ingest.describing import Describer
 from responsa_server.ingest.formats.table import FORMATS, Formats
-from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer
+from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer, Indexers
+from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
 from responsa_server.text.canonical import ParsedDocument
@@ -69,7 +72,7 @@ class Ingest:
         self,
         ingestions: Ingestions,
         parser: Parser,
-        indexer: Indexer,
+        indexers: Indexers,
         watching: Watching,
         *,
         describer: Describer | None = None,
@@ -78,7 +81,7 @@ class Ingest:
         """describer: describes documents; None to describe them without a model."""
         self._ingestions = ingestions
         self._parser = parser
-        self._indexer = indexer
+        self._indexers = indexers
         self._watching = watching
         self._describer = describer or Describer()
         self._formats = formats
@@ -86,7 +89,7 @@ class Ingest:
     async def run(self, tenant_id: str, operation_id: UUID) -> None:
         """Ingest the version, or end its operation with the error of the document or of its collection.
 
-        Raises OwnershipLost if another call ended the operation or another worker took it. Also raises any error of the server itself; after such
+        Raises GenerationSwitched if another generation of the collection became active, and OwnershipLost if another call ended the operation or another worker took it. Also raises any error of the server itself; after such
         an error the operation can be tried again.
         """
         task = await self._ingestions.begin(tenant_id, operation_id)
@@ -124,13 +127,13 @@ class Ingest:
                 await asyncio.gather(work, lost, return_exceptions=True)
 
     async def _take_in(self, task: IngestTask) -> None:
-        running = self._indexer.model
-        if task.embedding != running:
-            collection = names.collection(task.claim.collection_id)
+        indexer = await self._indexers.named(task.claim.embedding)
+        if indexer is None:
+            collection, embedding = names.collection(task.claim.collection_id), task.claim.embedding
             raise Precondition(
                 Reason.COLLECTION_EMBEDDING_DIFFERS,
-                f"{collection} holds vectors of a different embedding model from the one that the server runs; upload to a new collection.",
-                {"collection": collection, "embedding": task.embedding, "running": running},
+                f"{collection} has vectors of the embedding model {embedding}, which the settings do not declare; declare it, or index the collection again.",
+                {"collection": collection, "embedding": embedding, "running": self._indexers.configured},
             )
         decided = self._formats.with_media_type(task.media_type)
         parsed = await self._parser.parse(
@@ -146,7 +149,7 @@ class Ingest:
         if task.earlier_sha256 == hashlib.sha256(data).digest():
             await self._ingestions.unchanged(task.claim, found.parsed_by)
             return
-        cut = await self._indexer.cut(parsed, task.chunking, found.media_type)
+        cut = await indexer.cut(parsed, task.chunking, found.media_type)
         if not cut.chunks:
             raise rejections.empty()
         title = _title(task, parsed)
@@ -159,10 +162,10 @@ class Ingest:
             description=await self._describer.describe(parsed, data, title, cut),
         )
         await self._ingestions.parsed(task.claim, text, len(cut.chunks))
-        await self._embed(task, title, cut)
+        await self._embed(task, indexer, title, cut)
         await self._ingestions.publish(task.claim)
 
-    async def _embed(self, task: IngestTask, title: str, cut: CutDocument) -> None:
+    async def _embed(self, task: IngestTask, indexer: Indexer, title: str, cut: CutDocument) -> None:
         claim = task.claim
         identity = DocumentIdentity(
             claim.tenant_id,
@@ -174,7 +177,7 @@ class Ingest:
         )
         loop = asyncio.get_running_loop()
         done, written = 0, float("-inf")
-        async for batch in self._indexer.passages(identity, cut):
+        async for batch in indexer.passages(identity, cut):
             done += len(batch)
             due = loop.time() - written >= _PROGRESS_SECONDS or done == len(cut.chunks)
             if due:
@@ -217,11 +220,9 @@ class VectorPublishing:
     over. If a worker is lost after step 3, vectors of passages that are not live remain; the prune job removes these vectors.
     """
 
-    def __init__(self, ingestions: Ingestions, vectors: VectorStore, model: str) -> None:
-        """model: the name of the model that computes the vectors."""
+    def __init__(self, ingestions: Ingestions, vectors: VectorStore) -> None:
         self._ingestions = ingestions
         self._vectors = vectors
-        self._model = model
 
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
         """Begin an attempt, and remove the vectors of earlier attempts."""
@@ -266,7 +267,12 @@ class VectorPublishing:
 
     def _attempt(self, claim: Claim) -> IndexingAttempt:
         return IndexingAttempt(
-            claim.tenant_id, claim.collection_id, claim.document_id, claim.version, claim.epoch, self._model
+            claim.tenant_id,
+            claim.collection_id,
+            claim.document_id,
+            claim.version,
+            claim.epoch,
+            claim.embedding,
         )
 
 
@@ -286,8 +292,9 @@ class KnowledgeJobs:
         *,
         max_attempts: int = 6,
         vectors: VectorStore | None = None,
+        reindex: Reindex | None = None,
     ) -> None:
-        """vectors: the vector store; None if vectors are stored in the database.
+        """vectors: the vector store; None if vectors are stored in the database. reindex: builds generations; None if this process does not.
 
         max_attempts: the number of failed attempts after which an operation ends. An unreachable database never ends an operation.
         """
@@ -297,13 +304,16 @@ class KnowledgeJobs:
         self._operations = operations
         self._max_attempts = max_attempts
         self._vectors = vectors
+        self._reindex = reindex
         self._task: asyncio.Task[None] | None = None
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
     async def start(self) -> None:
         """Start taking jobs. Returns at once."""
         if self._task is None:
-            work = {JobKind.INGEST: self.ingest, JobKind.PRUNE: self.prune}
+            work: dict[JobKind, Work] = {JobKind.INGEST: self.ingest, JobKind.PRUNE: self.prune}
+            if self._reindex is not None:
+                work[JobKind.REINDEX] = self._reindex.work
             self._task = asyncio.create_task(self._runner.run(work), name="knowledge jobs")
             self._task.add_done_callback(self._report_end)
 
@@ -333,6 +343,8 @@ class KnowledgeJobs:
         pause = min(_LONGEST_PAUSE, 2.0**attempts)
         try:
             await self._ingest.run(tenant_id, operation_id)
+        except GenerationSwitched:
+            return 0.0
         except OwnershipLost:
             # The operation has ended, or another worker runs the same job. Do not report the job as done: the queue would
             # then delete it, and the other worker may be lost too. Instead, check again at growing intervals.

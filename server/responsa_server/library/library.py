@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
@@ -18,9 +18,11 @@ from responsa_server.domain.errors import (
     Exhausted,
     FieldViolation,
     InvalidRequest,
+    NotFound,
     NotPermitted,
     Reason,
 )
+from responsa_server.domain.generations import Generation, Generations
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     MAX_DOCUMENT_BYTES,
@@ -35,6 +37,7 @@ from responsa_server.domain.knowledge import (
     Hit,
     NewDocument,
     Operation,
+    OperationKind,
     Operations,
     Searcher,
     SearchQuery,
@@ -47,6 +50,7 @@ from responsa_server.ingest.jobs import MAX_TITLE_BYTES
 from responsa_server.ingest.sniff import decide_format
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.pages import PageImages
+from responsa_server.search.embedder import Embedders, unknown_embedding
 from responsa_server.text.compare import Comparison, compare
 from responsa_server.text.synonyms import read_synonyms
 
@@ -97,14 +101,15 @@ class Library:
         watching: Watching,
         pages: PageImages,
         *,
-        embedding: str,
+        embedders: Embedders,
+        generations: Generations,
         formats: Formats = FORMATS,
         spool_dir: Path | None = None,
         heartbeat_seconds: float = 15.0,
     ) -> None:
         """Build the library.
 
-        embedding: the embedding model of new collections. spool_dir: the folder for uploads in progress, or None for
+        embedders: the server's embedding models. spool_dir: the folder for uploads in progress, or None for
         the system's temporary folder. heartbeat_seconds: how often a caller that watches an operation gets a heartbeat
         while nothing changes.
         """
@@ -116,7 +121,8 @@ class Library:
         self._searcher = searcher
         self._watching = watching
         self._heartbeat_seconds = heartbeat_seconds
-        self._embedding = embedding
+        self._embedders = embedders
+        self._generations = generations
         self._spool_dir = spool_dir
         self._whole = asyncio.Semaphore(_UPLOADS_AT_ONCE)
         self._comparison = asyncio.Semaphore(1)
@@ -130,15 +136,22 @@ class Library:
         chunking: Chunking,
         request_id: UUID | None = None,
     ) -> Collection:
-        """Create a collection. Raises AlreadyExists, InvalidRequest."""
+        """Create a collection. Raises AlreadyExists, InvalidRequest; Unavailable, Precondition (the embedding model)."""
         if chunking.overlap_tokens * 2 >= chunking.max_tokens:
             raise InvalidRequest.of_field(
                 "collection.chunking.overlap_tokens",
                 "chunking.overlap",
                 f"must be less than half of max_tokens ({chunking.max_tokens})",
             )
+        embedder = await self._embedders.declared()
         return await self.collections.create(
-            who, collection_id, display_name, chunking, self._embedding, request_id
+            who,
+            collection_id,
+            display_name,
+            chunking,
+            embedder.name,
+            request_id,
+            dimensions=embedder.dimensions,
         )
 
     async def update_collection(
@@ -173,6 +186,67 @@ class Library:
         _require(who, collection.owner_id)
         self._watching.ended(await self.collections.delete(who.tenant_id, collection_id, etag, force=force))
 
+    async def list_generations(self, who: Principal, collection_id: str) -> Sequence[Generation]:
+        """Return the generations of a collection, newest first. Raises NotFound."""
+        return await self._generations.list(who.tenant_id, collection_id)
+
+    async def find_generations(
+        self, tenant_id: str, collections: Sequence[str]
+    ) -> Mapping[tuple[str, int], Generation]:
+        """Return the generations of these collections by collection and number. Collections that were deleted are left out."""
+        found: dict[tuple[str, int], Generation] = {}
+        for collection_id in collections:
+            with suppress(NotFound):
+                listed = await self._generations.list(tenant_id, collection_id)
+                found |= {(collection_id, one.number): one for one in listed}
+        return found
+
+    async def reindex_collection(
+        self,
+        who: Principal,
+        collection_id: str,
+        embedding: str = "",
+        *,
+        activate: bool = True,
+        request_id: UUID | None = None,
+    ) -> Operation:
+        """Begin to build a generation with the embedding model `provider:model`; by default, the model of new collections. activate: whether the generation becomes
+        active as soon as it is complete.
+
+        Raises NotFound, NotPermitted, InvalidRequest (EMBEDDING_UNKNOWN), Unavailable or Precondition (the model; REINDEX_RUNNING, GENERATION_STATE), AlreadyExists.
+        """
+        await self._require_over_collection(who, collection_id)
+        embedder = await self._embedders.declared(embedding)
+        return await self._generations.build(
+            who,
+            collection_id,
+            embedder.name,
+            embedder.dimensions,
+            activate=activate,
+            request_id=request_id,
+        )
+
+    async def activate_generation(
+        self, who: Principal, collection_id: str, number: int, request_id: UUID | None = None
+    ) -> Operation:
+        """Begin to complete a generation that lacks newer passages, and to activate it. Raises NotFound, NotPermitted, InvalidRequest (EMBEDDING_UNKNOWN), Precondition
+        (REINDEX_RUNNING, GENERATION_STATE), AlreadyExists.
+        """
+        await self._require_over_collection(who, collection_id)
+        for one in await self._generations.list(who.tenant_id, collection_id):
+            if one.number == number and await self._embedders.named(one.embedding) is None:
+                raise unknown_embedding(one.embedding)
+        return await self._generations.activate(who, collection_id, number, request_id=request_id)
+
+    async def delete_generation(self, who: Principal, collection_id: str, number: int) -> None:
+        """Delete a generation that is neither active nor being built. Raises NotFound, NotPermitted, Precondition (GENERATION_STATE)."""
+        await self._require_over_collection(who, collection_id)
+        await self._generations.delete(who.tenant_id, collection_id, number)
+
+    async def _require_over_collection(self, who: Principal, collection_id: str) -> None:
+        """Raise NotPermitted unless the caller owns the collection or is an administrator. Raises NotFound."""
+        _require(who, (await self.collections.get(who.tenant_id, collection_id)).owner_id)
+
     async def upload(
         self,
         who: Principal,
@@ -197,7 +271,10 @@ class Library:
                 decide_format, content, metadata.source_key, metadata.media_type, self.formats
             )
             new = NewDocument(metadata, content, received.sha256, media_type)
-            return await self.documents.accept(who, new, self._embedding, request_id)
+            embedder = await self._embedders.declared()
+            return await self.documents.accept(
+                who, new, embedder.name, request_id, dimensions=embedder.dimensions
+            )
 
     async def update_document(
         self, who: Principal, document_id: UUID, changes: DocumentChanges, etag: str = ""
@@ -385,6 +462,9 @@ class Library:
         an administrator.
         """
         if who.user_id == operation.user_id or who.role is Role.ADMIN:
+            return
+        if operation.kind is OperationKind.REINDEX:
+            await self._require_over_collection(who, operation.collection_id)
             return
         # If the document was deleted, its owner and its collection are not known.
         found = await self.documents.find(who.tenant_id, [operation.document_id])

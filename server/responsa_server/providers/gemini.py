@@ -56,7 +56,7 @@ _FAILED: Final = {
     "MISSING_THOUGHT_SIGNATURE": ModelFault.REFUSED,
     "PUP_LIMITED_DISABLED": ModelFault.CREDENTIAL,
 }
-_FAULTS: Final = {
+FAULTS: Final = {
     "API_KEY_INVALID": ModelFault.CREDENTIAL,
     "UNAUTHENTICATED": ModelFault.CREDENTIAL,
     "PERMISSION_DENIED": ModelFault.CREDENTIAL,
@@ -118,7 +118,7 @@ class Gemini(HttpModel):
     def __init__(self, server: CompatibleSettings, model: str) -> None:
         self._path = f"/models/{quote(model, safe='')}:streamGenerateContent?alt=sse"
         super().__init__(
-            server, model, {"x-goog-api-key": server.api_key.get_secret_value()}, complaint, _FAULTS
+            server, model, {"x-goog-api-key": server.api_key.get_secret_value()}, complaint, FAULTS
         )
 
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
@@ -217,7 +217,7 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
     for one in cast("list[object]", details) if isinstance(details, list) else ():
         if isinstance(one, dict):
             detail = cast("dict[str, Any]", one)
-            if str(detail.get("reason")) in _FAULTS:
+            if str(detail.get("reason")) in FAULTS:
                 kind = str(detail["reason"])
             with contextlib.suppress(KeyError, ValueError):
                 delay = max(0.0, float(str(detail["retryDelay"]).removesuffix("s")))

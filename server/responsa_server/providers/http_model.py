@@ -1,4 +1,4 @@
-"""Language models over HTTP: connections, requests, and the events and parts of an answer. Every failure becomes a `ModelError` that contains no keys.
+"""Servers of models over HTTP: connections, requests, and the events and parts of an answer. Every failure becomes a `ModelError` that contains no keys.
 
 Each vendor has one module with an `HttpModel`, which sends the vendor's requests and reads its events (CONTRIBUTING.md).
 """
@@ -79,33 +79,23 @@ ReadComplaint = Callable[[Mapping[str, Any]], Complaint]
 """Reads the JSON object in the body of an error. The function must accept any JSON object."""
 
 
-class HttpModel(abc.ABC):
-    """A `ChatModel` over HTTP. One object serves all turns and keeps connections open between calls. Call `close` at the end.
-
-    A subclass sends a vendor's requests and reads its events.
-    """
+class HttpServer:
+    """The connections to one server of models, with its key, and the errors of its answers. Call `close` at the end."""
 
     def __init__(
         self,
         server: CompatibleSettings,
-        model: str,
         headers: Mapping[str, str],
         complaint: ReadComplaint,
         faults: Mapping[str, ModelFault],
     ) -> None:
-        """headers: the headers that contain the key. faults: the vendor's names of errors that say more than the HTTP status, each with its fault."""
+        """headers: the headers that contain the key, and those of every request. faults: the vendor's names of errors that say more than the HTTP status, each with its fault."""
         self._server = server
-        self._model = model
         self._complaint = complaint
         self._faults = faults
         # The client sets no limit, because `KeyLimits` limits the number of concurrent calls.
         self._http = httpx2.AsyncClient(
-            headers={
-                "accept": _EVENT_STREAM,
-                "accept-encoding": "identity",
-                "content-type": "application/json",
-                **headers,
-            },
+            headers={"accept-encoding": "identity", "content-type": "application/json", **headers},
             timeout=httpx2.Timeout(server.idle_seconds, connect=server.connect_seconds),
             transport=Connections(
                 tls=server.url.startswith("https:"),
@@ -115,35 +105,16 @@ class HttpModel(abc.ABC):
             trust_env=False,
         )
 
-    @property
-    def name(self) -> str:
-        """See `ChatModel.name`."""
-        return self._model
-
     async def close(self) -> None:
         """Closes all connections."""
         await self._http.aclose()
 
-    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """See `ChatModel.stream`."""
-        async with self._send(prompt) as events, aclosing(self._pieces(prompt, events)) as pieces:
-            async for piece in pieces:
-                yield piece
-
-    @abc.abstractmethod
-    def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
-        """Sends the vendor's request through `_events`."""
-
-    @abc.abstractmethod
-    def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
-        """The pieces in the events, up to an `Ended`. Raises ModelError."""
-
     @contextlib.asynccontextmanager
-    async def _events(
-        self, path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
-    ) -> AsyncGenerator[Events, None]:
-        """Sends a request and yields the events of its answer. Errors that occur while the events are read become
-        ModelError. At the end, the connection is closed or kept for later requests.
+    async def _answer(
+        self, path: str, body: Mapping[str, object], kind: str, headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[httpx2.Response, None]:
+        """Sends a request and yields its answer, whose body is still to be read. Errors that occur in the block become ModelError, and so do an HTTP error
+        status and an answer of another content type than `kind`. At the end, the connection is closed or kept for later requests.
         """
         begun = False
         try:
@@ -153,15 +124,12 @@ class HttpModel(abc.ABC):
                 begun = True
                 if response.status_code != HTTPStatus.OK:
                     raise await self._refused(response)
-                kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-                if kind != _EVENT_STREAM:
-                    raise ModelError(ModelFault.MALFORMED, f"the answer has the type {kind[:_SHOWN_BYTES]!r}")
-                source = cast(
-                    "AsyncGenerator[httpx2.ServerSentEvent, None]",
-                    aiter(httpx2.EventSource(response, _MAX_EVENT_BYTES)),
-                )
-                async with contextlib.aclosing(source) as events:
-                    yield events
+                given = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+                if given != kind:
+                    raise ModelError(
+                        ModelFault.MALFORMED, f"the answer has the type {given[:_SHOWN_BYTES]!r}"
+                    )
+                yield response
         # "from None": the original exception holds the request, and the request holds the key.
         except (httpx2.SSEError, httpx2.DecodingError, ValidationError) as error:
             raise ModelError(ModelFault.MALFORMED, self._shown(repr(error))) from None
@@ -174,14 +142,6 @@ class HttpModel(abc.ABC):
             # request may be sent again.
             fault = ModelFault.CUT if begun else ModelFault.UNREACHABLE
             raise ModelError(fault, self._shown(repr(error)), passing=not begun) from None
-
-    @staticmethod
-    async def _rest(events: Events) -> None:
-        """Reads the bytes after the end of an answer, for at most a second. The answer is complete, whatever these bytes are."""
-        with contextlib.suppress(TimeoutError, httpx2.RequestError):
-            async with asyncio.timeout(_REST_SECONDS):
-                async for _ in events:
-                    pass
 
     def _failed(self, body: Mapping[str, Any], status: int = HTTPStatus.OK) -> ModelError:
         """The error that a body describes. status: the HTTP status; OK if the error came within a stream."""
@@ -237,6 +197,67 @@ class HttpModel(abc.ABC):
     def _word(self, kind: str) -> str:
         # The word is checked because it goes into logs, and a server may put the user's prompt into it.
         return kind if _WORD.fullmatch(self._shown(kind)) else ""
+
+
+class HttpModel(HttpServer, abc.ABC):
+    """A `ChatModel` over HTTP. One object serves all turns and keeps connections open between calls. Call `close` at the end.
+
+    A subclass sends a vendor's requests and reads its events.
+    """
+
+    def __init__(
+        self,
+        server: CompatibleSettings,
+        model: str,
+        headers: Mapping[str, str],
+        complaint: ReadComplaint,
+        faults: Mapping[str, ModelFault],
+    ) -> None:
+        """See `HttpServer`."""
+        super().__init__(server, {"accept": _EVENT_STREAM, **headers}, complaint, faults)
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        """See `ChatModel.name`."""
+        return self._model
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        """See `ChatModel.stream`."""
+        async with self._send(prompt) as events, aclosing(self._pieces(prompt, events)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    @abc.abstractmethod
+    def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
+        """Sends the vendor's request through `_events`."""
+
+    @abc.abstractmethod
+    def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
+        """The pieces in the events, up to an `Ended`. Raises ModelError."""
+
+    @contextlib.asynccontextmanager
+    async def _events(
+        self, path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[Events, None]:
+        """Sends a request and yields the events of its answer. Errors that occur while the events are read become
+        ModelError. At the end, the connection is closed or kept for later requests.
+        """
+        async with self._answer(path, body, _EVENT_STREAM, headers) as response:
+            source = cast(
+                "AsyncGenerator[httpx2.ServerSentEvent, None]",
+                aiter(httpx2.EventSource(response, _MAX_EVENT_BYTES)),
+            )
+            async with contextlib.aclosing(source) as events:
+                yield events
+
+    @staticmethod
+    async def _rest(events: Events) -> None:
+        """Reads the bytes after the end of an answer, for at most a second. The answer is complete, whatever these bytes are."""
+        with contextlib.suppress(TimeoutError, httpx2.RequestError):
+            async with asyncio.timeout(_REST_SECONDS):
+                async for _ in events:
+                    pass
 
 
 def _refinements(status: int) -> Container[ModelFault]:

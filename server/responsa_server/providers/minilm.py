@@ -88,6 +88,11 @@ class MiniLmEmbedder:
         """The languages (ISO 639-1) that the model knows. Texts in other languages must not be ranked by their vectors."""
         return frozenset({"en"})
 
+    @property
+    def texts_a_call(self) -> int:
+        """16: a question waits until the current call ends, so calls are short."""
+        return _BATCH_TEXTS
+
     def embed_sync(self, texts: Sequence[str]) -> Float:
         """The vectors of the texts, in the same order: float32 [n, 384], each of length one. Blocks the caller."""
         vectors = np.empty((len(texts), DIMENSIONS), np.float32)

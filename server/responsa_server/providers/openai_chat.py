@@ -30,7 +30,7 @@ from responsa_server.providers.settings import CompatibleSettings
 
 _DONE: Final = "[DONE]"
 _STOPS: Final = {"length": Stop.LIMIT, "content_filter": Stop.UNSAFE}
-_FAULTS: Final = {
+FAULTS: Final = {
     "invalid_api_key": ModelFault.CREDENTIAL,
     "insufficient_quota": ModelFault.CREDENTIAL,
     "billing_hard_limit_reached": ModelFault.CREDENTIAL,
@@ -85,7 +85,7 @@ class OpenAiChat(HttpModel):
     def __init__(self, server: CompatibleSettings, model: str) -> None:
         key = server.api_key.get_secret_value()
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        super().__init__(server, model, headers, complaint, _FAULTS)
+        super().__init__(server, model, headers, complaint, FAULTS)
 
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
         label = {"x-client-request-id": prompt.label} if prompt.label else None
@@ -164,7 +164,7 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
         return Complaint(message=str(error))
     fields = cast("dict[str, Any]", error)
     words = [str(fields.get("code") or ""), str(fields.get("type") or "")]
-    kind = next((one for one in words if one in _FAULTS), words[0] or words[1])
+    kind = next((one for one in words if one in FAULTS), words[0] or words[1])
     return Complaint(kind, str(fields.get("message", "")))
 
 

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import NoDecode
+
+from responsa_server.domain.generations import INDEXED_DIMENSIONS
 
 ADAPTERS: Final[Mapping[str, str]] = {
     "openai": "responsa_server.providers.openai_chat:OpenAiChat",
@@ -53,6 +63,7 @@ def _of_models(names: list[str]) -> list[str]:
 
 
 Web = Annotated[str, AfterValidator(_web)]
+EmbeddingName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}:[\w./@:+-]{1,200}$")]
 ServerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$"), AfterValidator(_not_reserved)]
 
 
@@ -137,6 +148,47 @@ class CompatibleSettings(ModelServerSettings):
     keep_alive: bool = Field(default=True, description="Whether connections to the server are reused.")
 
 
+class EmbeddingModelSettings(BaseModel, extra="forbid"):
+    """An embedding model at a provider. What is not set comes from the table of known models, or from the model itself."""
+
+    dimensions: int | None = Field(
+        default=None,
+        description="The length of the model's vectors: 256, 384, 512, 768, 1024, 1536 or 3072. If empty and unknown, the server asks the model once.",
+    )
+    ask_for_dimensions: bool = Field(
+        default=False,
+        description="Whether requests name `dimensions`, for models that can shorten their vectors.",
+    )
+    max_tokens: int | None = Field(
+        default=None,
+        ge=256,
+        le=100_000,
+        description="The number of tokens that the model reads of one text. If empty: the known value, or 512.",
+    )
+    texts_a_call: int = Field(
+        default=64, ge=1, le=2048, description="The maximum number of texts in one request."
+    )
+    tokens_a_call: int = Field(
+        default=32_768,
+        ge=256,
+        le=1_000_000,
+        description="The maximum number of estimated tokens in one request. A single text may have more.",
+    )
+
+    @field_validator("dimensions")
+    @classmethod
+    def _indexed(cls, value: int | None) -> int | None:
+        if value is not None and value not in INDEXED_DIMENSIONS:
+            raise ValueError(f"must be one of {', '.join(map(str, INDEXED_DIMENSIONS))}")
+        return value
+
+    @model_validator(mode="after")
+    def _dimensions_to_ask_for(self) -> Self:
+        if self.ask_for_dimensions and self.dimensions is None:
+            raise ValueError("ask_for_dimensions needs dimensions")
+        return self
+
+
 class EmbeddedModelSettings(BaseModel, extra="forbid"):
     """The model on this machine, `embedded:smollm2`, which `make embedded-model` installs."""
 
@@ -183,6 +235,10 @@ class ModelSettings(BaseModel, extra="forbid"):
     )
     embedded: EmbeddedModelSettings = Field(
         default_factory=EmbeddedModelSettings, description="The model on this machine."
+    )
+    embeddings: dict[EmbeddingName, EmbeddingModelSettings] = Field(
+        default_factory=dict,
+        description='Embedding models whose values are not the known ones, by name: `[models.embeddings."lab:bge-m3"]`. The part before the colon is a provider.',
     )
     patience_seconds: float = Field(
         default=30.0,

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from responsa_server.domain.intents import Classified
-from responsa_server.search.embedder import Embedder, Vectors
+from responsa_server.search.embedder import BlockingEmbedder, Vectors
 
 Half = npt.NDArray[np.float16]
 Float = npt.NDArray[np.float32]
@@ -115,7 +115,7 @@ class Parameters:
 class TrainedClassifier:
     """An `IntentClassifier` made from parameters and from the embedder with which they were trained."""
 
-    def __init__(self, parameters: Parameters, embedder: Embedder) -> None:
+    def __init__(self, parameters: Parameters, embedder: BlockingEmbedder) -> None:
         if parameters.embedder != embedder.name:
             raise ValueError(f"The classifier is for vectors of {parameters.embedder}, not {embedder.name}.")
         self.parameters = parameters

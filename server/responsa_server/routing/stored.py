@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.routing.classifier import DIMENSIONS, Parameters, TrainedClassifier
 from responsa_server.routing.training import train
-from responsa_server.search.embedder import Embedder
+from responsa_server.search.embedder import BlockingEmbedder
 
 _log = structlog.stdlib.get_logger()
 
@@ -192,7 +192,7 @@ def _array(name: str, member: bytes) -> npt.NDArray[np.generic]:
 class KeptClassifiers:
     """A `Trainer` that keeps its classifiers in a folder, the instance's `data/classifiers`. Processes may share the folder."""
 
-    def __init__(self, folder: Path, embedder: Embedder) -> None:
+    def __init__(self, folder: Path, embedder: BlockingEmbedder) -> None:
         self._folder = folder
         self._embedder = embedder
 

@@ -24,7 +24,7 @@ from responsa_server.routing.classifier import (
     rarity,
     weighted,
 )
-from responsa_server.search.embedder import Embedder
+from responsa_server.search.embedder import BlockingEmbedder
 
 KEPT: Final = 0.95
 """The share of in-scope messages that the threshold accepts."""
@@ -57,7 +57,11 @@ def digest(examples: Sequence[Example]) -> bytes:
 
 
 def train(
-    examples: Sequence[Example], embedder: Embedder, *, held_out: Sequence[Example] = (), key: bytes = b""
+    examples: Sequence[Example],
+    embedder: BlockingEmbedder,
+    *,
+    held_out: Sequence[Example] = (),
+    key: bytes = b"",
 ) -> Parameters:
     """The parameters trained on the examples. Blocks the caller; docs/routing.md says for how long.
 

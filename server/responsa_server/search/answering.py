@@ -27,7 +27,6 @@ from responsa_server.domain.events import (
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.people import Principal
 from responsa_server.search.claims import THRESHOLD, Excerpt, excerpts, read_passage, support_claim
-from responsa_server.search.embedder import Embedder
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.extract import MAX_PARTS, PASSAGES_READ, Extractor, SupportedPart
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage, joined
@@ -43,8 +42,6 @@ FLOOR: Final = 0.25
 """The least support (0 to 1) of a suggestion. On the part `fit` of evals/reading, one of 12 refused off-topic questions gets a suggestion from this
 value on, and 8 of 25 refused questions that have an answer get it. With 0.2, these are two of 12 and 9 of 25.
 """
-_SPECIAL_TOKENS: Final = 2
-"""The begin and end tokens that the model reads around every text."""
 
 
 class LibraryEvidence:
@@ -57,14 +54,12 @@ class LibraryEvidence:
     def __init__(
         self,
         retriever: Retriever,
-        embedder: Embedder,
         *,
         support: float = DEFAULT_SUPPORT,
         top_k: int = PASSAGES_READ,
         most: int = MAX_PARTS,
     ) -> None:
         self._retriever = retriever
-        self._embedder = embedder
         self._plain = TypeAdapter(Retrieval)
         self._support = support
         self._top_k = top_k
@@ -103,13 +98,12 @@ class LibraryEvidence:
                 lambda analyses: _preferred(Extractor(analyses), found, threshold, top_k)
             )
         content = self._plain.dump_python(retrieval, mode="json")
-        tokens = 0 if retrieval.text_only else self._tokens(retrieval.terms, retrieval.languages)
         degraded = TEXT_ONLY if retrieval.text_only else ""
         used = tuple(dict.fromkeys(one.found.passage.collection_id for one in retrieval.passages))
         kinds = {} if collections else {one: retrieval.kinds[one] for one in retrieval.collections}
         return Evidence(
             len(retrieval.passages),
-            tokens,
+            retrieval.embedding_tokens,
             content,
             degraded,
             used,
@@ -169,18 +163,6 @@ class LibraryEvidence:
                 if one.passage.collection_id != answered
             )
         return Extraction(quotes, found.support, found.supported(self._support), also_found[:MAX_ALSO_FOUND])
-
-    def _tokens(self, questions: Sequence[str], languages: Sequence[str]) -> int:
-        """The number of tokens that the embedding model read. The model embeds only questions in its languages."""
-        known = self._embedder.languages
-        return sum(
-            min(
-                len(self._embedder.token_offsets(question)) + _SPECIAL_TOKENS,
-                self._embedder.max_tokens + _SPECIAL_TOKENS,
-            )
-            for question, language in zip(questions, languages, strict=True)
-            if known is None or not language or language in known
-        )
 
 
 def _preferred(

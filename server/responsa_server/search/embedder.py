@@ -1,15 +1,16 @@
-"""The interface to an embedding model, and the cache of question vectors. `providers/` has the models."""
+"""The interfaces to an embedding model and to all models of the server, and the cache of question vectors. `providers/` has the models."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from responsa_server.domain.cache import Cache
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.parts import Health, PartReport
 
 DAY: Final = 86_400
@@ -18,6 +19,7 @@ Vectors = npt.NDArray[np.float32]
 """An array of shape [n, dimensions]. Every row is a vector of length one."""
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """Turns texts into vectors. The cosine of two vectors measures how similar the texts are in meaning."""
 
@@ -41,31 +43,104 @@ class Embedder(Protocol):
         """The ISO 639-1 codes of the languages that the model supports; None if it supports all languages."""
         ...
 
+    @property
+    def texts_a_call(self) -> int:
+        """The number of texts that one call of `embed` should have at most while questions wait for the model."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """The vectors of the texts, in the same order. Raises Unavailable or Precondition if the model is on another server."""
+        ...
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        """The character ranges (start, end) of all tokens of the text, in order. A long text is not cut. The tokens may be estimated; then `max_tokens` is so small
+        that a text of `max_tokens` estimated tokens never has more tokens than the model reads.
+        """
+        ...
+
+
+class BlockingEmbedder(Embedder, Protocol):
+    """An embedding model in this process, which can also be called from any thread."""
+
     def embed_sync(self, texts: Sequence[str]) -> Vectors:
         """The vectors of the texts, in the same order. Blocks the caller."""
         ...
 
-    async def embed(self, texts: Sequence[str]) -> Vectors:
-        """Like `embed_sync`, but does not block the event loop."""
+
+class Embedders(Protocol):
+    """The embedding models that this server's settings declare."""
+
+    @property
+    def configured(self) -> str:
+        """The model of new collections, `provider:model`."""
         ...
 
-    def token_offsets(self, text: str) -> list[tuple[int, int]]:
-        """The character ranges (start, end) of all tokens of the text, in order. A long text is not cut."""
+    async def declared(self, called: str = "") -> Embedder:
+        """The model `provider:model`; by default, the model of new collections. A remote model whose dimensions are unknown is asked for them.
+
+        Raises InvalidRequest (EMBEDDING_UNKNOWN) if the settings do not declare the model, and Unavailable or Precondition if it cannot be asked.
+        """
         ...
+
+    async def named(self, name: str) -> Embedder | None:
+        """The model with this `Embedder.name`; None if the settings no longer declare it."""
+        ...
+
+
+class OneEmbedder:
+    """`Embedders` with a single model."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.configured = embedder.name
+        self._embedder = embedder
+
+    async def declared(self, called: str = "") -> Embedder:
+        """See `Embedders.declared`."""
+        if called not in ("", self.configured):
+            raise unknown_embedding(called)
+        return self._embedder
+
+    async def named(self, name: str) -> Embedder | None:
+        """See `Embedders.named`."""
+        return self._embedder if name == self._embedder.name else None
+
+
+def unknown_embedding(called: str, why: str = "The settings do not declare it.") -> InvalidRequest:
+    """The error for an embedding model that the server cannot use."""
+    violation = FieldViolation(
+        "embedding", "embedding.unknown", f"is {called!r}, which the server cannot use. {why}"
+    )
+    return InvalidRequest(
+        Reason.EMBEDDING_UNKNOWN,
+        f"{violation.field}: {violation.description}",
+        {"embedding": called},
+        (violation,),
+    )
 
 
 class EmbeddingPart:
-    """The health of the embedding model. The model is healthy if it computes a vector; this check waits behind the work that is already queued."""
+    """The health of the embedding models. The model of new collections is healthy if it computes a vector; this check waits behind the work that is already queued.
+
+    missed: returns the models that searches needed and that the settings no longer declare.
+    """
 
     name = "embedding"
 
-    def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
+    def __init__(self, embedders: Embedders, missed: Callable[[], Collection[str]] = frozenset) -> None:
+        self._embedders = embedders
+        self._missed = missed
 
     async def check(self) -> PartReport:
         """Ask for the vector of a short text."""
-        await self._embedder.embed(["Is anybody there?"])
-        return PartReport(Health.OK, version=self._embedder.name)
+        embedder = await self._embedders.declared()
+        await embedder.embed(["Is anybody there?"])
+        if missed := sorted(self._missed()):
+            detail = (
+                f"The settings do not declare the embedding model {', '.join(missed)}, so its collections are searched by words only. "
+                "Declare the model, or index these collections again with `responsa collections reindex`."
+            )
+            return PartReport(Health.DEGRADED, version=embedder.name, detail=detail)
+        return PartReport(Health.OK, version=embedder.name)
 
 
 class QuestionEmbedder:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -16,7 +16,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.cache import Cache
-from responsa_server.domain.errors import TooSlow, Unavailable
+from responsa_server.domain.errors import Precondition, Reason, TooSlow, Unavailable
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
@@ -35,16 +35,22 @@ from responsa_server.domain.passages import (
     VectorIndex,
     VectorKind,
 )
-from responsa_server.search.embedder import Embedder, QuestionEmbedder
+from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, judge, read_question
 from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
+from responsa_server.search.support import CALIBRATED
 from responsa_server.search.synonyms import SynonymReader
-from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, language_of
-from responsa_server.text.sentences import pieces
+from responsa_server.text.sentences import paragraph_pieces
 
 Result = TypeVar("Result")
+
+# A search learns the models of its collections from its first attempt. Further attempts are needed only if generations become active meanwhile.
+_MOST_TRIES: Final = 3
+_MOST_SCOPES: Final = 10_000
+# The begin and end tokens that a model reads around every text.
+_SPECIAL_TOKENS: Final = 2
 
 _LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
 
@@ -87,7 +93,8 @@ class Retrieval:
     text_only: whether vectors were not available although the search needed them. expansions: the number of
     expansions. alone: the passages that were found without the expansions; empty if there are no expansions.
     readings: for each string, how each collection reads it. elsewhere: the best passages of the first COMPARED collections that are not in `passages`,
-    because other collections have better ones. kinds: the kinds of the collections that have passages. Checkpoints store the fields under these names.
+    because other collections have better ones. kinds: the kinds of the collections that have passages. embedding_tokens: the number of tokens that embedding models
+    read. Checkpoints store the fields under these names.
     """
 
     terms: Sequence[str]
@@ -100,6 +107,7 @@ class Retrieval:
     readings: Sequence[Mapping[str, Reading]] = ()
     elsewhere: Sequence[ScoredPassage] = ()
     kinds: Mapping[str, CollectionKind] = field(default_factory=dict[str, CollectionKind])
+    embedding_tokens: int = 0
 
     @property
     def collections(self) -> Sequence[str]:
@@ -115,34 +123,87 @@ class Retrieval:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """How each collection reads a searched string, how all of them together do, the collections' kinds, and the passages that the terms select."""
+    """How each collection reads a searched string, how all of them together do, the collections' statistics, and the passages that the terms select."""
 
     readings: Mapping[str, Reading]
     together: Reading
-    kinds: Mapping[str, CollectionKind]
+    statistics: Mapping[str, TermStatistics]
     passages: Sequence[UUID]
 
 
 @dataclass(frozen=True, slots=True)
+class _Embedded:
+    """The searched strings as one embedding model sees them. vectors: one entry for each string; None if the string needs no vector."""
+
+    embedder: Embedder
+    vectors: Sequence[bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    """The strings' vectors by model, under the names of `TermStatistics.embedding`. models: the models that were wanted, whether they are available or not. missing: whether
+    vectors of a model were not available. tokens: the number of tokens that the models read.
+    """
+
+    by_model: Mapping[str, _Embedded]
+    models: frozenset[str]
+    missing: bool = False
+    tokens: int = 0
+
+
+class _OtherModels(Exception):
+    """The collections searched have vectors of other models than those that embedded the strings."""
+
+    def __init__(self, models: frozenset[str]) -> None:
+        super().__init__(models)
+        self.models = models
+
+
+@dataclass(frozen=True, slots=True)
 class _Ranked:
+    """A passage that a string found. question: the string's vector, with which the cosines of the passage's pieces are computed; None if pieces get no cosines, because the
+    weights of cosines are not fitted for the model.
+    """
+
     id: UUID
     collection_id: str
     score: Score
     term: int
-    vector: bytes | None
+    question: QuestionVector | None
+
+
+class _Search(Protocol):
+    """Searches with these vectors. strict: see `Retriever._search`."""
+
+    def __call__(
+        self, vectors: _Vectors, mode: SearchMode, *, strict: bool
+    ) -> Awaitable[Sequence[Retrieval]]: ...
 
 
 class Retriever:
-    """Searches full text and vectors, and ranks passages by both. Vectors count only for languages that the model knows."""
+    """Searches full text and vectors, and ranks passages by both. Vectors count only for languages that the model knows.
+
+    Each collection's vectors come from the embedding model of its active generation. A search embeds its strings once for each of these models.
+    """
 
     def __init__(
-        self, lexical: LexicalIndex, vectors: VectorIndex, embedder: Embedder, cache: Cache | None = None
+        self,
+        lexical: LexicalIndex,
+        vectors: VectorIndex,
+        embedders: Embedders,
+        cache: Cache | None = None,
+        *,
+        embedding_seconds: float | None = None,
     ) -> None:
-        """cache: the cache of the questions' vectors; None to compute each vector again."""
+        """cache: the cache of the questions' vectors; None to compute each vector again. embedding_seconds: the maximum time for the vectors of a search."""
         self._lexical = lexical
         self._vectors = vectors
-        self._embedder = embedder
-        self._questions = QuestionEmbedder(embedder, cache)
+        self._embedders = embedders
+        self._cache = cache
+        self._embedding_seconds = embedding_seconds
+        # The models that the latest search of these collections needed.
+        self._latest: dict[tuple[str, tuple[str, ...] | None], frozenset[str]] = {}
+        self._missed: set[str] = set()
         self._analyzer = Analyzer()
         self._synonyms = SynonymReader(lexical, self._analyzer)
         self._analyses = PassageAnalyses()
@@ -152,6 +213,10 @@ class Retriever:
     async def analyse(self, work: Callable[[PassageAnalyses], Result]) -> Result:
         """Runs `work` on the thread that keeps the analyses of the latest passages, outside the event loop. The calls run one after the other."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._analyses)
+
+    def missed(self) -> frozenset[str]:
+        """The models that searches needed and that the settings do not declare."""
+        return frozenset(self._missed)
 
     async def search(
         self,
@@ -173,9 +238,10 @@ class Retriever:
         left out. Vectors are not used for a question or a passage in a language that the model does not know, unless
         the mode is VECTOR. rerank: whether the first passages are ranked again by their pieces. text_will_do: what happens
         if vectors are not available. If true, the search uses only words, and `Retrieval.text_only` is true; otherwise the
-        search fails. expansions: further strings. Their passages may replace the worse half of the passages that the
-        other strings find. filters: conditions that the passages' documents must meet, on the fields of `lists.SEARCHED`.
-        Raises Unavailable, TooSlow.
+        search fails. If a collection's model is not declared any more, only this collection is searched by words alone, in the mode HYBRID also if text_will_do is
+        false. expansions: further strings. Their passages may replace the worse half of the passages that the other strings find. filters: conditions that the passages'
+        documents must meet, on the fields of `lists.SEARCHED`.
+        Raises Unavailable, TooSlow, Precondition (EMBEDDING_FAILED, COLLECTION_EMBEDDING_DIFFERS).
         """
         [found] = await self.search_tiers(
             tenant_id,
@@ -216,42 +282,76 @@ class Retriever:
         own = len(expansions)
         terms = (*expansions, *terms)
         languages = [language_of(term) for term in terms]
+
+        async def found(vectors: _Vectors, mode: SearchMode, *, strict: bool) -> Sequence[Retrieval]:
+            return await self._search(
+                scope,
+                filters,
+                terms,
+                languages,
+                vectors,
+                mode,
+                tier,
+                top_k,
+                threshold,
+                rerank=rerank,
+                own=own,
+                strict=strict,
+            )
+
         try:
-            vectors = await self._embed(tenant_id, terms, languages, mode, text_will_do=text_will_do)
-            if vectors is not None:
-                return await self._search(
-                    scope,
-                    filters,
-                    terms,
-                    languages,
-                    vectors,
-                    mode,
-                    tier,
-                    top_k,
-                    threshold,
-                    rerank=rerank,
-                    own=own,
-                )
+            return await self._with_vectors(found, scope, terms, languages, mode, text_will_do=text_will_do)
         except Unavailable as error:
             # The search with vectors may have been the slow part, so a search by words may still be fast enough.
             slow = isinstance(error, TooSlow)
             if not text_will_do or not (slow or error.metadata.get("part") == VECTORS_PART):
                 raise
             _LOG.warning("vectors could not be searched; words alone decide", exc_info=True)
-        found = await self._search(
-            scope,
-            filters,
-            terms,
-            languages,
-            [None] * len(terms),
-            SearchMode.TEXT,
-            tier,
-            top_k,
-            threshold,
-            rerank=rerank,
-            own=own,
-        )
-        return [replace(one, text_only=True) for one in found]
+        retrievals = await found(_Vectors({}, frozenset()), SearchMode.TEXT, strict=False)
+        return [replace(one, text_only=True) for one in retrievals]
+
+    async def _with_vectors(
+        self,
+        found: _Search,
+        scope: SearchScope,
+        terms: Sequence[str],
+        languages: Sequence[str],
+        mode: SearchMode,
+        *,
+        text_will_do: bool,
+    ) -> Sequence[Retrieval]:
+        """The results of `found`, with vectors of the models that the collections in the scope have.
+
+        The strings are embedded before the search begins, so that the search holds no connection meanwhile. The models are those of the latest search in this scope. If
+        the search finds that the collections have others by now, it starts over.
+        """
+        place = (scope.tenant_id, None if scope.collections is None else tuple(scope.collections))
+        models = frozenset[str]() if mode is SearchMode.TEXT else self._latest.get(place, frozenset())
+        remembered, left = True, _MOST_TRIES
+        while True:
+            left -= 1
+            try:
+                vectors = await self._embed(
+                    scope.tenant_id, terms, languages, mode, models, text_will_do=text_will_do
+                )
+            except Exception:
+                if not remembered or not models:
+                    raise
+                # The collections may have another model by now, which does not fail.
+                remembered, models = False, frozenset[str]()
+                continue
+            words_alone = vectors.missing and not vectors.by_model and mode is SearchMode.VECTOR
+            try:
+                retrievals = await found(vectors, SearchMode.HYBRID if words_alone else mode, strict=left > 0)
+            except _OtherModels as other:
+                remembered, models = False, other.models
+                if len(self._latest) >= _MOST_SCOPES:
+                    self._latest.clear()
+                self._latest[place] = models
+                continue
+            return [
+                replace(one, text_only=vectors.missing, embedding_tokens=vectors.tokens) for one in retrievals
+            ]
 
     async def _search(
         self,
@@ -259,7 +359,7 @@ class Retriever:
         filters: Sequence[Filter],
         terms: Sequence[str],
         languages: Sequence[str],
-        vectors: Sequence[bytes | None],
+        vectors: _Vectors,
         mode: SearchMode,
         tier: Callable[[str, CollectionKind], int],
         top_k: int,
@@ -267,19 +367,23 @@ class Retriever:
         *,
         rerank: bool,
         own: int,
+        strict: bool,
     ) -> Sequence[Retrieval]:
-        """own: the index of the first string that is not an expansion."""
+        """own: the index of the first string that is not an expansion. strict: whether to raise _OtherModels if the collections have other models than `vectors`."""
         limit = max(top_k, RERANKED)
         matches: list[_Match] = []
         ranked: list[_Ranked] = []
         async with self._lexical.session(scope.tenant_id):
             if filters:
                 scope = replace(scope, documents=await self._lexical.documents(scope, filters))
-            for place, (term, language, vector) in enumerate(zip(terms, languages, vectors, strict=True)):
+            for place, (term, language) in enumerate(zip(terms, languages, strict=True)):
                 match = await self._match(scope, term, language, mode)
-                ranked += await self._rank(scope, place, match, vector, mode)
+                models = frozenset(one.embedding for one in match.statistics.values())
+                if strict and mode is not SearchMode.TEXT and models != vectors.models:
+                    raise _OtherModels(models)
+                ranked += await self._rank(scope, place, match, vectors, mode)
                 matches.append(match)
-            kinds = {name: kind for one in matches for name, kind in one.kinds.items()}
+            kinds = {name: of.kind for one in matches for name, of in one.statistics.items()}
             tiers: dict[int, list[_Ranked]] = {}
             for one in ranked:
                 tiers.setdefault(tier(one.collection_id, kinds[one.collection_id]), []).append(one)
@@ -320,22 +424,22 @@ class Retriever:
         """Each collection is searched as if it were the only one. Otherwise, what is in one collection would decide which words of the question
         count in another, and could displace its passages.
         """
-        readings, together, kinds = await self._weigh(scope, term, language)
+        readings, together, statistics = await self._weigh(scope, term, language)
         matching = {name: one for name, one in readings.items() if one.weights.terms}
         if mode is SearchMode.VECTOR or not matching:
-            return _Match(readings, together, kinds, ())
+            return _Match(readings, together, statistics, ())
         by_promise = sorted(matching, key=lambda name: -_promise(matching[name].weights))
         queries = [
             _query([name], matching[name].weights, scope.documents) for name in by_promise[:SEARCHED_ALONE]
         ]
         if others := by_promise[SEARCHED_ALONE:]:
             queries.append(_query(others, together.weights, scope.documents))
-        return _Match(readings, together, kinds, await self._lexical.matching(scope.tenant_id, queries))
+        return _Match(readings, together, statistics, await self._lexical.matching(scope.tenant_id, queries))
 
     async def _weigh(
         self, scope: SearchScope, term: str, language: str
-    ) -> tuple[Mapping[str, Reading], Reading, Mapping[str, CollectionKind]]:
-        """How each collection reads a string, how all of them together do, and the collections' kinds.
+    ) -> tuple[Mapping[str, Reading], Reading, Mapping[str, TermStatistics]]:
+        """How each collection reads a string, how all of them together do, and the collections' statistics.
 
         The language of one or two words is often unknown. If no passage of a collection contains any of the words as English terms, the
         collection reads them in the language with the most matching terms, unless the string has more than MOST_GUESSED_CHARACTERS.
@@ -348,10 +452,10 @@ class Retriever:
             for name, one in statistics.items()
         }
         together = Reading(weigh(words, _sum(statistics.values())), language)
-        kinds = {name: one.kind for name, one in statistics.items()}
+        of_all = statistics
         unread = [name for name, one in readings.items() if not one.weights.terms]
         if language != UNKNOWN or not unread or len(term) > MOST_GUESSED_CHARACTERS:
-            return readings, together, kinds
+            return readings, together, of_all
         stems = {code: self._analyzer.query_terms(term, code) for code in STEMMED}
         union = list(dict.fromkeys(word for taken in stems.values() for word in taken))
         statistics = await self._lexical.statistics(SearchScope(scope.tenant_id, unread), union)
@@ -362,7 +466,7 @@ class Retriever:
                 readings[name] = Reading(weigh(stems[code], known[name], own.get(name)), code)
                 if not together.weights.terms:
                     together = readings[name]
-        return readings, together, kinds
+        return readings, together, of_all
 
     async def _embed(
         self,
@@ -370,36 +474,69 @@ class Retriever:
         terms: Sequence[str],
         languages: Sequence[str],
         mode: SearchMode,
+        models: Iterable[str],
         *,
         text_will_do: bool,
-    ) -> Sequence[bytes | None] | None:
-        """One entry per string: its vector, or None if the string needs no vector. The result is None if embedding fails and
-        `text_will_do` is true.
-        """
+    ) -> _Vectors:
+        """The vectors of the strings by each of these models. If `text_will_do` is true, a model that fails is left out."""
+        made: dict[str, _Embedded] = {}
+        missing, tokens = False, 0
+        for model in models:
+            try:
+                async with asyncio.timeout(self._embedding_seconds):
+                    embedder = await (self._embedders.named(model) if model else self._embedders.declared())
+                    if embedder is None:
+                        self._missed.add(model)
+                        if mode is SearchMode.VECTOR and not text_will_do:
+                            raise _undeclared(model, self._embedders.configured)
+                        _LOG.warning("an embedding model is not declared; words alone decide", model=model)
+                        missing = True
+                        continue
+                    self._missed.discard(model)
+                    made[model] = await self._embedded(tenant_id, embedder, terms, languages, mode)
+            except Exception as error:
+                # A search by words needs no model, so the kind of failure does not matter.
+                if not text_will_do:
+                    if isinstance(error, TimeoutError):
+                        raise _embedding_too_slow(model) from error
+                    raise
+                _LOG.warning("a question could not be embedded; words alone decide", exc_info=True)
+                missing = True
+            else:
+                tokens += _tokens(made[model], terms)
+        return _Vectors(made, frozenset(models), missing, tokens)
+
+    async def _embedded(
+        self,
+        tenant_id: str,
+        embedder: Embedder,
+        terms: Sequence[str],
+        languages: Sequence[str],
+        mode: SearchMode,
+    ) -> _Embedded:
         votes = [
-            mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and self._knows(language))
+            mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and _knows(embedder, language))
             for language in languages
         ]
         wanted = [term for term, vote in zip(terms, votes, strict=True) if vote]
-        try:
-            made = iter(np.asarray(await self._questions.embed(tenant_id, wanted), "<f4") if wanted else ())
-        except Exception:
-            # A search by words needs no model, so the kind of failure does not matter.
-            if not text_will_do:
-                raise
-            _LOG.warning("a question could not be embedded; words alone decide", exc_info=True)
-            return None
-        return [next(made).tobytes() if vote else None for vote in votes]
+        questions = QuestionEmbedder(embedder, self._cache)
+        vectors = iter(np.asarray(await questions.embed(tenant_id, wanted), "<f4") if wanted else ())
+        return _Embedded(embedder, [next(vectors).tobytes() if vote else None for vote in votes])
 
     async def _rank(
-        self, scope: SearchScope, place: int, match: _Match, vector: bytes | None, mode: SearchMode
+        self, scope: SearchScope, place: int, match: _Match, vectors: _Vectors, mode: SearchMode
     ) -> Sequence[_Ranked]:
         """The passages that one string finds, with their scores. place: the string's index."""
         text_votes = mode is not SearchMode.VECTOR
-        question = self._question(vector)
-        cosines: Mapping[UUID, PassageCosines] = {}
-        if question is not None:
-            cosines = await self._vectors.nearest(scope, question, NEAREST_VECTORS, match.passages)
+        questions: dict[str, QuestionVector] = {}
+        cosines: dict[UUID, PassageCosines] = {}
+        for model, embedded in vectors.by_model.items():
+            vector = embedded.vectors[place]
+            of_model = [one for one in match.statistics.values() if one.embedding == model]
+            if vector is not None and of_model:
+                later = tuple(one.generation for one in of_model if one.generation is not None)
+                questions[model] = question = QuestionVector(embedded.embedder.name, vector, later)
+                cosines |= await self._vectors.nearest(scope, question, NEAREST_VECTORS, match.passages)
         ids = cosines.keys() | set(match.passages)
         if not ids:
             return []
@@ -408,53 +545,50 @@ class Retriever:
             name: PassageScorer(one.weights, terms, text_votes=text_votes)
             for name, one in match.readings.items()
         }
-        return [
-            _Ranked(
-                one.id,
-                one.collection_id,
-                scorers[one.collection_id].score(
-                    one,
-                    cosines.get(one.id),
-                    vector_votes=question is not None and (not text_votes or self._knows(one.language)),
-                ),
-                place,
-                vector,
-            )
-            for one in await self._lexical.candidates(scope, terms, ids)
+        ranked: list[_Ranked] = []
+        for one in await self._lexical.candidates(scope, terms, ids):
             # A collection whose first passage was published in the meantime is left out.
-            if one.collection_id in scorers
-        ]
+            if one.collection_id not in scorers:
+                continue
+            model = match.statistics[one.collection_id].embedding
+            question = questions.get(model)
+            votes = question is not None and (
+                not text_votes or _knows(vectors.by_model[model].embedder, one.language)
+            )
+            score = scorers[one.collection_id].score(one, cosines.get(one.id), vector_votes=votes)
+            if question is not None and not question.model.startswith(CALIBRATED):
+                question = None
+            ranked.append(_Ranked(one.id, one.collection_id, score, place, question))
+        return ranked
 
     async def _read(self, tenant_id: str, *lists: Sequence[_Ranked]) -> Sequence[Sequence[ScoredPassage]]:
         """One list of passages for each list of ids. Each passage has the cosines of its pieces to the string that found it. A
         passage in several lists is read once.
         """
-        by_vector: dict[bytes | None, dict[UUID, None]] = {}
+        by_question: dict[QuestionVector | None, dict[UUID, None]] = {}
         for one in chain(*lists):
-            by_vector.setdefault(one.vector, {})[one.id] = None
-        read: Mapping[tuple[bytes | None, UUID], FoundPassage] = {
-            (vector, found.passage.id): found
-            for vector, ids in by_vector.items()
-            for found in await self._found(tenant_id, list(ids), vector)
+            by_question.setdefault(one.question, {})[one.id] = None
+        read: Mapping[tuple[QuestionVector | None, UUID], FoundPassage] = {
+            (question, found.passage.id): found
+            for question, ids in by_question.items()
+            for found in await self._found(tenant_id, list(ids), question)
         }
         # A passage that was deleted in the meantime is left out.
         return [
             [
                 ScoredPassage(read[key], one.score, one.term)
                 for one in ranked
-                if (key := (one.vector, one.id)) in read
+                if (key := (one.question, one.id)) in read
             ]
             for ranked in lists
         ]
 
     async def _found(
-        self, tenant_id: str, ids: Sequence[UUID], vector: bytes | None
+        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Sequence[FoundPassage]:
-        """Passages with their pieces. If the stored pieces are not available and `vector` is None, the passages are split into
-        pieces again.
-        """
+        """Passages with their pieces. If the stored pieces are not available and `question` is None, the passages are split into pieces again."""
         found, stored = await asyncio.gather(
-            self._lexical.passages(tenant_id, ids), self._pieces(tenant_id, ids, vector)
+            self._lexical.passages(tenant_id, ids), self._pieces(tenant_id, ids, question)
         )
         if stored is None:
             return [_cut(one) for one in found]
@@ -469,23 +603,48 @@ class Retriever:
         return [replace(one, before=before.get(one.passage.id, "")) for one in whole]
 
     async def _pieces(
-        self, tenant_id: str, ids: Sequence[UUID], vector: bytes | None
+        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]] | None:
-        """The stored pieces of passages; None if they are not available and `vector` is None."""
+        """The stored pieces of passages; None if they are not available and `question` is None."""
         try:
-            return await self._vectors.pieces(tenant_id, ids, self._question(vector))
+            return await self._vectors.pieces(tenant_id, ids, question)
         except Unavailable:
-            if vector is not None:
+            if question is not None:
                 raise
             _LOG.warning("pieces of passages could not be read; they are cut again", exc_info=True)
             return None
 
-    def _question(self, vector: bytes | None) -> QuestionVector | None:
-        return None if vector is None else QuestionVector(self._embedder.name, vector)
 
-    def _knows(self, language: str) -> bool:
-        known = self._embedder.languages
-        return known is None or language == UNKNOWN or language in known
+def _knows(embedder: Embedder, language: str) -> bool:
+    known = embedder.languages
+    return known is None or language == UNKNOWN or language in known
+
+
+def _tokens(embedded: _Embedded, terms: Sequence[str]) -> int:
+    """The number of tokens that the model read."""
+    embedder = embedded.embedder
+    return sum(
+        min(len(embedder.token_offsets(term)), embedder.max_tokens) + _SPECIAL_TOKENS
+        for term, vector in zip(terms, embedded.vectors, strict=True)
+        if vector is not None
+    )
+
+
+def _undeclared(model: str, configured: str) -> Precondition:
+    return Precondition(
+        Reason.COLLECTION_EMBEDDING_DIFFERS,
+        f"The settings no longer declare the embedding model {model} of a collection; declare it again, or index the collection again.",
+        {"embedding": model, "running": configured},
+    )
+
+
+def _embedding_too_slow(model: str) -> Unavailable:
+    return Unavailable(
+        Reason.PART_UNAVAILABLE,
+        f"The embedding model {model} takes too long at the moment; try again.",
+        {"part": "embedding"},
+        retry_after=1.0,
+    )
 
 
 def _sum(statistics: Iterable[TermStatistics]) -> TermStatistics:
@@ -620,21 +779,12 @@ class ParsedQuestions:
 
 def _cut(found: FoundPassage) -> FoundPassage:
     """The passage with pieces that are made from its text alone: the sentences of its paragraphs."""
-    source, text = found.passage.source, found.passage.text
-    paragraphs: list[Block] = []
-    start = 0
-    for part in text.encode().split(b"\n\n"):
-        paragraphs.append(Block(BlockKind.PARAGRAPH, start, start + len(part)))
-        start += len(part) + 2
+    passage = found.passage
     return replace(
         found,
         pieces=[
-            PassagePiece(
-                VectorKind(one.kind.value),
-                ByteRange(source.start + one.byte_start, source.start + one.byte_end),
-                None,
-            )
-            for one in pieces(text, paragraphs, found.language)
+            PassagePiece(VectorKind(one.kind.value), ByteRange(one.byte_start, one.byte_end), None)
+            for one in paragraph_pieces(passage.text, passage.source.start, found.language)
         ],
     )
 

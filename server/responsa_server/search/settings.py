@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Final, Self
 
 from pydantic import BaseModel, Field, model_validator
+
+EMBEDDED_MODEL: Final = "embedded:minilm"
+"""The embedding model that runs in the server."""
 
 
 class RetrievalSettings(BaseModel, extra="forbid"):
@@ -44,11 +47,22 @@ class RetrievalSettings(BaseModel, extra="forbid"):
         le=30,
         description="The maximum time in seconds for one statement of a search in the database, including waiting for locks. If a search with vectors takes longer, the server searches by words only, with the same limit. If this search also takes longer, it fails.",
     )
+    embedding: str = Field(
+        default=EMBEDDED_MODEL,
+        pattern=r"^[a-z0-9][a-z0-9-]{0,31}:[\w./@:+-]{1,200}$",
+        description="The embedding model of new collections, as `provider:model`. `embedded:minilm` runs in the server. Collections keep the model that they have until `responsa collections reindex`.",
+    )
+    embedding_seconds: float = Field(
+        default=4.0,
+        ge=0.1,
+        le=60,
+        description="The maximum time in seconds for the vectors of a question, if the embedding model is on another server.",
+    )
     embedding_threads: int = Field(
         default=0,
         ge=0,
         le=64,
-        description="The number of threads of the embedding model. 0 means one thread per core.",
+        description="The number of threads of the embedded embedding model. 0 means one thread per core.",
     )
 
     @model_validator(mode="after")

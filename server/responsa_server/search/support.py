@@ -23,6 +23,11 @@ from responsa_server.text.lexical import Analyzer
 DEFAULT_SUPPORT: Final = 0.5
 """The support below which a question is refused. This value refuses most off-topic questions and few answerable ones."""
 
+CALIBRATED: Final = "all-MiniLM-L6-v2/"
+"""The beginning of the names of the embedding models for which the weights of cosines are fitted, here and in evidence.py. Cosines of other models have
+another scale, so `Retriever` gives pieces no cosines of them: support and the ranking of pieces then depend on words, as without vectors.
+"""
+
 _BASE: Final = -4.3
 _COSINE: Final = 4.3
 _PASSAGE: Final = 3.3
@@ -116,7 +121,7 @@ def _has(prefix: str, text: str) -> bool:
 
 
 def support(signals: Signals) -> float:
-    """The probability that the piece answers the question, according to the regression. Without vectors, only the words count."""
+    """The probability that the piece answers the question, according to the regression. Without the cosines of a calibrated model, only the words count."""
     against = (
         _SCATTERED * signals.scattered
         + _NUMBERS * min(signals.numbers, 2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -50,6 +50,19 @@ class Piece:
     byte_start: int
     byte_end: int
     kind: PieceKind
+
+
+def paragraph_pieces(text: str, offset: int, language: str) -> list[Piece]:
+    """The pieces of a passage whose blocks are not known: the sentences of its paragraphs. offset: the byte at which `text` begins in the canonical text."""
+    paragraphs: list[Block] = []
+    start = 0
+    for part in text.encode().split(b"\n\n"):
+        paragraphs.append(Block(BlockKind.PARAGRAPH, start, start + len(part)))
+        start += len(part) + 2
+    return [
+        replace(one, byte_start=one.byte_start + offset, byte_end=one.byte_end + offset)
+        for one in pieces(text, paragraphs, language)
+    ]
 
 
 def pieces(text: str, blocks: Sequence[Block], language: str = "") -> list[Piece]:

@@ -14,6 +14,7 @@ class Words:
     dimensions = 4
     max_tokens = 254
     languages: frozenset[str] | None = None
+    texts_a_call = 16
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         offsets: list[tuple[int, int]] = []
@@ -23,9 +24,6 @@ class Words:
             offsets.append((place, place + len(word)))
             place += len(word)
         return offsets
-
-    def embed_sync(self, texts: object) -> Vectors:
-        raise AssertionError("only listened to")
 
     async def embed(self, texts: object) -> Vectors:
         raise AssertionError("only listened to")

@@ -33,7 +33,7 @@ from responsa_server.domain.passages import (
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.claims import THRESHOLD, Excerpt, numbers_in, read_passage, support_claim
-from responsa_server.search.embedder import Embedder, Vectors
+from responsa_server.search.embedder import Embedder, OneEmbedder, Vectors
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
 from responsa_server.search.scoring import Score, Weights
@@ -100,12 +100,10 @@ class Broken:
     dimensions = 384
     max_tokens = 254
     languages = frozenset({"en"})
-
-    def embed_sync(self, texts: Sequence[str]) -> Vectors:
-        raise OSError("no model")
+    texts_a_call = 16
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        return self.embed_sync(texts)
+        raise OSError("no model")
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         return []
@@ -144,7 +142,7 @@ def evidence(*passages: FoundPassage) -> Evidence:
 
 
 def judge(embedder: Embedder) -> LibraryEvidence:
-    return LibraryEvidence(Retriever(NoIndex(), NoIndex(), embedder), embedder)
+    return LibraryEvidence(Retriever(NoIndex(), NoIndex(), OneEmbedder(embedder)))
 
 
 async def borne_out(embedder: Embedder, claim: str, *passages: FoundPassage, number: int = 1) -> Quote | None:

@@ -23,9 +23,10 @@ from responsa_server.domain.passages import (
     SearchScope,
     TermStatistics,
 )
-from responsa_server.search.embedder import Vectors
+from responsa_server.search.embedder import OneEmbedder, Vectors
 from responsa_server.search.extract import Extractor
 from responsa_server.search.retrieve import Retrieval, Retriever
+from responsa_server.search.support import CALIBRATED
 from responsa_server.text.lexical import Analyzer
 from tests.unit.knowledge.test_extract import found
 
@@ -48,15 +49,13 @@ NEAR: Final[Mapping[str, Mapping[int, float]]] = {
 class Numbered:
     """An embedder whose vector for a string is the string's index in NEAR."""
 
-    name = "numbered"
+    name = f"{CALIBRATED}numbered"
     dimensions = 1
     max_tokens = 254
     languages: frozenset[str] | None = None
+    texts_a_call = 16
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        return self.embed_sync(texts)
-
-    def embed_sync(self, texts: Sequence[str]) -> Vectors:
         return np.array([[list(NEAR).index(text)] for text in texts], np.float32)
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
@@ -132,7 +131,7 @@ class Three:
 
 
 def retriever_of(index: Three) -> Retriever:
-    return Retriever(index, index, Numbered())
+    return Retriever(index, index, OneEmbedder(Numbered()))
 
 
 async def searched(expansions: Sequence[str] = (), *, top_k: int = 2, rerank: bool = True) -> Retrieval:

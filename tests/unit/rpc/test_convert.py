@@ -18,7 +18,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
-from responsa.knowledge.v1 import collection_pb2, document_pb2, document_version_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import (
+    collection_pb2,
+    document_pb2,
+    document_version_pb2,
+    generation_pb2,
+    knowledge_service_pb2,
+)
 from responsa.type.v1 import collection_kind_pb2, scope_pb2
 from responsa_server.calls import status
 from responsa_server.calls.convert import agents, chat, knowledge, structs, values
@@ -43,6 +49,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.events import Cancelled as CancelledTurn
+from responsa_server.domain.generations import GenerationState
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import (
     Chunking,
@@ -113,6 +120,7 @@ DOCUMENT = Document(
         (chat_service_pb2.OnBusy, OnBusy, values.ON_BUSY, "ON_BUSY_"),
         (document_pb2.DocumentState, DocumentState, values.DOCUMENT_STATE, "DOCUMENT_STATE_"),
         (document_pb2.IngestStage, IngestStage, values.INGEST_STAGE, "INGEST_STAGE_"),
+        (generation_pb2.GenerationState, GenerationState, values.GENERATION_STATE, "GENERATION_STATE_"),
         (document_version_pb2.HunkKind, HunkKind, values.HUNK_KIND, "HUNK_KIND_"),
         (knowledge_service_pb2.SearchMode, SearchMode, values.SEARCH_MODE, "SEARCH_MODE_"),
         (user_pb2.UserRole, Role, values.ROLE, "USER_ROLE_"),
@@ -139,6 +147,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
         chat_service_pb2,
         document_pb2,
         document_version_pb2,
+        generation_pb2,
         knowledge_service_pb2,
         user_pb2,
         system_status_pb2,
@@ -146,7 +155,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
     )
     found = {name for one in modules for name in one.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(one, EnumMap) for one in vars(values).values())
-    assert len(found) == mapped == 17
+    assert len(found) == mapped == 18
 
 
 def test_enums_with_other_names_are_no_pair() -> None:
@@ -220,7 +229,7 @@ def test_a_text_in_the_request_is_markdown_unless_told_otherwise() -> None:
 
 
 def test_operations() -> None:
-    running = knowledge.operation(OPERATION, None)
+    running = knowledge.ingest_operation(OPERATION, None)
     metadata = document_pb2.IngestMetadata()
     assert running.metadata.Unpack(metadata)
     assert (running.done, metadata.stage, metadata.passages_done) == (
@@ -238,13 +247,13 @@ def test_operations() -> None:
 
     done = replace(OPERATION, stage=IngestStage.DONE, unchanged=True)
     result = document_pb2.IngestResult()
-    assert knowledge.operation(done, DOCUMENT).response.Unpack(result)
+    assert knowledge.ingest_operation(done, DOCUMENT).response.Unpack(result)
     assert (result.unchanged, result.document.source_key) == (True, "a.md")
-    assert knowledge.operation(done, None).response.Unpack(result)
+    assert knowledge.ingest_operation(done, None).response.Unpack(result)
     assert result.document == document_pb2.Document(name=f"documents/{UUID(int=3)}")
 
     cancelled = Cancelled(Reason.OPERATION_CANCELLED, "Cancelled.")
-    encoded = knowledge.operation(replace(done, error=cancelled), None)
+    encoded = knowledge.ingest_operation(replace(done, error=cancelled), None)
     assert encoded.WhichOneof("result") == "error"
     assert encoded.error == status.of(cancelled)
 

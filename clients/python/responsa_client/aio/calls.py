@@ -143,9 +143,24 @@ class AsyncCalls:
         on_progress: Callable[[document_pb2.IngestMetadata], None] | None,
     ) -> document_pb2.IngestResult:
         """Wait for the end of an ingestion."""
+
+        def step(reached: operations_pb2.Operation) -> None:
+            progress = ingest_progress(reached)
+            if on_progress is not None and progress is not None:
+                on_progress(progress)
+
+        return ingest_result(await self.ended(operation, timeout, step if on_progress else None))
+
+    async def ended(
+        self,
+        operation: operations_pb2.Operation,
+        timeout: float | None,
+        on_step: Callable[[operations_pb2.Operation], None] | None,
+    ) -> operations_pb2.Operation:
+        """Wait until an operation has ended. on_step: called about once a second with the operation."""
         deadline = Deadline(timeout)
         while not operation.done:
-            longest = 1.0 if on_progress else 20.0
+            longest = 1.0 if on_step else 20.0
             left = deadline.remaining()
             step = longest if left is None else min(left, longest)
             began = time.monotonic()
@@ -155,15 +170,14 @@ class AsyncCalls:
             )
             limit = None if self.connection.timeout is None else self.connection.timeout + step
             operation = await self.unary(self.stubs.operations.WaitOperation, request, timeout=limit)
-            progress = ingest_progress(operation)
-            if on_progress is not None and progress is not None:
-                on_progress(progress)
+            if on_step is not None:
+                on_step(operation)
             if not operation.done:
                 if not deadline.allows(0):
                     raise operation_late(operation.name, deadline)
                 # The server may answer immediately. Without a pause, the calls would flood the server.
                 await transport.sleep(max(0.0, 0.05 - (time.monotonic() - began)))
-        return ingest_result(operation)
+        return operation
 
     async def watch(
         self, name: str, after_seq: int

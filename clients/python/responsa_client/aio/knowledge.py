@@ -12,11 +12,13 @@ from responsa.knowledge.v1 import (
     document_pb2,
     document_version_pb2,
     format_pb2,
+    generation_pb2,
     knowledge_service_pb2,
 )
 from responsa_client import requests
 from responsa_client.aio.calls import AsyncPart
 from responsa_client.requests import Parameters
+from responsa_client.results import generation_result, generation_step
 
 
 class AsyncKnowledgeCalls(AsyncPart):
@@ -73,6 +75,64 @@ class AsyncKnowledgeCalls(AsyncPart):
             name=requests.collection_name(collection), etag=etag, force=force
         )
         await self._calls.unary(self._stubs.knowledge.DeleteCollection, request, repeatable=False)
+
+    async def generations(self, collection: str) -> Sequence[generation_pb2.Generation]:
+        """The generations of a collection, the newest first. Raises NotFound."""
+        request = knowledge_service_pb2.ListGenerationsRequest(parent=requests.collection_name(collection))
+        return (await self._calls.unary(self._stubs.knowledge.ListGenerations, request)).generations
+
+    async def reindex_collection(
+        self,
+        collection: str,
+        embedding: str = "",
+        *,
+        keep_active: bool = False,
+        request_id: str | None = None,
+    ) -> operations_pb2.Operation:
+        """Begin to build another generation of a collection, while searches use the active one. To wait until it is complete, call `wait_generation`.
+
+        Args:
+            collection: id or name of the collection.
+            embedding: the embedding model, `provider:model`; "" for the server's model of new collections.
+            keep_active: whether the generation becomes READY instead of active.
+            request_id: a UUID. With the id of an earlier call, the server returns the operation of that call. None generates a new id.
+
+        Raises:
+            NotFound, PermissionDenied, InvalidRequest: see ReindexCollection in the contract.
+            FailedPrecondition: another operation builds a generation, or the collection can have no further one.
+        """
+        request = knowledge_service_pb2.ReindexCollectionRequest(
+            name=requests.collection_name(collection),
+            embedding=embedding,
+            keep_active=keep_active,
+            request_id=request_id or requests.new_request_id(),
+        )
+        return await self._calls.unary(self._stubs.knowledge.ReindexCollection, request)
+
+    async def activate_generation(self, name: str, request_id: str | None = None) -> operations_pb2.Operation:
+        """Begin to complete a generation, `collections/{id}/generations/{n}`, and to make it active. To wait until it is active, call `wait_generation`. Raises NotFound,
+        PermissionDenied, InvalidRequest, FailedPrecondition.
+        """
+        request = knowledge_service_pb2.ActivateGenerationRequest(
+            name=name, request_id=request_id or requests.new_request_id()
+        )
+        return await self._calls.unary(self._stubs.knowledge.ActivateGeneration, request)
+
+    async def delete_generation(self, name: str) -> None:
+        """Delete a generation that is neither active nor being built. Raises NotFound, PermissionDenied, FailedPrecondition."""
+        request = knowledge_service_pb2.DeleteGenerationRequest(name=name)
+        await self._calls.unary(self._stubs.knowledge.DeleteGeneration, request, repeatable=False)
+
+    async def wait_generation(
+        self,
+        operation: operations_pb2.Operation | str,
+        timeout: float | None = None,
+        on_progress: Callable[[generation_pb2.ReindexMetadata], None] | None = None,
+    ) -> generation_pb2.Generation:
+        """Wait until a generation is complete and, unless `keep_active` was given, active. The arguments and errors are those of `wait`."""
+        known = await self.get_operation(operation) if isinstance(operation, str) else operation
+        step = None if on_progress is None else generation_step(on_progress)
+        return generation_result(await self._calls.ended(known, timeout, step))
 
     async def upload(
         self,

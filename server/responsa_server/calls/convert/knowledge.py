@@ -15,6 +15,7 @@ from responsa.knowledge.v1 import (
     document_pb2,
     document_version_pb2,
     format_pb2,
+    generation_pb2,
     knowledge_service_pb2,
 )
 from responsa_server.calls import status
@@ -25,6 +26,7 @@ from responsa_server.domain import lists, names
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.filters import parse_filter
+from responsa_server.domain.generations import Generation
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     Chunking,
@@ -95,6 +97,31 @@ def collection(value: Collection) -> collection_pb2.Collection:
         kind=values.COLLECTION_KIND.number(value.kind),
         synonyms=value.synonyms,
     )
+
+
+def generation(value: Generation) -> generation_pb2.Generation:
+    """Convert a generation of a collection."""
+    return generation_pb2.Generation(
+        name=names.generation(value.collection_id, value.number),
+        embedding=value.embedding,
+        dimensions=value.dimensions,
+        state=values.GENERATION_STATE.number(value.state),
+        passages_done=value.passages_done,
+        passages_total=value.passages_total,
+        create_time=timestamp(value.create_time),
+        update_time=timestamp(value.update_time),
+        activate_time=None if value.activate_time is None else timestamp(value.activate_time),
+    )
+
+
+def generation_name(name: str) -> tuple[str, int]:
+    """Read the name of a generation: its collection's id and its number. Raises InvalidRequest."""
+    try:
+        return names.parse_generation(name)
+    except ValueError as error:
+        raise InvalidRequest.of_field(
+            "name", "name", "must be a name of the form collections/{id}/generations/{n}"
+        ) from error
 
 
 def metadata(field: str, value: document_pb2.DocumentMetadata) -> DocumentMetadata:
@@ -277,8 +304,8 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
     )
 
 
-def operation(value: Operation, result: Document | None) -> operations_pb2.Operation:
-    """Convert an operation. result: the operation's document. If the document has been deleted, result is None and the response holds only the document's name."""
+def ingest_operation(value: Operation, result: Document | None) -> operations_pb2.Operation:
+    """Convert an operation that ingests a document. result: the operation's document. If the document has been deleted, result is None and the response holds only the document's name."""
     encoded = operations_pb2.Operation(name=names.operation(value.id), done=value.done)
     progress = document_pb2.IngestMetadata(
         document=names.document(value.document_id),
@@ -301,4 +328,26 @@ def operation(value: Operation, result: Document | None) -> operations_pb2.Opera
             else document(result)
         )
         encoded.response.Pack(document_pb2.IngestResult(document=shown, unchanged=value.unchanged))
+    return encoded
+
+
+def reindex_operation(value: Operation, result: Generation | None) -> operations_pb2.Operation:
+    """Convert an operation that builds or activates a generation. result: the generation. If it has been deleted, result is None and the response holds only its name."""
+    encoded = operations_pb2.Operation(name=names.operation(value.id), done=value.done)
+    name = names.generation(value.collection_id, value.version)
+    encoded.metadata.Pack(
+        generation_pb2.ReindexMetadata(
+            generation=name,
+            stage=values.INGEST_STAGE.number(value.stage),
+            passages_done=value.passages_done,
+            passages_total=value.passages_total,
+            create_time=timestamp(value.create_time),
+            update_time=timestamp(value.update_time),
+        )
+    )
+    if value.error is not None:
+        encoded.error.CopyFrom(status.of(value.error))
+    elif value.done:
+        shown = generation_pb2.Generation(name=name) if result is None else generation(result)
+        encoded.response.Pack(generation_pb2.ReindexResult(generation=shown))
     return encoded

@@ -14,7 +14,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from responsa.admin.v1 import system_status_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
-from responsa.knowledge.v1 import document_pb2, document_version_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import (
+    document_pb2,
+    document_version_pb2,
+    generation_pb2,
+    knowledge_service_pb2,
+)
 from responsa.type.v1 import collection_kind_pb2
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Speaker
@@ -27,6 +32,7 @@ from responsa_server.domain.events import (
     Step,
     ToolOutcome,
 )
+from responsa_server.domain.generations import GenerationState
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import DocumentState, IngestStage, SearchMode
 from responsa_server.domain.parts import Health
@@ -143,6 +149,7 @@ COLLECTION_KIND: Final = EnumMap(collection_kind_pb2.CollectionKind, CollectionK
 SPEAKER: Final = EnumMap(message_pb2.Role, Speaker)
 ON_BUSY: Final = EnumMap(chat_service_pb2.OnBusy, OnBusy)
 HUNK_KIND: Final = EnumMap(document_version_pb2.HunkKind, HunkKind)
+GENERATION_STATE: Final = EnumMap(generation_pb2.GenerationState, GenerationState)
 DOCUMENT_STATE: Final = EnumMap(document_pb2.DocumentState, DocumentState)
 INGEST_STAGE: Final = EnumMap(document_pb2.IngestStage, IngestStage)
 SEARCH_MODE: Final = EnumMap(knowledge_service_pb2.SearchMode, SearchMode)

@@ -81,6 +81,37 @@ class KnowledgeService:
         )
         return Empty()
 
+    async def ListGenerations(self, request: pb.ListGenerationsRequest) -> pb.ListGenerationsResponse:
+        """List the generations of a collection."""
+        found = await self._library.list_generations(
+            caller(), named_slug("parent", "collections", request.parent)
+        )
+        return pb.ListGenerationsResponse(generations=[knowledge.generation(one) for one in found])
+
+    async def ReindexCollection(self, request: pb.ReindexCollectionRequest) -> operations_pb2.Operation:
+        """Build another generation of a collection."""
+        operation = await self._library.reindex_collection(
+            caller(),
+            named_slug("name", "collections", request.name),
+            request.embedding,
+            activate=not request.keep_active,
+            request_id=request_id(request.request_id),
+        )
+        return await encoded(self._library, caller(), operation)
+
+    async def ActivateGeneration(self, request: pb.ActivateGenerationRequest) -> operations_pb2.Operation:
+        """Complete a generation and make it active."""
+        collection_id, number = knowledge.generation_name(request.name)
+        operation = await self._library.activate_generation(
+            caller(), collection_id, number, request_id(request.request_id)
+        )
+        return await encoded(self._library, caller(), operation)
+
+    async def DeleteGeneration(self, request: pb.DeleteGenerationRequest) -> Empty:
+        """Delete a generation."""
+        await self._library.delete_generation(caller(), *knowledge.generation_name(request.name))
+        return Empty()
+
     async def UploadDocument(
         self, requests: AsyncIterator[pb.UploadDocumentRequest]
     ) -> operations_pb2.Operation:

@@ -1,4 +1,4 @@
-"""google.longrunning.Operations for ingestion."""
+"""google.longrunning.Operations for ingestion and for generations of collections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from responsa_server.calls.convert.values import named_uuid
 from responsa_server.calls.listing import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Listing
 from responsa_server.domain import lists
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
-from responsa_server.domain.knowledge import Document, Operation
+from responsa_server.domain.knowledge import Document, Operation, OperationKind
 from responsa_server.domain.people import Principal
 from responsa_server.library.library import Library
 
@@ -24,17 +24,25 @@ _HEAD_START_SECONDS = 0.1
 
 
 async def encoded(library: Library, who: Principal, operation: Operation) -> pb.Operation:
-    """An operation with its document, which may have been deleted in the meantime."""
+    """An operation with its document or its generation, which may have been deleted in the meantime."""
     return (await _encoded(library, who, [operation]))[0]
 
 
 async def _encoded(
     library: Library, who: Principal, operations: Sequence[Operation]
 ) -> Sequence[pb.Operation]:
-    """Operations with their documents. One query reads all documents."""
-    wanted = [one.document_id for one in operations if one.done and one.error is None]
+    """Operations with their documents and generations. One query reads all documents, and one query all generations of a collection."""
+    successful = [one for one in operations if one.done and one.error is None]
+    wanted = [one.document_id for one in successful if one.kind is OperationKind.INGEST]
     documents: Mapping[UUID, Document] = await library.documents.find(who.tenant_id, wanted) if wanted else {}
-    return [knowledge.operation(one, documents.get(one.document_id)) for one in operations]
+    reindexed = {one.collection_id for one in successful if one.kind is OperationKind.REINDEX}
+    generations = await library.find_generations(who.tenant_id, sorted(reindexed))
+    return [
+        knowledge.ingest_operation(one, documents.get(one.document_id))
+        if one.kind is OperationKind.INGEST
+        else knowledge.reindex_operation(one, generations.get((one.collection_id, one.version)))
+        for one in operations
+    ]
 
 
 class _ListRequest:
@@ -48,7 +56,7 @@ class _ListRequest:
 
 
 class OperationsService:
-    """Ingestion operations. The messages are Google's and have no validation rules of ours, so their content is checked here.
+    """Operations that ingest documents, or build or activate generations. The messages are Google's and have no validation rules of ours, so their content is checked here.
 
     Members of a tenant may get any of the tenant's operations and wait for them. A list holds the caller's
     operations; for an administrator, it holds the tenant's operations. An operation may be cancelled and

@@ -10,11 +10,12 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Precondition, Reason
 from responsa_server.domain.kinds import CollectionKind, kind_of
-from responsa_server.domain.knowledge import Chunking, Collection, JobKind
+from responsa_server.domain.knowledge import FIRST_DIMENSIONS, Chunking, Collection, JobKind
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import COLLECTIONS
 from responsa_server.domain.people import Principal
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.generation_table import first_generation
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
@@ -55,8 +56,10 @@ class CollectionStore:
         chunking: Chunking,
         embedding: str,
         request_id: UUID | None,
+        *,
+        dimensions: int = FIRST_DIMENSIONS,
     ) -> Collection:
-        """Create a collection. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED)."""
+        """Create a collection; see the port. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED)."""
         body = {
             "collection_id": collection_id,
             "display_name": display_name,
@@ -79,6 +82,8 @@ class CollectionStore:
                     "overlap_tokens": chunking.overlap_tokens,
                     "embedding": embedding,
                     "kind": kind_of(collection_id).value,
+                    "dimensions": dimensions,
+                    "generation": first_generation(dimensions),
                 },
             )
             if await inserted.fetchone() is None:

@@ -1,8 +1,9 @@
 -- Collections of one tenant (role responsa_app, tenant set).
 
 -- name: insert
-INSERT INTO responsa.collection (tenant_id, id, owner_id, display_name, max_tokens, overlap_tokens, embedding, kind)
-VALUES (%(tenant)s, %(id)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(kind)s)
+INSERT INTO responsa.collection (tenant_id, id, owner_id, display_name, max_tokens, overlap_tokens, embedding, kind, dimensions, generation_id)
+VALUES (
+    %(tenant)s, %(id)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(kind)s, %(dimensions)s, %(generation)s)
 ON CONFLICT (tenant_id, id) DO NOTHING
 RETURNING true;
 
@@ -36,7 +37,7 @@ SELECT id FROM responsa.document WHERE tenant_id = %(tenant)s AND collection_id 
 UPDATE responsa.operation SET epoch = epoch + 1, stage = 'done', update_time = clock_timestamp(),
     error_reason = %(error_reason)s, error_message = %(error_message)s,
     error_metadata = jsonb_build_object('operation', 'operations/' || id)
-WHERE tenant_id = %(tenant)s AND document_id = ANY (%(documents)s) AND stage <> 'done'
+WHERE tenant_id = %(tenant)s AND (document_id = ANY (%(documents)s) OR (kind = 'reindex' AND collection_id = %(id)s)) AND stage <> 'done'
 RETURNING id;
 
 -- name: delete_documents

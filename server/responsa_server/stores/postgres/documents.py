@@ -16,6 +16,7 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, NotPermitted, Precondition, Reason
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
+    FIRST_DIMENSIONS,
     CanonicalPiece,
     Chunking,
     Document,
@@ -37,6 +38,7 @@ from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS
+from responsa_server.stores.postgres.generation_table import first_generation
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
@@ -123,7 +125,13 @@ class DocumentStore:
 
     @shielded
     async def accept(
-        self, who: Principal, new: NewDocument, embedding: str, request_id: UUID | None
+        self,
+        who: Principal,
+        new: NewDocument,
+        embedding: str,
+        request_id: UUID | None,
+        *,
+        dimensions: int = FIRST_DIMENSIONS,
     ) -> Operation:
         """Accept bytes and, in the same transaction, enqueue the job that indexes the bytes; see the port."""
         stated = new.metadata
@@ -153,6 +161,8 @@ class DocumentStore:
             "sha256": new.sha256,
             "size": len(new.content),
             "embedding": embedding,
+            "dimensions": dimensions,
+            "generation": first_generation(dimensions),
             "max_tokens": Chunking().max_tokens,
             "overlap_tokens": Chunking().overlap_tokens,
             "labels": Jsonb(dict(stated.labels)),

@@ -2,8 +2,8 @@
 -- Every writer locks in this order: collection, document, operation, statistics.
 
 -- name: make_collection
-INSERT INTO responsa.collection (tenant_id, id, owner_id, display_name, max_tokens, overlap_tokens, embedding)
-VALUES (%(tenant)s, %(collection)s, %(user)s, '', %(max_tokens)s, %(overlap_tokens)s, %(embedding)s)
+INSERT INTO responsa.collection (tenant_id, id, owner_id, display_name, max_tokens, overlap_tokens, embedding, dimensions, generation_id)
+VALUES (%(tenant)s, %(collection)s, %(user)s, '', %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(dimensions)s, %(generation)s)
 ON CONFLICT (tenant_id, id) DO NOTHING;
 
 -- name: hold_collection

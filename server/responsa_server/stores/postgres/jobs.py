@@ -30,6 +30,9 @@ from responsa_server.domain.knowledge import JobKind, Work
 from responsa_server.stores.postgres.database import Connection, Queries, conninfo
 
 _QUEUE: Final = "knowledge"
+# A separate queue, because a worker of the release before would take a job of a kind that it does not know, and lose it.
+_REINDEX_QUEUE: Final = "reindex"
+_QUEUES: Final = (_QUEUE, _REINDEX_QUEUE)
 PRESENCE: Final = 0x7265_7372
 """The advisory lock that every process with a job worker holds in shared mode. No other lock in this database has this number.
 
@@ -120,9 +123,9 @@ class JobQueue:
         delay = {"milliseconds": int(after * 1000)} if after > 0 else None
         task = self._putting.configure_task(
             kind.value,
-            queue=_QUEUE,
+            queue=_queue(kind),
             schedule_in=delay,
-            priority=0 if size_bytes <= SMALL_BYTES else -1,
+            priority=0 if size_bytes <= SMALL_BYTES and kind is not JobKind.REINDEX else -1,
             connection=connection,
             allow_unknown=True,
         )
@@ -178,7 +181,7 @@ class JobQueue:
     async def _take_jobs(self, app: procrastinate.App, manager: _Jobs) -> None:
         worker = asyncio.create_task(
             app.run_worker_async(
-                queues=[_QUEUE],
+                queues=list(_QUEUES),  # psycopg sends a tuple as a row, not as an array
                 name="knowledge",
                 concurrency=2 * self._concurrency,  # `fetch` decides who may use the second half
                 install_signal_handlers=False,
@@ -204,21 +207,24 @@ class JobQueue:
             if isinstance(error, Exception):
                 raise error
 
+    async def _stalled(self, manager: _Jobs, seconds: float) -> dict[int | None, jobs.Job]:
+        """The running jobs of workers without a heartbeat for this time, by id."""
+        return {
+            job.id: job
+            for queue in _QUEUES
+            for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=seconds)
+        }
+
     async def _sweep(self, manager: _Jobs) -> None:
         """Assign the jobs of lost workers again. Raises an error once this worker cannot go on and must begin again."""
         while True:
             manager.check()
             living = await manager.living()
             try:
-                stalled = {
-                    job.id: job
-                    for job in await manager.get_stalled_jobs(
-                        queue=_QUEUE, seconds_since_heartbeat=self._pace.stalled
-                    )
-                    if job.worker_id not in living
-                }
-                gone = await manager.get_stalled_jobs(queue=_QUEUE, seconds_since_heartbeat=self._pace.gone)
-                for job in (stalled | {job.id: job for job in gone}).values():
+                stalled = await self._stalled(manager, self._pace.stalled)
+                unheard = {id_: job for id_, job in stalled.items() if job.worker_id not in living}
+                gone = await self._stalled(manager, self._pace.gone)
+                for job in (unheard | gone).values():
                     # If another process was faster, the job is no longer running, and procrastinate refuses this
                     # retry.
                     with suppress(exceptions.ConnectorException):
@@ -242,7 +248,11 @@ class JobQueue:
             if again is not None:
                 raise _TryAgain(again)
 
-        app.task(name=kind.value, queue=_QUEUE, retry=_Retry(), pass_context=True)(job)
+        app.task(name=kind.value, queue=_queue(kind), retry=_Retry(), pass_context=True)(job)
+
+
+def _queue(kind: JobKind) -> str:
+    return _REINDEX_QUEUE if kind is JobKind.REINDEX else _QUEUE
 
 
 _Presence = psycopg.AsyncConnection[tuple[int]]
@@ -296,7 +306,7 @@ class _Jobs(JobManager):
                 row = await self.connector.execute_query_one_async(
                     self._queries["fetch"],
                     worker=worker_id,
-                    queue=_QUEUE,
+                    queues=list(_QUEUES),
                     concurrency=self._concurrency,
                     served=list(self._served),
                 )

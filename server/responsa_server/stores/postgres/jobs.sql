@@ -20,7 +20,7 @@ candidate AS (
     LEFT JOIN running AS r ON r.tenant_id = t.id
     CROSS JOIN LATERAL (
         SELECT j.id FROM procrastinate_jobs AS j
-        WHERE j.status = 'todo' AND j.args ->> 'tenant_id' = t.id AND j.queue_name = %(queue)s AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
+        WHERE j.status = 'todo' AND j.args ->> 'tenant_id' = t.id AND j.queue_name = ANY (%(queues)s) AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
             AND ((SELECT coalesce(sum(own), 0) FROM running) < %(concurrency)s OR (r.jobs IS NULL AND j.priority = 0))
         ORDER BY j.id LIMIT 8 -- other workers may have locked some of them
     ) AS w

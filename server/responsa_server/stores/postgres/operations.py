@@ -33,12 +33,14 @@ from responsa_server.domain.knowledge import (
     IngestTask,
     JobKind,
     Operation,
+    OperationKind,
     OwnershipLost,
 )
 from responsa_server.domain.listing import ListQuery, Page, Position
 from responsa_server.domain.lists import OPERATIONS
 from responsa_server.domain.passages import NewPassage
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
+from responsa_server.stores.postgres.generation_table import GenerationTable
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
@@ -61,6 +63,7 @@ class OperationStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._passages = PassageTable()
+        self._generations = GenerationTable()
         self._queries = Queries("operations.sql")
 
     @shielded
@@ -96,7 +99,9 @@ class OperationStore:
         )
         async with self._database.tenant(tenant_id) as connection:
             operation = await find(self._queries, connection, tenant_id, operation_id)
-            if await _end(self._queries, self._passages, connection, operation, error, epoch=None):
+            if operation.kind is OperationKind.REINDEX:
+                await self._generations.cancel(connection, operation, error_columns(error))
+            elif await _end(self._queries, self._passages, connection, operation, error, epoch=None):
                 values = {
                     "tenant": tenant_id,
                     "document": operation.document_id,
@@ -163,9 +168,12 @@ class IngestionStore:
             overlap_tokens,
             embedding,
             earlier_sha256,
+            generation,
         ) = row
         return IngestTask(
-            claim=Claim(tenant_id, operation_id, epoch, collection_id, document_id, version),
+            claim=Claim(
+                tenant_id, operation_id, epoch, collection_id, document_id, version, embedding, generation
+            ),
             source_key=source_key,
             title=title,
             uri=uri,
@@ -173,7 +181,6 @@ class IngestionStore:
             media_type=media_type,
             original=bytes(original),
             chunking=Chunking(max_tokens, overlap_tokens),
-            embedding=embedding,
             earlier_sha256=None if earlier_sha256 is None else bytes(earlier_sha256),
         )
 
@@ -221,7 +228,7 @@ class IngestionStore:
         """Store passages, which are not searchable yet, and the progress if `passages_done` is not None. Raises OwnershipLost."""
         async with self._database.tenant(claim.tenant_id) as connection:
             await self._hold(connection, claim)
-            await self._passages.write(connection, claim.tenant_id, passages)
+            await self._passages.write(connection, claim.tenant_id, passages, claim.generation)
             if passages_done is not None:
                 values = {**_values(claim), "done": passages_done}
                 await connection.execute(self._queries["progress"], values)
@@ -242,7 +249,7 @@ class IngestionStore:
 
     @shielded
     async def publish(self, claim: Claim) -> bool:
-        """Make this version searchable in place of the former version, and end the operation. Raises OwnershipLost."""
+        """Make this version searchable in place of the former version, and end the operation. Raises OwnershipLost, GenerationSwitched."""
         values = _values(claim)
         tenant_id, document_id, version = claim.tenant_id, claim.document_id, claim.version
         async with self._database.tenant(tenant_id) as connection:
@@ -257,7 +264,9 @@ class IngestionStore:
                 await self._passages.discard(connection, tenant_id, document_id, version)
                 await connection.execute(self._queries["drop_version"], values)
                 return False
-            await self._passages.publish(connection, tenant_id, claim.collection_id, document_id, version)
+            await self._passages.publish(
+                connection, tenant_id, claim.collection_id, document_id, version, claim.generation
+            )
             await connection.execute(self._queries["version_ready"], {**values, "passages": done[0]})
             await connection.execute(self._queries["document_published"], values)
             if document[0] > 0:
@@ -318,7 +327,7 @@ async def _end(
         "document": operation.document_id,
         "version": operation.version,
         "epoch": epoch,
-        **_error_columns(error),
+        **error_columns(error),
     }
     await connection.execute(queries["lock_document"], values)
     if await (await connection.execute(queries["end"], values)).fetchone() is None:
@@ -347,6 +356,8 @@ def from_row(row: Mapping[str, Any]) -> Operation:
         update_time=row["update_time"],
         seq=row["seq"],
         stage_time=row["stage_time"],
+        kind=OperationKind(row["kind"]),
+        collection_id=row["collection_id"] or "",
     )
 
 
@@ -360,7 +371,7 @@ def _values(claim: Claim) -> dict[str, object]:
     }
 
 
-def _error_columns(error: ResponsaError) -> dict[str, object]:
+def error_columns(error: ResponsaError) -> dict[str, object]:
     """Parameters for the three columns of an error."""
     return {
         "error_reason": error.reason.value,

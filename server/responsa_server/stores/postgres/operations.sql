@@ -70,7 +70,7 @@ RETURNING document_id, version, epoch;
 
 -- name: task
 SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.original, c.max_tokens, c.overlap_tokens, c.embedding,
-    o.canonical_sha256
+    o.canonical_sha256, c.generation_id
 FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
 LEFT JOIN responsa.document_version AS o ON o.tenant_id = v.tenant_id AND o.document_id = v.document_id AND o.version = v.reread_of

@@ -19,6 +19,7 @@ from psycopg.types.json import Json
 
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
+from responsa_server.domain.knowledge import GenerationSwitched
 from responsa_server.domain.listing import Filter
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.passages import (
@@ -29,6 +30,7 @@ from responsa_server.domain.passages import (
     LexicalQuery,
     NewPassage,
     Passage,
+    PassageVectors,
     PlacedBlock,
     SearchScope,
     TermStatistics,
@@ -63,10 +65,16 @@ class PassageTable:
         self._vectors = vectors
         self._queries = Queries("passages.sql", "vectors.sql")
 
-    async def write(self, connection: Connection, tenant_id: str, passages: Sequence[NewPassage]) -> None:
+    async def write(
+        self,
+        connection: Connection,
+        tenant_id: str,
+        passages: Sequence[NewPassage],
+        generation: UUID | None = None,
+    ) -> None:
         """Store passages of a version that is not live. A later attempt must call `discard` first.
 
-        Raises psycopg.errors.UniqueViolation if the version already has a passage with the same ordinal.
+        generation: where their vectors belong; None for the first table. Raises psycopg.errors.UniqueViolation if the version already has a passage with the same ordinal.
         """
         rows = [
             {
@@ -90,52 +98,85 @@ class PassageTable:
             }
             for new in passages
         ]
-        vectors = [
+        if rows:
+            async with connection.cursor() as cursor:
+                await cursor.executemany(self._queries["insert_passage"], rows)
+        if self._vectors and passages:
+            collection = passages[0].passage.collection_id
+            vectors = [PassageVectors(new.passage.id, new.vectors) for new in passages]
+            await self.write_vectors(connection, tenant_id, collection, vectors, generation)
+
+    async def write_vectors(
+        self,
+        connection: Connection,
+        tenant_id: str,
+        collection_id: str,
+        passages: Sequence[PassageVectors],
+        generation: UUID | None,
+    ) -> None:
+        """Store vectors of passages of one collection. generation: as in `write`. Raises psycopg.errors.UniqueViolation if a passage has vectors in this generation."""
+        rows = [
             {
-                "passage": new.passage.id,
+                "passage": one.passage_id,
+                "generation": generation,
                 "ordinal": ordinal,
                 "tenant": tenant_id,
-                "collection": new.passage.collection_id,
+                "collection": collection_id,
                 "kind": vector.kind.value,
                 "byte_start": vector.source.start,
                 "byte_end": vector.source.end,
                 "embedding": HalfVector(vector.vector),
             }
-            for new in passages
-            for ordinal, vector in enumerate(new.vectors)
-            if self._vectors
+            for one in passages
+            for ordinal, vector in enumerate(one.vectors)
         ]
-        async with vector_cursor(connection) as cursor:
-            if rows:
-                await cursor.executemany(self._queries["insert_passage"], rows)
-            if vectors:
-                await cursor.executemany(self._queries["insert_vector"], vectors)
+        query = self._queries["insert_vector" if generation is None else "insert_generation_vector"]
+        if rows:
+            async with vector_cursor(connection) as cursor:
+                await cursor.executemany(query, rows)
 
     async def discard(self, connection: Connection, tenant_id: str, document_id: UUID, version: int) -> None:
         """Remove the rows that an attempt has written for a version that is not live."""
-        await self._take_time(connection)
+        await self.take_time(connection)
         values = {"tenant": tenant_id, "document": document_id, "version": version}
         await connection.execute(self._queries["discard_version"], values)
 
     async def publish(
-        self, connection: Connection, tenant_id: str, collection_id: str, document_id: UUID, version: int
+        self,
+        connection: Connection,
+        tenant_id: str,
+        collection_id: str,
+        document_id: UUID,
+        version: int,
+        generation: UUID | None = None,
     ) -> None:
         """Make the passages of a version the live passages of its document. Older passages lose their vectors but stay, because answers may cite them.
 
-        Idempotent. The caller ensures that versions are published in order.
+        generation: where the vectors of the version are. Raises GenerationSwitched if this is no longer the collection's active generation. Idempotent. The caller ensures that
+        versions are published in order.
         """
-        await self._take_time(connection)
+        await self.take_time(connection)
         values = self._document(tenant_id, collection_id, document_id) | {"version": version}
-        for name in ("lock_statistics", "publish_version", "delete_unused_terms"):
+        await self.lock_statistics(connection, tenant_id, collection_id)
+        active = await (await connection.execute(self._queries["active_generation"], values)).fetchone()
+        if self._vectors and active is not None and active[0] != generation:
+            raise GenerationSwitched
+        for name in ("publish_version", "delete_unused_terms"):
             await connection.execute(self._queries[name], values)
         if self._vectors:
-            await connection.execute(self._queries["delete_retired_vectors"], values)
+            for name in ("delete_retired_vectors", "delete_retired_generation_vectors"):
+                await connection.execute(self._queries[name], values)
+
+    async def lock_statistics(self, connection: Connection, tenant_id: str, collection_id: str) -> None:
+        """Wait until no other transaction publishes or deletes passages of the collection, and keep others from it until this transaction ends."""
+        values = {"tenant": tenant_id, "collection": collection_id}
+        await connection.execute(self._queries["lock_statistics"], values)
 
     async def retire(
         self, connection: Connection, tenant_id: str, document_id: UUID, version: int, keep: Sequence[UUID]
     ) -> None:
         """Delete the passages of versions before this one, except the passages in `keep`, which answers cite."""
-        await self._take_time(connection)
+        await self.take_time(connection)
         values = {"tenant": tenant_id, "document": document_id, "version": version, "keep": list(keep)}
         await connection.execute(self._queries["delete_retired_passages"], values)
 
@@ -143,14 +184,14 @@ class PassageTable:
         self, connection: Connection, tenant_id: str, collection_id: str, document_id: UUID
     ) -> None:
         """Remove the passages and vectors of all versions of a document."""
-        await self._take_time(connection)
+        await self.take_time(connection)
         values = self._document(tenant_id, collection_id, document_id)
         for name in ("lock_statistics", "delete_document", "delete_unused_terms"):
             await connection.execute(self._queries[name], values)
 
     async def delete_collection(self, connection: Connection, tenant_id: str, collection_id: str) -> None:
         """Remove all passages, vectors and statistics of a collection."""
-        await self._take_time(connection)
+        await self.take_time(connection)
         values = {"tenant": tenant_id, "collection": collection_id}
         for name in (
             "lock_statistics",
@@ -201,7 +242,7 @@ class PassageTable:
         most = _REMOVED_AT_ONCE + len(hashes)
         await connection.execute(self._queries["prune_cache"], {"tenant": tenant_id, "most": most})
 
-    async def _take_time(self, connection: Connection) -> None:
+    async def take_time(self, connection: Connection) -> None:
         """Raise the statement timeout for the rest of this transaction."""
         await connection.execute(self._queries["take_time"], {"timeout": _BULK_TIMEOUT})
 
@@ -242,8 +283,10 @@ class PostgresLexicalIndex:
             scope.tenant_id, values, "collection_statistics", "term_frequencies"
         )
         found = {
-            collection: TermStatistics(passages, length, {}, synonyms, CollectionKind(kind))
-            for collection, passages, length, synonyms, kind in totals
+            collection: TermStatistics(
+                passages, length, {}, synonyms, CollectionKind(kind), embedding, generation
+            )
+            for collection, passages, length, synonyms, kind, embedding, generation in totals
         }
         for collection, term, passages in counts:
             if collection in found:

@@ -17,6 +17,9 @@ DELETE FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(do
 INSERT INTO responsa.collection_stat AS s (tenant_id, collection_id) VALUES (%(tenant)s, %(collection)s)
 ON CONFLICT (tenant_id, collection_id) DO UPDATE SET passages = s.passages;
 
+-- name: active_generation
+SELECT generation_id FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(collection)s;
+
 -- name: publish_version
 WITH gone AS (
     UPDATE responsa.passage SET live = false
@@ -69,7 +72,7 @@ DELETE FROM responsa.collection_stat WHERE tenant_id = %(tenant)s AND collection
 DELETE FROM responsa.term_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND passages <= 0;
 
 -- name: collection_statistics
-SELECT s.collection_id, s.passages, s.terms, coalesce(c.synonyms_sha256, ''), coalesce(c.kind, 'own')
+SELECT s.collection_id, s.passages, s.terms, coalesce(c.synonyms_sha256, ''), coalesce(c.kind, 'own'), coalesce(c.embedding, ''), c.generation_id
 FROM responsa.collection_stat AS s
 LEFT JOIN responsa.collection AS c ON c.tenant_id = s.tenant_id AND c.id = s.collection_id
 WHERE s.tenant_id = %(tenant)s AND s.passages > 0 AND (%(collections)s::text[] IS NULL OR s.collection_id = ANY (%(collections)s));

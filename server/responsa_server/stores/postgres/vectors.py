@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,6 +19,8 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 from responsa_server.domain.events import ByteRange
+from responsa_server.domain.generations import INDEXED_DIMENSIONS
+from responsa_server.domain.knowledge import FIRST_DIMENSIONS
 from responsa_server.domain.passages import (
     VECTORS_PART,
     DocumentSet,
@@ -39,9 +42,7 @@ from responsa_server.stores.postgres.database import (
 EXACT_PASSAGES: Final = 2_000
 """If the documents of a filter have at most this number of passages, a search compares all vectors of these passages."""
 _UUID_OID: Final = 2950
-_INDEX: Final = "passage_vector_embedding"
-_NEW_INDEX: Final = "passage_vector_embedding_fresh"
-# Only one process may build the index at a time. No other advisory lock in this database has this number.
+# Only one process may build the indexes at a time. No other advisory lock in this database has this number.
 _LOCK: Final = 0x7265_7371
 
 
@@ -114,68 +115,123 @@ class PostgresVectorIndex:
             "documents": scope.documents,
             "exact": scope.documents is not None and scope.documents.passages <= EXACT_PASSAGES,
         }
-        rows = await self._search(scope.tenant_id, "nearest", values, question)
-        return {id_: PassageCosines(window, piece) for id_, window, piece in rows}
+        names = ["nearest"] if len(question.data) == FIRST_DIMENSIONS * 4 else []
+        names += ["nearest_of_generations"] if question.generations else []
+        rows = await self._search(scope.tenant_id, names, values, question) if names else ()
+        return {id_: PassageCosines(window, piece) for of_table in rows for id_, window, piece in of_table}
 
     @shielded
     async def pieces(
         self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]]:
         """See `VectorIndex.pieces`."""
+        first = question if question and len(question.data) == FIRST_DIMENSIONS * 4 else None
+        found = await self._stored_pieces(tenant_id, "pieces", ids, first)
+        # Pieces are the same in all generations of a passage, but their cosines are not.
+        later = ids if question and question.generations else [one for one in ids if one not in found]
+        if later:
+            found |= await self._stored_pieces(tenant_id, "pieces_of_generations", later, question)
+        return found
+
+    async def _stored_pieces(
+        self, tenant_id: str, name: str, ids: Sequence[UUID], question: QuestionVector | None
+    ) -> dict[UUID, list[PassagePiece]]:
         found: dict[UUID, list[PassagePiece]] = {}
-        for id_, kind, start, end, cosine in await self._search(
-            tenant_id, "pieces", {"ids": uuid_array(ids)}, question
-        ):
+        [rows] = await self._search(tenant_id, [name], {"ids": uuid_array(ids)}, question)
+        for id_, kind, start, end, cosine in rows:
             found.setdefault(id_, []).append(PassagePiece(VectorKind(kind), ByteRange(start, end), cosine))
         return found
 
     async def _search(
-        self, tenant_id: str, name: str, values: Mapping[str, object], question: QuestionVector | None
-    ) -> Sequence[tuple[Any, ...]]:
+        self,
+        tenant_id: str,
+        names: Sequence[str],
+        values: Mapping[str, object],
+        question: QuestionVector | None,
+    ) -> Sequence[Sequence[tuple[Any, ...]]]:
         parameters = {
             **values,
             "tenant": tenant_id,
             "model": "" if question is None else question.model,
             "vector": None if question is None else HalfVector(question.data),
+            "generations": uuid_array(() if question is None else question.generations),
         }
-        statements: list[Statement] = [(self._queries[name], parameters)]
-        [rows] = await self._database.search(
+        statements: list[Statement] = [(self._queries[name], parameters) for name in names]
+        return await self._database.search(
             tenant_id, VECTORS_PART, statements, self._search_seconds, vector_cursor
         )
-        return rows
 
 
 async def fit_index(url: str, *, m: int, ef_construction: int) -> bool:
-    """Rebuild the HNSW graph if it was built with other parameters. Returns whether it was rebuilt. During the build, searches use the old graph.
+    """Rebuild the HNSW graphs that were built with other parameters. Returns whether one was rebuilt. During the build, searches use the old graph.
 
     url: the database's URL with the role that owns the tables. m: the number of links per node, from 2 to 100. ef_construction: the breadth of the
     search during the build, at least 2 * m. These are pgvector's limits. After an interrupted build, the next call starts over.
     """
     wanted = {"m": str(m), "ef_construction": str(ef_construction)}
+    rebuilt = False
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        if await _parameters(connection) == wanted:
-            return False
-        drop = sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS responsa.{}")
-        await connection.execute(drop.format(sql.Identifier(_NEW_INDEX)))
-        await connection.execute(
-            sql.SQL(
-                "CREATE INDEX CONCURRENTLY {} ON responsa.passage_vector USING hnsw (embedding halfvec_cosine_ops) "
-                "WITH (m = {}, ef_construction = {})"
-            ).format(sql.Identifier(_NEW_INDEX), sql.Literal(m), sql.Literal(ef_construction))
-        )
-        await connection.execute(drop.format(sql.Identifier(_INDEX)))
-        await connection.execute(
-            sql.SQL("ALTER INDEX responsa.{} RENAME TO {}").format(
-                sql.Identifier(_NEW_INDEX), sql.Identifier(_INDEX)
+        for index in _INDEXES:
+            if await _parameters(connection, index.name) == wanted:
+                continue
+            fresh = f"{index.name}_fresh"
+            drop = sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS responsa.{}")
+            await connection.execute(drop.format(sql.Identifier(fresh)))
+            await connection.execute(
+                sql.SQL(
+                    "CREATE INDEX CONCURRENTLY {} ON responsa.{} WITH (m = {}, ef_construction = {}) {}"
+                ).format(
+                    sql.Identifier(fresh),
+                    index.columns,
+                    sql.Literal(m),
+                    sql.Literal(ef_construction),
+                    index.condition,
+                )
             )
-        )
-        return True
+            await connection.execute(drop.format(sql.Identifier(index.name)))
+            await connection.execute(
+                sql.SQL("ALTER INDEX responsa.{} RENAME TO {}").format(
+                    sql.Identifier(fresh), sql.Identifier(index.name)
+                )
+            )
+            rebuilt = True
+    return rebuilt
 
 
-async def _parameters(connection: psycopg.AsyncConnection) -> Mapping[str, str]:
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """An HNSW graph. columns: its table, method and columns, as CREATE INDEX names them. condition: its WHERE, or nothing."""
+
+    name: str
+    columns: sql.Composable
+    condition: sql.Composable
+
+
+def _index_of_generations(dimensions: int) -> _Index:
+    """The graph of the vectors of one length in generation_vector."""
+    length = sql.Literal(dimensions)
+    columns = sql.SQL("generation_vector USING hnsw ((embedding::halfvec({})) halfvec_cosine_ops)")
+    return _Index(
+        f"generation_vector_{dimensions}",
+        columns.format(length),
+        sql.SQL("WHERE dimensions = {}").format(length),
+    )
+
+
+_INDEXES: Final = (
+    _Index(
+        "passage_vector_embedding",
+        sql.SQL("passage_vector USING hnsw (embedding halfvec_cosine_ops)"),
+        sql.SQL(""),
+    ),
+    *(_index_of_generations(one) for one in INDEXED_DIMENSIONS),
+)
+
+
+async def _parameters(connection: psycopg.AsyncConnection, index: str) -> Mapping[str, str]:
     cursor = await connection.execute(
         "SELECT option_name, option_value FROM pg_class, pg_options_to_table(reloptions) WHERE oid = to_regclass(%s)",
-        (f"responsa.{_INDEX}",),
+        (f"responsa.{index}",),
     )
     return {str(option): str(value) for option, value in await cursor.fetchall()}

@@ -4,12 +4,23 @@
 INSERT INTO responsa.passage_vector (passage_id, ordinal, tenant_id, collection_id, kind, byte_start, byte_end, embedding)
 VALUES (%(passage)s, %(ordinal)s, %(tenant)s, %(collection)s, %(kind)s, %(byte_start)s, %(byte_end)s, %(embedding)b::halfvec);
 
+-- name: insert_generation_vector
+INSERT INTO responsa.generation_vector (passage_id, generation_id, ordinal, tenant_id, dimensions, kind, byte_start, byte_end, embedding)
+VALUES (
+    %(passage)s, %(generation)s, %(ordinal)s, %(tenant)s, vector_dims(%(embedding)b::halfvec), %(kind)s, %(byte_start)s, %(byte_end)s,
+    %(embedding)b::halfvec);
+
 -- name: delete_retired_vectors
 DELETE FROM responsa.passage_vector AS v USING responsa.passage AS p
 WHERE p.tenant_id = %(tenant)s AND p.document_id = %(document)s AND NOT p.live AND p.version < %(version)s AND v.passage_id = p.id;
 
+-- name: delete_retired_generation_vectors
+DELETE FROM responsa.generation_vector AS v USING responsa.passage AS p
+WHERE p.tenant_id = %(tenant)s AND p.document_id = %(document)s AND NOT p.live AND p.version < %(version)s AND v.passage_id = p.id;
+
 -- name: nearest
--- The best cosines of the nearest passages and of the given passages, without passages in collections whose vectors come from another model.
+-- The best cosines of the nearest passages and of the given passages, without passages in collections whose active generation comes from another model or is not in
+-- this table.
 SELECT passage_id,
     max(1 - (embedding <=> %(vector)b::halfvec)) FILTER (WHERE kind = 'window'),
     max(1 - (embedding <=> %(vector)b::halfvec)) FILTER (WHERE kind <> 'window')
@@ -19,18 +30,45 @@ WHERE tenant_id = %(tenant)s
     AND passage_id = ANY (ARRAY(
         SELECT passage_id FROM responsa.search_nearest_within(
             %(tenant)s::text, %(collections)s::text[],
-            ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s),
+            ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND (embedding <> %(model)s OR generation_id IS NOT NULL)),
             %(vector)b::halfvec, %(limit)s::int, %(breadth)s::int, %(documents)b::uuid[], %(exact)s::boolean)
         UNION
         SELECT unnest(%(named)s::uuid[])
     ))
-    AND collection_id <> ALL (ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s))
+    AND collection_id <> ALL (ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND (embedding <> %(model)s OR generation_id IS NOT NULL)))
 GROUP BY passage_id;
 
 -- name: pieces
 SELECT passage_id, kind, byte_start, byte_end,
-    CASE WHEN collection_id <> ALL (ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s))
+    CASE WHEN collection_id <> ALL (ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND (embedding <> %(model)s OR generation_id IS NOT NULL)))
         THEN 1 - (embedding <=> %(vector)b::halfvec) END
 FROM responsa.passage_vector
 WHERE tenant_id = %(tenant)s AND passage_id = ANY (%(ids)s::uuid[]) AND kind NOT IN ('window', 'title')
 ORDER BY passage_id, ordinal;
+
+-- name: nearest_of_generations
+-- Like `nearest`, for these generations.
+SELECT passage_id,
+    max(1 - (embedding <=> %(vector)b::halfvec)) FILTER (WHERE kind = 'window'),
+    max(1 - (embedding <=> %(vector)b::halfvec)) FILTER (WHERE kind <> 'window')
+FROM responsa.generation_vector
+WHERE tenant_id = %(tenant)s
+    AND passage_id = ANY (ARRAY(
+        SELECT passage_id FROM responsa.search_generations(
+            %(tenant)s::text, %(generations)s::uuid[], %(vector)b::halfvec, %(limit)s::int, %(breadth)s::int, %(documents)b::uuid[],
+            %(exact)s::boolean)
+        UNION
+        SELECT unnest(%(named)s::uuid[])
+    ))
+    AND generation_id = ANY (%(generations)s::uuid[])
+GROUP BY passage_id;
+
+-- name: pieces_of_generations
+-- The pieces of passages whose collection's active generation is in this table.
+SELECT v.passage_id, v.kind, v.byte_start, v.byte_end,
+    CASE WHEN v.generation_id = ANY (%(generations)s::uuid[]) THEN 1 - (v.embedding <=> %(vector)b::halfvec) END
+FROM responsa.generation_vector AS v
+JOIN responsa.passage AS p ON p.id = v.passage_id
+JOIN responsa.collection AS c ON c.tenant_id = p.tenant_id AND c.id = p.collection_id AND c.generation_id = v.generation_id
+WHERE v.tenant_id = %(tenant)s AND v.passage_id = ANY (%(ids)s::uuid[]) AND v.kind NOT IN ('window', 'title')
+ORDER BY v.passage_id, v.ordinal;

@@ -119,8 +119,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_CANCELLED: _Reason.ValueType  # 39
     """CANCELLED. The caller ended the call. Metadata: none."""
     REASON_COLLECTION_EMBEDDING_DIFFERS: _Reason.ValueType  # 40
-    """FAILED_PRECONDITION, in an operation's error. The embedding model of the collection's vectors differs from the server's embedding model; upload to a new
-    collection. Metadata: collection; embedding (the collection's model); running (the server's model).
+    """FAILED_PRECONDITION, also in an operation's error. The settings no longer declare the embedding model of the collection's vectors; declare it again, or
+    call ReindexCollection. Metadata: collection; embedding (the collection's model); running (the model of new collections).
     """
     REASON_AFTER_SEQ_BEYOND_END: _Reason.ValueType  # 41
     """OUT_OF_RANGE. The after_seq is beyond the end of the turn's log, or beyond the newest state of the operation. Metadata: turn or operation; last_seq,
@@ -150,6 +150,19 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """OUT_OF_RANGE. The document has fewer pages. Metadata: document_version; page_count, e.g. "12"."""
     REASON_ORIGINAL_NOT_STORED: _Reason.ValueType  # 50
     """FAILED_PRECONDITION. No version of the document could be read, so the server has kept none of its bytes; upload the document again. Metadata: document."""
+    REASON_EMBEDDING_FAILED: _Reason.ValueType  # 53
+    """FAILED_PRECONDITION, also in an operation's error. The server of the embedding model refused the request, or its vectors cannot be used. Metadata: embedding,
+    e.g. "openai:text-embedding-3-small"; cause: "credential", "refused", "malformed", "dimensions", "vector_count", "vector_length", "vector_not_finite" or
+    "vector_zero".
+    """
+    REASON_EMBEDDING_UNKNOWN: _Reason.ValueType  # 54
+    """INVALID_ARGUMENT. The server's settings do not declare this embedding model. Metadata: embedding."""
+    REASON_REINDEX_RUNNING: _Reason.ValueType  # 55
+    """FAILED_PRECONDITION. Another operation builds or activates a generation of the collection; wait until it ends, or cancel it. Metadata: collection; operation."""
+    REASON_GENERATION_STATE: _Reason.ValueType  # 56
+    """FAILED_PRECONDITION. The state of the generation does not allow the call, or the collection cannot have a further generation. Metadata:
+    generation, e.g. "collections/notes/generations/2"; state, e.g. "active".
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -253,8 +266,8 @@ REASON_OPERATION_RUNNING: Reason.ValueType  # 38
 REASON_CANCELLED: Reason.ValueType  # 39
 """CANCELLED. The caller ended the call. Metadata: none."""
 REASON_COLLECTION_EMBEDDING_DIFFERS: Reason.ValueType  # 40
-"""FAILED_PRECONDITION, in an operation's error. The embedding model of the collection's vectors differs from the server's embedding model; upload to a new
-collection. Metadata: collection; embedding (the collection's model); running (the server's model).
+"""FAILED_PRECONDITION, also in an operation's error. The settings no longer declare the embedding model of the collection's vectors; declare it again, or
+call ReindexCollection. Metadata: collection; embedding (the collection's model); running (the model of new collections).
 """
 REASON_AFTER_SEQ_BEYOND_END: Reason.ValueType  # 41
 """OUT_OF_RANGE. The after_seq is beyond the end of the turn's log, or beyond the newest state of the operation. Metadata: turn or operation; last_seq,
@@ -284,4 +297,17 @@ REASON_PAGE_OUT_OF_RANGE: Reason.ValueType  # 49
 """OUT_OF_RANGE. The document has fewer pages. Metadata: document_version; page_count, e.g. "12"."""
 REASON_ORIGINAL_NOT_STORED: Reason.ValueType  # 50
 """FAILED_PRECONDITION. No version of the document could be read, so the server has kept none of its bytes; upload the document again. Metadata: document."""
+REASON_EMBEDDING_FAILED: Reason.ValueType  # 53
+"""FAILED_PRECONDITION, also in an operation's error. The server of the embedding model refused the request, or its vectors cannot be used. Metadata: embedding,
+e.g. "openai:text-embedding-3-small"; cause: "credential", "refused", "malformed", "dimensions", "vector_count", "vector_length", "vector_not_finite" or
+"vector_zero".
+"""
+REASON_EMBEDDING_UNKNOWN: Reason.ValueType  # 54
+"""INVALID_ARGUMENT. The server's settings do not declare this embedding model. Metadata: embedding."""
+REASON_REINDEX_RUNNING: Reason.ValueType  # 55
+"""FAILED_PRECONDITION. Another operation builds or activates a generation of the collection; wait until it ends, or cancel it. Metadata: collection; operation."""
+REASON_GENERATION_STATE: Reason.ValueType  # 56
+"""FAILED_PRECONDITION. The state of the generation does not allow the call, or the collection cannot have a further generation. Metadata:
+generation, e.g. "collections/notes/generations/2"; state, e.g. "active".
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

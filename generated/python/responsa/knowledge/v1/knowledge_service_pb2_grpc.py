@@ -65,6 +65,26 @@ class KnowledgeServiceStub:
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.DeleteCollectionRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ListGenerations = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/ListGenerations',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListGenerationsRequest.SerializeToString,
+                response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListGenerationsResponse.FromString,
+                _registered_method=True)
+        self.ReindexCollection = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/ReindexCollection',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ReindexCollectionRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.ActivateGeneration = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/ActivateGeneration',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ActivateGenerationRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.DeleteGeneration = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/DeleteGeneration',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.DeleteGenerationRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.UploadDocument = channel.stream_unary(
                 '/responsa.knowledge.v1.KnowledgeService/UploadDocument',
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.UploadDocumentRequest.SerializeToString,
@@ -194,6 +214,44 @@ class KnowledgeServiceServicer:
     def DeleteCollection(self, request, context):
         """DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
         owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGenerations(self, request, context):
+        """ListGenerations lists the generations of a collection, the newest first, on one page. Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReindexCollection(self, request, context):
+        """ReindexCollection builds another generation of a collection: it computes the vectors of all passages with another embedding model, while searches use the
+        active generation. Documents may be added, changed and deleted meanwhile. When the new generation has the vectors of all passages, it becomes active in one
+        transaction. If the operation fails or is cancelled, the active generation stays active, and nothing is kept of the new one's vectors.
+
+        The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED, EMBEDDING_UNKNOWN, REINDEX_RUNNING,
+        REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations, or the server's vector store holds only one generation of a collection), and
+        PART_UNAVAILABLE and EMBEDDING_FAILED (the server must ask the embedding model for the length of its vectors).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateGeneration(self, request, context):
+        """ActivateGeneration makes a generation active that is READY or RETIRED. First, it computes the vectors of the passages that the generation lacks, while
+        searches use the active generation. If the generation is active already, the operation has ended. If the operation fails or is cancelled, the generation
+        returns to its former state. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED,
+        EMBEDDING_UNKNOWN, REINDEX_RUNNING, REQUEST_ID_REUSED, GENERATION_STATE (the generation is FAILED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteGeneration(self, request, context):
+        """DeleteGeneration deletes a generation with its vectors. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND,
+        ROLE_REQUIRED, GENERATION_STATE (the generation is ACTIVE or BUILDING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -390,6 +448,26 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
             'DeleteCollection': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteCollection,
                     request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.DeleteCollectionRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ListGenerations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGenerations,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListGenerationsRequest.FromString,
+                    response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListGenerationsResponse.SerializeToString,
+            ),
+            'ReindexCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReindexCollection,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ReindexCollectionRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'ActivateGeneration': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateGeneration,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ActivateGenerationRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'DeleteGeneration': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteGeneration,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.DeleteGenerationRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'UploadDocument': grpc.stream_unary_rpc_method_handler(
@@ -619,6 +697,114 @@ class KnowledgeService:
             target,
             '/responsa.knowledge.v1.KnowledgeService/DeleteCollection',
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.DeleteCollectionRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGenerations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/ListGenerations',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListGenerationsRequest.SerializeToString,
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListGenerationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReindexCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/ReindexCollection',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ReindexCollectionRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/ActivateGeneration',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ActivateGenerationRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/DeleteGeneration',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.DeleteGenerationRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,

@@ -36,6 +36,27 @@ class KnowledgeServiceStub:
     """DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
     owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
     """
+    ListGenerations: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListGenerationsRequest, _knowledge_service_pb2.ListGenerationsResponse]
+    """ListGenerations lists the generations of a collection, the newest first, on one page. Errors: RESOURCE_NOT_FOUND."""
+    ReindexCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ReindexCollectionRequest, _operations_pb2.Operation]
+    """ReindexCollection builds another generation of a collection: it computes the vectors of all passages with another embedding model, while searches use the
+    active generation. Documents may be added, changed and deleted meanwhile. When the new generation has the vectors of all passages, it becomes active in one
+    transaction. If the operation fails or is cancelled, the active generation stays active, and nothing is kept of the new one's vectors.
+
+    The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED, EMBEDDING_UNKNOWN, REINDEX_RUNNING,
+    REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations, or the server's vector store holds only one generation of a collection), and
+    PART_UNAVAILABLE and EMBEDDING_FAILED (the server must ask the embedding model for the length of its vectors).
+    """
+    ActivateGeneration: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ActivateGenerationRequest, _operations_pb2.Operation]
+    """ActivateGeneration makes a generation active that is READY or RETIRED. First, it computes the vectors of the passages that the generation lacks, while
+    searches use the active generation. If the generation is active already, the operation has ended. If the operation fails or is cancelled, the generation
+    returns to its former state. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED,
+    EMBEDDING_UNKNOWN, REINDEX_RUNNING, REQUEST_ID_REUSED, GENERATION_STATE (the generation is FAILED).
+    """
+    DeleteGeneration: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.DeleteGenerationRequest, _empty_pb2.Empty]
+    """DeleteGeneration deletes a generation with its vectors. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND,
+    ROLE_REQUIRED, GENERATION_STATE (the generation is ACTIVE or BUILDING).
+    """
     UploadDocument: _aio.StreamUnaryMultiCallable[_knowledge_service_pb2.UploadDocumentRequest, _operations_pb2.Operation]
     """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes (at most 64 MiB) in chunks of at most 256 KiB,
     then `finish`. The server keeps nothing unless the whole upload arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when
@@ -173,6 +194,51 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
         """DeleteCollection deletes a collection. With `force`, it also deletes the collection's documents, passages and vectors, in one transaction. The collection's
         owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListGenerations(
+        self,
+        request: _knowledge_service_pb2.ListGenerationsRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.ListGenerationsRequest, _abc.Awaitable[_knowledge_service_pb2.ListGenerationsResponse]],
+    ) -> _abc.Awaitable[_knowledge_service_pb2.ListGenerationsResponse]:
+        """ListGenerations lists the generations of a collection, the newest first, on one page. Errors: RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ReindexCollection(
+        self,
+        request: _knowledge_service_pb2.ReindexCollectionRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.ReindexCollectionRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """ReindexCollection builds another generation of a collection: it computes the vectors of all passages with another embedding model, while searches use the
+        active generation. Documents may be added, changed and deleted meanwhile. When the new generation has the vectors of all passages, it becomes active in one
+        transaction. If the operation fails or is cancelled, the active generation stays active, and nothing is kept of the new one's vectors.
+
+        The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED, EMBEDDING_UNKNOWN, REINDEX_RUNNING,
+        REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations, or the server's vector store holds only one generation of a collection), and
+        PART_UNAVAILABLE and EMBEDDING_FAILED (the server must ask the embedding model for the length of its vectors).
+        """
+
+    @_abc_1.abstractmethod
+    def ActivateGeneration(
+        self,
+        request: _knowledge_service_pb2.ActivateGenerationRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.ActivateGenerationRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """ActivateGeneration makes a generation active that is READY or RETIRED. First, it computes the vectors of the passages that the generation lacks, while
+        searches use the active generation. If the generation is active already, the operation has ended. If the operation fails or is cancelled, the generation
+        returns to its former state. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED,
+        EMBEDDING_UNKNOWN, REINDEX_RUNNING, REQUEST_ID_REUSED, GENERATION_STATE (the generation is FAILED).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteGeneration(
+        self,
+        request: _knowledge_service_pb2.DeleteGenerationRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.DeleteGenerationRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """DeleteGeneration deletes a generation with its vectors. The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND,
+        ROLE_REQUIRED, GENERATION_STATE (the generation is ACTIVE or BUILDING).
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,90 @@
+"""A server of embedding models on the loopback interface. It speaks the protocols of OpenAI and Gemini, which were written from the types in openai 3.52.0 and
+google-genai 3.4.0 on 2026-11-22.
+
+Its vectors count the words of a text, so texts that share words are near each other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
+
+_WORD = re.compile(r"\w+")
+
+Before = Callable[[Exchange], Awaitable[bool]]
+"""Called with each request before its answer. Returns whether it has answered the request itself."""
+
+
+class EmbeddingServer:
+    """Serves vectors at `{url}/embeddings` (OpenAI) and `{url}/models/NAME:batchEmbedContents` (Gemini)."""
+
+    def __init__(self, dimensions: int, before: Before | None = None) -> None:
+        """dimensions: the length of a vector unless the request names another one."""
+        self._dimensions = dimensions
+        self._before = before
+        self._server = LoopbackServer(self._handle)
+        self.bodies: list[dict[str, Any]] = []
+        """The bodies of all requests, in order."""
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:PORT/v1`; known once the server has started."""
+        return f"{self._server.url}/v1"
+
+    async def start(self) -> None:
+        """Listens on any free port."""
+        await self._server.start()
+
+    async def close(self) -> None:
+        """Stops listening and cuts all connections."""
+        await self._server.close()
+
+    async def _handle(self, exchange: Exchange) -> None:
+        body = json.loads(exchange.request.body)
+        self.bodies.append(body)
+        if self._before is not None and await self._before(exchange):
+            return
+        gemini = exchange.request.path.endswith(":batchEmbedContents")
+        made = self._gemini(body) if gemini else self._openai(body)
+        await exchange.reply(200, as_json(made))
+
+    def _openai(self, body: dict[str, Any]) -> object:
+        length = body.get("dimensions", self._dimensions)
+        rows = [
+            {"object": "embedding", "index": index, "embedding": vector_of(text, length)}
+            for index, text in enumerate(body["input"])
+        ]
+        words = sum(len(text.split()) for text in body["input"])
+        return {
+            "object": "list",
+            "data": rows,
+            "model": body["model"],
+            "usage": {"prompt_tokens": words, "total_tokens": words},
+        }
+
+    def _gemini(self, body: dict[str, Any]) -> object:
+        return {
+            "embeddings": [
+                {
+                    "values": vector_of(
+                        "".join(part["text"] for part in one["content"]["parts"]),
+                        one.get("outputDimensionality", self._dimensions),
+                    )
+                }
+                for one in body["requests"]
+            ]
+        }
+
+
+def vector_of(text: str, dimensions: int) -> Sequence[float]:
+    """The vector that the server sends for a text: how often each word occurs, in the place that the word's hash names. It is not scaled to length one."""
+    vector = [0.0] * dimensions
+    vector[0] = 0.25
+    for word in _WORD.findall(text.lower()):
+        vector[zlib.crc32(word.encode()) % dimensions] += 1.0
+    return vector

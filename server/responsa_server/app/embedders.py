@@ -1,0 +1,94 @@
+"""The embedding models of this server: the embedded one, and those at the providers that the settings declare. Implements `Embedders`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from responsa_server.app.settings import SettingsError
+from responsa_server.providers.chain import KeyLimits, RetryPolicy
+from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, described
+from responsa_server.providers.settings import EmbeddingModelSettings, ModelSettings
+from responsa_server.providers.table import Provider, providers
+from responsa_server.search.embedder import Embedder, unknown_embedding
+from responsa_server.search.settings import EMBEDDED_MODEL
+
+_KEYLESS: Final = "The provider {} has no key: set {}."
+
+
+class ConfiguredEmbedders:
+    """Implements `Embedders`. It connects to a provider when a collection first needs one of its models. Call `close` at the end."""
+
+    def __init__(self, embedded: Embedder, configured: str, settings: ModelSettings) -> None:
+        """configured: the model of new collections, `provider:model`. Raises SettingsError if the settings do not declare it."""
+        self.configured = configured
+        self._embedded = embedded
+        self._settings = settings
+        self._providers: Mapping[str, Provider] = providers(settings)
+        self._limits: dict[str, KeyLimits] = {}
+        self._made: dict[tuple[str, int | None], HttpEmbedder] = {}
+        for called in (configured, *settings.embeddings):
+            if (problem := self.problem(called)) is not None:
+                place = "retrieval.embedding" if called == configured else "models.embeddings"
+                raise SettingsError(f"{place} names {called!r}: {problem}")
+
+    async def close(self) -> None:
+        """Closes the connections of all models."""
+        await asyncio.gather(*(one.close() for one in self._made.values()))
+
+    def problem(self, called: str) -> str | None:
+        """The reason why the server cannot use the model `provider:model`; None if it can."""
+        provider, _, model = called.partition(":")
+        if called == EMBEDDED_MODEL:
+            return None
+        if provider == EMBEDDED_MODEL.partition(":")[0]:
+            return f"There is only {EMBEDDED_MODEL}."
+        found = self._providers.get(provider)
+        if found is None or not model:
+            known = ", ".join(sorted({*self._providers} - {"anthropic"}))
+            return f"The providers are {known}; a server of your own is declared by the setting models.servers.{provider}.url."
+        if found.server.wire not in EMBEDDERS:
+            return f"The provider {provider} has no embedding models."
+        if found.needs_key and not found.server.api_key.get_secret_value():
+            return _KEYLESS.format(provider, found.needs_key)
+        return None
+
+    async def declared(self, called: str = "") -> Embedder:
+        """See `Embedders.declared`."""
+        called = called or self.configured
+        if called == EMBEDDED_MODEL:
+            return self._embedded
+        if (problem := self.problem(called)) is not None:
+            raise unknown_embedding(called, problem)
+        embedder = self._remote(called, None)
+        await embedder.prepare()
+        return embedder
+
+    async def named(self, name: str) -> Embedder | None:
+        """See `Embedders.named`."""
+        if name == self._embedded.name:
+            return self._embedded
+        called, _, dimensions = name.rpartition("/")
+        if ":" not in called or not dimensions.isdecimal() or self.problem(called) is not None:
+            return None
+        return self._remote(called, int(dimensions))
+
+    def _remote(self, called: str, dimensions: int | None) -> HttpEmbedder:
+        """dimensions: those of a stored generation, which the settings may have changed since; None for those of the settings."""
+        key = (called, dimensions)
+        if key not in self._made:
+            provider = called.partition(":")[0]
+            server = self._providers[provider].server
+            if provider not in self._limits:
+                self._limits[provider] = KeyLimits(
+                    server.concurrent, server.requests_a_minute, server.wait_seconds
+                )
+            settings = self._settings.embeddings.get(called, EmbeddingModelSettings())
+            self._made[key] = EMBEDDERS[server.wire](
+                server,
+                described(called, settings, dimensions),
+                self._limits[provider],
+                RetryPolicy(retries=self._settings.retries),
+            )
+        return self._made[key]

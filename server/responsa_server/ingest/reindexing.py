@@ -1,0 +1,125 @@
+"""Builds a generation of a collection: computes the vectors of all its passages with another embedding model, while searches use the active generation.
+
+The job works in slices, so that uploads get their turn. It looks for passages that lack vectors, and stops when none is left, so it needs to remember nothing: after a crash it
+goes on, and passages that are published meanwhile are found like all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+from uuid import UUID
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import Precondition, Reason, ResponsaError, Unavailable
+from responsa_server.domain.generations import GenerationBuilds, GenerationTask
+from responsa_server.domain.knowledge import OwnershipLost
+from responsa_server.ingest.indexing import Indexer, Indexers
+
+_PASSAGES_A_BATCH: Final = 16
+_SLICE_SECONDS: Final = 10.0
+_BETWEEN_SLICES: Final = 0.05
+_LONGEST_PAUSE: Final = 60.0
+_MOST_FAILURES: Final = 6
+
+
+class Reindex:
+    """The job that builds a generation, or completes and activates it."""
+
+    def __init__(
+        self,
+        builds: GenerationBuilds,
+        indexers: Indexers,
+        ended: Callable[[Sequence[UUID]], None],
+        *,
+        slice_seconds: float = _SLICE_SECONDS,
+    ) -> None:
+        """ended: tells waiting callers which operations have ended. slice_seconds: the time after which the job lets other jobs run."""
+        self._builds = builds
+        self._indexers = indexers
+        self._ended = ended
+        self._slice_seconds = slice_seconds
+        # The failures of an operation since its latest stored vectors, in this process.
+        self._failures: dict[UUID, int] = {}
+        self._log: FilteringBoundLogger = structlog.get_logger("reindex")
+
+    async def work(self, tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
+        """Work for one slice. Returns None if the operation has ended, else the seconds until the next slice. While a part is unavailable, the operation waits for it."""
+        failures = self._failures.get(operation_id, 0)
+        pause = min(_LONGEST_PAUSE, 2.0**failures)
+        try:
+            done = await self._slice(tenant_id, operation_id)
+        except OwnershipLost:
+            # The next slice finds out whether the operation has ended or another worker has it.
+            return _LONGEST_PAUSE
+        except Unavailable as error:
+            self._failures[operation_id] = failures + 1
+            self._log.warning(
+                "a generation waits for a part that is unavailable",
+                operation=str(operation_id),
+                reason=error.reason.value,
+            )
+            return max(pause, error.retry_after or 0.0)
+        except Precondition as error:
+            await self._fail(tenant_id, operation_id, error)
+        except Exception:  # whatever the error, the operation must end, now or after more attempts
+            self._log.exception("an attempt to build a generation failed", operation=str(operation_id))
+            self._failures[operation_id] = failures + 1
+            if failures + 1 < _MOST_FAILURES:
+                return pause
+            internal = ResponsaError(
+                Reason.INTERNAL,
+                "Something went wrong. Please try again.",
+                {"call_id": str(operation_id)},
+            )
+            await self._fail(tenant_id, operation_id, internal)
+        else:
+            if not done:
+                return _BETWEEN_SLICES
+        self._failures.pop(operation_id, None)
+        return None
+
+    async def _slice(self, tenant_id: str, operation_id: UUID) -> bool:
+        """Returns whether the operation has ended."""
+        task = await self._builds.begin(tenant_id, operation_id)
+        if task is None:
+            return True
+        indexer = await self._indexers.named(task.embedding)
+        if indexer is None:
+            raise Precondition(
+                Reason.COLLECTION_EMBEDDING_DIFFERS,
+                f"The settings do not declare the embedding model {task.embedding}; declare it, and repeat the call.",
+                {
+                    "collection": names.collection(task.collection_id),
+                    "embedding": task.embedding,
+                    "running": self._indexers.configured,
+                },
+            )
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._slice_seconds
+        after: UUID | None = None
+        while clock() < until:
+            last = await self._batch(task, indexer, after)
+            if last is None and after is None and await self._builds.complete(task):
+                self._ended([operation_id])
+                return True
+            # After the last passage, begin again with the passages that were published meanwhile.
+            after = last
+        return False
+
+    async def _batch(self, task: GenerationTask, indexer: Indexer, after: UUID | None) -> UUID | None:
+        """Store the vectors of some passages. Returns the id of the last one; None if no passage was left."""
+        passages = await self._builds.missing(task, after, _PASSAGES_A_BATCH)
+        if not passages:
+            return None
+        await self._builds.write(task, await indexer.vectors(task.tenant_id, passages))
+        self._failures.pop(task.operation_id, None)
+        return passages[-1].passage.id
+
+    async def _fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
+        await self._builds.fail(tenant_id, operation_id, error)
+        self._ended([operation_id])

@@ -1,0 +1,356 @@
+"""Embedding models behind HTTP servers (each an `Embedder` of `search/embedder.py`): OpenAI, servers that speak OpenAI's protocol, and Gemini.
+
+A request carries a bounded number of texts and tokens. A vector is used only if it has the expected length, is finite and is not zero; it is then scaled to
+length one.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import json
+import random
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from responsa_server.domain.errors import Precondition, Reason, ResponsaError, Unavailable
+from responsa_server.domain.generations import INDEXED_DIMENSIONS
+from responsa_server.domain.models import ModelError, ModelFault
+from responsa_server.providers import gemini, openai_chat
+from responsa_server.providers.chain import KeyLimits, RetryPolicy
+from responsa_server.providers.http_model import HttpServer, ReadComplaint
+from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
+
+Float = npt.NDArray[np.float32]
+
+PART: Final = "embedding"
+"""The `part` in the error Unavailable that an embedder raises if its server cannot be reached or is busy."""
+
+_JSON: Final = "application/json"
+_MAX_ANSWER_BYTES: Final = 256 << 20
+# An estimated token covers at most this number of bytes. Byte-level tokenizers, and tokenizers that fall back to bytes, make at most one token of a byte.
+_BYTES_A_TOKEN: Final = 6
+# Tokens that a tokenizer adds at the ends of a text, or for the space before the first word.
+_ADDED_TOKENS: Final = 3
+_TOKEN: Final = re.compile(
+    r" ?[A-Za-z]{1,5}| ?[0-9]{1,3}| ?[\u0080-\u07FF]{1,2}|[ \t\r\n]{1,6}|.", re.ASCII | re.DOTALL
+)
+_DEFAULT_MAX_TOKENS: Final = 512
+_KNOWN: Final[Mapping[str, tuple[int, int]]] = {
+    "openai:text-embedding-3-small": (1536, 8191),
+    "openai:text-embedding-3-large": (3072, 8191),
+    "openai:text-embedding-ada-002": (1536, 8191),
+    "gemini:gemini-embedding-001": (3072, 2048),
+}
+"""The dimensions of vendors' models, and the number of tokens that they read. From the vendors' documentation, 2026-11-22."""
+_PROBE: Final = "How many numbers does a vector have?"
+# An answer cannot be right later, or the request would have to change.
+_LASTING: Final = {ModelFault.CREDENTIAL, ModelFault.REFUSED, ModelFault.MALFORMED}
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingModel:
+    """A model and the limits of its requests.
+
+    called: `provider:model`. dimensions: None until the model has been asked. max_tokens: the number of tokens that the model reads of a text. texts_a_call,
+    tokens_a_call: the maximum number of texts, and of estimated tokens, in a request. asks_dimensions: whether requests name the dimensions.
+    """
+
+    called: str
+    dimensions: int | None
+    max_tokens: int
+    texts_a_call: int
+    tokens_a_call: int
+    asks_dimensions: bool = False
+
+    @property
+    def model(self) -> str:
+        """The name of the model at its provider."""
+        return self.called.partition(":")[2]
+
+
+def described(called: str, settings: EmbeddingModelSettings, dimensions: int | None = None) -> EmbeddingModel:
+    """The model `provider:model` with its settings. What the settings leave out is taken from the table of known models. dimensions: replaces those of the settings."""
+    known, max_tokens = _KNOWN.get(called, (None, _DEFAULT_MAX_TOKENS))
+    return EmbeddingModel(
+        called,
+        dimensions or settings.dimensions or known,
+        settings.max_tokens or max_tokens,
+        settings.texts_a_call,
+        settings.tokens_a_call,
+        settings.ask_for_dimensions,
+    )
+
+
+class HttpEmbedder(HttpServer, abc.ABC):
+    """An `Embedder` over HTTP. Call `prepare` before anything else, and `close` at the end.
+
+    The number of tokens is an estimate, because the model's tokenizer is not on this machine: about 1.2 tokens for a token of an English text, and more in most other
+    languages. The estimate never lets a text exceed the model's limit: an estimated token has at most six bytes, a tokenizer makes at most one token of a byte,
+    and `max_tokens` is a sixth of the model's limit.
+    """
+
+    def __init__(
+        self,
+        server: CompatibleSettings,
+        model: EmbeddingModel,
+        headers: Mapping[str, str],
+        complaint: ReadComplaint,
+        faults: Mapping[str, ModelFault],
+        limits: KeyLimits,
+        policy: RetryPolicy,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """headers, complaint, faults: see `HttpServer`. limits: those of the server's key, shared with its other models. policy: the rule
+        for repeated requests.
+        """
+        super().__init__(server, {"accept": _JSON, **headers}, complaint, faults)
+        self.model = model
+        self._limits = limits
+        self._policy = policy
+        self._sleep = sleep
+        self._chance = chance
+        self._asking = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        """`provider:model/dimensions`. The vectors of embedders with equal names can be compared with each other."""
+        return f"{self.model.called}/{self.dimensions}"
+
+    @property
+    def dimensions(self) -> int:
+        """The number of dimensions of a vector; known after `prepare`."""
+        assert self.model.dimensions is not None, "prepare asks for the dimensions"
+        return self.model.dimensions
+
+    @property
+    def max_tokens(self) -> int:
+        """The maximum number of estimated tokens that one vector can represent. A longer text is cut."""
+        return (self.model.max_tokens - _ADDED_TOKENS) // _BYTES_A_TOKEN
+
+    @property
+    def texts_a_call(self) -> int:
+        """The number of texts of a request."""
+        return self.model.texts_a_call
+
+    @property
+    def languages(self) -> None:
+        """None: the model's languages are not known, so its vectors are used for all languages."""
+        return
+
+    async def prepare(self) -> None:
+        """Ask the model for its dimensions, unless they are known. Raises Unavailable, and Precondition if no index exists for vectors of this length."""
+        async with self._asking:
+            if self.model.dimensions is None:
+                [vector] = _listed(await self._call([_PROBE]))
+                length = len(vector)
+                if length not in INDEXED_DIMENSIONS:
+                    listed = ", ".join(map(str, INDEXED_DIMENSIONS))
+                    raise self._unusable(
+                        "dimensions", f"its vectors have {length} dimensions, not one of {listed}"
+                    )
+                self.model = replace(self.model, dimensions=length)
+
+    async def embed(self, texts: Sequence[str]) -> Float:
+        """The vectors of the texts, in the same order: float32 [n, dimensions], each of length one.
+
+        Raises Unavailable (part "embedding") if the server cannot be reached or is busy, and Precondition (EMBEDDING_FAILED) if it refuses the request or sends
+        unusable vectors.
+        """
+        vectors = np.empty((len(texts), self.dimensions), np.float32)
+        for start, batch in self._batches(texts):
+            vectors[start : start + len(batch)] = self._checked(await self._call(batch), len(batch))
+        return vectors
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        """The character range (start, end) of each estimated token, in order."""
+        return [match.span() for match in _TOKEN.finditer(text)]
+
+    @abc.abstractmethod
+    def _request(self, texts: Sequence[str]) -> tuple[str, Mapping[str, object]]:
+        """The path and the body of a request."""
+
+    @abc.abstractmethod
+    def _vectors(self, body: Any) -> Sequence[object]:
+        """The vectors in an answer, in the order of the texts. Any error of the types KeyError, TypeError or ValueError means that the answer is malformed."""
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
+        """The texts in requests of bounded size, each with the index of its first text."""
+        start, tokens, batch = 0, 0, list[str]()
+        for place, text in enumerate(texts):
+            cut, size = self._cut(text)
+            if batch and (len(batch) == self.model.texts_a_call or tokens + size > self.model.tokens_a_call):
+                yield start, batch
+                start, tokens, batch = place, 0, []
+            batch.append(cut)
+            tokens += size
+        if batch:
+            yield start, batch
+
+    def _cut(self, text: str) -> tuple[str, int]:
+        """The part of a text that the model can read, and its number of estimated tokens. Servers refuse a text without words, so a full stop replaces it."""
+        offsets = self.token_offsets(text)
+        if len(offsets) > self.max_tokens:
+            offsets = offsets[: self.max_tokens]
+            text = text[: offsets[-1][1]]
+        return (text if text.strip() else "."), len(offsets)
+
+    async def _call(self, texts: Sequence[str]) -> Sequence[object]:
+        """The vectors of one request, which is repeated if the server is busy. Raises Unavailable, Precondition."""
+        tried = 0
+        while True:
+            tried += 1
+            try:
+                return await self._ask(texts)
+            except ModelError as error:
+                pause = self._policy.pause(error, tried, self._chance())
+                structlog.get_logger("models").warning(
+                    "embedding_call_failed",
+                    model=self.model.called,
+                    cause=error.fault.value,
+                    http_status=error.status or None,
+                    provider_error=error.kind or None,
+                    attempt=tried,
+                )
+                if pause is None:
+                    raise self._public(error) from None
+            await self._sleep(pause)
+
+    async def _ask(self, texts: Sequence[str]) -> Sequence[object]:
+        path, body = self._request(texts)
+        async with self._limits.place(), self._answer(path, body, _JSON) as response:
+            received = bytearray()
+            async for part in response.aiter_bytes():
+                received += part
+                if len(received) > _MAX_ANSWER_BYTES:
+                    raise ModelError(
+                        ModelFault.MALFORMED, f"the answer has more than {_MAX_ANSWER_BYTES} bytes"
+                    )
+        try:
+            return self._vectors(json.loads(received))
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ModelError(ModelFault.MALFORMED, self._shown(repr(error))) from None
+
+    def _checked(self, vectors: Sequence[object], count: int) -> Float:
+        """The vectors as unit vectors. Raises Precondition."""
+        if len(vectors) != count:
+            raise self._unusable("vector_count", f"it sent {len(vectors)} vectors for {count} texts")
+        lengths = {len(one) for one in _listed(vectors)} - {self.dimensions}
+        if lengths:
+            raise self._unusable(
+                "vector_length", f"a vector has {min(lengths)} numbers instead of {self.dimensions}"
+            )
+        try:
+            made = np.array(vectors, np.float64)
+        except (TypeError, ValueError):
+            raise self._unusable("vector_not_finite", "a vector holds something other than numbers") from None
+        if not np.isfinite(made).all():
+            raise self._unusable("vector_not_finite", "a vector holds a number that is not finite")
+        norms = np.linalg.norm(made, axis=1, keepdims=True)
+        if not (norms > 0).all():
+            raise self._unusable("vector_zero", "a vector consists of zeros")
+        return (made / norms).astype(np.float32)
+
+    def _unusable(self, cause: str, what: str) -> Precondition:
+        return Precondition(
+            Reason.EMBEDDING_FAILED,
+            f"The embedding model {self.model.called} cannot be used: {what}. Check the model's name and its settings in models.embeddings.",
+            {"embedding": self.model.called, "cause": cause},
+        )
+
+    def _public(self, error: ModelError) -> ResponsaError:
+        if error.fault in _LASTING:
+            return Precondition(
+                Reason.EMBEDDING_FAILED,
+                f"The server of the embedding model {self.model.called} refused the request or answered wrongly ({error.fault.value}). "
+                "Check the model's name, the server's address and its key.",
+                {"embedding": self.model.called, "cause": error.fault.value},
+            )
+        return Unavailable(
+            Reason.PART_UNAVAILABLE,
+            f"The embedding model {self.model.called} cannot be reached at the moment; try again.",
+            {"part": PART},
+            retry_after=error.retry_after,
+        )
+
+
+def _listed(vectors: Sequence[object]) -> Sequence[Sequence[object]]:
+    """The vectors as lists. What is not a list is empty."""
+    return [cast("list[object]", one) if isinstance(one, list) else () for one in vectors]
+
+
+class OpenAiEmbedder(HttpEmbedder):
+    """`POST /embeddings`, as OpenAI, vLLM, Ollama, llama.cpp and similar servers serve it."""
+
+    def __init__(
+        self,
+        server: CompatibleSettings,
+        model: EmbeddingModel,
+        limits: KeyLimits,
+        policy: RetryPolicy,
+        **options: Any,
+    ) -> None:
+        key = server.api_key.get_secret_value()
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        super().__init__(
+            server, model, headers, openai_chat.complaint, openai_chat.FAULTS, limits, policy, **options
+        )
+
+    def _request(self, texts: Sequence[str]) -> tuple[str, Mapping[str, object]]:
+        body: dict[str, object] = {
+            "model": self.model.model,
+            "input": list(texts),
+            "encoding_format": "float",
+        }
+        if self.model.asks_dimensions and self.model.dimensions is not None:
+            body["dimensions"] = self.model.dimensions
+        return "/embeddings", body
+
+    def _vectors(self, body: Any) -> Sequence[object]:
+        rows: list[dict[str, Any]] = body["data"]
+        # Some servers send no index; then the order is that of the texts.
+        ordered = (
+            sorted(rows, key=lambda row: int(row["index"])) if all("index" in row for row in rows) else rows
+        )
+        return [row["embedding"] for row in ordered]
+
+
+class GeminiEmbedder(HttpEmbedder):
+    """Gemini's `batchEmbedContents`."""
+
+    def __init__(
+        self,
+        server: CompatibleSettings,
+        model: EmbeddingModel,
+        limits: KeyLimits,
+        policy: RetryPolicy,
+        **options: Any,
+    ) -> None:
+        headers = {"x-goog-api-key": server.api_key.get_secret_value()}
+        super().__init__(server, model, headers, gemini.complaint, gemini.FAULTS, limits, policy, **options)
+
+    def _request(self, texts: Sequence[str]) -> tuple[str, Mapping[str, object]]:
+        each: dict[str, object] = {"model": f"models/{self.model.model}"}
+        if self.model.asks_dimensions and self.model.dimensions is not None:
+            each["outputDimensionality"] = self.model.dimensions
+        path = f"/models/{quote(self.model.model, safe='')}:batchEmbedContents"
+        return path, {"requests": [{**each, "content": {"parts": [{"text": text}]}} for text in texts]}
+
+    def _vectors(self, body: Any) -> Sequence[object]:
+        return [row["values"] for row in body["embeddings"]]
+
+
+EMBEDDERS: Final[Mapping[str, Callable[..., HttpEmbedder]]] = {
+    "openai": OpenAiEmbedder,
+    "gemini": GeminiEmbedder,
+}
+"""Maps the name of each protocol (`CompatibleSettings.wire`) to its embedder. Anthropic has no embedding models."""

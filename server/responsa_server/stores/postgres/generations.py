@@ -1,0 +1,373 @@
+"""Generations in PostgreSQL: the calls of users, and the writes of the worker that builds a generation.
+
+The operation's row is the fence, as in operations.py. The row of the collection's statistics is locked while a generation becomes active and while a version is published, so a
+published version always has vectors in the active generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import dict_row
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import NotFound, Precondition, Reason, ResponsaError
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.generations import (
+    MAX_GENERATIONS,
+    Generation,
+    GenerationState,
+    GenerationTask,
+    StoredPiece,
+    UnembeddedPassage,
+)
+from responsa_server.domain.knowledge import IngestStage, JobKind, Operation, OwnershipLost
+from responsa_server.domain.passages import Passage, PassageVectors, VectorKind
+from responsa_server.domain.people import Principal
+from responsa_server.domain.turns import NewId
+from responsa_server.stores.postgres import operations
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    one_row,
+    shielded,
+    uuid_array,
+)
+from responsa_server.stores.postgres.generation_table import GenerationTable, values_of
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.passages import PassageTable
+from responsa_server.stores.postgres.requests import CreationRequests
+
+
+class GenerationStore:
+    """Implements the port `Generations` for all tenants. Each call is for one tenant."""
+
+    def __init__(
+        self, database: Database, queue: JobQueue, new_id: NewId, *, external_vectors: bool = False
+    ) -> None:
+        """external_vectors: whether the vectors are in a vector store, which holds only one generation of each collection."""
+        self._external = external_vectors
+        self._database = database
+        self._queue = queue
+        self._new_id = new_id
+        self._table = GenerationTable()
+        self._queries = Queries("generations.sql")
+        self._operations = Queries("operations.sql")
+        self._requests = CreationRequests()
+
+    @shielded
+    async def list(self, tenant_id: str, collection_id: str) -> Sequence[Generation]:
+        """All generations of a collection, newest first. Raises NotFound (collection)."""
+        async with self._database.tenant(tenant_id) as connection:
+            return await self._found(connection, tenant_id, collection_id, None)
+
+    @shielded
+    async def build(
+        self,
+        who: Principal,
+        collection_id: str,
+        embedding: str,
+        dimensions: int,
+        *,
+        activate: bool,
+        request_id: UUID | None,
+    ) -> Operation:
+        """Create a generation and the job that builds it; see the port."""
+        body = {"collection": collection_id, "embedding": embedding, "activate": str(activate)}
+        async with self._database.tenant(who.tenant_id) as connection:
+            earlier = await self._requests.claim(connection, who, request_id, "generation", body)
+            if earlier is not None:
+                return await self._earlier(connection, who, earlier)
+            values: dict[str, object] = {"tenant": who.tenant_id, "collection": collection_id}
+            await self._lock(connection, values)
+            for name in ("keep_active", "forget_failed"):
+                await connection.execute(self._queries[name], values)
+            self._check_number(await self._found(connection, who.tenant_id, collection_id, None))
+            row = await (await connection.execute(self._queries["next_number"], values)).fetchone()
+            assert row is not None, "the row is locked"
+            values |= {
+                "number": row[0],
+                "generation": self._new_id(),
+                "embedding": embedding,
+                "dimensions": dimensions,
+                "activate": activate,
+            }
+            await connection.execute(self._queries["insert_generation"], values)
+            return await self._begin(connection, who, values, request_id)
+
+    @shielded
+    async def activate(
+        self, who: Principal, collection_id: str, number: int, *, request_id: UUID | None
+    ) -> Operation:
+        """Create the job that completes and activates a generation; see the port."""
+        body = {"generation": names.generation(collection_id, number)}
+        async with self._database.tenant(who.tenant_id) as connection:
+            earlier = await self._requests.claim(connection, who, request_id, "activation", body)
+            if earlier is not None:
+                return await self._earlier(connection, who, earlier)
+            values: dict[str, object] = {
+                "tenant": who.tenant_id,
+                "collection": collection_id,
+                "number": number,
+            }
+            await self._lock(connection, values)
+            [found] = await self._found(connection, who.tenant_id, collection_id, number)
+            if found.state is GenerationState.ACTIVE:
+                return await self._begin(connection, who, values, request_id, stage=IngestStage.DONE)
+            again = await connection.execute(self._queries["build_again"], values)
+            if await again.fetchone() is None:
+                raise _not_allowed(
+                    found, "only a complete generation can be activated; call ReindexCollection"
+                )
+            return await self._begin(connection, who, values, request_id)
+
+    @shielded
+    async def delete(self, tenant_id: str, collection_id: str, number: int) -> None:
+        """Delete a generation and its vectors; see the port."""
+        values: dict[str, object] = {"tenant": tenant_id, "collection": collection_id, "number": number}
+        async with self._database.tenant(tenant_id) as connection:
+            await connection.execute(self._queries["lock_collection"], values)
+            [found] = await self._found(connection, tenant_id, collection_id, number)
+            if found.state is GenerationState.ACTIVE:
+                raise _not_allowed(found, "activate another generation first")
+            if found.state is GenerationState.BUILDING:
+                raise _not_allowed(
+                    found, "cancel the operation that builds it, or wait until the operation ends"
+                )
+            row = await (await connection.execute(self._queries["delete_generation"], values)).fetchone()
+            assert row is not None, "the collection is locked"
+            if found.state is not GenerationState.FAILED:
+                await self._table.delete_vectors(connection, values | {"generation": row[0]})
+
+    def _check_number(self, found: Sequence[Generation]) -> None:
+        """Raise Precondition if the collection can have no other generation."""
+        if self._external:
+            what = "the server's vector store holds one generation of a collection; create another collection and upload the documents to it"
+            raise _not_allowed(found[0], what)
+        if len(found) >= MAX_GENERATIONS:
+            oldest = next(one for one in reversed(found) if one.state is not GenerationState.ACTIVE)
+            what = f"the collection has {len(found)} generations, the maximum; delete this or another one"
+            raise _not_allowed(oldest, what)
+
+    async def _lock(self, connection: Connection, values: Mapping[str, object]) -> None:
+        """Lock the collection. Raises NotFound, and Precondition if an operation builds or activates one of its generations."""
+        name = names.collection(str(values["collection"]))
+        locked = await connection.execute(self._queries["lock_collection"], values)
+        if await locked.fetchone() is None:
+            raise NotFound.of("collection", name)
+        running = await (await connection.execute(self._queries["running"], values)).fetchone()
+        if running is not None:
+            operation = names.operation(running[0])
+            raise Precondition(
+                Reason.REINDEX_RUNNING,
+                f"{operation} builds or activates a generation of {name}; wait until it ends, or cancel it.",
+                {"collection": name, "operation": operation},
+            )
+
+    async def _begin(
+        self,
+        connection: Connection,
+        who: Principal,
+        values: Mapping[str, object],
+        request_id: UUID | None,
+        *,
+        stage: IngestStage = IngestStage.QUEUED,
+    ) -> Operation:
+        """Create the operation and, unless it has ended already, its job."""
+        parameters = {**values, "id": self._new_id(), "user": who.user_id, "stage": stage.value}
+        row = await one_row(connection, self._queries["insert_operation"], parameters)
+        assert row is not None, "INSERT … RETURNING always returns a row"
+        operation = operations.from_row(row)
+        await connection.execute(self._operations["forget"], {"tenant": who.tenant_id})
+        if not operation.done:
+            await self._queue.defer(connection, JobKind.REINDEX, who.tenant_id, operation.id)
+        await self._requests.record(connection, who, request_id, names.operation(operation.id))
+        return operation
+
+    async def _earlier(self, connection: Connection, who: Principal, name: str) -> Operation:
+        identity = names.parse_uuid("operations", name)
+        return await operations.find(self._operations, connection, who.tenant_id, identity)
+
+    async def _found(
+        self, connection: Connection, tenant_id: str, collection_id: str, number: int | None
+    ) -> Sequence[Generation]:
+        """The collection's generations, or the one with this number. Raises NotFound."""
+        values = {"tenant": tenant_id, "collection": collection_id, "number": number}
+        cursor = connection.cursor(row_factory=dict_row)
+        await cursor.execute(self._queries["generations"], values)
+        rows = await cursor.fetchall()
+        if not rows:
+            if number is None:
+                raise NotFound.of("collection", names.collection(collection_id))
+            raise NotFound.of("generation", names.generation(collection_id, number))
+        return [_generation(collection_id, row) for row in rows]
+
+
+class GenerationBuildStore:
+    """Implements the port `GenerationBuilds`. Statements run as the role responsa_app, with the job's tenant set."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._passages = PassageTable()
+        self._table = GenerationTable()
+        self._queries = Queries("generations.sql")
+        self._operations = Queries("operations.sql")
+
+    @shielded
+    async def begin(self, tenant_id: str, operation_id: UUID) -> GenerationTask | None:
+        """Claim an operation. Returns None if nothing is left to do."""
+        values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
+        async with self._database.tenant(tenant_id) as connection:
+            claimed = await (await connection.execute(self._queries["claim"], values)).fetchone()
+            if claimed is None:
+                await self._settle(connection, tenant_id, operation_id)
+                return None
+            collection_id, number, epoch = claimed
+            values |= {"collection": collection_id, "number": number}
+            row = await (await connection.execute(self._queries["task"], values)).fetchone()
+            assert row is not None, "a generation is building while its operation runs"
+            generation, embedding, activate = row
+            await self._passages.take_time(connection)
+            await connection.execute(self._queries["count_passages"], values | {"generation": generation})
+        return GenerationTask(
+            tenant_id, operation_id, epoch, collection_id, number, generation, embedding, activate
+        )
+
+    @shielded
+    async def missing(
+        self, task: GenerationTask, after: UUID | None, limit: int
+    ) -> Sequence[UnembeddedPassage]:
+        """Passages that lack vectors, with their pieces."""
+        values = {**_values(task), "after": after, "limit": limit}
+        name = "missing_in_first" if task.generation_id is None else "missing"
+        async with self._database.tenant(task.tenant_id) as connection:
+            await self._passages.take_time(connection)
+            rows = await (await connection.execute(self._queries[name], values)).fetchall()
+            ids = uuid_array([row[0] for row in rows])
+            pieces: dict[UUID, list[StoredPiece]] = {}
+            if rows:
+                stored = await connection.execute(self._queries["stored_pieces"], {**values, "ids": ids})
+                for passage_id, kind, start, end in await stored.fetchall():
+                    piece = StoredPiece(VectorKind(kind), ByteRange(start, end))
+                    pieces.setdefault(passage_id, []).append(piece)
+        return [
+            UnembeddedPassage(
+                Passage(
+                    id_,
+                    task.collection_id,
+                    document,
+                    version,
+                    title,
+                    uri,
+                    ByteRange(start, end),
+                    text,
+                    tuple(headings),
+                ),
+                language,
+                first,
+                media_type,
+                bytes(header or b"").decode(),
+                pieces.get(id_, ()),
+            )
+            for id_, document, version, title, uri, start, end, text, headings, language, first, media_type, header in rows
+        ]
+
+    @shielded
+    async def write(self, task: GenerationTask, passages: Sequence[PassageVectors]) -> None:
+        """Store vectors, and the progress. Raises OwnershipLost."""
+        async with self._database.tenant(task.tenant_id) as connection:
+            await self._hold(connection, task)
+            ids = uuid_array([one.passage_id for one in passages])
+            held = await connection.execute(self._queries["hold_passages"], {**_values(task), "ids": ids})
+            there = {row[0] for row in await held.fetchall()}
+            kept = [one for one in passages if one.passage_id in there]
+            await self._passages.write_vectors(
+                connection, task.tenant_id, task.collection_id, kept, task.generation_id
+            )
+            await connection.execute(self._queries["progress"], {**_values(task), "count": len(kept)})
+
+    @shielded
+    async def complete(self, task: GenerationTask) -> bool:
+        """Make a complete generation active or READY, and end the operation. Raises OwnershipLost."""
+        values = {**_values(task), "after": None, "limit": 1}
+        async with self._database.tenant(task.tenant_id) as connection:
+            await self._passages.take_time(connection)
+            # Locks are taken in the order that every writer uses: collection, operation, statistics.
+            await connection.execute(self._queries["lock_collection"], values)
+            await self._hold(connection, task)
+            await self._passages.lock_statistics(connection, task.tenant_id, task.collection_id)
+            name = "missing_in_first" if task.generation_id is None else "missing"
+            if await (await connection.execute(self._queries[name], values)).fetchone() is not None:
+                return False
+            if task.activate:
+                await connection.execute(self._queries["retire_active"], values)
+            await connection.execute(self._queries["completed"], values)
+            if task.activate:
+                await connection.execute(self._queries["switch"], values)
+            await connection.execute(self._queries["end_operation"], values)
+            return True
+
+    @shielded
+    async def fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
+        """End the operation with an error; see the port."""
+        async with self._database.tenant(tenant_id) as connection:
+            try:
+                operation = await operations.find(self._operations, connection, tenant_id, operation_id)
+            except NotFound:
+                return
+            await self._table.fail(connection, operation, operations.error_columns(error))
+
+    async def _settle(self, connection: Connection, tenant_id: str, operation_id: UUID) -> None:
+        """Abandon the generation of an operation that a server of an earlier release has cancelled."""
+        try:
+            operation = await operations.find(self._operations, connection, tenant_id, operation_id)
+        except NotFound:
+            return
+        values = values_of(operation)
+        await connection.execute(self._queries["lock_collection"], values)
+        running = await connection.execute(self._queries["running"], values)
+        if await running.fetchone() is None:
+            await self._table.abandon(connection, operation, failed=False)
+
+    async def _hold(self, connection: Connection, task: GenerationTask) -> None:
+        held = await connection.execute(self._queries["hold"], _values(task))
+        if await held.fetchone() is None:
+            raise OwnershipLost
+
+
+def _values(task: GenerationTask) -> dict[str, object]:
+    return {
+        "tenant": task.tenant_id,
+        "id": task.operation_id,
+        "epoch": task.epoch,
+        "collection": task.collection_id,
+        "number": task.number,
+        "generation": task.generation_id,
+    }
+
+
+def _generation(collection_id: str, row: Mapping[str, Any]) -> Generation:
+    return Generation(
+        collection_id=collection_id,
+        number=row["number"],
+        embedding=row["embedding"],
+        dimensions=row["dimensions"],
+        state=GenerationState(row["state"]),
+        passages_done=row["passages_done"],
+        passages_total=row["passages_total"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        activate_time=row["activate_time"],
+    )
+
+
+def _not_allowed(found: Generation, remedy: str) -> Precondition:
+    name = names.generation(found.collection_id, found.number)
+    return Precondition(
+        Reason.GENERATION_STATE,
+        f"{name} is {found.state.value}: {remedy}.",
+        {"generation": name, "state": found.state.value},
+    )

@@ -1,0 +1,504 @@
+"""Generations of a collection: built with another embedding model while the old one serves, switched, completed and rolled back. The other models are on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_lab.testing.embeddings import EmbeddingServer
+from responsa_lab.testing.loopback import Exchange
+from responsa_server.app.embedders import ConfiguredEmbedders
+from responsa_server.domain.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    NotPermitted,
+    Precondition,
+    Reason,
+)
+from responsa_server.domain.filters import parse_filter
+from responsa_server.domain.generations import MAX_GENERATIONS, Generation, GenerationState
+from responsa_server.domain.knowledge import (
+    Chunking,
+    GenerationSwitched,
+    Operation,
+    OwnershipLost,
+    SearchMode,
+    SearchQuery,
+)
+from responsa_server.domain.lists import SEARCHED
+from responsa_server.domain.passages import PassageVectors
+from responsa_server.domain.people import Principal
+from responsa_server.ingest.indexing import Indexers
+from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.providers.settings import ModelSettings
+from responsa_server.search.settings import EMBEDDED_MODEL
+from responsa_server.stores.postgres import vectors
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.generations import GenerationBuildStore
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People
+from tests.contract.library_house import Gate, House
+
+WORDS = "lab:words"
+ACTIVE, RETIRED, READY, BUILDING, FAILED = (
+    GenerationState.ACTIVE,
+    GenerationState.RETIRED,
+    GenerationState.READY,
+    GenerationState.BUILDING,
+    GenerationState.FAILED,
+)
+TEXTS = {
+    "rivers.md": "# Rivers\n\nThe Elbe is 1094 kilometres long.\n\nThe Bille rises in the Hahnheide forest.",
+    "mills.md": "# Mills\n\nThe mill at Sandford grinds rye.\n\n| miller | since |\n|---|---|\n| Agnes | 1911 |",
+}
+LATE = "# Eels\n\nEels return to the Sargasso Sea to spawn."
+
+
+class Lab:
+    """The server of the other models. Its next answers can be held or refused."""
+
+    def __init__(self) -> None:
+        self.server = EmbeddingServer(256, self._before)
+        self.gate: Gate | None = None
+        self.status = 0
+        self.refused = 0
+
+    async def _before(self, exchange: Exchange) -> bool:
+        if self.gate is not None:
+            await self.gate.pass_through()
+        if not self.status:
+            return False
+        self.refused += 1
+        await exchange.reply(self.status, b"{}")
+        return True
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts that the server received."""
+        return [text for body in self.server.bodies for text in body["input"]]
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    made = Lab()
+    await made.server.start()
+    yield made
+    await made.server.close()
+
+
+@pytest.fixture
+async def embedders(lab: Lab, embedder: MiniLmEmbedder) -> AsyncIterator[ConfiguredEmbedders]:
+    made = ConfiguredEmbedders(embedder, EMBEDDED_MODEL, settings(lab))
+    yield made
+    await made.close()
+
+
+def settings(lab: Lab) -> ModelSettings:
+    return ModelSettings.model_validate(
+        {
+            "servers": {"lab": {"url": lab.server.url}},
+            "retries": 0,
+            "embeddings": {WORDS: {"texts_a_call": 4}},
+        }
+    )
+
+
+@pytest.fixture
+def house(
+    database_urls: DatabaseUrls,
+    database: Database,
+    parser: ParserPool,
+    embedder: MiniLmEmbedder,
+    embedders: ConfiguredEmbedders,
+    tmp_path: Path,
+) -> House:
+    return House(database_urls, database, parser, embedder, tmp_path, embedders)
+
+
+@pytest.fixture
+async def filled(house: House, people: People) -> House:
+    """A house with two documents in the collection `notes`, which belongs to Ann."""
+    await house.library.create_collection(people.ann, "notes", "", Chunking())
+    for key, text in TEXTS.items():
+        assert (await house.take_in(people.ann, text, key, collection="notes")).error is None
+    return house
+
+
+async def found(house: House, who: Principal, question: str, mode: SearchMode = SearchMode.VECTOR) -> str:
+    """The text of the best passage."""
+    hits = await house.library.search(who, SearchQuery((question,), ("notes",), 1, mode=mode))
+    return hits[0].passage.text if hits else ""
+
+
+async def states(house: House, who: Principal) -> dict[int, GenerationState]:
+    return {one.number: one.state for one in await house.library.list_generations(who, "notes")}
+
+
+async def generation(house: House, who: Principal, number: int) -> Generation:
+    [one] = [one for one in await house.library.list_generations(who, "notes") if one.number == number]
+    return one
+
+
+async def rebuilt(house: House, who: Principal, embedding: str = WORDS) -> Operation:
+    """Build a generation and wait for it."""
+    operation = await house.library.reindex_collection(who, "notes", embedding)
+    async with house.working():
+        return await house.ended(who, operation)
+
+
+async def test_another_model_is_built_while_the_old_one_serves(
+    filled: House, people: People, lab: Lab
+) -> None:
+    house, ann = filled, people.ann
+    [first] = await house.library.list_generations(ann, "notes")
+    assert (first.number, first.state, first.dimensions, first.embedding) == (
+        1,
+        ACTIVE,
+        384,
+        house.embedder.name,
+    )
+    passages = first.passages_total
+    operation = await house.library.reindex_collection(ann, "notes", WORDS)
+    lab.gate = Gate()
+    async with house.working():
+        await lab.gate.reached.wait()
+        assert await states(house, ann) == {2: BUILDING, 1: ACTIVE}
+        # The old generation serves, and documents still arrive.
+        asked = len(lab.texts)
+        assert "Elbe" in await found(house, ann, "How long is the Elbe?")
+        late = await house.ended(ann, await house.upload(ann, LATE, "eels.md", collection="notes"))
+        assert late.error is None
+        assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
+        assert len(lab.texts) == asked
+        lab.gate.opened.set()
+        ended = await house.ended(ann, operation)
+    assert (ended.error, ended.passages_done, ended.passages_total) == (None, passages + 1, passages + 1)
+    assert await states(house, ann) == {2: ACTIVE, 1: RETIRED}
+    second = await generation(house, ann, 2)
+    assert (second.embedding, second.dimensions) == (f"{WORDS}/256", 256)
+    assert (await house.library.collections.get("acme", "notes")).embedding == second.embedding
+    # The new model embeds the questions, and the document that arrived meanwhile is found too.
+    assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
+    assert lab.texts[-1] == "Where do eels spawn?"
+    for question, answer in (("The mill at Sandford grinds rye.", "rye"), ("Hahnheide forest", "Bille")):
+        for mode in SearchMode:
+            assert answer in await found(house, ann, question, mode)
+
+
+async def test_a_collection_goes_back_to_the_earlier_generation(
+    filled: House, people: People, lab: Lab
+) -> None:
+    house, ann = filled, people.ann
+    await rebuilt(house, ann)
+    assert (await house.take_in(ann, LATE, "eels.md", collection="notes")).error is None
+    stored = house.rows(("passage_vector",))
+    operation = await house.library.activate_generation(ann, "notes", 1)
+    asked = len(lab.texts)
+    async with house.working():
+        assert (await house.ended(ann, operation)).error is None
+    assert await states(house, ann) == {2: RETIRED, 1: ACTIVE}
+    assert house.rows(("passage_vector",))["passage_vector"] > stored["passage_vector"]
+    assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
+    assert len(lab.texts) == asked
+    again = await house.library.activate_generation(ann, "notes", 1)
+    assert (again.done, again.error) == (True, None)
+
+
+async def test_a_generation_may_wait_until_it_is_activated(filled: House, people: People) -> None:
+    house, ann = filled, people.ann
+    operation = await house.library.reindex_collection(ann, "notes", WORDS, activate=False)
+    async with house.working():
+        assert (await house.ended(ann, operation)).error is None
+        assert await states(house, ann) == {2: READY, 1: ACTIVE}
+        assert (await generation(house, ann, 2)).activate_time is None
+        operation = await house.library.activate_generation(ann, "notes", 2)
+        assert (await house.ended(ann, operation)).error is None
+    assert await states(house, ann) == {2: ACTIVE, 1: RETIRED}
+    await house.library.delete_generation(ann, "notes", 1)
+    assert (await states(house, ann), house.rows(("passage_vector",))) == ({2: ACTIVE}, {})
+
+
+async def test_tables_and_headings_keep_their_pieces(filled: House, people: People) -> None:
+    house, ann = filled, people.ann
+    kinds = "SELECT v.kind, v.byte_start, v.byte_end FROM responsa.{} AS v WHERE v.kind NOT IN ('window', 'title')"
+    before = sorted(house.ask(kinds.format("passage_vector")))
+    await rebuilt(house, ann)
+    await rebuilt(house, ann, EMBEDDED_MODEL)
+    stored = sorted(house.ask(kinds.format("generation_vector")))
+    assert stored == sorted([*before, *before])
+    assert {kind for kind, _, _ in before} >= {"row", "heading", "sentence"}
+
+
+async def test_a_cancelled_operation_leaves_nothing(filled: House, people: People, lab: Lab) -> None:
+    house, ann = filled, people.ann
+    before = house.rows()
+    operation = await house.library.reindex_collection(ann, "notes", WORDS)
+    lab.gate = Gate()
+    async with house.working():
+        await lab.gate.reached.wait()
+        await house.library.cancel_operation(ann, operation.id)
+        lab.gate.opened.set()
+        ended = await house.ended(ann, operation)
+        assert ended.error is not None
+        assert ended.error.reason is Reason.OPERATION_CANCELLED
+        assert await states(house, ann) == {1: ACTIVE}
+        # The worker that was cancelled writes nothing afterwards.
+        later = await house.library.reindex_collection(ann, "notes", EMBEDDED_MODEL, activate=False)
+        assert (await house.ended(ann, later)).error is None
+    await house.library.delete_generation(ann, "notes", 3)
+    await house.library.delete_operation(ann, operation.id)
+    await house.library.delete_operation(ann, later.id)
+    assert house.rows() == {**before, "collection_generation": 1}
+
+
+async def test_a_cancelled_activation_keeps_the_generation(filled: House, people: People, lab: Lab) -> None:
+    house, ann = filled, people.ann
+    await rebuilt(house, ann)
+    await rebuilt(house, ann, EMBEDDED_MODEL)
+    assert (await house.take_in(ann, LATE, "eels.md", collection="notes")).error is None
+    lab.gate = Gate()
+    operation = await house.library.activate_generation(ann, "notes", 2)
+    async with house.working():
+        await lab.gate.reached.wait()
+        await house.library.cancel_operation(ann, operation.id)
+        lab.gate.opened.set()
+    assert await states(house, ann) == {3: ACTIVE, 2: RETIRED, 1: RETIRED}
+
+
+async def test_a_refusing_model_fails_the_operation_and_a_busy_one_delays_it(
+    filled: House, people: People, lab: Lab
+) -> None:
+    house, ann = filled, people.ann
+    await house.embedders.declared(WORDS)
+    lab.status = 401
+    ended = await rebuilt(house, ann)
+    assert ended.error is not None
+    assert (ended.error.reason, ended.error.metadata) == (
+        Reason.EMBEDDING_FAILED,
+        {"embedding": WORDS, "cause": "credential"},
+    )
+    assert await states(house, ann) == {2: FAILED, 1: ACTIVE}
+    assert "generation_vector" not in house.rows()
+    with pytest.raises(Precondition) as caught:
+        await house.library.activate_generation(ann, "notes", 2)
+    assert caught.value.metadata == {"generation": "collections/notes/generations/2", "state": "failed"}
+    lab.status, lab.refused = 503, 0
+    operation = await house.library.reindex_collection(ann, "notes", WORDS)
+    async with house.working():
+        await house.until(lambda: lab.refused > 0)
+        lab.status = 0
+        assert (await house.ended(ann, operation)).error is None
+    assert await states(house, ann) == {3: ACTIVE, 1: RETIRED}
+
+
+async def test_a_lost_worker_can_write_nothing_and_its_vectors_are_kept(
+    filled: House, people: People
+) -> None:
+    house, ann = filled, people.ann
+    operation = await house.library.reindex_collection(ann, "notes", WORDS)
+    builds = GenerationBuildStore(house.database)
+    lost = await builds.begin("acme", operation.id)
+    assert lost is not None
+    missing = await builds.missing(lost, None, 1)
+    indexer = await Indexers(house.embedders, house.ingestions, uuid7).named(lost.embedding)
+    assert indexer is not None
+    made = await indexer.vectors("acme", missing)
+    await builds.write(lost, made)
+    # A passage that is gone is left out.
+    await builds.write(lost, [PassageVectors(uuid7(), made[0].vectors)])
+    following = await builds.begin("acme", operation.id)
+    assert following is not None
+    with pytest.raises(OwnershipLost):
+        await builds.write(lost, made)
+    with pytest.raises(OwnershipLost):
+        await builds.complete(lost)
+    assert not await builds.complete(following)
+    assert made[0].passage_id not in {one.passage.id for one in await builds.missing(following, None, 100)}
+    async with house.working():
+        ended = await house.ended(ann, operation)
+    assert ended.error is None
+    assert (ended.passages_done, await states(house, ann)) == (ended.passages_total, {2: ACTIVE, 1: RETIRED})
+
+
+async def test_a_document_whose_model_was_replaced_is_embedded_again(filled: House, people: People) -> None:
+    house, ann = filled, people.ann
+    await rebuilt(house, ann)
+    operation = await house.upload(ann, LATE, "eels.md", collection="notes")
+    ready = await house.library.reindex_collection(ann, "notes", EMBEDDED_MODEL)
+    task = await house.ingestions.begin("acme", operation.id)
+    assert task is not None
+    assert task.claim.embedding == f"{WORDS}/256"
+    reindex = house.reindex()
+    while await reindex.work("acme", ready.id, 0) is not None:
+        pass
+    assert await states(house, ann) == {3: ACTIVE, 2: RETIRED, 1: RETIRED}
+    with pytest.raises(GenerationSwitched):
+        await house.ingestions.publish(task.claim)
+    await house.ingest().run("acme", operation.id)
+    assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
+
+
+async def test_calls_that_cannot_be_made(filled: House, people: People) -> None:
+    library, ann = filled.library, people.ann
+    for who, error in ((people.bob, NotPermitted), (people.eve, NotFound)):
+        with pytest.raises(error):
+            await library.reindex_collection(who, "notes")
+        with pytest.raises(error):
+            await library.activate_generation(who, "notes", 1)
+        with pytest.raises(error):
+            await library.delete_generation(who, "notes", 1)
+    with pytest.raises(NotFound):
+        await library.list_generations(people.eve, "notes")
+    for embedding in (
+        "openai:text-embedding-3-small",
+        "elsewhere:words",
+        "embedded:other",
+        "anthropic:x",
+        "x",
+    ):
+        with pytest.raises(InvalidRequest) as unknown:
+            await library.reindex_collection(ann, "notes", embedding)
+        assert unknown.value.reason is Reason.EMBEDDING_UNKNOWN
+    for call in (library.activate_generation, library.delete_generation):
+        with pytest.raises(NotFound, match="eneration"):
+            await call(ann, "notes", 7)
+    with pytest.raises(Precondition, match="activate another generation first"):
+        await library.delete_generation(ann, "notes", 1)
+    request_id = uuid7()
+    operation = await library.reindex_collection(ann, "notes", request_id=request_id)
+    assert await library.reindex_collection(ann, "notes", request_id=request_id) == operation
+    with pytest.raises(AlreadyExists):
+        await library.reindex_collection(ann, "notes", WORDS, request_id=request_id)
+    for busy in (library.reindex_collection(ann, "notes"), library.activate_generation(ann, "notes", 1)):
+        with pytest.raises(Precondition) as running:
+            await busy
+        assert running.value.reason is Reason.REINDEX_RUNNING
+        assert running.value.metadata["operation"] == f"operations/{operation.id}"
+    with pytest.raises(Precondition, match="cancel the operation"):
+        await library.delete_generation(ann, "notes", 2)
+    with pytest.raises(NotPermitted):
+        await library.cancel_operation(people.bob, operation.id)
+
+
+async def test_a_collection_has_a_bounded_number_of_generations(house: House, people: People) -> None:
+    ann = people.ann
+    await house.library.create_collection(ann, "notes", "", Chunking())
+    for _ in range(MAX_GENERATIONS - 1):
+        await rebuilt(house, ann, EMBEDDED_MODEL)
+    with pytest.raises(Precondition) as caught:
+        await house.library.reindex_collection(ann, "notes")
+    assert caught.value.reason is Reason.GENERATION_STATE
+    assert caught.value.metadata["generation"] == "collections/notes/generations/1"
+    await house.library.delete_generation(ann, "notes", 1)
+    await house.library.reindex_collection(ann, "notes")
+
+
+async def test_a_deleted_collection_ends_its_operation_and_takes_all_vectors(
+    filled: House, people: People, lab: Lab
+) -> None:
+    house, ann = filled, people.ann
+    await rebuilt(house, ann)
+    operation = await house.library.reindex_collection(ann, "notes", WORDS)
+    await house.library.delete_collection(ann, "notes", force=True)
+    ended = await house.library.operations.get("acme", operation.id)
+    assert ended.error is not None
+    assert ended.error.reason is Reason.OPERATION_CANCELLED
+    async with house.working():
+        await house.until(lambda: not house.ask("SELECT FROM procrastinate_jobs WHERE status = 'todo'"))
+    assert not house.rows(("passage_vector", "generation_vector", "collection_generation"))
+
+
+async def test_a_model_that_the_settings_no_longer_declare(
+    filled: House, people: People, embedder: MiniLmEmbedder
+) -> None:
+    ann = people.ann
+    await rebuilt(filled, ann)
+    left = ConfiguredEmbedders(embedder, EMBEDDED_MODEL, ModelSettings())
+    house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, left)
+    assert "Elbe" in await found(house, ann, "Elbe kilometres", SearchMode.HYBRID)
+    with pytest.raises(Precondition) as caught:
+        await found(house, ann, "Elbe kilometres")
+    assert caught.value.reason is Reason.COLLECTION_EMBEDDING_DIFFERS
+    failed = await house.take_in(ann, LATE, "eels.md", collection="notes")
+    assert failed.error is not None
+    assert failed.error.reason is Reason.COLLECTION_EMBEDDING_DIFFERS
+    with pytest.raises(InvalidRequest):
+        await house.library.activate_generation(ann, "notes", 2)
+    # The earlier generation can still be activated.
+    operation = await house.library.activate_generation(ann, "notes", 1)
+    async with house.working():
+        assert (await house.ended(ann, operation)).error is None
+    assert "Elbe" in await found(house, ann, "How long is the Elbe?")
+
+
+async def test_the_configured_model_makes_the_vectors_of_new_collections(
+    filled: House, people: People, embedder: MiniLmEmbedder, lab: Lab
+) -> None:
+    ann = people.ann
+    configured = ConfiguredEmbedders(embedder, WORDS, settings(lab))
+    house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, configured)
+    await house.library.create_collection(ann, "fish", "", Chunking())
+    assert (await house.take_in(ann, LATE, "eels.md", collection="fish")).error is None
+    [only] = await house.library.list_generations(ann, "fish")
+    assert (only.state, only.embedding, only.dimensions) == (ACTIVE, f"{WORDS}/256", 256)
+    for question in ("Where do eels spawn?", "How long is the Elbe?"):
+        query = SearchQuery((question,), ("fish", "notes"), 3, mode=SearchMode.VECTOR)
+        hits = await house.library.search(ann, query)
+        assert {one.passage.collection_id for one in hits} == {"fish", "notes"}
+    # Another model, another length, and back: the vectors of both collections stay comparable with their own questions only.
+    operation = await house.library.reindex_collection(ann, "fish", EMBEDDED_MODEL)
+    async with house.working():
+        assert (await house.ended(ann, operation)).error is None
+    assert [one.state for one in await house.library.list_generations(ann, "fish")] == [ACTIVE, RETIRED]
+    await configured.close()
+
+
+@pytest.mark.parametrize("exact", [0, 2_000])
+async def test_a_filter_selects_within_a_generation(
+    filled: House, people: People, monkeypatch: pytest.MonkeyPatch, exact: int
+) -> None:
+    monkeypatch.setattr(vectors, "EXACT_PASSAGES", exact)
+    await rebuilt(filled, people.ann)
+    only = parse_filter(SEARCHED, 'source_key = "mills.md"')
+    query = SearchQuery(("The Elbe",), ("notes",), mode=SearchMode.VECTOR, filters=only)
+    hits = await filled.library.search(people.ann, query)
+    assert hits
+    assert all("Elbe" not in one.passage.text for one in hits)
+
+
+async def test_uploads_and_deletions_during_switches_leave_every_passage_with_vectors(
+    filled: House, people: People
+) -> None:
+    house, ann = filled, people.ann
+
+    async def write() -> list[Operation]:
+        operations = [
+            await house.upload(
+                ann, f"# Note {number}\n\nThe number is {number}.", f"{number % 5}.md", collection="notes"
+            )
+            for number in range(20)
+        ]
+        return [await house.ended(ann, one) for one in operations]
+
+    async def switch() -> None:
+        for embedding in (WORDS, EMBEDDED_MODEL, WORDS):
+            operation = await house.library.reindex_collection(ann, "notes", embedding)
+            assert (await house.ended(ann, operation)).error is None
+
+    async with house.working():
+        operations, _ = await asyncio.gather(write(), switch())
+    assert [one.error for one in operations] == [None] * 20
+    lacking = house.ask(
+        "SELECT p.id FROM responsa.passage AS p JOIN responsa.collection AS c ON c.id = p.collection_id WHERE p.live AND NOT EXISTS ("
+        "SELECT FROM responsa.generation_vector AS v WHERE v.passage_id = p.id AND v.generation_id = c.generation_id)"
+    )
+    assert lacking == list[tuple[UUID]]()
+    for number in (15, 19):
+        assert f"number is {number}." in await found(house, ann, f"The number is {number}.")

@@ -1,0 +1,284 @@
+"""Embedding models behind servers on real sockets that speak the protocols of OpenAI and Gemini."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from responsa_lab.testing.embeddings import EmbeddingServer, vector_of
+from responsa_lab.testing.loopback import Exchange, as_json
+from responsa_server.domain.errors import Precondition, Reason, Unavailable
+from responsa_server.providers.chain import KeyLimits, RetryPolicy
+from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, described
+from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
+from tests.wire.gemini import Gemini
+from tests.wire.openai import OpenAi
+from tests.wire.speaking import KEY, WireServer
+
+WIRES: Mapping[str, WireServer] = {"openai": OpenAi(), "gemini": Gemini()}
+TEXTS = ["eels return to the sea", "a mill grinds rye", "the hall is closed"]
+PATHS = {"openai": "/v1/embeddings", "gemini": "/v1/models/m-1:batchEmbedContents"}
+
+Before = Callable[[Exchange], Awaitable[bool]]
+
+
+@pytest.fixture(params=list(WIRES))
+def wire(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+class Served:
+    """An embedder that is connected to a running server. pauses: the pauses before repeated requests, which the test does not wait for."""
+
+    def __init__(self, server: EmbeddingServer, embedder: HttpEmbedder, pauses: list[float]) -> None:
+        self.server = server
+        self.embedder = embedder
+        self.pauses = pauses
+
+
+@asynccontextmanager
+async def served(
+    wire: str,
+    before: Before | None = None,
+    *,
+    length: int = 384,
+    settings: EmbeddingModelSettings | None = None,
+    **options: Any,
+) -> AsyncGenerator[Served]:
+    """length: the dimensions of the server's vectors. settings: those of the model; by default, its dimensions are known."""
+    server = EmbeddingServer(length, before)
+    await server.start()
+    pauses: list[float] = []
+
+    async def no_sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    # The settings are not validated, because tests use shorter times than the settings allow.
+    given: dict[str, Any] = {"api_key": SecretStr(KEY), **options}
+    embedder = EMBEDDERS[wire](
+        CompatibleSettings.model_construct(url=server.url, **given),
+        described("lab:m-1", settings or EmbeddingModelSettings(dimensions=384)),
+        KeyLimits(4, 0, 5.0),
+        RetryPolicy(retries=2),
+        sleep=no_sleep,
+        chance=lambda: 0.0,
+    )
+    try:
+        yield Served(server, embedder, pauses)
+    finally:
+        await embedder.close()
+        await server.close()
+
+
+def complaining(wire: str, status: int, times: int = 1 << 30, **headers: str) -> Before:
+    """Answers the first requests with an error of this status, which repeats the key."""
+    left = times
+
+    async def before(exchange: Exchange) -> bool:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            return False
+        complaint = WIRES[wire].complaint(status, KEY)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        await exchange.reply(status, as_json(complaint.body), {**complaint.headers, **named})
+        return True
+
+    return before
+
+
+def answering(wire: str, *vectors: object) -> Before:
+    """Answers every request with these vectors."""
+
+    async def before(exchange: Exchange) -> bool:
+        rows = [{"embedding": one, "index": place} for place, one in enumerate(vectors)]
+        shown = {"openai": {"data": rows}, "gemini": {"embeddings": [{"values": one} for one in vectors]}}
+        await exchange.reply(200, json.dumps(shown[wire]).encode())
+        return True
+
+    return before
+
+
+def unit(text: str, length: int = 384) -> np.ndarray[Any, Any]:
+    vector = np.array(vector_of(text, length))
+    return vector / np.linalg.norm(vector)
+
+
+async def test_each_text_gets_its_vector_of_length_one(wire: str) -> None:
+    asked: list[Exchange] = []
+
+    async def before(exchange: Exchange) -> bool:
+        asked.append(exchange)
+        return False
+
+    async with served(wire, before) as one:
+        vectors = await one.embedder.embed(TEXTS)
+        assert one.embedder.name == "lab:m-1/384"
+    assert (vectors.dtype, vectors.shape) == (np.float32, (3, 384))
+    assert np.allclose(vectors, [unit(text) for text in TEXTS], atol=1e-6)
+    [request] = [exchange.request for exchange in asked]
+    assert (request.method, request.path) == ("POST", PATHS[wire])
+    key = {"openai": ("authorization", f"Bearer {KEY}"), "gemini": ("x-goog-api-key", KEY)}[wire]
+    assert request.headers[key[0]] == key[1]
+
+
+async def test_openai_orders_vectors_by_their_index() -> None:
+    async def before(exchange: Exchange) -> bool:
+        rows = [{"index": place, "embedding": vector_of(TEXTS[place], 384)} for place in (2, 0, 1)]
+        await exchange.reply(200, as_json({"data": rows}))
+        return True
+
+    async with served("openai", before) as one:
+        assert np.allclose(await one.embedder.embed(TEXTS), [unit(text) for text in TEXTS], atol=1e-6)
+
+
+async def test_a_request_has_a_bounded_number_of_texts_and_tokens(wire: str) -> None:
+    few = EmbeddingModelSettings(dimensions=384, texts_a_call=2)
+    async with served(wire, settings=few) as one:
+        assert len(await one.embedder.embed([*TEXTS, *TEXTS[:2]])) == 5
+        assert len(one.server.bodies) == 3
+    small = EmbeddingModelSettings(dimensions=384, tokens_a_call=256)
+    async with served(wire, settings=small) as one:
+        await one.embedder.embed(["word " * 80] * 4)
+        assert len(one.server.bodies) == 2
+        await one.embedder.embed([])
+        assert len(one.server.bodies) == 2
+
+
+async def test_dimensions_are_asked_for_only_on_request(wire: str) -> None:
+    shorter = EmbeddingModelSettings(dimensions=256, ask_for_dimensions=True)
+    async with served(wire, length=768, settings=shorter) as one:
+        assert (await one.embedder.embed(TEXTS)).shape == (3, 256)
+    [body] = one.server.bodies
+    sent = body if wire == "openai" else body["requests"][0]
+    assert sent[{"openai": "dimensions", "gemini": "outputDimensionality"}[wire]] == 256
+
+
+async def test_a_model_is_asked_once_for_unknown_dimensions(wire: str) -> None:
+    async with served(wire, length=768, settings=EmbeddingModelSettings()) as one:
+        await asyncio.gather(*(one.embedder.prepare() for _ in range(3)))
+        assert (one.embedder.dimensions, len(one.server.bodies)) == (768, 1)
+    async with served(wire, length=100, settings=EmbeddingModelSettings()) as one:
+        with pytest.raises(Precondition, match="100 dimensions, not one of 256, 384") as caught:
+            await one.embedder.prepare()
+        assert caught.value.reason is Reason.EMBEDDING_FAILED
+        assert caught.value.metadata == {"embedding": "lab:m-1", "cause": "dimensions"}
+
+
+async def test_a_text_is_cut_where_the_model_stops_reading_and_is_never_blank(wire: str) -> None:
+    short = EmbeddingModelSettings(dimensions=384, max_tokens=256)
+    async with served(wire, settings=short) as one:
+        await one.embedder.embed(["word " * 100, " \n"])
+        [body] = one.server.bodies
+        most = one.embedder.max_tokens
+    sent = (
+        body["input"]
+        if wire == "openai"
+        else [each["content"]["parts"][0]["text"] for each in body["requests"]]
+    )
+    assert sent == [("word " * 100)[: 5 * most - 1], "."]
+    assert most * 6 + 3 <= 256
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_busy_server_is_asked_again(wire: str, status: int) -> None:
+    async with served(wire, complaining(wire, status, times=2, retry_after="7")) as one:
+        assert len(await one.embedder.embed(TEXTS)) == 3
+        assert one.pauses == [7.0, 7.0]
+
+
+async def test_a_server_that_stays_busy_is_unavailable(wire: str) -> None:
+    with capture_logs() as logs:
+        async with served(wire, complaining(wire, 429, retry_after="7")) as one:
+            with pytest.raises(Unavailable) as caught:
+                await one.embedder.embed(TEXTS)
+            assert len(one.server.bodies) == 3
+    assert caught.value.metadata == {"part": "embedding"}
+    assert caught.value.retry_after == 7.0
+    assert [log["attempt"] for log in logs] == [1, 2, 3]
+    assert not any(secret in str((logs, caught.value)) for secret in (KEY, *TEXTS))
+
+
+@pytest.mark.parametrize(("status", "cause"), [(400, "refused"), (401, "credential"), (404, "refused")])
+async def test_a_refusal_is_final_and_never_shows_the_key(wire: str, status: int, cause: str) -> None:
+    with capture_logs() as logs:
+        async with served(wire, complaining(wire, status)) as one:
+            with pytest.raises(Precondition) as caught:
+                await one.embedder.embed(TEXTS)
+            assert len(one.server.bodies) == 1
+    assert caught.value.reason is Reason.EMBEDDING_FAILED
+    assert caught.value.metadata == {"embedding": "lab:m-1", "cause": cause}
+    assert not any(secret in str((logs, caught.value)) for secret in (KEY, *TEXTS))
+
+
+async def test_a_silent_or_absent_server_is_unavailable(wire: str) -> None:
+    async def silent(exchange: Exchange) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    async with served(wire, silent, idle_seconds=0.05) as one:
+        with pytest.raises(Unavailable):
+            await one.embedder.embed(TEXTS)
+        await one.server.close()
+        with pytest.raises(Unavailable):
+            await one.embedder.embed(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "cause"),
+    [
+        ([[1.0] * 384], "vector_count"),
+        ([[1.0] * 384, [1.0] * 383], "vector_length"),
+        ([[1.0] * 384, "AAAA"], "vector_length"),
+        ([[1.0] * 384, [float("nan")] * 384], "vector_not_finite"),
+        ([[1.0] * 384, [float("inf")] * 384], "vector_not_finite"),
+        ([[1.0] * 384, ["x"] * 384], "vector_not_finite"),
+        ([[1.0] * 384, [None] * 384], "vector_not_finite"),
+        ([[1.0] * 384, [0.0] * 384], "vector_zero"),
+    ],
+)
+async def test_vectors_that_cannot_be_compared_are_refused(
+    wire: str, vectors: list[object], cause: str
+) -> None:
+    async with served(wire, answering(wire, *vectors)) as one:
+        with pytest.raises(Precondition) as caught:
+            await one.embedder.embed(TEXTS[:2])
+    assert (caught.value.reason, caught.value.metadata["cause"]) == (Reason.EMBEDDING_FAILED, cause)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b'{"data": 1, "embeddings": 1}', b'{"data": [1], "embeddings": [1]}', b"[" * 99_999],
+)
+async def test_an_answer_in_another_form_is_malformed(wire: str, body: bytes) -> None:
+    async def before(exchange: Exchange) -> bool:
+        await exchange.reply(200, body)
+        return True
+
+    async with served(wire, before) as one:
+        with pytest.raises(Precondition) as caught:
+            await one.embedder.embed(TEXTS)
+    assert caught.value.metadata["cause"] == "malformed"
+
+
+async def test_an_answer_of_another_type_is_malformed(wire: str) -> None:
+    async def before(exchange: Exchange) -> bool:
+        await exchange.reply(200, b"<p>Hello</p>", {"content-type": "text/html"})
+        return True
+
+    async with served(wire, before) as one:
+        with pytest.raises(Precondition) as caught:
+            await one.embedder.embed(TEXTS)
+    assert caught.value.metadata["cause"] == "malformed"
+
+
+def test_every_protocol_that_has_embedding_models_is_tested() -> None:
+    assert EMBEDDERS.keys() == WIRES.keys()
