@@ -171,10 +171,13 @@ def passage_words(found: FoundPassage, passage: PassageAnalysis, analyzer: Analy
             terms = _terms(words) | _initials(words)
             negated = bool(negates(analysis.plain, language))
             implied = IMPLIED.search(analysis.plain) is not None
-            known = above | header if is_row and row_before else above
+            if is_row and not row_before:
+                # The header of a table that began in an earlier passage.
+                header = analysis.columns
+            known = above | header if is_row else above
             denied = _denied(analysis.plain, language, analyzer) if negated else ()
             pieces.append(_Piece(piece, place, words, terms, known, negated, denied, implied))
-            if is_row and not row_before and found.media_type not in NAMED_ROWS:
+            if is_row and not row_before and not header and found.media_type not in NAMED_ROWS:
                 header = terms
         row_before = is_row
     counts = Counter(term for one in pieces for term in _terms(_content(one.words)))
