@@ -39,12 +39,15 @@ from responsa_server.domain.models import Models
 from responsa_server.domain.relay import Reload
 from responsa_server.domain.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
-from responsa_server.ingest.describing import Describer, ModelGist
+from responsa_server.ingest.asking import IngestionModel
+from responsa_server.ingest.describing import Describer
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, VectorPublishing
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.settings import IngestionSettings
+from responsa_server.ingest.topics import Topics
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
@@ -97,7 +100,7 @@ async def build_knowledge(
 ) -> Knowledge:
     """Build documents and search. Every role loads the embedded embedding model, because each search may embed its question with it.
 
-    Raises SettingsError, and EmbeddedError if the model for metadata is not available.
+    Raises SettingsError, and EmbeddedError if a model for ingestion is not available.
     """
     threads = settings.retrieval.embedding_threads
     embedder = await asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
@@ -145,28 +148,26 @@ async def build_knowledge(
         store = IngestionStore(database, queue, vectors=not external)
         ingestions = VectorPublishing(store, vectors.store) if vectors.store else store
         indexers = Indexers(embedders, store, new_id)
-        describer = Describer(_metadata_model(settings, models))
-        ingest = Ingest(ingestions, parser, indexers, watching, describer=describer)
+        describer = Describer(ingestion_model(settings.ingestion, models, "metadata_model"))
+        topics = Topics(ingestion_model(settings.ingestion, models, "chunking_model"))
+        ingest = Ingest(ingestions, parser, indexers, watching, describer=describer, topics=topics)
         reindex = Reindex(GenerationBuildStore(database), indexers, watching.ended)
         jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex)
     return Knowledge(embedder, embedders, retriever, collections, documents, library, evidence, jobs)
 
 
-def _metadata_model(settings: Settings, models: Models) -> ModelGist | None:
-    name = settings.ingestion.metadata_model
+def ingestion_model(settings: IngestionSettings, models: Models, key: str) -> IngestionModel | None:
+    """Return the model that the setting `key` names, or None if it names no model. Raises EmbeddedError if the model is not available."""
+    name = str(getattr(settings, key))
     if not name:
         return None
     if (problem := models.problem(name)) is not None:
         raise EmbeddedError(
-            f"The setting ingestion.metadata_model (RESPONSA_INGESTION__METADATA_MODEL) names “{name}”, which is not available: {clause(problem)}",
+            f"The setting ingestion.{key} (RESPONSA_INGESTION__{key.upper()}) names “{name}”, which is not available: {clause(problem)}",
             "correct that, or name another model in this setting, and start again",
         )
     model = models.chain([name])
-    return (
-        None
-        if model is None
-        else ModelGist(model, ingestion_prompts, seconds=settings.ingestion.metadata_seconds)
-    )
+    return None if model is None else IngestionModel(model, ingestion_prompts, seconds=settings.model_seconds)
 
 
 def ingestion_prompts() -> PromptSet:

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import accumulate
@@ -84,8 +84,13 @@ class _Atoms:
     borders: bytearray
 
 
-def chunk_document(document: ParsedDocument, token_offsets: TokenOffsets, chunking: Chunking) -> list[Chunk]:
-    """Cut a document into passages, in order. Together the passages hold every visible character. Each passage begins
+def chunk_document(
+    document: ParsedDocument,
+    token_offsets: TokenOffsets,
+    chunking: Chunking,
+    begins: Set[int] = frozenset(),
+) -> list[Chunk]:
+    """Cut a document into passages, in order. begins: the byte offsets of blocks before which a passage should end, as before a heading. Together the passages hold every visible character. Each passage begins
     at a later character than the previous passage.
 
     `chunking` must allow at least one token per passage, and an overlap that is smaller than a passage. Raises ValueError otherwise.
@@ -99,7 +104,7 @@ def chunk_document(document: ParsedDocument, token_offsets: TokenOffsets, chunki
     )
     spans = [(edges[2 * i], edges[2 * i + 1]) for i in range(len(document.blocks))]
     atoms = _atoms(text, token_offsets)
-    _mark_blocks(text, atoms, document.blocks, spans)
+    _mark_blocks(text, atoms, document.blocks, spans, begins)
     paths = _HeadingPaths(document.blocks, spans)
     ranges = list(_ranges(atoms, chunking))
     corners = sorted({c for first, last, _ in ranges for c in (atoms.starts[first], atoms.ends[last - 1])})
@@ -236,7 +241,13 @@ def _may_cut(text: str, place: int) -> bool:
     return not ("\u1160" <= after <= "\u11ff" and "\u1100" <= before <= "\u11ff")
 
 
-def _mark_blocks(text: str, atoms: _Atoms, blocks: Sequence[Block], spans: Sequence[tuple[int, int]]) -> None:
+def _mark_blocks(
+    text: str,
+    atoms: _Atoms,
+    blocks: Sequence[Block],
+    spans: Sequence[tuple[int, int]],
+    begins: Set[int],
+) -> None:
     """Raise the border before each block, so that passages end between blocks if possible. Remove the border after a
     heading, because a heading belongs to the following text.
     """
@@ -254,7 +265,8 @@ def _mark_blocks(text: str, atoms: _Atoms, blocks: Sequence[Block], spans: Seque
         if after_heading:
             atoms.borders[first] = _Border.INSIDE_WORD
         else:
-            atoms.borders[first] = _Border.HEADING if is_heading else _Border.BLOCK
+            new = is_heading or block.byte_start in begins
+            atoms.borders[first] = _Border.HEADING if new else _Border.BLOCK
         after_heading = is_heading
 
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Protocol
@@ -135,9 +135,11 @@ class Indexer:
         self._cache = cache
         self._new_id = new_id
 
-    async def cut(self, parsed: ParsedDocument, chunking: Chunking, media_type: str) -> CutDocument:
-        """Cut a document into passages, in order. media_type: the type of the document."""
-        return await asyncio.to_thread(self._cut, parsed, chunking, media_type)
+    async def cut(
+        self, parsed: ParsedDocument, chunking: Chunking, media_type: str, begins: Set[int] = frozenset()
+    ) -> CutDocument:
+        """Cut a document into passages, in order. media_type: the type of the document. begins: see `chunk_document`."""
+        return await asyncio.to_thread(self._cut, parsed, chunking, media_type, begins)
 
     async def passages(
         self, identity: DocumentIdentity, cut: CutDocument
@@ -187,9 +189,11 @@ class Indexer:
         )
         return planned or [PlannedVector(VectorKind.WINDOW, passage.source, passage.text)]
 
-    def _cut(self, parsed: ParsedDocument, chunking: Chunking, media_type: str) -> CutDocument:
+    def _cut(
+        self, parsed: ParsedDocument, chunking: Chunking, media_type: str, begins: Set[int]
+    ) -> CutDocument:
         language = parsed.language or language_of(parsed.canonical_text)
-        chunks = chunk_document(parsed, self._embedder.token_offsets, chunking)
+        chunks = chunk_document(parsed, self._embedder.token_offsets, chunking, begins)
         found = pieces(parsed.canonical_text, parsed.blocks, language)
         placed = [block for block in parsed.blocks if block.place is not None]
         starts = [piece.byte_start for piece in found]

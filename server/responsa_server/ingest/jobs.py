@@ -46,6 +46,7 @@ from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer, Indexers
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.rejections import ParserUnavailable
+from responsa_server.ingest.topics import Topics
 from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
 from responsa_server.text.canonical import ParsedDocument
 
@@ -76,14 +77,16 @@ class Ingest:
         watching: Watching,
         *,
         describer: Describer | None = None,
+        topics: Topics | None = None,
         formats: Formats = FORMATS,
     ) -> None:
-        """describer: describes documents; None to describe them without a model."""
+        """describer: describes documents. topics: finds where subjects begin. None: without a model."""
         self._ingestions = ingestions
         self._parser = parser
         self._indexers = indexers
         self._watching = watching
         self._describer = describer or Describer()
+        self._topics = topics or Topics()
         self._formats = formats
 
     async def run(self, tenant_id: str, operation_id: UUID) -> None:
@@ -149,7 +152,8 @@ class Ingest:
         if task.earlier_sha256 == hashlib.sha256(data).digest():
             await self._ingestions.unchanged(task.claim, found.parsed_by)
             return
-        cut = await indexer.cut(parsed, task.chunking, found.media_type)
+        begins = await self._topics.begins(parsed)
+        cut = await indexer.cut(parsed, task.chunking, found.media_type, begins)
         if not cut.chunks:
             raise rejections.empty()
         title = _title(task, parsed)

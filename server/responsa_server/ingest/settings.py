@@ -69,11 +69,15 @@ class IngestionSettings(BaseModel, extra="forbid"):
         default="",
         description="The language model that writes summaries and keywords of documents, as provider:model. It reads at most the first 12 KiB of each new text. If empty, summaries and keywords are sentences and words of the text.",
     )
-    metadata_seconds: float = Field(
+    chunking_model: str = Field(
+        default="",
+        description="The language model that finds where a document's subject changes, as provider:model, so that passages end there. It reads the first words of at most about 400 blocks of each new text. If empty, passages follow only the structure of the text.",
+    )
+    model_seconds: float = Field(
         default=30.0,
         ge=1,
         le=600,
-        description="The maximum time of one call of `metadata_model`. After that, sentences and words of the text are used.",
+        description="The maximum time of one call of `metadata_model` or `chunking_model`. After that, the document is ingested without the model.",
     )
     allow_unconfined: bool | None = Field(
         default=None,

@@ -14,10 +14,11 @@ from responsa_server.agents.config.build import BuildContext, BuildFailed, Confi
 from responsa_server.agents.config.content import Content, content_of
 from responsa_server.agents.config.files import checked, read
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.app.assemble import require_default_models
+from responsa_server.app.assemble import ingestion_model, require_default_models
 from responsa_server.app.process import MemoryCounters
 from responsa_server.domain.models import Ended, Price
 from responsa_server.embedded import EmbeddedError
+from responsa_server.ingest.settings import IngestionSettings
 from tests.unit.catalogue.test_content import DEFAULTS
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 from tests.unit.graph.evidence import Shelf
@@ -160,3 +161,9 @@ def test_a_setting_that_names_a_model_in_vain_is_named_itself() -> None:
     )
     with pytest.raises(EmbeddedError, match="must be the last"):
         require_default_models(Known(), ["extractive", "a:b"])
+    for key in ("metadata_model", "chunking_model"):
+        named = IngestionSettings.model_validate({key: "opnai:gpt-5"})
+        with pytest.raises(EmbeddedError, match=rf"ingestion\.{key} \(RESPONSA_INGESTION__{key.upper()}\)"):
+            ingestion_model(named, Lacking(), key)
+        assert ingestion_model(named, Known(), key) is not None
+        assert ingestion_model(IngestionSettings(), Lacking(), key) is None

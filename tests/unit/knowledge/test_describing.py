@@ -11,7 +11,8 @@ import pytest
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.assemble import ingestion_prompts
 from responsa_server.domain.knowledge import Description
-from responsa_server.ingest.describing import READ_BYTES, Describer, ModelGist
+from responsa_server.ingest.asking import IngestionModel
+from responsa_server.ingest.describing import READ_BYTES, Describer
 from responsa_server.ingest.indexing import CutDocument
 from responsa_server.text.sentences import pieces
 from tests.unit.knowledge.office_files import parse
@@ -28,16 +29,16 @@ RULED = "The eels of the Elbe return to the sea in autumn."
 WIRES: Sequence[WireServer] = (OpenAi(), Anthropic(), Gemini())
 
 
-async def described(model: ModelGist | None) -> Description:
+async def described(model: IngestionModel | None) -> Description:
     document = parse(TEXT.encode(), "eels.md")
     found = pieces(TEXT, document.blocks, "en")
-    cut = CutDocument("en", [], found, [one.byte_start for one in found])
+    cut = CutDocument("en", [], found, [one.byte_start for one in found], [])
     return await Describer(model).describe(document, TEXT.encode(), "Eels", cut)
 
 
 async def written(wire: WireServer, handler: Handler, seconds: float = 5.0) -> Description:
     async with speaking(wire, handler) as model:
-        return await described(ModelGist(model, ingestion_prompts, seconds=seconds))
+        return await described(IngestionModel(model, ingestion_prompts, seconds=seconds))
 
 
 def entry(summary: object, keywords: object, **others: object) -> str:
