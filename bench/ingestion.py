@@ -89,7 +89,7 @@ def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> tuple[l
         passages = 0
         for one in documents:
             parsed = markdown.parse(sniff(one.text.encode(), one.key, known="MARKDOWN"))
-            cut = await indexer.cut(parsed, Chunking(corpus.CHUNK_TOKENS, 0))
+            cut = await indexer.cut(parsed, Chunking(corpus.CHUNK_TOKENS, 0), "text/markdown")
             identity = DocumentIdentity("bench", MANY, UUID(int=1), 1, one.title, "")
             async for batch in indexer.passages(identity, cut):
                 passages += len(batch)

@@ -1,7 +1,7 @@
 """`python -m bench.reembedding`: what searches notice while a collection gets another embedding model.
 
 An instance holds a collection of 10,000 passages. Sixteen streams search it, one search after the other, each with a new question. They do so alternately while nothing
-else happens and while ReindexCollection computes all vectors anew. The embedding models are on a local server, which answers at once, so the re-embedding is as fast as
+else happens and while ReindexCollection computes all vectors again. The embedding models are on a local server, which answers at once, so the re-embedding is as fast as
 the instance can be. All processes share the machine.
 """
 

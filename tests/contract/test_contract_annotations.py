@@ -36,7 +36,7 @@ REQUIRED = field_behavior_pb2.FieldBehavior.Value("REQUIRED")
 IDENTIFIER = field_behavior_pb2.FieldBehavior.Value("IDENTIFIER")
 ANY = "*"
 """The reference of a field that may name resources of more than one type."""
-FORM = re.compile(r"`(\w+)/\{(?:uuid|id)\}(/versions/\{n\})?`")
+FORM = re.compile(r"`(\w+)/\{(?:uuid|id)\}(?:/(\w+)/\{n\})?`")
 """A name in a comment, such as `turns/{uuid}`."""
 
 Types = Mapping[str, DescriptorProto]
@@ -91,9 +91,9 @@ def comments(file: FileDescriptorProto) -> dict[tuple[int, ...], str]:
     return {tuple(one.path): one.leading_comments for one in file.source_code_info.location}
 
 
-def forms(files: FileDescriptorSet) -> Iterator[tuple[str, FieldDescriptorProto, set[tuple[str, bool]]]]:
-    """The fields that hold names, and the forms of names in the fields' comments. A form has the plural word, and a flag for the names of
-    versions.
+def forms(files: FileDescriptorSet) -> Iterator[tuple[str, FieldDescriptorProto, set[tuple[str, str]]]]:
+    """The fields that hold names, and the forms of names in the fields' comments. A form has the plural word, and that of its numbered
+    parts, e.g. "versions"; "" for the name of a whole.
     """
     for file in ours(files):
         found = comments(file)
@@ -104,7 +104,7 @@ def forms(files: FileDescriptorSet) -> Iterator[tuple[str, FieldDescriptorProto,
                 shown = FORM.findall(found.get((4, number, 2, place), ""))
                 if shown:
                     name = f"{file.package}.{message.name}.{field.name}"
-                    yield name, field, {(plural, bool(version)) for plural, version in shown}
+                    yield name, field, set(shown)
 
 
 def patterns(files: FileDescriptorSet, types: Types) -> dict[str, list[str]]:
@@ -161,7 +161,8 @@ def missing(files: FileDescriptorSet) -> list[str]:
         if IDENTIFIER in field.options.Extensions[BEHAVIOR]:
             continue
         reference = field.options.Extensions[REFERENCE].type
-        heads = {(pattern.partition("/")[0], "/versions/" in pattern) for pattern in known.get(reference, ())}
+        parts = [pattern.split("/") for pattern in known.get(reference, ())]
+        heads = {(one[0], one[2] if len(one) > 2 else "") for one in parts}
         if not reference:
             found.append(f"{name}: no resource_reference")
         elif (reference == ANY) != (len(shown) > 1) or (reference != ANY and heads != shown):

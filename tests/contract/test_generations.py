@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from responsa_lab.testing.embeddings import EmbeddingServer
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.embedders import ConfiguredEmbedders
+from responsa_server.app.settings import SettingsError
 from responsa_server.domain.errors import (
     AlreadyExists,
     InvalidRequest,
@@ -41,7 +42,7 @@ from responsa_server.providers.settings import ModelSettings
 from responsa_server.search.settings import EMBEDDED_MODEL
 from responsa_server.stores.postgres import vectors
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.generations import GenerationBuildStore
+from responsa_server.stores.postgres.generations import GenerationBuildStore, GenerationStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.library_house import Gate, House
@@ -502,3 +503,44 @@ async def test_uploads_and_deletions_during_switches_leave_every_passage_with_ve
     assert lacking == list[tuple[UUID]]()
     for number in (15, 19):
         assert f"number is {number}." in await found(house, ann, f"The number is {number}.")
+
+
+async def test_a_table_of_several_passages_keeps_the_names_of_its_columns(
+    house: House, people: People, lab: Lab
+) -> None:
+    ann = people.ann
+    await house.library.create_collection(ann, "notes", "", Chunking(64, 0))
+    table = "| river | kilometres |\n|---|---|\n" + "".join(f"| Stream {n} | {n} |\n" for n in range(80))
+    assert (await house.take_in(ann, f"# Long\n\n{table}", "long.md", collection="notes")).error is None
+    await rebuilt(house, ann)
+    last = next(text for text in lab.texts if "Stream 79" in text and "Stream 78" in text)
+    assert "river | kilometres" in last
+
+
+async def test_a_vector_store_outside_the_database_has_one_generation(filled: House, people: People) -> None:
+    store = GenerationStore(filled.database, filled.queue, uuid7, external_vectors=True)
+    with pytest.raises(Precondition, match="vector store holds one generation") as caught:
+        await store.build(people.ann, "notes", "lab:words/256", 256, activate=True, request_id=None)
+    assert caught.value.metadata == {"generation": "collections/notes/generations/1", "state": "active"}
+    assert [one.state for one in await store.list("acme", "notes")] == [ACTIVE]
+
+
+@pytest.mark.parametrize(
+    ("called", "told"),
+    [
+        ("nowhere:words", r"models\.servers\.nowhere\.url"),
+        ("anthropic:words", "no embedding models"),
+        ("openai:text-embedding-3-small", "OPENAI_API_KEY"),
+        ("embedded:other", "only embedded:minilm"),
+    ],
+)
+def test_a_configured_model_that_cannot_be_used_is_named(
+    embedder: MiniLmEmbedder, called: str, told: str
+) -> None:
+    with pytest.raises(SettingsError, match=told) as caught:
+        ConfiguredEmbedders(embedder, called, ModelSettings())
+    assert "retrieval.embedding" in str(caught.value)
+    with pytest.raises(SettingsError, match=r"models\.embeddings"):
+        ConfiguredEmbedders(
+            embedder, EMBEDDED_MODEL, ModelSettings.model_validate({"embeddings": {called: {}}})
+        )
