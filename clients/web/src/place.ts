@@ -15,7 +15,7 @@ export interface DocumentPlace {
 const NAME = /^#\/(documents\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:\/versions\/[1-9]\d{0,8})?)(?:\?(.*))?$/;
 const PAGE = /^[1-9]\d{0,5}$/;
 
-/** The document that a fragment such as `#/documents/…` names; undefined if it names none. */
+/** The document that a fragment such as `#/documents/…` names; undefined for any other fragment. */
 export function placeAt(fragment: string): DocumentPlace | undefined {
   const found = NAME.exec(fragment);
   if (!found) return undefined;

@@ -15,7 +15,7 @@ test("all wishes must be met, and quotes are escaped", () => {
   expect(filterOf(wanted)).toBe(`a = 1 OR b = 2 AND (title:${part} OR source_key:${part}) AND state = "FAILED" AND media_type = "text/markdown"`);
 });
 
-test("a mistake in a filter is told without the list of fields", () => {
+test("the message about a mistake in a filter comes without the list of fields", () => {
   const refused = refusedFields("FILTER_INVALID", "filter: there is no field `x` (character 1); fields: title,date", { filter: "there is no field `x` (character 1); fields: title,date" });
   expect(filterProblem(failureOf(refused))).toBe("Filter: there is no field `x` (character 1).");
   expect(filterProblem(failureOf(refusedFields("INVALID_FIELD", "No.", {})))).toBeUndefined();
