@@ -39,7 +39,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
         default=2,
         ge=1,
         le=64,
-        description="The maximum number of documents that are parsed and embedded at the same time. As many documents of at most 1 MiB again may be read beside them, of tenants that have no other document in progress.",
+        description="The maximum number of documents that are parsed and embedded at the same time. In addition, the same number of documents of at most 1 MiB may be read, if their tenants have no other document in progress.",
     )
     parser_seconds: float = Field(
         default=20.0, ge=1, le=600, description="The maximum time for parsing one document."

@@ -91,8 +91,8 @@ class JobQueue:
     """Enqueues jobs and runs them. Implements the port `JobRunner`."""
 
     def __init__(self, log_url: str, *, concurrency: int, pace: QueuePace | None = None) -> None:
-        """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. As many small jobs again may run
-        beside them, of tenants that have no other running job.
+        """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. In addition, the
+        same number of small jobs may run, if their tenants have no other running job.
         """
         self._conninfo = conninfo(log_url, _OPTIONS)
         self._concurrency = concurrency
