@@ -25,6 +25,7 @@ from responsa_server.ingest.sniff import sniff
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.settings import RetrievalSettings
+from responsa_server.text.sections import Whole
 
 TITLE: Final = "Ingestion: until documents are searchable, compared with the bare embedding of the same texts"
 
@@ -89,7 +90,7 @@ def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> tuple[l
         passages = 0
         for one in documents:
             parsed = markdown.parse(sniff(one.text.encode(), one.key, known="MARKDOWN"))
-            cut = await indexer.cut(parsed, Chunking(corpus.CHUNK_TOKENS, 0), "text/markdown")
+            cut = await indexer.cut(Whole(parsed), Chunking(corpus.CHUNK_TOKENS, 0), "text/markdown")
             identity = DocumentIdentity("bench", MANY, UUID(int=1), 1, one.title, "")
             async for batch in indexer.passages(identity, cut):
                 passages += len(batch)

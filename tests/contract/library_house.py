@@ -17,6 +17,7 @@ from responsa_server.domain.people import Principal
 from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, Parser
 from responsa_server.ingest.reindexing import Reindex
+from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
@@ -29,7 +30,6 @@ from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.generations import GenerationBuildStore, GenerationStore
 from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
-from responsa_server.text.canonical import ParsedDocument
 from tests.conftest import DatabaseUrls
 from tests.contract.shelf import retriever_of
 
@@ -67,11 +67,38 @@ class GatedParser:
         self._parser = parser
         self._before = before
 
-    async def parse(
-        self, source: bytes, declared_name: str = "", declared_type: str = "", *, known_format: str = ""
-    ) -> ParsedDocument:
+    async def read(
+        self,
+        source: AsyncIterator[bytes],
+        declared_name: str = "",
+        declared_type: str = "",
+        *,
+        known_format: str = "",
+    ) -> ParsedFile:
         await self._before()
-        return await self._parser.parse(source, declared_name, declared_type, known_format=known_format)
+        return await self._parser.read(source, declared_name, declared_type, known_format=known_format)
+
+
+class OtherParser:
+    """A parser that makes another text of the same bytes, as the parser of a newer release may."""
+
+    def __init__(self, parser: Parser, before: bytes, after: bytes) -> None:
+        self._parser = parser
+        self._before = before
+        self._after = after
+
+    async def read(
+        self,
+        source: AsyncIterator[bytes],
+        declared_name: str = "",
+        declared_type: str = "",
+        *,
+        known_format: str = "",
+    ) -> ParsedFile:
+        changed = b"".join([piece async for piece in source]).replace(self._before, self._after)
+        return await self._parser.read(
+            pieces_of(changed), declared_name, declared_type, known_format=known_format
+        )
 
 
 class GatedEmbedder:

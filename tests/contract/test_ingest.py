@@ -9,6 +9,7 @@ import pytest
 
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.domain.knowledge import (
+    CanonicalText,
     Chunking,
     Claim,
     DocumentState,
@@ -24,6 +25,7 @@ from responsa_server.stores.postgres.jobs import PRESENCE
 from responsa_server.stores.postgres.operations import IngestionStore
 from tests.contract.conftest import People
 from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
+from tests.unit.knowledge.in_memory import InMemory
 
 SECTION = "## Section {0}\n\nThe river number {0} is {1} kilometres long. It rises in the mountains of region {0}.\n\n"
 # This text makes several batches of passages.
@@ -87,6 +89,18 @@ async def assert_whole(house: House, people: People, operation: Operation) -> No
     assert counted == [(operation.passages_total, operation.passages_total, True)]
     hits = await house.library.search(people.ann, SearchQuery(("How long is river number 31?",)))
     assert "131 kilometres" in hits[0].passage.text
+
+
+async def test_a_large_text_is_stored_in_pieces(house: House, people: People) -> None:
+    operation = await house.upload(people.ann, "# Rivers and lakes")
+    task = await house.ingestions.begin("acme", operation.id)
+    assert task is not None
+    text = InMemory(b"0123456789abcde\n" * 200_000)
+    await house.ingestions.parsed(task.claim, CanonicalText(text, "t", "text/plain", "en", "p"), 1)
+    stored = house.ask("SELECT sha256(canonical), octet_length(canonical) FROM responsa.document_version")
+    assert stored == [(text.sha256, text.size)]
+    assert house.ask("SELECT 1 FROM pg_largeobject_metadata") == []
+    assert await house.ingestions.original(task.claim, 2, 6) == b"Rivers"
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -19,11 +19,11 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.knowledge import JobKind, Work
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.ingest.jobs import KnowledgeJobs, Parser
+from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.stores.postgres import migrate
 from responsa_server.stores.postgres.jobs import SMALL_BYTES, JobQueue
-from responsa_server.text.canonical import ParsedDocument
 from tests.contract.conftest import People
-from tests.contract.library_house import PACE, Gate, House
+from tests.contract.library_house import PACE, Gate, House, pieces_of
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
 
@@ -120,12 +120,20 @@ class SlowForLarge:
         self._parser = parser
         self._gate = gate
 
-    async def parse(
-        self, source: bytes, declared_name: str = "", declared_type: str = "", *, known_format: str = ""
-    ) -> ParsedDocument:
-        if len(source) > SMALL_BYTES:
+    async def read(
+        self,
+        source: AsyncIterator[bytes],
+        declared_name: str = "",
+        declared_type: str = "",
+        *,
+        known_format: str = "",
+    ) -> ParsedFile:
+        data = b"".join([piece async for piece in source])
+        if len(data) > SMALL_BYTES:
             await self._gate.pass_through()
-        return await self._parser.parse(source, declared_name, declared_type, known_format=known_format)
+        return await self._parser.read(
+            pieces_of(data), declared_name, declared_type, known_format=known_format
+        )
 
 
 async def defer(house: House, tenant: str, *, size_bytes: int = 0) -> UUID:

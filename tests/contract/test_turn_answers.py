@@ -13,17 +13,15 @@ from bench.agents import GraphAgent
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Question, Turn, TurnState, Verdict
-from responsa_server.ingest.jobs import Parser
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
-from responsa_server.text.canonical import ParsedDocument
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
 from tests.contract.conftest import People
-from tests.contract.library_house import House
+from tests.contract.library_house import House, OtherParser
 from tests.contract.shelf import retriever_of
 from tests.contract.turn_house import NO_REDIS, Cast, followed
 from tests.plain_codec import PlainCodec, events_of
@@ -96,21 +94,6 @@ async def test_an_answer_quotes_its_document_and_verifies_until_that_changes(
     assert [citation for citation, _ in after] == [citation for citation, _ in checks]
 
 
-class LaterParser:
-    """A parser that makes another text of the same bytes, as the parser of a newer release may."""
-
-    def __init__(self, parser: Parser, before: bytes, after: bytes) -> None:
-        self._parser = parser
-        self._before = before
-        self._after = after
-
-    async def parse(
-        self, source: bytes, declared_name: str = "", declared_type: str = "", *, known_format: str = ""
-    ) -> ParsedDocument:
-        changed = source.replace(self._before, self._after)
-        return await self._parser.parse(changed, declared_name, declared_type, known_format=known_format)
-
-
 async def test_citations_hold_when_a_document_is_read_again(
     house: House, turns: Turns, conversations: Conversations, people: People
 ) -> None:
@@ -119,7 +102,7 @@ async def test_citations_hold_when_a_document_is_read_again(
 
     async def verdicts(before: bytes, after: bytes) -> set[Verdict]:
         reading = await house.library.reindex(people.ann, taken.document_id)
-        await house.ingest(parser=LaterParser(house.parser, before, after)).run("acme", reading.id)
+        await house.ingest(parser=OtherParser(house.parser, before, after)).run("acme", reading.id)
         return {verdict for _, verdict in await conversations.verify(people.ann, turn_id=turn.id)}
 
     assert await verdicts(b"", b"") == {Verdict.VALID}

@@ -126,7 +126,7 @@ async def build_knowledge(
     operations = OperationStore(database)
     collections = CollectionStore(database, queue if external else None)
     watching = Watching(operations)
-    parser = _parser(settings, stack)
+    parser = _parser(settings, stack, layout)
     library = Library(
         collections,
         documents,
@@ -186,11 +186,12 @@ def open_models(settings: Settings, layout: Layout, stack: AsyncExitStack) -> Mo
     return models
 
 
-def _parser(settings: Settings, stack: AsyncExitStack) -> ParserPool:
+def _parser(settings: Settings, stack: AsyncExitStack, layout: Layout) -> ParserPool:
     parser = ParserPool(
         concurrency=2 * settings.ingestion.concurrency,  # the job queue admits small documents in addition
         limits=settings.ingestion.parse_limits,
         allow_unconfined=settings.allows_unconfined_parsing,
+        spool_dir=layout.data,
     )
     stack.push_async_callback(parser.close)
     return parser

@@ -247,6 +247,24 @@ class Operation:
         return took * (max(self.passages_total - self.passages_done, 0) / self.passages_done)
 
 
+class StoredBytes(Protocol):
+    """Bytes that are read in pieces, because they may be too many to hold in memory. Reads may take time; use it in one thread at a time."""
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        ...
+
+    @property
+    def sha256(self) -> bytes:
+        """Their SHA-256."""
+        ...
+
+    def read(self, start: int, count: int) -> bytes:
+        """Up to `count` bytes from `start` on."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class NewDocument:
     """A new document with its complete bytes. media_type: the media type of its format, or '' if the sandbox must
@@ -254,8 +272,7 @@ class NewDocument:
     """
 
     metadata: DocumentMetadata
-    content: bytes
-    sha256: bytes
+    content: StoredBytes
     media_type: str
 
 
@@ -325,7 +342,7 @@ class IngestTask:
     """A claimed operation and the document version to ingest.
 
     title, declared_type: the title and media type that the sender stated, or ''. media_type: the media type of the
-    format that was recognised during the upload, or ''. earlier_sha256: if the version reads the
+    format that was recognised during the upload, or ''. size_bytes: the size of the original. earlier_sha256: if the version reads the
     bytes of an earlier version again, the SHA-256 of the earlier version's canonical text.
     """
 
@@ -335,7 +352,7 @@ class IngestTask:
     uri: str
     declared_type: str
     media_type: str
-    original: bytes
+    size_bytes: int
     chunking: Chunking
     earlier_sha256: bytes | None = None
 
@@ -357,7 +374,7 @@ class Description:
 class CanonicalText:
     """The result of parsing. text: the canonical text in UTF-8. parser: the name of the parser."""
 
-    text: bytes
+    text: StoredBytes
     title: str
     media_type: str
     language: str
@@ -580,6 +597,10 @@ class Ingestions(Protocol):
         """Claim an operation under its next epoch and delete the rows of earlier attempts. Return None if no work is
         left.
         """
+        ...
+
+    async def original(self, claim: Claim, start: int, count: int) -> bytes:
+        """Up to `count` bytes of the original, from `start` on."""
         ...
 
     async def unchanged(self, claim: Claim, parser: str) -> None:

@@ -21,6 +21,7 @@ from itertools import accumulate
 
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, byte_positions, char_positions
+from responsa_server.text.sections import Headings
 
 TokenOffsets = Callable[[str], Sequence[tuple[int, int]]]
 """Returns the (start, end) character offsets of each token of a text, in order, without special tokens and without truncation."""
@@ -89,9 +90,11 @@ def chunk_document(
     token_offsets: TokenOffsets,
     chunking: Chunking,
     begins: Set[int] = frozenset(),
+    above: Headings = (),
 ) -> list[Chunk]:
-    """Cut a document into passages, in order. begins: the byte offsets of blocks before which a passage should end, as before a heading. Together the passages hold every visible character. Each passage begins
-    at a later character than the previous passage.
+    """Cut a document into passages, in order. Together the passages hold every visible character. Each passage begins
+    at a later character than the previous passage. begins: the byte offsets of blocks before which a passage should end, as before a heading. above: the open
+    headings at the beginning, if the document is a section.
 
     `chunking` must allow at least one token per passage, and an overlap that is smaller than a passage. Raises ValueError otherwise.
     """
@@ -105,7 +108,7 @@ def chunk_document(
     spans = [(edges[2 * i], edges[2 * i + 1]) for i in range(len(document.blocks))]
     atoms = _atoms(text, token_offsets)
     _mark_blocks(text, atoms, document.blocks, spans, begins)
-    paths = _HeadingPaths(document.blocks, spans)
+    paths = _HeadingPaths(document.blocks, spans, above)
     ranges = list(_ranges(atoms, chunking))
     corners = sorted({c for first, last, _ in ranges for c in (atoms.starts[first], atoms.ends[last - 1])})
     place = dict(zip(corners, byte_positions(text, corners), strict=True))
@@ -340,10 +343,10 @@ def _shared_from(atoms: _Atoms, totals: array[int], last: int, chunking: Chunkin
 class _HeadingPaths:
     """The current headings at each character offset."""
 
-    def __init__(self, blocks: Sequence[Block], spans: Sequence[tuple[int, int]]) -> None:
-        self._starts: list[int] = []
-        self._paths: list[tuple[str, ...]] = []
-        open_headings: list[tuple[int, str]] = []
+    def __init__(self, blocks: Sequence[Block], spans: Sequence[tuple[int, int]], above: Headings) -> None:
+        open_headings = list(above)
+        self._starts: list[int] = [0]
+        self._paths: list[tuple[str, ...]] = [tuple(title for _, title in above if title)]
         for block, (start, _) in zip(blocks, spans, strict=True):
             if block.kind is not BlockKind.HEADING:
                 continue
@@ -355,5 +358,4 @@ class _HeadingPaths:
 
     def at(self, place: int) -> tuple[str, ...]:
         """The path at a character offset; a heading applies from its own first character."""
-        index = bisect_right(self._starts, place) - 1
-        return self._paths[index] if index >= 0 else ()
+        return self._paths[bisect_right(self._starts, place) - 1]

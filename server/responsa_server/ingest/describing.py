@@ -15,8 +15,8 @@ from responsa_server.agents.engine.node import NodeModel
 from responsa_server.agents.engine.prompts import neutral
 from responsa_server.domain.knowledge import Description
 from responsa_server.ingest.asking import FAILURES, IngestionModel, NoAnswer
-from responsa_server.ingest.indexing import CutDocument
-from responsa_server.text.canonical import ParsedDocument
+from responsa_server.ingest.indexing import CutDocument, OpenSection
+from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.text.gist import (
     MAX_KEYWORD_CHARS,
     MAX_KEYWORDS,
@@ -44,19 +44,18 @@ class Describer:
         self._model = model
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
-    async def describe(
-        self, parsed: ParsedDocument, text: bytes, title: str, cut: CutDocument
-    ) -> Description:
-        """Describe a document version. text: the canonical text. A failure of the model is logged, and never fails the ingestion."""
+    async def describe(self, parsed: ParsedFile, title: str, cut: CutDocument) -> Description:
+        """Describe a document version. A failure of the model is logged, and never fails the ingestion."""
+        opening = await asyncio.to_thread(OpenSection.read, cut, 0, 0)  # the gist is that of the beginning
         gist: Gist | None = None
         if self._model is not None:
             try:
-                gist = await _written(self._model, title, text[:READ_BYTES].decode(errors="ignore"))
+                gist = await _written(self._model, title, opening.text[:READ_BYTES].decode(errors="ignore"))
             except FAILURES as error:
                 self._log.warning("description_without_model", cause=type(error).__name__, error=str(error))
         if gist is None:
             # The work needs the CPU, so it runs outside the event loop.
-            gist = await asyncio.to_thread(gist_of, text, cut.pieces, title, cut.language)
+            gist = await asyncio.to_thread(gist_of, opening.text, opening.pieces, title, cut.language)
         return Description(parsed.author, parsed.date, gist.summary, gist.keywords)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from array import array
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, Protocol
 from uuid import UUID
@@ -27,10 +27,11 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.domain.turns import NewId
 from responsa_server.ingest.chunk import Chunk, chunk_document
-from responsa_server.ingest.tables import Header, headers
+from responsa_server.ingest.tables import Header, section_headers
 from responsa_server.search.embedder import Embedder, Embedders
-from responsa_server.text.canonical import Block, ParsedDocument, Place
+from responsa_server.text.canonical import Block, Place
 from responsa_server.text.lexical import Analyzer, language_of, tsvector_literal
+from responsa_server.text.sections import Sectioned
 from responsa_server.text.sentences import Piece, PieceKind, paragraph_pieces, pieces, plain
 from responsa_server.text.shown import MARKDOWN, header_of
 
@@ -75,17 +76,80 @@ class DocumentIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class CutDocument:
-    """A document cut into passages. starts: the byte offset of each piece, used to find the pieces of a passage.
-    headers: for each passage, the header of the table within which the passage begins, or None. placed: the blocks that have a place.
+class _Range:
+    """A passage without its text, in a section: its bytes, counted from the section's beginning, its tokens, the headings above it, and the header
+    of the table within which it begins, or None.
     """
 
+    byte_start: int
+    byte_end: int
+    tokens: int
+    heading_path: tuple[str, ...]
+    header: Header | None
+
+
+@dataclass(frozen=True, slots=True)
+class CutDocument:
+    """A document cut into passages, section by section. It holds no text."""
+
     language: str
+    document: Sectioned
+    sections: Sequence[Sequence[_Range]]
+
+    @property
+    def passage_count(self) -> int:
+        """The number of passages."""
+        return sum(len(one) for one in self.sections)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSection:
+    """A section's text, and its passages and pieces with offsets in the whole text. starts: the byte offset of each piece, used to find the pieces of a
+    passage. headers: for each passage, the header of the table within which the passage begins, or None. placed: the blocks that have a place.
+    """
+
+    text: bytes
     chunks: Sequence[Chunk]
     pieces: Sequence[Piece]
     starts: Sequence[int]
     headers: Sequence[Header | None]
-    placed: Sequence[Block] = ()
+    placed: Sequence[Block]
+
+    @classmethod
+    def read(cls, cut: CutDocument, index: int, first: int) -> OpenSection:
+        """Read a section. first: the number of its first passage."""
+        section = cut.document.section(index)
+        document, start = section.document, section.start
+        data = document.canonical_text.encode()
+        found = pieces(document.canonical_text, document.blocks, cut.language)
+        if start:
+            found = [Piece(start + one.byte_start, start + one.byte_end, one.kind) for one in found]
+        return cls(
+            text=data,
+            chunks=[
+                Chunk(
+                    ordinal=first + number,
+                    byte_start=start + one.byte_start,
+                    byte_end=start + one.byte_end,
+                    text=data[one.byte_start : one.byte_end].decode(),
+                    tokens=one.tokens,
+                    heading_path=one.heading_path,
+                )
+                for number, one in enumerate(cut.sections[index])
+            ],
+            pieces=found,
+            starts=[piece.byte_start for piece in found],
+            headers=[one.header for one in cut.sections[index]],
+            placed=[
+                replace(block, byte_start=start + block.byte_start, byte_end=start + block.byte_end)
+                for block in document.blocks
+                if block.place is not None
+            ],
+        )
+
+    def header(self, chunk: Chunk) -> Header | None:
+        """The header of the table within which a passage of the section begins."""
+        return self.headers[chunk.ordinal - self.chunks[0].ordinal]
 
     def places(self, source: ByteRange, header: Header | None = None) -> Sequence[PlacedBlock]:
         """The places of the header and of the blocks in these bytes."""
@@ -136,22 +200,30 @@ class Indexer:
         self._new_id = new_id
 
     async def cut(
-        self, parsed: ParsedDocument, chunking: Chunking, media_type: str, begins: Set[int] = frozenset()
+        self, document: Sectioned, chunking: Chunking, media_type: str, begins: Set[int] = frozenset()
     ) -> CutDocument:
-        """Cut a document into passages, in order. media_type: the type of the document. begins: see `chunk_document`."""
-        return await asyncio.to_thread(self._cut, parsed, chunking, media_type, begins)
+        """Cut a document into passages, in order. Passages of two sections share no tokens. media_type: the type of the document. begins: see `chunk_document`;
+        they are in the first section.
+        """
+        return await asyncio.to_thread(self._cut, document, chunking, media_type, begins)
 
     async def passages(
         self, identity: DocumentIdentity, cut: CutDocument
     ) -> AsyncIterator[Sequence[NewPassage]]:
         """All passages in order, in batches, each passage with its vectors."""
-        seen: Counter[bytes] = Counter()
-        for start in range(0, len(cut.chunks), _PASSAGES_A_BATCH):
-            chunks = cut.chunks[start : start + _PASSAGES_A_BATCH]
-            planned = await asyncio.to_thread(self._plan, identity.title, cut, chunks)
-            texts = {_digest(one.text): one.text for plan in planned for one in plan.vectors}
-            vectors = await self._vectors(identity.tenant_id, texts)
-            yield [self._passage(identity, cut, plan, vectors, seen) for plan in planned]
+        seen = _Seen(cut.passage_count)
+        first = 0
+        for index, ranges in enumerate(cut.sections):
+            section = await asyncio.to_thread(OpenSection.read, cut, index, first)
+            first += len(ranges)
+            for start in range(0, len(ranges), _PASSAGES_A_BATCH):
+                chunks = section.chunks[start : start + _PASSAGES_A_BATCH]
+                planned = await asyncio.to_thread(self._plan, identity.title, cut.language, section, chunks)
+                texts = {_digest(one.text): one.text for plan in planned for one in plan.vectors}
+                vectors = await self._vectors(identity.tenant_id, texts)
+                yield [
+                    self._passage(identity, cut.language, section, plan, vectors, seen) for plan in planned
+                ]
 
     async def vectors(
         self, tenant_id: str, passages: Sequence[UnembeddedPassage]
@@ -160,10 +232,10 @@ class Indexer:
         planned = await asyncio.to_thread(lambda: [self._plan_again(one) for one in passages])
         texts = {_digest(one.text): one.text for plan in planned for one in plan}
         vectors = await self._vectors(tenant_id, texts)
-        seen: dict[UUID, Counter[bytes]] = {}
+        seen: dict[UUID, _Seen] = {}
         made: list[PassageVectors] = []
         for one, plan in zip(passages, planned, strict=True):
-            counts = seen.setdefault(one.passage.document_id, Counter())
+            counts = seen.setdefault(one.passage.document_id, _Seen(len(passages)))
             kept = [
                 PassageVector(it.kind, it.source, _apart(vectors[_digest(it.text)], counts)) for it in plan
             ]
@@ -189,25 +261,39 @@ class Indexer:
         )
         return planned or [PlannedVector(VectorKind.WINDOW, passage.source, passage.text)]
 
-    def _cut(
-        self, parsed: ParsedDocument, chunking: Chunking, media_type: str, begins: Set[int]
-    ) -> CutDocument:
-        language = parsed.language or language_of(parsed.canonical_text)
-        chunks = chunk_document(parsed, self._embedder.token_offsets, chunking, begins)
-        found = pieces(parsed.canonical_text, parsed.blocks, language)
-        placed = [block for block in parsed.blocks if block.place is not None]
-        starts = [piece.byte_start for piece in found]
-        above = headers(parsed, media_type, [chunk.byte_start for chunk in chunks])
-        return CutDocument(language, chunks, found, starts, above, placed)
+    def _cut(self, document: Sectioned, chunking: Chunking, media_type: str, begins: Set[int]) -> CutDocument:
+        language = document.language or ""
+        sections: list[Sequence[_Range]] = []
+        table: Header | None = None
+        for index in range(document.section_count):
+            section = document.section(index)
+            language = language or language_of(section.document.canonical_text)
+            chunks = chunk_document(
+                section.document,
+                self._embedder.token_offsets,
+                chunking,
+                begins if index == 0 else frozenset(),
+                section.above,
+            )
+            above, table = section_headers(section, media_type, [one.byte_start for one in chunks], table)
+            sections.append(
+                [
+                    _Range(one.byte_start, one.byte_end, one.tokens, one.heading_path, header)
+                    for one, header in zip(chunks, above, strict=True)
+                ]
+            )
+        return CutDocument(language, document, sections)
 
-    def _plan(self, title: str, cut: CutDocument, chunks: Sequence[Chunk]) -> list[_Planned]:
+    def _plan(
+        self, title: str, language: str, section: OpenSection, chunks: Sequence[Chunk]
+    ) -> list[_Planned]:
         analyzer = Analyzer()
         planned: list[_Planned] = []
         for chunk in chunks:
-            own = cut.pieces[
-                bisect_left(cut.starts, chunk.byte_start) : bisect_left(cut.starts, chunk.byte_end)
+            own = section.pieces[
+                bisect_left(section.starts, chunk.byte_start) : bisect_left(section.starts, chunk.byte_end)
             ]
-            header = cut.headers[chunk.ordinal]
+            header = section.header(chunk)
             columns = " | ".join(header.names) if header is not None else ""
             vectors = plan_vectors(
                 self._embedder,
@@ -219,7 +305,7 @@ class Indexer:
                 first=chunk.ordinal == 0,
                 columns=columns,
             )
-            lexical = lexical_form(analyzer, title, chunk.heading_path, chunk.text, cut.language, columns)
+            lexical = lexical_form(analyzer, title, chunk.heading_path, chunk.text, language, columns)
             planned.append(_Planned(chunk, lexical, vectors))
         return planned
 
@@ -244,10 +330,11 @@ class Indexer:
     def _passage(
         self,
         identity: DocumentIdentity,
-        cut: CutDocument,
+        language: str,
+        section: OpenSection,
         plan: _Planned,
         vectors: Mapping[bytes, bytes],
-        seen: Counter[bytes],
+        seen: _Seen,
     ) -> NewPassage:
         chunk = plan.chunk
         source = ByteRange(chunk.byte_start, chunk.byte_end)
@@ -262,10 +349,10 @@ class Indexer:
                 source=source,
                 text=chunk.text,
                 headings=chunk.heading_path,
-                places=cut.places(source, cut.headers[chunk.ordinal]),
+                places=section.places(source, section.header(chunk)),
             ),
             ordinal=chunk.ordinal,
-            language=cut.language,
+            language=language,
             tokens=chunk.tokens,
             terms=plan.lexical.terms,
             length=plan.lexical.length,
@@ -295,7 +382,23 @@ class Indexers:
         return None if embedder is None else Indexer(embedder, self._cache, self._new_id)
 
 
-def _apart(vector: bytes, seen: Counter[bytes]) -> bytes:
+class _Seen:
+    """Counts how often each vector of a document has occurred, in a few megabytes for the largest document.
+
+    Two different vectors may share a counter by chance. Then one of them is moved slightly without need, which does no harm.
+    """
+
+    def __init__(self, passages: int) -> None:
+        self._counts = array("I", bytes(4 * max(4096, 64 * passages)))
+
+    def count(self, digest: bytes) -> int:
+        """Count one occurrence, and return the number of occurrences so far."""
+        place = int.from_bytes(digest, "little") % len(self._counts)
+        self._counts[place] += 1
+        return self._counts[place]
+
+
+def _apart(vector: bytes, seen: _Seen) -> bytes:
     """The vector itself up to its fourth occurrence, then a slightly moved vector. Each occurrence is moved differently, but
     in the same way whenever the document is ingested.
     """
@@ -303,10 +406,10 @@ def _apart(vector: bytes, seen: Counter[bytes]) -> bytes:
     # Hash the vector, rounded as in the index. A hash of the text would not do: texts that differ only beyond the model's window
     # have the same vector.
     digest = hashlib.sha256(values.astype("<f2").tobytes()).digest()[:16]
-    seen[digest] += 1
-    if seen[digest] <= _EQUAL_MOST:
+    count = seen.count(digest)
+    if count <= _EQUAL_MOST:
         return vector
-    moved = values + np.random.default_rng(seen[digest]).normal(0.0, _APART, values.size)
+    moved = values + np.random.default_rng(count).normal(0.0, _APART, values.size)
     return (moved / np.linalg.norm(moved)).astype("<f4").tobytes()
 
 

@@ -6,8 +6,8 @@ Ingestion parses, cuts, embeds, stores and publishes. Starting over is always sa
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final, Protocol
@@ -46,23 +46,31 @@ from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer, Indexers
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.rejections import ParserUnavailable
+from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.topics import Topics
 from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
-from responsa_server.text.canonical import ParsedDocument
 
 MAX_TITLE_BYTES: Final = 512
 # The minimum number of seconds between two writes of the progress. The final progress is always written.
 _PROGRESS_SECONDS: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
+_PIECE_BYTES: Final = 1024 * 1024
 
 
 class Parser(Protocol):
     """Reads a document's bytes, as `ingest.sandbox.pool.ParserPool` does."""
 
-    async def parse(
-        self, source: bytes, declared_name: str = "", declared_type: str = "", *, known_format: str = ""
-    ) -> ParsedDocument:
-        """Parse a document. Raises DocumentRejected if the document is at fault, and ParserUnavailable if the server is at fault."""
+    async def read(
+        self,
+        source: AsyncIterator[bytes],
+        declared_name: str = "",
+        declared_type: str = "",
+        *,
+        known_format: str = "",
+    ) -> ParsedFile:
+        """Parse a document into a file that the caller closes. Raises DocumentRejected if the document is at fault, ParserUnavailable if the server is at
+        fault, and the errors of `source`.
+        """
         ...
 
 
@@ -139,33 +147,41 @@ class Ingest:
                 {"collection": collection, "embedding": embedding, "running": self._indexers.configured},
             )
         decided = self._formats.with_media_type(task.media_type)
-        parsed = await self._parser.parse(
-            task.original,
+        parsed = await self._parser.read(
+            self._original(task),
             task.source_key,
             task.declared_type,
             known_format="" if decided is None else decided.name,
         )
+        with closing(parsed):
+            await self._index(task, indexer, parsed)
+
+    async def _original(self, task: IngestTask) -> AsyncGenerator[bytes]:
+        for start in range(0, task.size_bytes, _PIECE_BYTES):
+            yield await self._ingestions.original(task.claim, start, _PIECE_BYTES)
+
+    async def _index(self, task: IngestTask, indexer: Indexer, parsed: ParsedFile) -> None:
         found = self._formats.named(parsed.format)
         if found is None:  # a malicious document may have taken over the parser, so the format may not exist
             raise rejections.malformed("The parser gave no usable result for this document.")
-        data = parsed.canonical_text.encode()
-        if task.earlier_sha256 == hashlib.sha256(data).digest():
+        if task.earlier_sha256 == parsed.sha256:
             await self._ingestions.unchanged(task.claim, found.parsed_by)
             return
-        begins = await self._topics.begins(parsed)
+        opening = await asyncio.to_thread(parsed.section, 0)  # a model would not read further
+        begins = await self._topics.begins(opening.document)
         cut = await indexer.cut(parsed, task.chunking, found.media_type, begins)
-        if not cut.chunks:
+        if not cut.passage_count:
             raise rejections.empty()
         title = _title(task, parsed)
         text = CanonicalText(
-            text=data,
+            text=parsed,
             title=title,
             media_type=found.media_type,
             language=cut.language,
             parser=found.parsed_by,
-            description=await self._describer.describe(parsed, data, title, cut),
+            description=await self._describer.describe(parsed, title, cut),
         )
-        await self._ingestions.parsed(task.claim, text, len(cut.chunks))
+        await self._ingestions.parsed(task.claim, text, cut.passage_count)
         await self._embed(task, indexer, title, cut)
         await self._ingestions.publish(task.claim)
 
@@ -183,7 +199,7 @@ class Ingest:
         done, written = 0, float("-inf")
         async for batch in indexer.passages(identity, cut):
             done += len(batch)
-            due = loop.time() - written >= _PROGRESS_SECONDS or done == len(cut.chunks)
+            due = loop.time() - written >= _PROGRESS_SECONDS or done == cut.passage_count
             if due:
                 written = loop.time()
             await self._ingestions.write(claim, batch, done if due else None)
@@ -204,7 +220,7 @@ async def _lost(watcher: Watcher, claim: Claim) -> None:
         await watcher.changed()
 
 
-def _title(task: IngestTask, parsed: ParsedDocument) -> str:
+def _title(task: IngestTask, parsed: ParsedFile) -> str:
     """The uploader's title, or else the document's own title, or else the last part of the source key."""
     found = task.title or parsed.title or PurePosixPath(task.source_key).name or task.source_key
     return found.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
@@ -235,6 +251,10 @@ class VectorPublishing:
             claim = task.claim
             await self._vectors.drop_attempts(tenant_id, claim.document_id, claim.version, claim.epoch)
         return task
+
+    async def original(self, claim: Claim, start: int, count: int) -> bytes:
+        """Pass bytes of the original on."""
+        return await self._ingestions.original(claim, start, count)
 
     async def unchanged(self, claim: Claim, parser: str) -> None:
         """Pass the end of the operation on. The version has no vectors."""

@@ -21,6 +21,7 @@ from charset_normalizer import from_bytes
 from charset_normalizer.constant import IANA_SUPPORTED
 
 from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.domain.knowledge import StoredBytes
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import OLE_MAGIC, ZIP_MAGIC, Archive, is_encrypted_office
 from responsa_server.ingest.formats.table import FORMATS, HTML, PLAIN_TEXT, Format, Formats
@@ -155,16 +156,19 @@ def sniff(
     return original
 
 
-def decide_format(content: bytes, name: str, content_type: str, formats: Formats) -> str:
+def decide_format(content: StoredBytes, name: str, content_type: str, formats: Formats) -> str:
     """The media type of an uploaded document's format. With this check, for example, a program whose name ends in .md is refused at once.
 
-    The arguments are those of `sniff`. Returns '' if the beginning of a large document does not decide the format; the sandbox then decides
+    The other arguments are those of `sniff`. Returns '' if the beginning of a large document does not decide the format; the sandbox then decides
     it. Raises DocumentRejected.
     """
     # The directory of a container need not be at its beginning.
-    whole = len(content) <= _HEAD_BYTES or content.startswith((ZIP_MAGIC, OLE_MAGIC))
+    head = content.read(0, _HEAD_BYTES)
+    whole = content.size <= _HEAD_BYTES or head.startswith((ZIP_MAGIC, OLE_MAGIC))
     try:
-        original = sniff(content if whole else _head(content), name, content_type, formats=formats)
+        original = sniff(
+            content.read(0, content.size) if whole else _head(head), name, content_type, formats=formats
+        )
     except DocumentRejected as error:
         # The beginning of a document may be blank, or may end within a character, so it cannot prove that the document is empty or malformed.
         if not whole and error.reason in (Reason.DOCUMENT_EMPTY, Reason.DOCUMENT_MALFORMED):

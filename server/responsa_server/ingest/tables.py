@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, Place
 from responsa_server.text.rows import NAMED_ROWS
+from responsa_server.text.sections import Section
 from responsa_server.text.shown import MARKDOWN, header_of
 
 MAX_HEADER_BYTES: Final = 1024
@@ -65,6 +66,33 @@ def headers(document: ParsedDocument, media_type: str, places: Sequence[int]) ->
         header = last[1]
         found.append(header if header is not None and header.end < place else None)
     return found
+
+
+def section_headers(
+    section: Section, media_type: str, places: Sequence[int], above: Header | None
+) -> tuple[Sequence[Header | None], Header | None]:
+    """The same for a section. places: count from the section's beginning; headers count from the document's. above: the header of the table that the end of
+    the section before has cut; None if it has cut none. The second result is `above` for the next section.
+    """
+    document = section.document
+    found = [_moved(one, section.start) for one in headers(document, media_type, places)]
+    text = document.canonical_text.encode()
+    tables = [] if media_type in NAMED_ROWS else _tables(document.blocks, text)
+    if not tables:
+        return found, None
+    first, last = tables[0], tables[-1]
+    continued = above is not None and first.first is document.blocks[0] and b"\n" not in text[: first.start]
+    if continued:
+        found = [above if place < first.end else one for place, one in zip(places, found, strict=True)]
+    if last.end != document.blocks[-1].byte_end or text.count(b"\n", last.end) > 1:
+        return found, None
+    if continued and first is last:
+        return found, above
+    return found, _moved(_header(last, text, markdown=media_type == MARKDOWN), section.start)
+
+
+def _moved(header: Header | None, by: int) -> Header | None:
+    return None if header is None else replace(header, start=by + header.start, end=by + header.end)
 
 
 def _header(table: _Table, text: bytes, *, markdown: bool) -> Header | None:

@@ -59,7 +59,7 @@ ORIGINAL_CHUNK_BYTES: Final = 256 * 1024
 _UPLOAD_CHUNK_BYTES: Final = 256 * 1024
 _IN_MEMORY_BYTES: Final = 1024 * 1024
 _READ_BYTES: Final = 1024 * 1024
-# The maximum number of uploads that are read into memory at the same time. Each may take 64 MiB.
+# The maximum number of uploads that are stored at the same time. An archive or an old office file is in memory meanwhile, up to 64 MiB.
 _UPLOADS_AT_ONCE: Final = 2
 # The longest canonical text: an office file may expand to more text than its bytes (ParseLimits.result_bytes).
 MAX_TEXT_BYTES: Final = 256 * 1024 * 1024
@@ -266,11 +266,10 @@ class Library:
             # Check before the bytes arrive; the transaction that stores them checks again.
             await self.collections.require(who.tenant_id, [metadata.collection_id])
         async with _receive(metadata, chunks, size, self._spool_dir) as received, self._whole:
-            content = await received.read()
             media_type = await asyncio.to_thread(
-                decide_format, content, metadata.source_key, metadata.media_type, self.formats
+                decide_format, received, metadata.source_key, metadata.media_type, self.formats
             )
-            new = NewDocument(metadata, content, received.sha256, media_type)
+            new = NewDocument(metadata, received, media_type)
             embedder = await self._embedders.declared()
             return await self.documents.accept(
                 who, new, embedder.name, request_id, dimensions=embedder.dimensions
@@ -531,21 +530,17 @@ def _require(who: Principal, owner_id: UUID) -> None:
 
 
 class _Received:
-    """A complete upload. sha256: the SHA-256 of all its bytes."""
+    """A complete upload. Implements `StoredBytes`."""
 
     def __init__(self, spool: IO[bytes], size: int, sha256: bytes) -> None:
-        self._spool = spool
-        self._size = size
+        self.size = size
         self.sha256 = sha256
+        self._spool = spool
 
-    async def read(self) -> bytes:
-        """Read all bytes into memory."""
-        self._spool.seek(0)
-        return (
-            self._spool.read()
-            if self._size <= _IN_MEMORY_BYTES
-            else await asyncio.to_thread(self._spool.read)
-        )
+    def read(self, start: int, count: int) -> bytes:
+        """Up to `count` bytes from `start` on."""
+        self._spool.seek(start)
+        return self._spool.read(count)
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from responsa_server.ingest.formats.office import MAX_DEPTH
 from responsa_server.ingest.formats.office_samples import zipped
 from responsa_server.ingest.formats.table import DOCX, FORMATS, ODT, PPTX, XLSX, Format
 from responsa_server.ingest.sniff import decide_format, sniff
+from tests.unit.knowledge.in_memory import InMemory
 from tests.unit.knowledge.office_files import W, changed, docx, parse
 from tests.unit.knowledge.originals import rejected
 
@@ -37,7 +38,7 @@ def test_the_members_of_an_archive_decide_its_format(row: Format) -> None:
         assert sniff(row.sample, "", media_type).format == row.name
     # The directory of an archive is at its end, so the whole archive decides, however large it is.
     picture = changed(row.sample, {"picture": bytes(range(256)) * 1000})
-    assert decide_format(picture, f"a.{row.suffixes[0]}", "", FORMATS) == row.media_type
+    assert decide_format(InMemory(picture), f"a.{row.suffixes[0]}", "", FORMATS) == row.media_type
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_the_members_of_an_archive_decide_its_format(row: Format) -> None:
 def test_a_container_that_is_not_what_it_says_gets_a_clear_error(
     data: bytes, name: str, reason: Reason, words: str
 ) -> None:
-    for deciding in (lambda: sniff(data, name), lambda: decide_format(data, name, "", FORMATS)):
+    for deciding in (lambda: sniff(data, name), lambda: decide_format(InMemory(data), name, "", FORMATS)):
         with rejected(reason) as caught:
             deciding()
         assert words in caught.value.message
@@ -137,7 +138,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     bomb = zipped({"[Content_Types].xml": "", "word/document.xml": " " * (32 * 1024 * 1024)})
     assert len(bomb) < 64 * 1024
     with rejected(Reason.DOCUMENT_PARSER_LIMIT, match="expands too far"):
-        decide_format(bomb, "a.docx", "", FORMATS)
+        decide_format(InMemory(bomb), "a.docx", "", FORMATS)
 
 
 def test_a_member_that_is_too_large_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,7 +15,8 @@ from responsa_server.domain.knowledge import Description
 from responsa_server.ingest.asking import IngestionModel
 from responsa_server.ingest.describing import READ_BYTES, Describer
 from responsa_server.ingest.indexing import CutDocument
-from responsa_server.text.sentences import pieces
+from responsa_server.ingest.sandbox.parsed_file import ParsedFile
+from responsa_server.ingest.sandbox.protocol import pack_result
 from tests.unit.knowledge.office_files import parse
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
@@ -31,9 +33,9 @@ WIRES: Sequence[WireServer] = (OpenAi(), Anthropic(), Gemini())
 
 async def described(model: IngestionModel | None) -> Description:
     document = parse(TEXT.encode(), "eels.md")
-    found = pieces(TEXT, document.blocks, "en")
-    cut = CutDocument("en", [], found, [one.byte_start for one in found], [])
-    return await Describer(model).describe(document, TEXT.encode(), "Eels", cut)
+    frame = pack_result(document)
+    parsed = ParsedFile(io.BytesIO(frame), len(frame))
+    return await Describer(model).describe(parsed, "Eels", CutDocument("en", parsed, [[]]))
 
 
 async def written(wire: WireServer, handler: Handler, seconds: float = 5.0) -> Description:

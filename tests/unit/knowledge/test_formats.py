@@ -16,6 +16,7 @@ from responsa_server.ingest.formats.table import FORMATS, HTML, MARKDOWN, Format
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.sniff import decide_format, sniff
+from tests.unit.knowledge.in_memory import InMemory
 from tests.unit.knowledge.originals import rejected
 
 FOLDER = Path(__file__).resolve().parents[2] / "fixtures" / "toy_format"
@@ -50,15 +51,15 @@ async def test_the_sandbox_parses_a_format_that_the_table_has(toy: ModuleType) -
 
 def test_an_upload_of_it_is_accepted_and_one_under_another_name_is_not(toy: ModuleType) -> None:
     formats: Formats = toy.FORMATS
-    assert decide_format(FILE, "a.toy", "", formats) == "application/x-toy"
+    assert decide_format(InMemory(FILE), "a.toy", "", formats) == "application/x-toy"
     with rejected(Reason.DOCUMENT_TYPE_MISMATCH, match="but the content is a toy document"):
-        decide_format(FILE, "a.md", "", formats)
+        decide_format(InMemory(FILE), "a.md", "", formats)
     with rejected(Reason.DOCUMENT_TYPE_MISMATCH, match="but the content is text"):
-        decide_format(b"words", "a.toy", "", formats)
+        decide_format(InMemory(b"words"), "a.toy", "", formats)
     with rejected(
         Reason.DOCUMENT_TYPE_UNSUPPORTED, match=r"JSON Lines \(.jsonl\) and toy \(.toy\)"
     ) as caught:
-        decide_format(b"words", "a.rst", "", formats)
+        decide_format(InMemory(b"words"), "a.rst", "", formats)
     assert caught.value.metadata["accepted"] == ",".join(one.media_type for one in formats)
 
 

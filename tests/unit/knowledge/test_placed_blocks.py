@@ -7,7 +7,7 @@ import pytest
 from responsa_server.domain.errors import Reason
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import PlacedBlock
-from responsa_server.ingest.indexing import CutDocument
+from responsa_server.ingest.indexing import OpenSection
 from responsa_server.ingest.sandbox.protocol import pack_result, unpack_result
 from responsa_server.ingest.tables import Header
 from responsa_server.text.canonical import MAX_PATH_CHARS, Block, BlockKind, ParsedDocument, Place
@@ -47,14 +47,14 @@ def test_a_forged_box_is_refused(box: tuple[int, int, int, int]) -> None:
 
 def test_a_passage_keeps_the_places_of_its_own_bytes() -> None:
     blocks = document(Place(1), None, Place(2, (1, 2, 3, 4)), Place(3)).blocks
-    cut = CutDocument("en", (), (), (), (), [block for block in blocks if block.place is not None])
-    assert cut.places(ByteRange(2, 12)) == [
+    section = OpenSection(b"", (), (), (), (), [block for block in blocks if block.place is not None])
+    assert section.places(ByteRange(2, 12)) == [
         PlacedBlock(2, 4, 1, None, ""),
         PlacedBlock(10, 12, 2, (1, 2, 3, 4), ""),
     ]
-    assert cut.places(ByteRange(4, 10)) == []
+    assert section.places(ByteRange(4, 10)) == []
     header = Header(0, 1, Place(1, path="Sheet1!A1:B1"), ("a", "b"))
-    assert cut.places(ByteRange(10, 12), header) == [
+    assert section.places(ByteRange(10, 12), header) == [
         PlacedBlock(0, 1, 1, None, "Sheet1!A1:B1"),
         PlacedBlock(10, 12, 2, (1, 2, 3, 4), ""),
     ]

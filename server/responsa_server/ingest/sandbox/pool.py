@@ -15,8 +15,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -26,6 +28,7 @@ from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest import rejections
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.confinement import SandboxCapabilities
+from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.sandbox.protocol import (
     EXIT_OUT_OF_MEMORY,
     EXIT_UNCONFINED,
@@ -49,6 +52,8 @@ DEFAULT_FORMATS = "responsa_server.ingest.formats.table:FORMATS"
 _ATTEMPTS = 3
 _PIPE_BYTES = 1 * MIB
 _IN_THREAD_BYTES = 256 * 1024
+# A larger result goes to a file.
+_IN_MEMORY_BYTES = 1 * MIB
 _MAX_DECLARED_CHARS = 1000
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
@@ -65,8 +70,10 @@ class ParserPool:
         allow_unconfined: bool = True,
         formats: str = DEFAULT_FORMATS,
         import_paths: Sequence[Path] = (),
+        spool_dir: Path | None = None,
     ) -> None:
-        """allow_unconfined: whether to parse documents on a kernel that lacks Landlock or seccomp.
+        """allow_unconfined: whether to parse documents on a kernel that lacks Landlock or seccomp. spool_dir: the folder for large results, or None for the
+        system's temporary folder.
 
         formats: the "module:attribute" of a table like `formats.table.FORMATS`. import_paths: the folders in which to find that module.
         """
@@ -76,6 +83,7 @@ class ParserPool:
         self._allow_unconfined = allow_unconfined
         self._formats = formats
         self._import_paths = tuple(import_paths)
+        self._spool_dir = None if spool_dir is None else str(spool_dir)
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
         self._slots = asyncio.Semaphore(concurrency)
         self._starting = asyncio.Lock()
@@ -101,17 +109,53 @@ class ParserPool:
         *,
         known_format: str = "",
     ) -> ParsedDocument:
-        """Parse a document.
+        """Parse a document that is in memory, into memory. Otherwise like `read`."""
+        bounds = limits or self._limits
+        if len(source) > bounds.input_bytes:
+            raise DocumentRejected.too_large(bounds.input_bytes)
+        with await self._frame(_pieces(source), declared_name, declared_type, bounds, known_format) as frame:
+            if frame.tell() <= _IN_THREAD_BYTES:
+                return unpack_result(_whole(frame))
+            return await asyncio.to_thread(lambda: unpack_result(_whole(frame)))
+
+    async def read(
+        self,
+        source: AsyncIterator[bytes],
+        declared_name: str = "",
+        declared_type: str = "",
+        limits: ParseLimits | None = None,
+        *,
+        known_format: str = "",
+    ) -> ParsedFile:
+        """Parse a document that arrives in pieces, into a file that the caller closes.
 
         declared_name: the file name or path that the sender gave, or ''. declared_type: the media type that the sender gave, or ''.
         known_format: the name of the format if it was already decided; if '', the parsing process decides the format. Raises
-        DocumentRejected if the document is at fault, and ParserUnavailable if a later attempt may succeed. If the call is
+        DocumentRejected if the document is at fault, ParserUnavailable if a later attempt may succeed, and the errors of `source`. If the call is
         cancelled, it kills the parsing process before it ends.
         """
-        bounds = limits or self._limits
+        frame = await self._frame(source, declared_name, declared_type, limits or self._limits, known_format)
+        try:
+            length = frame.tell()
+            if length <= _IN_THREAD_BYTES:
+                return ParsedFile(frame, length)
+            return await asyncio.to_thread(ParsedFile, frame, length)
+        except BaseException:
+            frame.close()
+            raise
+
+    async def _frame(
+        self,
+        source: AsyncIterator[bytes],
+        declared_name: str,
+        declared_type: str,
+        bounds: ParseLimits,
+        known_format: str,
+    ) -> IO[bytes]:
         async with self._slots:
-            frame = await self._attempted(
-                source,
+            descriptor = await _memory_file(source, bounds.input_bytes)
+            return await self._attempted(
+                descriptor,
                 bounds,
                 lambda number: ParseJob(
                     job=number,
@@ -123,9 +167,6 @@ class ParserPool:
                     result_bytes=bounds.result_bytes,
                 ),
             )
-        if len(frame) <= _IN_THREAD_BYTES:
-            return unpack_result(frame)
-        return await asyncio.to_thread(unpack_result, frame)
 
     async def draw(
         self, source: bytes, known_format: str, page: int, width: int, limits: ParseLimits
@@ -135,8 +176,11 @@ class ParserPool:
         known_format: the name of the document's format, which must have a drawer. page: the page's number, from 1. width: the wanted width in pixels. The
         result has no pixels if the document has no such page. Raises the errors of `parse`, and handles a cancellation in the same way.
         """
-        frame = await self._attempted(
-            source,
+        if len(source) > limits.input_bytes:
+            raise DocumentRejected.too_large(limits.input_bytes)
+        descriptor = await _memory_file(_pieces(source), limits.input_bytes)
+        with await self._attempted(
+            descriptor,
             limits,
             lambda number: DrawJob(
                 job=number,
@@ -147,19 +191,15 @@ class ParserPool:
                 cpu_seconds=limits.cpu_seconds,
                 result_bytes=limits.result_bytes,
             ),
-        )
-        return unpack_drawn(frame)
+        ) as frame:
+            return unpack_drawn(_whole(frame))
 
     async def _attempted(
-        self, source: bytes, limits: ParseLimits, job: Callable[[int], ParseJob | DrawJob]
-    ) -> bytes:
-        """Run a job until it ends by itself or by a limit, and return its frame. job: makes the job from its number."""
-        if len(source) > limits.input_bytes:
-            raise DocumentRejected.too_large(limits.input_bytes)
-        if len(source) <= _IN_THREAD_BYTES:
-            descriptor = _memory_file(source)
-        else:
-            descriptor = await asyncio.to_thread(_memory_file, source)
+        self, descriptor: int, limits: ParseLimits, job: Callable[[int], ParseJob | DrawJob]
+    ) -> IO[bytes]:
+        """Run a job until it ends by itself or by a limit, and return the file with its frame, at its end. descriptor: the document; it is closed at the
+        end. job: makes the job from its number.
+        """
         try:
             for _ in range(_ATTEMPTS):
                 zygote = await self._running()
@@ -203,8 +243,24 @@ class ParserPool:
 
     async def _run(
         self, zygote: _ZygoteClient, source: int, job: ParseJob | DrawJob, limits: ParseLimits
-    ) -> bytes:
-        """Run a job in its process, and return the frame that the process wrote."""
+    ) -> IO[bytes]:
+        """Run a job in its process, and return the file with the frame that the process wrote, at its end."""
+        frame = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=self._spool_dir)  # noqa: SIM115  the caller closes it
+        try:
+            await self._run_into(frame, zygote, source, job, limits)
+        except BaseException:
+            frame.close()
+            raise
+        return frame
+
+    async def _run_into(
+        self,
+        frame: IO[bytes],
+        zygote: _ZygoteClient,
+        source: int,
+        job: ParseJob | DrawJob,
+        limits: ParseLimits,
+    ) -> None:
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             try:
@@ -216,7 +272,7 @@ class ParserPool:
                 os.close(writing)
             try:
                 async with asyncio.timeout(limits.wall_seconds):
-                    frame = await _read_all(reading, limits.result_bytes)
+                    await _read_all(reading, limits.result_bytes, frame)
                     status = await asyncio.shield(ended)
             except TimeoutError:
                 raise rejections.parser_limit(
@@ -230,7 +286,6 @@ class ParserPool:
         failure = _failure(status, limits)
         if failure is not None:
             raise failure
-        return frame
 
 
 def _declared(text: str) -> str:
@@ -238,13 +293,30 @@ def _declared(text: str) -> str:
     return text[-_MAX_DECLARED_CHARS:].encode("utf-8", "replace").decode()
 
 
-def _memory_file(data: bytes) -> int:
-    """A sealed file in memory (memfd_create(2)) that holds `data` and cannot be changed."""
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    """A document in memory, in pieces."""
+    for start in range(0, len(data), _PIPE_BYTES):
+        yield data[start : start + _PIPE_BYTES]
+
+
+def _whole(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+async def _memory_file(pieces: AsyncIterator[bytes], limit: int) -> int:
+    """A sealed file in memory (memfd_create(2)) that holds the pieces and cannot be changed. Raises DocumentRejected if there are more than `limit` bytes."""
     descriptor = os.memfd_create("document", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        size = 0
+        async for piece in pieces:
+            size += len(piece)
+            if size > limit:
+                raise DocumentRejected.too_large(limit)
+            if len(piece) <= _IN_THREAD_BYTES:
+                _write(descriptor, piece)
+            else:
+                await asyncio.to_thread(_write, descriptor, piece)
         seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
     except BaseException:
@@ -253,35 +325,44 @@ def _memory_file(data: bytes) -> int:
     return descriptor
 
 
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
 def _enlarge(pipe: int) -> None:
     # If the user's quota of pipe memory is used up, the pipe keeps its default size, which only causes more wake-ups.
     with contextlib.suppress(OSError):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
-async def _read_all(descriptor: int, limit: int) -> bytes:
-    """Read until no process has the pipe open for writing. Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) if there are more than `limit` bytes."""
-    loop = asyncio.get_running_loop()
-    received = bytearray()
-    done: asyncio.Future[None] = loop.create_future()
+async def _read_all(descriptor: int, limit: int, into: IO[bytes]) -> None:
+    """Read into a file until no process has the pipe open for writing. Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) if there are more than `limit` bytes."""
+    received = 0
+    while part := await _readable(descriptor):
+        received += len(part)
+        if received > limit:
+            raise rejections.too_much_text()
+        if received <= _IN_MEMORY_BYTES:
+            into.write(part)
+        else:
+            await asyncio.to_thread(into.write, part)
 
-    def readable() -> None:
+
+async def _readable(descriptor: int) -> bytes:
+    """The next bytes of a pipe; at its end, none."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    while True:
         try:
-            part = os.read(descriptor, _PIPE_BYTES)
+            return os.read(descriptor, _PIPE_BYTES)
         except BlockingIOError:
-            return
-        received.extend(part)
-        if not done.done() and (not part or len(received) > limit):
-            done.set_result(None)
-
-    loop.add_reader(descriptor, readable)
-    try:
-        await done
-    finally:
-        loop.remove_reader(descriptor)
-    if len(received) > limit:
-        raise rejections.too_much_text()
-    return bytes(received)
+            ready.clear()
+            loop.add_reader(descriptor, ready.set)
+            try:
+                await ready.wait()
+            finally:
+                loop.remove_reader(descriptor)
 
 
 def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnavailable | None:

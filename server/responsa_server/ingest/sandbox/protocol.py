@@ -40,7 +40,9 @@ _MAGIC = b"RSP1"
 _DOCUMENT, _REJECTED, _DRAWN = 0, 1, 2
 _SECTION = struct.Struct("<Q")
 # The kind, the level, the first and last byte, the length of the title; then the place: its form, its page, its box and the length of its path.
-_BLOCK = struct.Struct("<BBQQIBI4HI")
+BLOCK_ROW = struct.Struct("<BBQQIBI4HI")
+FRAME_SECTIONS = 9
+"""The number of sections of a document's frame: title, language, format, text, blocks, titles, paths, author, date."""
 _NO_PLACE, _NO_BOX, _BOX = range(3)
 _WHOLE_PAGE = 1000
 # The number of pages, the width and the height.
@@ -141,7 +143,7 @@ def pack_result(document: ParsedDocument) -> bytes:
     titles = [block.title.encode() for block in document.blocks]
     paths = [block.place.path[:MAX_PATH_CHARS].encode() if block.place else b"" for block in document.blocks]
     blocks = b"".join(
-        _BLOCK.pack(
+        BLOCK_ROW.pack(
             _KINDS.index(block.kind),
             min(block.level, _MAX_LEVEL),
             block.byte_start,
@@ -188,7 +190,7 @@ def unpack_result(frame: bytes) -> ParsedDocument:
     """
     try:
         kind, sections = _split(memoryview(frame))
-        if kind == _DOCUMENT and len(sections) == 9:
+        if kind == _DOCUMENT and len(sections) == FRAME_SECTIONS:
             return _document(sections)
         if kind == _REJECTED and len(sections) == 2:
             rejected = _rejection(sections)
@@ -252,33 +254,33 @@ def _title(text: str) -> str:
 
 
 def _document(sections: list[memoryview]) -> ParsedDocument:
-    title, language, format_name = (bytes(section).decode() for section in sections[:3])
+    title, language, format_name = check_head(*(bytes(section) for section in sections[:3]))
     data = bytes(sections[3])
     text = data.decode()
-    if not title or not text.strip() or 0 in data:
+    if not text.strip() or 0 in data:
         raise ValueError("no text")
-    if language and language_tag(language) is None:
-        raise ValueError("not a language tag")
-    if not _FORMAT.match(format_name):
-        raise ValueError("not the name of a format")
     return ParsedDocument(
-        title=_title(title),
+        title=title,
         canonical_text=text,
         blocks=_blocks(sections[4], bytes(sections[5]), bytes(sections[6]), data),
-        language=language or None,
+        language=language,
         format=format_name,
-        author=_author(bytes(sections[7]).decode()),
-        date=_date(bytes(sections[8]).decode()),
+        author=check_author(bytes(sections[7])),
+        date=check_date(bytes(sections[8])),
     )
 
 
-def _author(text: str) -> str:
+def check_author(data: bytes) -> str:
+    """The author in a document's frame. Raises ValueError if `pack_result` cannot have written it."""
+    text = data.decode()
     if author_line(text) != text:
         raise ValueError("not an author")
     return text
 
 
-def _date(text: str) -> datetime | None:
+def check_date(data: bytes) -> datetime | None:
+    """The date in a document's frame. Raises ValueError if `pack_result` cannot have written it."""
+    text = data.decode()
     if not text:
         return None
     found = datetime.fromisoformat(text)
@@ -287,27 +289,76 @@ def _date(text: str) -> datetime | None:
     return found
 
 
+def check_head(title: bytes, language: bytes, format_name: bytes) -> tuple[str, str | None, str]:
+    """The first three sections of a document's frame. Raises ValueError if `pack_result` cannot have made them."""
+    if not title:
+        raise ValueError("no title")
+    tag, name = language.decode(), format_name.decode()
+    if tag and language_tag(tag) is None:
+        raise ValueError("not a language tag")
+    if not _FORMAT.match(name):
+        raise ValueError("not the name of a format")
+    return _title(title.decode()), tag or None, name
+
+
+def frame_layout(head: bytes, length: int) -> list[tuple[int, int]]:
+    """The place and the length of each section of a document's frame; of any other frame, an empty list. head: the frame's beginning. length: that of the
+    frame. Raises ValueError or struct.error if the lengths do not add up.
+    """
+    if head[: len(_MAGIC)] != _MAGIC:
+        raise ValueError("no frame")
+    kind, count = head[4], head[5]
+    if kind != _DOCUMENT:
+        return []
+    place = 6 + count * _SECTION.size
+    sections: list[tuple[int, int]] = []
+    for number in range(count):
+        (size,) = _SECTION.unpack_from(head, 6 + number * _SECTION.size)
+        sections.append((place, size))
+        place += size
+    if place != length:
+        raise ValueError("lengths do not add up")
+    return sections
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRow:
+    """A block of a frame. start, end: its bytes in the text."""
+
+    kind: BlockKind
+    level: int
+    start: int
+    end: int
+    title: str
+    place: Place | None
+
+
+def block_row(values: tuple[int, ...], title: bytes, path: bytes) -> BlockRow:
+    """A row of the blocks, unpacked by BLOCK_ROW. Raises ValueError or IndexError if `pack_result` cannot have made it."""
+    kind, level, start, end, _, form, page, *box, _ = values
+    return BlockRow(
+        _KINDS[kind], level, start, end, _title(title.decode()), _place(form, page, box, path.decode())
+    )
+
+
 def _blocks(packed: memoryview, titles: bytes, paths: bytes, data: bytes) -> tuple[Block, ...]:
-    if len(packed) > MAX_BLOCKS * _BLOCK.size:
+    if len(packed) > MAX_BLOCKS * BLOCK_ROW.size:
         raise ValueError("too many blocks")
     blocks: list[Block] = []
     end = title_place = path_place = 0
-    for row in _BLOCK.iter_unpack(packed):
-        kind, level, byte_start, byte_end, title_length, form, page, *box, path_length = cast(
-            "tuple[int, ...]", row
-        )
-        if not end <= byte_start < byte_end <= len(data):
+    for values in BLOCK_ROW.iter_unpack(packed):
+        title = titles[title_place : title_place + values[4]]
+        path = paths[path_place : path_place + values[-1]]
+        title_place += values[4]
+        path_place += values[-1]
+        row = block_row(cast("tuple[int, ...]", values), title, path)
+        if not end <= row.start < row.end <= len(data):
             raise ValueError("block out of order")
         # All bytes of a code point except the first have the form 10xxxxxx.
-        if data[byte_start] & 0xC0 == 0x80 or (byte_end < len(data) and data[byte_end] & 0xC0 == 0x80):
+        if data[row.start] & 0xC0 == 0x80 or (row.end < len(data) and data[row.end] & 0xC0 == 0x80):
             raise ValueError("a block boundary splits a code point")
-        title = titles[title_place : title_place + title_length].decode()
-        title_place += title_length
-        path = paths[path_place : path_place + path_length].decode()
-        path_place += path_length
-        place = _place(form, page, box, path)
-        blocks.append(Block(_KINDS[kind], byte_start, byte_end, level, _title(title), place))
-        end = byte_end
+        blocks.append(Block(row.kind, row.start, row.end, row.level, row.title, row.place))
+        end = row.end
     if title_place != len(titles) or path_place != len(paths):
         raise ValueError("titles or paths do not add up")
     return tuple(blocks)

@@ -43,6 +43,7 @@ from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.requests import CreationRequests, check_etag
+from responsa_server.stores.postgres.staging import staged
 
 _LIST: Final[SqlList[Document]] = SqlList(
     DOCUMENTS,
@@ -88,7 +89,7 @@ class _Newest:
         sha256, title, uri, media_type = self.content
         stated = new.metadata
         return (
-            sha256 == new.sha256
+            sha256 == new.content.sha256
             and stated.title in ("", title)
             and stated.uri in ("", uri)
             and new.media_type in ("", media_type)
@@ -141,7 +142,7 @@ class DocumentStore:
             "title": stated.title,
             "uri": stated.uri,
             "media_type": stated.media_type,
-            "content": new.sha256.hex(),
+            "content": new.content.sha256.hex(),
             # Bodies of earlier releases have neither, so a body without them must stay the same.
             **({"labels": _sorted(stated.labels)} if stated.labels else {}),
             **({"metadata": _sorted(stated.metadata)} if stated.metadata else {}),
@@ -157,9 +158,8 @@ class DocumentStore:
             "uri": stated.uri,
             "media_type": new.media_type,
             "declared_type": stated.media_type,
-            "original": new.content,
-            "sha256": new.sha256,
-            "size": len(new.content),
+            "sha256": new.content.sha256,
+            "size": new.content.size,
             "embedding": embedding,
             "dimensions": dimensions,
             "generation": first_generation(dimensions),
@@ -378,7 +378,7 @@ class DocumentStore:
         values["id"] = self._new_id()
         inserted = await connection.execute(self._queries["insert"], values)
         if await inserted.fetchone() is not None:
-            return await self._begin_version(connection, who, values, 1)
+            return await self._begin_version(connection, who, new, values, 1)
         locked = await (await connection.execute(self._queries["lock_by_key"], values)).fetchone()
         if locked is None:
             # The document was deleted after the insert found it, so try again. A second conflict is possible but very unlikely:
@@ -415,7 +415,7 @@ class DocumentStore:
             values |= {"title": kept_title, "declared_title": kept_title}
         version = newest.version + 1
         await connection.execute(self._queries["begin_version"], {**values, "version": version})
-        return await self._begin_version(connection, who, values, version)
+        return await self._begin_version(connection, who, new, values, version)
 
     async def _copied(
         self,
@@ -494,16 +494,25 @@ class DocumentStore:
         return operation
 
     async def _begin_version(
-        self, connection: Connection, who: Principal, values: dict[str, object], version: int
+        self,
+        connection: Connection,
+        who: Principal,
+        new: NewDocument,
+        values: dict[str, object],
+        version: int,
     ) -> Operation:
-        await connection.execute(self._queries["insert_version"], {**values, "version": version})
-        document_id, size = values["id"], values["size"]
+        async with staged(connection, new.content) as placed:
+            await connection.execute(
+                self._queries["insert_version"], {**values, **placed, "version": version}
+            )
+        document_id = values["id"]
         assert isinstance(document_id, UUID)
-        assert isinstance(size, int)
         operation = await self._insert_operation(
             connection, who, document_id, version, stage=IngestStage.QUEUED
         )
-        await self._queue.defer(connection, JobKind.INGEST, who.tenant_id, operation.id, size_bytes=size)
+        await self._queue.defer(
+            connection, JobKind.INGEST, who.tenant_id, operation.id, size_bytes=new.content.size
+        )
         return operation
 
     async def _newest(self, connection: Connection, values: Mapping[str, object]) -> _Newest:

@@ -63,7 +63,8 @@ SELECT revision, collection_id FROM responsa.document WHERE tenant_id = %(tenant
 INSERT INTO responsa.document_version (
     tenant_id, document_id, version, declared_title, declared_type, title, uri, media_type, original, sha256, size_bytes)
 VALUES (
-    %(tenant)s, %(id)s, %(version)s, %(declared_title)s, %(declared_type)s, %(title)s, %(uri)s, %(media_type)s, %(original)b, %(sha256)s, %(size)s);
+    %(tenant)s, %(id)s, %(version)s, %(declared_title)s, %(declared_type)s, %(title)s, %(uri)s, %(media_type)s,
+    coalesce(%(data)b::bytea, lo_get(%(staged)s::oid)), %(sha256)s, %(size)s);
 
 -- name: describe
 -- What the caller leaves empty stays.

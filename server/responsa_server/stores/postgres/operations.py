@@ -7,7 +7,6 @@ write nothing.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -44,6 +43,7 @@ from responsa_server.stores.postgres.generation_table import GenerationTable
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
+from responsa_server.stores.postgres.staging import staged
 
 _LIST: Final[SqlList[Operation]] = SqlList(OPERATIONS, {"create_time": "create_time"})
 # The number of seconds for which a replaced version is kept. An unfinished answer may still cite the version, so this time is
@@ -163,7 +163,7 @@ class IngestionStore:
             uri,
             declared_type,
             media_type,
-            original,
+            size_bytes,
             max_tokens,
             overlap_tokens,
             embedding,
@@ -179,10 +179,22 @@ class IngestionStore:
             uri=uri,
             declared_type=declared_type,
             media_type=media_type,
-            original=bytes(original),
+            size_bytes=size_bytes,
             chunking=Chunking(max_tokens, overlap_tokens),
             earlier_sha256=None if earlier_sha256 is None else bytes(earlier_sha256),
         )
+
+    @shielded
+    async def original(self, claim: Claim, start: int, count: int) -> bytes:
+        """Read bytes of the original. Raises OwnershipLost if the version has been deleted."""
+        values = {**_values(claim), "start": start, "count": count}
+        async with self._database.tenant(claim.tenant_id) as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(self._queries["original_piece"], values)
+            row = await cursor.fetchone()
+        if row is None:
+            raise OwnershipLost
+        return bytes(row[0])
 
     @shielded
     async def unchanged(self, claim: Claim, parser: str) -> None:
@@ -205,9 +217,8 @@ class IngestionStore:
         """Store the canonical text and set the stage to EMBEDDING. Raises OwnershipLost."""
         values = {
             **_values(claim),
-            "text": text.text,
-            "sha256": hashlib.sha256(text.text).digest(),
-            "length": len(text.text),
+            "sha256": text.text.sha256,
+            "length": text.text.size,
             "title": text.title,
             "media_type": text.media_type,
             "language": text.language,
@@ -220,7 +231,11 @@ class IngestionStore:
         }
         async with self._database.tenant(claim.tenant_id) as connection:
             await self._hold(connection, claim)
-            await connection.execute(self._queries["parsed"], values)
+            row = await (await connection.execute(self._queries["parsed"], values)).fetchone()
+            assert row is not None, "a version is not deleted while its operation is held"
+            if not row[0]:
+                async with staged(connection, text.text) as placed:
+                    await connection.execute(self._queries["canonical"], {**values, **placed})
             await connection.execute(self._queries["embedding"], values)
 
     @shielded

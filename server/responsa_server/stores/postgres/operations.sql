@@ -69,7 +69,7 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done'
 RETURNING document_id, version, epoch;
 
 -- name: task
-SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.original, c.max_tokens, c.overlap_tokens, c.embedding,
+SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.size_bytes, c.max_tokens, c.overlap_tokens, c.embedding,
     o.canonical_sha256, c.generation_id
 FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
@@ -90,11 +90,20 @@ UPDATE responsa.operation SET passages_done = %(done)s, update_time = clock_time
 UPDATE responsa.operation SET stage = 'embedding', passages_total = %(total)s, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
+-- name: original_piece
+SELECT substring(original FROM %(start)s::int + 1 FOR %(count)s::int) FROM responsa.document_version
+WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s;
+
 -- name: parsed
--- The canonical text is stored in addition to the original only if it differs.
-UPDATE responsa.document_version SET canonical = CASE WHEN original = %(text)b THEN NULL ELSE %(text)b END, canonical_sha256 = %(sha256)s,
+-- The canonical text is stored in addition to the original only if it differs. Returns whether the two are the same.
+UPDATE responsa.document_version SET canonical = NULL, canonical_sha256 = %(sha256)s,
     canonical_bytes = %(length)s, title = %(title)s, media_type = %(media_type)s, language = %(language)s, parser = %(parser)s,
     author = %(author)s, date = %(date)s, summary = %(summary)s, keywords = %(keywords)s
+WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s
+RETURNING sha256 = %(sha256)s;
+
+-- name: canonical
+UPDATE responsa.document_version SET canonical = coalesce(%(data)b::bytea, lo_get(%(staged)s::oid))
 WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s;
 
 -- name: done

@@ -1,0 +1,132 @@
+"""A parser's result that is read from its file section by section is the same as one that is read as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+import re
+from dataclasses import replace
+
+import pytest
+
+from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.ingest.formats import markdown, plain_text
+from responsa_server.ingest.sandbox.parsed_file import ParsedFile
+from responsa_server.ingest.sandbox.protocol import pack_rejection, pack_result, unpack_result
+from responsa_server.ingest.sniff import sniff
+from responsa_server.ingest.tables import Header, headers, section_headers
+from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, Place
+from tests.unit.knowledge.originals import rejected
+
+SECTIONS = "\n\n".join(
+    f"{'#' * (1 + n % 3)} Fluss {n}\n\nDie Größe von Fluß {n} ist {n} Meter. Er fließt.\n\n- links {n}\n- rechts\n\n```\nrun {n}\n```"
+    for n in range(60)
+)
+ONE_WORD = "ß" * 3000
+DOCUMENTS = {
+    "markdown": markdown.parse(sniff(SECTIONS.encode(), "a.md", known="MARKDOWN")),
+    "one paragraph": plain_text.parse(
+        sniff(("Der Fluß ist lang. " * 300).encode(), "a.txt", known="PLAIN_TEXT")
+    ),
+    "one word": plain_text.parse(sniff(ONE_WORD.encode(), "a.txt", known="PLAIN_TEXT")),
+    "no blocks": ParsedDocument("t", "Text ohne Blöcke. " * 200, (), "de", "PDF"),
+    "places": ParsedDocument(
+        "t",
+        "text " * 400,
+        tuple(
+            Block(BlockKind.TABLE, 5 * n, 5 * n + 4, place=Place(n, (1, 2, 3, 4), f"p{n}"))
+            for n in range(400)
+        ),
+        None,
+        "PDF",
+    ),
+}
+
+
+def read(document: ParsedDocument, section_bytes: int) -> ParsedFile:
+    frame = pack_result(document)
+    return ParsedFile(io.BytesIO(frame), len(frame), section_bytes=section_bytes)
+
+
+@pytest.mark.parametrize("section_bytes", [64, 500, 4096, 1024 * 1024])
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_sections_are_the_document(name: str, section_bytes: int) -> None:
+    document = DOCUMENTS[name]
+    data = document.canonical_text.encode()
+    found = read(document, section_bytes)
+    assert (found.title, found.language, found.format) == (document.title, document.language, document.format)
+    assert (found.size, found.sha256) == (len(data), hashlib.sha256(data).digest())
+    assert found.read(3, 10) == data[3:13]
+    sections = [found.section(index) for index in range(found.section_count)]
+    assert (len(sections) == 1) == (len(data) <= section_bytes)
+    assert "".join(one.document.canonical_text for one in sections) == document.canonical_text
+    blocks: list[Block] = []
+    open_headings: list[tuple[int, str]] = []
+    place = 0
+    for one in sections:
+        text = one.document.canonical_text.encode()
+        assert one.start == place
+        assert len(text) <= section_bytes
+        assert list(one.above) == open_headings
+        for block in one.document.blocks:
+            moved = replace(block, byte_start=place + block.byte_start, byte_end=place + block.byte_end)
+            if (
+                blocks
+                and block.byte_start == 0
+                and blocks[-1].byte_end == place
+                and replace(blocks[-1], byte_start=0, byte_end=0) == replace(moved, byte_start=0, byte_end=0)
+                and moved not in document.blocks
+            ):
+                blocks[-1] = replace(blocks[-1], byte_end=moved.byte_end)  # a block across the border
+                continue
+            blocks.append(moved)
+            if block.kind is BlockKind.HEADING:
+                open_headings = [above for above in open_headings if above[0] < block.level]
+                open_headings.append((block.level, block.title))
+        place += len(text)
+    assert tuple(blocks) == document.blocks
+
+
+@pytest.mark.parametrize("section_bytes", [300, 2000, 1024 * 1024])
+def test_a_table_keeps_its_header_over_the_borders_of_sections(section_bytes: int) -> None:
+    rows = "".join(f"| {n} | the river {n} |\n" for n in range(200))
+    text = f"Before.\n\n| km | name |\n|---|---|\n{rows}\nBetween.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    document = markdown.parse(sniff(text.encode(), "a.md", known="MARKDOWN"))
+    places = [match.start() for match in re.finditer("^", text, re.MULTILINE)]
+    found, above = list[Header | None](), None
+    parsed = read(document, section_bytes)
+    for index in range(parsed.section_count):
+        section = parsed.section(index)
+        end = section.start + len(section.document.canonical_text)
+        own = [place - section.start for place in places if section.start <= place < end]
+        headers_here, above = section_headers(section, "text/markdown", own, above)
+        found.extend(headers_here)
+    assert found == list(headers(document, "text/markdown", [place for place in places if place < len(text)]))
+
+
+def test_a_forged_frame_is_refused_like_a_whole_one() -> None:
+    chance, frame = random.Random(3), pack_result(DOCUMENTS["markdown"])
+    refused = 0
+    for _ in range(400):
+        forged = bytearray(frame)
+        for _ in range(chance.randint(1, 3)):
+            forged[chance.randrange(len(forged) if chance.random() < 0.5 else 200)] = chance.randrange(256)
+        try:
+            whole = unpack_result(bytes(forged))
+        except DocumentRejected:
+            refused += 1
+            with rejected(Reason.DOCUMENT_MALFORMED):
+                ParsedFile(io.BytesIO(forged), len(forged))
+        else:
+            assert ParsedFile(io.BytesIO(forged), len(forged)).section(0).document == whole
+    assert refused > 100
+    for cut in (0, 3, 10, len(frame) // 2, len(frame) - 1):
+        with rejected(Reason.DOCUMENT_MALFORMED):
+            ParsedFile(io.BytesIO(frame[:cut]), cut)
+
+
+def test_a_rejection_is_raised() -> None:
+    frame = pack_rejection(DocumentRejected(Reason.DOCUMENT_EMPTY, "Empty."))
+    with rejected(Reason.DOCUMENT_EMPTY):
+        ParsedFile(io.BytesIO(frame), len(frame))
