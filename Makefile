@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: up test installed check coverage soak generate baseline bench load embedded-model clean
+.PHONY: up test installed check coverage soak fuzz generate baseline bench load embedded-model clean
 
 up: .venv/.runtime clients/web/dist/index.html
 	@exec $(BIN)/responsa up
@@ -24,6 +24,10 @@ coverage: .venv/.dev clients/web/dist/index.html
 # CAMPAIGN=kill_workers runs one of tests/faults/test_*.py alone, COUNT=100 so much of it: counts may be summed over runs (soak/*.jsonl).
 soak: .venv/.dev
 	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),tests/faults/test_$(CAMPAIGN).py,tests/faults tests/system tests/embedded tests/security)
+
+# COUNT=100000 mutated documents of all formats; counts may be summed over runs (soak/*.jsonl).
+fuzz: .venv/.dev
+	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s tests/security/test_fuzzing.py
 
 generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/generate.py

@@ -1,0 +1,167 @@
+"""Mutated documents of every format: the sandbox gives a text or a typed error within its limits, and the process that forks the parsers never ends.
+
+`make fuzz COUNT=100000` makes another 100,000 inputs; `python -m tests.faults.sums` sums the counts of all runs. If an input fails, the message names its
+seed and its number; RESPONSA_SOAK_SEED with that seed makes the same inputs again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+import zipfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import closing
+
+import psutil
+import pytest
+
+from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected
+from responsa_server.ingest.formats.table import FORMATS, Format
+from responsa_server.ingest.sandbox.parsed_file import ParsedFile
+from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.settings import MIB, ParseLimits
+from tests.faults.forms import Form, Report, forms
+
+LIMITS = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=5, wall_seconds=60, result_bytes=8 * MIB)
+AT_ONCE = 2
+TOKENS = (
+    *(
+        b"\x00",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        b"-1",
+        b"0",
+        b"4294967296",
+        b"9" * 40,
+        b"1e999",
+        b"%s",
+        b"../../x",
+    ),
+    *(
+        b"(" * 3000,
+        b"[" * 3000,
+        b"<b>" * 2000,
+        b"> " * 2000,
+        b'{"a":' * 2000,
+        b"<<" * 500,
+        b"|" * 5000,
+        b"\n" * 3000,
+    ),
+    *(
+        b'<!DOCTYPE a [<!ENTITY b "c">]>',
+        b"&#x110000;",
+        b"\xe2\x80\xae",
+        b"\xf4\x90\x80\x80",
+        b"endobj",
+        b"stream\n",
+    ),
+)
+
+
+def mutated(data: bytes, dice: random.Random) -> bytes:
+    """The document with one to eight changes."""
+    changed = bytearray(data)
+    for _ in range(dice.randint(1, 8)):
+        place = dice.randrange(len(changed) + 1)
+        end = min(len(changed), place + dice.choice((1, 4, 64, 1024)))
+        match dice.randrange(7):
+            case 0:
+                changed[place:end] = dice.randbytes(end - place)
+            case 1:
+                del changed[place:end]
+            case 2:
+                changed[place:place] = dice.choice(TOKENS)
+            case 3:
+                changed[place:place] = changed[place:end] * dice.choice((2, 50))
+            case 4:
+                other = dice.randrange(len(changed) + 1)
+                changed[other:other] = changed[place:end]
+            case 5:
+                if place < len(changed):
+                    changed[place] ^= 1 << dice.randrange(8)
+            case _:
+                if dice.random() < 0.2:
+                    del changed[place:]
+    return bytes(changed)
+
+
+def fuzzed(row: Format, dice: random.Random) -> bytes:
+    """A mutated sample of a format. Half of the archives are mutated within a member, because most others cannot be opened."""
+    if row.member is None or dice.random() < 0.5:
+        return mutated(row.sample, dice)
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(row.sample)) as sample, zipfile.ZipFile(made, "w") as archive:
+        members = sample.namelist()
+        chosen = dice.choice(members)
+        for name in members:
+            data = sample.read(name)
+            archive.writestr(name, mutated(data, dice) if name == chosen else data)
+    return made.getvalue()
+
+
+async def pieces(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def check(parsed: ParsedFile) -> None:
+    """All of the document can be read, within the limits."""
+    assert 0 < parsed.size <= LIMITS.result_bytes
+    assert FORMATS.named(parsed.format) is not None
+    length = sum(
+        len(parsed.section(index).document.canonical_text.encode()) for index in range(parsed.section_count)
+    )
+    assert length == parsed.size
+
+
+async def try_one(pool: ParserPool, row: Format, data: bytes, known: str) -> str:
+    """The outcome of one document."""
+    try:
+        parsed = await pool.read(pieces(data), f"a.{row.suffixes[0]}", known_format=known)
+    except DocumentRejected as error:
+        refusal = error
+    else:
+        with closing(parsed):
+            await asyncio.to_thread(check, parsed)
+        return "read"
+    assert refusal.reason in DOCUMENT_REASONS
+    assert refusal.message.isprintable()
+    return refusal.reason.value
+
+
+def zygotes() -> Sequence[int]:
+    """The processes that this process has started and that live."""
+    return sorted(one.pid for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE)
+
+
+@forms(short=24, long=100_000)
+async def test_a_mutated_document_is_read_or_refused(form: Form, request: pytest.FixtureRequest) -> None:
+    report = Report("fuzzing", form)
+    rows = list(FORMATS)
+    before = zygotes()
+    pool = ParserPool(concurrency=AT_ONCE, limits=LIMITS)
+    await pool.start()
+    forking = zygotes()
+    assert len(forking) == len(before) + 1
+
+    async def work(numbers: Iterator[int]) -> None:
+        for number in numbers:
+            dice = form.dice(str(number))
+            row = rows[number % len(rows)]
+            data = fuzzed(row, dice)
+            try:
+                # Half of the inputs go straight to their parser, because sniffing refuses many of them.
+                outcome = await try_one(pool, row, data, row.name if dice.random() < 0.5 else "")
+            except Exception as error:
+                raise AssertionError(f"seed {form.seed}, input {number} ({row.name}): {error!r}") from error
+            report.count("inputs")
+            report.count(outcome)
+
+    try:
+        numbers = iter(range(form.count))
+        await asyncio.gather(*(work(numbers) for _ in range(AT_ONCE)))
+        assert zygotes() == forking
+    finally:
+        await pool.close()
+        report.tell(request)
+    assert report.counts["read"] > 0
