@@ -47,7 +47,7 @@ async def test_parameters_and_limits_travel_with_every_way_to_ask(server: Script
     server.on(f"{CHAT}/Answer", whole)
     server.on(f"{CHAT}/StartTurn", whole)
     for method, path in (("ask", ASK), ("answer", f"{CHAT}/Answer"), ("start_turn", f"{CHAT}/StartTurn")):
-        limits = {"max_cost_usd_micros": 2_100, "filter_by": "date >= 2025"}
+        limits: dict[str, Any] = {"max_cost_usd_micros": 2_100, "filter_by": "date >= 2025"}
         await driver.call(method, "Who?", agent="tutor", parameters=PARAMETERS, **limits)
         await driver.call(method, "Who?", parameters={})
         asked, plain = server.requests[path]
