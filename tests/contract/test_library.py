@@ -33,10 +33,12 @@ from responsa_server.stores.postgres.documents import DocumentStore
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.shelf import lexical_of
+from tests.unit.knowledge.in_memory import InMemory
 
 TEXT = (
     "# Rivers\n\nThe Elbe is 1094 kilometres long.\n\n## Mouth\n\nIt flows into the North Sea at Cuxhaven.\n"
 )
+
 CHANGED = TEXT.replace("1094", "1112")
 
 
@@ -78,7 +80,7 @@ async def test_canonical_text_comes_whole_and_in_order(house: House, people: Peo
     task = await house.ingestions.begin("acme", operation.id)
     assert task is not None
     # The document is parsed but not embedded, because this test reads only the text.
-    canonical = CanonicalText(text.encode(), "long", "text/plain", "de", "text")
+    canonical = CanonicalText(InMemory(text.encode()), "long", "text/plain", "de", "text")
     await house.ingestions.parsed(task.claim, canonical, 1)
     offset, parts = 0, list[str]()
     async for start, part in house.library.content(people.ann, operation.document_id, 1):

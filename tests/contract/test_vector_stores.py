@@ -40,6 +40,7 @@ from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.memory_vectors import MemoryVectors
 from tests.contract.shelf import lexical_of, vectors_of
+from tests.unit.knowledge.in_memory import InMemory
 
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
@@ -86,7 +87,7 @@ class Store:
 
     async def write(self, claim: Claim, vectors: Vectors) -> list[UUID]:
         """Write one passage for each vector. The passage has a window and a sentence, both with that vector."""
-        text = CanonicalText(b"harbour " * len(vectors), "", "text/plain", "en", "TEXT")
+        text = CanonicalText(InMemory(b"harbour " * len(vectors)), "", "text/plain", "en", "TEXT")
         await self.ingestions.parsed(claim, text, len(vectors))
         new = [passage(claim, ordinal, vector) for ordinal, vector in enumerate(vectors)]
         await self.ingestions.write(claim, new, len(new))
