@@ -230,6 +230,7 @@ async def test_a_request_that_is_wrong_is_no_part_that_is_away(database: Databas
         await lexical_of(database).statistics(SearchScope("acme"), ["half\0"])
 
 
+@pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("gone", ["lexical", "vectors"])
 async def test_a_database_that_is_gone_is_no_matter_of_vectors(
     database: Database, database_urls: DatabaseUrls, embedder: MiniLmEmbedder, people: People, gone: str

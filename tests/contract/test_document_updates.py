@@ -133,7 +133,7 @@ async def test_a_title_that_could_not_be_indexed_is_taken_back(house: House, peo
     [running] = (await house.operations.list("acme", None, 1, None)).items
     await house.library.cancel_operation(people.ann, running.id)
     document = await of(house, operation)
-    assert (document.title, document.state, document.version) == (before, DocumentState.FAILED, 1)
+    assert (document.title, document.state, document.version) == (before, DocumentState.READY, 1)
     # The document's bytes are those of the version that is searched, so a later update can index them.
     document = await house.library.update_document(people.ann, document.id, DocumentChanges(title="Newer"))
     assert (document.title, document.state) == ("Newer", DocumentState.INDEXING)

@@ -11,6 +11,7 @@ import pytest
 from psycopg import sql
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.errors import Precondition
 from responsa_server.domain.knowledge import SearchMode
 from responsa_server.domain.passages import (
     QuestionVector,
@@ -295,7 +296,8 @@ async def test_vectors_of_another_model_are_not_compared(
     assert compared == {HARBOUR: {False}, BAKERY: {True}}
     by_vector = await retriever.search("acme", ["ships in the harbour"], mode=SearchMode.VECTOR)
     assert texts(by_vector) == [BAKERY]
-    assert texts(await retriever.search("acme", ["ships"], ["old"], mode=SearchMode.VECTOR)) == []
+    with pytest.raises(Precondition, match="no longer declare the embedding model another/1"):
+        await retriever.search("acme", ["ships"], ["old"], mode=SearchMode.VECTOR)
 
 
 async def test_a_fact_in_the_last_tenth_of_a_long_passage_is_found(

@@ -42,7 +42,7 @@ def document(number: int, dice: random.Random) -> tuple[str, bytes]:
 
 
 class Files:
-    """Uploads files one after the other until it is told to stop, and waits for each."""
+    """Uploads files one after the other until `enough` is set, and waits for each."""
 
     def __init__(self, client: AsyncResponsa, dice: random.Random) -> None:
         self._client = client

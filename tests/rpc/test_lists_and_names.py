@@ -28,6 +28,11 @@ NOUNS = {
     "Collection": "collections",
     "Document": "documents",
     "DocumentContent": "documents",
+    "DocumentOriginal": "documents",
+    "DocumentPage": "documents",
+    "DocumentVersion": "documents",
+    "DocumentVersions": "documents",
+    "Generation": "collections",
     "Passage": "passages",
     "Operation": "operations",
     "ApiKey": "apiKeys",
@@ -35,6 +40,11 @@ NOUNS = {
     "Agent": "agents",
     "Teacher": "teachers",
 }
+ENDS = {"Generation": "/generations/1", "DocumentVersion": "/versions/1", "DocumentVersions": "/versions/1"}
+"""The rest of the names that have more than two parts."""
+REST: dict[str, dict[str, int]] = {"GetDocumentPage": {"page": 1}}
+"""The other fields that a request must have."""
+STREAMS = ("GetDocumentContent", "GetDocumentOriginal", "WatchOperation")
 
 
 async def test_all_that_is_given_to_strangers_is_not_found(served: Served) -> None:
@@ -66,18 +76,25 @@ async def test_unknown_and_malformed_names(served: Served) -> None:
             continue
         asked += 1
         kind = message_factory.GetMessageClass(descriptor)
-        noun = NOUNS[re.sub("^(Get|Delete|Cancel|Wait|Revoke|Verify)", "", method.rsplit("/", 1)[1])]
+        verb = method.rsplit("/", 1)[1]
+        kind_of = re.sub(
+            "^(Get|Delete|Cancel|Wait|Watch|Revoke|Verify|Reindex|Activate|Compare|Restore)", "", verb
+        )
+        noun = NOUNS[kind_of]
         unknown = f"{noun}/nowhere" if noun in ("collections", "agents") else f"{noun}/{UNKNOWN}"
+        unknown += ENDS.get(kind_of, "")
         who = served.ann if RULES[method] is Rule.ADMIN else served.bob
 
         async def ask(name: str) -> Failure:
-            data = kind(name=name).SerializeToString()  # noqa: B023 - called only in this round
-            return await failed(served.raw(method, data, who, stream="Content" in method))  # noqa: B023
+            data = kind(name=name, **REST.get(verb, {})).SerializeToString()  # noqa: B023 - called only in this round
+            return await failed(served.raw(method, data, who, stream=verb in STREAMS))  # noqa: B023
 
         error = await ask(unknown)
         reason = "TEACHER_NOT_FOUND" if noun == "teachers" else "RESOURCE_NOT_FOUND"
         assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, reason), method
-        assert error.metadata["resource_name"] == unknown
+        # Of a name with more parts, it is the first part that does not exist.
+        assert unknown.startswith(error.metadata["resource_name"])
+        assert error.metadata["resource_name"].startswith(f"{noun}/")
         for bad in (
             "",
             noun,

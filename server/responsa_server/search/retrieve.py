@@ -480,16 +480,15 @@ class Retriever:
     ) -> _Vectors:
         """The vectors of the strings by each of these models. If `text_will_do` is true, a model that fails is left out."""
         made: dict[str, _Embedded] = {}
-        missing, tokens = False, 0
+        missing, tokens, undeclared = False, 0, list[str]()
         for model in models:
             try:
                 async with asyncio.timeout(self._embedding_seconds):
                     embedder = await (self._embedders.named(model) if model else self._embedders.declared())
                     if embedder is None:
                         self._missed.add(model)
-                        if mode is SearchMode.VECTOR and not text_will_do:
-                            raise _undeclared(model, self._embedders.configured)
                         _LOG.warning("an embedding model is not declared; words alone decide", model=model)
+                        undeclared.append(model)
                         missing = True
                         continue
                     self._missed.discard(model)
@@ -504,6 +503,8 @@ class Retriever:
                 missing = True
             else:
                 tokens += _tokens(made[model], terms)
+        if undeclared and not made and mode is SearchMode.VECTOR and not text_will_do:
+            raise _undeclared(min(undeclared), self._embedders.configured)
         return _Vectors(made, frozenset(models), missing, tokens)
 
     async def _embedded(
