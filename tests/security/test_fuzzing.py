@@ -1,4 +1,5 @@
-"""Mutated documents of every format: the sandbox gives a text or a typed error within its limits, and the process that forks the parsers never ends.
+"""Mutated documents of every format: the sandbox gives a text, a drawn page or a typed error within its limits, and the process that forks the parsers
+never ends. Besides the samples of the formats, the long form mutates the real files of the public data sets, if they are next to the checkout.
 
 `make fuzz COUNT=100000` makes another 100,000 inputs; `python -m tests.faults.sums` sums the counts of all runs. If an input fails, the message names its
 seed and its number; RESPONSA_SOAK_SEED with that seed makes the same inputs again.
@@ -12,6 +13,7 @@ import random
 import zipfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import psutil
 import pytest
@@ -21,10 +23,12 @@ from responsa_server.ingest.formats.table import FORMATS, Format
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import MIB, ParseLimits
+from responsa_server.text.drawn import png
 from tests.faults.forms import Form, Report, forms
 
 LIMITS = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=5, wall_seconds=60, result_bytes=8 * MIB)
 AT_ONCE = 2
+WIDTH = 200
 TOKENS = (
     *(
         b"\x00",
@@ -86,12 +90,19 @@ def mutated(data: bytes, dice: random.Random) -> bytes:
     return bytes(changed)
 
 
-def fuzzed(row: Format, dice: random.Random) -> bytes:
-    """A mutated sample of a format. Half of the archives are mutated within a member, because most others cannot be opened."""
-    if row.member is None or dice.random() < 0.5:
-        return mutated(row.sample, dice)
+def originals(row: Format, folder: Path | None) -> Sequence[bytes]:
+    """What the documents of a format are made from: its sample, and the real files in the folder."""
+    found = [] if folder is None else sorted((folder / "files" / "raw").glob("*"))
+    real = [path.read_bytes() for path in found if path.suffix[1:].lower() in row.suffixes]
+    return [row.sample, *real]
+
+
+def fuzzed(row: Format, original: bytes, dice: random.Random) -> bytes:
+    """A mutated document. Half of the archives are mutated within a member, because most others cannot be opened."""
+    if row.member is None or dice.random() < 0.5 or not zipfile.is_zipfile(io.BytesIO(original)):
+        return mutated(original, dice)
     made = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(row.sample)) as sample, zipfile.ZipFile(made, "w") as archive:
+    with zipfile.ZipFile(io.BytesIO(original)) as sample, zipfile.ZipFile(made, "w") as archive:
         members = sample.namelist()
         chosen = dice.choice(members)
         for name in members:
@@ -114,16 +125,34 @@ def check(parsed: ParsedFile) -> None:
     assert length == parsed.size
 
 
-async def try_one(pool: ParserPool, row: Format, data: bytes, known: str) -> str:
-    """The outcome of one document."""
+async def read(pool: ParserPool, row: Format, data: bytes, known: str) -> str:
+    """Read a document, and return the outcome."""
+    with closing(await pool.read(pieces(data), f"a.{row.suffixes[0]}", known_format=known)) as parsed:
+        await asyncio.to_thread(check, parsed)
+    return "read"
+
+
+async def draw(pool: ParserPool, row: Format, data: bytes) -> str:
+    """Draw the first page of a document, and return the outcome."""
+    page = await pool.draw(data, row.name, 1, WIDTH, LIMITS)
+    if page.pixels:
+        png(page)
+        return "drawn"
+    return "without a page"
+
+
+async def try_one(pool: ParserPool, row: Format, data: bytes, dice: random.Random) -> str:
+    """The outcome of one document. Half of the documents go straight to their parser, because sniffing refuses many of them."""
     try:
-        parsed = await pool.read(pieces(data), f"a.{row.suffixes[0]}", known_format=known)
-    except DocumentRejected as error:
-        refusal = error
-    else:
-        with closing(parsed):
-            await asyncio.to_thread(check, parsed)
-        return "read"
+        if row.drawer and dice.random() < 0.5:
+            return await draw(pool, row, data)
+        return await read(pool, row, data, row.name if dice.random() < 0.5 else "")
+    except DocumentRejected as refusal:
+        return refused(refusal)
+
+
+def refused(refusal: DocumentRejected) -> str:
+    """Check a refusal, and return its reason."""
     assert refusal.reason in DOCUMENT_REASONS
     assert refusal.message.isprintable()
     return refusal.reason.value
@@ -135,9 +164,11 @@ def zygotes() -> Sequence[int]:
 
 
 @forms(short=24, long=100_000)
-async def test_a_mutated_document_is_read_or_refused(form: Form, request: pytest.FixtureRequest) -> None:
+async def test_a_mutated_document_is_read_or_refused(
+    form: Form, request: pytest.FixtureRequest, shared_data: Path | None
+) -> None:
     report = Report("fuzzing", form)
-    rows = list(FORMATS)
+    rows = [(row, originals(row, shared_data if form.limits else None)) for row in FORMATS]
     before = zygotes()
     pool = ParserPool(concurrency=AT_ONCE, limits=LIMITS)
     await pool.start()
@@ -147,11 +178,10 @@ async def test_a_mutated_document_is_read_or_refused(form: Form, request: pytest
     async def work(numbers: Iterator[int]) -> None:
         for number in numbers:
             dice = form.dice(str(number))
-            row = rows[number % len(rows)]
-            data = fuzzed(row, dice)
+            row, known = rows[number % len(rows)]
+            data = fuzzed(row, dice.choice(known), dice)
             try:
-                # Half of the inputs go straight to their parser, because sniffing refuses many of them.
-                outcome = await try_one(pool, row, data, row.name if dice.random() < 0.5 else "")
+                outcome = await try_one(pool, row, data, dice)
             except Exception as error:
                 raise AssertionError(f"seed {form.seed}, input {number} ({row.name}): {error!r}") from error
             report.count("inputs")

@@ -167,17 +167,18 @@ async def test_a_call_that_ends_early_has_its_usage_told(agent: str, kind: Kind)
 async def test_a_call_that_is_stopped_with_its_turn_emits_its_usage() -> None:
     one = asked("tutor")
     shelf = Shelf(quotes=[QUOTE])
-    model = Broken(Kind.HANG, idle_seconds=3600.0)
+    silent = asyncio.Event()
+
+    class Hanging(Broken):
+        async def _silence(self) -> None:
+            silent.set()
+            await super()._silence()
+
+    model = Hanging(Kind.HANG, idle_seconds=3600.0)
     parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
-    begun, emitted = asyncio.Event(), list[AgentEvent]()
-
-    def emit(event: AgentEvent) -> None:
-        emitted.append(event)
-        if isinstance(event, Delta):
-            begun.set()
-
-    running = asyncio.create_task(shipped("tutor", parts).answer(one, emit))
-    await begun.wait()
+    emitted = list[AgentEvent]()
+    running = asyncio.create_task(shipped("tutor", parts).answer(one, emitted.append))
+    await silent.wait()
     before = len(emitted)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
