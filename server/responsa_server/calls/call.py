@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import Generic, NoReturn, TypeAlias, TypeVar
+from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
@@ -110,6 +110,12 @@ def peer_of(client: object) -> str:
             return f"{host}:{port}"
         case _:
             return ""
+
+
+async def disconnected(receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
+    """Return once an HTTP client is gone. receive: ASGI's function; the body must have been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def abandon() -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -179,6 +179,25 @@ class Calls:
                 raise error
         finally:
             call.leave(token)
+
+    async def serve_until(self, left: Awaitable[object], call: Call, read: Read, send: Send) -> bool:
+        """Serve a call as `serve` does, but cancel it once `left` ends, because the client is gone. Returns whether the call ended by itself. Raises the same errors."""
+        serving = asyncio.ensure_future(self.serve(call, read, send))
+        leaving = asyncio.ensure_future(left)
+        try:
+            await asyncio.wait((serving, leaving), return_when=asyncio.FIRST_COMPLETED)
+            serving.cancel()
+            await serving
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return False
+        finally:
+            leaving.cancel()
+            serving.cancel()
+            await asyncio.wait((serving, leaving))
+        return True
 
     async def answer(self, call: Call, request: Message, kind: type[Response]) -> Response:
         """Make a call with one request and one response within this process. Raises the same errors as `serve`."""

@@ -6,7 +6,6 @@ An original may be an HTML page with scripts. It must never run on this server's
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final, cast
 from urllib.parse import quote
@@ -19,7 +18,7 @@ from responsa.knowledge.v1.knowledge_service_pb2 import (
     GetDocumentOriginalRequest,
     GetDocumentOriginalResponse,
 )
-from responsa_server.calls.call import CALL_ID, Call, only, peer_of
+from responsa_server.calls.call import CALL_ID, Call, disconnected, only, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.domain.errors import InvalidRequest, ResponsaError
@@ -58,30 +57,15 @@ class Originals:
             f"http {peer_of(request.scope.get('client'))}",
         )
         download = _Download(call, send)
-        serving = asyncio.ensure_future(
-            self._calls.serve(call, only(GetDocumentOriginalRequest(name=_name(request))), download.piece)
-        )
-        leaving = asyncio.ensure_future(_left(request))
+        asked = only(GetDocumentOriginalRequest(name=_name(request)))
         try:
-            await asyncio.wait((serving, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not serving.done():
-                serving.cancel()
-            try:
-                await serving
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise
-                return
-            except ResponsaError:
-                if not download.begun:
-                    raise
-                return
+            complete = await self._calls.serve_until(disconnected(receive), call, asked, download.piece)
+        except ResponsaError:
+            if not download.begun:
+                raise
+            return
+        if complete:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            leaving.cancel()
-            serving.cancel()
-            await asyncio.wait((serving, leaving))
 
 
 class _Download:
@@ -123,9 +107,3 @@ def _name(request: Request) -> str:
     parts = cast("Mapping[str, str]", request.path_params)
     name = f"documents/{parts['document']}"
     return f"{name}/versions/{parts['version']}" if "version" in parts else name
-
-
-async def _left(request: Request) -> None:
-    """Return once the client is gone."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
 from typing import Final, cast
@@ -14,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse, ResumeTurnRequest
 from responsa_server.calls import status
-from responsa_server.calls.call import CALL_ID, Call, only, peer_of
+from responsa_server.calls.call import CALL_ID, Call, disconnected, only, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
@@ -64,18 +63,13 @@ class TurnEvents:
             f"sse {peer_of(request.scope.get('client'))}",
         )
         stream = _Stream(call, send)
-        serving = asyncio.ensure_future(self._calls.serve(call, only(message), stream.frame))
-        leaving = asyncio.ensure_future(_left(request))
         try:
-            await asyncio.wait((serving, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not serving.done():
-                # The client is gone: cancelling the task cancels the call.
-                serving.cancel()
-            await stream.end(await _ended(serving))
-        finally:
-            leaving.cancel()
-            serving.cancel()
-            await asyncio.wait((serving, leaving))
+            if await self._calls.serve_until(
+                disconnected(request.receive), call, only(message), stream.frame
+            ):
+                await stream.end()
+        except ResponsaError as error:
+            await stream.end(error)
 
 
 class _Stream:
@@ -93,7 +87,7 @@ class _Stream:
         frame = AskResponse.FromString(message if isinstance(message, bytes) else message.SerializeToString())
         await self._write(encoded(frame))
 
-    async def end(self, error: ResponsaError | None) -> None:
+    async def end(self, error: ResponsaError | None = None) -> None:
         """End the response. Raises the error if nothing was sent yet."""
         if error is not None and not self._begun:
             raise error
@@ -130,24 +124,6 @@ def encoded(frame: AskResponse) -> str:
         return f"retry: {only_event.reconnect.after.ToMilliseconds()}\n\n"
     data = json_format.MessageToJson(frame, indent=None)
     return f"id: {frame.through_seq}\ndata: {data}\n\n"
-
-
-async def _left(request: Request) -> None:
-    """Return once the client is gone. The body must have been read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _ended(serving: asyncio.Future[None]) -> ResponsaError | None:
-    try:
-        await serving
-    except ResponsaError as error:
-        return error
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-    return None
 
 
 async def _question(request: Request) -> AskRequest:
