@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx2
@@ -44,6 +45,8 @@ def test_five_megabytes(http: httpx2.Client) -> None:
             "source_key": "a/ü b&c.md",
             "title": "T + T",
             "media_type": "text/markdown",
+            "labels": '{"team": "ü"}',
+            "metadata": '{"years": [2025]}',
             "request_id": request_id,
         },
         content=os.urandom(FIVE_MB),
@@ -63,6 +66,8 @@ def test_five_megabytes(http: httpx2.Client) -> None:
         "title": "T + T",
         "uri": f"Bearer rsp_x {call_id}",
         "mediaType": f"text/markdown {request_id}",
+        "labels": {"team": "ü"},
+        "metadata": {"years": [2025.0]},
         "sizeBytes": str(FIVE_MB),
         "passageCount": 262_144,
     }
@@ -136,10 +141,21 @@ def test_too_large_is_told_before_it_is_sent(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("query", "field"),
-    [("nope=1", "nope"), ("source_key=a&source_key=b", "source_key"), ("sourceKey=a", "sourceKey")],
+    [
+        ("nope=1", "nope"),
+        ("source_key=a&source_key=b", "source_key"),
+        ("sourceKey=a", "sourceKey"),
+        ("labels=team", "labels"),
+        ('labels={"team":1}', "labels"),
+        ('labels={"team":"\\ud800"}', "labels"),
+        ("metadata=[1]", "metadata"),
+        ('metadata={"a":"\\ud800"}', "metadata"),
+        (f'metadata={{"a":{"9" * 400}}}', "metadata"),
+        ("metadata=" + '{"a":' * 200 + "1" + "}" * 200, "metadata"),
+    ],
 )
 def test_parameters_that_do_not_fit(http: httpx2.Client, query: str, field: str) -> None:
-    answer = http.put(f"/v1/uploads?{query}", content=b"x", headers=KEY)
+    answer = http.put(f"/v1/uploads?{quote(query, safe='=&')}", content=b"x", headers=KEY)
     assert answer.status_code == 400
     assert of_rest(answer).reason == "INVALID_FIELD"
     bad = next(detail for detail in answer.json()["details"] if detail["@type"].endswith("BadRequest"))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import cast
 
 from google.longrunning.operations_pb2 import Operation
-from google.protobuf.json_format import MessageToJson, ParseDict, ParseError
+from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -147,25 +146,26 @@ def _start_of(request: Request) -> UploadStart:
             violations=(FieldViolation("chunk", error.reason.lower(), error.message),),
         )
     request_id = values.pop("request_id")
-    described = {name: _object(name, values.pop(name)) for name in ("labels", "metadata")}
-    try:
-        metadata = ParseDict({**values, **described}, DocumentMetadata())
-    except ParseError as error:  # of labels alone, because any JSON object is a Struct
+    labels, own = (_object(name, values.pop(name)) for name in ("labels", "metadata"))
+    if any(one.WhichOneof("kind") != "string_value" for one in labels.fields.values()):
         raise InvalidRequest.of_field(
             "labels", "labels.texts", 'must be a JSON object with texts as values, e.g. {"team": "legal"}'
-        ) from error
+        )
+    texts = {key: one.string_value for key, one in labels.fields.items()}
+    metadata = DocumentMetadata(**values, labels=texts, metadata=own)
     return UploadStart(metadata=metadata, size_bytes=size or None, request_id=request_id)
 
 
-def _object(name: str, text: str) -> dict[str, object]:
-    """The JSON object of a parameter. Raises InvalidRequest."""
+def _object(name: str, text: str) -> Struct:
+    """The JSON object of a parameter. Raises InvalidRequest, also for a value that a Struct cannot hold."""
     try:
-        found: object = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise InvalidRequest.of_field(name, f"{name}.object", 'must be a JSON object, e.g. {"team": "legal"}')
-    return cast("dict[str, object]", found)
+        return Parse(text or "{}", Struct())
+    except ParseError as error:
+        raise InvalidRequest.of_field(
+            name,
+            f"{name}.object",
+            'must be a JSON object, e.g. {"team": "legal"}, without keys given twice, halves of surrogate pairs, numbers that are too large, or too many levels',
+        ) from error
 
 
 def _announced_size(request: Request) -> int:
