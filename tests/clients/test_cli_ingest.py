@@ -18,7 +18,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2, json_format
 
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, turn_pb2
-from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import document_pb2, generation_pb2, knowledge_service_pb2
 from responsa.type.v1 import byte_range_pb2
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
@@ -36,6 +36,7 @@ from tests.clients.scripted import (
     answer,
     ingested,
     operation,
+    packed,
     refused,
     status,
 )
@@ -440,6 +441,9 @@ async def test_operations_are_listed_followed_and_cancelled(responsa: CommandLin
 
     async def watch(request: Any, context: Context) -> AsyncIterator[Any]:
         frame = knowledge_service_pb2.WatchOperationResponse
+        if request.name == building.name:
+            yield frame(operation=finished, seq=9)
+            return
         if request.after_seq == 0:
             yield frame(operation=operation(), seq=2)
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection was lost")
@@ -447,8 +451,25 @@ async def test_operations_are_listed_followed_and_cancelled(responsa: CommandLin
             operation=operation(ingested(key="rivers.md")) if request.after_seq == 2 else cancelled, seq=5
         )
 
+    built = generation_pb2.Generation(name="collections/notes/generations/2", embedding="lab:words")
+    building = operations_pb2.Operation(
+        name=f"{OPERATION[:-1]}6",
+        metadata=packed(
+            generation_pb2.ReindexMetadata(
+                generation=built.name,
+                stage=document_pb2.INGEST_STAGE_EMBEDDING,
+                passages_done=1,
+                passages_total=3,
+            )
+        ),
+    )
+    finished = operations_pb2.Operation()
+    finished.CopyFrom(building)
+    finished.done = True
+    finished.response.Pack(generation_pb2.ReindexResult(generation=built))
+
     async def listed(_: Any, __: Context) -> operations_pb2.ListOperationsResponse:
-        return operations_pb2.ListOperationsResponse(operations=[operation(), cancelled])
+        return operations_pb2.ListOperationsResponse(operations=[operation(), cancelled, building, finished])
 
     async def cancel(_: Any, __: Context) -> empty_pb2.Empty:
         return empty_pb2.Empty()
@@ -463,14 +484,21 @@ async def test_operations_are_listed_followed_and_cancelled(responsa: CommandLin
     running = f"running    1 of 2 passages  {DOCUMENT}"
     failed = f"failed     {DOCUMENT}  The operation was cancelled by a call."
     done = await responsa("operations", "list")
-    assert done.out.splitlines() == [f"{OPERATION}  {running}", f"{OPERATION}  {failed}"]
+    assert done.out.splitlines() == [
+        f"{OPERATION}  {running}",
+        f"{OPERATION}  {failed}",
+        f"{building.name}  embedding  1 of 3 passages  {built.name}",
+        f"{building.name}  done       {built.name}  lab:words",
+    ]
     done = await responsa("operations", "list", "--running", "--json")
-    assert [one["name"] for one in done.lines] == [OPERATION]
+    assert [one["name"] for one in done.lines] == [OPERATION, building.name]
     done = await responsa("operations", "watch", OPERATION.removeprefix("operations/"))
     assert (done.code, done.out.splitlines()) == (0, [running, f"done       {DOCUMENT}  rivers.md"])
     done = await responsa("operations", "watch", OPERATION, "--after", "3", "--json")
     assert (done.code, done.lines[0]["seq"]) == (1, "5")
     assert done.err == "responsa: The operation was cancelled by a call.\n"
+    done = await responsa("operations", "watch", building.name)
+    assert (done.code, done.out) == (0, f"done       {built.name}  lab:words\n")
     done = await responsa("operations", "cancel", OPERATION)
     assert (done.code, done.out) == (0, f"{OPERATION}  {failed}\n")
 

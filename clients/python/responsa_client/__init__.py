@@ -72,7 +72,7 @@ from responsa_client.following import Notice, Reconnecting, Waiting
 from responsa_client.frames import TERMINAL, check_answer
 from responsa_client.requests import new_request_id
 from responsa_client.requests import search as search_request
-from responsa_client.results import Outcome, outcome, turn_error
+from responsa_client.results import Outcome, generation_progress, ingest_progress, outcome, turn_error
 from responsa_client.retries import Backoff
 
 __all__ = [
@@ -144,6 +144,8 @@ __all__ = [
     "Waiting",
     "check_answer",
     "error_of_status",
+    "generation_progress",
+    "ingest_progress",
     "new_request_id",
     "outcome",
     "search_request",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeVar
 
 import grpc
 from google.longrunning import operations_pb2
+from google.protobuf.message import Message
 
 from responsa.chat.v1 import suggestion_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, generation_pb2
 from responsa_client.errors import BrokenAnswer, Cancelled, ResponsaError, error_of_status
 from responsa_client.frames import check_answer
+
+Kind = TypeVar("Kind", bound=Message)
 
 _CANCELLED_BY: Mapping[int, str] = {
     turn_pb2.CANCEL_CAUSE_OWNER: " by its owner",
@@ -29,41 +33,33 @@ def ingest_result(operation: operations_pb2.Operation) -> document_pb2.IngestRes
         ResponsaError: the operation's own error.
         BrokenAnswer: the operation does not contain an IngestResult.
     """
-    if operation.HasField("error"):
-        raise error_of_status(operation.error)
-    result = document_pb2.IngestResult()
-    if not operation.response.Unpack(result):
-        raise BrokenAnswer(f"{operation.name} ended without a result that this client knows.")
-    return result
+    return _result(operation, document_pb2.IngestResult)
 
 
 def ingest_progress(operation: operations_pb2.Operation) -> document_pb2.IngestMetadata | None:
-    """The progress of an ingestion; None if the operation does not report progress."""
+    """The progress of an ingestion; None if the operation is not an ingestion."""
     progress = document_pb2.IngestMetadata()
     return progress if operation.metadata.Unpack(progress) else None
 
 
 def generation_result(operation: operations_pb2.Operation) -> generation_pb2.Generation:
     """The generation that an operation has built or activated. Raises the errors of `ingest_result`."""
+    return _result(operation, generation_pb2.ReindexResult).generation
+
+
+def generation_progress(operation: operations_pb2.Operation) -> generation_pb2.ReindexMetadata | None:
+    """The progress of an operation that builds or activates a generation; None if the operation does something else."""
+    progress = generation_pb2.ReindexMetadata()
+    return progress if operation.metadata.Unpack(progress) else None
+
+
+def _result(operation: operations_pb2.Operation, kind: type[Kind]) -> Kind:
     if operation.HasField("error"):
         raise error_of_status(operation.error)
-    result = generation_pb2.ReindexResult()
+    result = kind()
     if not operation.response.Unpack(result):
         raise BrokenAnswer(f"{operation.name} ended without a result that this client knows.")
-    return result.generation
-
-
-def generation_step(
-    on_progress: Callable[[generation_pb2.ReindexMetadata], None],
-) -> Callable[[operations_pb2.Operation], None]:
-    """A function that calls `on_progress` with the progress of an operation that builds or activates a generation."""
-
-    def step(operation: operations_pb2.Operation) -> None:
-        progress = generation_pb2.ReindexMetadata()
-        if operation.metadata.Unpack(progress):
-            on_progress(progress)
-
-    return step
+    return result
 
 
 def checked_turn(turn: turn_pb2.Turn) -> turn_pb2.Turn:

@@ -47,7 +47,9 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("collections", "responsa_server.cli.collections", "List, make, rename and delete collections."),
     Command(
-        "operations", "responsa_server.cli.operations", "List, follow and cancel the reading of documents."
+        "operations",
+        "responsa_server.cli.operations",
+        "List, follow and cancel operations, such as the reading of documents.",
     ),
     Command("synonyms", "responsa_server.cli.synonyms", "Show and change the synonyms of a collection."),
     Command("agents", "responsa_server.cli.agents", "Show and reload agents, and check their files."),

@@ -1,4 +1,4 @@
-"""The commands `responsa operations list | watch | cancel`. An operation reads one version of a document."""
+"""The commands `responsa operations list | watch | cancel`. An operation reads one version of a document, or builds or activates a generation of a collection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ import typer
 from google.longrunning import operations_pb2
 
 from responsa.knowledge.v1 import document_pb2
-from responsa_client.results import ingest_progress, ingest_result
+from responsa_client.errors import error_of_status
+from responsa_client.results import (
+    generation_progress,
+    generation_result,
+    ingest_progress,
+    ingest_result,
+)
 from responsa_server.cli.output import one_line, print_json, print_text, reporting, valid_text
 from responsa_server.cli.progress import reading
 from responsa_server.cli.session import open_client
@@ -21,7 +27,9 @@ Operation = Annotated[
 def register(app: typer.Typer, name: str) -> None:
     """Add the group `operations`."""
     group = typer.Typer(
-        no_args_is_help=True, help="List, follow and cancel the reading of documents.", rich_markup_mode=None
+        no_args_is_help=True,
+        help="List, follow and cancel operations, such as the reading of documents.",
+        rich_markup_mode=None,
     )
     group.command("list")(list_operations)
     group.command("watch")(watch)
@@ -58,7 +66,7 @@ def watch(
 ) -> None:
     """Follow an operation until it ends, here or elsewhere, over any number of connections.
 
-    Exit codes: 0 the document is searchable, 1 it failed or was cancelled, 2 there is no such operation, 3 cannot
+    Exit codes: 0 the operation succeeded, 1 it failed or was cancelled, 2 there is no such operation, 3 cannot
     connect or sign in, 130 stopped by Ctrl-C; the operation continues.
     """
     with reporting(json=json), open_client() as client:
@@ -67,12 +75,12 @@ def watch(
                 print_json(state)
             else:
                 print_text(_state(state.operation))
-            if state.operation.done:
-                ingest_result(state.operation)
+            if state.operation.HasField("error"):
+                raise error_of_status(state.operation.error)
 
 
 def cancel(operation: Operation) -> None:
-    """Cancel an operation. The document is then as it was before; a new document is removed."""
+    """Cancel an operation. Its document is then as it was before; a new document is removed. A new generation fails, and searches keep the active one."""
     with reporting(), open_client() as client:
         name = _name(operation)
         client.cancel_operation(name)
@@ -85,11 +93,15 @@ def _name(operation: str) -> str:
 
 def _state(operation: operations_pb2.Operation) -> str:
     """One line: the outcome, or the progress."""
-    progress = ingest_progress(operation) or document_pb2.IngestMetadata()
+    building = generation_progress(operation)
+    progress = building or ingest_progress(operation) or document_pb2.IngestMetadata()
+    subject = progress.document if isinstance(progress, document_pb2.IngestMetadata) else progress.generation
     if operation.HasField("error"):
-        return f"failed     {progress.document}  {one_line(operation.error.message, 200)}"
-    if operation.done:
-        result = ingest_result(operation)
-        outcome = "unchanged" if result.unchanged else "done"
-        return f"{outcome:<9}  {result.document.name}  {one_line(result.document.source_key, 100)}".rstrip()
-    return f"{reading(progress)}  {progress.document}"
+        return f"failed     {subject}  {one_line(operation.error.message, 200)}"
+    if not operation.done:
+        return f"{reading(progress)}  {subject}"
+    if building is not None:
+        return f"done       {subject}  {one_line(generation_result(operation).embedding, 100)}".rstrip()
+    result = ingest_result(operation)
+    outcome = "unchanged" if result.unchanged else "done"
+    return f"{outcome:<9}  {result.document.name}  {one_line(result.document.source_key, 100)}".rstrip()

@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from responsa.chat.v1 import turn_pb2
-from responsa.knowledge.v1 import document_pb2
+from responsa.knowledge.v1 import document_pb2, generation_pb2
 from responsa_client.following import Notice, Reconnecting, Waiting
 from responsa_server.cli.output import messages_console, print_error, shown
 
@@ -74,12 +74,12 @@ _STAGES = {
 }
 
 
-def reading(progress: document_pb2.IngestMetadata) -> str:
-    """The stage of a document that is being read; its passages and the time left, as far as they are known."""
+def reading(progress: document_pb2.IngestMetadata | generation_pb2.ReindexMetadata) -> str:
+    """The stage of an operation; its passages and the time left, as far as they are known."""
     text = f"{_STAGES.get(progress.stage, 'running'):<9}"
     if progress.passages_total:
         text += f"  {progress.passages_done:,} of {progress.passages_total:,} passages"
-    if progress.HasField("time_left"):
+    if isinstance(progress, document_pb2.IngestMetadata) and progress.HasField("time_left"):
         text += f", {_time_left(progress.time_left.ToTimedelta().total_seconds())} left"
     return text.rstrip()
 

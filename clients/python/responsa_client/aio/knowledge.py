@@ -18,7 +18,12 @@ from responsa.knowledge.v1 import (
 from responsa_client import requests
 from responsa_client.aio.calls import AsyncPart
 from responsa_client.requests import Parameters
-from responsa_client.results import generation_result, generation_step
+from responsa_client.results import (
+    generation_progress,
+    generation_result,
+    ingest_progress,
+    ingest_result,
+)
 
 
 class AsyncKnowledgeCalls(AsyncPart):
@@ -131,8 +136,7 @@ class AsyncKnowledgeCalls(AsyncPart):
     ) -> generation_pb2.Generation:
         """Wait until a generation is complete and, unless `keep_active` was given, active. The arguments and errors are those of `wait`."""
         known = await self.get_operation(operation) if isinstance(operation, str) else operation
-        step = None if on_progress is None else generation_step(on_progress)
-        return generation_result(await self._calls.ended(known, timeout, step))
+        return generation_result(await self._calls.ended(known, timeout, generation_progress, on_progress))
 
     async def upload(
         self,
@@ -211,7 +215,7 @@ class AsyncKnowledgeCalls(AsyncPart):
             ResponsaError: the operation failed, e.g. DocumentRejected.
         """
         known = await self.get_operation(operation) if isinstance(operation, str) else operation
-        return await self._calls.wait(known, timeout, on_progress)
+        return ingest_result(await self._calls.ended(known, timeout, ingest_progress, on_progress))
 
     def watch_operation(
         self, operation: operations_pb2.Operation | str, after_seq: int = 0

@@ -12,7 +12,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import duration_pb2
 from grpc import aio
 
-from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import knowledge_service_pb2
 from responsa_client import requests
 from responsa_client.blocking import transport
 from responsa_client.blocking.transport import Stream
@@ -26,13 +26,13 @@ from responsa_client.connection import (
 )
 from responsa_client.errors import BrokenAnswer, ResponsaError
 from responsa_client.lines import Lines
-from responsa_client.results import ingest_progress, ingest_result
 from responsa_client.stubs import Stubs
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 Result = TypeVar("Result")
 Item = TypeVar("Item")
+Progress = TypeVar("Progress")
 
 
 class Calls:
@@ -136,31 +136,17 @@ class Calls:
 
         return self._repeat(attempt, Deadline(self.connection.timeout), repeatable=True)
 
-    def wait(
-        self,
-        operation: operations_pb2.Operation,
-        timeout: float | None,
-        on_progress: Callable[[document_pb2.IngestMetadata], None] | None,
-    ) -> document_pb2.IngestResult:
-        """Wait for the end of an ingestion."""
-
-        def step(reached: operations_pb2.Operation) -> None:
-            progress = ingest_progress(reached)
-            if on_progress is not None and progress is not None:
-                on_progress(progress)
-
-        return ingest_result(self.ended(operation, timeout, step if on_progress else None))
-
     def ended(
         self,
         operation: operations_pb2.Operation,
         timeout: float | None,
-        on_step: Callable[[operations_pb2.Operation], None] | None,
+        progress_of: Callable[[operations_pb2.Operation], Progress | None],
+        on_progress: Callable[[Progress], None] | None,
     ) -> operations_pb2.Operation:
-        """Wait until an operation has ended. on_step: called about once a second with the operation."""
+        """Wait until an operation has ended. on_progress: called about once a second with the operation's progress."""
         deadline = Deadline(timeout)
         while not operation.done:
-            longest = 1.0 if on_step else 20.0
+            longest = 1.0 if on_progress else 20.0
             left = deadline.remaining()
             step = longest if left is None else min(left, longest)
             began = time.monotonic()
@@ -170,8 +156,9 @@ class Calls:
             )
             limit = None if self.connection.timeout is None else self.connection.timeout + step
             operation = self.unary(self.stubs.operations.WaitOperation, request, timeout=limit)
-            if on_step is not None:
-                on_step(operation)
+            progress = progress_of(operation)
+            if on_progress is not None and progress is not None:
+                on_progress(progress)
             if not operation.done:
                 if not deadline.allows(0):
                     raise operation_late(operation.name, deadline)

@@ -19,7 +19,12 @@ from responsa.knowledge.v1 import (
 from responsa_client import requests
 from responsa_client.blocking.calls import Part
 from responsa_client.requests import Parameters
-from responsa_client.results import generation_result, generation_step
+from responsa_client.results import (
+    generation_progress,
+    generation_result,
+    ingest_progress,
+    ingest_result,
+)
 
 
 class KnowledgeCalls(Part):
@@ -130,8 +135,7 @@ class KnowledgeCalls(Part):
     ) -> generation_pb2.Generation:
         """Wait until a generation is complete and, unless `keep_active` was given, active. The arguments and errors are those of `wait`."""
         known = self.get_operation(operation) if isinstance(operation, str) else operation
-        step = None if on_progress is None else generation_step(on_progress)
-        return generation_result(self._calls.ended(known, timeout, step))
+        return generation_result(self._calls.ended(known, timeout, generation_progress, on_progress))
 
     def upload(
         self,
@@ -210,7 +214,7 @@ class KnowledgeCalls(Part):
             ResponsaError: the operation failed, e.g. DocumentRejected.
         """
         known = self.get_operation(operation) if isinstance(operation, str) else operation
-        return self._calls.wait(known, timeout, on_progress)
+        return ingest_result(self._calls.ended(known, timeout, ingest_progress, on_progress))
 
     def watch_operation(
         self, operation: operations_pb2.Operation | str, after_seq: int = 0
