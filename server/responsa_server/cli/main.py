@@ -45,7 +45,11 @@ COMMANDS: tuple[Command, ...] = (
         "responsa_server.cli.documents",
         "List, show, edit, compare, restore, download and delete documents.",
     ),
-    Command("collections", "responsa_server.cli.collections", "List, make, rename and delete collections."),
+    Command(
+        "collections",
+        "responsa_server.cli.collections",
+        "List, make, rename and delete collections, and change their embedding models.",
+    ),
     Command(
         "operations",
         "responsa_server.cli.operations",
