@@ -480,37 +480,24 @@ async def _take_in(
 async def _send(
     client: AsyncResponsa, entry: Document, collection: str, said: Said
 ) -> operations_pb2.Operation:
-    labels, metadata = said.labels, said.metadata
-    if entry.path is not None:
-        return await client.upload(
-            entry.path,
-            collection=collection,
-            source_key=entry.source_key,
-            title=entry.title,
-            labels=labels,
-            metadata=metadata,
-        )
-    if entry.data is not None:
-        return await client.upload(
-            entry.data, collection=collection, source_key=entry.source_key, labels=labels, metadata=metadata
-        )
-    data = entry.text.encode()
-    if len(data) <= _INLINE_BYTES:
+    source = entry.data if entry.path is None else entry.path
+    text = entry.text.encode()
+    if source is None and len(text) <= _INLINE_BYTES:
         return await client.create_document(
             entry.text,
             collection=collection,
             source_key=entry.source_key,
             title=entry.title,
             media_type="text/markdown",
-            labels=labels,
-            metadata=metadata,
+            labels=said.labels,
+            metadata=said.metadata,
         )
     return await client.upload(
-        data,
+        text if source is None else source,
         collection=collection,
         source_key=entry.source_key,
         title=entry.title,
-        media_type="text/markdown",
-        labels=labels,
-        metadata=metadata,
+        media_type="text/markdown" if source is None else "",
+        labels=said.labels,
+        metadata=said.metadata,
     )

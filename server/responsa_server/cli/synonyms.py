@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from responsa_server.cli import completion
+from responsa_server.cli.named_documents import Collection
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
@@ -18,10 +18,6 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.session import open_client
 
-Collection = Annotated[
-    str,
-    typer.Option("--collection", "-c", help="The collection.", autocompletion=completion.collections),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the Collection as proto-JSON.")]
 
 
