@@ -264,7 +264,7 @@ async def test_ctrl_c_stops_an_answer_to_a_pipe_and_ends_the_command(
         (("--agent", "tuter"), 2, "Agent not found. Known: default, tutor."),
         (("-c", "00000000-0000-4000-8000-000000000000"), 2, "Conversation not found."),
         (("-c", "notes"), 2, "--collection selects a collection."),
-        (("--agent", "tutor", "--param", "level"), 2, "'level' is not a parameter."),
+        (("--agent", "tutor", "--param", "level"), 2, "'level' does not have the form name=value."),
     ],
 )
 async def test_without_hope_no_question_is_read(

@@ -186,7 +186,7 @@ async def test_bad_usage_of_teachers(served: ServedAgents, responsa: CommandLine
         (("create", "X", "--persona", "a", "--persona-file", "b"), "given twice"),
         (("create", "X", "--persona-file", str(big)), "more than 8,192 bytes"),
         (("create", "X", "--persona-file", str(tmp_path / "none")), "cannot be read"),
-        (("create", "X", "--persona", "a", "-p", "b"), "is not a parameter"),
+        (("create", "X", "--persona", "a", "-p", "b"), "does not have the form name=value"),
         (("update", NOWHERE), "nothing to change"),
         (("show", NOWHERE), "There is no such teacher."),
     ):

@@ -91,10 +91,14 @@ def struct(values: Parameters) -> struct_pb2.Struct:
     """The values as a protobuf Struct. Numbers become doubles.
 
     Raises:
-        ValueError, TypeError: a value cannot be written as JSON, e.g. NaN or a date.
+        ValueError, TypeError: a value cannot be written as JSON, e.g. NaN or a date, or a Struct cannot hold it, e.g. a number of 400 digits.
     """
     # Writing the values as JSON and reading them again makes sure that they contain no other Python types.
-    return json_format.ParseDict(json.loads(json.dumps(dict(values), allow_nan=False)), struct_pb2.Struct())
+    text = json.dumps(dict(values), allow_nan=False)
+    try:
+        return json_format.Parse(text, struct_pb2.Struct())
+    except json_format.ParseError as error:
+        raise ValueError(str(error)) from error
 
 
 def options(

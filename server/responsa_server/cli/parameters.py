@@ -12,6 +12,7 @@ from typing import cast
 
 from responsa.chat.v1 import agent_pb2
 from responsa_client.errors import ResponsaError
+from responsa_client.requests import struct
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, as_json, one_line, valid_text
 
 REASONS = frozenset({"PARAMETERS_INVALID", "TEACHER_ID_MALFORMED", "TEACHER_NOT_FOUND"})
@@ -63,25 +64,35 @@ def typed(given: Sequence[str], agent: agent_pb2.Agent) -> dict[str, Json]:
     """
     known = {one.name: one for one in parameters(agent)}
     made: dict[str, Json] = {}
-    for text in given:
-        name, value = _parted(text, made)
+    for name, value in parted(given, "param").items():
         if name not in known:
             raise CommandFailed(f"{agent.name} has no parameter {name!r}.", _known(name, known), EXIT_USAGE)
         made[name] = _value(value, known[name])
     return made
 
 
-def untyped(given: Sequence[str]) -> dict[str, Json]:
+def untyped(given: Sequence[str], option: str = "param") -> dict[str, Json]:
     """Parse `name=value` texts without a schema. A value that is valid JSON is parsed as JSON; any other value is a
-    string.
+    string. option: the command's option, for messages.
 
     Raises:
-        CommandFailed: "=" is missing, or a name is given twice.
+        CommandFailed: "=" or the name is missing, or a name is given twice.
     """
-    made: dict[str, Json] = {}
+    return {name: _as("any", value)[1] for name, value in parted(given, option).items()}
+
+
+def parted(given: Sequence[str], option: str) -> dict[str, str]:
+    """Part `name=value` texts at the first "=". Raises the same errors as `untyped`."""
+    made: dict[str, str] = {}
     for text in given:
-        name, value = _parted(text, made)
-        made[name] = _as("any", value)[1]
+        name, equals, value = valid_text(text, f"--{option}").partition("=")
+        if not equals or not name:
+            raise CommandFailed(
+                f"{text!r} does not have the form name=value.", f"Write --{option} name=value.", EXIT_USAGE
+            )
+        if name in made:
+            raise CommandFailed(f"--{option} {name} is given twice.", "Leave one out.", EXIT_USAGE)
+        made[name] = value
     return made
 
 
@@ -118,15 +129,6 @@ def described(one: Parameter) -> Iterator[str]:
         yield f"      {shown_value(choice.value)}  {one_line(choice.title, 60)}"
     if len(named) > _SHOWN:
         yield f"      and {len(named) - _SHOWN} more"
-
-
-def _parted(text: str, before: Mapping[str, Json]) -> tuple[str, str]:
-    name, equals, value = valid_text(text, "A parameter").partition("=")
-    if not equals or not name:
-        raise CommandFailed(f"{text!r} is not a parameter.", "Write --param name=value.", EXIT_USAGE)
-    if name in before:
-        raise CommandFailed(f"The parameter {name} is given twice.", "", EXIT_USAGE)
-    return name, value
 
 
 def _parameter(name: str, schema: Mapping[str, Json], required: bool) -> Parameter:
@@ -178,20 +180,17 @@ def _value(text: str, parameter: Parameter) -> Json:
 def _as(kind: str, text: str) -> tuple[bool, Json]:
     """Return whether the text is a value of this JSON Schema type, and the value.
 
-    The type "any" accepts any JSON, and treats every other text as a string.
+    The type "any" accepts any JSON that a request can carry, and treats every other text as a string.
     """
     if kind == "string":
         return True, text
     try:
-        value = cast("Json", json.loads(text, parse_constant=_no_constant))
+        value = cast("Json", json.loads(text))
+        struct({"value": value})
     except (ValueError, RecursionError):
         return kind == "any", text
     fits = kind in ("any", _kind(value)) or (kind == "number" and _kind(value) == "integer")
     return fits, value
-
-
-def _no_constant(name: str) -> Json:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _kind(value: Json) -> str:

@@ -17,6 +17,9 @@ def test_values_are_read() -> None:
         'who={"name": "Ann"}',
         "note=2025-01-31",
         "nan=NaN",
+        "large=1e400",
+        f"long={'9' * 400}",
+        r'half="\ud800"',
         "open=[1,",
         "text=",
     ]
@@ -26,6 +29,9 @@ def test_values_are_read() -> None:
         "who": {"name": "Ann"},
         "note": "2025-01-31",
         "nan": "NaN",
+        "large": "1e400",
+        "long": "9" * 400,
+        "half": r'"\ud800"',
         "open": "[1,",
         "text": "",
     }
@@ -38,8 +44,8 @@ def test_an_empty_value_removes_its_key() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (["team"], "'team' does not have the form key=value."),
-        (["=legal"], "'=legal' does not have the form key=value."),
+        (["team"], "'team' does not have the form name=value."),
+        (["=legal"], "'=legal' does not have the form name=value."),
         (["a=1", "a=2"], "--label a is given twice."),
         (["a=\udcff"], "--label is not valid UTF-8."),
     ],

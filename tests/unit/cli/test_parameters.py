@@ -55,16 +55,16 @@ def test_a_value_is_what_the_schema_says(schema: dict[str, Any], text: str, valu
     ("given", "told"),
     [
         (["levle=beginner"], "agents/tutor has no parameter 'levle'."),
-        (["level"], "'level' is not a parameter."),
-        (["=x"], "'=x' is not a parameter."),
-        (["level=beginner", "level=advanced"], "The parameter level is given twice."),
+        (["level"], "'level' does not have the form name=value."),
+        (["=x"], "'=x' does not have the form name=value."),
+        (["level=beginner", "level=advanced"], "--param level is given twice."),
         (["length=many"], "length takes integer, not 'many'."),
         (["length=1.5"], "length takes integer"),
         (["length=true"], "length takes integer"),
         (["polite=1"], "polite takes boolean"),
         (["seeds={}"], "seeds takes array"),
         (["seeds=[" * 5000], "seeds takes array"),
-        (["level=\udcff"], "A parameter is not valid UTF-8."),
+        (["level=\udcff"], "--param is not valid UTF-8."),
     ],
 )
 def test_what_cannot_be_right_is_told(given: list[str], told: str) -> None:
