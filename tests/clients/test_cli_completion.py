@@ -83,7 +83,7 @@ async def test_source_keys_of_the_named_collection(server: Scripted, responsa: C
         "other/guide/x.md",
         keys[1],
     ]
-    assert asked == [("collections/notes", 'source_key : "gui"'), ("collections/default", "")]
+    assert asked == [("collections/notes", 'source_key = "gui*"'), ("collections/default", "")]
 
 
 async def test_the_script_for_bash(responsa: CommandLine, tmp_path: Path) -> None:

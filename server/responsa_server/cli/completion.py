@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 import typer
 
 from responsa_client import Responsa
 from responsa_client.errors import ResponsaError
-from responsa_server.cli.output import CommandFailed
+from responsa_server.cli.labels import escaped
+from responsa_server.cli.output import CommandFailed, valid_text
 from responsa_server.cli.session import open_client
 
 _SECONDS = 0.5
@@ -58,15 +59,15 @@ def collections(incomplete: str) -> Suggestions:
 def documents(ctx: typer.Context, incomplete: str) -> Suggestions:
     """Suggest source keys of the command's collection. Keys with characters that a shell could evaluate are left out."""
     collection = str(ctx.params.get("collection") or "default")
-    quoted = incomplete.replace("\\", "\\\\").replace('"', '\\"')
-    return _suggested(
-        incomplete,
-        _KEY,
-        lambda client: (
-            (one.source_key, one.title)
-            for one in client.documents(collection, filter_by=f'source_key : "{quoted}"' if quoted else "")
-        ),
-    )
+
+    def found(client: Responsa) -> Iterator[tuple[str, str]]:
+        begin = escaped(valid_text(incomplete, "The key"))
+        documents = client.documents(
+            valid_text(collection, "The collection"), filter_by=f'source_key = "{begin}*"' if begin else ""
+        )
+        return ((one.source_key, one.title) for one in documents)
+
+    return _suggested(incomplete, _KEY, found)
 
 
 def conversations(incomplete: str) -> Suggestions:

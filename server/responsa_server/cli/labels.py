@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar
 
@@ -42,6 +43,11 @@ def given_labels(given: Sequence[str] | None) -> dict[str, str]:
 def given_metadata(given: Sequence[str] | None) -> dict[str, Json]:
     """Parse metadata; an empty value stays the text "". Raises CommandFailed as `given_labels` does."""
     return untyped(given or (), "metadata")
+
+
+def escaped(text: str) -> str:
+    """The text as it stands in the quotes of a filter, where an asterisk would stand for any characters."""
+    return re.sub(r'[\\"*]', r"\\\g<0>", text)
 
 
 def merged(before: Mapping[str, Value], given: Mapping[str, Value]) -> dict[str, Value]:

@@ -10,6 +10,7 @@ import typer
 from responsa.knowledge.v1 import document_pb2
 from responsa_client import Responsa
 from responsa_server.cli import completion
+from responsa_server.cli.labels import escaped
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, valid_text
 
 _NAME: Final = re.compile(r"documents/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -52,8 +53,9 @@ def find_document(client: Responsa, named: str, collection: str) -> document_pb2
     valid_text(named, "A document's name")
     if _NAME.fullmatch(named):
         return client.get_document(named)
-    quoted = re.sub(r'[\\"*]', r"\\\g<0>", named)
-    found = client.documents(valid_text(collection, "The collection"), filter_by=f'source_key = "{quoted}"')
+    found = client.documents(
+        valid_text(collection, "The collection"), filter_by=f'source_key = "{escaped(named)}"'
+    )
     document = next(found, None)
     if document is None:
         raise CommandFailed(
