@@ -1,4 +1,4 @@
-"""The choice of connections for streams of turns."""
+"""The choice of connections for streams of turns and operations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from responsa.knowledge.v1 import knowledge_service_pb2
 from responsa_client import (
     AsyncResponsa,
 )
@@ -13,12 +14,16 @@ from responsa_client.lines import STREAMS_A_LINE
 from tests.clients.scripted import (
     ASK,
     KEY,
+    KNOWLEDGE,
+    OPERATION,
     RESUME,
     TURN,
     Context,
     Frames,
     Scripted,
     frame,
+    ingested,
+    operation,
     whole_turn,
 )
 
@@ -42,6 +47,26 @@ async def test_more_streams_than_a_connection_carries_take_another(server: Scrip
         lasting.set()
         for stream in streams:
             assert [event.seq async for event in stream] == [2, 3, 4, 5, 6]
+
+
+async def test_watched_operations_are_streams_too(server: Scripted) -> None:
+    peers: set[str] = set()
+    lasting = asyncio.Event()
+
+    async def hold(_: Any, context: Context) -> Any:
+        peers.add(context.peer())
+        yield knowledge_service_pb2.WatchOperationResponse(operation=operation(), seq=1)
+        await lasting.wait()
+        yield knowledge_service_pb2.WatchOperationResponse(operation=operation(ingested()), seq=2)
+
+    server.on(f"{KNOWLEDGE}/WatchOperation", hold)
+    async with AsyncResponsa(server.url, KEY) as client:
+        watches = [client.watch_operation(OPERATION) for _ in range(STREAMS_A_LINE + 1)]
+        await asyncio.gather(*(anext(one) for one in watches))
+        assert len(peers) == 2
+        lasting.set()
+        for one in watches:
+            assert [state.seq async for state in one] == [2]
 
 
 async def test_streams_that_are_sent_away_share_the_next_connection(server: Scripted) -> None:

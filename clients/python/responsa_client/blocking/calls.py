@@ -173,7 +173,8 @@ class Calls:
         while True:
             self.connection.check_open()
             request = knowledge_service_pb2.WatchOperationRequest(name=name, after_seq=after_seq)
-            method = self.stubs.knowledge.WatchOperation
+            line = self.lines.take()
+            method = line.stubs.knowledge.WatchOperation
             stream = Stream(method, request, None, self.connection, self.connection.silence)
             try:
                 while (frame := stream.read()) is not None:
@@ -185,12 +186,18 @@ class Calls:
                 return  # the server ends the stream without an error only after the final state
             except Silence:
                 error: ResponsaError = watch_cut(name)
+                self.lines.retire(line)
             except grpc.RpcError as failure:
                 error = self.connection.error(failure, forever)
                 if self.connection.closed:
                     raise closed_error() from failure
+                if error.reason == "DRAINING":
+                    self.lines.retire(line)
             finally:
                 stream.cancel()
+                unused = self.lines.give_back(line)
+                if unused is not None:
+                    unused.close()
             wait = backoff.next(error.retry_after) if self.connection.may_repeat(error) else None
             if wait is None:
                 raise error
