@@ -20,7 +20,13 @@ from grpc import aio
 import responsa_client
 from responsa.auth.v1 import auth_service_pb2, user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, conversation_pb2, turn_pb2
-from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import (
+    collection_pb2,
+    document_pb2,
+    document_version_pb2,
+    generation_pb2,
+    knowledge_service_pb2,
+)
 from responsa_client import (
     AlreadyExists,
     AsyncResponsa,
@@ -392,6 +398,27 @@ async def test_waiting_ends_with_the_result(server: Scripted, driver: Driver) ->
     assert all(one.timeout.seconds <= 1 for one in server.requests[path])
 
 
+async def test_waiting_for_a_generation(server: Scripted, driver: Driver) -> None:
+    path = f"{OPERATIONS}/WaitOperation"
+    generation = generation_pb2.Generation(name="collections/notes/generations/2")
+    running = operations_pb2.Operation(
+        name=OPERATION, metadata=packed(generation_pb2.ReindexMetadata(passages_done=1, passages_total=3))
+    )
+    ended = operations_pb2.Operation(
+        name=OPERATION, done=True, response=packed(generation_pb2.ReindexResult(generation=generation))
+    )
+
+    async def wait(_: Any, __: Context) -> operations_pb2.Operation:
+        return ended if len(server.requests[path]) == 2 else running
+
+    server.on(path, wait)
+    progress: list[generation_pb2.ReindexMetadata] = []
+    assert await driver.call("wait_generation", running, on_progress=progress.append) == generation
+    assert [one.passages_done for one in progress] == [1]
+    with pytest.raises(BrokenAnswer, match="without a result"):
+        await driver.call("wait_generation", operation(ingested()))
+
+
 async def test_an_operation_that_has_ended_is_not_asked_for(driver: Driver) -> None:
     assert (await driver.call("wait", operation(ingested(unchanged=True)))).unchanged
 
@@ -462,6 +489,25 @@ async def test_content_is_put_together_and_holes_are_seen(server: Scripted, driv
     pieces[1] = (3, "ab")
     with pytest.raises(BrokenAnswer, match="gap at byte 2"):
         await driver.call("document_content", DOCUMENT)
+
+
+async def test_an_original_is_put_together_and_holes_are_seen(server: Scripted, driver: Driver) -> None:
+    piece = knowledge_service_pb2.GetDocumentOriginalResponse
+    version = document_version_pb2.DocumentVersion(size_bytes=4)
+    pieces = [piece(version=version, file_name="a.pdf", data=b"ab"), piece(byte_offset=2, data=b"cd")]
+
+    async def original(_: Any, __: Context) -> Any:
+        for one in pieces:
+            yield one
+
+    server.on(f"{KNOWLEDGE}/GetDocumentOriginal", original)
+    assert await driver.call("document_original", DOCUMENT) == ("a.pdf", b"abcd")
+    pieces[1].byte_offset = 3
+    with pytest.raises(BrokenAnswer, match="gap at byte 2"):
+        await driver.call("document_original", DOCUMENT)
+    del pieces[1]
+    with pytest.raises(BrokenAnswer, match="2 of 4 bytes"):
+        await driver.call("document_original", DOCUMENT)
 
 
 async def test_changes_say_what_changes(server: Scripted, driver: Driver) -> None:
