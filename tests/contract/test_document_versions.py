@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -38,8 +39,14 @@ async def run(house: House, operation: Operation, parser: Parser | None = None) 
 
 
 async def stored(house: House, document_id: UUID) -> Sequence[DocumentVersion]:
-    page = await house.documents.versions("acme", document_id, ListQuery(50, DOCUMENT_VERSIONS.orders[0]))
-    return page.items
+    """All versions, read in pages of two."""
+    query = ListQuery(2, DOCUMENT_VERSIONS.orders[0])
+    page = await house.documents.versions("acme", document_id, query)
+    found = [*page.items]
+    while page.next_after is not None:
+        page = await house.documents.versions("acme", document_id, replace(query, after=page.next_after))
+        found += page.items
+    return found
 
 
 async def text(house: House, who: Principal, document_id: UUID, version: int | None = None) -> str:

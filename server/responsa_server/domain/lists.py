@@ -95,7 +95,7 @@ OPERATIONS: Final = ListRules(
 )
 DOCUMENT_VERSIONS: Final = ListRules(
     "document_versions",
-    (Field("version", filterable=False),),
+    (Field("version", FieldKind.NUMBER, filterable=False),),
     (Order("version", descending=True),),
     slug_ids=True,
 )

@@ -30,7 +30,7 @@ from responsa_server.domain.knowledge import (
     SourceRef,
     SourceSlice,
 )
-from responsa_server.domain.listing import ListQuery, Page, Position
+from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import DOCUMENT_VERSIONS, DOCUMENTS
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal, Role
@@ -50,19 +50,11 @@ _LIST: Final[SqlList[Document]] = SqlList(
     {**DOCUMENT_COLUMNS, "state": "d.state", "size_bytes": "d.size_bytes"},
     identity="d.id",
 )
-
-
-def _place_in_list(item: DocumentVersion, _field: str) -> Position:
-    digits = f"{item.version:09}"
-    return digits, digits
-
-
-# A list is ordered by text or time, and all version numbers with nine digits are in order as text.
 _VERSIONS: Final[SqlList[DocumentVersion]] = SqlList(
     DOCUMENT_VERSIONS,
-    {"version": "lpad(v.version::text, 9, '0')"},
-    identity="lpad(v.version::text, 9, '0')",
-    position=_place_in_list,
+    {"version": "v.version"},
+    identity="v.version::text",
+    position=lambda one, _: (one.version, str(one.version)),
 )
 
 
