@@ -542,9 +542,9 @@ class Documents(Sources, Protocol):
         ...
 
     async def original(
-        self, tenant_id: str, document_id: UUID, version: int, start: int, count: int | None
+        self, tenant_id: str, document_id: UUID, version: int, start: int, count: int
     ) -> bytes:
-        """Read a part of a version's original bytes. count: None means the rest. The result is empty beyond the end."""
+        """Read a part of a version's original bytes. The result is empty beyond the end."""
         ...
 
     async def passage(self, tenant_id: str, passage_id: UUID) -> Passage:

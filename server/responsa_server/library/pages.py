@@ -98,7 +98,9 @@ class PageImages:
         self._waiting += 1
         try:
             async with self._slots:
-                original = await self._documents.original(tenant_id, document_id, found.version, 0, None)
+                original = await self._documents.original(
+                    tenant_id, document_id, found.version, 0, found.size_bytes
+                )
                 image = await self._image(found, original, format_name, page, width)
         finally:
             self._waiting -= 1

@@ -312,7 +312,7 @@ class DocumentStore:
 
     @shielded
     async def original(
-        self, tenant_id: str, document_id: UUID, version: int, start: int, count: int | None
+        self, tenant_id: str, document_id: UUID, version: int, start: int, count: int
     ) -> bytes:
         """Read original bytes. Raises NotFound."""
         values = {"tenant": tenant_id, "id": document_id, "version": version, "start": start, "count": count}

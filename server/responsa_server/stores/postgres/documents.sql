@@ -138,8 +138,7 @@ JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_i
 WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: original
-SELECT CASE WHEN %(count)s::int IS NULL THEN substring(original FROM %(start)s::int + 1) ELSE substring(original FROM %(start)s::int + 1 FOR %(count)s::int) END
-FROM responsa.document_version
+SELECT substring(original FROM %(start)s::int + 1 FOR %(count)s::int) FROM responsa.document_version
 WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version = %(version)s;
 
 -- name: sources
