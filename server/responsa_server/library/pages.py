@@ -19,12 +19,13 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.knowledge import Documents, DocumentVersion, PageImage
-from responsa_server.ingest.formats.table import FORMATS, Formats
+from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.settings import IngestionSettings, ParseLimits
 from responsa_server.text.drawn import DrawnPage, png
 
 MAX_IMAGE_BYTES: Final = 3 * 1024 * 1024
+# The maximum size of the images that are kept.
 _CACHE_BYTES: Final = 16 * 1024 * 1024
 _MAX_WAITING: Final = 32
 _RETRY_SECONDS: Final = 2.0
@@ -53,25 +54,16 @@ class PageImages:
     """
 
     def __init__(
-        self,
-        documents: Documents,
-        drawer: Drawer,
-        settings: IngestionSettings | None = None,
-        *,
-        formats: Formats = FORMATS,
-        cache_bytes: int = _CACHE_BYTES,
+        self, documents: Documents, drawer: Drawer, settings: IngestionSettings | None = None
     ) -> None:
-        """cache_bytes: the maximum size of the images that are kept."""
         settings = settings or IngestionSettings()
         self._documents = documents
         self._drawer = drawer
-        self._formats = formats
         self._limits = settings.page_limits
         self._slots = asyncio.Semaphore(settings.drawings)
         self._waiting = 0
         self._cache: OrderedDict[_Key, PageImage] = OrderedDict()
         self._cached = 0
-        self._cache_bytes = cache_bytes
 
     async def draw(
         self, tenant_id: str, document_id: UUID, version: int | None, page: int, width: int
@@ -109,10 +101,10 @@ class PageImages:
 
     def _drawable(self, version: DocumentVersion) -> str:
         """The name of the version's format. Raises Precondition if its pages cannot be drawn."""
-        found = self._formats.with_media_type(version.media_type)
+        found = FORMATS.with_media_type(version.media_type)
         if found is not None and found.drawer:
             return found.name
-        drawable = ", ".join(one.display_name for one in self._formats if one.drawer)
+        drawable = ", ".join(one.display_name for one in FORMATS if one.drawer)
         raise Precondition(
             Reason.PAGES_UNSUPPORTED,
             f"The server draws only pages of these formats: {drawable}. Read the document's text, or download the original.",
@@ -156,7 +148,7 @@ class PageImages:
             return
         self._cache[key] = image
         self._cached += len(image.png)
-        while self._cached > self._cache_bytes:
+        while self._cached > _CACHE_BYTES:
             _, dropped = self._cache.popitem(last=False)
             self._cached -= len(dropped.png)
 
