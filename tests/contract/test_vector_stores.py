@@ -33,7 +33,7 @@ from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.documents import DocumentStore
-from responsa_server.stores.postgres.operations import IngestionStore
+from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PostgresLexicalIndex
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
 from tests.contract.conftest import People
@@ -306,6 +306,19 @@ async def test_deleted_documents_and_collections_are_found_no_more_and_their_vec
     nearest = await store.index.nearest(SearchScope("acme"), store.question(vectors(1, 1)[0]), 100)
     assert set(nearest) == set(rest)
     assert await store.index.pieces("acme", ids, None) == {}
+
+
+async def test_a_cancelled_first_version_leaves_no_vectors(house: House, people: People) -> None:
+    memory = MemoryVectors()
+    store = in_memory(house, memory)
+    claim = await store.begin(people.ann, "a.md", "one")
+    await store.write(claim, vectors(1, 3))
+    await OperationStore(house.database, house.queue).cancel("acme", claim.operation_id)
+    [(document,)] = house.ask(
+        "SELECT args ->> 'id' FROM procrastinate_jobs WHERE task_name = 'responsa.prune'"
+    )
+    assert await store.jobs().prune("acme", UUID(document), 0) is None
+    assert len(memory) == 0
 
 
 class Killed(BaseException):

@@ -123,8 +123,9 @@ async def build_knowledge(
         kept_versions=settings.ingestion.kept_versions,
         parsers=[one.parsed_by for one in FORMATS],
     )
-    operations = OperationStore(database)
-    collections = CollectionStore(database, queue if external else None)
+    pruning = queue if external else None
+    operations = OperationStore(database, pruning)
+    collections = CollectionStore(database, pruning)
     watching = Watching(operations)
     parser = _parser(settings, stack, layout)
     library = Library(

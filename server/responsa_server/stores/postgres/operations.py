@@ -60,7 +60,11 @@ _ERRORS: Final[Mapping[Reason, type[ResponsaError]]] = {
 class OperationStore:
     """Implements the port `Operations` for all tenants. Each call is for one tenant."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, pruning: JobQueue | None = None) -> None:
+        """pruning: the job queue if a `VectorStore` holds the vectors, else None. With a queue, a cancellation that removes a document enqueues the job
+        that removes the document's vectors.
+        """
+        self._pruning = pruning
         self._database = database
         self._passages = PassageTable()
         self._generations = GenerationTable()
@@ -107,8 +111,11 @@ class OperationStore:
                     "document": operation.document_id,
                     "version": operation.version,
                 }
-                await connection.execute(self._queries["forget_document"], values)
-                await connection.execute(self._queries["restore_document"], values)
+                forgotten = await connection.execute(self._queries["forget_document"], values)
+                if await forgotten.fetchone() is None:
+                    await connection.execute(self._queries["restore_document"], values)
+                elif self._pruning is not None:
+                    await self._pruning.defer(connection, JobKind.PRUNE, tenant_id, operation.document_id)
 
     @shielded
     async def delete(self, tenant_id: str, operation_id: UUID) -> None:

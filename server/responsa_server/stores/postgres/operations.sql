@@ -54,7 +54,8 @@ WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(versio
 
 -- name: forget_document
 -- A document of which no version can be searched, and whose only operation was cancelled.
-DELETE FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s AND version = 0;
+DELETE FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s AND version = 0
+RETURNING true;
 
 -- name: restore_document
 UPDATE responsa.document SET state = 'ready', error_reason = NULL, error_message = NULL, error_metadata = NULL
