@@ -194,6 +194,23 @@ async def test_an_operation_is_cancelled(house: House, people: People, stage: st
     assert [one.id for one in page.items] == [first.id]
 
 
+async def test_a_cancelled_version_leaves_an_earlier_one_that_waits(house: House, people: People) -> None:
+    first, second = [await house.upload(people.ann, text, "rivers.md") for text in ("The Elbe.", "The Oder.")]
+    await house.library.cancel_operation(people.ann, second.id)
+    await house.ingest().run("acme", first.id)
+    ended = await house.library.operations.get("acme", first.id)
+    document = await house.library.documents.get("acme", first.document_id)
+    assert ended.error is None
+    assert (document.state, document.version, document.error) == (DocumentState.READY, 1, None)
+
+
+async def test_cancelling_all_versions_of_a_document_removes_it(house: House, people: People) -> None:
+    waiting = [await house.upload(people.ann, text, "rivers.md") for text in ("The Elbe.", "The Oder.")]
+    for operation in reversed(waiting):
+        await house.library.cancel_operation(people.ann, operation.id)
+    assert house.rows(("document", "document_version")) == {}
+
+
 async def test_whoever_holds_a_stale_epoch_writes_nothing(house: House, people: People) -> None:
     operation = await house.upload(people.ann, LONG, "rivers.md")
     stale, gate = await house.ingestions.begin("acme", operation.id), Gate()

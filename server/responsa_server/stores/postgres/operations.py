@@ -110,6 +110,7 @@ class OperationStore:
                     "tenant": tenant_id,
                     "document": operation.document_id,
                     "version": operation.version,
+                    "error_reason": error.reason.value,
                 }
                 forgotten = await connection.execute(self._queries["forget_document"], values)
                 if await forgotten.fetchone() is None:
@@ -290,7 +291,8 @@ class IngestionStore:
                 connection, tenant_id, claim.collection_id, document_id, version, claim.generation
             )
             await connection.execute(self._queries["version_ready"], {**values, "passages": done[0]})
-            await connection.execute(self._queries["document_published"], values)
+            cancelled = Reason.OPERATION_CANCELLED.value
+            await connection.execute(self._queries["document_published"], {**values, "cancelled": cancelled})
             if document[0] > 0:
                 await self._queue.defer(
                     connection, JobKind.PRUNE, tenant_id, document_id, after=self._prune_after

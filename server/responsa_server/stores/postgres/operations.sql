@@ -53,8 +53,10 @@ UPDATE responsa.document AS d SET state = 'failed', error_reason = %(error_reaso
 WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s;
 
 -- name: forget_document
--- A document of which no version can be searched, and whose only operation was cancelled.
-DELETE FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s AND version = 0
+-- A document of which no version can be searched or is being read, and whose newest version was cancelled.
+DELETE FROM responsa.document AS d
+WHERE d.tenant_id = %(tenant)s AND d.id = %(document)s AND d.version = 0 AND d.error_reason = %(error_reason)s
+    AND NOT EXISTS (SELECT FROM responsa.document_version AS v WHERE v.tenant_id = d.tenant_id AND v.document_id = d.id)
 RETURNING true;
 
 -- name: restore_document
@@ -133,14 +135,18 @@ UPDATE responsa.document_version SET state = 'ready', passage_count = %(passages
 WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s;
 
 -- name: document_published
--- The column state describes the newest version: a newer version than this one may be in progress already, or may have failed.
+-- The column state describes the newest version that was not cancelled: a newer version than this one may be in progress already, or may have failed.
 UPDATE responsa.document AS d SET version = v.version, title = v.title, uri = v.uri, media_type = v.media_type, size_bytes = v.size_bytes,
     sha256 = v.sha256, passage_count = v.passage_count, language = v.language, author = v.author, date = v.date, summary = v.summary,
     keywords = v.keywords, revision = d.revision + 1, update_time = clock_timestamp(),
-    state = CASE WHEN d.newest_version = v.version THEN 'ready' ELSE d.state END,
-    error_reason = CASE WHEN d.newest_version = v.version THEN NULL ELSE d.error_reason END,
-    error_message = CASE WHEN d.newest_version = v.version THEN NULL ELSE d.error_message END,
-    error_metadata = CASE WHEN d.newest_version = v.version THEN NULL ELSE d.error_metadata END
-FROM responsa.document_version AS v
+    state = CASE WHEN v.newest THEN 'ready' ELSE d.state END,
+    error_reason = CASE WHEN v.newest THEN NULL ELSE d.error_reason END,
+    error_message = CASE WHEN v.newest THEN NULL ELSE d.error_message END,
+    error_metadata = CASE WHEN v.newest THEN NULL ELSE d.error_metadata END
+FROM (
+    SELECT w.*, n.newest_version = w.version OR n.error_reason IS NOT DISTINCT FROM %(cancelled)s AS newest
+    FROM responsa.document_version AS w
+    JOIN responsa.document AS n ON n.tenant_id = w.tenant_id AND n.id = w.document_id
+) AS v
 WHERE d.tenant_id = %(tenant)s AND d.id = %(document)s
     AND v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = %(version)s;
