@@ -139,11 +139,11 @@ async def found(house: House, who: Principal, question: str, mode: SearchMode = 
 
 
 async def states(house: House, who: Principal) -> dict[int, GenerationState]:
-    return {one.number: one.state for one in await house.library.list_generations(who, "notes")}
+    return {one.number: one.state for one in await house.generations.list(who.tenant_id, "notes")}
 
 
 async def generation(house: House, who: Principal, number: int) -> Generation:
-    [one] = [one for one in await house.library.list_generations(who, "notes") if one.number == number]
+    [one] = [one for one in await house.generations.list(who.tenant_id, "notes") if one.number == number]
     return one
 
 
@@ -158,7 +158,7 @@ async def test_another_model_is_built_while_the_old_one_serves(
     filled: House, people: People, lab: Lab
 ) -> None:
     house, ann = filled, people.ann
-    [first] = await house.library.list_generations(ann, "notes")
+    [first] = await house.generations.list("acme", "notes")
     assert (first.number, first.state, first.dimensions, first.embedding) == (
         1,
         ACTIVE,
@@ -182,6 +182,8 @@ async def test_another_model_is_built_while_the_old_one_serves(
         ended = await house.ended(ann, operation)
     assert (ended.error, ended.passages_done, ended.passages_total) == (None, passages + 1, passages + 1)
     assert await states(house, ann) == {2: ACTIVE, 1: RETIRED}
+    known = await house.generations.find("acme", ["missing", "notes"])
+    assert {name: one.state for name, one in known.items()} == {("notes", 2): ACTIVE, ("notes", 1): RETIRED}
     second = await generation(house, ann, 2)
     assert (second.embedding, second.dimensions) == (f"{WORDS}/256", 256)
     assert (await house.library.collections.get("acme", "notes")).embedding == second.embedding
@@ -356,7 +358,7 @@ async def test_calls_that_cannot_be_made(filled: House, people: People) -> None:
         with pytest.raises(error):
             await library.delete_generation(who, "notes", 1)
     with pytest.raises(NotFound):
-        await library.list_generations(people.eve, "notes")
+        await library.generations.list(people.eve.tenant_id, "notes")
     for embedding in (
         "openai:text-embedding-3-small",
         "elsewhere:words",
@@ -447,7 +449,7 @@ async def test_the_configured_model_makes_the_vectors_of_new_collections(
     house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, configured)
     await house.library.create_collection(ann, "fish", "", Chunking())
     assert (await house.take_in(ann, LATE, "eels.md", collection="fish")).error is None
-    [only] = await house.library.list_generations(ann, "fish")
+    [only] = await house.generations.list("acme", "fish")
     assert (only.state, only.embedding, only.dimensions) == (ACTIVE, f"{WORDS}/256", 256)
     for question in ("Where do eels spawn?", "How long is the Elbe?"):
         query = SearchQuery((question,), ("fish", "notes"), 3, mode=SearchMode.VECTOR)
@@ -457,7 +459,7 @@ async def test_the_configured_model_makes_the_vectors_of_new_collections(
     operation = await house.library.reindex_collection(ann, "fish", EMBEDDED_MODEL)
     async with house.working():
         assert (await house.ended(ann, operation)).error is None
-    assert [one.state for one in await house.library.list_generations(ann, "fish")] == [ACTIVE, RETIRED]
+    assert [one.state for one in await house.generations.list("acme", "fish")] == [ACTIVE, RETIRED]
     await configured.close()
 
 

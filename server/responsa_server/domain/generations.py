@@ -5,7 +5,7 @@ Searches use the active generation of each collection. Another generation is bui
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -103,6 +103,12 @@ class Generations(Protocol):
 
     async def list(self, tenant_id: str, collection_id: str) -> Sequence[Generation]:
         """Return all generations of a collection, newest first. There is always exactly one that is ACTIVE."""
+        ...
+
+    async def find(
+        self, tenant_id: str, collection_ids: Sequence[str]
+    ) -> Mapping[tuple[str, int], Generation]:
+        """Return the generations of the existing collections with these ids, by collection and number."""
         ...
 
     async def build(

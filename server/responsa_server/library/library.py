@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
@@ -18,11 +18,10 @@ from responsa_server.domain.errors import (
     Exhausted,
     FieldViolation,
     InvalidRequest,
-    NotFound,
     NotPermitted,
     Reason,
 )
-from responsa_server.domain.generations import Generation, Generations
+from responsa_server.domain.generations import Generations
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     MAX_DOCUMENT_BYTES,
@@ -85,7 +84,7 @@ class Library:
     """What users can do with collections and documents.
 
     All members of a tenant may read its collections and documents, but only owners and administrators may change them.
-    Reads that need no further check go directly to `collections`, `documents`, `operations` and `pages`.
+    Reads that need no further check go directly to `collections`, `documents`, `operations`, `generations` and `pages`.
 
     All members of a tenant may read an operation and wait for it. An operation may be cancelled and deleted by the user
     who started it, the uploader of its document, the owner of the collection, and administrators. A list of operations
@@ -116,13 +115,13 @@ class Library:
         self.collections = collections
         self.documents = documents
         self.operations = operations
+        self.generations = generations
         self.formats = formats
         self.pages = pages
         self._searcher = searcher
         self._watching = watching
         self._heartbeat_seconds = heartbeat_seconds
         self._embedders = embedders
-        self._generations = generations
         self._spool_dir = spool_dir
         self._whole = asyncio.Semaphore(_UPLOADS_AT_ONCE)
         self._comparison = asyncio.Semaphore(1)
@@ -186,21 +185,6 @@ class Library:
         _require(who, collection.owner_id)
         self._watching.ended(await self.collections.delete(who.tenant_id, collection_id, etag, force=force))
 
-    async def list_generations(self, who: Principal, collection_id: str) -> Sequence[Generation]:
-        """Return the generations of a collection, newest first. Raises NotFound."""
-        return await self._generations.list(who.tenant_id, collection_id)
-
-    async def find_generations(
-        self, tenant_id: str, collections: Sequence[str]
-    ) -> Mapping[tuple[str, int], Generation]:
-        """Return the generations of these collections by collection and number. Collections that were deleted are left out."""
-        found: dict[tuple[str, int], Generation] = {}
-        for collection_id in collections:
-            with suppress(NotFound):
-                listed = await self._generations.list(tenant_id, collection_id)
-                found |= {(collection_id, one.number): one for one in listed}
-        return found
-
     async def reindex_collection(
         self,
         who: Principal,
@@ -217,7 +201,7 @@ class Library:
         """
         await self._require_over_collection(who, collection_id)
         embedder = await self._embedders.declared(embedding)
-        return await self._generations.build(
+        return await self.generations.build(
             who,
             collection_id,
             embedder.name,
@@ -233,15 +217,15 @@ class Library:
         (REINDEX_RUNNING, GENERATION_STATE), AlreadyExists.
         """
         await self._require_over_collection(who, collection_id)
-        for one in await self._generations.list(who.tenant_id, collection_id):
+        for one in await self.generations.list(who.tenant_id, collection_id):
             if one.number == number and await self._embedders.named(one.embedding) is None:
                 raise unknown_embedding(one.embedding)
-        return await self._generations.activate(who, collection_id, number, request_id=request_id)
+        return await self.generations.activate(who, collection_id, number, request_id=request_id)
 
     async def delete_generation(self, who: Principal, collection_id: str, number: int) -> None:
         """Delete a generation that is neither active nor being built. Raises NotFound, NotPermitted, Precondition (GENERATION_STATE)."""
         await self._require_over_collection(who, collection_id)
-        await self._generations.delete(who.tenant_id, collection_id, number)
+        await self.generations.delete(who.tenant_id, collection_id, number)
 
     async def _require_over_collection(self, who: Principal, collection_id: str) -> None:
         """Raise NotPermitted unless the caller owns the collection or is an administrator. Raises NotFound."""

@@ -83,8 +83,8 @@ class KnowledgeService:
 
     async def ListGenerations(self, request: pb.ListGenerationsRequest) -> pb.ListGenerationsResponse:
         """List the generations of a collection."""
-        found = await self._library.list_generations(
-            caller(), named_slug("parent", "collections", request.parent)
+        found = await self._library.generations.list(
+            caller().tenant_id, named_slug("parent", "collections", request.parent)
         )
         return pb.ListGenerationsResponse(generations=[knowledge.generation(one) for one in found])
 

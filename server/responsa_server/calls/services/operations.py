@@ -14,6 +14,7 @@ from responsa_server.calls.convert.values import named_uuid
 from responsa_server.calls.listing import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Listing
 from responsa_server.domain import lists
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
+from responsa_server.domain.generations import Generation
 from responsa_server.domain.knowledge import Document, Operation, OperationKind
 from responsa_server.domain.people import Principal
 from responsa_server.library.library import Library
@@ -31,12 +32,14 @@ async def encoded(library: Library, who: Principal, operation: Operation) -> pb.
 async def _encoded(
     library: Library, who: Principal, operations: Sequence[Operation]
 ) -> Sequence[pb.Operation]:
-    """Operations with their documents and generations. One query reads all documents, and one query all generations of a collection."""
+    """Operations with their documents and generations. One query reads all documents, and one query all generations."""
     successful = [one for one in operations if one.done and one.error is None]
     wanted = [one.document_id for one in successful if one.kind is OperationKind.INGEST]
     documents: Mapping[UUID, Document] = await library.documents.find(who.tenant_id, wanted) if wanted else {}
     reindexed = {one.collection_id for one in successful if one.kind is OperationKind.REINDEX}
-    generations = await library.find_generations(who.tenant_id, sorted(reindexed))
+    generations: Mapping[tuple[str, int], Generation] = (
+        await library.generations.find(who.tenant_id, sorted(reindexed)) if reindexed else {}
+    )
     return [
         knowledge.ingest_operation(one, documents.get(one.document_id))
         if one.kind is OperationKind.INGEST

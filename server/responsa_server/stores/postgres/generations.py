@@ -65,6 +65,15 @@ class GenerationStore:
             return await self._found(connection, tenant_id, collection_id, None)
 
     @shielded
+    async def find(
+        self, tenant_id: str, collection_ids: Sequence[str]
+    ) -> Mapping[tuple[str, int], Generation]:
+        """The generations of these collections; see the port."""
+        async with self._database.tenant(tenant_id) as connection:
+            found = await self._read(connection, tenant_id, collection_ids, None)
+        return {(one.collection_id, one.number): one for one in found}
+
+    @shielded
     async def build(
         self,
         who: Principal,
@@ -195,15 +204,20 @@ class GenerationStore:
         self, connection: Connection, tenant_id: str, collection_id: str, number: int | None
     ) -> Sequence[Generation]:
         """The collection's generations, or the one with this number. Raises NotFound."""
-        values = {"tenant": tenant_id, "collection": collection_id, "number": number}
-        cursor = connection.cursor(row_factory=dict_row)
-        await cursor.execute(self._queries["generations"], values)
-        rows = await cursor.fetchall()
-        if not rows:
+        found = await self._read(connection, tenant_id, [collection_id], number)
+        if not found:
             if number is None:
                 raise NotFound.of("collection", names.collection(collection_id))
             raise NotFound.of("generation", names.generation(collection_id, number))
-        return [_generation(collection_id, row) for row in rows]
+        return found
+
+    async def _read(
+        self, connection: Connection, tenant_id: str, collection_ids: Sequence[str], number: int | None
+    ) -> Sequence[Generation]:
+        values = {"tenant": tenant_id, "collections": list(collection_ids), "number": number}
+        cursor = connection.cursor(row_factory=dict_row)
+        await cursor.execute(self._queries["generations"], values)
+        return [_generation(row) for row in await cursor.fetchall()]
 
 
 class GenerationBuildStore:
@@ -349,9 +363,9 @@ def _values(task: GenerationTask) -> dict[str, object]:
     }
 
 
-def _generation(collection_id: str, row: Mapping[str, Any]) -> Generation:
+def _generation(row: Mapping[str, Any]) -> Generation:
     return Generation(
-        collection_id=collection_id,
+        collection_id=row["collection_id"],
         number=row["number"],
         embedding=row["embedding"],
         dimensions=row["dimensions"],

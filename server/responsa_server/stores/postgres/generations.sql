@@ -2,18 +2,18 @@
 
 -- name: generations
 -- The number of passages of the active generation is that of the passages that searches can find.
-SELECT g.number, g.embedding, g.dimensions, g.state, g.passages_done, g.passages_total, g.create_time, g.update_time, g.activate_time
+SELECT g.collection_id, g.number, g.embedding, g.dimensions, g.state, g.passages_done, g.passages_total, g.create_time, g.update_time, g.activate_time
 FROM responsa.collection_generation AS g
-WHERE g.tenant_id = %(tenant)s AND g.collection_id = %(collection)s AND g.state <> 'active'
+WHERE g.tenant_id = %(tenant)s AND g.collection_id = ANY (%(collections)s) AND g.state <> 'active'
     AND (%(number)s::int IS NULL OR g.number = %(number)s)
 UNION ALL
-SELECT c.generation, c.embedding, c.dimensions, 'active', coalesce(s.passages, 0)::int, coalesce(s.passages, 0)::int,
+SELECT c.id, c.generation, c.embedding, c.dimensions, 'active', coalesce(s.passages, 0)::int, coalesce(s.passages, 0)::int,
     coalesce(g.create_time, c.create_time), coalesce(g.update_time, c.create_time), coalesce(g.activate_time, c.create_time)
 FROM responsa.collection AS c
 LEFT JOIN responsa.collection_generation AS g ON g.tenant_id = c.tenant_id AND g.collection_id = c.id AND g.number = c.generation
 LEFT JOIN responsa.collection_stat AS s ON s.tenant_id = c.tenant_id AND s.collection_id = c.id
-WHERE c.tenant_id = %(tenant)s AND c.id = %(collection)s AND (%(number)s::int IS NULL OR c.generation = %(number)s)
-ORDER BY 1 DESC;
+WHERE c.tenant_id = %(tenant)s AND c.id = ANY (%(collections)s) AND (%(number)s::int IS NULL OR c.generation = %(number)s)
+ORDER BY 2 DESC;
 
 -- name: lock_collection
 -- Uploads to the collection go on, but it cannot be deleted, and no other transaction changes its generations.
