@@ -184,6 +184,8 @@ async def test_another_model_is_built_while_the_old_one_serves(
     assert await states(house, ann) == {2: ACTIVE, 1: RETIRED}
     known = await house.generations.find("acme", ["missing", "notes"])
     assert {name: one.state for name, one in known.items()} == {("notes", 2): ACTIVE, ("notes", 1): RETIRED}
+    former = await generation(house, ann, 1)
+    assert (former.passages_done, former.passages_total) == (passages + 1, passages + 1)
     second = await generation(house, ann, 2)
     assert (second.embedding, second.dimensions) == (f"{WORDS}/256", 256)
     assert (await house.library.collections.get("acme", "notes")).embedding == second.embedding
@@ -212,6 +214,7 @@ async def test_a_collection_goes_back_to_the_earlier_generation(
     assert len(lab.texts) == asked
     again = await house.library.activate_generation(ann, "notes", 1)
     assert (again.done, again.error) == (True, None)
+    assert again.passages_done == again.passages_total > 0
 
 
 async def test_a_generation_may_wait_until_it_is_activated(filled: House, people: People) -> None:

@@ -49,9 +49,9 @@ RETURNING true;
 
 -- name: insert_operation
 -- The document_id of such an operation is its own id; see the migration 0017.
-INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, collection_id, passages_total)
-SELECT %(id)s, %(tenant)s, %(user)s, %(id)s, %(number)s, %(stage)s, 'reindex', %(collection)s,
-    coalesce((SELECT passages FROM responsa.collection_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s), 0)
+INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, collection_id, passages_done, passages_total)
+SELECT %(id)s, %(tenant)s, %(user)s, %(id)s, %(number)s, %(stage)s::text, 'reindex', %(collection)s, CASE %(stage)s::text WHEN 'done' THEN p.passages ELSE 0 END, p.passages
+FROM coalesce((SELECT passages FROM responsa.collection_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s), 0) AS p (passages)
 RETURNING *;
 
 -- name: claim
@@ -126,15 +126,18 @@ SELECT true FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s
 
 -- name: progress
 WITH generation AS (
-    UPDATE responsa.collection_generation SET passages_done = passages_done + %(count)s, update_time = clock_timestamp()
+    UPDATE responsa.collection_generation SET passages_done = least(passages_done + %(count)s, passages_total), update_time = clock_timestamp()
     WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND number = %(number)s
 )
 UPDATE responsa.operation SET passages_done = least(passages_done + %(count)s, passages_total), update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: retire_active
-UPDATE responsa.collection_generation SET state = 'retired', update_time = clock_timestamp()
-WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND state = 'active';
+-- It has vectors of all passages until now.
+UPDATE responsa.collection_generation AS g SET state = 'retired', update_time = clock_timestamp(), passages_done = s.passages, passages_total = s.passages
+FROM responsa.collection_stat AS s
+WHERE g.tenant_id = %(tenant)s AND g.collection_id = %(collection)s AND g.state = 'active'
+    AND s.tenant_id = g.tenant_id AND s.collection_id = g.collection_id;
 
 -- name: completed
 UPDATE responsa.collection_generation AS g SET state = CASE WHEN g.activate THEN 'active' ELSE 'ready' END, complete = true, former = NULL,
@@ -170,7 +173,7 @@ WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND number = %(n
 
 -- name: delete_generation
 DELETE FROM responsa.collection_generation
-WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND number = %(number)s AND state NOT IN ('active')
+WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND number = %(number)s AND state <> 'active'
 RETURNING id;
 
 -- name: delete_first_vectors
