@@ -416,6 +416,7 @@ async def test_a_deleted_collection_ends_its_operation_and_takes_all_vectors(
     ended = await house.library.operations.get("acme", operation.id)
     assert ended.error is not None
     assert ended.error.reason is Reason.OPERATION_CANCELLED
+    assert "collection was deleted" in ended.error.message
     async with house.working():
         await house.until(lambda: not house.ask("SELECT FROM procrastinate_jobs WHERE status = 'todo'"))
     assert not house.rows(("passage_vector", "generation_vector", "collection_generation"))

@@ -164,7 +164,7 @@ class CollectionStore:
                     **values,
                     "documents": [row[0] for row in documents],
                     "error_reason": Reason.OPERATION_CANCELLED.value,
-                    "error_message": "The document was deleted before it was indexed.",
+                    "error_message": "The collection was deleted before the operation ended.",
                 },
             )
             operations = [row[0] for row in await ended.fetchall()]
