@@ -13,9 +13,8 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.errors import ResponsaError
-from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Operation
-from responsa_server.domain.passages import Passage, PassageVectors, VectorKind
+from responsa_server.domain.passages import Passage, PassagePiece, PassageVectors
 from responsa_server.domain.people import Principal
 
 MAX_GENERATIONS: Final = 8
@@ -59,14 +58,6 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredPiece:
-    """A piece of a passage, as the generations of its collection store it."""
-
-    kind: VectorKind
-    source: ByteRange
-
-
-@dataclass(frozen=True, slots=True)
 class UnembeddedPassage:
     """A passage that lacks vectors in a generation. first: whether it is its document's first passage. media_type: the type of its document. header: the header of the table
     within which the passage begins, with a line feed; '' if there is no such table. pieces: the pieces and headings of the passage, in order; empty if no generation
@@ -78,7 +69,7 @@ class UnembeddedPassage:
     first: bool
     media_type: str
     header: str
-    pieces: Sequence[StoredPiece]
+    pieces: Sequence[PassagePiece]
 
 
 @dataclass(frozen=True, slots=True)

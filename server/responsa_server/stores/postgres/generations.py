@@ -20,11 +20,10 @@ from responsa_server.domain.generations import (
     Generation,
     GenerationState,
     GenerationTask,
-    StoredPiece,
     UnembeddedPassage,
 )
 from responsa_server.domain.knowledge import IngestStage, JobKind, Operation, OwnershipLost
-from responsa_server.domain.passages import Passage, PassageVectors, VectorKind
+from responsa_server.domain.passages import Passage, PassagePiece, PassageVectors, VectorKind
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
@@ -259,14 +258,16 @@ class GenerationBuildStore:
         name = "missing_in_first" if task.generation_id is None else "missing"
         async with self._database.tenant(task.tenant_id) as connection:
             await self._passages.take_time(connection)
-            rows = await (await connection.execute(self._queries[name], values)).fetchall()
-            ids = uuid_array([row[0] for row in rows])
-            pieces: dict[UUID, list[StoredPiece]] = {}
-            if rows:
-                stored = await connection.execute(self._queries["stored_pieces"], {**values, "ids": ids})
-                for passage_id, kind, start, end in await stored.fetchall():
-                    piece = StoredPiece(VectorKind(kind), ByteRange(start, end))
-                    pieces.setdefault(passage_id, []).append(piece)
+            found = await (await connection.execute(self._queries[name], values)).fetchall()
+            if not found:
+                return ()
+            values["ids"] = uuid_array([row[0] for row in found])
+            rows = await (await connection.execute(self._queries["unembedded"], values)).fetchall()
+            stored = await connection.execute(self._queries["stored_pieces"], values)
+            pieces: dict[UUID, list[PassagePiece]] = {}
+            for passage_id, kind, start, end in await stored.fetchall():
+                piece = PassagePiece(VectorKind(kind), ByteRange(start, end), None)
+                pieces.setdefault(passage_id, []).append(piece)
         return [
             UnembeddedPassage(
                 Passage(

@@ -79,6 +79,18 @@ WITH counted AS (
 UPDATE responsa.operation AS o SET passages_done = c.done, passages_total = c.total FROM counted AS c WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s;
 
 -- name: missing_in_first
+SELECT p.id FROM responsa.passage AS p
+WHERE p.tenant_id = %(tenant)s AND p.collection_id = %(collection)s AND p.live AND (%(after)s::uuid IS NULL OR p.id > %(after)s)
+    AND NOT EXISTS (SELECT FROM responsa.passage_vector AS w WHERE w.passage_id = p.id)
+ORDER BY p.id LIMIT %(limit)s;
+
+-- name: missing
+SELECT p.id FROM responsa.passage AS p
+WHERE p.tenant_id = %(tenant)s AND p.collection_id = %(collection)s AND p.live AND (%(after)s::uuid IS NULL OR p.id > %(after)s)
+    AND NOT EXISTS (SELECT FROM responsa.generation_vector AS w WHERE w.passage_id = p.id AND w.generation_id = %(generation)s)
+ORDER BY p.id LIMIT %(limit)s;
+
+-- name: unembedded
 -- The header of a table: see `before` in passages.sql.
 SELECT p.id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language, p.ordinal = 0, coalesce(v.media_type, ''),
     CASE WHEN (p.places -> 0 ->> 1)::int < p.byte_start
@@ -87,21 +99,8 @@ SELECT p.id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end,
     END
 FROM responsa.passage AS p
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
-WHERE p.tenant_id = %(tenant)s AND p.collection_id = %(collection)s AND p.live AND (%(after)s::uuid IS NULL OR p.id > %(after)s)
-    AND NOT EXISTS (SELECT FROM responsa.passage_vector AS w WHERE w.passage_id = p.id)
-ORDER BY p.id LIMIT %(limit)s;
-
--- name: missing
-SELECT p.id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language, p.ordinal = 0, coalesce(v.media_type, ''),
-    CASE WHEN (p.places -> 0 ->> 1)::int < p.byte_start
-    THEN substring(coalesce(v.canonical, v.original) FROM (p.places -> 0 ->> 0)::int + 1 FOR (p.places -> 0 ->> 1)::int - (p.places -> 0 ->> 0)::int)
-        || '\x0a'::bytea
-    END
-FROM responsa.passage AS p
-LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
-WHERE p.tenant_id = %(tenant)s AND p.collection_id = %(collection)s AND p.live AND (%(after)s::uuid IS NULL OR p.id > %(after)s)
-    AND NOT EXISTS (SELECT FROM responsa.generation_vector AS w WHERE w.passage_id = p.id AND w.generation_id = %(generation)s)
-ORDER BY p.id LIMIT %(limit)s;
+WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[])
+ORDER BY p.id;
 
 -- name: stored_pieces
 -- The pieces of passages, from the collection's active generation.
