@@ -22,7 +22,7 @@ from responsa_server.domain.generations import (
     GenerationTask,
     UnembeddedPassage,
 )
-from responsa_server.domain.knowledge import IngestStage, JobKind, Operation, OwnershipLost
+from responsa_server.domain.knowledge import IngestStage, JobKind, Operation
 from responsa_server.domain.passages import Passage, PassagePiece, PassageVectors, VectorKind
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import NewId
@@ -294,7 +294,7 @@ class GenerationBuildStore:
     async def write(self, task: GenerationTask, passages: Sequence[PassageVectors]) -> None:
         """Store vectors, and the progress. Raises OwnershipLost."""
         async with self._database.tenant(task.tenant_id) as connection:
-            await self._hold(connection, task)
+            await operations.hold(self._operations, connection, _values(task))
             ids = uuid_array([one.passage_id for one in passages])
             held = await connection.execute(self._queries["hold_passages"], {**_values(task), "ids": ids})
             there = {row[0] for row in await held.fetchall()}
@@ -312,7 +312,7 @@ class GenerationBuildStore:
             await self._passages.take_time(connection)
             # Locks are taken in the order that every writer uses: collection, operation, statistics.
             await connection.execute(self._queries["lock_collection"], values)
-            await self._hold(connection, task)
+            await operations.hold(self._operations, connection, _values(task))
             await self._passages.lock_statistics(connection, task.tenant_id, task.collection_id)
             name = "missing_in_first" if task.generation_id is None else "missing"
             if await (await connection.execute(self._queries[name], values)).fetchone() is not None:
@@ -346,11 +346,6 @@ class GenerationBuildStore:
         running = await connection.execute(self._queries["running"], values)
         if await running.fetchone() is None:
             await self._table.abandon(connection, operation, failed=False)
-
-    async def _hold(self, connection: Connection, task: GenerationTask) -> None:
-        held = await connection.execute(self._queries["hold"], _values(task))
-        if await held.fetchone() is None:
-            raise OwnershipLost
 
 
 def _values(task: GenerationTask) -> dict[str, object]:

@@ -119,10 +119,6 @@ ORDER BY v.passage_id, v.ordinal;
 -- These passages cannot be deleted until this transaction ends.
 SELECT id FROM responsa.passage WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s::uuid[]) AND live ORDER BY id FOR KEY SHARE;
 
--- name: hold
--- The fence of the operation; see operations.sql.
-SELECT true FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s AND epoch = %(epoch)s AND stage <> 'done' FOR UPDATE;
-
 -- name: progress
 WITH generation AS (
     UPDATE responsa.collection_generation SET passages_done = least(passages_done + %(count)s, passages_total), update_time = clock_timestamp()

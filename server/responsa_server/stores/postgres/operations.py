@@ -212,7 +212,7 @@ class IngestionStore:
             document = await (await connection.execute(self._queries["lock_document"], values)).fetchone()
             if document is None:
                 raise OwnershipLost
-            await self._hold(connection, claim)
+            await hold(self._queries, connection, _values(claim))
             same = await (await connection.execute(self._queries["same_text"], values)).fetchone()
             # The earlier version may have been removed if a still newer version is searchable.
             kept = document[0] if same is None else same[0]
@@ -238,7 +238,7 @@ class IngestionStore:
             "keywords": list(text.description.keywords),
         }
         async with self._database.tenant(claim.tenant_id) as connection:
-            await self._hold(connection, claim)
+            await hold(self._queries, connection, _values(claim))
             row = await (await connection.execute(self._queries["parsed"], values)).fetchone()
             assert row is not None, "a version is not deleted while its operation is held"
             if not row[0]:
@@ -250,7 +250,7 @@ class IngestionStore:
     async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
         """Store passages, which are not searchable yet, and the progress if `passages_done` is not None. Raises OwnershipLost."""
         async with self._database.tenant(claim.tenant_id) as connection:
-            await self._hold(connection, claim)
+            await hold(self._queries, connection, _values(claim))
             await self._passages.write(connection, claim.tenant_id, passages, claim.generation)
             if passages_done is not None:
                 values = {**_values(claim), "done": passages_done}
@@ -279,7 +279,7 @@ class IngestionStore:
             document = await (await connection.execute(self._queries["lock_document"], values)).fetchone()
             if document is None:
                 raise OwnershipLost
-            await self._hold(connection, claim)
+            await hold(self._queries, connection, _values(claim))
             done = await (await connection.execute(self._queries["done"], values)).fetchone()
             assert done is not None, "the row is locked"
             if document[0] >= version:
@@ -318,11 +318,6 @@ class IngestionStore:
                 return False
             return await _end(self._queries, self._passages, connection, operation, error, epoch=epoch)
 
-    async def _hold(self, connection: Connection, claim: Claim) -> None:
-        held = await connection.execute(self._queries["hold"], _values(claim))
-        if await held.fetchone() is None:
-            raise OwnershipLost
-
 
 async def find(queries: Queries, connection: Connection, tenant_id: str, operation_id: UUID) -> Operation:
     """Read an operation in the caller's transaction. Raises NotFound."""
@@ -330,6 +325,13 @@ async def find(queries: Queries, connection: Connection, tenant_id: str, operati
     if row is None:
         raise NotFound.of("operation", names.operation(operation_id))
     return from_row(row)
+
+
+async def hold(queries: Queries, connection: Connection, claim: Mapping[str, object]) -> None:
+    """Lock an operation for a worker that writes. claim: the tenant, the operation's id and the worker's epoch. Raises OwnershipLost."""
+    held = await connection.execute(queries["hold"], claim)
+    if await held.fetchone() is None:
+        raise OwnershipLost
 
 
 async def _end(
