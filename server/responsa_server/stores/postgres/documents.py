@@ -163,8 +163,7 @@ class DocumentStore:
         async with self._database.tenant(who.tenant_id) as connection:
             earlier = await self._requests.claim(connection, who, request_id, "document", body)
             if earlier is not None:
-                identity = names.parse_uuid("operations", earlier)
-                return await operations.find(self._operations, connection, who.tenant_id, identity)
+                return await operations.named(self._operations, connection, who.tenant_id, earlier)
             if stated.collection_id == DEFAULT_COLLECTION:
                 await connection.execute(self._queries["make_collection"], values)
             await self._require_collection(connection, values, "hold_collection")
@@ -425,8 +424,7 @@ class DocumentStore:
         async with self._database.tenant(who.tenant_id) as connection:
             earlier = await self._requests.claim(connection, who, request_id, kind, body)
             if earlier is not None:
-                identity = names.parse_uuid("operations", earlier)
-                return await operations.find(self._operations, connection, who.tenant_id, identity)
+                return await operations.named(self._operations, connection, who.tenant_id, earlier)
             locked = await (await connection.execute(self._queries["lock_versions"], values)).fetchone()
             if locked is None:
                 raise NotFound.of("document", name)

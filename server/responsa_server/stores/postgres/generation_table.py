@@ -26,18 +26,21 @@ class GenerationTable:
         self._operations = Queries("operations.sql")
         self._queries = Queries("generations.sql")
 
-    async def cancel(self, connection: Connection, operation: Operation, error: Mapping[str, object]) -> None:
-        """End an operation with an error, and forget the generation unless it was complete before. Does nothing if the operation has ended."""
-        if await self._end(connection, operation, error):
-            await self.abandon(connection, operation, failed=False)
-
-    async def fail(self, connection: Connection, operation: Operation, error: Mapping[str, object]) -> None:
-        """Like `cancel`, but a generation that was never complete stays in lists, as FAILED."""
-        if await self._end(connection, operation, error):
-            await self.abandon(connection, operation, failed=True)
+    async def end(
+        self, connection: Connection, operation: Operation, error: Mapping[str, object], *, failed: bool
+    ) -> None:
+        """End an operation with an error, and abandon its generation. Does nothing if the operation has ended."""
+        values = values_of(operation)
+        # Locks are taken in the order that every writer uses: collection, operation.
+        await connection.execute(self._queries["lock_collection"], values)
+        ended = await connection.execute(self._operations["end"], {**values, "epoch": None, **error})
+        if await ended.fetchone() is not None:
+            await self.abandon(connection, operation, failed=failed)
 
     async def abandon(self, connection: Connection, operation: Operation, *, failed: bool) -> None:
-        """Return the generation of an ended operation to its former state. If it was never complete, delete its vectors."""
+        """Return the generation of an ended operation to its former state. If it was never complete, delete its vectors, and the generation too unless
+        it `failed`: then it stays in lists.
+        """
         values = values_of(operation)
         row = await (await connection.execute(self._queries["building"], values)).fetchone()
         if row is None:
@@ -54,13 +57,6 @@ class GenerationTable:
         await self._passages.take_time(connection)
         name = "delete_first_vectors" if values["generation"] is None else "delete_vectors"
         await connection.execute(self._queries[name], values)
-
-    async def _end(self, connection: Connection, operation: Operation, error: Mapping[str, object]) -> bool:
-        values = values_of(operation)
-        # Locks are taken in the order that every writer uses: collection, operation.
-        await connection.execute(self._queries["lock_collection"], values)
-        ended = await connection.execute(self._operations["end"], {**values, "epoch": None, **error})
-        return await ended.fetchone() is not None
 
 
 def values_of(operation: Operation) -> dict[str, object]:

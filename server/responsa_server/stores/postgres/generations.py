@@ -88,7 +88,7 @@ class GenerationStore:
         async with self._database.tenant(who.tenant_id) as connection:
             earlier = await self._requests.claim(connection, who, request_id, "generation", body)
             if earlier is not None:
-                return await self._earlier(connection, who, earlier)
+                return await operations.named(self._operations, connection, who.tenant_id, earlier)
             values: dict[str, object] = {"tenant": who.tenant_id, "collection": collection_id}
             await self._lock(connection, values)
             for name in ("keep_active", "forget_failed"):
@@ -115,7 +115,7 @@ class GenerationStore:
         async with self._database.tenant(who.tenant_id) as connection:
             earlier = await self._requests.claim(connection, who, request_id, "activation", body)
             if earlier is not None:
-                return await self._earlier(connection, who, earlier)
+                return await operations.named(self._operations, connection, who.tenant_id, earlier)
             values: dict[str, object] = {
                 "tenant": who.tenant_id,
                 "collection": collection_id,
@@ -194,10 +194,6 @@ class GenerationStore:
             await self._queue.defer(connection, JobKind.REINDEX, who.tenant_id, operation.id)
         await self._requests.record(connection, who, request_id, names.operation(operation.id))
         return operation
-
-    async def _earlier(self, connection: Connection, who: Principal, name: str) -> Operation:
-        identity = names.parse_uuid("operations", name)
-        return await operations.find(self._operations, connection, who.tenant_id, identity)
 
     async def _found(
         self, connection: Connection, tenant_id: str, collection_id: str, number: int | None
@@ -333,7 +329,7 @@ class GenerationBuildStore:
                 operation = await operations.find(self._operations, connection, tenant_id, operation_id)
             except NotFound:
                 return
-            await self._table.fail(connection, operation, operations.error_columns(error))
+            await self._table.end(connection, operation, operations.error_columns(error), failed=True)
 
     async def _settle(self, connection: Connection, tenant_id: str, operation_id: UUID) -> None:
         """Abandon the generation of an operation that a server of an earlier release has cancelled."""

@@ -104,7 +104,7 @@ class OperationStore:
         async with self._database.tenant(tenant_id) as connection:
             operation = await find(self._queries, connection, tenant_id, operation_id)
             if operation.kind is OperationKind.REINDEX:
-                await self._generations.cancel(connection, operation, error_columns(error))
+                await self._generations.end(connection, operation, error_columns(error), failed=False)
             elif await _end(self._queries, self._passages, connection, operation, error, epoch=None):
                 values = {
                     "tenant": tenant_id,
@@ -325,6 +325,11 @@ async def find(queries: Queries, connection: Connection, tenant_id: str, operati
     if row is None:
         raise NotFound.of("operation", names.operation(operation_id))
     return from_row(row)
+
+
+async def named(queries: Queries, connection: Connection, tenant_id: str, name: str) -> Operation:
+    """Read the operation that an earlier call with the same request id created. Raises NotFound."""
+    return await find(queries, connection, tenant_id, names.parse_uuid("operations", name))
 
 
 async def hold(queries: Queries, connection: Connection, claim: Mapping[str, object]) -> None:
