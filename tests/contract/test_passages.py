@@ -247,6 +247,14 @@ async def test_a_tenant_with_few_of_the_vectors_finds_all_of_its_own(
         assert found == {ids[place] for place in np.argsort(-(own @ wanted))[:10]}
 
 
+async def test_the_first_table_is_searched_only_if_a_generation_is_in_it(shelf: Shelf) -> None:
+    [wanted] = own = unit_vectors(1, 1)
+    ids = await fill(shelf, list(own))
+    for generations, found in (((None,), ids), ((uuid7(), None), ids), ((uuid7(),), [])):
+        question = QuestionVector("", wanted.astype("<f4").tobytes(), generations)
+        assert list(await vectors_of(shelf.database).nearest(SearchScope("acme"), question, 10)) == found
+
+
 @pytest.mark.parametrize("index", ["passage_vector_embedding", "passage_vector_tenant"])
 async def test_a_version_that_is_being_indexed_takes_no_place_from_those_that_are_searched(
     shelf: Shelf, database_urls: DatabaseUrls, index: str

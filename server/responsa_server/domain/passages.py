@@ -212,13 +212,13 @@ class LexicalQuery:
 class QuestionVector:
     """The vector of a question. It is compared only with vectors of the same model.
 
-    model: the name of the model that computed the vector. generations: the ids of the active generations of this model that are not in the index's
-    first table.
+    model: the name of the model that computed the vector. generations: the ids under which the index stores the active generations of this model; None
+    for its first table.
     """
 
     model: str
     data: bytes
-    generations: tuple[UUID, ...] = ()
+    generations: tuple[UUID | None, ...] = (None,)
 
 
 # `LexicalCandidate` and `PassageCosines` are named tuples, because a search creates about a hundred instances of each,

@@ -535,8 +535,8 @@ class Retriever:
             vector = embedded.vectors[place]
             of_model = [one for one in match.statistics.values() if one.embedding == model]
             if vector is not None and of_model:
-                later = tuple(one.generation for one in of_model if one.generation is not None)
-                questions[model] = question = QuestionVector(embedded.embedder.name, vector, later)
+                generations = tuple(dict.fromkeys(one.generation for one in of_model))
+                questions[model] = question = QuestionVector(embedded.embedder.name, vector, generations)
                 cosines |= await self._vectors.nearest(scope, question, NEAREST_VECTORS, match.passages)
         ids = cosines.keys() | set(match.passages)
         if not ids:

@@ -115,8 +115,8 @@ class PostgresVectorIndex:
             "documents": scope.documents,
             "exact": scope.documents is not None and scope.documents.passages <= EXACT_PASSAGES,
         }
-        names = ["nearest"] if len(question.data) == FIRST_DIMENSIONS * 4 else []
-        names += ["nearest_of_generations"] if question.generations else []
+        names = ["nearest"] if _in_first(question) else []
+        names += ["nearest_of_generations"] if _later(question) else []
         rows = await self._search(scope.tenant_id, names, values, question) if names else ()
         return {id_: PassageCosines(window, piece) for of_table in rows for id_, window, piece in of_table}
 
@@ -125,10 +125,10 @@ class PostgresVectorIndex:
         self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]]:
         """See `VectorIndex.pieces`."""
-        first = question if question and len(question.data) == FIRST_DIMENSIONS * 4 else None
+        first = question if question and _in_first(question) else None
         found = await self._stored_pieces(tenant_id, "pieces", ids, first)
         # Pieces are the same in all generations of a passage, but their cosines are not.
-        later = ids if question and question.generations else [one for one in ids if one not in found]
+        later = ids if question and _later(question) else [one for one in ids if one not in found]
         if later:
             found |= await self._stored_pieces(tenant_id, "pieces_of_generations", later, question)
         return found
@@ -154,12 +154,22 @@ class PostgresVectorIndex:
             "tenant": tenant_id,
             "model": "" if question is None else question.model,
             "vector": None if question is None else HalfVector(question.data),
-            "generations": uuid_array(() if question is None else question.generations),
+            "generations": uuid_array(() if question is None else _later(question)),
         }
         statements: list[Statement] = [(self._queries[name], parameters) for name in names]
         return await self._database.search(
             tenant_id, VECTORS_PART, statements, self._search_seconds, vector_cursor
         )
+
+
+def _in_first(question: QuestionVector) -> bool:
+    """Whether the question can be compared with vectors of the first table."""
+    return None in question.generations and len(question.data) == FIRST_DIMENSIONS * 4
+
+
+def _later(question: QuestionVector) -> list[UUID]:
+    """The generations that are not in the first table."""
+    return [one for one in question.generations if one is not None]
 
 
 async def fit_index(url: str, *, m: int, ef_construction: int) -> bool:
