@@ -139,6 +139,25 @@ async def test_a_title_that_could_not_be_indexed_is_taken_back(house: House, peo
     assert (document.title, document.state) == ("Newer", DocumentState.INDEXING)
 
 
+async def test_an_upload_does_not_keep_a_title_that_was_taken_back(house: House, people: People) -> None:
+    operation = await described(house, people.ann)
+    await house.ingest().run("acme", operation.id)
+    before = (await of(house, operation)).title
+    for taken_back, title, kept in (
+        (True, "First", before),
+        (False, "Second", "Second"),
+        (True, "Third", "Second"),
+    ):
+        await house.library.update_document(people.ann, operation.document_id, DocumentChanges(title=title))
+        [running] = (await house.operations.list("acme", None, 1, None)).items
+        if taken_back:
+            await house.library.cancel_operation(people.ann, running.id)
+        else:
+            await house.ingest().run("acme", running.id)
+        await house.ingest().run("acme", (await described(house, people.ann, f"{TEXT}{title}")).id)
+        assert (await of(house, operation)).title == kept
+
+
 async def test_labels_are_part_of_a_request(house: House, people: People) -> None:
     identity = UUID("6e1a3f0e-6b1b-4a58-8d6d-9a3f7f0e2b11")
     first = await described(house, people.ann, request_id=identity, labels={"a": "1", "b": "2"})

@@ -45,11 +45,15 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done' AND (%(epoch)s:
 RETURNING document_id, version;
 
 -- name: fail_document
--- The document records the state of its newest version. Its title is again that of the version that is searched, if an update had set another.
+-- The document records the state of its newest version. Its title is again that of the version that is searched, if an update had set another; so later uploads
+-- do not keep the title of the update either.
 UPDATE responsa.document AS d SET state = 'failed', error_reason = %(error_reason)s, error_message = %(error_message)s,
     error_metadata = %(error_metadata)s, revision = revision + 1, update_time = clock_timestamp(),
     title = coalesce((SELECT v.title FROM responsa.document_version AS v
-        WHERE v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version), title)
+        WHERE v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version), title),
+    kept_title = coalesce((SELECT v.declared_title FROM responsa.document_version AS v
+        JOIN responsa.document_version AS n ON n.tenant_id = v.tenant_id AND n.document_id = v.document_id AND n.version = %(version)s
+        WHERE v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version AND d.kept_title <> '' AND n.declared_title = d.kept_title), kept_title)
 WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s;
 
 -- name: forget_document
