@@ -283,6 +283,25 @@ async def test_an_upload_cancelled_while_it_waits_is_sent_once_when_tried_again(
     assert sum("third.md" in url for url in sent) == 1
 
 
+async def test_no_further_file_is_sent_after_the_user_has_signed_out(
+    person: Person, registry: Registry
+) -> None:
+    tab = await person.sign_in()
+    await tab.open_documents()
+    with registry.holding("passage"):
+        await tab.upload(*((f"{name}.md", BAKERY.encode()) for name in ("a", "b", "third")))
+        await tab.sent("b.md")
+        await tab.page.get_by_role("button", name="Sign out").click()
+        await expect(tab.page.get_by_role("alert")).to_have_text("You are signed out.")
+    # The browser does not load the page again, so a file that still waited would be sent in the new session.
+    await tab.page.goto(person.link())
+    await tab.question.wait_for()
+    await tab.open_documents()
+    await tab.upload(("last.md", BAKERY.encode()))
+    await expect(tab.upload_of("last.md")).to_contain_text("searchable")
+    assert not any("third.md" in request.url for request in person.requests)
+
+
 async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in()

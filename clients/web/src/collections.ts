@@ -178,7 +178,10 @@ export class CollectionsView {
   }
 
   async #add(batches: AsyncIterable<readonly Found[]>, collection: Named): Promise<void> {
-    for await (const found of batches) this.#uploads.add(found, collection);
+    for await (const found of batches) {
+      if (this.#hooks.signal.aborted) return;
+      this.#uploads.add(found, collection);
+    }
   }
 
   async #create(): Promise<void> {

@@ -113,6 +113,7 @@ class App {
     const collections = new CollectionsView(api, panel, {
       say: live.say,
       sessionOver: over,
+      signal,
       changed: () => tabs.tell({ kind: "documents" }),
       ask: (collection) => {
         chat.scope.choose([collection]);

@@ -33,6 +33,8 @@ export interface UploadHooks {
   /** A document of that collection is now searchable. */
   readonly taken: (collection: string) => void;
   readonly sessionOver: () => void;
+  /** Aborts when the session ends. What is left of the uploads is then cancelled, so that the browser's next session does not send it. */
+  readonly signal: AbortSignal;
 }
 
 export class UploadsView {
@@ -78,9 +80,11 @@ export class UploadsView {
       this.#list,
       this.#more,
     );
-    window.addEventListener("beforeunload", (event) => {
+    const kept = (event: Event) => {
       if (this.#queue.isBusy) event.preventDefault(); // files that were not sent yet would be lost
-    });
+    };
+    window.addEventListener("beforeunload", kept, { signal: hooks.signal });
+    hooks.signal.addEventListener("abort", () => this.#queue.cancelAll(), { once: true });
   }
 
   add(found: readonly Found[], collection: Named): void {
