@@ -151,43 +151,50 @@ export class DocumentsView {
     this.#hooks.say(this.#place.textContent ?? "");
   }
 
-  /** Read the shown page, again and again while the server reads one of its documents. */
+  /** Read the shown page. While the server reads one of its documents, the page is read again and again, after this has resolved. */
   async #read(): Promise<void> {
     this.#reading.abort();
     this.#reading = new AbortController();
     const { signal } = this.#reading;
     const filter = filterOf(this.#wanted);
-    while (!signal.aborted) {
-      try {
-        const request = { parent: this.#collection, pageSize: PAGE, pageToken: this.#tokens.at(-1) ?? "", filter, orderBy: this.#order.value };
-        const page = await this.#api.knowledge.listDocuments(request, { signal });
-        if (signal.aborted) return;
-        // The last document of a page may have been deleted.
-        if (page.documents.length === 0 && this.#tokens.length > 1) {
-          this.#tokens = this.#tokens.slice(0, -1);
-          continue;
-        }
-        this.#following = page.nextPageToken;
-        this.#problem.textContent = "";
-        this.#expression.removeAttribute("aria-invalid");
-        this.#paint(page.documents, filter !== "");
-        if (!page.documents.some((one) => one.state === DocumentState.INDEXING)) return;
-      } catch (error) {
-        if (signal.aborted) return;
-        const failure = failureOf(error);
-        const mistake = filterProblem(failure);
-        if (mistake) this.#expression.setAttribute("aria-invalid", "true");
-        this.#following = "";
-        this.#paint([], filter !== "");
-        // The collection `default` does not exist before its first document.
-        if (failure.reason !== "RESOURCE_NOT_FOUND" || !this.#isEmpty) {
-          replace(this.#list);
-          this.#problem.textContent = mistake ?? failure.message;
-        }
-        return;
+    if (await this.#readOnce(filter, signal)) void this.#readAgain(filter, signal);
+  }
+
+  async #readAgain(filter: string, signal: AbortSignal): Promise<void> {
+    do await PATIENCE.sleep(LOOK_AGAIN, signal);
+    // If the user has left this view, the next visit reads the list again.
+    while (this.root.isConnected && !signal.aborted && (await this.#readOnce(filter, signal)));
+  }
+
+  /** Read and show the shown page. Resolves to whether the server reads one of its documents. */
+  async #readOnce(filter: string, signal: AbortSignal): Promise<boolean> {
+    try {
+      const request = { parent: this.#collection, pageSize: PAGE, pageToken: this.#tokens.at(-1) ?? "", filter, orderBy: this.#order.value };
+      const page = await this.#api.knowledge.listDocuments(request, { signal });
+      if (signal.aborted) return false;
+      // The last document of a page may have been deleted.
+      if (page.documents.length === 0 && this.#tokens.length > 1) {
+        this.#tokens = this.#tokens.slice(0, -1);
+        return await this.#readOnce(filter, signal);
       }
-      await PATIENCE.sleep(LOOK_AGAIN, signal);
-      if (!this.root.isConnected) return; // the user has left this view, which reads the list again at the next visit
+      this.#following = page.nextPageToken;
+      this.#problem.textContent = "";
+      this.#expression.removeAttribute("aria-invalid");
+      this.#paint(page.documents, filter !== "");
+      return page.documents.some((one) => one.state === DocumentState.INDEXING);
+    } catch (error) {
+      if (signal.aborted) return false;
+      const failure = failureOf(error);
+      const mistake = filterProblem(failure);
+      if (mistake) this.#expression.setAttribute("aria-invalid", "true");
+      this.#following = "";
+      this.#paint([], filter !== "");
+      // The collection `default` does not exist before its first document.
+      if (failure.reason !== "RESOURCE_NOT_FOUND" || !this.#isEmpty) {
+        replace(this.#list);
+        this.#problem.textContent = mistake ?? failure.message;
+      }
+      return false;
     }
   }
 
