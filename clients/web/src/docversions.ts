@@ -9,7 +9,7 @@ import { diffWordsWithSpace } from "diff";
 import { byteLength, uuid } from "./bytes.js";
 import { clean } from "./clean.js";
 import { confirmed } from "./dialog.js";
-import { button, element, replace } from "./dom.js";
+import { button, element, focused, replace } from "./dom.js";
 import { failureOf, failureOfStatus } from "./errors.js";
 import { momentOf, originalOf, sizeOf } from "./facts.js";
 import { unrendered } from "./markdown.js";
@@ -53,7 +53,7 @@ export class VersionsView {
   async open(document: Document, signal: AbortSignal): Promise<void> {
     this.#document = document;
     this.#signal = signal;
-    this.#comparison.hidden = true;
+    this.#comparison.hidden = this.#more.hidden = true;
     this.#problem.textContent = this.#state.textContent = "";
     this.#reread.hidden = document.version === 0;
     replace(this.#list);
@@ -63,15 +63,16 @@ export class VersionsView {
   }
 
   async #further(): Promise<void> {
-    const [signal, document] = [this.#signal, this.#document];
+    const [signal, document, pageToken] = [this.#signal, this.#document, this.#next];
     if (!document) return;
     try {
-      const page = await this.#api.knowledge.listDocumentVersions({ parent: document.name, pageToken: this.#next }, { signal });
-      if (signal.aborted) return;
-      this.#versions = [...this.#versions, ...page.versions];
+      const page = await this.#api.knowledge.listDocumentVersions({ parent: document.name, pageToken }, { signal });
+      if (signal.aborted || pageToken !== this.#next) return; // the second of two clicks
       const rows = page.versions.map((one) => this.#row(one));
+      this.#versions = pageToken ? [...this.#versions, ...page.versions] : page.versions;
+      if (!pageToken) replace(this.#list);
       this.#list.append(...rows);
-      if (this.#next) rows[0]?.querySelector("button")?.focus();
+      if (pageToken) rows[0]?.querySelector("button")?.focus();
       this.#next = page.nextPageToken;
       this.#more.hidden = !this.#next;
     } catch (error) {
@@ -169,7 +170,9 @@ export class VersionsView {
       }
       const same = result.case === "response" && anyUnpack(result.value, IngestResultSchema)?.unchanged;
       if (!same) await this.#hooks.changed();
+      if (signal.aborted) return;
       this.#state.textContent = same ? unchanged : done;
+      if (!focused()) this.#reread.focus(); // the button that was pressed has gone with the old list
     } catch (error) {
       this.#failed(error, signal);
     }
