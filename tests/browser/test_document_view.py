@@ -118,6 +118,7 @@ async def test_versions_are_compared_and_restored_and_details_are_changed(person
     await expect(tab.source.get_by_role("heading", name="The light of Korsholm")).to_be_visible()
     await expect(tab.source.locator("dl")).to_contain_text("team: coast")
     await expect(tab.source.locator("dl")).to_contain_text("searchable")
+    await expect(tab.source.get_by_role("button", name="Edit title, labels and metadata")).to_be_focused()
     changed = person.client.get_document(name)
     assert (changed.title, dict(changed.labels)) == ("The light of Korsholm", {"team": "coast"})
     assert changed.metadata["metres"] == 34

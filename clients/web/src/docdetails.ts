@@ -46,6 +46,7 @@ export class DetailsView {
   readonly root = element("div", { class: "scrolling" });
   readonly #api: Pick<Api, "knowledge">;
   readonly #hooks: DetailsHooks;
+  #name = "";
 
   constructor(api: Pick<Api, "knowledge">, hooks: DetailsHooks) {
     this.#api = api;
@@ -53,6 +54,8 @@ export class DetailsView {
   }
 
   async show(one: Document, signal: AbortSignal): Promise<void> {
+    if (one.name !== this.#name) replace(this.root); // nobody may edit another document than the shown one
+    this.#name = one.name;
     const version = await this.#searchable(one, signal);
     if (signal.aborted) return;
     const edit = button("Edit", () => void this.#edit(one), { class: "quiet", "aria-label": "Edit title, labels and metadata" });
@@ -83,7 +86,9 @@ export class DetailsView {
       ["Changed", moment(one.updateTime)],
     ];
     const rows = facts.filter(([, value]) => value !== "").map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", WRITTEN, value)));
+    const held = this.root.contains(document.activeElement);
     replace(this.root, element("div", { class: "row wrap" }, edit, copy, download), element("dl", { class: "facts-list" }, ...rows));
+    if (held) edit.focus();
   }
 
   /** The version that searches use; undefined if it cannot be read. */
