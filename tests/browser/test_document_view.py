@@ -68,6 +68,9 @@ async def test_the_citation_of_a_pdf_opens_its_drawn_page_and_the_browser_never_
     await tab.page.keyboard.press("ArrowRight")
     await expect(shown_tab(tab, "Text")).to_be_focused()
     await expect(tab.mark).to_contain_text("Märta Öhman")
+    (document,) = person.client.documents("default")
+    await tab.page.goto(f"{person.url}/#/{document.name}?page=2")
+    await expect(page).to_have_accessible_name("Page 2 of 2 of Lights")
     responses = [await one.response() for one in person.requests]
     assert "application/pdf" not in [await one.header_value("content-type") for one in responses if one]
 

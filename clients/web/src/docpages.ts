@@ -30,6 +30,7 @@ export class PagesView {
   #page = 1;
   #count = 0;
   #cited: { readonly page: number; readonly box: PageBox | undefined } = { page: 0, box: undefined };
+  #signal = AbortSignal.abort();
   #drawing = new AbortController();
 
   /** `say` announces a text to screen readers. `turned` is called when another page is shown. */
@@ -46,14 +47,15 @@ export class PagesView {
     );
   }
 
-  /** Show the pages of `documents/{uuid}/versions/{n}`, or of the current version of `documents/{uuid}`. `page`: the page to begin with; 0 for the first one. `box`: the part of that page to mark. */
+  /** Show the pages of `documents/{uuid}/versions/{n}`, or of the current version of `documents/{uuid}`. `page`: the page to begin with; 0 for the first one. `box`: the part of that page to mark. The signal aborts when the panel shows something else. */
   async open(name: string, title: string, page: number, box: PageBox | undefined, signal: AbortSignal): Promise<void> {
     this.#name = name;
     this.#title = title;
     this.#cited = { page, box };
     this.#page = Math.max(page, 1);
     this.#count = 0;
-    await this.#draw(signal);
+    this.#signal = signal;
+    await this.#draw(false);
   }
 
   /** Forget the shown page. */
@@ -61,6 +63,7 @@ export class PagesView {
     this.#drawing.abort();
     this.#canvas.width = this.#canvas.height = 0;
     this.#mark.hidden = true;
+    this.#problem.textContent = "";
   }
 
   #turn(step: number): void {
@@ -81,19 +84,17 @@ export class PagesView {
     void this.#draw();
   }
 
-  async #draw(outer?: AbortSignal): Promise<void> {
+  async #draw(isAnnounced = true): Promise<void> {
     this.#drawing.abort();
     this.#drawing = new AbortController();
-    const stop = this.#drawing;
-    outer?.addEventListener("abort", () => stop.abort(), { once: true });
-    const { signal } = stop;
+    const signal = AbortSignal.any([this.#signal, this.#drawing.signal]);
     const [name, page] = [this.#name, this.#page];
     this.#number.value = String(page);
     try {
       const width = Math.round(Math.min(Math.max(this.#sheet.clientWidth * window.devicePixelRatio, NARROWEST), WIDEST));
       const drawn = await this.#api.knowledge.getDocumentPage({ name, page, width }, { signal });
       const image = await createImageBitmap(new Blob([drawn.image as Uint8Array<ArrayBuffer>], { type: "image/png" }));
-      if (signal.aborted) return;
+      if (signal.aborted) return image.close();
       this.#problem.textContent = "";
       this.#count = drawn.pageCount;
       this.#canvas.width = image.width;
@@ -117,7 +118,7 @@ export class PagesView {
     if (held === this.#back && this.#back.disabled) this.#next.focus();
     if (held === this.#next && this.#next.disabled) this.#back.focus();
     this.#place(marked ? this.#cited.box : undefined);
-    if (!outer) this.#say(label);
+    if (isAnnounced) this.#say(label);
   }
 
   /** The number of the shown page, counted from 1. */

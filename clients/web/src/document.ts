@@ -119,8 +119,8 @@ export class DocumentPanel {
         ["details", "Details", this.#details.root],
       ],
       () => {
-        this.#moved();
         void this.#fill();
+        this.#moved(); // the tab “Pages” now knows its page
       },
     );
     const close = button("✕", () => this.close(), { class: "plain icon", "aria-label": "Close the document", title: "Close (Escape)" });
@@ -263,7 +263,7 @@ export class DocumentPanel {
     const document = await this.#current(shown.name, signal);
     if (signal.aborted) return;
     this.#document = document;
-    if (document) this.#offer(document);
+    if (document) this.#offer(document, shown);
     const pdf = document?.mediaType === PDF;
     const suited = pdf && (shown.page > 0 || shown.range.end === 0) ? "pages" : "text";
     const tab = document && shown.tab && (pdf || shown.tab !== "pages") ? shown.tab : suited;
@@ -274,9 +274,11 @@ export class DocumentPanel {
     await filled;
   }
 
-  #offer({ mediaType, title, sourceKey, version }: Document): void {
+  #offer({ mediaType, title, sourceKey, version }: Document, shown: Shown): void {
     this.#tabs.offer([...(mediaType === PDF ? (["pages"] as const) : []), "text", ...(version > 0 ? (["passages"] as const) : []), "versions", "details"]);
-    if (!this.#shown.title) this.#title.textContent = title || sourceKey;
+    if (shown.title) return;
+    this.#shown = { ...shown, title: title || sourceKey };
+    this.#title.textContent = this.#shown.title;
   }
 
   /** The note above the shown place. */
