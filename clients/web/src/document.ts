@@ -89,6 +89,8 @@ export class DocumentPanel {
   #document: Document | undefined;
   /** The tabs that show the current document. */
   readonly #filled = new Set<TabId>();
+  /** The text around the shown place, once its reading has begun. */
+  #content: ReturnType<TextView["read"]> | undefined;
   /** The element that opened the panel; undefined if an address did. */
   #by: HTMLElement | undefined;
   #reading = new AbortController();
@@ -258,26 +260,27 @@ export class DocumentPanel {
     this.#shown = shown;
     this.#filled.clear();
     this.#pages.clear();
-    const reading = this.#text.read(shown.name, shown.range, signal);
-    reading.done.catch(() => undefined); // it is awaited below
+    // A place with a box opens on its page, so its text may never be needed.
+    this.#content = shown.box ? undefined : this.#text.read(shown.name, shown.range, signal);
+    this.#content?.done.catch(() => undefined); // it is awaited later
     const document = await this.#current(shown.name, signal);
     if (signal.aborted) return;
     this.#document = document;
-    if (document) this.#offer(document, shown);
+    if (document) this.#offer(document);
     const pdf = document?.mediaType === PDF;
     const suited = pdf && (shown.page > 0 || shown.range.end === 0) ? "pages" : "text";
     const tab = document && shown.tab && (pdf || shown.tab !== "pages") ? shown.tab : suited;
     this.#tabs.show(tab);
     this.#note.textContent = this.#about;
-    const filled = tab === "text" ? this.#fillText(reading, signal) : this.#fill();
+    const filled = this.#fill();
     this.#moved();
     await filled;
   }
 
-  #offer({ mediaType, title, sourceKey, version }: Document, shown: Shown): void {
+  #offer({ mediaType, title, sourceKey, version }: Document): void {
     this.#tabs.offer([...(mediaType === PDF ? (["pages"] as const) : []), "text", ...(version > 0 ? (["passages"] as const) : []), "versions", "details"]);
-    if (shown.title) return;
-    this.#shown = { ...shown, title: title || sourceKey };
+    if (this.#shown.title) return;
+    this.#shown = { ...this.#shown, title: title || sourceKey };
     this.#title.textContent = this.#shown.title;
   }
 
@@ -309,8 +312,8 @@ export class DocumentPanel {
       return;
     }
     this.#filled.add(open);
-    const { name, title, range, page, box } = this.#shown;
-    if (open === "text") return this.#fillText(this.#text.read(name, range, signal), signal);
+    const { name, title, page, box } = this.#shown;
+    if (open === "text") return this.#fillText(signal);
     if (open === "pages") return this.#pages.open(name, title, page, box, signal);
     if (!document) return;
     if (open === "passages") this.#passages.open(document, signal);
@@ -318,13 +321,16 @@ export class DocumentPanel {
     else await this.#details.show(document, signal);
   }
 
-  async #fillText({ text, done }: ReturnType<TextView["read"]>, signal: AbortSignal): Promise<void> {
-    const { range, quote } = this.#shown;
-    this.#filled.add("text");
+  async #fillText(signal: AbortSignal): Promise<void> {
+    const { name, range, quote } = this.#shown;
+    this.#content ??= this.#text.read(name, range, signal);
+    const { text, done } = this.#content;
     try {
       await done;
     } catch (error) {
       if (signal.aborted) return;
+      this.#content = undefined; // the tab reads it again when it is chosen again
+      this.#filled.delete("text");
       const failure = failureOf(error);
       const gone = failure.reason === "RESOURCE_NOT_FOUND";
       this.#note.textContent = gone
@@ -361,6 +367,7 @@ export class DocumentPanel {
       this.#title.textContent = document.title || document.sourceKey;
       if (isNew) {
         this.#filled.clear();
+        this.#content = undefined;
         await this.#fill();
       }
       if (document.state !== DocumentState.INDEXING) return;
