@@ -39,7 +39,8 @@ export interface QueueHooks {
   readonly idle: () => void;
 }
 
-type Mutable = { -readonly [Key in keyof Item]: Item[Key] } & { upload: Upload | undefined; stop: AbortController };
+/** `upload` is undefined if the file will not be sent, or not again: its content may be in memory. `work`: what the file costs, in bytes. */
+type Mutable = { -readonly [Key in keyof Item]: Item[Key] } & { upload: Upload | undefined; readonly work: number; stop: AbortController };
 
 export class UploadQueue {
   readonly #hooks: QueueHooks;
@@ -82,7 +83,7 @@ export class UploadQueue {
   /** The work that is done and the work of all files, in bytes; each file counts for some bytes more than it has. */
   get work(): { readonly done: number; readonly total: number } {
     let done = this.#ended;
-    for (const one of this.#sending) if (one.state === "running") done += one.share * workOf(one);
+    for (const one of this.#sending) if (one.state === "running") done += one.share * one.work;
     return { done, total: this.#total };
   }
 
@@ -91,10 +92,11 @@ export class UploadQueue {
       const upload = "file" in one ? { file: one.file, path: one.path, collection: collection.name, requestId: uuid() } : undefined;
       const state = "file" in one ? "waiting" : one.rule ? "skipped" : "refused";
       const note = "file" in one ? "waiting" : one.why;
-      const item: Mutable = { path: one.path, collection, state, share: 0, note, again: false, upload, stop: new AbortController() };
+      const work = upload ? upload.file.size + PER_FILE : 0;
+      const item: Mutable = { path: one.path, collection, state, share: 0, note, again: false, upload, work, stop: new AbortController() };
       this.#items.add(item);
       this.#counts.set(state, this.count(state) + 1);
-      this.#total += workOf(item);
+      this.#total += work;
       if (upload) this.#waiting.add(item);
     }
     this.#next();
@@ -143,8 +145,8 @@ export class UploadQueue {
       if (this.#waiting.has(one) || this.#sending.has(one)) continue;
       this.#items.delete(one);
       this.#counts.set(one.state, this.count(one.state) - 1);
-      this.#total -= workOf(one);
-      this.#ended -= workOf(one);
+      this.#total -= one.work;
+      this.#ended -= one.work;
     }
     this.#hooks.changed();
   }
@@ -211,7 +213,8 @@ export class UploadQueue {
   #set(item: Mutable, state: State, note: string, again = false): void {
     this.#counts.set(item.state, this.count(item.state) - 1);
     this.#counts.set(state, this.count(state) + 1);
-    this.#ended += (isOpen(state) ? 0 : workOf(item)) - (isOpen(item.state) ? 0 : workOf(item));
+    this.#ended += (isOpen(state) ? 0 : item.work) - (isOpen(item.state) ? 0 : item.work);
+    if (!isOpen(state) && !again) item.upload = undefined;
     item.state = state;
     item.note = note;
     item.again = again;
@@ -221,10 +224,6 @@ export class UploadQueue {
 /** Whether a file in this state has not ended. */
 export function isOpen(state: State): boolean {
   return state === "waiting" || state === "running";
-}
-
-function workOf({ upload }: Mutable): number {
-  return upload ? upload.file.size + PER_FILE : 0;
 }
 
 function first<T>(items: Iterable<T>, fits: (item: T) => boolean): T | undefined {

@@ -89,6 +89,14 @@ test("an upload that failed on the server gets another request", async () => {
   expect(trial.of("a").upload.requestId).not.toBe(before);
 });
 
+test("the content of a file is kept only as long as the file may be sent", async () => {
+  const trial = new Trial("a", "b", "c");
+  await trial.of("a").end();
+  await trial.of("b").fail(new UploadRefused(refusal("DOCUMENT_MALFORMED")));
+  await trial.of("c").fail(new UploadRefused(CUT));
+  expect(["a", "b", "c"].map((path) => (trial.item(path) as { readonly upload?: unknown }).upload !== undefined)).toEqual([false, false, true]);
+});
+
 test("a refused document does not stop the others, and is not tried again", async () => {
   const trial = new Trial("a", "b", "c");
   await trial.of("a").fail(new UploadRefused(refusal("DOCUMENT_MALFORMED")));
