@@ -179,6 +179,7 @@ function hiddenPart(path: string): string {
 
 function ruleForName(path: string, suffixes: readonly string[]): Rule | undefined {
   const name = path.toLowerCase();
+  if (suffixes.length === 0) return undefined; // the formats are not known yet, so the server decides
   return suffixes.some((suffix) => name.endsWith(suffix)) ? undefined : "UNSUPPORTED_SUFFIX";
 }
 

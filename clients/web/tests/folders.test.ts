@@ -63,6 +63,11 @@ describe("picked", () => {
     expect(found.map((one) => one.path)).toEqual(found.map((one) => one.path).sort());
   });
 
+  it("leaves the decision to the server while the formats are not known", async () => {
+    const found = await all(picked([file("guide/photo.png"), file("guide/.hidden.md"), file("guide/one.md")], []));
+    expect(summed(found)).toEqual({ "guide/photo.png": "sent", "guide/.hidden.md": "HIDDEN", "guide/one.md": "sent" });
+  });
+
   it("skips a file that is too large", async () => {
     const large = file("guide/large.md");
     Object.defineProperty(large, "size", { value: 67_108_865 });
