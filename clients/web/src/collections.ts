@@ -52,7 +52,7 @@ export class CollectionsView {
       ...hooks,
       taken: (collection) => {
         this.#hooks.changed();
-        if (collection === this.#chosen.name) void this.#soon();
+        if (collection === this.#chosen.name) void this.soon();
       },
     });
     this.#documents = new DocumentsView(api, panel, {
@@ -91,15 +91,10 @@ export class CollectionsView {
     this.#wanted = wanted;
     const refresh = (this.#refreshes += 1);
     try {
-      const [found, formats] = await Promise.all([allCollections(this.#api), allFormats(this.#api)]);
+      const [found] = await Promise.all([allCollections(this.#api), this.#learn()]);
       if (refresh !== this.#refreshes) return; // a later call will show the newer result
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
       this.#problem.textContent = "";
-      this.#suffixes = formats.flatMap((one) => one.suffixes);
-      this.#files.accept = [...this.#suffixes, ...ARCHIVES].join(",");
-      const names = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(formats.map((one) => one.displayName));
-      this.#accepted.textContent = `${names}, at most 64 MiB each, or ZIP and tar archives of them. You can drop files and folders here.`;
-      this.#documents.formats = formats;
       const options = this.#collections.map((one) =>
         element("option", { value: one.name, selected: one.name === this.#chosen.name }, `${one.label} (${one.documents})`),
       );
@@ -111,18 +106,29 @@ export class CollectionsView {
     await this.#show();
   }
 
+  /** Read the formats, which stay the same while the server runs. */
+  async #learn(): Promise<void> {
+    if (this.#suffixes.length > 0) return;
+    const formats = await allFormats(this.#api);
+    this.#suffixes = formats.flatMap((one) => one.suffixes);
+    this.#files.accept = [...this.#suffixes, ...ARCHIVES].join(",");
+    const names = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(formats.map((one) => one.displayName));
+    this.#accepted.textContent = `${names}, at most 64 MiB each, or ZIP and tar archives of them. You can drop files and folders here.`;
+    this.#documents.formats = formats;
+  }
+
   /** Read collections and documents again, and select the collection of a document, given as `documents/{uuid}` or one of its versions. */
   async reveal(name: string): Promise<void> {
     const document = await this.#api.knowledge.getDocument({ name: name.replace(/\/versions\/.*/, "") }).catch(() => undefined);
     await this.refresh(document?.collection);
   }
 
-  /** Refresh now, but not again within the next moment: many files may arrive at once. */
-  async #soon(): Promise<void> {
+  /** Refresh now, but not again within the next moment: many files may arrive at once. A hidden view is refreshed at the next visit. */
+  async soon(): Promise<void> {
     this.#stale = true;
     if (this.#refreshing) return;
     this.#refreshing = true;
-    while (this.#stale) {
+    while (this.#stale && this.root.isConnected) {
       this.#stale = false;
       void this.refresh();
       await PATIENCE.sleep(BETWEEN, new AbortController().signal);

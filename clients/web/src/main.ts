@@ -62,7 +62,7 @@ class App {
     const tabs = new Tabs((news) => {
       if (signal.aborted) return;
       if (news.kind === "signedOut") leave("You signed out in another tab.");
-      else if (news.kind === "documents") void (onDocuments() && collections.refresh());
+      else if (news.kind === "documents") void collections.soon();
       else {
         void list.refresh();
         if (news.name === chat.conversation && onChat()) void chat.look();

@@ -89,9 +89,8 @@ export class UploadsView {
 
   add(found: readonly Found[], collection: Named): void {
     if (found.length === 0) return;
+    if (this.#queue.size + found.length > SHOWN && !this.#hasChosen) this.#view = 1;
     this.#queue.add(found, collection);
-    if (this.#queue.size > SHOWN && !this.#hasChosen) this.#view = 1;
-    this.#paint();
   }
 
   #toggle(): void {
