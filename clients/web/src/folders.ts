@@ -144,9 +144,9 @@ class Selection {
   }
 
   #member(path: string, { name, isLink, why, content }: Member): void {
-    const rule = ruleInArchive(name, this.#suffixes) ?? (isLink ? "LINK" : why ? undefined : ruleForSize(content.size));
+    if (why) return this.#refuse(path, why);
+    const rule = ruleInArchive(name, this.#suffixes) ?? (isLink ? "LINK" : ruleForSize(content.size));
     if (rule) this.#skip(path, rule);
-    else if (why) this.#refuse(path, why);
     else this.#send(path, content);
   }
 
@@ -189,7 +189,7 @@ function ruleForSize(size: number): Rule | undefined {
 }
 
 function ruleInArchive(name: string, suffixes: readonly string[]): Rule | undefined {
-  if (name.split("/").some((part) => (part.startsWith(".") && part !== "..") || part === "__MACOSX")) return "HIDDEN";
+  if (name.split("/").some((part) => part.startsWith(".") || part === "__MACOSX")) return "HIDDEN";
   return isArchive(name) ? "NESTED_ARCHIVE" : ruleForName(name, suffixes);
 }
 

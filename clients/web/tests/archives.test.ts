@@ -52,6 +52,7 @@ describe("a ZIP archive", () => {
       ["guide/empty.md", ""],
       ["guide/link.md", "one.md", { externalFileAttributes: LINK * 2 ** 16 }],
       ["../../escape.md", "x"],
+      ["../escape.png", "x"],
       ["C:\\escape.md", "x"],
       ["guide/secret.md", "x", { password: "rye", zipCrypto: true }],
     ]);
@@ -65,6 +66,7 @@ describe("a ZIP archive", () => {
       "old.zip/guide/empty.md": "EMPTY",
       "old.zip/guide/link.md": "LINK",
       "old.zip/../../escape.md": "its path leads out of the archive",
+      "old.zip/../escape.png": "its path leads out of the archive",
       "old.zip/C:/escape.md": "its path leads out of the archive",
       "old.zip/guide/secret.md": "it is encrypted; remove the password",
     });
