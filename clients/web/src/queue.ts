@@ -4,8 +4,9 @@ import { uuid } from "./bytes.js";
 import { failureOf } from "./errors.js";
 import type { Found } from "./folders.js";
 import type { Named } from "./library.js";
+import { mayPass } from "./patience.js";
 import { UploadRefused, type Upload } from "./send.js";
-import { mayWork, type Tell } from "./uploading.js";
+import type { Tell } from "./uploading.js";
 
 /** The number of concurrent uploads. It is low because a browser opens only six connections to a server, for all its tabs together. */
 const AT_ONCE = 2;
@@ -201,7 +202,7 @@ export class UploadQueue {
     } catch (error) {
       if (signal.aborted) return;
       const failure = error instanceof UploadRefused ? error.failure : failureOf(error);
-      const passing = mayWork(failure);
+      const passing = mayPass(failure);
       if (error instanceof UploadRefused && error.ended) item.upload = { ...upload, requestId: uuid() };
       this.#set(item, "refused", failure.message, passing);
       // All other files would meet the same error.

@@ -7,23 +7,17 @@ import type { Api } from "./api.js";
 import { CUT, failureOf, failureOfStatus, type Failure } from "./errors.js";
 import { timeLeft } from "./estimate.js";
 import { ended } from "./operations.js";
-import { PATIENCE } from "./patience.js";
+import { mayPass, PATIENCE } from "./patience.js";
 import { send, UploadRefused, type Upload } from "./send.js";
 
 const TRIES = 4;
 const SENT = 1 / 3; // the share of the progress for sending; the rest is for reading and indexing
 const CANCEL_TIMEOUT = 10_000; // milliseconds
-const AGAIN = new Set(["", "PART_UNAVAILABLE", "DRAINING", "OVERLOADED", "DEADLINE_EXCEEDED"]);
 const LOST: Failure = { ...CUT, reason: "FILE_CHANGED", message: "The file was changed, moved or deleted after you chose it. Choose it again." };
 const DAMAGED: Failure = { ...CUT, reason: "FILE_CHANGED", message: "The file cannot be unpacked. The archive is damaged, or was changed or deleted after you chose it." };
 
 /** Receives the share of the work that is done, from 0 to 1, and a word about the current step. */
 export type Tell = (share: number, state: string) => void;
-
-/** Whether the same upload may succeed later. */
-export function mayWork(failure: Failure): boolean {
-  return AGAIN.has(failure.reason);
-}
 
 /** Resolves to whether the document was already stored. Raises UploadRefused. If the signal aborts, this cancels the server's work, and then raises an error. */
 export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: AbortSignal): Promise<boolean> {
@@ -47,7 +41,7 @@ async function sentWhole(upload: Upload, tell: Tell, signal: AbortSignal): Promi
     try {
       return await send({ ...upload, file }, (share) => tell(share * SENT, share < 1 ? "sending" : "sent"), signal);
     } catch (error) {
-      if (signal.aborted || !(error instanceof UploadRefused) || !mayWork(error.failure)) throw error;
+      if (signal.aborted || !(error instanceof UploadRefused) || !mayPass(error.failure)) throw error;
       // The browser reports a file that it can no longer read as a lost connection.
       if (!(await isReadable(file))) throw new UploadRefused(LOST);
       if (tries === TRIES) throw error;
