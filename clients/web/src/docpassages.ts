@@ -22,6 +22,7 @@ export class PassagesView {
   readonly #found = element("ol", { class: "hits", "aria-label": "Passages of the document" });
   #document: Document | undefined;
   #signal = AbortSignal.abort();
+  #finding = new AbortController();
 
   /** `show` opens a passage in the text or on its page. */
   constructor(api: Pick<Api, "knowledge">, show: (passage: Passage) => void) {
@@ -52,8 +53,11 @@ export class PassagesView {
   }
 
   async #find(): Promise<void> {
-    const [document, signal, term] = [this.#document, this.#signal, this.#term.value.trim()];
+    const [document, term] = [this.#document, this.#term.value.trim()];
     if (!document || !term) return;
+    this.#finding.abort();
+    this.#finding = new AbortController();
+    const signal = AbortSignal.any([this.#signal, this.#finding.signal]);
     this.#problem.textContent = "";
     try {
       const filter = `source_key = ${quoted(document.sourceKey)}`;
