@@ -12,6 +12,7 @@ import { dropped, picked, type Found } from "./folders.js";
 import { allCollections, allFormats, collectionId, DEFAULT, type Listed, type Named } from "./library.js";
 import { count } from "./outcome.js";
 import { PATIENCE } from "./patience.js";
+import { documentOf } from "./place.js";
 import { UploadsView, type UploadHooks } from "./uploads.js";
 
 /** Milliseconds between two refreshes while files arrive. */
@@ -119,7 +120,7 @@ export class CollectionsView {
 
   /** Read collections and documents again, and select the collection of a document, given as `documents/{uuid}` or one of its versions. */
   async reveal(name: string): Promise<void> {
-    const document = await this.#api.knowledge.getDocument({ name: name.replace(/\/versions\/.*/, "") }).catch(() => undefined);
+    const document = await this.#api.knowledge.getDocument({ name: documentOf(name) }).catch(() => undefined);
     await this.refresh(document?.collection);
   }
 

@@ -11,7 +11,7 @@ import { VersionsView } from "./docversions.js";
 import { button, element, focused, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
 import { PATIENCE } from "./patience.js";
-import { fragmentOf, type DocumentPlace, type TabId } from "./place.js";
+import { documentOf, fragmentOf, type DocumentPlace, type TabId } from "./place.js";
 import { keepInSight } from "./sight.js";
 import { TabList } from "./tablist.js";
 
@@ -299,7 +299,7 @@ export class DocumentPanel {
   }
 
   async #current(name: string, signal: AbortSignal): Promise<Document | undefined> {
-    return this.#api.knowledge.getDocument({ name: name.replace(/\/versions\/.*/, "") }, { signal }).catch(() => undefined);
+    return this.#api.knowledge.getDocument({ name: documentOf(name) }, { signal }).catch(() => undefined);
   }
 
   /** Fill the shown tab unless it shows the document already. */

@@ -24,6 +24,11 @@ export function placeAt(fragment: string): DocumentPlace | undefined {
   return { name: found[1]!, tab: TABS.find((one) => one === query.get("tab")), page: PAGE.test(page) ? Number(page) : 0 };
 }
 
+/** The document, `documents/{uuid}`, that a name of a document or of one of its versions names. */
+export function documentOf(name: string): string {
+  return name.replace(/\/versions\/.*/, "");
+}
+
 /** The fragment for a place. */
 export function fragmentOf({ name, tab, page }: DocumentPlace): string {
   const query = new URLSearchParams({ ...(tab && { tab }), ...(page > 0 && { page: String(page) }) }).toString();
