@@ -8,7 +8,7 @@ import type { Api } from "./api.js";
 import { wellFormed } from "./bytes.js";
 import { copyButton } from "./copy.js";
 import { filled } from "./dialog.js";
-import { button, element, replace, WRITTEN } from "./dom.js";
+import { button, element, field, replace, WRITTEN } from "./dom.js";
 import { failureOf, type Failure } from "./errors.js";
 import { dateOf, momentOf, originalOf, sizeOf } from "./facts.js";
 import { labelLines, labelsOf } from "./labels.js";
@@ -144,7 +144,7 @@ class Fields {
     this.#metadata.addEventListener("input", () => this.#metadata.setCustomValidity(valuesProblem(this.#metadata.value)));
     const labels = "One per line: “team: legal”. Searches can be limited to the documents with a label.";
     const metadata = "Your own values, one per line: “reviewed: true”, “pages: 12” or any other JSON.";
-    this.rows = [field("Title", this.first, ""), field("Labels", this.#labels, labels), field("Metadata", this.#metadata, metadata), this.#theirs];
+    this.rows = [field("Title", this.first), field("Labels", this.#labels, labels), field("Metadata", this.#metadata, metadata), this.#theirs];
   }
 
   /** The content of the form, written as `draftOf` writes it. */
@@ -170,11 +170,6 @@ class Fields {
     replace(this.#theirs, element("h3", {}, "As it is now"), element("dl", {}, ...values));
     this.#theirs.hidden = differing.length === 0;
   }
-}
-
-function field(label: string, control: HTMLElement, note: string): HTMLElement {
-  const notes = note ? [element("p", { class: "note", id: `${control.id}-note` }, note)] : [];
-  return element("div", { class: "field" }, element("label", { for: control.id }, label), control, ...notes);
 }
 
 function draftOf({ title, labels, metadata }: Document): Draft {

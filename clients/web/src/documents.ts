@@ -6,7 +6,7 @@ import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.
 import type { Api } from "./api.js";
 import { confirmed } from "./dialog.js";
 import type { DocumentPanel } from "./document.js";
-import { arrange, button, element, focused, replace, WRITTEN } from "./dom.js";
+import { arrange, button, element, field, focused, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
 import { dateOf, sizeOf } from "./facts.js";
 import { FILTER_EXAMPLE, FILTER_HELP, filterOf, filterProblem, type Wanted } from "./filters.js";
@@ -59,16 +59,15 @@ export class DocumentsView {
   readonly #controls = element(
     "form",
     { class: "finding", role: "search", "aria-label": "Documents of the collection" },
-    field("find", "Find a title or path", this.#text),
-    field("find-state", "State", this.#state),
-    field("find-type", "Type", this.#type),
-    field("order", "Sort by", this.#order),
+    field("Find a title or path", this.#text),
+    field("State", this.#state),
+    field("Type", this.#type),
+    field("Sort by", this.#order),
     element(
       "details",
       { class: "explanation" },
       element("summary", {}, "More filters"),
-      field("find-expression", "Filter", this.#expression),
-      element("p", { class: "note", id: "find-expression-note" }, `${FILTER_HELP} You can also compare state and size_bytes.`),
+      field("Filter", this.#expression, `${FILTER_HELP} You can also compare state and size_bytes.`),
     ),
   );
   readonly #all = element("input", { type: "checkbox", id: "select-all", change: () => this.#selectAll(this.#all.checked) });
@@ -335,8 +334,4 @@ function stamp({ name, etag }: Document): string {
 
 function choice(id: string, options: readonly (readonly [value: string, label: string])[], change: () => void): HTMLSelectElement {
   return element("select", { id, change }, ...options.map(([value, label]) => element("option", { value }, label)));
-}
-
-function field(id: string, label: string, control: HTMLElement): HTMLElement {
-  return element("div", { class: "field" }, element("label", { for: id }, label), control);
 }

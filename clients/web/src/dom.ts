@@ -41,6 +41,12 @@ export function arrange(parent: Element, children: readonly Element[]): void {
   });
 }
 
+/** A control with its label and its note. The control refers to the note with `aria-describedby`: the control's id and `-note`. */
+export function field(label: Node | string, control: HTMLElement, note = ""): HTMLElement {
+  const notes = note ? [element("p", { class: "note", id: `${control.id}-note` }, note)] : [];
+  return element("div", { class: "field" }, element("label", { for: control.id }, label), control, ...notes);
+}
+
 /** Attributes for text that people wrote, in any language and direction. */
 export const WRITTEN: Attributes = { dir: "auto" };
 

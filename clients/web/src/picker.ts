@@ -3,7 +3,7 @@
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import { agentOf, allAgents, labelOf, violationsOf, type AgentChoice, type Choice } from "./agents.js";
 import type { Api } from "./api.js";
-import { element, replace, WRITTEN } from "./dom.js";
+import { element, field, replace, WRITTEN } from "./dom.js";
 import type { Failure } from "./errors.js";
 import { ParametersForm } from "./form.js";
 import { fieldsOf, type Field } from "./schema.js";
@@ -31,7 +31,7 @@ export class AgentPicker {
       this.#own();
       this.#choice.keep(this.#name, values);
     });
-    this.root.append(element("div", { class: "field" }, element("label", { for: "agent" }, "Agent"), this.#select), this.#form.root);
+    this.root.append(field("Agent", this.#select), this.#form.root);
     this.#list();
   }
 

@@ -4,7 +4,7 @@ import { SearchMode, type SearchHit } from "@responsa/contract/responsa/knowledg
 import type { Api } from "./api.js";
 import { byteLength } from "./bytes.js";
 import type { DocumentPanel } from "./document.js";
-import { button, element, replace, WRITTEN } from "./dom.js";
+import { button, element, field, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
 import { FILTER_EXAMPLE, FILTER_HELP, filterProblem } from "./filters.js";
 import { allCollections } from "./library.js";
@@ -44,15 +44,14 @@ export class SearchView {
       "form",
       { class: "search-form", role: "search" },
       element("div", { class: "field grow" }, element("label", { for: "term" }, "Search for"), this.#term),
-      element("div", { class: "field" }, element("label", { for: "search-scope" }, "In"), this.#scope),
-      element("div", { class: "field" }, element("label", { for: "search-mode" }, "By"), this.#mode),
+      field("In", this.#scope),
+      field("By", this.#mode),
       element("button", { type: "submit" }, "Search"),
       element(
         "details",
         { class: "explanation whole" },
         element("summary", {}, "Filter by the documents"),
-        element("div", { class: "field" }, element("label", { for: "search-filter" }, "Filter"), this.#filter),
-        element("p", { class: "note", id: "search-filter-note" }, FILTER_HELP),
+        field("Filter", this.#filter, FILTER_HELP),
       ),
     );
     form.addEventListener("submit", (event) => {

@@ -5,7 +5,7 @@ import { AgentsPart } from "./agentspart.js";
 import type { Api } from "./api.js";
 import { uuid, wellFormed } from "./bytes.js";
 import { confirmed, filled } from "./dialog.js";
-import { button, element, replace, WRITTEN } from "./dom.js";
+import { button, element, field, replace, WRITTEN } from "./dom.js";
 import { failureOf, type Failure } from "./errors.js";
 import { changedPaths, draftOf, NAME_BYTES, PERSONA_BYTES, textProblem, type Draft } from "./persona.js";
 import { valuesOf, valuesProblem } from "./values.js";
@@ -172,24 +172,12 @@ class TeacherFields {
     this.#name.value = draft.displayName;
     this.#persona.value = draft.persona;
     this.#values.value = draft.values;
-    const note = (id: string, text: string) => element("p", { class: "note", id }, text);
     this.first = this.#name;
+    const optional = element("span", {}, "Further values ", element("span", { class: "note" }, "(optional)"));
     this.rows = [
-      element("div", { class: "field" }, element("label", { for: "teacher-name" }, "Name"), this.#name),
-      element(
-        "div",
-        { class: "field" },
-        element("label", { for: "teacher-persona" }, "Persona"),
-        this.#persona,
-        note("teacher-persona-note", "How this teacher speaks and teaches, addressed to a model: “You teach …”. At most 8 KiB."),
-      ),
-      element(
-        "div",
-        { class: "field" },
-        element("label", { for: "teacher-values" }, "Further values ", element("span", { class: "note" }, "(optional)")),
-        this.#values,
-        note("teacher-values-note", "Values for prompts, one per line: “subject: biology”."),
-      ),
+      field("Name", this.#name),
+      field("Persona", this.#persona, "How this teacher speaks and teaches, addressed to a model: “You teach …”. At most 8 KiB."),
+      field(optional, this.#values, "Values for prompts, one per line: “subject: biology”."),
       this.#theirs,
     ];
     const checks: readonly (readonly [HTMLInputElement | HTMLTextAreaElement, (text: string) => string])[] = [
