@@ -9,7 +9,7 @@ import { DocumentsView } from "./documents.js";
 import { button, element, replace } from "./dom.js";
 import { failureOf } from "./errors.js";
 import { dropped, picked, type Found } from "./folders.js";
-import { allCollections, allFormats, collectionId, DEFAULT, type Listed, type Named } from "./library.js";
+import { allCollections, allFormats, collectionId, DEFAULT, idFrom, type Listed, type Named } from "./library.js";
 import { count } from "./outcome.js";
 import { PATIENCE } from "./patience.js";
 import { documentOf } from "./place.js";
@@ -193,7 +193,7 @@ export class CollectionsView {
 
   async #create(): Promise<void> {
     const requestId = uuid();
-    const idOf = (name: string) => collectionId(name) || `collection-${requestId.slice(0, 8)}`;
+    const idOf = (name: string) => idFrom(name) || `collection-${requestId.slice(0, 8)}`;
     let made = "";
     const create = async (displayName: string) => {
       made = (await this.#api.knowledge.createCollection({ collectionId: idOf(displayName), collection: { displayName } })).name;
@@ -218,7 +218,7 @@ export class CollectionsView {
     const rename = async (displayName: string) => {
       await this.#api.knowledge.updateCollection({ collection: { name, displayName }, updateMask: { paths: ["display_name"] } });
     };
-    const note = () => `The collection’s id stays ${name.replace("collections/", "")}.`;
+    const note = () => `The collection’s id stays ${collectionId(name)}.`;
     if (!(await prompted({ title: "Rename the collection", label: "Name", value: label, maxLength: 100, action: "Rename", note, act: rename }))) return;
     this.#hooks.say("Collection renamed.");
     this.#hooks.changed();

@@ -12,6 +12,7 @@ import { button, element, field, replace, WRITTEN } from "./dom.js";
 import { failureOf, type Failure } from "./errors.js";
 import { dateOf, momentOf, originalOf, sizeOf } from "./facts.js";
 import { labelLines, labelsOf } from "./labels.js";
+import { collectionId } from "./library.js";
 import { textProblem } from "./persona.js";
 import { byName, linesOf, valuesOf, valuesProblem } from "./values.js";
 
@@ -73,7 +74,7 @@ export class DetailsView {
       ["Language", languageOf(one.language)],
       ["Path", one.sourceKey],
       ["Address", one.uri],
-      ["Collection", one.collection.replace("collections/", "")],
+      ["Collection", collectionId(one.collection)],
       ["Owner", one.owner === this.#hooks.user ? "you" : one.owner.replace("users/", "")],
       ["Type", one.mediaType],
       ["Parser", version?.parser ?? ""],

@@ -23,7 +23,7 @@ export async function allCollections(api: Pick<Api, "knowledge">): Promise<Liste
   do {
     const page = await api.knowledge.listCollections({ pageSize: 200, pageToken });
     for (const { name, displayName, documentCount } of page.collections) {
-      found.push({ name, label: displayName || name.replace("collections/", ""), documents: documentCount });
+      found.push({ name, label: displayName || collectionId(name), documents: documentCount });
     }
     pageToken = page.nextPageToken;
   } while (pageToken);
@@ -35,10 +35,15 @@ export async function allFormats(api: Pick<Api, "knowledge">): Promise<Format[]>
   return (await api.knowledge.listFormats({})).formats;
 }
 
+/** The id of a collection, without the prefix of its name. */
+export function collectionId(name: string): string {
+  return name.replace(/^collections\//, "");
+}
+
 const LONGEST = 63;
 
 /** An id for a collection with that display name: at most 63 characters out of a-z, 0-9 and hyphens; "" if the display name contains no such letter or digit. */
-export function collectionId(displayName: string): string {
+export function idFrom(displayName: string): string {
   return displayName
     .normalize("NFKD")
     .replace(/\p{Mark}/gu, "")

@@ -15,6 +15,7 @@ import {
   type Usage,
 } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
+import { collectionId } from "./library.js";
 
 /** The texts below an answer or another outcome. */
 export interface Outcome {
@@ -138,11 +139,6 @@ export function originOf({ collection, collectionKind, alsoFound }: TurnAnswer):
   if (kind) said.push(collection ? `${kind} (collection ${collectionId(collection)}).` : `${kind}.`);
   if (alsoFound.length > 0) said.push(`Also found in ${alsoFound.map((one) => `“${one.title || "Document"}” (${collectionId(one.collection)})`).join(", ")}.`);
   return said;
-}
-
-/** The id of a collection, without the prefix of its name. */
-export function collectionId(collection: string): string {
-  return collection.replace(/^collections\//, "");
 }
 
 /** The outcome of a turn that ended earlier. */

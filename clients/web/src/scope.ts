@@ -3,7 +3,7 @@
 import type { Api } from "./api.js";
 import { element, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
-import { allCollections, type Named } from "./library.js";
+import { allCollections, collectionId, type Named } from "./library.js";
 
 const KEY = "responsa.scope";
 /** The maximum number of collections in one question. */
@@ -94,7 +94,7 @@ export class ScopeView {
   }
 
   #sum(): void {
-    const usual = this.#usual.map((one) => one.replace("collections/", ""));
+    const usual = this.#usual.map(collectionId);
     const labels = this.#chosen.length > 0 ? this.#chosen.map((one) => one.label) : usual;
     const searched = labels.length === 0 ? "all collections" : labels.length <= 2 ? labels.join(" and ") : `${labels.length} collections`;
     this.#none.textContent = usual.length === 0 ? "If you choose no collection, the agent searches all collections." : `If you choose no collection, the agent searches its own collections: ${usual.join(", ")}.`;

@@ -5,7 +5,7 @@ import { CitationSchema } from "@responsa/contract/responsa/chat/v1/citation_pb.
 import type { Suggestion } from "@responsa/contract/responsa/chat/v1/suggestion_pb.js";
 import type { OpenSource } from "./answer.js";
 import { element, WRITTEN } from "./dom.js";
-import { collectionId } from "./outcome.js";
+import { collectionId } from "./library.js";
 import { placeOf } from "./parts.js";
 import { plainText } from "./prose.js";
 
