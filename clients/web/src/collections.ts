@@ -8,11 +8,13 @@ import type { DocumentPanel } from "./document.js";
 import { DocumentsView } from "./documents.js";
 import { button, element, replace } from "./dom.js";
 import { failureOf } from "./errors.js";
+import { sizeOf } from "./facts.js";
 import { dropped, picked, type Found } from "./folders.js";
 import { allCollections, allFormats, collectionId, DEFAULT, idFrom, type Listed, type Named } from "./library.js";
 import { count } from "./outcome.js";
 import { PATIENCE } from "./patience.js";
 import { documentOf } from "./place.js";
+import { MOST_BYTES } from "./send.js";
 import { UploadsView, type UploadHooks } from "./uploads.js";
 
 /** Milliseconds between two refreshes while files arrive. */
@@ -114,7 +116,7 @@ export class CollectionsView {
     this.#suffixes = formats.flatMap((one) => one.suffixes);
     this.#files.accept = [...this.#suffixes, ...ARCHIVES].join(",");
     const names = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(formats.map((one) => one.displayName));
-    this.#accepted.textContent = `${names}, at most 64 MiB each, or ZIP and tar archives of them. You can drop files and folders here.`;
+    this.#accepted.textContent = `${names}, at most ${sizeOf(BigInt(MOST_BYTES))} each, or ZIP and tar archives of them. You can drop files and folders here.`;
     this.#documents.formats = formats;
   }
 

@@ -1,6 +1,7 @@
 /** Finds the files of folders and archives that the user picks or drops. Every file is accounted for: it is sent, skipped by a named rule, or cannot be read. */
 
 import { ArchiveRefused, isArchive, members, type Member, type Packed } from "./archives.js";
+import { sizeOf } from "./facts.js";
 import { MOST_BYTES } from "./send.js";
 
 /** A file to send. */
@@ -25,7 +26,7 @@ export type Found = Sent | Left;
 export const RULES = {
   HIDDEN: "hidden: the name begins with a dot",
   UNSUPPORTED_SUFFIX: "Responsa does not read files with this ending",
-  TOO_LARGE: "larger than 64 MiB: split it into smaller files",
+  TOO_LARGE: `larger than ${sizeOf(BigInt(MOST_BYTES))}: split it into smaller files`,
   EMPTY: "the file is empty",
   NESTED_ARCHIVE: "an archive in an archive: unpack the outer one",
   LINK: "a link in an archive",
