@@ -100,7 +100,7 @@ export class DetailsView {
 
   async #edit(one: Document): Promise<void> {
     const fields = new Fields(draftOf(one));
-    let before = draftOf(one);
+    let before = fields.draft;
     let { etag } = one;
     const act = async () => {
       const paths = PARTS.filter((part) => fields.draft[part] !== before[part]);
@@ -148,10 +148,9 @@ class Fields {
     this.rows = [field("Title", this.first), field("Labels", this.#labels, labels), field("Metadata", this.#metadata, metadata), this.#theirs];
   }
 
-  /** The content of the form, written as `draftOf` writes it. */
+  /** The content of the form as it was typed. A part that nobody changed is not sent, even if its lines could be read in another way. */
   get draft(): Draft {
-    const { title, labels, metadata } = this.values;
-    return { title, labels: labelLines(labels), metadata: linesOf(metadata) };
+    return { title: this.first.value, labels: this.#labels.value, metadata: this.#metadata.value };
   }
 
   get values() {
