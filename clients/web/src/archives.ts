@@ -10,6 +10,8 @@ const MOST_UNPACKED = 1_073_741_824;
 /** The maximum size of an archive's files together, as a multiple of the archive's size. Files of fewer than RATIO_FROM bytes may exceed it. */
 const MOST_RATIO = 100;
 const RATIO_FROM = 16_777_216;
+/** The maximum size of a ZIP archive's table of contents, in bytes. The library reads all of it at once. */
+const MOST_CONTENTS = 16_777_216;
 /** The bytes of headers and padding that a tar archive may have per file. */
 const TAR_BLOCK = 4_096;
 
@@ -76,8 +78,14 @@ const OTHER_KIND = "it is not a file";
 
 async function ofZip(archive: File): Promise<Member[]> {
   const { BlobReader, BlobWriter, ZipReader } = await import("@zip.js/zip.js/lib/zip-core.js");
+  class Bounded extends BlobReader {
+    override readUint8Array(offset: number, length: number): Promise<Uint8Array> {
+      if (length > MOST_CONTENTS) bound(MOST_FILES + 1, 0, archive);
+      return super.readUint8Array(offset, length);
+    }
+  }
   // The page's security policy allows no workers. The names are checked below, so that one bad name does not spoil the archive.
-  const reader = new ZipReader(new BlobReader(archive), { useWebWorkers: false, checkCrc32: true, filenameValidation: "tolerant" });
+  const reader = new ZipReader(new Bounded(archive), { useWebWorkers: false, checkCrc32: true, filenameValidation: "tolerant" });
   const found: Member[] = [];
   let bytes = 0;
   for await (const entry of reader.getEntriesGenerator()) {

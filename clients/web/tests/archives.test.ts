@@ -75,11 +75,17 @@ describe("a ZIP archive", () => {
   it("that is damaged, empty or a bomb is refused with its reason", async () => {
     const whole = await zip([["one.md", "Rye"]]);
     const bomb = await zip([["a.md", "x".repeat(2 ** 24)], ["b.md", "x"]], "bomb.zip");
-    expect(await summed(new File([await whole.slice(0, 60).arrayBuffer()], "cut.zip"), bomb, await zip([], "none.zip"), new File(["Rye"], "text.zip"))).toEqual({
+    const wide = new DataView(new ArrayBuffer(2 ** 24 + 23)); // a table of contents of 16 MiB and a byte, and the record that says so
+    wide.setUint32(2 ** 24 + 1, 0x504b0506);
+    wide.setUint16(2 ** 24 + 9, 1, true);
+    wide.setUint16(2 ** 24 + 11, 1, true);
+    wide.setUint32(2 ** 24 + 13, 2 ** 24 + 1, true);
+    expect(await summed(new File([await whole.slice(0, 60).arrayBuffer()], "cut.zip"), bomb, await zip([], "none.zip"), new File(["Rye"], "text.zip"), new File([wide], "wide.zip"))).toEqual({
       "cut.zip": "the file is not a readable archive, or the browser cannot read it",
       "bomb.zip": "the archive would expand to more than 100 times its size; unpack it yourself",
       "none.zip": "the archive contains no files",
       "text.zip": "the file is not a readable archive, or the browser cannot read it",
+      "wide.zip": "the archive contains more than 10,000 files; split it",
     });
   });
 
