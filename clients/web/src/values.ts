@@ -42,7 +42,7 @@ function valueOf(text: string): JsonObject[string] {
   }
 }
 
-/** Writes values as lines. `valuesOf` reads the same values from these lines. */
+/** Writes values as lines. `valuesOf` reads the same values from these lines, unless a name contains a colon or a line break. */
 export function linesOf(values: JsonObject | undefined): string {
   return byName(values ?? {})
     .map(([name, value]) => `${name}: ${typeof value === "string" && plain(value) ? value : JSON.stringify(value)}`)
