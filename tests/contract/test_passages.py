@@ -304,8 +304,13 @@ async def test_vectors_of_another_model_are_not_compared(
     assert compared == {HARBOUR: {False}, BAKERY: {True}}
     by_vector = await retriever.search("acme", ["ships in the harbour"], mode=SearchMode.VECTOR)
     assert texts(by_vector) == [BAKERY]
-    with pytest.raises(Precondition, match="no longer declare the embedding model another/1"):
+    with pytest.raises(Precondition, match="which the settings do not declare") as caught:
         await retriever.search("acme", ["ships"], ["old"], mode=SearchMode.VECTOR)
+    assert caught.value.metadata == {
+        "collection": "collections/old",
+        "embedding": "another/1",
+        "running": embedder.name,
+    }
 
 
 async def test_a_fact_in_the_last_tenth_of_a_long_passage_is_found(

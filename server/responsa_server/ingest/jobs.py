@@ -16,7 +16,6 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain import names
 from responsa_server.domain.errors import (
     DocumentRejected,
     NotFound,
@@ -49,6 +48,7 @@ from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.topics import Topics
 from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
+from responsa_server.search.embedder import undeclared_embedding
 
 MAX_TITLE_BYTES: Final = 512
 # The minimum number of seconds between two writes of the progress. The final progress is always written.
@@ -140,12 +140,8 @@ class Ingest:
     async def _take_in(self, task: IngestTask) -> None:
         indexer = await self._indexers.named(task.claim.embedding)
         if indexer is None:
-            collection, embedding = names.collection(task.claim.collection_id), task.claim.embedding
-            raise Precondition(
-                Reason.COLLECTION_EMBEDDING_DIFFERS,
-                f"{collection} has vectors of the embedding model {embedding}, which the settings do not declare; declare it, or index the collection again.",
-                {"collection": collection, "embedding": embedding, "running": self._indexers.configured},
-            )
+            claim = task.claim
+            raise undeclared_embedding(claim.collection_id, claim.embedding, self._indexers.configured)
         decided = self._formats.with_media_type(task.media_type)
         parsed = await self._parser.read(
             self._original(task),

@@ -14,11 +14,11 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain import names
 from responsa_server.domain.errors import Precondition, Reason, ResponsaError, Unavailable
 from responsa_server.domain.generations import GenerationBuilds, GenerationTask
 from responsa_server.domain.knowledge import OwnershipLost
 from responsa_server.ingest.indexing import Indexer, Indexers
+from responsa_server.search.embedder import undeclared_embedding
 
 _PASSAGES_A_BATCH: Final = 16
 _SLICE_SECONDS: Final = 10.0
@@ -90,15 +90,7 @@ class Reindex:
             return True
         indexer = await self._indexers.named(task.embedding)
         if indexer is None:
-            raise Precondition(
-                Reason.COLLECTION_EMBEDDING_DIFFERS,
-                f"The settings do not declare the embedding model {task.embedding}; declare it, and repeat the call.",
-                {
-                    "collection": names.collection(task.collection_id),
-                    "embedding": task.embedding,
-                    "running": self._indexers.configured,
-                },
-            )
+            raise undeclared_embedding(task.collection_id, task.embedding, self._indexers.configured)
         clock = asyncio.get_running_loop().time
         until = clock() + self._slice_seconds
         after: UUID | None = None

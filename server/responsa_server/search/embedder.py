@@ -9,8 +9,9 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from responsa_server.domain import names
 from responsa_server.domain.cache import Cache
-from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Precondition, Reason
 from responsa_server.domain.parts import Health, PartReport
 
 DAY: Final = 86_400
@@ -118,10 +119,20 @@ def unknown_embedding(called: str, why: str = "The settings do not declare it.")
     )
 
 
+def undeclared_embedding(collection_id: str, embedding: str, configured: str) -> Precondition:
+    """The error for a collection whose model the settings no longer declare. configured: the model of new collections."""
+    collection = names.collection(collection_id)
+    return Precondition(
+        Reason.COLLECTION_EMBEDDING_DIFFERS,
+        f"{collection} has vectors of the embedding model {embedding}, which the settings do not declare; declare it, or index the collection again.",
+        {"collection": collection, "embedding": embedding, "running": configured},
+    )
+
+
 class EmbeddingPart:
     """The health of the embedding models. The model of new collections is healthy if it computes a vector; this check waits behind the work that is already queued.
 
-    missed: returns the models that searches needed and that the settings no longer declare.
+    missed: returns the models that searches needed lately and that the settings no longer declare.
     """
 
     name = "embedding"

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from time import monotonic
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
@@ -16,7 +17,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.cache import Cache
-from responsa_server.domain.errors import Precondition, Reason, TooSlow, Unavailable
+from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
@@ -35,7 +36,7 @@ from responsa_server.domain.passages import (
     VectorIndex,
     VectorKind,
 )
-from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder
+from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
 from responsa_server.search.evidence import ParsedQuestion, PassageAnalyses, judge, read_question
 from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
@@ -51,6 +52,8 @@ _MOST_TRIES: Final = 3
 _MOST_SCOPES: Final = 10_000
 # The begin and end tokens that a model reads around every text.
 _SPECIAL_TOKENS: Final = 2
+# A model that no search needs for this time may belong to no collection any more.
+_MISSED_SECONDS: Final = 300.0
 
 _LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
 
@@ -203,7 +206,8 @@ class Retriever:
         self._embedding_seconds = embedding_seconds
         # The models that the latest search of these collections needed.
         self._latest: dict[tuple[str, tuple[str, ...] | None], frozenset[str]] = {}
-        self._missed: set[str] = set()
+        # When a search last needed each of the models that are not declared.
+        self._missed: dict[str, float] = {}
         self._analyzer = Analyzer()
         self._synonyms = SynonymReader(lexical, self._analyzer)
         self._analyses = PassageAnalyses()
@@ -215,8 +219,9 @@ class Retriever:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._analyses)
 
     def missed(self) -> frozenset[str]:
-        """The models that searches needed and that the settings do not declare."""
-        return frozenset(self._missed)
+        """The models that searches of the last five minutes needed and that the settings do not declare."""
+        since = monotonic() - _MISSED_SECONDS
+        return frozenset(model for model, latest in self._missed.items() if latest > since)
 
     async def search(
         self,
@@ -239,8 +244,8 @@ class Retriever:
         the mode is VECTOR. rerank: whether the first passages are ranked again by their pieces. text_will_do: what happens
         if vectors are not available. If true, the search uses only words, and `Retrieval.text_only` is true; otherwise the
         search fails. If a collection's model is not declared any more, only this collection is searched by words alone, in the mode HYBRID also if text_will_do is
-        false. expansions: further strings. Their passages may replace the worse half of the passages that the other strings find. filters: conditions that the passages'
-        documents must meet, on the fields of `lists.SEARCHED`.
+        false; in the mode VECTOR, the collection is left out if others remain. expansions: further strings. Their passages may replace the worse half of the passages
+        that the other strings find. filters: conditions that the passages' documents must meet, on the fields of `lists.SEARCHED`.
         Raises Unavailable, TooSlow, Precondition (EMBEDDING_FAILED, COLLECTION_EMBEDDING_DIFFERS).
         """
         [found] = await self.search_tiers(
@@ -328,22 +333,26 @@ class Retriever:
         place = (scope.tenant_id, None if scope.collections is None else tuple(scope.collections))
         models = frozenset[str]() if mode is SearchMode.TEXT else self._latest.get(place, frozenset())
         remembered, left = True, _MOST_TRIES
+        failure: tuple[frozenset[str], Exception] | None = None
         while True:
             left -= 1
             try:
                 vectors = await self._embed(
                     scope.tenant_id, terms, languages, mode, models, text_will_do=text_will_do
                 )
-            except Exception:
+            except Exception as error:
                 if not remembered or not models:
                     raise
                 # The collections may have another model by now, which does not fail.
+                failure = (models, error)
                 remembered, models = False, frozenset[str]()
                 continue
             words_alone = vectors.missing and not vectors.by_model and mode is SearchMode.VECTOR
             try:
                 retrievals = await found(vectors, SearchMode.HYBRID if words_alone else mode, strict=left > 0)
             except _OtherModels as other:
+                if failure is not None and other.models == failure[0]:
+                    raise failure[1] from None
                 remembered, models = False, other.models
                 if len(self._latest) >= _MOST_SCOPES:
                     self._latest.clear()
@@ -381,6 +390,9 @@ class Retriever:
                 models = frozenset(one.embedding for one in match.statistics.values())
                 if strict and mode is not SearchMode.TEXT and models != vectors.models:
                     raise _OtherModels(models)
+                if mode is SearchMode.VECTOR and models and not vectors.by_model:
+                    name, one = min(match.statistics.items())
+                    raise undeclared_embedding(name, one.embedding, self._embedders.configured)
                 ranked += await self._rank(scope, place, match, vectors, mode)
                 matches.append(match)
             kinds = {name: of.kind for one in matches for name, of in one.statistics.items()}
@@ -479,49 +491,54 @@ class Retriever:
         text_will_do: bool,
     ) -> _Vectors:
         """The vectors of the strings by each of these models. If `text_will_do` is true, a model that fails is left out."""
+        wanted = list(models)
+        results = await asyncio.gather(
+            *(self._embedded(tenant_id, one, terms, languages, mode) for one in wanted),
+            return_exceptions=True,
+        )
         made: dict[str, _Embedded] = {}
-        missing, tokens, undeclared = False, 0, list[str]()
-        for model in models:
-            try:
-                async with asyncio.timeout(self._embedding_seconds):
-                    embedder = await (self._embedders.named(model) if model else self._embedders.declared())
-                    if embedder is None:
-                        self._missed.add(model)
-                        _LOG.warning("an embedding model is not declared; words alone decide", model=model)
-                        undeclared.append(model)
-                        missing = True
-                        continue
-                    self._missed.discard(model)
-                    made[model] = await self._embedded(tenant_id, embedder, terms, languages, mode)
-            except Exception as error:
-                # A search by words needs no model, so the kind of failure does not matter.
-                if not text_will_do:
-                    if isinstance(error, TimeoutError):
-                        raise _embedding_too_slow(model) from error
-                    raise
-                _LOG.warning("a question could not be embedded; words alone decide", exc_info=True)
-                missing = True
-            else:
-                tokens += _tokens(made[model], terms)
-        if undeclared and not made and mode is SearchMode.VECTOR and not text_will_do:
-            raise _undeclared(min(undeclared), self._embedders.configured)
-        return _Vectors(made, frozenset(models), missing, tokens)
+        for model, result in zip(wanted, results, strict=True):
+            match result:
+                case _Embedded():
+                    made[model] = result
+                case None:
+                    pass
+                case Exception() if text_will_do:
+                    # A search by words needs no model, so the kind of failure does not matter.
+                    _LOG.warning("a question could not be embedded; words alone decide", exc_info=result)
+                case _:
+                    raise result
+        tokens = sum(_tokens(one, terms) for one in made.values())
+        return _Vectors(made, frozenset(wanted), len(made) < len(wanted), tokens)
 
     async def _embedded(
         self,
         tenant_id: str,
-        embedder: Embedder,
+        model: str,
         terms: Sequence[str],
         languages: Sequence[str],
         mode: SearchMode,
-    ) -> _Embedded:
-        votes = [
-            mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and _knows(embedder, language))
-            for language in languages
-        ]
-        wanted = [term for term, vote in zip(terms, votes, strict=True) if vote]
-        questions = QuestionEmbedder(embedder, self._cache)
-        vectors = iter(np.asarray(await questions.embed(tenant_id, wanted), "<f4") if wanted else ())
+    ) -> _Embedded | None:
+        """The strings as one model sees them; None if the settings do not declare the model."""
+        try:
+            async with asyncio.timeout(self._embedding_seconds):
+                embedder = await (self._embedders.named(model) if model else self._embedders.declared())
+                if embedder is None:
+                    if model not in self.missed():
+                        _LOG.warning(
+                            "an embedding model is not declared; its vectors are not searched", model=model
+                        )
+                    self._missed[model] = monotonic()
+                    return None
+                votes = [
+                    mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and _knows(embedder, language))
+                    for language in languages
+                ]
+                wanted = [term for term, vote in zip(terms, votes, strict=True) if vote]
+                questions = QuestionEmbedder(embedder, self._cache)
+                vectors = iter(np.asarray(await questions.embed(tenant_id, wanted), "<f4") if wanted else ())
+        except TimeoutError as error:
+            raise _embedding_too_slow(model) from error
         return _Embedded(embedder, [next(vectors).tobytes() if vote else None for vote in votes])
 
     async def _rank(
@@ -628,14 +645,6 @@ def _tokens(embedded: _Embedded, terms: Sequence[str]) -> int:
         min(len(embedder.token_offsets(term)), embedder.max_tokens) + _SPECIAL_TOKENS
         for term, vector in zip(terms, embedded.vectors, strict=True)
         if vector is not None
-    )
-
-
-def _undeclared(model: str, configured: str) -> Precondition:
-    return Precondition(
-        Reason.COLLECTION_EMBEDDING_DIFFERS,
-        f"The settings no longer declare the embedding model {model} of a collection; declare it again, or index the collection again.",
-        {"embedding": model, "running": configured},
     )
 
 
