@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.errors import ResponsaError
@@ -660,6 +660,16 @@ Work = Callable[[str, UUID, int], Awaitable[float | None]]
 """Runs one attempt at a job. The arguments are the tenant's id, the job's other id and the number of earlier attempts.
 The result is None if the job is done, or the number of seconds until the next attempt.
 """
+
+
+LONGEST_PAUSE: Final = 60.0
+"""The greatest number of seconds between two attempts at a job."""
+
+
+def pause_after(failures: int) -> float:
+    """The number of seconds until the next attempt at a job: twice as long after each failure, and at most LONGEST_PAUSE."""
+    # A part may be unavailable for days. The power of so many failures is beyond the largest number.
+    return min(LONGEST_PAUSE, 2.0 ** min(failures, 10))
 
 
 class JobRunner(Protocol):

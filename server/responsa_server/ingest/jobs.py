@@ -25,6 +25,7 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.knowledge import (
+    LONGEST_PAUSE,
     CanonicalText,
     Claim,
     Documents,
@@ -36,6 +37,7 @@ from responsa_server.domain.knowledge import (
     Operations,
     OwnershipLost,
     Work,
+    pause_after,
 )
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import IndexingAttempt, NewPassage, PassageVectors, VectorStore
@@ -53,7 +55,6 @@ from responsa_server.search.embedder import undeclared_embedding
 MAX_TITLE_BYTES: Final = 512
 # The minimum number of seconds between two writes of the progress. The final progress is always written.
 _PROGRESS_SECONDS: Final = 0.5
-_LONGEST_PAUSE: Final = 60.0
 _PIECE_BYTES: Final = 1024 * 1024
 
 
@@ -360,7 +361,7 @@ class KnowledgeJobs:
 
     async def ingest(self, tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
         """Make one attempt at an operation. Returns None when it has ended, else the seconds to wait before the next attempt."""
-        pause = min(_LONGEST_PAUSE, 2.0**attempts)
+        pause = pause_after(attempts)
         try:
             await self._ingest.run(tenant_id, operation_id)
         except GenerationSwitched:
@@ -368,7 +369,7 @@ class KnowledgeJobs:
         except OwnershipLost:
             # The operation has ended, or another worker runs the same job. Do not report the job as done: the queue would
             # then delete it, and the other worker may be lost too. Instead, check again at growing intervals.
-            return None if await self._has_ended(tenant_id, operation_id) else _LONGEST_PAUSE * (attempts + 1)
+            return None if await self._has_ended(tenant_id, operation_id) else LONGEST_PAUSE * (attempts + 1)
         except Unavailable as error:
             self._log.warning(
                 "an operation waits for a part that is unavailable",
@@ -395,7 +396,7 @@ class KnowledgeJobs:
                 version = None if document is None else document.version
                 await self._vectors.drop_versions(tenant_id, document_id, version)
         except Unavailable:
-            return min(_LONGEST_PAUSE, 2.0**attempts)
+            return pause_after(attempts)
         return None
 
     async def _has_ended(self, tenant_id: str, operation_id: UUID) -> bool:

@@ -16,14 +16,13 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.errors import Precondition, Reason, ResponsaError, Unavailable
 from responsa_server.domain.generations import GenerationBuilds, GenerationTask
-from responsa_server.domain.knowledge import OwnershipLost
+from responsa_server.domain.knowledge import LONGEST_PAUSE, OwnershipLost, pause_after
 from responsa_server.ingest.indexing import Indexer, Indexers
 from responsa_server.search.embedder import undeclared_embedding
 
 _PASSAGES_A_BATCH: Final = 16
 _SLICE_SECONDS: Final = 10.0
 _BETWEEN_SLICES: Final = 0.05
-_LONGEST_PAUSE: Final = 60.0
 _MOST_FAILURES: Final = 6
 
 
@@ -50,12 +49,12 @@ class Reindex:
     async def work(self, tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
         """Work for one slice. Returns None if the operation has ended, else the seconds until the next slice. While a part is unavailable, the operation waits for it."""
         failures = self._failures.get(operation_id, 0)
-        pause = min(_LONGEST_PAUSE, 2.0**failures)
+        pause = pause_after(failures)
         try:
             done = await self._slice(tenant_id, operation_id)
         except OwnershipLost:
             # The next slice finds out whether the operation has ended or another worker has it.
-            return _LONGEST_PAUSE
+            return LONGEST_PAUSE
         except Unavailable as error:
             self._failures[operation_id] = failures + 1
             self._log.warning(

@@ -26,7 +26,7 @@ from procrastinate.manager import JobManager, NotificationCallback
 from psycopg_pool import PoolTimeout
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.knowledge import JobKind, Work
+from responsa_server.domain.knowledge import JobKind, Work, pause_after
 from responsa_server.stores.postgres.database import Connection, Queries, conninfo
 
 _QUEUE: Final = "knowledge"
@@ -83,7 +83,7 @@ class _Retry(procrastinate.BaseRetryStrategy):
             case asyncio.CancelledError() | exceptions.JobAborted():
                 seconds = 0.0
             case _:
-                seconds = min(60.0, 2.0**job.attempts)
+                seconds = pause_after(job.attempts)
         return procrastinate.RetryDecision(retry_in={"milliseconds": int(seconds * 1000)})
 
 
