@@ -35,7 +35,7 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.passages import PassageVectors
 from responsa_server.domain.people import Principal
-from responsa_server.ingest.indexing import Indexers
+from responsa_server.ingest.indexing import Indexers, SeenVectors
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.settings import ModelSettings
@@ -315,7 +315,7 @@ async def test_a_lost_worker_can_write_nothing_and_its_vectors_are_kept(
     missing = await builds.missing(lost, None, 1)
     indexer = await Indexers(house.embedders, house.ingestions, uuid7).named(lost.embedding)
     assert indexer is not None
-    made = await indexer.vectors("acme", missing)
+    made = await indexer.vectors("acme", missing, SeenVectors(1))
     await builds.write(lost, made)
     # A passage that is gone is left out.
     await builds.write(lost, [PassageVectors(uuid7(), made[0].vectors)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
+from responsa_server.domain.knowledge import Chunking
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 
@@ -23,13 +24,14 @@ LEFT JOIN LATERAL (
 """
 
 
+EQUAL = "SELECT count(*) FROM responsa.{} GROUP BY embedding::text ORDER BY count(*) DESC LIMIT 1"
+"""The greatest number of equal vectors in a table."""
+
+
 async def test_equal_vectors_are_moved_apart_and_hide_nothing(house: House, people: People) -> None:
     await house.take_in(people.ann, REPEATED, "repeated.txt")
     await house.take_in(people.ann, RIVERS, "rivers.md")
-    equal = house.ask(
-        "SELECT count(*) FROM responsa.passage_vector GROUP BY embedding::text ORDER BY count(*) DESC LIMIT 1"
-    )
-    assert equal == [(4,)]
+    assert house.ask(EQUAL.format("passage_vector")) == [(4,)]
     spread = house.ask(
         "SELECT count(*) > 4000, max(v.embedding <=> one.embedding) < 0.002 FROM responsa.passage_vector AS v "
         "JOIN responsa.passage AS p ON p.id = v.passage_id AND p.title <> 'Rivers' "
@@ -44,3 +46,15 @@ async def test_equal_vectors_are_moved_apart_and_hide_nothing(house: House, peop
     found, there = row
     assert there > 120
     assert found >= 0.98 * there
+
+
+async def test_equal_vectors_of_another_generation_are_moved_apart(house: House, people: People) -> None:
+    await house.library.create_collection(people.ann, "notes", "", Chunking())
+    await house.take_in(people.ann, REPEATED, "repeated.txt", collection="notes")
+    operation = await house.library.reindex_collection(people.ann, "notes")
+    async with house.working():
+        assert (await house.ended(people.ann, operation)).error is None
+    [(equal,)] = house.ask(EQUAL.format("generation_vector"))
+    # The first slice of the work keeps three equal vectors, the second two, and the third one.
+    assert equal <= 6
+    assert house.rows(("generation_vector",))["generation_vector"] > 4000

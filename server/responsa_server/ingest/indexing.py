@@ -211,7 +211,7 @@ class Indexer:
         self, identity: DocumentIdentity, cut: CutDocument
     ) -> AsyncIterator[Sequence[NewPassage]]:
         """All passages in order, in batches, each passage with its vectors."""
-        seen = _Seen(cut.passage_count)
+        seen = SeenVectors(cut.passage_count)
         first = 0
         for index, ranges in enumerate(cut.sections):
             section = await asyncio.to_thread(OpenSection.read, cut, index, first)
@@ -226,21 +226,19 @@ class Indexer:
                 ]
 
     async def vectors(
-        self, tenant_id: str, passages: Sequence[UnembeddedPassage]
+        self, tenant_id: str, passages: Sequence[UnembeddedPassage], seen: SeenVectors
     ) -> Sequence[PassageVectors]:
-        """The vectors of passages that are stored already. Each passage has at least one."""
+        """The vectors of passages that are stored already. Each passage has at least one. seen: counts the vectors of all calls."""
         planned = await asyncio.to_thread(lambda: [self._plan_again(one) for one in passages])
         texts = {_digest(one.text): one.text for plan in planned for one in plan}
         vectors = await self._vectors(tenant_id, texts)
-        seen: dict[UUID, _Seen] = {}
-        made: list[PassageVectors] = []
-        for one, plan in zip(passages, planned, strict=True):
-            counts = seen.setdefault(one.passage.document_id, _Seen(len(passages)))
-            kept = [
-                PassageVector(it.kind, it.source, _apart(vectors[_digest(it.text)], counts)) for it in plan
-            ]
-            made.append(PassageVectors(one.passage.id, kept))
-        return made
+        return [
+            PassageVectors(
+                one.passage.id,
+                [PassageVector(it.kind, it.source, _apart(vectors[_digest(it.text)], seen)) for it in plan],
+            )
+            for one, plan in zip(passages, planned, strict=True)
+        ]
 
     def _plan_again(self, one: UnembeddedPassage) -> Sequence[PlannedVector]:
         passage = one.passage
@@ -334,7 +332,7 @@ class Indexer:
         section: OpenSection,
         plan: _Planned,
         vectors: Mapping[bytes, bytes],
-        seen: _Seen,
+        seen: SeenVectors,
     ) -> NewPassage:
         chunk = plan.chunk
         source = ByteRange(chunk.byte_start, chunk.byte_end)
@@ -382,13 +380,17 @@ class Indexers:
         return None if embedder is None else Indexer(embedder, self._cache, self._new_id)
 
 
-class _Seen:
-    """Counts how often each vector of a document has occurred, in a few megabytes for the largest document.
+class SeenVectors:
+    """Counts how often each vector has occurred, in a few megabytes for the largest document.
 
     Two different vectors may share a counter by chance. Then one of them is moved slightly without need, which does no harm.
     """
 
-    def __init__(self, passages: int) -> None:
+    def __init__(self, passages: int, earlier: int = 0) -> None:
+        """passages: the number of passages with these vectors. earlier: how many others have counted vectors of the same passages, each with another number. Every vector
+        may have occurred that often.
+        """
+        self.earlier = earlier
         self._counts = array("I", bytes(4 * max(4096, 64 * passages)))
 
     def count(self, digest: bytes) -> int:
@@ -398,7 +400,7 @@ class _Seen:
         return self._counts[place]
 
 
-def _apart(vector: bytes, seen: _Seen) -> bytes:
+def _apart(vector: bytes, seen: SeenVectors) -> bytes:
     """The vector itself up to its fourth occurrence, then a slightly moved vector. Each occurrence is moved differently, but
     in the same way whenever the document is ingested.
     """
@@ -407,9 +409,9 @@ def _apart(vector: bytes, seen: _Seen) -> bytes:
     # have the same vector.
     digest = hashlib.sha256(values.astype("<f2").tobytes()).digest()[:16]
     count = seen.count(digest)
-    if count <= _EQUAL_MOST:
+    if seen.earlier + count <= _EQUAL_MOST:
         return vector
-    moved = values + np.random.default_rng(count).normal(0.0, _APART, values.size)
+    moved = values + np.random.default_rng((seen.earlier, count)).normal(0.0, _APART, values.size)
     return (moved / np.linalg.norm(moved)).astype("<f4").tobytes()
 
 

@@ -17,11 +17,12 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.domain.errors import Precondition, Reason, ResponsaError, Unavailable
 from responsa_server.domain.generations import GenerationBuilds, GenerationTask
 from responsa_server.domain.knowledge import LONGEST_PAUSE, OwnershipLost, pause_after
-from responsa_server.ingest.indexing import Indexer, Indexers
+from responsa_server.ingest.indexing import Indexer, Indexers, SeenVectors
 from responsa_server.search.embedder import undeclared_embedding
 
 _PASSAGES_A_BATCH: Final = 16
 _SLICE_SECONDS: Final = 10.0
+_PASSAGES_A_SLICE: Final = 4_096
 _BETWEEN_SLICES: Final = 0.05
 _MOST_FAILURES: Final = 6
 
@@ -90,11 +91,13 @@ class Reindex:
         indexer = await self._indexers.named(task.embedding)
         if indexer is None:
             raise undeclared_embedding(task.collection_id, task.embedding, self._indexers.configured)
+        # Each slice has another epoch, so equal vectors of different slices do not stay equal.
+        seen = SeenVectors(_PASSAGES_A_SLICE, earlier=task.epoch)
         clock = asyncio.get_running_loop().time
         until = clock() + self._slice_seconds
         after: UUID | None = None
         while clock() < until:
-            last = await self._batch(task, indexer, after)
+            last = await self._batch(task, indexer, seen, after)
             if last is None and after is None and await self._builds.complete(task):
                 self._ended([operation_id])
                 return True
@@ -102,12 +105,14 @@ class Reindex:
             after = last
         return False
 
-    async def _batch(self, task: GenerationTask, indexer: Indexer, after: UUID | None) -> UUID | None:
+    async def _batch(
+        self, task: GenerationTask, indexer: Indexer, seen: SeenVectors, after: UUID | None
+    ) -> UUID | None:
         """Store the vectors of some passages. Returns the id of the last one; None if no passage was left."""
         passages = await self._builds.missing(task, after, _PASSAGES_A_BATCH)
         if not passages:
             return None
-        await self._builds.write(task, await indexer.vectors(task.tenant_id, passages))
+        await self._builds.write(task, await indexer.vectors(task.tenant_id, passages, seen))
         self._failures.pop(task.operation_id, None)
         return passages[-1].passage.id
 
