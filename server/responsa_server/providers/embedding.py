@@ -50,6 +50,8 @@ _KNOWN: Final[Mapping[str, tuple[int, int]]] = {
     "gemini:gemini-embedding-001": (3072, 2048),
 }
 """The dimensions of vendors' models, and the number of tokens that they read. From the vendors' documentation, 2026-11-22."""
+# The length of a vector with such a number may be infinite.
+_TOO_LARGE: Final = 1e100
 _PROBE: Final = "How many numbers does a vector have?"
 # An answer cannot be right later, or the request would have to change.
 _LASTING: Final = {ModelFault.CREDENTIAL, ModelFault.REFUSED, ModelFault.MALFORMED}
@@ -168,7 +170,7 @@ class HttpEmbedder(HttpServer, abc.ABC):
         """
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         for start, batch in self._batches(texts):
-            vectors[start : start + len(batch)] = self._checked(await self._call(batch), len(batch))
+            vectors[start : start + len(batch)] = self._checked(await self._call(batch))
         return vectors
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
@@ -181,7 +183,7 @@ class HttpEmbedder(HttpServer, abc.ABC):
 
     @abc.abstractmethod
     def _vectors(self, body: Any) -> Sequence[object]:
-        """The vectors in an answer, in the order of the texts. Any error of the types KeyError, TypeError or ValueError means that the answer is malformed."""
+        """The vectors in an answer, in the order of the texts. Any error of the types KeyError, TypeError, ValueError or OverflowError means that the answer is malformed."""
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
         """The texts in requests of bounded size, each with the index of its first text."""
@@ -205,12 +207,12 @@ class HttpEmbedder(HttpServer, abc.ABC):
         return (text if text.strip() else "."), len(offsets)
 
     async def _call(self, texts: Sequence[str]) -> Sequence[object]:
-        """The vectors of one request, which is repeated if the server is busy. Raises Unavailable, Precondition."""
+        """One vector for each text of a request, which is repeated if the server is busy. Raises Unavailable, Precondition."""
         tried = 0
         while True:
             tried += 1
             try:
-                return await self._ask(texts)
+                vectors = await self._ask(texts)
             except ModelError as error:
                 pause = self._policy.pause(error, tried, self._chance())
                 structlog.get_logger("models").warning(
@@ -223,7 +225,11 @@ class HttpEmbedder(HttpServer, abc.ABC):
                 )
                 if pause is None:
                     raise self._public(error) from None
-            await self._sleep(pause)
+                await self._sleep(pause)
+                continue
+            if len(vectors) != len(texts):
+                raise self._unusable("vector_count", f"it sent {len(vectors)} vectors for {len(texts)} texts")
+            return vectors
 
     async def _ask(self, texts: Sequence[str]) -> Sequence[object]:
         path, body = self._request(texts)
@@ -237,13 +243,11 @@ class HttpEmbedder(HttpServer, abc.ABC):
                     )
         try:
             return self._vectors(json.loads(received))
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ModelError(ModelFault.MALFORMED, self._shown(repr(error))) from None
 
-    def _checked(self, vectors: Sequence[object], count: int) -> Float:
+    def _checked(self, vectors: Sequence[object]) -> Float:
         """The vectors as unit vectors. Raises Precondition."""
-        if len(vectors) != count:
-            raise self._unusable("vector_count", f"it sent {len(vectors)} vectors for {count} texts")
         lengths = {len(one) for one in _listed(vectors)} - {self.dimensions}
         if lengths:
             raise self._unusable(
@@ -251,10 +255,12 @@ class HttpEmbedder(HttpServer, abc.ABC):
             )
         try:
             made = np.array(vectors, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise self._unusable("vector_not_finite", "a vector holds something other than numbers") from None
-        if not np.isfinite(made).all():
-            raise self._unusable("vector_not_finite", "a vector holds a number that is not finite")
+        if not (np.abs(made) < _TOO_LARGE).all():
+            raise self._unusable(
+                "vector_not_finite", "a vector holds a number that is not finite or too large"
+            )
         norms = np.linalg.norm(made, axis=1, keepdims=True)
         if not (norms > 0).all():
             raise self._unusable("vector_zero", "a vector consists of zeros")

@@ -171,6 +171,10 @@ async def test_a_model_is_asked_once_for_unknown_dimensions(wire: str) -> None:
             await one.embedder.prepare()
         assert caught.value.reason is Reason.EMBEDDING_FAILED
         assert caught.value.metadata == {"embedding": "lab:m-1", "cause": "dimensions"}
+    async with served(wire, answering(wire), settings=EmbeddingModelSettings()) as one:
+        with pytest.raises(Precondition) as caught:
+            await one.embedder.prepare()
+        assert caught.value.metadata == {"embedding": "lab:m-1", "cause": "vector_count"}
 
 
 async def test_a_text_is_cut_where_the_model_stops_reading_and_is_never_blank(wire: str) -> None:
@@ -240,6 +244,8 @@ async def test_a_silent_or_absent_server_is_unavailable(wire: str) -> None:
         ([[1.0] * 384, "AAAA"], "vector_length"),
         ([[1.0] * 384, [float("nan")] * 384], "vector_not_finite"),
         ([[1.0] * 384, [float("inf")] * 384], "vector_not_finite"),
+        ([[1.0] * 384, [1e200] * 384], "vector_not_finite"),
+        ([[1.0] * 384, [10**400] * 384], "vector_not_finite"),
         ([[1.0] * 384, ["x"] * 384], "vector_not_finite"),
         ([[1.0] * 384, [None] * 384], "vector_not_finite"),
         ([[1.0] * 384, [0.0] * 384], "vector_zero"),
@@ -256,7 +262,15 @@ async def test_vectors_that_cannot_be_compared_are_refused(
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b'{"data": 1, "embeddings": 1}', b'{"data": [1], "embeddings": [1]}', b"[" * 99_999],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"data": 1, "embeddings": 1}',
+        b'{"data": [1], "embeddings": [1]}',
+        b'{"data": [{"index": 1e999}], "embeddings": [1]}',
+        b"[" * 99_999,
+    ],
 )
 async def test_an_answer_in_another_form_is_malformed(wire: str, body: bytes) -> None:
     async def before(exchange: Exchange) -> bool:
