@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
@@ -37,6 +38,7 @@ from responsa_server.domain.passages import PassageVectors
 from responsa_server.domain.people import Principal
 from responsa_server.ingest.indexing import Indexers, SeenVectors
 from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.providers.embedding import OpenAiEmbedder
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.settings import ModelSettings
 from responsa_server.search.settings import EMBEDDED_MODEL
@@ -529,6 +531,20 @@ async def test_a_vector_store_outside_the_database_has_one_generation(filled: Ho
         await store.build(people.ann, "notes", "lab:words/256", 256, activate=True, request_id=None)
     assert caught.value.metadata == {"generation": "collections/notes/generations/1", "state": "active"}
     assert [one.state for one in await store.list("acme", "notes")] == [ACTIVE]
+
+
+async def test_a_model_is_asked_once_and_kept_only_if_it_answers(
+    lab: Lab, embedders: ConfiguredEmbedders
+) -> None:
+    await asyncio.gather(*(embedders.declared(WORDS) for _ in range(3)))
+    assert len(lab.texts) == 1
+    lab.status = 404
+    for name in ("lab:unknown", "lab:other"):
+        with pytest.raises(Precondition):
+            await embedders.declared(name)
+    gc.collect()
+    kept = [one.model.called for one in gc.get_objects() if type(one) is OpenAiEmbedder]
+    assert not {"lab:unknown", "lab:other"} & {*kept}
 
 
 @pytest.mark.parametrize(

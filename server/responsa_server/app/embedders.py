@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from weakref import WeakValueDictionary
 
 from responsa_server.app.settings import SettingsError
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
@@ -13,8 +13,6 @@ from responsa_server.providers.settings import EmbeddingModelSettings, ModelSett
 from responsa_server.providers.table import Provider, providers
 from responsa_server.search.embedder import Embedder, unknown_embedding
 from responsa_server.search.settings import EMBEDDED_MODEL
-
-_KEYLESS: Final = "The provider {} has no key: set {}."
 
 
 class ConfiguredEmbedders:
@@ -28,6 +26,7 @@ class ConfiguredEmbedders:
         self._providers: Mapping[str, Provider] = providers(settings)
         self._limits: dict[str, KeyLimits] = {}
         self._made: dict[tuple[str, int | None], HttpEmbedder] = {}
+        self._asking = WeakValueDictionary[str, asyncio.Lock]()
         for called in (configured, *settings.embeddings):
             if (problem := self.problem(called)) is not None:
                 place = "retrieval.embedding" if called == configured else "models.embeddings"
@@ -46,12 +45,14 @@ class ConfiguredEmbedders:
             return f"There is only {EMBEDDED_MODEL}."
         found = self._providers.get(provider)
         if found is None or not model:
-            known = ", ".join(sorted({*self._providers} - {"anthropic"}))
+            known = ", ".join(
+                sorted(name for name, one in self._providers.items() if one.server.wire in EMBEDDERS)
+            )
             return f"The providers are {known}; a server of your own is declared by the setting models.servers.{provider}.url."
         if found.server.wire not in EMBEDDERS:
             return f"The provider {provider} has no embedding models."
         if found.needs_key and not found.server.api_key.get_secret_value():
-            return _KEYLESS.format(provider, found.needs_key)
+            return f"The provider {provider} has no key: set {found.needs_key}."
         return None
 
     async def declared(self, called: str = "") -> Embedder:
@@ -61,9 +62,17 @@ class ConfiguredEmbedders:
             return self._embedded
         if (problem := self.problem(called)) is not None:
             raise unknown_embedding(called, problem)
-        embedder = self._remote(called, None)
-        await embedder.prepare()
-        return embedder
+        async with self._asking.setdefault(called, asyncio.Lock()):
+            if (called, None) not in self._made:
+                made = self._new(called, None)
+                try:
+                    await made.prepare()
+                except BaseException:
+                    # Callers name models as they like, so a model that does not answer is not kept.
+                    await made.close()
+                    raise
+                self._made[called, None] = made
+        return self._made[called, None]
 
     async def named(self, name: str) -> Embedder | None:
         """See `Embedders.named`."""
@@ -72,23 +81,22 @@ class ConfiguredEmbedders:
         called, _, dimensions = name.rpartition("/")
         if ":" not in called or not dimensions.isdecimal() or self.problem(called) is not None:
             return None
-        return self._remote(called, int(dimensions))
-
-    def _remote(self, called: str, dimensions: int | None) -> HttpEmbedder:
-        """dimensions: those of a stored generation, which the settings may have changed since; None for those of the settings."""
-        key = (called, dimensions)
+        key = (called, int(dimensions))
         if key not in self._made:
-            provider = called.partition(":")[0]
-            server = self._providers[provider].server
-            if provider not in self._limits:
-                self._limits[provider] = KeyLimits(
-                    server.concurrent, server.requests_a_minute, server.wait_seconds
-                )
-            settings = self._settings.embeddings.get(called, EmbeddingModelSettings())
-            self._made[key] = EMBEDDERS[server.wire](
-                server,
-                described(called, settings, dimensions),
-                self._limits[provider],
-                RetryPolicy(retries=self._settings.retries),
-            )
+            self._made[key] = self._new(*key)
         return self._made[key]
+
+    def _new(self, called: str, dimensions: int | None) -> HttpEmbedder:
+        """dimensions: those of a stored generation, which the settings may have changed since; None for those of the settings."""
+        provider = called.partition(":")[0]
+        server = self._providers[provider].server
+        if provider not in self._limits:
+            self._limits[provider] = KeyLimits(
+                server.concurrent, server.requests_a_minute, server.wait_seconds
+            )
+        return EMBEDDERS[server.wire](
+            server,
+            described(called, self._settings.embeddings.get(called, EmbeddingModelSettings()), dimensions),
+            self._limits[provider],
+            RetryPolicy(retries=self._settings.retries),
+        )

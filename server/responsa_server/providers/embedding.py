@@ -121,7 +121,6 @@ class HttpEmbedder(HttpServer, abc.ABC):
         self._policy = policy
         self._sleep = sleep
         self._chance = chance
-        self._asking = asyncio.Lock()
 
     @property
     def name(self) -> str:
@@ -151,16 +150,15 @@ class HttpEmbedder(HttpServer, abc.ABC):
 
     async def prepare(self) -> None:
         """Ask the model for its dimensions, unless they are known. Raises Unavailable, and Precondition if no index exists for vectors of this length."""
-        async with self._asking:
-            if self.model.dimensions is None:
-                [vector] = _listed(await self._call([_PROBE]))
-                length = len(vector)
-                if length not in INDEXED_DIMENSIONS:
-                    listed = ", ".join(map(str, INDEXED_DIMENSIONS))
-                    raise self._unusable(
-                        "dimensions", f"its vectors have {length} dimensions, not one of {listed}"
-                    )
-                self.model = replace(self.model, dimensions=length)
+        if self.model.dimensions is None:
+            [vector] = _listed(await self._call([_PROBE]))
+            length = len(vector)
+            if length not in INDEXED_DIMENSIONS:
+                listed = ", ".join(map(str, INDEXED_DIMENSIONS))
+                raise self._unusable(
+                    "dimensions", f"its vectors have {length} dimensions, not one of {listed}"
+                )
+            self.model = replace(self.model, dimensions=length)
 
     async def embed(self, texts: Sequence[str]) -> Float:
         """The vectors of the texts, in the same order: float32 [n, dimensions], each of length one.

@@ -164,7 +164,8 @@ async def test_dimensions_are_asked_for_only_on_request(wire: str) -> None:
 
 async def test_a_model_is_asked_once_for_unknown_dimensions(wire: str) -> None:
     async with served(wire, length=768, settings=EmbeddingModelSettings()) as one:
-        await asyncio.gather(*(one.embedder.prepare() for _ in range(3)))
+        for _ in range(2):
+            await one.embedder.prepare()
         assert (one.embedder.dimensions, len(one.server.bodies)) == (768, 1)
     async with served(wire, length=100, settings=EmbeddingModelSettings()) as one:
         with pytest.raises(Precondition, match="100 dimensions, not one of 256, 384") as caught:
