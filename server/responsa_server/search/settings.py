@@ -56,7 +56,7 @@ class RetrievalSettings(BaseModel, extra="forbid"):
         default=4.0,
         ge=0.1,
         le=60,
-        description="The maximum time in seconds for the vectors of a question, if the embedding model is on another server.",
+        description="The maximum time in seconds for the vectors of a question. If an embedding model takes longer, a turn goes on with words alone, and Search fails.",
     )
     embedding_threads: int = Field(
         default=0,
