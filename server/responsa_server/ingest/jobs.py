@@ -164,8 +164,7 @@ class Ingest:
         if task.earlier_sha256 == parsed.sha256:
             await self._ingestions.unchanged(task.claim, found.parsed_by)
             return
-        opening = await asyncio.to_thread(parsed.section, 0)  # a model would not read further
-        begins = await self._topics.begins(opening.document)
+        begins = await self._topics.begins(parsed)
         cut = await indexer.cut(parsed, task.chunking, found.media_type, begins)
         if not cut.passage_count:
             raise rejections.empty()

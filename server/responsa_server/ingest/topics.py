@@ -5,6 +5,7 @@ A model reads the first words of each block and names blocks by their numbers, s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -13,7 +14,8 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.engine.node import NodeModel
 from responsa_server.ingest.asking import FAILURES, IngestionModel
-from responsa_server.text.canonical import Block, BlockKind, ParsedDocument
+from responsa_server.text.canonical import Block, BlockKind
+from responsa_server.text.sections import Sectioned
 
 LEAST_BYTES: Final = 2 * 1024
 """A shorter document is about one passage long, so there is nothing to decide."""
@@ -36,13 +38,15 @@ class Topics:
         self._model = model
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
-    async def begins(self, document: ParsedDocument) -> frozenset[int]:
-        """The byte offsets of the blocks with which another subject begins; empty without a model.
+    async def begins(self, parsed: Sectioned) -> frozenset[int]:
+        """The byte offsets of the blocks with which another subject begins, all in the first section; empty without a model.
 
         The model is called at most 8 times. Blocks that it does not read, and blocks after a failure, begin nothing.
         """
         if self._model is None:
             return frozenset()
+        # In at most 8 calls, the model does not read further.
+        document = (await asyncio.to_thread(parsed.section, 0)).document
         data = document.canonical_text.encode()
         found: set[int] = set()
         if len(data) < LEAST_BYTES:

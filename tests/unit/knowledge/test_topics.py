@@ -14,6 +14,7 @@ from responsa_server.ingest.asking import IngestionModel
 from responsa_server.ingest.chunk import chunk_document
 from responsa_server.ingest.topics import MOST_CALLS, Topics
 from responsa_server.text.canonical import ParsedDocument
+from responsa_server.text.sections import Whole
 from tests.unit.knowledge.office_files import parse
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import Handler, Scene, complaining, speaking, telling
@@ -42,7 +43,7 @@ def words(text: str) -> Sequence[tuple[int, int]]:
 
 async def begins(handler: Handler, document: ParsedDocument) -> frozenset[int]:
     async with speaking(WIRE, handler) as model:
-        return await Topics(IngestionModel(model, ingestion_prompts, seconds=5.0)).begins(document)
+        return await Topics(IngestionModel(model, ingestion_prompts, seconds=5.0)).begins(Whole(document))
 
 
 def saying(answer: object) -> Handler:
@@ -93,7 +94,7 @@ async def test_numbers_without_a_block_are_ignored() -> None:
 async def test_a_model_that_fails_leaves_the_structure() -> None:
     assert await begins(complaining(WIRE.complaint(503)), paragraphs()) == frozenset()
     assert await begins(saying({"begins": [1]}), parse(b"Short.\n\nText.", "a.md")) == frozenset()
-    assert await Topics().begins(paragraphs()) == frozenset()
+    assert await Topics().begins(Whole(paragraphs())) == frozenset()
 
 
 async def test_a_long_document_costs_a_bounded_number_of_calls() -> None:
