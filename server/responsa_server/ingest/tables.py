@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, Place
+from responsa_server.text.canonical import Block, BlockKind, Place
 from responsa_server.text.rows import NAMED_ROWS
 from responsa_server.text.sections import Section
 from responsa_server.text.shown import MARKDOWN, header_of
@@ -43,43 +43,32 @@ class _Table:
     first: Block
 
 
-def headers(document: ParsedDocument, media_type: str, places: Sequence[int]) -> Sequence[Header | None]:
-    """The header for each of these bytes, which are in order: the header of the table within which the byte stands. None if the byte is in no table or in
+def section_headers(
+    section: Section, media_type: str, places: Sequence[int], above: Header | None = None
+) -> tuple[Sequence[Header | None], Header | None]:
+    """The header for each of these bytes of a section, which are in order: the header of the table within which the byte stands. None if the byte is in no table or in
     its header, if the header is longer than MAX_HEADER_BYTES, or if the rows themselves say the names of their columns.
 
-    A table is a run of table blocks without an empty line between them.
-    """
-    if media_type in NAMED_ROWS:
-        return [None] * len(places)
-    text = document.canonical_text.encode()
-    tables = _tables(document.blocks, text)
-    found: list[Header | None] = []
-    last: tuple[_Table, Header | None] | None = None
-    for place in places:
-        number = bisect_right(tables, place, key=lambda one: one.start) - 1
-        if number < 0 or place >= tables[number].end:
-            found.append(None)
-            continue
-        table = tables[number]
-        if last is None or last[0] is not table:
-            last = (table, _header(table, text, markdown=media_type == MARKDOWN))
-        header = last[1]
-        found.append(header if header is not None and header.end < place else None)
-    return found
-
-
-def section_headers(
-    section: Section, media_type: str, places: Sequence[int], above: Header | None
-) -> tuple[Sequence[Header | None], Header | None]:
-    """The same for a section. places: count from the section's beginning; headers count from the document's. above: the header of the table that the end of
-    the section before has cut; None if it has cut none. The second result is `above` for the next section.
+    A table is a run of table blocks without an empty line between them. places: count from the section's beginning; headers count from the document's. above: the header
+    of the table that the end of the section before has cut; None if it has cut none. The second result is `above` for the next section.
     """
     document = section.document
-    found = [_moved(one, section.start) for one in headers(document, media_type, places)]
     text = document.canonical_text.encode()
     tables = [] if media_type in NAMED_ROWS else _tables(document.blocks, text)
     if not tables:
-        return found, None
+        return [None] * len(places), None
+    made: dict[int, Header | None] = {}
+
+    def header_of_table(number: int) -> Header | None:
+        if number not in made:
+            made[number] = _header(tables[number], text, section.start, markdown=media_type == MARKDOWN)
+        return made[number]
+
+    found: list[Header | None] = []
+    for place in places:
+        number = bisect_right(tables, place, key=lambda one: one.start) - 1
+        header = header_of_table(number) if number >= 0 and place < tables[number].end else None
+        found.append(header if header is not None and header.end < section.start + place else None)
     first, last = tables[0], tables[-1]
     continued = above is not None and first.first is document.blocks[0] and b"\n" not in text[: first.start]
     if continued:
@@ -88,14 +77,10 @@ def section_headers(
         return found, None
     if continued and first is last:
         return found, above
-    return found, _moved(_header(last, text, markdown=media_type == MARKDOWN), section.start)
+    return found, header_of_table(len(tables) - 1)
 
 
-def _moved(header: Header | None, by: int) -> Header | None:
-    return None if header is None else replace(header, start=by + header.start, end=by + header.end)
-
-
-def _header(table: _Table, text: bytes, *, markdown: bool) -> Header | None:
+def _header(table: _Table, text: bytes, section_start: int, *, markdown: bool) -> Header | None:
     head = text[table.start : table.start + MAX_HEADER_BYTES]
     end = head.find(b"\n")
     if markdown and end >= 0:
@@ -103,7 +88,8 @@ def _header(table: _Table, text: bytes, *, markdown: bool) -> Header | None:
     if end < 0:
         return None
     names = header_of(head[: end + 1].decode(), markdown=markdown)
-    return Header(table.start, table.start + end, table.first.place, tuple(names))
+    start = section_start + table.start
+    return Header(start, start + end, table.first.place, tuple(names))
 
 
 def _tables(blocks: Sequence[Block], text: bytes) -> list[_Table]:

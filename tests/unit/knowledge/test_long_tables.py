@@ -7,8 +7,9 @@ import pytest
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import lexical_form
 from responsa_server.ingest.sniff import sniff
-from responsa_server.ingest.tables import MAX_HEADER_BYTES, Header, headers
+from responsa_server.ingest.tables import MAX_HEADER_BYTES, Header, section_headers
 from responsa_server.text.lexical import Analyzer
+from responsa_server.text.sections import Section
 
 ROWS = "\n".join(f"| Wren {number} | {number} volts |" for number in range(200))
 MARKDOWN = f"# Lamps\n\n| Lamp | Voltage |\n|---|---|\n{ROWS}\n\nNo other lamps.\n\n| Fuse | Colour |\n|---|---|\n| A | red |\n| B | blue |\n"
@@ -27,7 +28,7 @@ def found(text: str, name: str, *words: str) -> tuple[str, list[Header | None]]:
     parsed = row.load()(sniff(text.encode(), name))
     raw = parsed.canonical_text.encode()
     places = [raw.index(word.encode()) for word in words]
-    return parsed.canonical_text, list(headers(parsed, row.media_type, places))
+    return parsed.canonical_text, list(section_headers(Section(0, parsed), row.media_type, places)[0])
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from responsa_server.ingest.formats import markdown, plain_text
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.sandbox.protocol import pack_rejection, pack_result, unpack_result
 from responsa_server.ingest.sniff import sniff
-from responsa_server.ingest.tables import Header, headers, section_headers
+from responsa_server.ingest.tables import Header, section_headers
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, Place
+from responsa_server.text.sections import Section
 from tests.unit.knowledge.originals import rejected
 
 SECTIONS = "\n\n".join(
@@ -102,7 +103,8 @@ def test_a_table_keeps_its_header_over_the_borders_of_sections(section_bytes: in
         own = [place - section.start for place in places if section.start <= place < end]
         headers_here, above = section_headers(section, "text/markdown", own, above)
         found.extend(headers_here)
-    assert found == list(headers(document, "text/markdown", [place for place in places if place < len(text)]))
+    all_places = [place for place in places if place < len(text)]
+    assert found == section_headers(Section(0, document), "text/markdown", all_places)[0]
 
 
 def test_a_forged_frame_is_refused_like_a_whole_one() -> None:
