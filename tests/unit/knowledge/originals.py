@@ -1,14 +1,17 @@
-"""Documents in the form that parsers get, and the check for expected rejections."""
+"""Documents in the form that parsers get and in the form that they give, and the check for expected rejections."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
 
 from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.sniff import Original, sniff
+from responsa_server.text.canonical import ParsedDocument
 
 
 @contextmanager
@@ -24,3 +27,8 @@ def original_of(text: str, kind: str = "MARKDOWN", name: str = "n") -> Original:
     original = sniff(text.encode(), name, known=kind)
     original.__dict__["text"] = text
     return original
+
+
+def unpacked(frame: bytes) -> ParsedDocument:
+    """The document in a parser's frame, as the server reads it. Raises DocumentRejected."""
+    return ParsedFile(io.BytesIO(frame), len(frame)).document()

@@ -13,12 +13,12 @@ import pytest
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest.formats import markdown, plain_text
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
-from responsa_server.ingest.sandbox.protocol import pack_rejection, pack_result, unpack_result
+from responsa_server.ingest.sandbox.protocol import pack_rejection, pack_result
 from responsa_server.ingest.sniff import sniff
 from responsa_server.ingest.tables import Header, section_headers
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, Place
 from responsa_server.text.sections import Section
-from tests.unit.knowledge.originals import rejected
+from tests.unit.knowledge.originals import rejected, unpacked
 
 SECTIONS = "\n\n".join(
     f"{'#' * (1 + n % 3)} Fluss {n}\n\nDie Größe von Fluß {n} ist {n} Meter. Er fließt.\n\n- links {n}\n- rechts\n\n```\nrun {n}\n```"
@@ -107,7 +107,7 @@ def test_a_table_keeps_its_header_over_the_borders_of_sections(section_bytes: in
     assert found == section_headers(Section(0, document), "text/markdown", all_places)[0]
 
 
-def test_a_forged_frame_is_refused_like_a_whole_one() -> None:
+def test_a_forged_frame_is_refused_or_has_sound_sections() -> None:
     chance, frame = random.Random(3), pack_result(DOCUMENTS["markdown"])
     refused = 0
     for _ in range(400):
@@ -115,13 +115,15 @@ def test_a_forged_frame_is_refused_like_a_whole_one() -> None:
         for _ in range(chance.randint(1, 3)):
             forged[chance.randrange(len(forged) if chance.random() < 0.5 else 200)] = chance.randrange(256)
         try:
-            whole = unpack_result(bytes(forged))
-        except DocumentRejected:
+            whole = unpacked(bytes(forged))
+        except DocumentRejected as error:
+            if error.reason is not Reason.DOCUMENT_MALFORMED:
+                raise
             refused += 1
-            with rejected(Reason.DOCUMENT_MALFORMED):
-                ParsedFile(io.BytesIO(forged), len(forged))
         else:
-            assert ParsedFile(io.BytesIO(forged), len(forged)).section(0).document == whole
+            parts = ParsedFile(io.BytesIO(forged), len(forged), section_bytes=500)
+            texts = [parts.section(index).document.canonical_text for index in range(parts.section_count)]
+            assert "".join(texts) == whole.canonical_text
     assert refused > 100
     for cut in (0, 3, 10, len(frame) // 2, len(frame) - 1):
         with rejected(Reason.DOCUMENT_MALFORMED):

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, MARKDOWN, PLAIN_TEXT, Format
-from responsa_server.ingest.sandbox.protocol import pack_rejection, pack_result, unpack_result
+from responsa_server.ingest.sandbox.protocol import pack_rejection, pack_result
 from responsa_server.ingest.sniff import sniff
 from responsa_server.text import canonical
 from responsa_server.text.canonical import BlockKind, ParsedDocument
-from tests.unit.knowledge.originals import original_of, rejected
+from tests.unit.knowledge.originals import original_of, rejected, unpacked
 
 DOCUMENTS = Path(__file__).resolve().parents[2] / "fixtures" / "documents"
 PARSERS = {row.name: row.load() for row in FORMATS}
@@ -206,7 +206,7 @@ def test_any_text_gives_sound_blocks_that_survive_the_wire(text: str, row: Forma
         assert data[block.byte_start : block.byte_end].decode().strip()
         end = block.byte_end
     if document.canonical_text.strip():
-        assert unpack_result(pack_result(document)) == document
+        assert unpacked(pack_result(document)) == document
 
 
 @given(st.binary(max_size=300))
@@ -222,7 +222,7 @@ def test_garbage_frames_are_malformed_documents(junk: bytes) -> None:
         if frame == good:
             continue
         with rejected(Reason.DOCUMENT_MALFORMED):
-            unpack_result(frame)
+            unpacked(frame)
 
 
 @given(st.integers(0, 200), st.integers(0, 255))
@@ -231,7 +231,7 @@ def test_a_flipped_byte_never_gives_an_unsound_document(place: int, value: int) 
     frame = bytearray(pack_result(original))
     frame[place % len(frame)] = value
     try:
-        document = unpack_result(bytes(frame))
+        document = unpacked(bytes(frame))
     except DocumentRejected as error:
         if error.reason is not Reason.DOCUMENT_MALFORMED:
             raise

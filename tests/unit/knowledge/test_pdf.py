@@ -8,11 +8,11 @@ import pytest_asyncio
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest.formats import pdf as parser
 from responsa_server.ingest.sandbox.pool import ParserPool
-from responsa_server.ingest.sandbox.protocol import pack_result, unpack_result
+from responsa_server.ingest.sandbox.protocol import pack_result
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.sniff import sniff
 from responsa_server.text.canonical import BlockKind, ParsedDocument
-from tests.unit.knowledge.originals import rejected
+from tests.unit.knowledge.originals import rejected, unpacked
 from tests.unit.knowledge.printed_pages import Text, bomb, lines, pdf
 
 LEFT = [
@@ -56,7 +56,7 @@ def test_paragraphs_and_headings() -> None:
         (BlockKind.PARAGRAPH, 0),
     ]
     assert document.title == "The mill"
-    assert unpack_result(pack_result(document)) == document
+    assert unpacked(pack_result(document)) == document
 
 
 def test_every_block_has_its_page_and_box() -> None:

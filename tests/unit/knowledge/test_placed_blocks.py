@@ -8,10 +8,10 @@ from responsa_server.domain.errors import Reason
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import PlacedBlock
 from responsa_server.ingest.indexing import OpenSection
-from responsa_server.ingest.sandbox.protocol import pack_result, unpack_result
+from responsa_server.ingest.sandbox.protocol import pack_result
 from responsa_server.ingest.tables import Header
 from responsa_server.text.canonical import MAX_PATH_CHARS, Block, BlockKind, ParsedDocument, Place
-from tests.unit.knowledge.originals import rejected
+from tests.unit.knowledge.originals import rejected, unpacked
 
 
 def document(*places: Place | None) -> ParsedDocument:
@@ -30,11 +30,11 @@ def test_places_survive_the_wire() -> None:
         Place(path="Sheet2!Ä4:C4"),
         Place(2, (1, 1, 1, 1), "x"),
     )
-    assert unpack_result(pack_result(given)) == given
+    assert unpacked(pack_result(given)) == given
 
 
 def test_a_long_path_is_cut() -> None:
-    (block,) = unpack_result(pack_result(document(Place(path="a" * 5000)))).blocks
+    (block,) = unpacked(pack_result(document(Place(path="a" * 5000)))).blocks
     assert block.place == Place(path="a" * MAX_PATH_CHARS)
 
 
@@ -42,7 +42,7 @@ def test_a_long_path_is_cut() -> None:
 def test_a_forged_box_is_refused(box: tuple[int, int, int, int]) -> None:
     frame = pack_result(document(Place(1, box)))
     with rejected(Reason.DOCUMENT_MALFORMED):
-        unpack_result(frame)
+        unpacked(frame)
 
 
 def test_a_passage_keeps_the_places_of_its_own_bytes() -> None:

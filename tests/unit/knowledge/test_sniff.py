@@ -5,9 +5,9 @@ import codecs
 import pytest
 
 from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
-from responsa_server.ingest.sandbox.protocol import pack_rejection, unpack_result
+from responsa_server.ingest.sandbox.protocol import pack_rejection
 from responsa_server.ingest.sniff import sniff
-from tests.unit.knowledge.originals import rejected
+from tests.unit.knowledge.originals import rejected, unpacked
 
 ELF = b"\x7fELF\x02\x01\x01\x00" + bytes(300)
 WINDOWS = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00" + bytes(300)
@@ -161,5 +161,5 @@ def test_only_known_character_sets_are_followed(charset: str) -> None:
 @pytest.mark.parametrize("reason", sorted(DOCUMENT_REASONS))
 def test_every_reason_of_a_rejection_leaves_the_sandbox(reason: Reason) -> None:
     with rejected(reason) as caught:
-        unpack_result(pack_rejection(DocumentRejected(reason, "What. Remedy.")))
+        unpacked(pack_rejection(DocumentRejected(reason, "What. Remedy.")))
     assert caught.value.message == "What. Remedy."

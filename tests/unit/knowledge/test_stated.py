@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa_server.domain.errors import DocumentRejected
-from responsa_server.ingest.sandbox.protocol import pack_result, unpack_result
+from responsa_server.ingest.sandbox.protocol import pack_result
 from responsa_server.text.canonical import MAX_AUTHOR_BYTES
 from responsa_server.text.dates import stated_date
 from tests.unit.knowledge.office_files import DC, docx, odt, parse, pptx, shape, slide, xlsx
+from tests.unit.knowledge.originals import unpacked
 
 DAY = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 ODF_META = 'xmlns:meta="urn:oasis:names:tc:opendocument:xmlns:meta:1.0"'
@@ -54,7 +55,7 @@ FILES = {
 def test_author_and_date_are_read(name: str) -> None:
     found = parse(FILES[name], name)
     assert (found.author, found.date) == ("Ann Ash", DAY)
-    assert unpack_result(pack_result(found)) == found
+    assert unpacked(pack_result(found)) == found
 
 
 def test_a_file_that_states_nothing_has_no_author_and_no_date() -> None:
@@ -80,7 +81,7 @@ def test_a_forged_author_or_date_is_refused(section: int) -> None:
     frame = pack_result(found)
     forged = {7: (b"Ann Ash", b"Ann\nAsh"), 8: (b"2024-05-06T07:08:09+00:00", b"2024-05-06T07:08:09+01:00")}
     with pytest.raises(DocumentRejected):
-        unpack_result(frame.replace(*forged[section]))
+        unpacked(frame.replace(*forged[section]))
 
 
 @pytest.mark.parametrize(

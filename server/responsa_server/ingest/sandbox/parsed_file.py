@@ -15,6 +15,7 @@ from typing import IO, Final
 from responsa_server.ingest import rejections
 from responsa_server.ingest.sandbox.protocol import (
     BLOCK_ROW,
+    DOCUMENT_FRAME,
     FRAME_SECTIONS,
     BlockRow,
     block_row,
@@ -22,7 +23,7 @@ from responsa_server.ingest.sandbox.protocol import (
     check_date,
     check_head,
     frame_layout,
-    unpack_result,
+    unpack_rejection,
 )
 from responsa_server.text.canonical import MAX_BLOCKS, Block, BlockKind, ParsedDocument
 from responsa_server.text.sections import SECTION_BYTES, Headings, Section
@@ -71,9 +72,11 @@ class ParsedFile:
         self._most = section_bytes
         self._window = (0, b"")
         try:
-            layout = frame_layout(self._at(0, min(length, _SMALL)), length)
+            beginning = self._at(0, min(length, _SMALL))
+            kind, layout = frame_layout(beginning, length)
+            if kind != DOCUMENT_FRAME:
+                raise unpack_rejection(beginning)
             if len(layout) != FRAME_SECTIONS:
-                unpack_result(self._at(0, min(length, _SMALL)))
                 raise ValueError("not a document")
             (text, blocks, titles, paths), head = layout[3:7], (*layout[:3], *layout[7:])
             if sum(size for _, size in head) > _SMALL:
@@ -103,7 +106,17 @@ class ParsedFile:
 
     def section(self, index: int) -> Section:
         """A section."""
-        part = self._parts[index]
+        return self._section(self._parts[index])
+
+    def document(self) -> ParsedDocument:
+        """The whole document, in memory."""
+        return self._section(_Part(0, self.size, 0, 0, 0, ())).document
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._frame.close()
+
+    def _section(self, part: _Part) -> Section:
         data = self.read(part.start, part.end - part.start)
         blocks = tuple(
             Block(
@@ -116,12 +129,10 @@ class ParsedFile:
             )
             for row in self._rows_from(_Reading(part.row, part.titles, part.paths), part.end)
         )
-        document = ParsedDocument(self.title, data.decode(), blocks, self.language, self.format)
+        document = ParsedDocument(
+            self.title, data.decode(), blocks, self.language, self.format, self.author, self.date
+        )
         return Section(part.start, document, part.above)
-
-    def close(self) -> None:
-        """Remove the file."""
-        self._frame.close()
 
     def _at(self, place: int, count: int) -> bytes:
         self._frame.seek(place)

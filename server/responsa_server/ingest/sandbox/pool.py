@@ -41,7 +41,6 @@ from responsa_server.ingest.sandbox.protocol import (
     pack_message,
     unpack_drawn,
     unpack_message,
-    unpack_result,
 )
 from responsa_server.ingest.settings import MIB, ParseLimits
 from responsa_server.text.canonical import ParsedDocument
@@ -110,13 +109,11 @@ class ParserPool:
         known_format: str = "",
     ) -> ParsedDocument:
         """Parse a document that is in memory, into memory. Otherwise like `read`."""
-        bounds = limits or self._limits
-        if len(source) > bounds.input_bytes:
-            raise DocumentRejected.too_large(bounds.input_bytes)
-        with await self._frame(_pieces(source), declared_name, declared_type, bounds, known_format) as frame:
-            if frame.tell() <= _IN_THREAD_BYTES:
-                return unpack_result(_whole(frame))
-            return await asyncio.to_thread(lambda: unpack_result(_whole(frame)))
+        parsed = await self.read(
+            _pieces(source), declared_name, declared_type, limits, known_format=known_format
+        )
+        with contextlib.closing(parsed):
+            return await asyncio.to_thread(parsed.document)
 
     async def read(
         self,
@@ -134,27 +131,10 @@ class ParserPool:
         DocumentRejected if the document is at fault, ParserUnavailable if a later attempt may succeed, and the errors of `source`. If the call is
         cancelled, it kills the parsing process before it ends.
         """
-        frame = await self._frame(source, declared_name, declared_type, limits or self._limits, known_format)
-        try:
-            length = frame.tell()
-            if length <= _IN_THREAD_BYTES:
-                return ParsedFile(frame, length)
-            return await asyncio.to_thread(ParsedFile, frame, length)
-        except BaseException:
-            frame.close()
-            raise
-
-    async def _frame(
-        self,
-        source: AsyncIterator[bytes],
-        declared_name: str,
-        declared_type: str,
-        bounds: ParseLimits,
-        known_format: str,
-    ) -> IO[bytes]:
+        bounds = limits or self._limits
         async with self._slots:
             descriptor = await _memory_file(source, bounds.input_bytes)
-            return await self._attempted(
+            frame = await self._attempted(
                 descriptor,
                 bounds,
                 lambda number: ParseJob(
@@ -167,6 +147,14 @@ class ParserPool:
                     result_bytes=bounds.result_bytes,
                 ),
             )
+        try:
+            length = frame.tell()
+            if length <= _IN_THREAD_BYTES:
+                return ParsedFile(frame, length)
+            return await asyncio.to_thread(ParsedFile, frame, length)
+        except BaseException:
+            frame.close()
+            raise
 
     async def draw(
         self, source: bytes, known_format: str, page: int, width: int, limits: ParseLimits
@@ -176,8 +164,6 @@ class ParserPool:
         known_format: the name of the document's format, which must have a drawer. page: the page's number, from 1. width: the wanted width in pixels. The
         result has no pixels if the document has no such page. Raises the errors of `parse`, and handles a cancellation in the same way.
         """
-        if len(source) > limits.input_bytes:
-            raise DocumentRejected.too_large(limits.input_bytes)
         descriptor = await _memory_file(_pieces(source), limits.input_bytes)
         with await self._attempted(
             descriptor,
@@ -192,7 +178,7 @@ class ParserPool:
                 result_bytes=limits.result_bytes,
             ),
         ) as frame:
-            return unpack_drawn(_whole(frame))
+            return await asyncio.to_thread(lambda: unpack_drawn(_whole(frame)))
 
     async def _attempted(
         self, descriptor: int, limits: ParseLimits, job: Callable[[int], ParseJob | DrawJob]

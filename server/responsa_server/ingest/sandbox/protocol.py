@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal, cast
@@ -18,10 +19,8 @@ from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Re
 from responsa_server.ingest import rejections
 from responsa_server.ingest.sandbox.confinement import SandboxCapabilities
 from responsa_server.text.canonical import (
-    MAX_BLOCKS,
     MAX_PATH_CHARS,
     MAX_TITLE_CHARS,
-    Block,
     BlockKind,
     ParsedDocument,
     Place,
@@ -37,7 +36,7 @@ EXIT_UNCONFINED = 70
 EXIT_OUT_OF_MEMORY = 71
 
 _MAGIC = b"RSP1"
-_DOCUMENT, _REJECTED, _DRAWN = 0, 1, 2
+DOCUMENT_FRAME, _REJECTED, _DRAWN = 0, 1, 2
 _SECTION = struct.Struct("<Q")
 # The kind, the level, the first and last byte, the length of the title; then the place: its form, its page, its box and the length of its path.
 BLOCK_ROW = struct.Struct("<BBQQIBI4HI")
@@ -155,7 +154,7 @@ def pack_result(document: ParsedDocument) -> bytes:
         for block, title, path in zip(document.blocks, titles, paths, strict=True)
     )
     return _sections(
-        _DOCUMENT,
+        DOCUMENT_FRAME,
         document.title.encode(),
         (document.language or "").encode(),
         document.format.encode(),
@@ -183,23 +182,12 @@ def pack_rejection(rejected: DocumentRejected) -> bytes:
     return _sections(_REJECTED, rejected.reason.value.encode(), message)
 
 
-def unpack_result(frame: bytes) -> ParsedDocument:
-    """Read a frame that may have been forged.
-
-    Raises the DocumentRejected that the frame holds, or DOCUMENT_MALFORMED if `pack_result` cannot have made the frame.
-    """
-    try:
-        kind, sections = _split(memoryview(frame))
-        if kind == _DOCUMENT and len(sections) == FRAME_SECTIONS:
-            return _document(sections)
-        if kind == _REJECTED and len(sections) == 2:
-            rejected = _rejection(sections)
-        else:
-            raise ValueError("unknown frame")
-    except (ValueError, IndexError, struct.error):
-        # UnicodeDecodeError is a ValueError. The cause is dropped, because it would quote bytes that the document chose.
-        raise rejections.malformed("The parser gave no usable result for this document.") from None
-    raise rejected
+def unpack_rejection(frame: bytes) -> DocumentRejected:
+    """Read the frame of a rejection. Raises ValueError, IndexError or struct.error if `pack_rejection` cannot have made it."""
+    kind, sections = _split(frame)
+    if kind != _REJECTED or len(sections) != 2:
+        raise ValueError("unknown frame")
+    return _rejection(sections)
 
 
 def pack_drawn(page: DrawnPage) -> bytes:
@@ -213,31 +201,20 @@ def unpack_drawn(frame: bytes) -> DrawnPage:
     Raises the DocumentRejected that the frame holds, or DOCUMENT_MALFORMED if `pack_drawn` cannot have made the frame.
     """
     try:
-        kind, sections = _split(memoryview(frame))
+        kind, sections = _split(frame)
         if kind == _DRAWN and len(sections) == 2:
             count, width, height = _DRAWN_PAGE.unpack(sections[0])
             return DrawnPage(count, width, height, bytes(sections[1]))
-        if kind != _REJECTED or len(sections) != 2:
-            raise ValueError("unknown frame")
-        rejected = _rejection(sections)
+        rejected = unpack_rejection(frame)
     except (ValueError, IndexError, struct.error):
+        # UnicodeDecodeError is a ValueError. The cause is dropped, because it would quote bytes that the document chose.
         raise rejections.malformed("The parser gave no usable image of this page.") from None
     raise rejected
 
 
-def _split(frame: memoryview) -> tuple[int, list[memoryview]]:
-    if bytes(frame[:4]) != _MAGIC:
-        raise ValueError("no frame")
-    kind, count = frame[4], frame[5]
-    place = 6 + count * _SECTION.size
-    lengths = [_SECTION.unpack_from(frame, 6 + i * _SECTION.size)[0] for i in range(count)]
-    if place + sum(lengths) != len(frame):
-        raise ValueError("lengths do not add up")
-    sections: list[memoryview] = []
-    for length in lengths:
-        sections.append(frame[place : place + length])
-        place += length
-    return kind, sections
+def _split(frame: bytes) -> tuple[int, list[memoryview]]:
+    kind, layout = frame_layout(frame, len(frame))
+    return kind, [memoryview(frame)[place : place + size] for place, size in layout]
 
 
 def _rejection(sections: list[memoryview]) -> DocumentRejected:
@@ -251,23 +228,6 @@ def _title(text: str) -> str:
     if len(text) > MAX_TITLE_CHARS or "\x00" in text or "\n" in text or "\r" in text:
         raise ValueError("not a title")
     return text
-
-
-def _document(sections: list[memoryview]) -> ParsedDocument:
-    title, language, format_name = check_head(*(bytes(section) for section in sections[:3]))
-    data = bytes(sections[3])
-    text = data.decode()
-    if not text.strip() or 0 in data:
-        raise ValueError("no text")
-    return ParsedDocument(
-        title=title,
-        canonical_text=text,
-        blocks=_blocks(sections[4], bytes(sections[5]), bytes(sections[6]), data),
-        language=language,
-        format=format_name,
-        author=check_author(bytes(sections[7])),
-        date=check_date(bytes(sections[8])),
-    )
 
 
 def check_author(data: bytes) -> str:
@@ -301,15 +261,13 @@ def check_head(title: bytes, language: bytes, format_name: bytes) -> tuple[str, 
     return _title(title.decode()), tag or None, name
 
 
-def frame_layout(head: bytes, length: int) -> list[tuple[int, int]]:
-    """The place and the length of each section of a document's frame; of any other frame, an empty list. head: the frame's beginning. length: that of the
-    frame. Raises ValueError or struct.error if the lengths do not add up.
+def frame_layout(head: bytes, length: int) -> tuple[int, Sequence[tuple[int, int]]]:
+    """The kind of a frame, and the place and the length of each section. head: the frame's beginning. length: that of the frame. Raises ValueError, IndexError or
+    struct.error if the lengths do not add up.
     """
     if head[: len(_MAGIC)] != _MAGIC:
         raise ValueError("no frame")
     kind, count = head[4], head[5]
-    if kind != _DOCUMENT:
-        return []
     place = 6 + count * _SECTION.size
     sections: list[tuple[int, int]] = []
     for number in range(count):
@@ -318,7 +276,7 @@ def frame_layout(head: bytes, length: int) -> list[tuple[int, int]]:
         place += size
     if place != length:
         raise ValueError("lengths do not add up")
-    return sections
+    return kind, sections
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,29 +297,6 @@ def block_row(values: tuple[int, ...], title: bytes, path: bytes) -> BlockRow:
     return BlockRow(
         _KINDS[kind], level, start, end, _title(title.decode()), _place(form, page, box, path.decode())
     )
-
-
-def _blocks(packed: memoryview, titles: bytes, paths: bytes, data: bytes) -> tuple[Block, ...]:
-    if len(packed) > MAX_BLOCKS * BLOCK_ROW.size:
-        raise ValueError("too many blocks")
-    blocks: list[Block] = []
-    end = title_place = path_place = 0
-    for values in BLOCK_ROW.iter_unpack(packed):
-        title = titles[title_place : title_place + values[4]]
-        path = paths[path_place : path_place + values[-1]]
-        title_place += values[4]
-        path_place += values[-1]
-        row = block_row(cast("tuple[int, ...]", values), title, path)
-        if not end <= row.start < row.end <= len(data):
-            raise ValueError("block out of order")
-        # All bytes of a code point except the first have the form 10xxxxxx.
-        if data[row.start] & 0xC0 == 0x80 or (row.end < len(data) and data[row.end] & 0xC0 == 0x80):
-            raise ValueError("a block boundary splits a code point")
-        blocks.append(Block(row.kind, row.start, row.end, row.level, row.title, row.place))
-        end = row.end
-    if title_place != len(titles) or path_place != len(paths):
-        raise ValueError("titles or paths do not add up")
-    return tuple(blocks)
 
 
 def _place(form: int, page: int, box: list[int], path: str) -> Place | None:
