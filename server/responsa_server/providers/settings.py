@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
-from responsa_server.domain.generations import INDEXED_DIMENSIONS
+from responsa_server.domain.generations import EMBEDDING_NAME, INDEXED_DIMENSIONS
 
 ADAPTERS: Final[Mapping[str, str]] = {
     "openai": "responsa_server.providers.openai_chat:OpenAiChat",
@@ -63,7 +63,7 @@ def _of_models(names: list[str]) -> list[str]:
 
 
 Web = Annotated[str, AfterValidator(_web)]
-EmbeddingName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}:[\w./@:+-]{1,200}$")]
+EmbeddingName = Annotated[str, Field(pattern=EMBEDDING_NAME)]
 ServerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$"), AfterValidator(_not_reserved)]
 
 

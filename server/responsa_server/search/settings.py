@@ -6,6 +6,8 @@ from typing import Final, Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from responsa_server.domain.generations import EMBEDDING_NAME
+
 EMBEDDED_MODEL: Final = "embedded:minilm"
 """The embedding model that runs in the server."""
 
@@ -49,7 +51,7 @@ class RetrievalSettings(BaseModel, extra="forbid"):
     )
     embedding: str = Field(
         default=EMBEDDED_MODEL,
-        pattern=r"^[a-z0-9][a-z0-9-]{0,31}:[\w./@:+-]{1,200}$",
+        pattern=EMBEDDING_NAME,
         description="The embedding model of new collections, as `provider:model`. `embedded:minilm` runs in the server. Collections keep the model that they have until `responsa collections reindex`.",
     )
     embedding_seconds: float = Field(
