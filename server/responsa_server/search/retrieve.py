@@ -242,7 +242,7 @@ class Retriever:
         collections: the collections to search; None searches all collections of the tenant. threshold: passages with a lower score (0 to 1) are
         left out. Vectors are not used for a question or a passage in a language that the model does not know, unless
         the mode is VECTOR. rerank: whether the first passages are ranked again by their pieces. text_will_do: what happens
-        if vectors are not available. If true, the search uses only words, and `Retrieval.text_only` is true; otherwise the
+        in the mode HYBRID if vectors are not available. If true, the search uses only words, and `Retrieval.text_only` is true; otherwise the
         search fails. If a collection's model is not declared any more, only this collection is searched by words alone, in the mode HYBRID also if text_will_do is
         false; in the mode VECTOR, the collection is left out if others remain. expansions: further strings. Their passages may replace the worse half of the passages
         that the other strings find. filters: conditions that the passages' documents must meet, on the fields of `lists.SEARCHED`.
@@ -284,6 +284,7 @@ class Retriever:
         tier: returns the number of a collection's tier. It gets the collection's id and kind.
         """
         scope = SearchScope(tenant_id, collections)
+        text_will_do = text_will_do and mode is not SearchMode.VECTOR
         own = len(expansions)
         terms = (*expansions, *terms)
         languages = [language_of(term) for term in terms]
@@ -347,9 +348,8 @@ class Retriever:
                 failure = (models, error)
                 remembered, models = False, frozenset[str]()
                 continue
-            words_alone = vectors.missing and not vectors.by_model and mode is SearchMode.VECTOR
             try:
-                retrievals = await found(vectors, SearchMode.HYBRID if words_alone else mode, strict=left > 0)
+                retrievals = await found(vectors, mode, strict=left > 0)
             except _OtherModels as other:
                 if failure is not None and other.models == failure[0]:
                     raise failure[1] from None
