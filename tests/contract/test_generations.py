@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 from responsa_lab.testing.embeddings import EmbeddingServer
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.embedders import ConfiguredEmbedders
+from responsa_server.app.models import model_table
 from responsa_server.app.settings import SettingsError
 from responsa_server.domain.errors import (
     AlreadyExists,
@@ -22,6 +23,7 @@ from responsa_server.domain.errors import (
     NotPermitted,
     Precondition,
     Reason,
+    Unavailable,
 )
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.generations import MAX_GENERATIONS, Generation, GenerationState
@@ -41,6 +43,7 @@ from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.providers.embedding import OpenAiEmbedder
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.settings import ModelSettings
+from responsa_server.providers.table import providers
 from responsa_server.search.settings import EMBEDDED_MODEL
 from responsa_server.stores.postgres import vectors
 from responsa_server.stores.postgres.database import Database
@@ -98,9 +101,13 @@ async def lab() -> AsyncIterator[Lab]:
 
 @pytest.fixture
 async def embedders(lab: Lab, embedder: MiniLmEmbedder) -> AsyncIterator[ConfiguredEmbedders]:
-    made = ConfiguredEmbedders(embedder, EMBEDDED_MODEL, settings(lab))
+    made = configured(embedder, EMBEDDED_MODEL, settings(lab))
     yield made
     await made.close()
+
+
+def configured(embedder: MiniLmEmbedder, called: str, given: ModelSettings) -> ConfiguredEmbedders:
+    return ConfiguredEmbedders(embedder, called, given, providers(given))
 
 
 def settings(lab: Lab) -> ModelSettings:
@@ -429,7 +436,7 @@ async def test_a_model_that_the_settings_no_longer_declare(
 ) -> None:
     ann = people.ann
     await rebuilt(filled, ann)
-    left = ConfiguredEmbedders(embedder, EMBEDDED_MODEL, ModelSettings())
+    left = configured(embedder, EMBEDDED_MODEL, ModelSettings())
     house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, left)
     assert "Elbe" in await found(house, ann, "Elbe kilometres", SearchMode.HYBRID)
     with pytest.raises(Precondition) as caught:
@@ -451,8 +458,8 @@ async def test_the_configured_model_makes_the_vectors_of_new_collections(
     filled: House, people: People, embedder: MiniLmEmbedder, lab: Lab
 ) -> None:
     ann = people.ann
-    configured = ConfiguredEmbedders(embedder, WORDS, settings(lab))
-    house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, configured)
+    of_words = configured(embedder, WORDS, settings(lab))
+    house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, of_words)
     await house.library.create_collection(ann, "fish", "", Chunking())
     assert (await house.take_in(ann, LATE, "eels.md", collection="fish")).error is None
     [only] = await house.generations.list("acme", "fish")
@@ -466,7 +473,7 @@ async def test_the_configured_model_makes_the_vectors_of_new_collections(
     async with house.working():
         assert (await house.ended(ann, operation)).error is None
     assert [one.state for one in await house.generations.list("acme", "fish")] == [ACTIVE, RETIRED]
-    await configured.close()
+    await of_words.close()
 
 
 @pytest.mark.parametrize("exact", [0, 2_000])
@@ -547,6 +554,20 @@ async def test_a_model_is_asked_once_and_kept_only_if_it_answers(
     assert not {"lab:unknown", "lab:other"} & {*kept}
 
 
+async def test_language_models_and_embedding_models_share_the_limits_of_a_key(
+    lab: Lab, embedder: MiniLmEmbedder
+) -> None:
+    server = {"url": lab.server.url, "concurrent": 1, "wait_seconds": 0}
+    given = ModelSettings.model_validate({"servers": {"lab": server}, "retries": 0})
+    models = model_table(given)
+    made = ConfiguredEmbedders(embedder, EMBEDDED_MODEL, given, models.providers)
+    async with models.providers["lab"].limits.place():
+        with pytest.raises(Unavailable):
+            await made.declared(WORDS)
+    assert (await made.declared(WORDS)).dimensions == 256
+    await made.close()
+
+
 @pytest.mark.parametrize(
     ("called", "told"),
     [
@@ -560,9 +581,7 @@ def test_a_configured_model_that_cannot_be_used_is_named(
     embedder: MiniLmEmbedder, called: str, told: str
 ) -> None:
     with pytest.raises(SettingsError, match=told) as caught:
-        ConfiguredEmbedders(embedder, called, ModelSettings())
+        configured(embedder, called, ModelSettings())
     assert "retrieval.embedding" in str(caught.value)
     with pytest.raises(SettingsError, match=r"models\.embeddings"):
-        ConfiguredEmbedders(
-            embedder, EMBEDDED_MODEL, ModelSettings.model_validate({"embeddings": {called: {}}})
-        )
+        configured(embedder, EMBEDDED_MODEL, ModelSettings.model_validate({"embeddings": {called: {}}}))

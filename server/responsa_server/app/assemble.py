@@ -53,6 +53,7 @@ from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm
+from responsa_server.providers.table import ModelTable
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
@@ -95,7 +96,7 @@ async def build_knowledge(
     layout: Layout,
     database: Database,
     cache: RedisCache,
-    models: Models,
+    models: ModelTable,
     stack: AsyncExitStack,
 ) -> Knowledge:
     """Build documents and search. Every role loads the embedded embedding model, because each search may embed its question with it.
@@ -105,7 +106,9 @@ async def build_knowledge(
     threads = settings.retrieval.embedding_threads
     embedder = await asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
     stack.callback(embedder.close)
-    embedders = ConfiguredEmbedders(embedder, settings.retrieval.embedding, settings.language_models)
+    embedders = ConfiguredEmbedders(
+        embedder, settings.retrieval.embedding, settings.language_models, models.providers
+    )
     stack.push_async_callback(embedders.close)
     seconds = settings.retrieval.search_seconds
     vectors = open_vectors(database, settings.retrieval)
@@ -179,7 +182,7 @@ def ingestion_prompts() -> PromptSet:
     return PromptSet(found.prompts, found.partials)
 
 
-def open_models(settings: Settings, layout: Layout, stack: AsyncExitStack) -> Models:
+def open_models(settings: Settings, layout: Layout, stack: AsyncExitStack) -> ModelTable:
     """Return the available language models. Raises EmbeddedError if a default model is not available."""
     models = model_table(settings.language_models, layout)
     stack.push_async_callback(models.close)

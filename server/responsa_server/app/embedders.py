@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from weakref import WeakValueDictionary
 
 from responsa_server.app.settings import SettingsError
-from responsa_server.providers.chain import KeyLimits, RetryPolicy
+from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, described
 from responsa_server.providers.settings import EmbeddingModelSettings, ModelSettings
-from responsa_server.providers.table import Provider, providers
+from responsa_server.providers.table import Provider
 from responsa_server.search.embedder import Embedder, unknown_embedding
 from responsa_server.search.settings import EMBEDDED_MODEL
 
@@ -18,13 +18,16 @@ from responsa_server.search.settings import EMBEDDED_MODEL
 class ConfiguredEmbedders:
     """Implements `Embedders`. It connects to a provider when a collection first needs one of its models. Call `close` at the end."""
 
-    def __init__(self, embedded: Embedder, configured: str, settings: ModelSettings) -> None:
-        """configured: the model of new collections, `provider:model`. Raises SettingsError if the settings do not declare it."""
+    def __init__(
+        self, embedded: Embedder, configured: str, settings: ModelSettings, providers: Mapping[str, Provider]
+    ) -> None:
+        """configured: the model of new collections, `provider:model`. providers: those of the settings, by name, shared with the language models. Raises SettingsError if the
+        settings do not declare the model.
+        """
         self.configured = configured
         self._embedded = embedded
         self._settings = settings
-        self._providers: Mapping[str, Provider] = providers(settings)
-        self._limits: dict[str, KeyLimits] = {}
+        self._providers = providers
         self._made: dict[tuple[str, int | None], HttpEmbedder] = {}
         self._asking = WeakValueDictionary[str, asyncio.Lock]()
         for called in (configured, *settings.embeddings):
@@ -88,15 +91,10 @@ class ConfiguredEmbedders:
 
     def _new(self, called: str, dimensions: int | None) -> HttpEmbedder:
         """dimensions: those of a stored generation, which the settings may have changed since; None for those of the settings."""
-        provider = called.partition(":")[0]
-        server = self._providers[provider].server
-        if provider not in self._limits:
-            self._limits[provider] = KeyLimits(
-                server.concurrent, server.requests_a_minute, server.wait_seconds
-            )
-        return EMBEDDERS[server.wire](
-            server,
+        provider = self._providers[called.partition(":")[0]]
+        return EMBEDDERS[provider.server.wire](
+            provider.server,
             described(called, self._settings.embeddings.get(called, EmbeddingModelSettings()), dimensions),
-            self._limits[provider],
+            provider.limits,
             RetryPolicy(retries=self._settings.retries),
         )

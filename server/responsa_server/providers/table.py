@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pkgutil import resolve_name
 from typing import Final
 
@@ -28,7 +29,7 @@ DEFAULT: Final = "default"
 _NAME: Final = re.compile(r"[\w./@:+-]{1,200}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Provider:
     """A server of models. needs_key: the name of the setting that must contain the server's key; "" if the server needs no key.
 
@@ -41,6 +42,11 @@ class Provider:
     models: frozenset[str] = frozenset()
     window: int | None = None
     small: bool = False
+
+    @cached_property
+    def limits(self) -> KeyLimits:
+        """The limits of the server's key, which language models and embedding models share."""
+        return KeyLimits(self.server.concurrent, self.server.requests_a_minute, self.server.wait_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +69,11 @@ class ModelTable:
     """Implements `Models`. It makes an adapter when a chain first needs the adapter. Call `close` at the end."""
 
     def __init__(self, providers: Mapping[str, Provider], prices: PriceTable, options: TableOptions) -> None:
-        self._providers = providers
+        self.providers = providers
+        """The providers, by name."""
         self._prices = prices
         self._options = options
         self._barred = Barred()
-        self._limits: dict[str, KeyLimits] = {}
         self._adapters: dict[str, HttpModel] = {}
         self._chains: dict[Sequence[str], ModelChain] = {}
 
@@ -107,11 +113,11 @@ class ModelTable:
             return f'"{name}" is not a model: write provider:model, or {EXTRACTIVE}.'
         if provider in self._options.absent:
             return self._options.absent[provider]
-        found = self._providers.get(provider)
+        found = self.providers.get(provider)
         if found is None:
             if made := [one for one in self._options.made if one.startswith(f"{provider}:")]:
                 return f'There is no model "{name}", only {", ".join(made)}.'
-            known = sorted({*self._providers, *(one.partition(":")[0] for one in self._options.made)})
+            known = sorted({*self.providers, *(one.partition(":")[0] for one in self._options.made)})
             return (
                 f'There is no provider "{provider}" here, only {", ".join(known)}; a server of your own is declared by the '
                 f"setting models.servers.{provider}.url."
@@ -129,12 +135,12 @@ class ModelTable:
 
     def window(self, names: Sequence[str]) -> int | None:
         """See `Models.window`."""
-        found = [self._providers.get(one.partition(":")[0]) for one in self.resolved(names)]
+        found = [self.providers.get(one.partition(":")[0]) for one in self.resolved(names)]
         return min((one.window for one in found if one is not None and one.window), default=None)
 
     def small(self, names: Sequence[str]) -> frozenset[str]:
         """See `Models.small`."""
-        declared = {one: self._providers.get(one.partition(":")[0]) for one in self.resolved(names)}
+        declared = {one: self.providers.get(one.partition(":")[0]) for one in self.resolved(names)}
         return frozenset(name for name, one in declared.items() if one is not None and one.small)
 
     def _key(self, name: str) -> str:
@@ -144,18 +150,14 @@ class ModelTable:
     def _model(self, name: str) -> ChatModel:
         if name in self._options.made:
             return self._options.made[name]
-        provider, _, model = name.partition(":")
-        server = self._providers[provider].server
+        called, _, model = name.partition(":")
+        provider = self.providers[called]
         if name not in self._adapters:
-            adapter: Callable[[CompatibleSettings, str], HttpModel] = resolve_name(ADAPTERS[server.wire])
-            self._adapters[name] = adapter(server, model)
-        if provider not in self._limits:
-            self._limits[provider] = KeyLimits(
-                server.concurrent, server.requests_a_minute, server.wait_seconds
+            adapter: Callable[[CompatibleSettings, str], HttpModel] = resolve_name(
+                ADAPTERS[provider.server.wire]
             )
-        return Retrying(
-            Limited(self._adapters[name], self._limits[provider]), self._options.retry, called=name
-        )
+            self._adapters[name] = adapter(provider.server, model)
+        return Retrying(Limited(self._adapters[name], provider.limits), self._options.retry, called=name)
 
 
 def providers(settings: ModelSettings) -> dict[str, Provider]:
