@@ -144,14 +144,19 @@ class _Embedded:
 
 @dataclass(frozen=True, slots=True)
 class _Vectors:
-    """The strings' vectors by model, under the names of `TermStatistics.embedding`. models: the models that were wanted, whether they are available or not. missing: whether
-    vectors of a model were not available. tokens: the number of tokens that the models read.
+    """The strings' vectors by model, under the names of `TermStatistics.embedding`. models: the models that were wanted, whether they are available or not. undeclared:
+    those that the settings do not declare. tokens: the number of tokens that the models read.
     """
 
     by_model: Mapping[str, _Embedded]
     models: frozenset[str]
-    missing: bool = False
+    undeclared: frozenset[str] = frozenset()
     tokens: int = 0
+
+    @property
+    def missing(self) -> bool:
+        """Whether vectors of a model are not available."""
+        return len(self.by_model) < len(self.models)
 
 
 class _OtherModels(Exception):
@@ -390,6 +395,7 @@ class Retriever:
                 models = frozenset(one.embedding for one in match.statistics.values())
                 if strict and mode is not SearchMode.TEXT and models != vectors.models:
                     raise _OtherModels(models)
+                self._miss(models & vectors.undeclared)
                 if mode is SearchMode.VECTOR and models and not vectors.by_model:
                     name, one = min(match.statistics.items())
                     raise undeclared_embedding(name, one.embedding, self._embedders.configured)
@@ -480,36 +486,42 @@ class Retriever:
                     together = readings[name]
         return readings, together, of_all
 
+    def _miss(self, models: Iterable[str]) -> None:
+        for model in models:
+            if model not in self.missed():
+                _LOG.warning("an embedding model is not declared; its vectors are not searched", model=model)
+            self._missed[model] = monotonic()
+
     async def _embed(
         self,
         tenant_id: str,
         terms: Sequence[str],
         languages: Sequence[str],
         mode: SearchMode,
-        models: Iterable[str],
+        models: frozenset[str],
         *,
         text_will_do: bool,
     ) -> _Vectors:
         """The vectors of the strings by each of these models. If `text_will_do` is true, a model that fails is left out."""
-        wanted = list(models)
         results = await asyncio.gather(
-            *(self._embedded(tenant_id, one, terms, languages, mode) for one in wanted),
+            *(self._embedded(tenant_id, one, terms, languages, mode) for one in models),
             return_exceptions=True,
         )
         made: dict[str, _Embedded] = {}
-        for model, result in zip(wanted, results, strict=True):
+        undeclared: set[str] = set()
+        for model, result in zip(models, results, strict=True):
             match result:
                 case _Embedded():
                     made[model] = result
                 case None:
-                    pass
+                    undeclared.add(model)
                 case Exception() if text_will_do:
                     # A search by words needs no model, so the kind of failure does not matter.
                     _LOG.warning("a question could not be embedded; words alone decide", exc_info=result)
                 case _:
                     raise result
         tokens = sum(_tokens(one, terms) for one in made.values())
-        return _Vectors(made, frozenset(wanted), len(made) < len(wanted), tokens)
+        return _Vectors(made, models, frozenset(undeclared), tokens)
 
     async def _embedded(
         self,
@@ -524,11 +536,6 @@ class Retriever:
             async with asyncio.timeout(self._embedding_seconds):
                 embedder = await (self._embedders.named(model) if model else self._embedders.declared())
                 if embedder is None:
-                    if model not in self.missed():
-                        _LOG.warning(
-                            "an embedding model is not declared; its vectors are not searched", model=model
-                        )
-                    self._missed[model] = monotonic()
                     return None
                 votes = [
                     mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and _knows(embedder, language))
