@@ -335,7 +335,7 @@ class Supervisor:
                 f"{part.name} ended {watched.failures} times in a row ({exit_text(code)}), so everything was stopped",
                 f"see {part.log}",
             )
-        delay = min(self._policy.first_delay * 2 ** (watched.failures - 1), self._policy.longest_delay)
+        delay = min(self._policy.first_delay * 2 ** min(watched.failures - 1, 30), self._policy.longest_delay)
         watched.restart_at = time.monotonic() + delay
         self._say(f"{part.name} ended unexpectedly ({exit_text(code)}); starting it again.")
 
