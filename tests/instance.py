@@ -24,6 +24,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.tied import tied
+
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 90.0
 """How many seconds a test on a loaded machine waits for a condition before the test fails."""
@@ -123,7 +125,7 @@ class Instance:
         """Start the instance. Does not wait until it is ready."""
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self._process = subprocess.Popen(
-                [*self.within, sys.executable, "-m", "responsa_server", "up"],
+                tied(*self.within, *self.command("up")),
                 cwd=self.home.parent,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

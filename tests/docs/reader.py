@@ -99,6 +99,9 @@ class Terminal:
             env=dict(environment),
             start_new_session=True,
         )
+        # The shell ends when its stdin closes, which also happens if this process is killed.
+        assert self._shell.stdin is not None
+        self._shell.stdin.write(b"trap 'kill 0' EXIT\n")
 
     def run(self, text: str, patience: float = 2 * PATIENCE) -> tuple[int, str]:
         """Run a text in the shell. Returns the exit code of the last command that failed (0 if every command succeeded), and the output."""

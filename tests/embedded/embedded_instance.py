@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -26,6 +27,7 @@ from responsa_server.embedded import (
     ServerProcess,
     Supervisor,
 )
+from responsa_server.embedded.spawn import die_with_parent
 
 STAND_IN = Path(__file__).with_name("embedded_stand_in.py")
 
@@ -124,6 +126,7 @@ def main(home: Path, port: int, flags: set[str]) -> int:
 
 
 if __name__ == "__main__":
+    die_with_parent(signal.SIGTERM)  # a killed test process cannot stop the instance
     try:
         sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), set(sys.argv[3:])))
     except EmbeddedError as trouble:

@@ -16,6 +16,7 @@ from responsa_server.domain.addresses import UnixAddress
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.envoy.envoy_config import EnvoyConfig, render
 from responsa_server.envoy.replicas import Replica, Replicas
+from tests.tied import tied
 
 ROOT = Path(__file__).resolve().parents[2]
 DESCRIPTOR = ROOT / "generated" / "descriptor.binpb"
@@ -59,14 +60,14 @@ def free_port() -> int:
 def start_server(folder: Path, port: int, patience: float = 60.0) -> subprocess.Popen[str]:
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            [
+            tied(
                 sys.executable,
                 "-m",
                 "tests.gateway.stand_in",
                 *(str(folder / n) for n in ("s.sock", "g.sock", "web")),
                 str(patience),
                 str(port),
-            ],
+            ),
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -89,7 +90,7 @@ def start_envoy(config: EnvoyConfig, folder: Path) -> subprocess.Popen[bytes]:
     file.write_text(render(config))
     with (folder / "envoy.log").open("wb") as log:
         envoy = subprocess.Popen(
-            [
+            tied(
                 str(envoy_binary()),
                 "-c",
                 str(file),
@@ -98,7 +99,7 @@ def start_envoy(config: EnvoyConfig, folder: Path) -> subprocess.Popen[bytes]:
                 "1",
                 "-l",
                 "warn",
-            ],
+            ),
             stdout=log,
             stderr=log,
         )

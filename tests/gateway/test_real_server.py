@@ -39,6 +39,7 @@ from tests.conftest import urls_of
 from tests.gateway.conftest import DESCRIPTOR, ROOT, endpoints, free_port, start_envoy
 from tests.gateway.sockets import LIBRARIES, Client, reason_of
 from tests.gateway.wire import Problem, grpc_web, of_grpc, of_rest
+from tests.tied import tied
 
 ME = "/responsa.auth.v1.AuthService/GetMe"
 ANSWER = "/responsa.chat.v1.ChatService/Answer"
@@ -114,7 +115,7 @@ def server(
     stranger = asyncio.run(keys())
     log = (folder / "server.log").open("wb")
     process = subprocess.Popen(
-        [sys.executable, "-m", "responsa_server", "serve"],
+        tied(sys.executable, "-m", "responsa_server", "serve"),
         cwd=ROOT,
         env={**os.environ, **values},
         stdout=log,

@@ -36,6 +36,7 @@ from responsa_server.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.migrate import load, migrate
 from tests.conftest import urls_of
 from tests.instance import eventually, plain_environment
+from tests.tied import tied
 
 HERE = Path(__file__).parent / "at_8e1076a"
 MANIFEST: dict[str, Any] = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))
@@ -114,7 +115,7 @@ def upgraded(
 @contextmanager
 def served(folder: Path, environment: dict[str, str]) -> Generator[tuple[Any, Path]]:
     path, log = folder / "g.sock", folder / "serve.log"
-    command = [sys.executable, "-m", "responsa_server", "serve", "--listen", f"unix:{path}"]
+    command = tied(sys.executable, "-m", "responsa_server", "serve", "--listen", f"unix:{path}")
     with log.open("wb") as output:
         server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:

@@ -20,6 +20,7 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.embedded import throwaway_postgres
 from tests.instance import eventually, plain_environment
+from tests.tied import tied
 from tests.transports import stub_of
 
 
@@ -69,7 +70,7 @@ def test_migrate_and_serve(outside: str, folder: Path) -> None:
     key = run("admin", "create-key", "house", user)
     log = (folder / "log").open("wb")
     server = subprocess.Popen(
-        [sys.executable, "-m", "responsa_server", "serve"], env=environment, stdout=log, stderr=log
+        tied(sys.executable, "-m", "responsa_server", "serve"), env=environment, stdout=log, stderr=log
     )
     try:
         said = folder / "log"

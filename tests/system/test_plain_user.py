@@ -28,6 +28,7 @@ def theirs() -> Iterator[Instance]:
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
     within = (
         "setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", "--no-new-privs",
+        "--pdeathsig=keep",
         f"--inh-caps=-all,{CAPABILITY}", f"--ambient-caps=-all,{CAPABILITY}", f"--bounding-set=-all,{CAPABILITY}",
     )  # fmt: skip
     settings = {"RESPONSA_DOCS": str(folder), "HOME": str(folder)}

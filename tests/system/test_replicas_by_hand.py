@@ -25,6 +25,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from responsa_server.embedded import HostState, Layout, host_states
 from responsa_server.envoy.replicas import Replicas
 from tests.instance import Instance, eventually
+from tests.tied import tied
 
 SLOW = "tokens=120 pace_ms=40"
 STREAMS = 3
@@ -38,7 +39,7 @@ class Replica:
         self._said = folder / f"{name}.log"
         with self._said.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "responsa_server", "serve", *arguments],
+                tied(sys.executable, "-m", "responsa_server", "serve", *arguments),
                 env=instance.environment,
                 cwd=folder,
                 stdout=log,
