@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
@@ -11,7 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,45 +20,16 @@ import pytest
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest.formats.table import FORMATS, Format
 from responsa_server.ingest.rejections import ParserUnavailable
-from responsa_server.ingest.sandbox.confinement import SandboxCapabilities, capabilities
+from responsa_server.ingest.sandbox.confinement import SandboxCapabilities
 from responsa_server.ingest.sandbox.pool import ParserPool
-from responsa_server.ingest.settings import MIB, IngestionSettings, ParseLimits
+from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.sniff import CHARSETS
 from responsa_server.text.canonical import ParsedDocument
+from tests.security.sandboxed import HERE, LIMITS, needs_landlock, needs_seccomp, rejecting, zygotes
 
-HERE = Path(__file__).resolve().parent
 NOBODY = 65534
-LIMITS = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=2, wall_seconds=10, result_bytes=8 * MIB)
 USUAL = IngestionSettings().parse_limits
 PAGE = IngestionSettings().page_limits
-SHORT = replace(USUAL, cpu_seconds=2, wall_seconds=0.5)
-
-REFUSED = [
-    "tcp",
-    "udp",
-    "unix",
-    "socketpair",
-    "fork",
-    "vfork",
-    "exec",
-    "kill_parent",
-    "setuid",
-    "memfd",
-    "outlive",
-    "io_uring",
-    "raise_limit",
-    "own",
-    "own_anew",
-    "choose_signal",
-    "lease",
-    "notify",
-    "asynchronous",
-    "socket_owner",
-    "unknown_call",
-    "still_root",
-]
-UNREADABLE = ["passwd", "environ", "listing", "write", "remove"]
-BROKEN = ["abort", "segfault", "exit_quietly", "exit_loudly", "garbage", "liar", "bug"]
 
 SAME = (
     "plain_user",
@@ -78,9 +48,6 @@ SAME = (
 """Parts of the names of tests that do not depend on the user of the parser. These tests check resource limits, which apply to all users, or
 they do not depend on a refused access.
 """
-
-needs_seccomp = pytest.mark.skipif(not capabilities().seccomp, reason="this kernel has no seccomp")
-needs_landlock = pytest.mark.skipif(not capabilities().landlock_abi, reason="this kernel has no Landlock")
 
 
 @pytest.fixture
@@ -102,90 +69,11 @@ async def pool() -> AsyncIterator[ParserPool]:
         await pool.close()
 
 
-def zygotes() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children()
-        if any("sandbox.zygote" in part for part in child.cmdline())
-    ]
-
-
-@contextlib.contextmanager
-def rejecting(
-    *reasons: Reason, match: str | None = None
-) -> Generator[pytest.ExceptionInfo[DocumentRejected]]:
-    """Check that the block raises DocumentRejected for one of these reasons."""
-    with pytest.raises(DocumentRejected, match=match) as caught:
-        yield caught
-    assert caught.value.reason in reasons
-
-
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition. The timeout of the test limits the wait."""
     async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110  # there is no event for a change of the kernel's process table
             await asyncio.sleep(0.005)
-
-
-def left_alone() -> bool:
-    """Check that neither attack on files succeeded."""
-    return (HERE / "hostile_parsers.py").exists() and not Path("/tmp/responsa-sandbox-escape").exists()
-
-
-async def rejected(pool: ParserPool, deed: str, limits: ParseLimits | None = None) -> DocumentRejected:
-    """The error of an attack. Also checks that no process of the attack is left afterwards, and that a good document is parsed."""
-    with pytest.raises(DocumentRejected) as caught:
-        await pool.parse(deed.encode(), "deed.txt", limits=limits)
-    (zygote,) = zygotes()
-    assert zygote.children(recursive=True) == []
-    assert (await pool.parse(b"A good document.", "good.txt")).title == "A good document."
-    assert caught.value.message.endswith(".")
-    assert "/root" not in str(caught.value)
-    return caught.value
-
-
-@needs_seccomp
-@pytest.mark.parametrize("deed", REFUSED)
-async def test_network_processes_and_privileges_are_refused(hostile: ParserPool, deed: str) -> None:
-    error = await rejected(hostile, deed)
-    if deed == "raise_limit":
-        # Python turns the error EPERM of setrlimit into a ValueError.
-        assert error.reason is Reason.DOCUMENT_MALFORMED
-    else:
-        assert error.reason is Reason.DOCUMENT_PARSER_LIMIT
-        assert "access" in error.message
-
-
-@needs_landlock
-@pytest.mark.parametrize("deed", UNREADABLE)
-async def test_files_are_out_of_reach(hostile: ParserPool, deed: str) -> None:
-    error = await rejected(hostile, deed)
-    assert error.reason is Reason.DOCUMENT_PARSER_LIMIT
-    assert "access" in error.message
-    assert left_alone()
-
-
-@pytest.mark.parametrize("deed", ["memory", "mapped"])
-async def test_two_gibibytes_are_not_given(hostile: ParserPool, deed: str) -> None:
-    assert (await rejected(hostile, deed)).reason in (Reason.DOCUMENT_PARSER_LIMIT, Reason.DOCUMENT_MALFORMED)
-
-
-@pytest.mark.parametrize(
-    ("deed", "limits"), [("sleep", SHORT), ("spin", LIMITS), ("spin", SHORT), ("recursion", LIMITS)]
-)
-async def test_time_and_depth_are_bounded(hostile: ParserPool, deed: str, limits: ParseLimits) -> None:
-    assert (await rejected(hostile, deed, limits)).reason is Reason.DOCUMENT_PARSER_LIMIT
-
-
-@pytest.mark.parametrize("deed", BROKEN)
-async def test_a_broken_parser_is_a_malformed_document(hostile: ParserPool, deed: str) -> None:
-    assert (await rejected(hostile, deed)).reason is Reason.DOCUMENT_MALFORMED
-
-
-async def test_a_flood_of_output_is_cut_off(hostile: ParserPool) -> None:
-    error = await rejected(hostile, "flood")
-    assert error.reason is Reason.DOCUMENT_PARSER_LIMIT
-    assert "expands" in error.message
 
 
 async def test_stopping_a_zygote_costs_no_document(hostile: ParserPool) -> None:
@@ -503,7 +391,7 @@ def test_what_may_differ_holds_for_a_plain_user_too() -> None:
                     f"--basetemp={folder}/base",
                 ),
                 *("--noconftest", "-k", " and ".join(f"not {one}" for one in SAME)),
-                str(Path(__file__).resolve()),
+                *(str(HERE / name) for name in ("test_attacks.py", "test_sandbox.py")),
             ],
             environment,
         )

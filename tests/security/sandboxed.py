@@ -1,0 +1,38 @@
+"""What tests of the parsers' sandbox share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.ingest.sandbox.confinement import capabilities
+from responsa_server.ingest.settings import MIB, ParseLimits
+
+HERE = Path(__file__).resolve().parent
+LIMITS = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=2, wall_seconds=10, result_bytes=8 * MIB)
+
+needs_seccomp = pytest.mark.skipif(not capabilities().seccomp, reason="this kernel has no seccomp")
+needs_landlock = pytest.mark.skipif(not capabilities().landlock_abi, reason="this kernel has no Landlock")
+
+
+def zygotes() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children()
+        if any("sandbox.zygote" in part for part in child.cmdline())
+    ]
+
+
+@contextlib.contextmanager
+def rejecting(
+    *reasons: Reason, match: str | None = None
+) -> Generator[pytest.ExceptionInfo[DocumentRejected]]:
+    """Check that the block raises DocumentRejected for one of these reasons."""
+    with pytest.raises(DocumentRejected, match=match) as caught:
+        yield caught
+    assert caught.value.reason in reasons
