@@ -508,9 +508,16 @@ async def test_uploads_and_deletions_during_switches_leave_every_passage_with_ve
             operation = await house.library.reindex_collection(ann, "notes", embedding)
             assert (await house.ended(ann, operation)).error is None
 
+    async def remove() -> None:
+        for _ in range(3):
+            ended = await house.ended(ann, await house.upload(ann, LATE, "eels.md", collection="notes"))
+            assert ended.error is None
+            await house.library.delete_document(ann, ended.document_id)
+
     async with house.working():
-        operations, _ = await asyncio.gather(write(), switch())
+        operations, *_ = await asyncio.gather(write(), switch(), remove())
     assert [one.error for one in operations] == [None] * 20
+    assert "Sargasso" not in await found(house, ann, "Where do eels spawn?")
     lacking = house.ask(
         "SELECT p.id FROM responsa.passage AS p JOIN responsa.collection AS c ON c.id = p.collection_id WHERE p.live AND NOT EXISTS ("
         "SELECT FROM responsa.generation_vector AS v WHERE v.passage_id = p.id AND v.generation_id = c.generation_id)"

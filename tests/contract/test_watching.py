@@ -48,7 +48,7 @@ async def collected(states: AsyncGenerator[Operation | None, None]) -> list[Oper
 async def test_watchers_here_and_elsewhere_see_the_states_up_to_the_final_one(
     house: House, people: People
 ) -> None:
-    operation = await house.upload(people.ann, LONG, "rivers.md")
+    operation = await house.upload(people.ann, TEXT, "rivers.md")
     other = elsewhere(house)
     watching = [
         asyncio.create_task(collected(library.watch_operation(people.bob, operation.id)))
