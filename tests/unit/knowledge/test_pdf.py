@@ -189,6 +189,17 @@ def test_the_value_of_a_field_follows_its_label() -> None:
     assert "Member: [x]" in text
 
 
+def test_scripts_and_attached_files_are_left_out() -> None:
+    script, attached = "(app.alert\\(1\\))", "<</Type/EmbeddedFile/Length 6>>stream\nOkapi.\nendstream"
+    data = pdf(
+        lines(50, 700, *LEFT),
+        more=["<</Type/Filespec/F(quagga.txt)/EF<</F 101 0 R>>>>", attached],
+        catalog=f"/OpenAction<</S/JavaScript/JS{script}>>/Names<</EmbeddedFiles<</Names[(quagga.txt) 100 0 R]>>>>",
+    )
+    assert b"app.alert" in data
+    assert parse(data).canonical_text == " ".join(LEFT)
+
+
 def test_a_page_that_is_shown_turned_has_upright_boxes() -> None:
     document = parse(pdf([Text(100, 100, "Read upwards.", turned=True)], page="/Rotate 90"))
     place = document.blocks[0].place
@@ -251,6 +262,18 @@ async def test_a_bomb_ends_its_own_process_only(pool: ParserPool) -> None:
         await pool.parse(bomb(600), "bomb.pdf")
     assert caught.value.reason in (Reason.DOCUMENT_MALFORMED, Reason.DOCUMENT_PARSER_LIMIT)
     assert (await pool.parse(GOOD, "a.pdf")).canonical_text == " ".join(LEFT)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_thousand_pages_are_read_within_the_default_limits(pool: ParserPool) -> None:
+    # Numbers in letters, because lines that differ only in their digits look like headers of the pages.
+    letters = str.maketrans("0123456789", "abcdefghij")
+    texts = [f"The boat {str(n).translate(letters)} brought rye, wheat and news." for n in range(10_000)]
+    pages = [lines(50, 700, *texts[first : first + 10]) for first in range(0, 10_000, 10)]
+    read = await pool.parse(pdf(*pages), "a.pdf")
+    assert read.canonical_text.count("brought") == 10_000
+    assert (place := read.blocks[-1].place) is not None
+    assert place.page == 1000
 
 
 @pytest.mark.asyncio(loop_scope="module")
