@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from psycopg import sql
+from structlog.dev import ConsoleRenderer, plain_traceback
 
 from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
 from responsa_server.embedded.postgres import SUPERUSER
@@ -26,7 +28,7 @@ from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import migrate
 
-pytest_plugins = ["tests.groups", "tests.instance", "tests.callers", "tests.faults.lines"]
+pytest_plugins = ["tests.groups", "tests.interrupts", "tests.instance", "tests.callers", "tests.faults.lines"]
 TEMPLATE = "responsa_template"
 MEMORY = Path("/dev/shm")
 ROOM = 4 << 30
@@ -37,6 +39,14 @@ _numbers = itertools.count(1)
 # tests send them SIGINT.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# By default, structlog draws tracebacks with rich, which takes seconds of CPU time for a single exception.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        ConsoleRenderer(exception_formatter=plain_traceback),
+    ]
+)
 
 # Generated examples have no time limit, because no test may fail when the machine is busy.
 settings.register_profile("responsa", deadline=None, suppress_health_check=[HealthCheck.too_slow])

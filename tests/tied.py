@@ -11,7 +11,6 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Sequence
 
 PR_SET_PDEATHSIG = 1
 
@@ -21,7 +20,7 @@ def tied(*command: str) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 
-def main(parent: int, command: Sequence[str]) -> None:
+def main(parent: int, command: list[str]) -> None:
     """Set the signal, and execute the command. A program that changes its user clears the signal (`setpriv --pdeathsig=keep` restores it)."""
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None).prctl
