@@ -9,18 +9,20 @@ import json
 import os
 import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import MethodDescriptor
 
 from tests.callers import Credential, Registry, Tenant
 from tests.cases.matching import Steady, at, differences, fill
 from tests.cases.model import FOLDER, NUMBERS, SCHEMA, Case, Problem, Step, read_all, schema
 from tests.instance import ROOT, Instance, eventually
-from tests.transports import Call, Json, Outcome, Way, Ways, events_of, merged, method_of, request_of
+from tests.transports import Call, Json, Outcome, Way, Ways, events_of, merged, method_of, request_of, rule_of
 from tests.transports_sse import METHODS as EVENT_STREAMS
 from tests.transports_sse import Sse
 from tests.transports_ws import Ws, frames_of, steadily
@@ -29,6 +31,15 @@ CASES = read_all()
 GOLDEN = FOLDER / "golden"
 AGENTS = FOLDER / "agents"
 """The folders that the cases name, with the content that a user would have there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What was prepared for a call over a transport: the tenant, and the values that the steps stored."""
+
+    way: Way
+    tenant: Tenant
+    kept: Mapping[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -171,22 +182,39 @@ def ways_of(case: Case) -> Sequence[Way]:
     return [*case.ways, *([Way.SSE] if events else [])]
 
 
+def scenes(case: Case, method: MethodDescriptor, registry: Registry, ways: Ways) -> Generator[Scene]:
+    """What was prepared for the call over each transport. A call that fails, only reads, or asks in a new conversation leaves all as it was for the
+    next call, so the same scene serves every transport.
+    """
+    asks = method.name in ("Answer", "Ask") and not {"conversation", "requestId"} & set(case.request or {})
+    stays = case.expect.problem is not None or bool(rule_of(method).get) or asks
+    scene: Scene | None = None
+    with ExitStack() as holding:
+        for way in ways_of(case):
+            if scene is None or not stays:
+                holding.close()
+                tenant = registry.new_tenant()
+                scene = Scene(way, tenant, prepare(case.setup, tenant, ways, holding))
+            yield replace(scene, way=way)
+
+
 @pytest.mark.parametrize("key", CASES)
 def test_case(key: str, instance: Instance, registry: Registry, ways: Ways) -> None:
     case = CASES[key]
+    service = key.split("/")[0]
     results: dict[Way, Any] = {}
-    for way in ways_of(case):
-        tenant = registry.new_tenant()
-        with ExitStack() as holding:
-            kept = prepare(case.setup, tenant, ways, holding)
-            call = call_of(case, key.split("/")[0], kept, tenant, way)
+    # A lock that a scene holds ends with the test, even if the test fails.
+    with closing(scenes(case, method_of(f"{service}/{case.method}"), registry, ways)) as prepared:
+        for scene in prepared:
+            way, tenant = scene.way, scene.tenant
+            call = call_of(case, service, scene.kept, tenant, way)
             before = (registry.rows(*tenant.names), spooled(instance)) if case.expect.problem else None
             outcome = ways.by_name[way].call(call)
             if before is not None:
                 assert (registry.rows(*tenant.names), spooled(instance)) == before, (
                     f"{way}: something was left behind"
                 )
-        results[way] = check(case, outcome, kept, tenant.names, way)
+            results[way] = check(case, outcome, scene.kept, tenant.names, way)
     first, *others = ways_of(case)
     for way in others:
         assert results[way] == results[first], f"{way} and {first} have different results: {results}"
