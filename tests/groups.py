@@ -1,4 +1,4 @@
-"""A pytest plugin that decides which tests run in the same process, and which begin first.
+"""A pytest plugin that decides which tests run in the same process, which begin first, and when a slow fixture ends.
 
 `--dist loadfile` keeps the tests of a file together. This plugin also keeps together the files that share a
 slow fixture, so that the fixture starts once for each run instead of once for each process. (pytest 9.2 ignores
@@ -7,9 +7,11 @@ pytest-xdist's own marks for groups.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 
 import pytest
+from _pytest.fixtures import SubRequest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling, Scheduling
 
@@ -21,9 +23,11 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_bad_input.py",
         "tests/system/test_commands.py",
         "tests/system/test_journey.py",
+        "tests/system/test_mixed_folder.py",
         "tests/system/test_wire.py",
     ),
     "manual": ("tests/docs/",),
+    "shared_cluster": ("tests/faults/",),
     "bench": (
         "tests/system/test_agents_whole.py",
         "tests/system/test_fallbacks.py",
@@ -33,6 +37,7 @@ SHARING: Mapping[str, Sequence[str]] = {
     ),
     "second": (
         "tests/system/test_kill.py",
+        "tests/system/test_killed_server.py",
         "tests/system/test_nothing_calls_out.py",
         "tests/system/test_replicas_by_hand.py",
         "tests/system/test_soak.py",
@@ -46,9 +51,8 @@ FIRST = (
     "bench",
     "manual",
     "tests/embedded/",
-    "tests/faults/",
+    "shared_cluster",
     "tests/system/",
-    "tests/clients/test_real_server.py",
     "tests/security/",
     "tests/gateway/",
     "tests/contract/",
@@ -77,6 +81,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 f"{item.nodeid} uses the fixture `{used[0]}`: its file belongs in tests/groups.py"
             )
     items.sort(key=_turn)
+
+
+_ends: dict[str, Callable[[], None]] = {}
+"""How to end each slow fixture that has started in this process."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: SubRequest
+) -> Generator[None, object, object]:
+    """Remember how to end a slow fixture."""
+    value = yield
+    if fixturedef.argname in SHARING:
+        _ends[fixturedef.argname] = partial(fixturedef.finish, request)
+    return value
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """End a slow fixture after the last test of its group. An idle instance uses two percent of a core, and pytest would keep it until the end of the run."""
+    yield
+    group = group_of(item.nodeid)
+    if nextitem is not None and group_of(nextitem.nodeid) != group and group in _ends:
+        _ends.pop(group)()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -24,6 +24,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from responsa_server.embedded import Layout, purge
 from tests.tied import tied
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -225,7 +226,7 @@ class Instance:
         if self._process is not None and self._process.poll() is None:
             self.interrupt()
         self.until_nothing_left()
-        self.run("purge", "--yes")
+        purge(Layout.of(self.home))
 
 
 @contextmanager

@@ -73,6 +73,7 @@ def second(collector: Listener) -> Iterator[Instance]:
     settings = {
         "RESPONSA_DOCS": str(folder),
         "RESPONSA_TESTING__AGENT": "true",
+        "RESPONSA_TURNS__LEASE_SECONDS": "2",
         "LANGSMITH_TRACING": "true",
         "LANGCHAIN_TRACING_V2": "true",
         "LANGSMITH_API_KEY": "lsv2_none",

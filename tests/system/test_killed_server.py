@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_client import AsyncResponsa, Notice, OnBusy, Reconnecting, Responsa, Waiting, turn_error
-from tests.instance import Instance, eventually, instance_in, plain_environment
+from tests.instance import Instance, eventually, plain_environment
 
 SLOW = "tokens=80 pace_ms=50 tool=once"
 """A tool's call, then four seconds of text."""
@@ -28,30 +25,18 @@ ENDLESS = "tokens=2000 pace_ms=50 tool=once"
 QUICK = "tokens=10 pace_ms=5"
 
 
-@pytest.fixture(scope="module")
-def living() -> Iterator[Instance]:
-    folder = Path(tempfile.mkdtemp(prefix="rsc-"))
-    try:
-        with instance_in(
-            folder, RESPONSA_DOCS="none", RESPONSA_TESTING__AGENT="true", RESPONSA_TURNS__LEASE_SECONDS="1"
-        ) as one:
-            yield one
-    finally:
-        shutil.rmtree(folder)
-
-
-def elsewhere(living: Instance) -> dict[str, str]:
+def elsewhere(second: Instance) -> dict[str, str]:
     """The environment of a command on another machine. It contains only the instance's address and a key."""
-    return plain_environment(RESPONSA_HOME="/nowhere", RESPONSA_URL=living.url, RESPONSA_API_KEY=living.key)
+    return plain_environment(RESPONSA_HOME="/nowhere", RESPONSA_URL=second.url, RESPONSA_API_KEY=second.key)
 
 
 @contextmanager
-def asked(living: Instance, *arguments: str) -> Generator[subprocess.Popen[str]]:
+def asked(second: Instance, *arguments: str) -> Generator[subprocess.Popen[str]]:
     """Run a command as a user on another machine would. If the command still runs at the end of the block, the test has failed, and the
     command is killed.
     """
     with subprocess.Popen(
-        living.command(*arguments), env=elsewhere(living), stdout=subprocess.PIPE, text=True, cwd="/"
+        second.command(*arguments), env=elsewhere(second), stdout=subprocess.PIPE, text=True, cwd="/"
     ) as process:
         try:
             yield process
@@ -84,10 +69,10 @@ def text_of(events: list[dict[str, Any]]) -> str:
 
 
 @pytest.mark.parametrize("role", ["server", "envoy"])
-def test_ask_prints_every_event_once_though_a_part_is_killed(living: Instance, role: str) -> None:
+def test_ask_prints_every_event_once_though_a_part_is_killed(second: Instance, role: str) -> None:
     request_id = str(uuid7())
-    before = living.processes()[role]
-    with asked(living, "ask", SLOW, "--agent", "testing", "--request-id", request_id, "--json") as process:
+    before = second.processes()[role]
+    with asked(second, "ask", SLOW, "--agent", "testing", "--request-id", request_id, "--json") as process:
         events = until_first(process, "delta")
         os.kill(before.pid, signal.SIGKILL)
         events += the_rest(process)
@@ -97,22 +82,22 @@ def test_ask_prints_every_event_once_though_a_part_is_killed(living: Instance, r
     if role == "server":
         assert any("attemptRestarted" in event for event in events)
     assert sum("toolCall" in event for event in events) == sum("toolResult" in event for event in events) == 1
-    again = living.run("ask", SLOW, "--agent", "testing", "--request-id", request_id, "--json")
+    again = second.run("ask", SLOW, "--agent", "testing", "--request-id", request_id, "--json")
     assert [json.loads(line) for line in again.stdout.splitlines()] == events
-    with Responsa(living.url, living.key) as client:
+    with Responsa(second.url, second.key) as client:
         (turn,) = [one for one in client.turns() if one.request_id == request_id]
     half = len(events) // 2
-    with asked(living, "resume", turn.name, "--after", str(half), "--json") as resumed:
+    with asked(second, "resume", turn.name, "--after", str(half), "--json") as resumed:
         assert the_rest(resumed) == events[half:]
-    eventually(lambda: living.processes().get(role, before) != before, f"another {role}")
+    eventually(lambda: second.processes().get(role, before) != before, f"another {role}")
 
 
-def test_cancel_from_elsewhere_ends_the_turn_and_its_stream(living: Instance) -> None:
-    with asked(living, "ask", ENDLESS, "--agent", "testing", "--json") as process:
+def test_cancel_from_elsewhere_ends_the_turn_and_its_stream(second: Instance) -> None:
+    with asked(second, "ask", ENDLESS, "--agent", "testing", "--json") as process:
         events = until_first(process, "delta")
-        with Responsa(living.url, living.key) as client:
+        with Responsa(second.url, second.key) as client:
             turn = next(client.turns("state=RUNNING"))
-        with asked(living, "cancel", turn.name) as done:
+        with asked(second, "cancel", turn.name) as done:
             assert done.communicate()[0] == f"{turn.name} is cancelled.\n"
         events += the_rest(process)
         assert process.returncode == 4
@@ -120,14 +105,14 @@ def test_cancel_from_elsewhere_ends_the_turn_and_its_stream(living: Instance) ->
     assert [int(event["seq"]) for event in events] == list(range(1, len(events) + 1))
 
 
-def test_ctrl_c_leaves_the_turn_running(living: Instance) -> None:
+def test_ctrl_c_leaves_the_turn_running(second: Instance) -> None:
     request_id = str(uuid7())
-    with asked(living, "ask", ENDLESS, "--agent", "testing", "--request-id", request_id, "--json") as process:
+    with asked(second, "ask", ENDLESS, "--agent", "testing", "--request-id", request_id, "--json") as process:
         events = until_first(process, "delta")
         process.send_signal(signal.SIGINT)
         events += the_rest(process)
         assert process.returncode == 130
-    with Responsa(living.url, living.key) as client:
+    with Responsa(second.url, second.key) as client:
         (turn,) = [one for one in client.turns() if one.request_id == request_id]
         last = int(events[-1]["seq"])
         going_on = client.resume(turn.name, last, include_deltas=True)
@@ -136,15 +121,15 @@ def test_ctrl_c_leaves_the_turn_running(living: Instance) -> None:
         assert list(going_on)[-1].WhichOneof("event") == "cancelled"
 
 
-def test_stop_before_the_turn_is_known(living: Instance) -> None:
-    with Responsa(living.url, living.key) as client:
+def test_stop_before_the_turn_is_known(second: Instance) -> None:
+    with Responsa(second.url, second.key) as client:
         stream = client.ask(ENDLESS, agent="testing")
         ended = stream.stop()
         assert ended.terminal_event.WhichOneof("event") == "cancelled"
         assert list(stream)[-1] == ended.terminal_event
 
 
-async def test_questions_wait_in_line_and_are_told_their_place(living: Instance) -> None:
+async def test_questions_wait_in_line_and_are_told_their_place(second: Instance) -> None:
     told: list[Notice] = []
     waits = asyncio.Event()
 
@@ -152,7 +137,7 @@ async def test_questions_wait_in_line_and_are_told_their_place(living: Instance)
         told.append(one)
         waits.set()
 
-    async with AsyncResponsa(living.url, living.key) as client:
+    async with AsyncResponsa(second.url, second.key) as client:
         conversation = (await client.create_conversation()).name
         first = client.ask(ENDLESS, conversation, agent="testing")
         await anext(first)
@@ -172,9 +157,9 @@ async def collected(stream: Any) -> list[Any]:
     return [event async for event in stream]
 
 
-def test_many_streams_over_a_killed_server(living: Instance) -> None:
+def test_many_streams_over_a_killed_server(second: Instance) -> None:
     """Several threads share a client while the server is killed. Each stream is still complete, and there are at least as many notices of a lost connection as streams."""
-    before = living.processes()["server"]
+    before = second.processes()["server"]
     told: list[Notice] = []
     results: list[tuple[list[int], str]] = []
     begun = threading.Semaphore(0)
@@ -190,7 +175,7 @@ def test_many_streams_over_a_killed_server(living: Instance) -> None:
             assert turn_error(stream.terminal) is None
             results.append((seqs, stream.text))
 
-    with Responsa(living.url, living.key) as client:
+    with Responsa(second.url, second.key) as client:
         threads = [threading.Thread(target=follow, args=(client, number)) for number in range(12)]
         for thread in threads:
             thread.start()
@@ -203,4 +188,4 @@ def test_many_streams_over_a_killed_server(living: Instance) -> None:
     assert all(seqs == list(range(1, len(seqs) + 1)) for seqs, _ in results)
     assert all(text for _, text in results)
     assert sum(isinstance(one, Reconnecting) for one in told) >= len(threads)
-    eventually(lambda: living.processes().get("server", before) != before, "another server")
+    eventually(lambda: second.processes().get("server", before) != before, "another server")
