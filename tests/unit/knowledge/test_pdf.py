@@ -137,6 +137,34 @@ def test_what_repeats_at_the_edges_of_pages_is_left_out() -> None:
     assert text.count("Page text") == 4
 
 
+def test_rows_that_differ_only_in_their_numbers_stay_at_the_edges_of_pages() -> None:
+    rows = [(n, 7 * n % 31, 3 * n % 17) for n in range(120)]
+    pages = [
+        [
+            Text(50, 785, "Catches of the year 1998"),
+            *lines(
+                50, 765, *(f"On day {day} boat {boat} brought {kilos} kilos." for day, boat, kilos in part)
+            ),
+            Text(300, 15, f"Page {number} of 2"),
+        ]
+        for number, part in enumerate((rows[:60], rows[60:]), 1)
+    ]
+    text = parse(pdf(*pages)).canonical_text
+    assert text.count("kilos.") == len(rows)
+    assert "Catches" not in text
+    assert "Page" not in text
+
+
+@pytest.mark.parametrize("line", ["A. Mill: Rivers ({})", "{} / 3 Rivers", "Rivers 1998-{}"])
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_line_whose_number_counts_the_pages_is_left_out(line: str, step: int) -> None:
+    pages = [
+        [Text(50, 780, line.format(40 + step * n)), *lines(50, 600, f"Words {word}.")]
+        for n, word in enumerate(("one", "two", "three"))
+    ]
+    assert parse(pdf(*pages)).canonical_text == "Words one.\n\nWords two.\n\nWords three."
+
+
 def test_lines_that_repeat_stay_if_they_are_all_that_there_is() -> None:
     assert "annual report" in parse(pdf(*[[Text(50, 780, "The mill, annual report")]] * 4)).canonical_text
 

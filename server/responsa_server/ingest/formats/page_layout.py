@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from responsa_server.text.canonical import BlockKind
 
@@ -26,6 +26,7 @@ _MARGIN = 0.15
 _NUMBER_MARGIN = 0.2
 """The same for a line that is only a number."""
 _SAME_HEIGHT = 0.012
+_MAX_NUMBERS = 6
 _REPEATED = 3
 """The number of pages on which a line must repeat. In a document of two pages, two."""
 _HEADING = 1.15
@@ -48,7 +49,7 @@ _LONG_LINE = 30
 _MAX_JOINED_CHARS = 3000
 """A paragraph that is longer than this is not joined with its continuation, because a block has one place."""
 
-_DIGITS = re.compile(r"\d+")
+_PAGE_NUMBER = re.compile(r"(?<!\d)\d{1,6}(?!\d)")
 _BULLET = re.compile(r"(?:[•◦▪‣●○■□➢✓❖·∙⁃–—*\-\uf0b7\uf0a7\uf0d8]|o(?=\s))(?:\s+|\Z)")
 _NUMBER = re.compile(r"(?:\(?(?:\d{1,3}|[a-z]|[ivx]{1,4})\)|\d{1,3}\.)(?:\s+|\Z)")
 _ENDED = re.compile(r"[.!?:;…。！？؟][\"'”’»)\]]*\Z")
@@ -160,15 +161,15 @@ def arrange(pages: Sequence[Page]) -> list[Part]:
 
 
 def _running(pages: Sequence[Page]) -> set[int]:
-    """The ids of the lines that repeat, but for their numbers, at the same height of several pages."""
+    """The ids of the lines that repeat at the same height of several pages, but for a number that counts the pages."""
     found: defaultdict[str, list[tuple[float, int, int]]] = defaultdict(list)
     for page in pages:
         for line in page.lines:
             height = line.base / page.height if page.height else 0.5
-            text = _DIGITS.sub("#", line.text)
-            margin = _MARGIN if any(map(str.isalpha, text)) else _NUMBER_MARGIN
+            margin = _MARGIN if any(map(str.isalpha, line.text)) else _NUMBER_MARGIN
             if not margin < height < 1 - margin:
-                found[text].append((height, page.number, id(line)))
+                for reading in _readings(line.text, page.number):
+                    found[reading].append((height, page.number, id(line)))
     least = min(_REPEATED, max(2, len(pages)))
     running: set[int] = set()
     for lines in found.values():
@@ -183,6 +184,17 @@ def _running(pages: Sequence[Page]) -> set[int]:
             if len({number for _, number, _ in near[: 4 * least]}) >= least:
                 running.add(one)
     return running
+
+
+def _readings(text: str, page: int) -> Iterator[str]:
+    """The text, and the text with each of its first numbers as its distance from the page's number, and from twice that (two printed pages on one). Rows of a
+    table also differ only in numbers, but those do not count the pages.
+    """
+    yield text
+    for number in islice(_PAGE_NUMBER.finditer(text), _MAX_NUMBERS):
+        before, after = text[: number.start()], text[number.end() :]
+        for step in (1, 2):
+            yield f"{before}\0{step} {int(number.group()) - step * page}\0{after}"
 
 
 def _body_size(pages: Sequence[Page]) -> float:
