@@ -46,7 +46,11 @@ OPEN = (
 # All these tables force row-level security and have the policy `tenant_isolation` for responsa_app.
 TENANT_TABLES: Mapping[str, Table] = {
     "api_key": Table(app="SELECT INSERT UPDATE", search="SELECT", policies=(READS,)),
-    "app_user": Table(app="SELECT INSERT", search="SELECT", policies=(READS,)),
+    "app_user": Table(
+        app="SELECT INSERT UPDATE(disable_time,display_name,email,revision,role,update_time)",
+        search="SELECT",
+        policies=(READS,),
+    ),
     "audit_event": Table(app="SELECT INSERT"),
     "citation": Table(app="SELECT INSERT"),
     "collection": Table(app=ALL),
@@ -108,6 +112,10 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "find_api_key": ("responsa_search", "responsa_app"),
     "find_session": ("responsa_search", "responsa_app"),
     "use_session_code": ("responsa_search", "responsa_app"),
+    "find_credential_of_key": ("responsa_search", "responsa_app"),
+    "find_credential_of_session": ("responsa_search", "responsa_app"),
+    "take_session_code": ("responsa_search", "responsa_app"),
+    "ended_credentials": ("responsa_search", "responsa_app"),
     "search_lexical": ("responsa_search", "responsa_app"),
     "search_nearest": ("responsa_search", "responsa_app"),
     "search_lexical_within": ("responsa_search", "responsa_app"),

@@ -48,14 +48,17 @@ from responsa_server.domain.events import (
 from responsa_server.domain.parts import Health, Installation, Part, PartReport
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
+from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import SessionSettings
+from responsa_server.identity.users import UserAdministration
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.turns.conversations import Conversations
@@ -291,11 +294,13 @@ async def serving(
 ) -> AsyncGenerator[Served, None]:
     """A ready server. It is drained at the end of the block. replica: the server's name among the servers on one database."""
     sessions = SessionSettings()
+    cache = CredentialCache()
     identity = Identity(
         PostgresIdentityStore(database),
         uuid7,
         code_seconds=sessions.code_seconds,
         session_seconds=sessions.session_seconds,
+        cache=cache,
     )
     codec = AskFrames()
     conversations = PostgresConversationStore(database)
@@ -320,6 +325,7 @@ async def serving(
             library=house.library,
             catalogue=cards,
             teachers=PostgresTeachers(database, uuid7),
+            users=UserAdministration(PostgresUsers(database), uuid7, cache),
             counters=counters,
             installation=Installation("0.1.0", "test-embedding", "scripted"),
             migrations=PostgresMigrations(database),

@@ -26,9 +26,12 @@ from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.parts import Installation
 from responsa_server.domain.turns import TurnState
+from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.users import UserAdministration
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.transports.grpc.health import Health
 from responsa_server.transports.grpc.server import OPTIONS, RpcServer
 from responsa_server.turns.settings import TurnOptions
@@ -167,6 +170,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         house.library,
         served.cards,
         PostgresTeachers(database, uuid7),
+        UserAdministration(PostgresUsers(database), uuid7, CredentialCache()),
         served.counters,
         Installation("", "", ""),
         PostgresMigrations(database),

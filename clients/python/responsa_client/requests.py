@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from google.protobuf import field_mask_pb2, json_format, struct_pb2
 
 from responsa.admin.v1 import admin_service_pb2, teacher_pb2
+from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, conversation_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 from responsa.type.v1 import scope_pb2
@@ -80,6 +81,11 @@ def agent_name(agent: str) -> str:
 def teacher_name(teacher: str) -> str:
     """A bare UUID and "teachers/{uuid}" both name `teachers/{uuid}`."""
     return teacher if "/" in teacher else f"teachers/{teacher}"
+
+
+def user_name(user: str) -> str:
+    """A bare UUID and "users/{uuid}" both name `users/{uuid}`."""
+    return user if "/" in user else f"users/{user}"
 
 
 def turn_name(turn: str) -> str:
@@ -248,6 +254,29 @@ def update_teacher(
             display_name=display_name or "",
             persona=persona or "",
             parameters=struct(parameters) if parameters else None,
+            etag=etag,
+        ),
+        update_mask=field_mask_pb2.FieldMask(
+            paths=[field for field, value in given.items() if value is not None]
+        ),
+    )
+
+
+def update_user(
+    user: str,
+    display_name: str | None,
+    email: str | None,
+    role: user_pb2.UserRole.ValueType | None,
+    etag: str,
+) -> admin_service_pb2.UpdateUserRequest:
+    """The request of UpdateUser; None leaves a field as it is."""
+    given = {"display_name": display_name, "email": email, "role": role}
+    return admin_service_pb2.UpdateUserRequest(
+        user=user_pb2.User(
+            name=user_name(user),
+            display_name=display_name or "",
+            email=email or "",
+            role=role or user_pb2.USER_ROLE_UNSPECIFIED,
             etag=etag,
         ),
         update_mask=field_mask_pb2.FieldMask(

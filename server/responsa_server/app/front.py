@@ -18,10 +18,13 @@ from responsa_server.calls.interceptors.access import SESSION_COOKIE
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
 from responsa_server.domain.parts import Installation, Part
 from responsa_server.embedded import Layout
+from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.users import UserAdministration
 from responsa_server.search.embedder import EmbeddingPart
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.migrate import PostgresMigrations
+from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis import RedisPart
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.transports.http.guard import Allowed
@@ -46,7 +49,8 @@ class Callers:
         assert listens.grpc is not None, "a process that takes calls has an address"
         self._serving = False
         self._grpc = listens.grpc
-        identity = identity_on(settings, database)
+        cache = CredentialCache()
+        identity = identity_on(settings, database, cache)
         parts: Sequence[Part] = [
             PostgresPart(database),
             RedisPart(redis_url(settings, layout)),
@@ -64,6 +68,7 @@ class Callers:
                 library=knowledge.library,
                 catalogue=agents.agents,
                 teachers=agents.teachers,
+                users=UserAdministration(PostgresUsers(database), new_id, cache),
                 counters=agents.counters,
                 parts=parts,
                 migrations=PostgresMigrations(database),

@@ -33,7 +33,7 @@ class Call:
 
     method: the path of the method, `/package.Service/Method`. metadata: the values that the caller sent, by lower-case name. peer: the transport and
     the caller's address, such as `grpc ipv4:127.0.0.1:51312`. deadline: the time on the clock `time.monotonic()` at which the caller stops waiting;
-    None if the caller waits for ever. served: whether this server has the method. id: the call id; empty until the interceptor `CallId` sets it.
+    None if the caller waits for ever. served: whether this server has the method. lasts: whether the call streams, or waits for other work to end. id: the call id; empty until the interceptor `CallId` sets it.
     principal: the caller; None on calls that need no credential. leaving: functions to run if the client disconnects before the call has ended.
     """
 
@@ -42,6 +42,7 @@ class Call:
     peer: str = ""
     deadline: float | None = None
     served: bool = True
+    lasts: bool = False
     id: str = ""
     principal: Principal | None = None
     leaving: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])

@@ -158,6 +158,9 @@ class Calls:
         """
         method = self._methods.get(call.method)
         call.served = method is not None
+        call.lasts = method is not None and (
+            method.client_streaming or method.server_streaming or method.waits
+        )
         token = call.enter()
         begun: list[tuple[Interceptor[Any], Any]] = []
         error: BaseException | None = None

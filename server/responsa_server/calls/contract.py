@@ -21,6 +21,7 @@ from responsa_server.calls.interceptors.access import (
     CredentialCheck,
     Routed,
 )
+from responsa_server.calls.interceptors.lasting import LastingCalls
 from responsa_server.calls.interceptors.limits import Admission, Deadline
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
 from responsa_server.calls.interceptors.validation import Validation
@@ -35,6 +36,7 @@ from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation, Migrations, Part
 from responsa_server.domain.teachers import Teachers
 from responsa_server.identity.service import Identity
+from responsa_server.identity.users import UserAdministration
 from responsa_server.library.library import Library
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
@@ -65,6 +67,7 @@ class Services:
     library: Library
     catalogue: Catalogue
     teachers: Teachers
+    users: UserAdministration
     counters: Counters
     installation: Installation
     migrations: Migrations
@@ -96,6 +99,7 @@ def calls_of(
             admission,
             CredentialCheck(services.identity, session_cookie),
             Authorised(),
+            LastingCalls(services.identity),
             validation,
         ),
         admission,
@@ -127,6 +131,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             services.counters,
             services.teachers,
             services.catalogue,
+            services.users,
             work,
         ),
         OperationsService(services.library),

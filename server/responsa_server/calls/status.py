@@ -108,6 +108,8 @@ TABLE: Mapping[Reason, Code] = {
     Reason.EMBEDDING_UNKNOWN: Code.INVALID_ARGUMENT,
     Reason.REINDEX_RUNNING: Code.FAILED_PRECONDITION,
     Reason.GENERATION_STATE: Code.FAILED_PRECONDITION,
+    Reason.USER_DISABLED: Code.UNAUTHENTICATED,
+    Reason.LAST_ADMINISTRATOR: Code.FAILED_PRECONDITION,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.

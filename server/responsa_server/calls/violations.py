@@ -43,6 +43,7 @@ PATTERNS: Mapping[str, str] = {
     f"^operations/{_UUID}$": f"must be the name of an operation as returned by the server, e.g. operations/{_EXAMPLE}",
     f"^passages/{_UUID}$": f"must be the name of a passage as returned by the server, e.g. passages/{_EXAMPLE}",
     f"^teachers/{_UUID}$": f"must be the name of a teacher as returned by the server, e.g. teachers/{_EXAMPLE}",
+    f"^users/{_UUID}$": f"must be the name of a user as returned by the server, e.g. users/{_EXAMPLE}",
     f"^apiKeys/{_UUID}$": f"must be the name of an API key as returned by the server, e.g. apiKeys/{_EXAMPLE}",
 }
 

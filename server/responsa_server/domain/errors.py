@@ -88,6 +88,8 @@ class Reason(StrEnum):
     EMBEDDING_UNKNOWN = "EMBEDDING_UNKNOWN"
     REINDEX_RUNNING = "REINDEX_RUNNING"
     GENERATION_STATE = "GENERATION_STATE"
+    USER_DISABLED = "USER_DISABLED"
+    LAST_ADMINISTRATOR = "LAST_ADMINISTRATOR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ DOCUMENT_REASONS: Final = frozenset(reason for reason in Reason if reason.value.
 
 
 class Unauthenticated(ResponsaError):
-    """The credential is missing, invalid, revoked or expired."""
+    """The credential is missing, invalid, revoked or expired, or its user is disabled."""
 
 
 class NotPermitted(ResponsaError):

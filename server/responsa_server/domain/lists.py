@@ -9,6 +9,7 @@ from typing import Final
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.knowledge import DocumentState
 from responsa_server.domain.listing import Field, FieldKind, ListRules, Order
+from responsa_server.domain.people import Role, UserState
 from responsa_server.domain.turns import TurnState
 
 
@@ -79,6 +80,17 @@ DOCUMENTS: Final = ListRules(
 SEARCHED: Final = ListRules("searched documents", _OF_DOCUMENTS, ())
 """The fields of the documents that a search or a question may be limited to."""
 API_KEYS: Final = ListRules("api_keys", (Field("display_name"), _CREATED), (_NEWEST, _OLDEST))
+USERS: Final = ListRules(
+    "users",
+    (
+        Field("display_name"),
+        Field("email"),
+        _enum("role", Role, "USER_ROLE"),
+        Field("state", FieldKind.ENUM, values={one.name: one for one in UserState}),
+        _CREATED,
+    ),
+    _both(("create_time", "display_name", "email")),
+)
 AGENTS: Final = ListRules(
     "agents",
     (Field("name", filterable=False), Field("display_name")),

@@ -4,12 +4,14 @@ each.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from responsa_server.domain import names
 from responsa_server.domain.listing import ListQuery, Page
 
 
@@ -21,19 +23,33 @@ class Role(StrEnum):
     SERVICE = "service"
 
 
+class UserState(StrEnum):
+    """Whether a user may make calls."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller. credential: the kind of the caller's credential, "api_key" or "session"; "turn" for the work of a turn."""
+    """An authenticated caller.
+
+    credential: the kind of the caller's credential, "api_key" or "session"; "turn" for the work of a turn. key_id: the API key with which the caller makes
+    the call or began the session; None if there is no such key. Two principals with different keys are equal.
+    """
 
     tenant_id: str
     user_id: UUID
     role: Role
     credential: str
+    key_id: UUID | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person or a program of a tenant."""
+    """A person or a program of a tenant. disable_time: since when the user may make no calls, or None. revision: a number that starts at 1 and increases
+    with every change.
+    """
 
     id: UUID
     tenant_id: str
@@ -41,6 +57,23 @@ class User:
     email: str
     role: Role
     create_time: datetime
+    update_time: datetime
+    disable_time: datetime | None = None
+    revision: int = 1
+
+    @property
+    def etag(self) -> str:
+        """See `names.etag`."""
+        return names.etag(self.create_time, self.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class UserChange:
+    """An update of a user; None leaves a field unchanged. email: folded, or "" to remove the address."""
+
+    display_name: str | None = None
+    email: str | None = None
+    role: Role | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +98,25 @@ class FoundKey:
     principal: Principal
     expired: bool
     revoked: bool
+    disabled: bool
 
 
 @dataclass(frozen=True, slots=True)
 class FoundSession:
-    """The browser session with a given digest, and its state according to the database's clock."""
+    """The browser session with a given digest, and its state according to the database's clock. A session expires with the API key that began it."""
 
     principal: Principal
     expired: bool
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndedCredential:
+    """A user or an API key that may no longer make calls. id: the id of the user, if `disabled`, or else of the key. revoked: whether the key was revoked; otherwise it has expired."""
+
+    id: UUID
+    disabled: bool
+    revoked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +146,10 @@ class IdentityStore(Protocol):
 
     async def find_session(self, digest: bytes) -> FoundSession | None:
         """Find the session with this digest, across all tenants."""
+        ...
+
+    async def ended(self, users: Collection[UUID], keys: Collection[UUID]) -> Collection[EndedCredential]:
+        """Find those of these users and API keys, across all tenants, that may no longer make calls."""
         ...
 
     async def user(self, tenant_id: str, user_id: UUID) -> User | None:
@@ -156,4 +204,43 @@ class IdentityStore(Protocol):
         """Store a user; the database sets create_time. Return None if another user of the tenant has the e-mail
         address. Raises NotFound for an unknown tenant.
         """
+        ...
+
+
+class Users(Protocol):
+    """The store of a tenant's users. Each change runs in one transaction, which also writes the change's audit event."""
+
+    async def add(self, who: Principal, user: User, audit: AuditEvent, request_id: UUID | None) -> User:
+        """Store a user; the database sets the times. If the caller has already used this request_id for the same user, return that user in its current
+        state. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS for the e-mail address, REQUEST_ID_REUSED).
+        """
+        ...
+
+    async def get(self, tenant_id: str, user_id: UUID) -> User:
+        """Return one user. Raises NotFound."""
+        ...
+
+    async def with_email(self, tenant_id: str, email: str) -> User:
+        """Return the user with this folded e-mail address. Raises NotFound."""
+        ...
+
+    async def list(self, tenant_id: str, query: ListQuery) -> Page[User]:
+        """Return a page of users."""
+        ...
+
+    async def update(
+        self, tenant_id: str, user_id: UUID, change: UserChange, etag: str, audit: AuditEvent
+    ) -> User:
+        """Change a user. etag: the expected etag; "" accepts any revision.
+
+        Raises NotFound, Conflict (ETAG_MISMATCH), AlreadyExists (the e-mail address), Precondition (LAST_ADMINISTRATOR).
+        """
+        ...
+
+    async def disable(self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent) -> User:
+        """Disable a user. A second call changes and audits nothing. Raises NotFound, Conflict (ETAG_MISMATCH), Precondition (LAST_ADMINISTRATOR)."""
+        ...
+
+    async def enable(self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent) -> User:
+        """Enable a disabled user. A second call changes and audits nothing. Raises NotFound, Conflict (ETAG_MISMATCH)."""
         ...

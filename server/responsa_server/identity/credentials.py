@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import StrEnum
+from uuid import UUID
 
 from responsa_server.domain.people import Principal
 
@@ -98,4 +99,10 @@ class CredentialCache:
         """Drop the subject's entries. The results of database queries that are running now will not be kept."""
         self._forgotten += 1
         for digest in [digest for digest, entry in self._entries.items() if entry[2] == subject]:
+            del self._entries[digest]
+
+    def forget_user(self, user_id: UUID) -> None:
+        """Like `forget`, for all credentials of a user."""
+        self._forgotten += 1
+        for digest in [one for one, entry in self._entries.items() if entry[1].user_id == user_id]:
             del self._entries[digest]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -23,6 +23,7 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import (
     ApiKey,
     AuditEvent,
+    EndedCredential,
     FoundKey,
     FoundSession,
     IdentityStore,
@@ -83,7 +84,7 @@ class Identity:
         self._cache = cache or CredentialCache()
 
     async def authenticate(self, credential: Credential) -> Principal:
-        """Return the principal of a credential. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED."""
+        """Return the principal of a credential. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED, or USER_DISABLED."""
         api_key = credential.kind == "api_key"
         if not well_formed(SecretKind.API_KEY if api_key else SecretKind.SESSION, credential.secret):
             raise _malformed(credential.kind)
@@ -95,6 +96,26 @@ class Identity:
         principal = _good(found)
         self._cache.keep(key, principal, found.key_id if isinstance(found, FoundKey) else key, mark)
         return principal
+
+    async def ended(self, callers: Sequence[Principal]) -> Sequence[Unauthenticated | None]:
+        """Ask the database, not the cache, whether these callers may still make calls. Returns None for each caller who may, and otherwise the reason: the user
+        is disabled, or the caller's API key was revoked or has expired.
+        """
+        users = {one.user_id for one in callers}
+        keys = {one.key_id for one in callers if one.key_id is not None}
+        found = {one.id: one for one in await self._store.ended(users, keys)}
+        return [self._reason(one, found) for one in callers] if found else [None] * len(callers)
+
+    @staticmethod
+    def _reason(who: Principal, found: Mapping[UUID, EndedCredential]) -> Unauthenticated | None:
+        if who.user_id in found:
+            return _disabled()
+        ended = None if who.key_id is None else found.get(who.key_id)
+        if ended is None:
+            return None
+        return (
+            _revoked(ended.id) if ended.revoked and who.credential == "api_key" else _expired(who.credential)
+        )
 
     async def me(self, who: Principal) -> User:
         """Return the caller's own record."""
@@ -174,7 +195,7 @@ class Identity:
             )
         name = names.tenant(tenant_id)
         audit = AuditEvent(self._new_id(), tenant_id, LOCAL, "tenant.create", name)
-        if not await self._store.add_tenant(tenant_id, _display_name(display_name), audit):
+        if not await self._store.add_tenant(tenant_id, checked_display_name(display_name), audit):
             raise AlreadyExists(
                 Reason.RESOURCE_ALREADY_EXISTS,
                 f"The tenant {tenant_id} already exists.",
@@ -185,7 +206,7 @@ class Identity:
         """Create a user of a tenant, for a command on the server's machine. Raises InvalidRequest, NotFound (tenant),
         AlreadyExists (e-mail address).
         """
-        user = User(self._new_id(), tenant_id, _display_name(display_name), fold_email(email), role, _NOT_YET)
+        user = new_user(self._new_id(), tenant_id, display_name, fold_email(email), role)
         audit = AuditEvent(self._new_id(), tenant_id, LOCAL, "user.create", names.user(user.id))
         kept = await self._store.add_user(user, audit)
         if kept is None:
@@ -216,7 +237,7 @@ class Identity:
             self._new_id(),
             tenant_id,
             user_id,
-            _display_name(display_name),
+            checked_display_name(display_name),
             shown(secret),
             _NOT_YET,
             expire_time,
@@ -233,7 +254,13 @@ class Identity:
         return key, secret if key.id == wanted.id else ""
 
 
-def _display_name(text: str) -> str:
+def new_user(identity: UUID, tenant_id: str, display_name: str, email: str, role: Role) -> User:
+    """Build a user to store; the database sets the times. email: folded. Raises InvalidRequest."""
+    return User(identity, tenant_id, checked_display_name(display_name), email, role, _NOT_YET, _NOT_YET)
+
+
+def checked_display_name(text: str) -> str:
+    """Check a name to show to people. Raises InvalidRequest (field display_name)."""
     if len(text.encode()) > MAX_DISPLAY_NAME_BYTES:
         raise InvalidRequest.of_field(
             "display_name", "string.max_bytes", f"must be at most {MAX_DISPLAY_NAME_BYTES} bytes; shorten it"
@@ -259,27 +286,44 @@ def _good(found: FoundKey | FoundSession | None) -> Principal:
             "This server does not know this credential. Use a key of this server, or create one with `responsa admin create-key`.",
         )
     if isinstance(found, FoundKey) and found.revoked:
-        raise Unauthenticated(
-            Reason.CREDENTIAL_REVOKED,
-            "This API key was revoked. Use another one.",
-            {"api_key": names.api_key(found.key_id)},
-        )
+        raise _revoked(found.key_id)
     if found.expired:
-        raise Unauthenticated(
-            Reason.CREDENTIAL_EXPIRED,
-            "This API key has expired. Use another one."
-            if isinstance(found, FoundKey)
-            else "This browser's session has ended. Run `responsa open` for a new one.",
-        )
+        raise _expired(found.principal.credential)
+    if found.disabled:
+        raise _disabled()
     return found.principal
 
 
-def fold_email(address: str) -> str:
+def _revoked(key_id: UUID) -> Unauthenticated:
+    return Unauthenticated(
+        Reason.CREDENTIAL_REVOKED,
+        "This API key was revoked. Use another one.",
+        {"api_key": names.api_key(key_id)},
+    )
+
+
+def _expired(kind: str) -> Unauthenticated:
+    return Unauthenticated(
+        Reason.CREDENTIAL_EXPIRED,
+        "This API key has expired. Use another one."
+        if kind == "api_key"
+        else "This browser's session has ended. Run `responsa open` for a new one.",
+    )
+
+
+def _disabled() -> Unauthenticated:
+    return Unauthenticated(
+        Reason.USER_DISABLED, "This account is disabled. Ask an administrator of your tenant to enable it."
+    )
+
+
+def fold_email(address: str, field: str = "email") -> str:
     """Fold an e-mail address with Unicode NFKC and case folding. Addresses are stored and compared in this form. ""
     stays "".
 
     The function checks only the form and the length (a limit of RFC 5321), because only a sent mail shows whether the
-    address works. Raises InvalidRequest (field email) if the text cannot be an address.
+    address works. field: the path of the field in the request. Raises InvalidRequest if the text cannot be an
+    address.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", address.strip()).casefold())
     if not folded:
@@ -295,7 +339,7 @@ def fold_email(address: str) -> str:
         or len(folded.encode()) > MAX_EMAIL_BYTES
     ):
         raise InvalidRequest.of_field(
-            "email",
+            field,
             "email",
             f"must be an e-mail address such as ada@example.org, at most {MAX_EMAIL_BYTES} bytes; or leave it empty",
         )

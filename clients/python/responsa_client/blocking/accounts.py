@@ -136,3 +136,75 @@ class AccountCalls(Part):
         """Ask the server to read all agents' files again. If an agent's files are not valid, its previous version stays in service, and the result lists the problems."""
         request = admin_service_pb2.ReloadAgentsRequest()
         return list((self._calls.unary(self._stubs.admin.ReloadAgents, request)).agents)
+
+    def create_user(
+        self,
+        display_name: str,
+        email: str = "",
+        role: user_pb2.UserRole.ValueType = user_pb2.USER_ROLE_USER,
+        request_id: str | None = None,
+    ) -> user_pb2.User:
+        """Create a user of the caller's tenant. The user has no credential yet.
+
+        Args:
+            display_name: a name to show to people, 1 to 200 bytes.
+            email: the e-mail address; "" if the user has no address.
+            role: the user's rights.
+            request_id: a UUID. With the id of an earlier call, the server returns the user of that call.
+                None generates a new id.
+
+        Raises:
+            AlreadyExists: another user of the tenant has the e-mail address, or the request_id was used before for another user.
+        """
+        request = admin_service_pb2.CreateUserRequest(
+            user=user_pb2.User(display_name=display_name, email=email, role=role),
+            request_id=request_id or requests.new_request_id(),
+        )
+        return self._calls.unary(self._stubs.admin.CreateUser, request)
+
+    def user(self, user: str) -> user_pb2.User:
+        """The user with this name (`users/{uuid}`) or UUID. Raises NotFound."""
+        request = admin_service_pb2.GetUserRequest(name=requests.user_name(user))
+        return self._calls.unary(self._stubs.admin.GetUser, request)
+
+    def lookup_user(self, email: str) -> user_pb2.User:
+        """The user with this e-mail address. Raises NotFound."""
+        request = admin_service_pb2.LookupUserRequest(email=email)
+        return self._calls.unary(self._stubs.admin.LookupUser, request)
+
+    def users(self, filter_by: str = "", order_by: str = "") -> Iterator[user_pb2.User]:
+        """All users of the tenant, disabled ones included, by default in the order of their creation."""
+        request = admin_service_pb2.ListUsersRequest(
+            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
+        )
+        return self._calls.paged(self._stubs.admin.ListUsers, request, lambda page: page.users)
+
+    def update_user(
+        self,
+        user: str,
+        *,
+        display_name: str | None = None,
+        email: str | None = None,
+        role: user_pb2.UserRole.ValueType | None = None,
+        etag: str = "",
+    ) -> user_pb2.User:
+        """Change the given fields, all of them or none. With "" as `email`, the user has no address any more.
+
+        Raises:
+            NotFound: the user does not exist.
+            Conflict: the user's etag differs from the given etag.
+            AlreadyExists: another user of the tenant has the e-mail address.
+            FailedPrecondition: the tenant would have no administrator.
+        """
+        request = requests.update_user(user, display_name, email, role, etag)
+        return self._calls.unary(self._stubs.admin.UpdateUser, request, repeatable=not etag)
+
+    def disable_user(self, user: str, etag: str = "") -> user_pb2.User:
+        """Refuse all calls of a user. A second call has no effect. Raises NotFound; Conflict if the user has another etag; FailedPrecondition for the tenant's last administrator."""
+        request = admin_service_pb2.DisableUserRequest(name=requests.user_name(user), etag=etag)
+        return self._calls.unary(self._stubs.admin.DisableUser, request, repeatable=not etag)
+
+    def enable_user(self, user: str, etag: str = "") -> user_pb2.User:
+        """Let a disabled user make calls again. A second call has no effect. Raises NotFound; Conflict if the user has another etag."""
+        request = admin_service_pb2.EnableUserRequest(name=requests.user_name(user), etag=etag)
+        return self._calls.unary(self._stubs.admin.EnableUser, request, repeatable=not etag)

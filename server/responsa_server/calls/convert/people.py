@@ -10,8 +10,9 @@ from responsa_server.calls.convert import values
 from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
 from responsa_server.domain.counters import Count
+from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
-from responsa_server.domain.people import ApiKey, User
+from responsa_server.domain.people import ApiKey, Role, User, UserChange
 
 
 def user(value: User) -> user_pb2.User:
@@ -23,6 +24,25 @@ def user(value: User) -> user_pb2.User:
         email=value.email,
         role=values.ROLE.number(value.role),
         create_time=timestamp(value.create_time),
+        update_time=timestamp(value.update_time),
+        disable_time=None if value.disable_time is None else timestamp(value.disable_time),
+        etag=value.etag,
+    )
+
+
+def user_change(given: user_pb2.User, wanted: frozenset[str]) -> UserChange:
+    """Convert an update. wanted: the names of the fields to change. Raises InvalidRequest if the mask names a role and the role is unset."""
+    role = values.ROLE.value(given.role)
+    if "role" in wanted and role is None:
+        raise InvalidRequest.of_field(
+            "user.role",
+            "required",
+            f"must be one of {', '.join(one.name for one in Role)}, or leave it out of update_mask",
+        )
+    return UserChange(
+        display_name=given.display_name if "display_name" in wanted else None,
+        email=given.email if "email" in wanted else None,
+        role=role if "role" in wanted else None,
     )
 
 

@@ -10,10 +10,11 @@ from google.protobuf.empty_pb2 import Empty
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import system_status_pb2, teacher_pb2
+from responsa.auth.v1 import user_pb2
 from responsa_server.calls import violations
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, people
-from responsa_server.calls.convert.values import named_uuid, request_id, updated
+from responsa_server.calls.convert.values import ROLE, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.domain.agents import Catalogue
@@ -21,7 +22,9 @@ from responsa_server.domain.background import Background
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.errors import FieldViolation, ResponsaError
 from responsa_server.domain.parts import Health, Installation, Migrations, MigrationState, Part, PartReport
-from responsa_server.domain.teachers import TeacherChange, Teachers
+from responsa_server.domain.people import Role
+from responsa_server.domain.teachers import Teachers
+from responsa_server.identity.users import UserAdministration
 
 Result = TypeVar("Result")
 
@@ -39,8 +42,10 @@ class AdminService:
         counters: Counters,
         teachers: Teachers,
         catalogue: Catalogue,
+        users: UserAdministration,
         work: Background,
     ) -> None:
+        self._users = users
         self._teachers = teachers
         self._catalogue = catalogue
         self._work = work
@@ -83,7 +88,7 @@ class AdminService:
         given = request.teacher
         wanted = updated(request.update_mask, ("display_name", "persona", "parameters"))
         change = agents.teacher_change(given, wanted)
-        _check(change)
+        _check("teacher", display_name=change.display_name, persona=change.persona)
         changed = await self._teachers.update(
             caller(), named_uuid("teacher.name", "teachers", given.name), change, given.etag
         )
@@ -97,6 +102,51 @@ class AdminService:
     async def ReloadAgents(self, request: pb.ReloadAgentsRequest) -> pb.ReloadAgentsResponse:
         """Read the files of all agents again."""
         return agents.reloads(await self._catalogue.reload())
+
+    async def CreateUser(self, request: pb.CreateUserRequest) -> user_pb2.User:
+        """Create a user."""
+        given = request.user
+        role = ROLE.value(given.role) or Role.USER
+        made = await self._users.create(
+            caller(), given.display_name, given.email, role, request_id(request.request_id)
+        )
+        return people.user(made)
+
+    async def GetUser(self, request: pb.GetUserRequest) -> user_pb2.User:
+        """Return one user."""
+        return people.user(await self._users.get(caller(), named_uuid("name", "users", request.name)))
+
+    async def LookupUser(self, request: pb.LookupUserRequest) -> user_pb2.User:
+        """Return the user with an e-mail address."""
+        return people.user(await self._users.with_email(caller(), request.email))
+
+    async def ListUsers(self, request: pb.ListUsersRequest) -> pb.ListUsersResponse:
+        """List the tenant's users."""
+        asked = Listing(lists.USERS, caller(), request)
+        page = await self._users.list(caller(), asked.query)
+        return pb.ListUsersResponse(
+            users=[people.user(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def UpdateUser(self, request: pb.UpdateUserRequest) -> user_pb2.User:
+        """Change the fields that the mask names."""
+        given = request.user
+        change = people.user_change(given, updated(request.update_mask, ("display_name", "email", "role")))
+        _check("user", display_name=change.display_name)
+        changed = await self._users.update(
+            caller(), named_uuid("user.name", "users", given.name), change, given.etag
+        )
+        return people.user(changed)
+
+    async def DisableUser(self, request: pb.DisableUserRequest) -> user_pb2.User:
+        """Disable a user."""
+        user_id = named_uuid("name", "users", request.name)
+        return people.user(await self._users.disable(caller(), user_id, request.etag))
+
+    async def EnableUser(self, request: pb.EnableUserRequest) -> user_pb2.User:
+        """Enable a disabled user."""
+        user_id = named_uuid("name", "users", request.name)
+        return people.user(await self._users.enable(caller(), user_id, request.etag))
 
     async def _migration(self) -> MigrationState:
         try:
@@ -127,13 +177,12 @@ class AdminService:
         return task.result()
 
 
-def _check(change: TeacherChange) -> None:
-    """Refuse a change that empties a text. The contract's rules cannot check this, because they do not see which fields the mask names. Raises InvalidRequest."""
-    texts = {"display_name": change.display_name, "persona": change.persona}
+def _check(resource: str, **texts: str | None) -> None:
+    """Refuse a change that empties a text. The contract's rules cannot check this, because they do not see which fields the mask names. texts: the new texts by field; None if the field does not change. Raises InvalidRequest."""
     found = [
         FieldViolation(
-            f"teacher.{name}",
-            f"teacher.{name}",
+            f"{resource}.{name}",
+            f"{resource}.{name}",
             "must have at least one character that is not white space; leave it out of update_mask to keep it",
         )
         for name, value in texts.items()

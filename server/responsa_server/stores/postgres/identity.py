@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -11,10 +11,28 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import API_KEYS
-from responsa_server.domain.people import ApiKey, AuditEvent, FoundKey, FoundSession, Principal, Role, User
-from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
+from responsa_server.domain.people import (
+    ApiKey,
+    AuditEvent,
+    EndedCredential,
+    FoundKey,
+    FoundSession,
+    Principal,
+    Role,
+    User,
+)
+from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    one_row,
+    shielded,
+    uuid_array,
+)
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests
+from responsa_server.stores.postgres.users import user_of
 
 _KEYS: Final[SqlList[ApiKey]] = SqlList(
     API_KEYS, {"display_name": "k.display_name", "create_time": "k.create_time"}, identity="k.id"
@@ -34,6 +52,7 @@ class PostgresIdentityStore:
         self._database = database
         self._queries = Queries("identity.sql")
         self._requests = CreationRequests()
+        self._audit = AuditLog()
 
     @shielded
     async def find_key(self, digest: bytes) -> FoundKey | None:
@@ -42,8 +61,9 @@ class PostgresIdentityStore:
             row = await self._one(connection, "find_key", {"digest": digest})
         if row is None:
             return None
-        key_id, tenant_id, user_id, role, expired, revoked = row
-        return FoundKey(key_id, Principal(tenant_id, user_id, Role(role), "api_key"), expired, revoked)
+        key_id, tenant_id, user_id, role, expired, revoked, disabled = row
+        who = Principal(tenant_id, user_id, Role(role), "api_key", key_id)
+        return FoundKey(key_id, who, expired, revoked, disabled)
 
     @shielded
     async def find_session(self, digest: bytes) -> FoundSession | None:
@@ -52,20 +72,35 @@ class PostgresIdentityStore:
             row = await self._one(connection, "find_session", {"digest": digest})
         if row is None:
             return None
-        tenant_id, user_id, role, expired = row
-        return FoundSession(Principal(tenant_id, user_id, Role(role), "session"), expired)
+        tenant_id, user_id, role, key_id, expired, disabled = row
+        return FoundSession(Principal(tenant_id, user_id, Role(role), "session", key_id), expired, disabled)
+
+    @shielded
+    async def ended(self, users: Collection[UUID], keys: Collection[UUID]) -> Collection[EndedCredential]:
+        """Find those of these users and API keys, in all tenants, that may no longer make calls."""
+        values = {"users": uuid_array(users), "keys": uuid_array(keys)}
+        async with self._database.no_tenant_statements() as connection:
+            rows = await (await connection.execute(self._queries["find_ended"], values)).fetchall()
+        return [EndedCredential(identity, disabled, revoked) for identity, disabled, revoked in rows]
 
     @shielded
     async def user(self, tenant_id: str, user_id: UUID) -> User | None:
         """Find a user of the tenant."""
         async with self._database.tenant(tenant_id) as connection:
-            row = await self._one(connection, "find_user", {"tenant_id": tenant_id, "user_id": user_id})
-        return None if row is None else _user(row)
+            values = {"tenant_id": tenant_id, "user_id": user_id}
+            row = await one_row(connection, self._queries["find_user"], values)
+        return None if row is None else user_of(row)
 
     @shielded
     async def add_code(self, who: Principal, digest: bytes, seconds: float) -> datetime:
         """Store a session code that expires after `seconds`, and delete the tenant's expired codes and sessions. Returns the time at which the code expires."""
-        values = {"tenant_id": who.tenant_id, "user_id": who.user_id, "digest": digest, "seconds": seconds}
+        values = {
+            "tenant_id": who.tenant_id,
+            "user_id": who.user_id,
+            "key_id": who.key_id,
+            "digest": digest,
+            "seconds": seconds,
+        }
         async with self._database.tenant(who.tenant_id) as connection:
             await connection.execute(self._queries["drop_expired_codes"], values)
             await connection.execute(self._queries["drop_expired_sessions"], values)
@@ -78,9 +113,15 @@ class PostgresIdentityStore:
         """Use up a code and begin a session with the token's digest, in one transaction. Returns the time at which the session expires; None if the code is not valid."""
         async with self._database.no_tenant() as connection:
             row = await self._one(connection, "use_code", {"digest": code})
-            if row is None or row[2]:
+            if row is None or row[3]:
                 return None
-            values = {"tenant_id": row[0], "user_id": row[1], "digest": token, "seconds": seconds}
+            values = {
+                "tenant_id": row[0],
+                "user_id": row[1],
+                "key_id": row[2],
+                "digest": token,
+                "seconds": seconds,
+            }
             # The code has identified the tenant. From here on, the transaction sees only that tenant's rows.
             await connection.execute("SELECT set_config('responsa.tenant_id', %(tenant_id)s, true)", values)
             begun = await self._one(connection, "add_session", values)
@@ -135,7 +176,7 @@ class PostgresIdentityStore:
             row = await self._one(connection, "add_key", values)
             if row is None:
                 raise _EndsBefore  # this also rolls back the claim of the request_id
-            await self._audit(connection, audit)
+            await self._audit.write(connection, audit)
             await self._requests.record(connection, key, request_id, names.api_key(key.id))
         return _key(row)
 
@@ -160,7 +201,7 @@ class PostgresIdentityStore:
                 row = await self._one(connection, "revoke_key", values)
                 assert row is not None
                 key = _key(row)
-                await self._audit(connection, audit)
+                await self._audit.write(connection, audit)
         return key
 
     @shielded
@@ -171,7 +212,7 @@ class PostgresIdentityStore:
                 connection, "add_tenant", {"tenant_id": tenant_id, "display_name": display_name}
             )
             if row is not None:
-                await self._audit(connection, audit)
+                await self._audit.write(connection, audit)
         return row is not None
 
     @shielded
@@ -187,28 +228,13 @@ class PostgresIdentityStore:
         async with self._database.tenant(user.tenant_id) as connection:
             if await self._one(connection, "find_tenant", values) is None:
                 raise NotFound.of("tenant", names.tenant(user.tenant_id))
-            row = await self._one(connection, "add_user", values)
+            row = await one_row(connection, self._queries["add_user"], values)
             if row is not None:
-                await self._audit(connection, audit)
-        return None if row is None else _user(row)
+                await self._audit.write(connection, audit)
+        return None if row is None else user_of(row)
 
     async def _one(self, connection: Connection, query: str, values: Mapping[str, object]) -> Row | None:
         return await (await connection.execute(self._queries[query], values)).fetchone()
-
-    async def _audit(self, connection: Connection, event: AuditEvent) -> None:
-        values = {
-            "id": event.id,
-            "tenant_id": event.tenant_id,
-            "actor": event.actor,
-            "action": event.action,
-            "resource_name": event.resource_name,
-        }
-        await connection.execute(self._queries["add_audit_event"], values)
-
-
-def _user(row: Row) -> User:
-    identity, tenant_id, display_name, email, role, create_time = row
-    return User(identity, tenant_id, display_name, email, Role(role), create_time)
 
 
 def _key(row: Row) -> ApiKey:

@@ -1,14 +1,17 @@
 -- name: find_key
-SELECT id, tenant_id, user_id, role, expired, revoked FROM responsa.find_api_key(%(digest)s)
+SELECT id, tenant_id, user_id, role, expired, revoked, disabled FROM responsa.find_credential_of_key(%(digest)s)
 
 -- name: find_session
-SELECT tenant_id, user_id, role, expired FROM responsa.find_session(%(digest)s)
+SELECT tenant_id, user_id, role, api_key_id, expired, disabled FROM responsa.find_credential_of_session(%(digest)s)
+
+-- name: find_ended
+SELECT id, disabled, revoked FROM responsa.ended_credentials(%(users)s::uuid[], %(keys)s::uuid[])
 
 -- name: use_code
-SELECT tenant_id, user_id, expired FROM responsa.use_session_code(%(digest)s)
+SELECT tenant_id, user_id, api_key_id, expired FROM responsa.take_session_code(%(digest)s)
 
 -- name: find_user
-SELECT id, tenant_id, display_name, email, role, create_time FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
+SELECT id, tenant_id, display_name, email, role, create_time, update_time, disable_time, revision FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
 
 -- name: drop_expired_codes
 DELETE FROM responsa.session_code WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
@@ -17,13 +20,13 @@ DELETE FROM responsa.session_code WHERE tenant_id = %(tenant_id)s AND expire_tim
 DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
 
 -- name: add_code
-INSERT INTO responsa.session_code (code_sha256, tenant_id, user_id, expire_time)
-VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, now() + make_interval(secs => %(seconds)s))
+INSERT INTO responsa.session_code (code_sha256, tenant_id, user_id, api_key_id, expire_time)
+VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, %(key_id)s, now() + make_interval(secs => %(seconds)s))
 RETURNING expire_time
 
 -- name: add_session
-INSERT INTO responsa.session (token_sha256, tenant_id, user_id, expire_time)
-VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, now() + make_interval(secs => %(seconds)s))
+INSERT INTO responsa.session (token_sha256, tenant_id, user_id, api_key_id, expire_time)
+VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, %(key_id)s, now() + make_interval(secs => %(seconds)s))
 RETURNING expire_time
 
 -- name: end_session
@@ -70,8 +73,4 @@ SELECT 1 FROM responsa.tenant WHERE id = %(tenant_id)s
 INSERT INTO responsa.app_user (id, tenant_id, display_name, email, role)
 VALUES (%(id)s, %(tenant_id)s, %(display_name)s, %(email)s, %(role)s)
 ON CONFLICT (tenant_id, email) WHERE email <> '' DO NOTHING
-RETURNING id, tenant_id, display_name, email, role, create_time
-
--- name: add_audit_event
-INSERT INTO responsa.audit_event (id, tenant_id, actor, action, resource_name)
-VALUES (%(id)s, %(tenant_id)s, %(actor)s, %(action)s, %(resource_name)s)
+RETURNING id, tenant_id, display_name, email, role, create_time, update_time, disable_time, revision

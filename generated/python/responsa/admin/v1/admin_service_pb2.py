@@ -30,9 +30,10 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from responsa.admin.v1 import system_status_pb2 as responsa_dot_admin_dot_v1_dot_system__status__pb2
 from responsa.admin.v1 import teacher_pb2 as responsa_dot_admin_dot_v1_dot_teacher__pb2
+from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\"\x18\n\x16GetSystemStatusRequest\"\x98\x03\n\x14\x43reateTeacherRequest\x12\xb5\x02\n\x07teacher\x18\x01 \x01(\x0b\x32\x1a.responsa.admin.v1.TeacherB\x87\x02\xe2\x41\x01\x02\xbaH\xff\x01\xba\x01\x82\x01\n\x14teacher.display_name\x12\x45\x64isplay_name must have at least one character that is not white space\x1a#this.display_name.matches(\'[^\\\\s]\')\xba\x01s\n\x0fteacher.persona\x12@persona must have at least one character that is not white space\x1a\x1ethis.persona.matches(\'[^\\\\s]\')\xc8\x01\x01\x12#\n\nteacher_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12#\n\nrequest_id\x18\x03 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x8a\x01\n\x11GetTeacherRequest\x12u\n\x04name\x18\x01 \x01(\tBg\xe2\x41\x01\x02\xfa\x41\x12\n\x10responsa/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xab\x01\n\x13ListTeachersRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"]\n\x14ListTeachersResponse\x12,\n\x08teachers\x18\x01 \x03(\x0b\x32\x1a.responsa.admin.v1.Teacher\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x02\n\x14UpdateTeacherRequest\x12\xd9\x01\n\x07teacher\x18\x01 \x01(\x0b\x32\x1a.responsa.admin.v1.TeacherB\xab\x01\xe2\x41\x01\x02\xbaH\xa3\x01\xba\x01\x9c\x01\n\x0cteacher.name\x12.must be the name of a teacher, teachers/{uuid}\x1a\\this.name.matches(\'^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\xa8\x01\n\x14\x44\x65leteTeacherRequest\x12u\n\x04name\x18\x01 \x01(\tBg\xe2\x41\x01\x02\xfa\x41\x12\n\x10responsa/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x19\n\x04\x65tag\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\"\x15\n\x13ReloadAgentsRequest\"F\n\x14ReloadAgentsResponse\x12.\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x1e.responsa.admin.v1.AgentReload\"\xa2\x01\n\x0b\x41gentReload\x12\"\n\x05\x61gent\x18\x01 \x01(\tB\x13\xfa\x41\x10\n\x0eresponsa/Agent\x12+\n\x07version\x18\x02 \x01(\tB\x1a\xfa\x41\x17\n\x15responsa/AgentVersion\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\x12\x31\n\x08problems\x18\x04 \x03(\x0b\x32\x1f.responsa.admin.v1.AgentProblem\"\\\n\x0c\x41gentProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nsuggestion\x18\x05 \x01(\t2\xd3\x06\n\x0c\x41\x64minService\x12w\n\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12m\n\rCreateTeacher\x12\'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/teachers:\x01*\x12m\n\nGetTeacher\x12$.responsa.admin.v1.GetTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=teachers/*}\x12u\n\x0cListTeachers\x12&.responsa.admin.v1.ListTeachersRequest\x1a\'.responsa.admin.v1.ListTeachersResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/teachers\x12\x84\x01\n\rUpdateTeacher\x12\'.responsa.admin.v1.UpdateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\".\x82\xd3\xe4\x93\x02(2\x1d/v1/{teacher.name=teachers/*}:\x07teacher\x12o\n\rDeleteTeacher\x12\'.responsa.admin.v1.DeleteTeacherRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=teachers/*}\x12}\n\x0cReloadAgents\x12&.responsa.admin.v1.ReloadAgentsRequest\x1a\'.responsa.admin.v1.ReloadAgentsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agents:reload:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x18\n\x16GetSystemStatusRequest\"\x98\x03\n\x14\x43reateTeacherRequest\x12\xb5\x02\n\x07teacher\x18\x01 \x01(\x0b\x32\x1a.responsa.admin.v1.TeacherB\x87\x02\xe2\x41\x01\x02\xbaH\xff\x01\xba\x01\x82\x01\n\x14teacher.display_name\x12\x45\x64isplay_name must have at least one character that is not white space\x1a#this.display_name.matches(\'[^\\\\s]\')\xba\x01s\n\x0fteacher.persona\x12@persona must have at least one character that is not white space\x1a\x1ethis.persona.matches(\'[^\\\\s]\')\xc8\x01\x01\x12#\n\nteacher_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12#\n\nrequest_id\x18\x03 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x8a\x01\n\x11GetTeacherRequest\x12u\n\x04name\x18\x01 \x01(\tBg\xe2\x41\x01\x02\xfa\x41\x12\n\x10responsa/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xab\x01\n\x13ListTeachersRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"]\n\x14ListTeachersResponse\x12,\n\x08teachers\x18\x01 \x03(\x0b\x32\x1a.responsa.admin.v1.Teacher\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x02\n\x14UpdateTeacherRequest\x12\xd9\x01\n\x07teacher\x18\x01 \x01(\x0b\x32\x1a.responsa.admin.v1.TeacherB\xab\x01\xe2\x41\x01\x02\xbaH\xa3\x01\xba\x01\x9c\x01\n\x0cteacher.name\x12.must be the name of a teacher, teachers/{uuid}\x1a\\this.name.matches(\'^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\xa8\x01\n\x14\x44\x65leteTeacherRequest\x12u\n\x04name\x18\x01 \x01(\tBg\xe2\x41\x01\x02\xfa\x41\x12\n\x10responsa/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x19\n\x04\x65tag\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\"\x15\n\x13ReloadAgentsRequest\"F\n\x14ReloadAgentsResponse\x12.\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x1e.responsa.admin.v1.AgentReload\"\xa2\x01\n\x0b\x41gentReload\x12\"\n\x05\x61gent\x18\x01 \x01(\tB\x13\xfa\x41\x10\n\x0eresponsa/Agent\x12+\n\x07version\x18\x02 \x01(\tB\x1a\xfa\x41\x17\n\x15responsa/AgentVersion\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\x12\x31\n\x08problems\x18\x04 \x03(\x0b\x32\x1f.responsa.admin.v1.AgentProblem\"\\\n\x0c\x41gentProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nsuggestion\x18\x05 \x01(\t\"\xef\x01\n\x11\x43reateUserRequest\x12\xb4\x01\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\x8d\x01\xe2\x41\x01\x02\xbaH\x85\x01\xba\x01\x7f\n\x11user.display_name\x12\x45\x64isplay_name must have at least one character that is not white space\x1a#this.display_name.matches(\'[^\\\\s]\')\xc8\x01\x01\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x81\x01\n\x0eGetUserRequest\x12o\n\x04name\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"2\n\x11LookupUserRequest\x12\x1d\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\"\xa8\x01\n\x10ListUsersRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"S\n\x11ListUsersResponse\x12%\n\x05users\x18\x01 \x03(\x0b\x32\x16.responsa.auth.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x93\x02\n\x11UpdateUserRequest\x12\xc6\x01\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\x9f\x01\xe2\x41\x01\x02\xbaH\x97\x01\xba\x01\x90\x01\n\tuser.name\x12(must be the name of a user, users/{uuid}\x1aYthis.name.matches(\'^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\xa0\x01\n\x12\x44isableUserRequest\x12o\n\x04name\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x19\n\x04\x65tag\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\"\x9f\x01\n\x11\x45nableUserRequest\x12o\n\x04name\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x19\n\x04\x65tag\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@2\xc2\x0c\n\x0c\x41\x64minService\x12w\n\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12m\n\rCreateTeacher\x12\'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/teachers:\x01*\x12m\n\nGetTeacher\x12$.responsa.admin.v1.GetTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=teachers/*}\x12u\n\x0cListTeachers\x12&.responsa.admin.v1.ListTeachersRequest\x1a\'.responsa.admin.v1.ListTeachersResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/teachers\x12\x84\x01\n\rUpdateTeacher\x12\'.responsa.admin.v1.UpdateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\".\x82\xd3\xe4\x93\x02(2\x1d/v1/{teacher.name=teachers/*}:\x07teacher\x12o\n\rDeleteTeacher\x12\'.responsa.admin.v1.DeleteTeacherRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=teachers/*}\x12}\n\x0cReloadAgents\x12&.responsa.admin.v1.ReloadAgentsRequest\x1a\'.responsa.admin.v1.ReloadAgentsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agents:reload:\x01*\x12`\n\nCreateUser\x12$.responsa.admin.v1.CreateUserRequest\x1a\x16.responsa.auth.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/users:\x01*\x12`\n\x07GetUser\x12!.responsa.admin.v1.GetUserRequest\x1a\x16.responsa.auth.v1.User\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=users/*}\x12\x64\n\nLookupUser\x12$.responsa.admin.v1.LookupUserRequest\x1a\x16.responsa.auth.v1.User\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/users:lookup\x12i\n\tListUsers\x12#.responsa.admin.v1.ListUsersRequest\x1a$.responsa.admin.v1.ListUsersResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/users\x12q\n\nUpdateUser\x12$.responsa.admin.v1.UpdateUserRequest\x1a\x16.responsa.auth.v1.User\"%\x82\xd3\xe4\x93\x02\x1f\x32\x17/v1/{user.name=users/*}:\x04user\x12s\n\x0b\x44isableUser\x12%.responsa.admin.v1.DisableUserRequest\x1a\x16.responsa.auth.v1.User\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=users/*}:disable:\x01*\x12p\n\nEnableUser\x12$.responsa.admin.v1.EnableUserRequest\x1a\x16.responsa.auth.v1.User\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/{name=users/*}:enable:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -67,6 +68,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTRELOAD'].fields_by_name['agent']._serialized_options = b'\372A\020\n\016responsa/Agent'
   _globals['_AGENTRELOAD'].fields_by_name['version']._loaded_options = None
   _globals['_AGENTRELOAD'].fields_by_name['version']._serialized_options = b'\372A\027\n\025responsa/AgentVersion'
+  _globals['_CREATEUSERREQUEST'].fields_by_name['user']._loaded_options = None
+  _globals['_CREATEUSERREQUEST'].fields_by_name['user']._serialized_options = b'\342A\001\002\272H\205\001\272\001\177\n\021user.display_name\022Edisplay_name must have at least one character that is not white space\032#this.display_name.matches(\'[^\\\\s]\')\310\001\001'
+  _globals['_CREATEUSERREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEUSERREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001\272H\010r\003\260\001\001\330\001\001'
+  _globals['_GETUSERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETUSERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\017\n\rresponsa/User\272HHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_LOOKUPUSERREQUEST'].fields_by_name['email']._loaded_options = None
+  _globals['_LOOKUPUSERREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\002\272H\007r\005 \001(\376\001'
+  _globals['_LISTUSERSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTUSERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272H\007\032\005\030\310\001(\001'
+  _globals['_LISTUSERSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTUSERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001\272H\005r\003(\200\020'
+  _globals['_LISTUSERSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTUSERSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001\272H\005r\003(\200\010'
+  _globals['_LISTUSERSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTUSERSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001\272H\005r\003(\200\001'
+  _globals['_UPDATEUSERREQUEST'].fields_by_name['user']._loaded_options = None
+  _globals['_UPDATEUSERREQUEST'].fields_by_name['user']._serialized_options = b'\342A\001\002\272H\227\001\272\001\220\001\n\tuser.name\022(must be the name of a user, users/{uuid}\032Ythis.name.matches(\'^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\310\001\001'
+  _globals['_UPDATEUSERREQUEST'].fields_by_name['update_mask']._loaded_options = None
+  _globals['_UPDATEUSERREQUEST'].fields_by_name['update_mask']._serialized_options = b'\342A\001\002'
+  _globals['_DISABLEUSERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DISABLEUSERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\017\n\rresponsa/User\272HHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_DISABLEUSERREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DISABLEUSERREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001\272H\004r\002(@'
+  _globals['_ENABLEUSERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ENABLEUSERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\017\n\rresponsa/User\272HHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_ENABLEUSERREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_ENABLEUSERREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001\272H\004r\002(@'
   _globals['_ADMINSERVICE'].methods_by_name['GetSystemStatus']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['GetSystemStatus']._serialized_options = b'\202\323\344\223\002\022\022\020/v1/systemStatus'
   _globals['_ADMINSERVICE'].methods_by_name['CreateTeacher']._loaded_options = None
@@ -81,28 +110,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADMINSERVICE'].methods_by_name['DeleteTeacher']._serialized_options = b'\202\323\344\223\002\027*\025/v1/{name=teachers/*}'
   _globals['_ADMINSERVICE'].methods_by_name['ReloadAgents']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['ReloadAgents']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/agents:reload:\001*'
-  _globals['_GETSYSTEMSTATUSREQUEST']._serialized_start=314
-  _globals['_GETSYSTEMSTATUSREQUEST']._serialized_end=338
-  _globals['_CREATETEACHERREQUEST']._serialized_start=341
-  _globals['_CREATETEACHERREQUEST']._serialized_end=749
-  _globals['_GETTEACHERREQUEST']._serialized_start=752
-  _globals['_GETTEACHERREQUEST']._serialized_end=890
-  _globals['_LISTTEACHERSREQUEST']._serialized_start=893
-  _globals['_LISTTEACHERSREQUEST']._serialized_end=1064
-  _globals['_LISTTEACHERSRESPONSE']._serialized_start=1066
-  _globals['_LISTTEACHERSRESPONSE']._serialized_end=1159
-  _globals['_UPDATETEACHERREQUEST']._serialized_start=1162
-  _globals['_UPDATETEACHERREQUEST']._serialized_end=1459
-  _globals['_DELETETEACHERREQUEST']._serialized_start=1462
-  _globals['_DELETETEACHERREQUEST']._serialized_end=1630
-  _globals['_RELOADAGENTSREQUEST']._serialized_start=1632
-  _globals['_RELOADAGENTSREQUEST']._serialized_end=1653
-  _globals['_RELOADAGENTSRESPONSE']._serialized_start=1655
-  _globals['_RELOADAGENTSRESPONSE']._serialized_end=1725
-  _globals['_AGENTRELOAD']._serialized_start=1728
-  _globals['_AGENTRELOAD']._serialized_end=1890
-  _globals['_AGENTPROBLEM']._serialized_start=1892
-  _globals['_AGENTPROBLEM']._serialized_end=1984
-  _globals['_ADMINSERVICE']._serialized_start=1987
-  _globals['_ADMINSERVICE']._serialized_end=2838
+  _globals['_ADMINSERVICE'].methods_by_name['CreateUser']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['CreateUser']._serialized_options = b'\202\323\344\223\002\016\"\t/v1/users:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['GetUser']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['GetUser']._serialized_options = b'\202\323\344\223\002\024\022\022/v1/{name=users/*}'
+  _globals['_ADMINSERVICE'].methods_by_name['LookupUser']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['LookupUser']._serialized_options = b'\202\323\344\223\002\022\022\020/v1/users:lookup'
+  _globals['_ADMINSERVICE'].methods_by_name['ListUsers']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ListUsers']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/users'
+  _globals['_ADMINSERVICE'].methods_by_name['UpdateUser']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['UpdateUser']._serialized_options = b'\202\323\344\223\002\0372\027/v1/{user.name=users/*}:\004user'
+  _globals['_ADMINSERVICE'].methods_by_name['DisableUser']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['DisableUser']._serialized_options = b'\202\323\344\223\002\037\"\032/v1/{name=users/*}:disable:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['EnableUser']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['EnableUser']._serialized_options = b'\202\323\344\223\002\036\"\031/v1/{name=users/*}:enable:\001*'
+  _globals['_GETSYSTEMSTATUSREQUEST']._serialized_start=343
+  _globals['_GETSYSTEMSTATUSREQUEST']._serialized_end=367
+  _globals['_CREATETEACHERREQUEST']._serialized_start=370
+  _globals['_CREATETEACHERREQUEST']._serialized_end=778
+  _globals['_GETTEACHERREQUEST']._serialized_start=781
+  _globals['_GETTEACHERREQUEST']._serialized_end=919
+  _globals['_LISTTEACHERSREQUEST']._serialized_start=922
+  _globals['_LISTTEACHERSREQUEST']._serialized_end=1093
+  _globals['_LISTTEACHERSRESPONSE']._serialized_start=1095
+  _globals['_LISTTEACHERSRESPONSE']._serialized_end=1188
+  _globals['_UPDATETEACHERREQUEST']._serialized_start=1191
+  _globals['_UPDATETEACHERREQUEST']._serialized_end=1488
+  _globals['_DELETETEACHERREQUEST']._serialized_start=1491
+  _globals['_DELETETEACHERREQUEST']._serialized_end=1659
+  _globals['_RELOADAGENTSREQUEST']._serialized_start=1661
+  _globals['_RELOADAGENTSREQUEST']._serialized_end=1682
+  _globals['_RELOADAGENTSRESPONSE']._serialized_start=1684
+  _globals['_RELOADAGENTSRESPONSE']._serialized_end=1754
+  _globals['_AGENTRELOAD']._serialized_start=1757
+  _globals['_AGENTRELOAD']._serialized_end=1919
+  _globals['_AGENTPROBLEM']._serialized_start=1921
+  _globals['_AGENTPROBLEM']._serialized_end=2013
+  _globals['_CREATEUSERREQUEST']._serialized_start=2016
+  _globals['_CREATEUSERREQUEST']._serialized_end=2255
+  _globals['_GETUSERREQUEST']._serialized_start=2258
+  _globals['_GETUSERREQUEST']._serialized_end=2387
+  _globals['_LOOKUPUSERREQUEST']._serialized_start=2389
+  _globals['_LOOKUPUSERREQUEST']._serialized_end=2439
+  _globals['_LISTUSERSREQUEST']._serialized_start=2442
+  _globals['_LISTUSERSREQUEST']._serialized_end=2610
+  _globals['_LISTUSERSRESPONSE']._serialized_start=2612
+  _globals['_LISTUSERSRESPONSE']._serialized_end=2695
+  _globals['_UPDATEUSERREQUEST']._serialized_start=2698
+  _globals['_UPDATEUSERREQUEST']._serialized_end=2973
+  _globals['_DISABLEUSERREQUEST']._serialized_start=2976
+  _globals['_DISABLEUSERREQUEST']._serialized_end=3136
+  _globals['_ENABLEUSERREQUEST']._serialized_start=3139
+  _globals['_ENABLEUSERREQUEST']._serialized_end=3298
+  _globals['_ADMINSERVICE']._serialized_start=3301
+  _globals['_ADMINSERVICE']._serialized_end=4903
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from grpc import aio as _aio
 from responsa.admin.v1 import admin_service_pb2 as _admin_service_pb2
 from responsa.admin.v1 import system_status_pb2 as _system_status_pb2
 from responsa.admin.v1 import teacher_pb2 as _teacher_pb2
+from responsa.auth.v1 import user_pb2 as _user_pb2
 import abc as _abc_1
 
 
@@ -39,6 +40,30 @@ class AdminServiceStub:
     """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
     version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
     PART_UNAVAILABLE (in this case, no agent has changed).
+    """
+    CreateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateUserRequest, _user_pb2.User]
+    """CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
+    user of the tenant has the e-mail address).
+    """
+    GetUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserRequest, _user_pb2.User]
+    """GetUser returns one user of the tenant. Errors: RESOURCE_NOT_FOUND."""
+    LookupUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.LookupUserRequest, _user_pb2.User]
+    """LookupUser returns the user with an e-mail address; upper and lower case do not matter. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND."""
+    ListUsers: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListUsersRequest, _admin_service_pb2.ListUsersResponse]
+    """ListUsers lists the tenant's users, disabled ones included, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    UpdateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserRequest, _user_pb2.User]
+    """UpdateUser changes the fields that update_mask names (display_name, email, role): either all of them or, if the call fails, none. A new role takes effect at
+    the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Errors:
+    RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR.
+    """
+    DisableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DisableUserRequest, _user_pb2.User]
+    """DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
+    open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
+    nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR.
+    """
+    EnableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EnableUserRequest, _user_pb2.User]
+    """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
+    changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -105,6 +130,72 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
         version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
         PART_UNAVAILABLE (in this case, no agent has changed).
+        """
+
+    @_abc_1.abstractmethod
+    def CreateUser(
+        self,
+        request: _admin_service_pb2.CreateUserRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.CreateUserRequest, _abc.Awaitable[_user_pb2.User]],
+    ) -> _abc.Awaitable[_user_pb2.User]:
+        """CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
+        user of the tenant has the e-mail address).
+        """
+
+    @_abc_1.abstractmethod
+    def GetUser(
+        self,
+        request: _admin_service_pb2.GetUserRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetUserRequest, _abc.Awaitable[_user_pb2.User]],
+    ) -> _abc.Awaitable[_user_pb2.User]:
+        """GetUser returns one user of the tenant. Errors: RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def LookupUser(
+        self,
+        request: _admin_service_pb2.LookupUserRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.LookupUserRequest, _abc.Awaitable[_user_pb2.User]],
+    ) -> _abc.Awaitable[_user_pb2.User]:
+        """LookupUser returns the user with an e-mail address; upper and lower case do not matter. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListUsers(
+        self,
+        request: _admin_service_pb2.ListUsersRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListUsersRequest, _abc.Awaitable[_admin_service_pb2.ListUsersResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListUsersResponse]:
+        """ListUsers lists the tenant's users, disabled ones included, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+
+    @_abc_1.abstractmethod
+    def UpdateUser(
+        self,
+        request: _admin_service_pb2.UpdateUserRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.UpdateUserRequest, _abc.Awaitable[_user_pb2.User]],
+    ) -> _abc.Awaitable[_user_pb2.User]:
+        """UpdateUser changes the fields that update_mask names (display_name, email, role): either all of them or, if the call fails, none. A new role takes effect at
+        the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Errors:
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR.
+        """
+
+    @_abc_1.abstractmethod
+    def DisableUser(
+        self,
+        request: _admin_service_pb2.DisableUserRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.DisableUserRequest, _abc.Awaitable[_user_pb2.User]],
+    ) -> _abc.Awaitable[_user_pb2.User]:
+        """DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
+        open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
+        nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR.
+        """
+
+    @_abc_1.abstractmethod
+    def EnableUser(
+        self,
+        request: _admin_service_pb2.EnableUserRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.EnableUserRequest, _abc.Awaitable[_user_pb2.User]],
+    ) -> _abc.Awaitable[_user_pb2.User]:
+        """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
+        changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _aio.Server) -> None: ...

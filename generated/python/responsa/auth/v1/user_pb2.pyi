@@ -58,19 +58,32 @@ class User(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    DISABLE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`users/{uuid}`."""
     tenant: _builtins.str
     """The tenant, `tenants/{id}`."""
     display_name: _builtins.str
-    """The name to show to people."""
+    """The name to show to people; at most 200 bytes."""
     email: _builtins.str
-    """The e-mail address in lower case; may be empty."""
+    """The e-mail address in lower case; may be empty. An address belongs to at most one user of a tenant."""
     role: Global___UserRole.ValueType
     """The role."""
+    etag: _builtins.str
+    """A value that changes with every change of the user. The server refuses a change with an old etag: ETAG_MISMATCH."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the user was created."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When an administrator last changed the user."""
+
+    @_builtins.property
+    def disable_time(self) -> _timestamp_pb2.Timestamp:
+        """When an administrator disabled the user; unset if the user is not disabled. A disabled user can make no calls."""
 
     def __init__(
         self,
@@ -81,10 +94,13 @@ class User(_message.Message):
         email: _builtins.str = ...,
         role: Global___UserRole.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        disable_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disable_time", b"disable_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "email", b"email", "name", b"name", "role", b"role", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disable_time", b"disable_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "name", b"name", "role", b"role", "tenant", b"tenant", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,13 +14,15 @@ import type { SystemStatusSchema } from "./system_status_pb.js";
 import { file_responsa_admin_v1_system_status } from "./system_status_pb.js";
 import type { Teacher, TeacherSchema } from "./teacher_pb.js";
 import { file_responsa_admin_v1_teacher } from "./teacher_pb.js";
+import type { User, UserSchema } from "../../auth/v1/user_pb.js";
+import { file_responsa_auth_v1_user } from "../../auth/v1/user_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file responsa/admin/v1/admin_service.proto.
  */
 export const file_responsa_admin_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVyZXNwb25zYS9hZG1pbi92MS9hZG1pbl9zZXJ2aWNlLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSIYChZHZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0IpgDChRDcmVhdGVUZWFjaGVyUmVxdWVzdBK1AgoHdGVhY2hlchgBIAEoCzIaLnJlc3BvbnNhLmFkbWluLnYxLlRlYWNoZXJChwLiQQECukj/AboBggEKFHRlYWNoZXIuZGlzcGxheV9uYW1lEkVkaXNwbGF5X25hbWUgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjaGFyYWN0ZXIgdGhhdCBpcyBub3Qgd2hpdGUgc3BhY2UaI3RoaXMuZGlzcGxheV9uYW1lLm1hdGNoZXMoJ1teXFxzXScpugFzCg90ZWFjaGVyLnBlcnNvbmESQHBlcnNvbmEgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjaGFyYWN0ZXIgdGhhdCBpcyBub3Qgd2hpdGUgc3BhY2UaHnRoaXMucGVyc29uYS5tYXRjaGVzKCdbXlxcc10nKcgBARIjCgp0ZWFjaGVyX2lkGAIgASgJQg/iQQEBukgIcgOwAQHYAQESIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBIooBChFHZXRUZWFjaGVyUmVxdWVzdBJ1CgRuYW1lGAEgASgJQmfiQQEC+kESChByZXNwb25zYS9UZWFjaGVyukhLckkyR150ZWFjaGVycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIqsBChNMaXN0VGVhY2hlcnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplIl0KFExpc3RUZWFjaGVyc1Jlc3BvbnNlEiwKCHRlYWNoZXJzGAEgAygLMhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiqQIKFFVwZGF0ZVRlYWNoZXJSZXF1ZXN0EtkBCgd0ZWFjaGVyGAEgASgLMhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlckKrAeJBAQK6SKMBugGcAQoMdGVhY2hlci5uYW1lEi5tdXN0IGJlIHRoZSBuYW1lIG9mIGEgdGVhY2hlciwgdGVhY2hlcnMve3V1aWR9Glx0aGlzLm5hbWUubWF0Y2hlcygnXnRlYWNoZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIiqAEKFERlbGV0ZVRlYWNoZXJSZXF1ZXN0EnUKBG5hbWUYASABKAlCZ+JBAQL6QRIKEHJlc3BvbnNhL1RlYWNoZXK6SEtySTJHXnRlYWNoZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSGQoEZXRhZxgCIAEoCUIL4kEBAbpIBHICKEAiFQoTUmVsb2FkQWdlbnRzUmVxdWVzdCJGChRSZWxvYWRBZ2VudHNSZXNwb25zZRIuCgZhZ2VudHMYASADKAsyHi5yZXNwb25zYS5hZG1pbi52MS5BZ2VudFJlbG9hZCKiAQoLQWdlbnRSZWxvYWQSIgoFYWdlbnQYASABKAlCE/pBEAoOcmVzcG9uc2EvQWdlbnQSKwoHdmVyc2lvbhgCIAEoCUIa+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SDwoHY2hhbmdlZBgDIAEoCBIxCghwcm9ibGVtcxgEIAMoCzIfLnJlc3BvbnNhLmFkbWluLnYxLkFnZW50UHJvYmxlbSJcCgxBZ2VudFByb2JsZW0SDAoEZmlsZRgBIAEoCRIMCgRsaW5lGAIgASgFEgsKA2tleRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhIKCnN1Z2dlc3Rpb24YBSABKAky0wYKDEFkbWluU2VydmljZRJ3Cg9HZXRTeXN0ZW1TdGF0dXMSKS5yZXNwb25zYS5hZG1pbi52MS5HZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0Gh8ucmVzcG9uc2EuYWRtaW4udjEuU3lzdGVtU3RhdHVzIhiC0+STAhISEC92MS9zeXN0ZW1TdGF0dXMSbQoNQ3JlYXRlVGVhY2hlchInLnJlc3BvbnNhLmFkbWluLnYxLkNyZWF0ZVRlYWNoZXJSZXF1ZXN0GhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlciIXgtPkkwIRIgwvdjEvdGVhY2hlcnM6ASoSbQoKR2V0VGVhY2hlchIkLnJlc3BvbnNhLmFkbWluLnYxLkdldFRlYWNoZXJSZXF1ZXN0GhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlciIdgtPkkwIXEhUvdjEve25hbWU9dGVhY2hlcnMvKn0SdQoMTGlzdFRlYWNoZXJzEiYucmVzcG9uc2EuYWRtaW4udjEuTGlzdFRlYWNoZXJzUmVxdWVzdBonLnJlc3BvbnNhLmFkbWluLnYxLkxpc3RUZWFjaGVyc1Jlc3BvbnNlIhSC0+STAg4SDC92MS90ZWFjaGVycxKEAQoNVXBkYXRlVGVhY2hlchInLnJlc3BvbnNhLmFkbWluLnYxLlVwZGF0ZVRlYWNoZXJSZXF1ZXN0GhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlciIugtPkkwIoMh0vdjEve3RlYWNoZXIubmFtZT10ZWFjaGVycy8qfToHdGVhY2hlchJvCg1EZWxldGVUZWFjaGVyEicucmVzcG9uc2EuYWRtaW4udjEuRGVsZXRlVGVhY2hlclJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiHYLT5JMCFyoVL3YxL3tuYW1lPXRlYWNoZXJzLyp9En0KDFJlbG9hZEFnZW50cxImLnJlc3BvbnNhLmFkbWluLnYxLlJlbG9hZEFnZW50c1JlcXVlc3QaJy5yZXNwb25zYS5hZG1pbi52MS5SZWxvYWRBZ2VudHNSZXNwb25zZSIcgtPkkwIWIhEvdjEvYWdlbnRzOnJlbG9hZDoBKmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_admin_v1_system_status, file_responsa_admin_v1_teacher]);
+  fileDesc("CiVyZXNwb25zYS9hZG1pbi92MS9hZG1pbl9zZXJ2aWNlLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSIYChZHZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0IpgDChRDcmVhdGVUZWFjaGVyUmVxdWVzdBK1AgoHdGVhY2hlchgBIAEoCzIaLnJlc3BvbnNhLmFkbWluLnYxLlRlYWNoZXJChwLiQQECukj/AboBggEKFHRlYWNoZXIuZGlzcGxheV9uYW1lEkVkaXNwbGF5X25hbWUgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjaGFyYWN0ZXIgdGhhdCBpcyBub3Qgd2hpdGUgc3BhY2UaI3RoaXMuZGlzcGxheV9uYW1lLm1hdGNoZXMoJ1teXFxzXScpugFzCg90ZWFjaGVyLnBlcnNvbmESQHBlcnNvbmEgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjaGFyYWN0ZXIgdGhhdCBpcyBub3Qgd2hpdGUgc3BhY2UaHnRoaXMucGVyc29uYS5tYXRjaGVzKCdbXlxcc10nKcgBARIjCgp0ZWFjaGVyX2lkGAIgASgJQg/iQQEBukgIcgOwAQHYAQESIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBIooBChFHZXRUZWFjaGVyUmVxdWVzdBJ1CgRuYW1lGAEgASgJQmfiQQEC+kESChByZXNwb25zYS9UZWFjaGVyukhLckkyR150ZWFjaGVycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIqsBChNMaXN0VGVhY2hlcnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplIl0KFExpc3RUZWFjaGVyc1Jlc3BvbnNlEiwKCHRlYWNoZXJzGAEgAygLMhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiqQIKFFVwZGF0ZVRlYWNoZXJSZXF1ZXN0EtkBCgd0ZWFjaGVyGAEgASgLMhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlckKrAeJBAQK6SKMBugGcAQoMdGVhY2hlci5uYW1lEi5tdXN0IGJlIHRoZSBuYW1lIG9mIGEgdGVhY2hlciwgdGVhY2hlcnMve3V1aWR9Glx0aGlzLm5hbWUubWF0Y2hlcygnXnRlYWNoZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIiqAEKFERlbGV0ZVRlYWNoZXJSZXF1ZXN0EnUKBG5hbWUYASABKAlCZ+JBAQL6QRIKEHJlc3BvbnNhL1RlYWNoZXK6SEtySTJHXnRlYWNoZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSGQoEZXRhZxgCIAEoCUIL4kEBAbpIBHICKEAiFQoTUmVsb2FkQWdlbnRzUmVxdWVzdCJGChRSZWxvYWRBZ2VudHNSZXNwb25zZRIuCgZhZ2VudHMYASADKAsyHi5yZXNwb25zYS5hZG1pbi52MS5BZ2VudFJlbG9hZCKiAQoLQWdlbnRSZWxvYWQSIgoFYWdlbnQYASABKAlCE/pBEAoOcmVzcG9uc2EvQWdlbnQSKwoHdmVyc2lvbhgCIAEoCUIa+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SDwoHY2hhbmdlZBgDIAEoCBIxCghwcm9ibGVtcxgEIAMoCzIfLnJlc3BvbnNhLmFkbWluLnYxLkFnZW50UHJvYmxlbSJcCgxBZ2VudFByb2JsZW0SDAoEZmlsZRgBIAEoCRIMCgRsaW5lGAIgASgFEgsKA2tleRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhIKCnN1Z2dlc3Rpb24YBSABKAki7wEKEUNyZWF0ZVVzZXJSZXF1ZXN0ErQBCgR1c2VyGAEgASgLMhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyQo0B4kEBArpIhQG6AX8KEXVzZXIuZGlzcGxheV9uYW1lEkVkaXNwbGF5X25hbWUgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjaGFyYWN0ZXIgdGhhdCBpcyBub3Qgd2hpdGUgc3BhY2UaI3RoaXMuZGlzcGxheV9uYW1lLm1hdGNoZXMoJ1teXFxzXScpyAEBEiMKCnJlcXVlc3RfaWQYAiABKAlCD+JBAQG6SAhyA7ABAdgBASKBAQoOR2V0VXNlclJlcXVlc3QSbwoEbmFtZRgBIAEoCUJh4kEBAvpBDwoNcmVzcG9uc2EvVXNlcrpISHJGMkRedXNlcnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCIyChFMb29rdXBVc2VyUmVxdWVzdBIdCgVlbWFpbBgBIAEoCUIO4kEBArpIB3IFIAEo/gEiqAEKEExpc3RVc2Vyc1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiUwoRTGlzdFVzZXJzUmVzcG9uc2USJQoFdXNlcnMYASADKAsyFi5yZXNwb25zYS5hdXRoLnYxLlVzZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpMCChFVcGRhdGVVc2VyUmVxdWVzdBLGAQoEdXNlchgBIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlckKfAeJBAQK6SJcBugGQAQoJdXNlci5uYW1lEihtdXN0IGJlIHRoZSBuYW1lIG9mIGEgdXNlciwgdXNlcnMve3V1aWR9Gll0aGlzLm5hbWUubWF0Y2hlcygnXnVzZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIioAEKEkRpc2FibGVVc2VyUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9Vc2VyukhIckYyRF51c2Vycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhkKBGV0YWcYAiABKAlCC+JBAQG6SARyAihAIp8BChFFbmFibGVVc2VyUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9Vc2VyukhIckYyRF51c2Vycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhkKBGV0YWcYAiABKAlCC+JBAQG6SARyAihAMsIMCgxBZG1pblNlcnZpY2USdwoPR2V0U3lzdGVtU3RhdHVzEikucmVzcG9uc2EuYWRtaW4udjEuR2V0U3lzdGVtU3RhdHVzUmVxdWVzdBofLnJlc3BvbnNhLmFkbWluLnYxLlN5c3RlbVN0YXR1cyIYgtPkkwISEhAvdjEvc3lzdGVtU3RhdHVzEm0KDUNyZWF0ZVRlYWNoZXISJy5yZXNwb25zYS5hZG1pbi52MS5DcmVhdGVUZWFjaGVyUmVxdWVzdBoaLnJlc3BvbnNhLmFkbWluLnYxLlRlYWNoZXIiF4LT5JMCESIML3YxL3RlYWNoZXJzOgEqEm0KCkdldFRlYWNoZXISJC5yZXNwb25zYS5hZG1pbi52MS5HZXRUZWFjaGVyUmVxdWVzdBoaLnJlc3BvbnNhLmFkbWluLnYxLlRlYWNoZXIiHYLT5JMCFxIVL3YxL3tuYW1lPXRlYWNoZXJzLyp9EnUKDExpc3RUZWFjaGVycxImLnJlc3BvbnNhLmFkbWluLnYxLkxpc3RUZWFjaGVyc1JlcXVlc3QaJy5yZXNwb25zYS5hZG1pbi52MS5MaXN0VGVhY2hlcnNSZXNwb25zZSIUgtPkkwIOEgwvdjEvdGVhY2hlcnMShAEKDVVwZGF0ZVRlYWNoZXISJy5yZXNwb25zYS5hZG1pbi52MS5VcGRhdGVUZWFjaGVyUmVxdWVzdBoaLnJlc3BvbnNhLmFkbWluLnYxLlRlYWNoZXIiLoLT5JMCKDIdL3YxL3t0ZWFjaGVyLm5hbWU9dGVhY2hlcnMvKn06B3RlYWNoZXISbwoNRGVsZXRlVGVhY2hlchInLnJlc3BvbnNhLmFkbWluLnYxLkRlbGV0ZVRlYWNoZXJSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5Ih2C0+STAhcqFS92MS97bmFtZT10ZWFjaGVycy8qfRJ9CgxSZWxvYWRBZ2VudHMSJi5yZXNwb25zYS5hZG1pbi52MS5SZWxvYWRBZ2VudHNSZXF1ZXN0GicucmVzcG9uc2EuYWRtaW4udjEuUmVsb2FkQWdlbnRzUmVzcG9uc2UiHILT5JMCFiIRL3YxL2FnZW50czpyZWxvYWQ6ASoSYAoKQ3JlYXRlVXNlchIkLnJlc3BvbnNhLmFkbWluLnYxLkNyZWF0ZVVzZXJSZXF1ZXN0GhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyIhSC0+STAg4iCS92MS91c2VyczoBKhJgCgdHZXRVc2VyEiEucmVzcG9uc2EuYWRtaW4udjEuR2V0VXNlclJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiGoLT5JMCFBISL3YxL3tuYW1lPXVzZXJzLyp9EmQKCkxvb2t1cFVzZXISJC5yZXNwb25zYS5hZG1pbi52MS5Mb29rdXBVc2VyUmVxdWVzdBoWLnJlc3BvbnNhLmF1dGgudjEuVXNlciIYgtPkkwISEhAvdjEvdXNlcnM6bG9va3VwEmkKCUxpc3RVc2VycxIjLnJlc3BvbnNhLmFkbWluLnYxLkxpc3RVc2Vyc1JlcXVlc3QaJC5yZXNwb25zYS5hZG1pbi52MS5MaXN0VXNlcnNSZXNwb25zZSIRgtPkkwILEgkvdjEvdXNlcnMScQoKVXBkYXRlVXNlchIkLnJlc3BvbnNhLmFkbWluLnYxLlVwZGF0ZVVzZXJSZXF1ZXN0GhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyIiWC0+STAh8yFy92MS97dXNlci5uYW1lPXVzZXJzLyp9OgR1c2VyEnMKC0Rpc2FibGVVc2VyEiUucmVzcG9uc2EuYWRtaW4udjEuRGlzYWJsZVVzZXJSZXF1ZXN0GhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyIiWC0+STAh8iGi92MS97bmFtZT11c2Vycy8qfTpkaXNhYmxlOgEqEnAKCkVuYWJsZVVzZXISJC5yZXNwb25zYS5hZG1pbi52MS5FbmFibGVVc2VyUmVxdWVzdBoWLnJlc3BvbnNhLmF1dGgudjEuVXNlciIkgtPkkwIeIhkvdjEve25hbWU9dXNlcnMvKn06ZW5hYmxlOgEqYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_admin_v1_system_status, file_responsa_admin_v1_teacher, file_responsa_auth_v1_user]);
 
 /**
  * GetSystemStatusRequest has no fields.
@@ -350,6 +352,234 @@ export const AgentProblemSchema: GenMessage<AgentProblem> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_admin_service, 10);
 
 /**
+ * CreateUserRequest describes a new user.
+ *
+ * @generated from message responsa.admin.v1.CreateUserRequest
+ */
+export type CreateUserRequest = Message<"responsa.admin.v1.CreateUserRequest"> & {
+  /**
+   * The display_name, the email and the role; USER_ROLE_USER if the role is unset. The server sets all other fields.
+   *
+   * @generated from field: responsa.auth.v1.User user = 1;
+   */
+  user?: User | undefined;
+
+  /**
+   * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+   * a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.CreateUserRequest.
+ * Use `create(CreateUserRequestSchema)` to create a new message.
+ */
+export const CreateUserRequestSchema: GenMessage<CreateUserRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 11);
+
+/**
+ * GetUserRequest names a user.
+ *
+ * @generated from message responsa.admin.v1.GetUserRequest
+ */
+export type GetUserRequest = Message<"responsa.admin.v1.GetUserRequest"> & {
+  /**
+   * `users/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.GetUserRequest.
+ * Use `create(GetUserRequestSchema)` to create a new message.
+ */
+export const GetUserRequestSchema: GenMessage<GetUserRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 12);
+
+/**
+ * LookupUserRequest names a user by the e-mail address.
+ *
+ * @generated from message responsa.admin.v1.LookupUserRequest
+ */
+export type LookupUserRequest = Message<"responsa.admin.v1.LookupUserRequest"> & {
+  /**
+   * The e-mail address.
+   *
+   * @generated from field: string email = 1;
+   */
+  email: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.LookupUserRequest.
+ * Use `create(LookupUserRequestSchema)` to create a new message.
+ */
+export const LookupUserRequestSchema: GenMessage<LookupUserRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 13);
+
+/**
+ * ListUsersRequest asks for one page of users.
+ *
+ * @generated from message responsa.admin.v1.ListUsersRequest
+ */
+export type ListUsersRequest = Message<"responsa.admin.v1.ListUsersRequest"> & {
+  /**
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   *
+   * @generated from field: optional int32 page_size = 1;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * A filter (AIP-160, see Scope.filter) on these fields: display_name, email, role, state (ACTIVE or DISABLED), create_time. The call refuses any other filter
+   * with FILTER_INVALID.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc, email, email desc. The first is the default. The call
+   * refuses any other value with ORDER_BY_INVALID.
+   *
+   * @generated from field: string order_by = 4;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListUsersRequest.
+ * Use `create(ListUsersRequestSchema)` to create a new message.
+ */
+export const ListUsersRequestSchema: GenMessage<ListUsersRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 14);
+
+/**
+ * ListUsersResponse is one page of users.
+ *
+ * @generated from message responsa.admin.v1.ListUsersResponse
+ */
+export type ListUsersResponse = Message<"responsa.admin.v1.ListUsersResponse"> & {
+  /**
+   * The users.
+   *
+   * @generated from field: repeated responsa.auth.v1.User users = 1;
+   */
+  users: User[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListUsersResponse.
+ * Use `create(ListUsersResponseSchema)` to create a new message.
+ */
+export const ListUsersResponseSchema: GenMessage<ListUsersResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 15);
+
+/**
+ * UpdateUserRequest names a user and the new values.
+ *
+ * @generated from message responsa.admin.v1.UpdateUserRequest
+ */
+export type UpdateUserRequest = Message<"responsa.admin.v1.UpdateUserRequest"> & {
+  /**
+   * The user with its `name` and the new values. If `etag` is set, the user must still have this etag.
+   *
+   * @generated from field: responsa.auth.v1.User user = 1;
+   */
+  user?: User | undefined;
+
+  /**
+   * The fields to change: one or more of `display_name`, `email`, `role`.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 2;
+   */
+  updateMask?: FieldMask | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.UpdateUserRequest.
+ * Use `create(UpdateUserRequestSchema)` to create a new message.
+ */
+export const UpdateUserRequestSchema: GenMessage<UpdateUserRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 16);
+
+/**
+ * DisableUserRequest names the user to disable.
+ *
+ * @generated from message responsa.admin.v1.DisableUserRequest
+ */
+export type DisableUserRequest = Message<"responsa.admin.v1.DisableUserRequest"> & {
+  /**
+   * `users/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The expected etag. If the user has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.DisableUserRequest.
+ * Use `create(DisableUserRequestSchema)` to create a new message.
+ */
+export const DisableUserRequestSchema: GenMessage<DisableUserRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 17);
+
+/**
+ * EnableUserRequest names the user to enable.
+ *
+ * @generated from message responsa.admin.v1.EnableUserRequest
+ */
+export type EnableUserRequest = Message<"responsa.admin.v1.EnableUserRequest"> & {
+  /**
+   * `users/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The expected etag. If the user has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.EnableUserRequest.
+ * Use `create(EnableUserRequestSchema)` to create a new message.
+ */
+export const EnableUserRequestSchema: GenMessage<EnableUserRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 18);
+
+/**
  * AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED.
  *
  * @generated from service responsa.admin.v1.AdminService
@@ -428,6 +658,82 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ReloadAgentsRequestSchema;
     output: typeof ReloadAgentsResponseSchema;
+  },
+  /**
+   * CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
+   * user of the tenant has the e-mail address).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.CreateUser
+   */
+  createUser: {
+    methodKind: "unary";
+    input: typeof CreateUserRequestSchema;
+    output: typeof UserSchema;
+  },
+  /**
+   * GetUser returns one user of the tenant. Errors: RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.GetUser
+   */
+  getUser: {
+    methodKind: "unary";
+    input: typeof GetUserRequestSchema;
+    output: typeof UserSchema;
+  },
+  /**
+   * LookupUser returns the user with an e-mail address; upper and lower case do not matter. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.LookupUser
+   */
+  lookupUser: {
+    methodKind: "unary";
+    input: typeof LookupUserRequestSchema;
+    output: typeof UserSchema;
+  },
+  /**
+   * ListUsers lists the tenant's users, disabled ones included, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListUsers
+   */
+  listUsers: {
+    methodKind: "unary";
+    input: typeof ListUsersRequestSchema;
+    output: typeof ListUsersResponseSchema;
+  },
+  /**
+   * UpdateUser changes the fields that update_mask names (display_name, email, role): either all of them or, if the call fails, none. A new role takes effect at
+   * the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Errors:
+   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.UpdateUser
+   */
+  updateUser: {
+    methodKind: "unary";
+    input: typeof UpdateUserRequestSchema;
+    output: typeof UserSchema;
+  },
+  /**
+   * DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
+   * open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
+   * nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.DisableUser
+   */
+  disableUser: {
+    methodKind: "unary";
+    input: typeof DisableUserRequestSchema;
+    output: typeof UserSchema;
+  },
+  /**
+   * EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
+   * changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.EnableUser
+   */
+  enableUser: {
+    methodKind: "unary";
+    input: typeof EnableUserRequestSchema;
+    output: typeof UserSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_responsa_admin_v1_admin_service, 0);

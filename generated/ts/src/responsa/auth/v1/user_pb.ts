@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
@@ -14,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/user.proto.
  */
 export const file_responsa_auth_v1_user: GenFile = /*@__PURE__*/
-  fileDesc("ChtyZXNwb25zYS9hdXRoL3YxL3VzZXIucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEiiwIKBFVzZXISEgoEbmFtZRgBIAEoCUIE4kEBCBIoCgZ0ZW5hbnQYAiABKAlCGOJBAQP6QREKD3Jlc3BvbnNhL1RlbmFudBIaCgxkaXNwbGF5X25hbWUYAyABKAlCBOJBAQMSEwoFZW1haWwYBCABKAlCBOJBAQMSLgoEcm9sZRgFIAEoDjIaLnJlc3BvbnNhLmF1dGgudjEuVXNlclJvbGVCBOJBAQMSNQoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDOi3qQSoKDXJlc3BvbnNhL1VzZXISDHVzZXJzL3t1c2VyfSoFdXNlcnMyBHVzZXIqZQoIVXNlclJvbGUSGQoVVVNFUl9ST0xFX1VOU1BFQ0lGSUVEEAASEgoOVVNFUl9ST0xFX1VTRVIQARITCg9VU0VSX1JPTEVfQURNSU4QAhIVChFVU0VSX1JPTEVfU0VSVklDRRADQibqQSMKD3Jlc3BvbnNhL1RlbmFudBIQdGVuYW50cy97dGVuYW50fWIGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("ChtyZXNwb25zYS9hdXRoL3YxL3VzZXIucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEirQMKBFVzZXISEgoEbmFtZRgBIAEoCUIE4kEBCBIoCgZ0ZW5hbnQYAiABKAlCGOJBAQP6QREKD3Jlc3BvbnNhL1RlbmFudBIiCgxkaXNwbGF5X25hbWUYAyABKAlCDOJBAQG6SAVyAyjIARIbCgVlbWFpbBgEIAEoCUIM4kEBAbpIBXIDKP4BEjYKBHJvbGUYBSABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlQgziQQEBukgFggECEAESNQoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI2CgxkaXNhYmxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYDCABKAlCC+JBAQG6SARyAihAOi3qQSoKDXJlc3BvbnNhL1VzZXISDHVzZXJzL3t1c2VyfSoFdXNlcnMyBHVzZXIqZQoIVXNlclJvbGUSGQoVVVNFUl9ST0xFX1VOU1BFQ0lGSUVEEAASEgoOVVNFUl9ST0xFX1VTRVIQARITCg9VU0VSX1JPTEVfQURNSU4QAhIVChFVU0VSX1JPTEVfU0VSVklDRRADQibqQSMKD3Jlc3BvbnNhL1RlbmFudBIQdGVuYW50cy97dGVuYW50fWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * User is a person or a program of a tenant.
@@ -37,14 +38,14 @@ export type User = Message<"responsa.auth.v1.User"> & {
   tenant: string;
 
   /**
-   * The name to show to people.
+   * The name to show to people; at most 200 bytes.
    *
    * @generated from field: string display_name = 3;
    */
   displayName: string;
 
   /**
-   * The e-mail address in lower case; may be empty.
+   * The e-mail address in lower case; may be empty. An address belongs to at most one user of a tenant.
    *
    * @generated from field: string email = 4;
    */
@@ -63,6 +64,27 @@ export type User = Message<"responsa.auth.v1.User"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 6;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * When an administrator last changed the user.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 10;
+   */
+  updateTime?: Timestamp | undefined;
+
+  /**
+   * When an administrator disabled the user; unset if the user is not disabled. A disabled user can make no calls.
+   *
+   * @generated from field: google.protobuf.Timestamp disable_time = 11;
+   */
+  disableTime?: Timestamp | undefined;
+
+  /**
+   * A value that changes with every change of the user. The server refuses a change with an old etag: ETAG_MISMATCH.
+   *
+   * @generated from field: string etag = 12;
+   */
+  etag: string;
 };
 
 /**

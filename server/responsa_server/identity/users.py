@@ -1,0 +1,77 @@
+"""The users of a tenant, as administrators see and change them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import AuditEvent, Principal, Role, User, UserChange, Users
+from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.service import checked_display_name, fold_email, new_user
+
+
+class UserAdministration:
+    """Administers the users of the caller's tenant. The caller must be an administrator; the authorisation table checks this."""
+
+    def __init__(self, store: Users, new_id: Callable[[], UUID], cache: CredentialCache) -> None:
+        """new_id: returns new UUIDv7 ids. cache: the cache of the `Identity` that authenticates this process's callers."""
+        self._store = store
+        self._new_id = new_id
+        self._cache = cache
+
+    async def create(
+        self, who: Principal, display_name: str, email: str, role: Role, request_id: UUID | None
+    ) -> User:
+        """Create a user, or return the user that this request_id created. Raises InvalidRequest, AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED)."""
+        folded = fold_email(email, "user.email")
+        user = new_user(self._new_id(), who.tenant_id, display_name, folded, role)
+        return await self._store.add(who, user, self._event(who, "user.create", user.id), request_id)
+
+    async def get(self, who: Principal, user_id: UUID) -> User:
+        """Return one user. Raises NotFound."""
+        return await self._store.get(who.tenant_id, user_id)
+
+    async def with_email(self, who: Principal, email: str) -> User:
+        """Return the user with this e-mail address. Raises InvalidRequest, NotFound."""
+        folded = fold_email(email)
+        if not folded:
+            raise InvalidRequest.of_field(
+                "email", "email", "must be an e-mail address such as ada@example.org"
+            )
+        return await self._store.with_email(who.tenant_id, folded)
+
+    async def list(self, who: Principal, query: ListQuery) -> Page[User]:
+        """Return a page of users."""
+        return await self._store.list(who.tenant_id, query)
+
+    async def update(self, who: Principal, user_id: UUID, change: UserChange, etag: str) -> User:
+        """Change a user; a new role takes effect at the next call. Raises InvalidRequest and the errors of `Users.update`."""
+        checked = UserChange(
+            None if change.display_name is None else checked_display_name(change.display_name),
+            None if change.email is None else fold_email(change.email, "user.email"),
+            change.role,
+        )
+        event = self._event(who, "user.update", user_id)
+        try:
+            return await self._store.update(who.tenant_id, user_id, checked, etag, event)
+        finally:
+            self._cache.forget_user(user_id)
+
+    async def disable(self, who: Principal, user_id: UUID, etag: str) -> User:
+        """Disable a user. This process refuses the user's calls at once, and others within a second. Raises the errors of `Users.disable`."""
+        event = self._event(who, "user.disable", user_id)
+        try:
+            return await self._store.disable(who.tenant_id, user_id, etag, event)
+        finally:
+            self._cache.forget_user(user_id)
+
+    async def enable(self, who: Principal, user_id: UUID, etag: str) -> User:
+        """Enable a disabled user. Raises the errors of `Users.enable`."""
+        event = self._event(who, "user.enable", user_id)
+        return await self._store.enable(who.tenant_id, user_id, etag, event)
+
+    def _event(self, who: Principal, action: str, user_id: UUID) -> AuditEvent:
+        return AuditEvent(self._new_id(), who.tenant_id, names.user(who.user_id), action, names.user(user_id))

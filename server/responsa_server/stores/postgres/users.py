@@ -1,0 +1,188 @@
+"""The users of a tenant in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg import errors
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition, Reason
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import USERS
+from responsa_server.domain.people import AuditEvent, Principal, Role, User, UserChange
+from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    one_row,
+    shielded,
+    unavailable,
+)
+from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.requests import CreationRequests, check_etag
+
+_LIST: Final[SqlList[User]] = SqlList(
+    USERS,
+    {
+        "display_name": "display_name",
+        "email": "email",
+        "role": "role",
+        "state": "CASE WHEN disable_time IS NULL THEN 'active' ELSE 'disabled' END",
+        "create_time": "create_time",
+    },
+)
+
+
+class PostgresUsers:
+    """Implements the port `Users` for all tenants. Each call is for one tenant."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = Queries("users.sql")
+        self._requests = CreationRequests()
+        self._audit = AuditLog()
+
+    @shielded
+    async def add(self, who: Principal, user: User, audit: AuditEvent, request_id: UUID | None) -> User:
+        """See `Users.add`."""
+        body = {"display_name": user.display_name, "email": user.email, "role": user.role.value}
+        async with self._database.tenant(who.tenant_id) as connection:
+            earlier = await self._requests.claim(connection, who, request_id, "user", body)
+            if earlier is not None:
+                return await self._row(connection, "get", who.tenant_id, names.parse_uuid("users", earlier))
+            values = {"tenant": who.tenant_id, "id": user.id, **body}
+            row = await one_row(connection, self._queries["add"], values)
+            if row is None:
+                raise email_taken(user.email)
+            await self._audit.write(connection, audit)
+            await self._requests.record(connection, who, request_id, names.user(user.id))
+        return user_of(row)
+
+    @shielded
+    async def get(self, tenant_id: str, user_id: UUID) -> User:
+        """See `Users.get`."""
+        async with self._database.tenant(tenant_id) as connection:
+            return await self._row(connection, "get", tenant_id, user_id)
+
+    @shielded
+    async def with_email(self, tenant_id: str, email: str) -> User:
+        """See `Users.with_email`."""
+        async with self._database.tenant(tenant_id) as connection:
+            values = {"tenant": tenant_id, "email": email}
+            row = await one_row(connection, self._queries["with_email"], values)
+        if row is None:
+            raise NotFound.of("user", email)
+        return user_of(row)
+
+    @shielded
+    async def list(self, tenant_id: str, query: ListQuery) -> Page[User]:
+        """See `Users.list`."""
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": tenant_id})
+        return _LIST.page([user_of(row) for row in rows], query)
+
+    @shielded
+    async def update(
+        self, tenant_id: str, user_id: UUID, change: UserChange, etag: str, audit: AuditEvent
+    ) -> User:
+        """See `Users.update`. A change to the present values changes and audits nothing."""
+        async with self._database.locking(tenant_id) as connection:
+            found = await self._locked(
+                connection, tenant_id, user_id, etag, leaves=change.role not in (None, Role.ADMIN)
+            )
+            wanted = replace(
+                found,
+                display_name=found.display_name if change.display_name is None else change.display_name,
+                email=found.email if change.email is None else change.email,
+                role=found.role if change.role is None else change.role,
+            )
+            return await self._changed(connection, found, wanted, audit)
+
+    @shielded
+    async def disable(self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent) -> User:
+        """See `Users.disable`."""
+        async with self._database.locking(tenant_id) as connection:
+            found = await self._locked(connection, tenant_id, user_id, etag, leaves=True)
+            # The database sets the time; here, any time means that the user is disabled.
+            wanted = replace(found, disable_time=found.disable_time or found.update_time)
+            return await self._changed(connection, found, wanted, audit)
+
+    @shielded
+    async def enable(self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent) -> User:
+        """See `Users.enable`."""
+        async with self._database.locking(tenant_id) as connection:
+            found = await self._locked(connection, tenant_id, user_id, etag, leaves=False)
+            return await self._changed(connection, found, replace(found, disable_time=None), audit)
+
+    async def _locked(
+        self, connection: Connection, tenant_id: str, user_id: UUID, etag: str, *, leaves: bool
+    ) -> User:
+        """Lock a user. leaves: whether the change takes the role or the access of an administrator away."""
+        administrators: set[UUID] = set()
+        if leaves:
+            cursor = await connection.execute(self._queries["lock_administrators"], {"tenant": tenant_id})
+            administrators = {identity for (identity,) in await cursor.fetchall()}
+        found = await self._row(connection, "lock", tenant_id, user_id)
+        check_etag(etag, found.etag, names.user(user_id))
+        if administrators == {user_id}:
+            raise Precondition(
+                Reason.LAST_ADMINISTRATOR,
+                f"{names.user(user_id)} is the only administrator of the tenant who is not disabled. Give another user the role ADMIN first.",
+                {"user": names.user(user_id)},
+            )
+        return found
+
+    async def _changed(self, connection: Connection, found: User, wanted: User, audit: AuditEvent) -> User:
+        if wanted == found:
+            return found
+        values = {
+            "tenant": found.tenant_id,
+            "id": found.id,
+            "display_name": wanted.display_name,
+            "email": wanted.email,
+            "role": wanted.role.value,
+            "disabled": wanted.disable_time is not None,
+        }
+        try:
+            row = await one_row(connection, self._queries["update"], values)
+        except errors.UniqueViolation as error:
+            raise email_taken(wanted.email) from error
+        if row is None:  # impossible: the row is locked, so it cannot be deleted
+            raise unavailable()
+        await self._audit.write(connection, audit)
+        return user_of(row)
+
+    async def _row(self, connection: Connection, query: str, tenant_id: str, user_id: UUID) -> User:
+        row = await one_row(connection, self._queries[query], {"tenant": tenant_id, "id": user_id})
+        if row is None:
+            raise NotFound.of("user", names.user(user_id))
+        return user_of(row)
+
+
+def email_taken(email: str) -> AlreadyExists:
+    """The error for an e-mail address that belongs to another user of the tenant. Only administrators get it."""
+    return AlreadyExists(
+        Reason.RESOURCE_ALREADY_EXISTS,
+        "Another user of the tenant has this e-mail address; change that user, or give another address.",
+        {"resource_type": "user", "resource_name": email},
+    )
+
+
+def user_of(row: Mapping[str, Any]) -> User:
+    """Read a row that has the columns of a user."""
+    return User(
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        display_name=row["display_name"],
+        email=row["email"],
+        role=Role(row["role"]),
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        disable_time=row["disable_time"],
+        revision=row["revision"],
+    )

@@ -1,0 +1,193 @@
+"""Users on real PostgreSQL: their administration, the last administrator, and the end of a disabled user's credentials."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import Conflict, NotFound, Precondition, Reason, ResponsaError
+from responsa_server.domain.people import Principal, Role, User, UserChange
+from responsa_server.identity.credentials import LIFETIME_SECONDS, CredentialCache
+from responsa_server.identity.service import Credential, Identity
+from responsa_server.identity.users import UserAdministration
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.users import PostgresUsers
+from tests.conftest import DatabaseUrls
+from tests.contract.test_identity import audited, identity_of, key, person, refusal
+
+
+@pytest.fixture
+def cache() -> CredentialCache:
+    return CredentialCache()
+
+
+@pytest.fixture
+def identity(database: Database, cache: CredentialCache) -> Identity:
+    return identity_of(database, cache)
+
+
+@pytest.fixture
+def users(database: Database, cache: CredentialCache) -> UserAdministration:
+    return UserAdministration(PostgresUsers(database), uuid7, cache)
+
+
+async def session_of(identity: Identity, who: Principal) -> Credential:
+    token, _ = await identity.exchange_code((await identity.create_session_code(who))[0])
+    return Credential("session", token)
+
+
+async def administrators(users: UserAdministration, identity: Identity, count: int) -> list[User]:
+    """An administrator who acts, and further ones; all administrators of the tenant."""
+    found = [await users.get(who, who.user_id) for who, _ in [await person(identity, role=Role.ADMIN)]]
+    acting = Principal("acme", found[0].id, Role.ADMIN, "api_key")
+    return found + [await users.create(acting, "x", "", Role.ADMIN, None) for _ in range(count - 1)]
+
+
+async def test_every_credential_of_a_disabled_user_is_refused_at_once_and_good_again_when_enabled(
+    identity: Identity, users: UserAdministration
+) -> None:
+    admin, _ = await person(identity, role=Role.ADMIN)
+    who, secret = await person(identity)
+    session = await session_of(identity, who)
+    for credential in (key(secret), session):
+        assert (await identity.authenticate(credential)).user_id == who.user_id
+    disabled = await users.disable(admin, who.user_id, "")
+    assert disabled.disable_time is not None
+    assert await users.disable(admin, who.user_id, "") == disabled
+    for credential in (key(secret), session):
+        error = await refusal(identity.authenticate(credential))
+        assert (error.reason, dict(error.metadata)) == (Reason.USER_DISABLED, {})
+    assert (await users.enable(admin, who.user_id, disabled.etag)).disable_time is None
+    for credential in (key(secret), session):
+        assert (await identity.authenticate(credential)).user_id == who.user_id
+
+
+async def test_a_user_disabled_elsewhere_is_refused_within_a_second(
+    database: Database, identity: Identity, users: UserAdministration
+) -> None:
+    now = 100.0
+    here = identity_of(database, CredentialCache(lambda: now))
+    admin, _ = await person(identity, role=Role.ADMIN)
+    who, secret = await person(identity)
+    await here.authenticate(key(secret))
+    await users.disable(admin, who.user_id, "")
+    now += LIFETIME_SECONDS
+    assert LIFETIME_SECONDS < 1
+    assert (await refusal(here.authenticate(key(secret)))).reason is Reason.USER_DISABLED
+
+
+async def test_a_new_role_counts_at_the_next_call(identity: Identity, users: UserAdministration) -> None:
+    admin, _ = await person(identity, role=Role.ADMIN)
+    who, secret = await person(identity)
+    assert (await identity.authenticate(key(secret))).role is Role.USER
+    await users.update(admin, who.user_id, UserChange(role=Role.ADMIN), "")
+    assert (await identity.authenticate(key(secret))).role is Role.ADMIN
+
+
+async def test_which_callers_have_ended_is_asked_for_all_at_once(
+    identity: Identity, users: UserAdministration
+) -> None:
+    admin, _ = await person(identity, role=Role.ADMIN)
+    callers: list[Principal] = []
+    for tenant in ("acme", "acme", "rival"):
+        _, secret = await person(identity, tenant)
+        callers.append(await identity.authenticate(key(secret)))
+    assert await identity.ended(callers) == [None, None, None]
+    await users.disable(admin, callers[0].user_id, "")
+    assert callers[2].key_id is not None
+    await identity.revoke_api_key(callers[2], callers[2].key_id)
+    found = await identity.ended([*callers, await _by_session(identity, callers[1])])
+    assert [one and one.reason for one in found] == [
+        Reason.USER_DISABLED,
+        None,
+        Reason.CREDENTIAL_REVOKED,
+        None,
+    ]
+
+
+async def _by_session(identity: Identity, who: Principal) -> Principal:
+    return await identity.authenticate(await session_of(identity, who))
+
+
+@pytest.mark.parametrize("way", ["disable", "demote", "both"])
+async def test_one_administrator_always_remains(
+    identity: Identity, users: UserAdministration, way: str
+) -> None:
+    """All administrators are disabled or demoted at the same time, by one another."""
+    found = await administrators(users, identity, 4)
+    for _ in range(10):
+
+        async def end(one: User, place: int) -> str:
+            acting = Principal("acme", found[place - 1].id, Role.ADMIN, "api_key")
+            try:
+                if way == "disable" or (way == "both" and place % 2):
+                    await users.disable(acting, one.id, "")
+                else:
+                    await users.update(acting, one.id, UserChange(role=Role.USER), "")
+            except Precondition as error:
+                return f"{error.reason} {error.metadata['user']}"
+            return ""
+
+        refused = [one for one in await asyncio.gather(*map(end, found, range(len(found)))) if one]
+        now = [await users.get(Principal("acme", one.id, Role.ADMIN, "api_key"), one.id) for one in found]
+        left = [one for one in now if one.role is Role.ADMIN and one.disable_time is None]
+        assert refused == [f"LAST_ADMINISTRATOR users/{one.id}" for one in left]
+        assert len(left) == 1
+        acting = Principal("acme", left[0].id, Role.ADMIN, "api_key")
+        for one in now:
+            await users.update(acting, one.id, UserChange(role=Role.ADMIN), "")
+            await users.enable(acting, one.id, "")
+
+
+async def test_other_tenants_administrators_do_not_count(
+    identity: Identity, users: UserAdministration
+) -> None:
+    admin, _ = await person(identity, role=Role.ADMIN)
+    await person(identity, "rival", Role.ADMIN)
+    error = await refusal(users.disable(admin, admin.user_id, ""))
+    assert error.reason is Reason.LAST_ADMINISTRATOR
+
+
+async def test_a_disabled_administrator_may_be_demoted_and_does_not_count(
+    identity: Identity, users: UserAdministration
+) -> None:
+    first, second = await administrators(users, identity, 2)
+    acting = Principal("acme", first.id, Role.ADMIN, "api_key")
+    await users.disable(acting, second.id, "")
+    error = await refusal(users.update(acting, first.id, UserChange(role=Role.SERVICE), ""))
+    assert error.reason is Reason.LAST_ADMINISTRATOR
+    assert (await users.update(acting, second.id, UserChange(role=Role.USER), "")).role is Role.USER
+
+
+async def test_users_of_another_tenant_do_not_exist(identity: Identity, users: UserAdministration) -> None:
+    who, _ = await person(identity)
+    eve, _ = await person(identity, "rival", Role.ADMIN)
+    for work in (
+        users.get(eve, who.user_id),
+        users.update(eve, who.user_id, UserChange(display_name="x"), ""),
+        users.disable(eve, who.user_id, ""),
+        users.enable(eve, who.user_id, ""),
+    ):
+        assert isinstance(await refusal(work), NotFound)
+
+
+async def test_changes_are_audited_and_refused_ones_are_not(
+    identity: Identity, users: UserAdministration, database_urls: DatabaseUrls
+) -> None:
+    admin, _ = await person(identity, role=Role.ADMIN)
+    before = len(audited(database_urls))
+    made = await users.create(admin, "Bo", "bo@example.org", Role.USER, None)
+    changed = await users.update(admin, made.id, UserChange(display_name="Bob"), made.etag)
+    assert await users.update(admin, made.id, UserChange(display_name="Bob"), "") == changed
+    with pytest.raises(Conflict):
+        await users.disable(admin, made.id, made.etag)
+    await users.disable(admin, made.id, changed.etag)
+    await users.enable(admin, made.id, "")
+    with pytest.raises(ResponsaError):
+        await users.create(admin, "Bo", "BO@example.org", Role.USER, None)
+    actor, name = f"users/{admin.user_id}", f"users/{made.id}"
+    assert audited(database_urls)[before:] == [
+        (actor, f"user.{action}", name) for action in ("create", "update", "disable", "enable")
+    ]

@@ -1,0 +1,95 @@
+"""A disabled user's calls end: on the server that disabled the user, and on another one."""
+
+# Requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportArgumentType=false
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from responsa.admin.v1 import admin_service_pb2 as admin
+from responsa.auth.v1 import auth_service_pb2 as auth
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.stores.postgres.database import Database
+from tests.contract.library_house import House
+from tests.rpc.served import Caller, Served, failed, serving
+
+
+@pytest.fixture
+async def pair(house: House, database: Database, folder: Path) -> AsyncGenerator[tuple[Served, Served], None]:
+    """Two servers on one database."""
+    start = asynccontextmanager(serving)
+    async with start(house, database, folder) as first, start(house, database, folder, replica="t") as second:
+        yield first, second
+
+
+def disabling(who: Caller) -> admin.DisableUserRequest:
+    return admin.DisableUserRequest(name=f"users/{who.who.user_id}")
+
+
+async def test_streams_on_every_server_end_within_a_second(pair: tuple[Served, Served]) -> None:
+    first, second = pair
+    request = chat.AskRequest(text="wait")
+    streams = [aiter(one.chat.Ask(request, metadata=first.bob.metadata)) for one in (first, second)]
+    staying = first.chat.Ask(request, metadata=first.ann.metadata)
+    for stream in (*streams, aiter(staying)):
+        await anext(stream)
+    await first.admin.DisableUser(disabling(first.bob), metadata=first.ann.metadata)
+    begun = time.monotonic()
+    for stream in streams:
+        error = await failed(stream)
+        assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "USER_DISABLED")
+    assert time.monotonic() - begun < 1
+    assert not staying.done()
+    staying.cancel()
+
+
+async def test_calls_that_wait_end_too(pair: tuple[Served, Served]) -> None:
+    first, second = pair
+    answer = second.chat.Answer(chat.AnswerRequest(text="wait"), metadata=first.bob.metadata)
+    async with asyncio.timeout(10):
+        while not (await first.chat.ListTurns(chat.ListTurnsRequest(), metadata=first.bob.metadata)).turns:  # noqa: ASYNC110  the database does not report changes by itself
+            await asyncio.sleep(0.01)
+    await first.admin.DisableUser(disabling(first.bob), metadata=first.ann.metadata)
+    assert (await failed(answer)).reason == "USER_DISABLED"
+
+
+async def test_the_next_call_is_refused_and_works_again_when_enabled(pair: tuple[Served, Served]) -> None:
+    first, second = pair
+    me = auth.GetMeRequest()
+    for one in pair:
+        await one.auth.GetMe(me, metadata=first.bob.metadata)
+    await first.admin.DisableUser(disabling(first.bob), metadata=first.ann.metadata)
+    error = await failed(first.auth.GetMe(me, metadata=first.bob.metadata))
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "USER_DISABLED")
+    begun = time.monotonic()
+    while True:
+        try:
+            await second.auth.GetMe(me, metadata=first.bob.metadata)
+        except grpc.aio.AioRpcError:
+            break
+        assert time.monotonic() - begun < 1
+        await asyncio.sleep(0.02)
+    enabling = admin.EnableUserRequest(name=f"users/{first.bob.who.user_id}")
+    await first.admin.EnableUser(enabling, metadata=first.ann.metadata)
+    for one in pair:
+        await one.auth.GetMe(me, metadata=first.bob.metadata)
+
+
+async def test_a_stream_of_a_revoked_key_ends(pair: tuple[Served, Served]) -> None:
+    first, second = pair
+    made = await first.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=first.bob.metadata)
+    key = (("authorization", f"Bearer {made.secret}"),)
+    stream = aiter(second.chat.Ask(chat.AskRequest(text="wait"), metadata=key))
+    await anext(stream)
+    await first.auth.RevokeApiKey(
+        auth.RevokeApiKeyRequest(name=made.api_key.name), metadata=first.bob.metadata
+    )
+    assert (await failed(stream)).reason == "CREDENTIAL_REVOKED"
