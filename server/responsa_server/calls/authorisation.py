@@ -90,6 +90,8 @@ RULES: Mapping[str, Rule] = {
     _ADMIN + "UpdateUser": Rule.ADMIN,
     _ADMIN + "DisableUser": Rule.ADMIN,
     _ADMIN + "EnableUser": Rule.ADMIN,
+    _ADMIN + "ListTenantApiKeys": Rule.ADMIN,
+    _ADMIN + "RevokeTenantApiKey": Rule.ADMIN,
     _OPERATIONS + "ListOperations": Rule.MEMBER,
     _OPERATIONS + "GetOperation": Rule.MEMBER,
     _OPERATIONS + "DeleteOperation": Rule.MEMBER,

@@ -132,6 +132,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             services.teachers,
             services.catalogue,
             services.users,
+            services.identity,
             work,
         ),
         OperationsService(services.library),

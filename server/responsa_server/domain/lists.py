@@ -80,6 +80,11 @@ DOCUMENTS: Final = ListRules(
 SEARCHED: Final = ListRules("searched documents", _OF_DOCUMENTS, ())
 """The fields of the documents that a search or a question may be limited to."""
 API_KEYS: Final = ListRules("api_keys", (Field("display_name"), _CREATED), (_NEWEST, _OLDEST))
+TENANT_API_KEYS: Final = ListRules(
+    "tenant_api_keys",
+    (Field("display_name"), Field("owner", FieldKind.NAME, prefix="users"), _CREATED),
+    (_NEWEST, _OLDEST),
+)
 USERS: Final = ListRules(
     "users",
     (

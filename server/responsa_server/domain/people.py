@@ -4,7 +4,7 @@ each.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -78,7 +78,10 @@ class UserChange:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key, which is a credential for programs. The record does not include the secret, which is never stored."""
+    """An API key, which is a credential for programs. The record does not include the secret, which is never stored.
+
+    parent_id: the key with which this key was created, directly or in a session; None if there is no such key.
+    """
 
     id: UUID
     tenant_id: str
@@ -88,6 +91,7 @@ class ApiKey:
     create_time: datetime
     expire_time: datetime | None
     revoke_time: datetime | None
+    parent_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,9 @@ class IdentityStore(Protocol):
     ) -> ApiKey | None:
         """Store a key and return it; the database sets create_time. Return None if expire_time is not in the future.
 
+        A key with a parent expires no later than its parent; without an expire_time, it expires with its parent. Raises InvalidRequest for a later time, and
+        Unauthenticated (CREDENTIAL_REVOKED, CREDENTIAL_EXPIRED) if the parent has been revoked or has expired.
+
         If the user has already used this request_id with the same display_name and expire_time, return the earlier key
         in its current state, and store and audit nothing. Raises AlreadyExists (REQUEST_ID_REUSED) if display_name or
         expire_time differs.
@@ -190,9 +197,18 @@ class IdentityStore(Protocol):
         """Return a page of the user's keys."""
         ...
 
-    async def revoke_key(self, who: Principal, key_id: UUID, audit: AuditEvent) -> ApiKey | None:
-        """Revoke one of the user's keys. A second call changes and audits nothing. Return None if the user does not
-        have this key.
+    async def list_tenant_keys(self, tenant_id: str, query: ListQuery) -> Page[ApiKey]:
+        """Return a page of the keys of all users of the tenant."""
+        ...
+
+    async def revoke_key(
+        self, tenant_id: str, owner: UUID | None, key_id: UUID, audit: Callable[[UUID], AuditEvent]
+    ) -> Sequence[ApiKey]:
+        """Revoke a key and, at any depth, the keys that were created with it. owner: the user to whom the key must belong; None for any user of the tenant.
+        audit: makes the audit event for the id of a revoked key.
+
+        Return the key, and after it the other keys that this call revoked. Keys that are revoked already are neither changed nor audited. Return nothing if
+        there is no such key.
         """
         ...
 

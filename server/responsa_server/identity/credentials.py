@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from uuid import UUID
 
@@ -105,4 +105,10 @@ class CredentialCache:
         """Like `forget`, for all credentials of a user."""
         self._forgotten += 1
         for digest in [one for one, entry in self._entries.items() if entry[1].user_id == user_id]:
+            del self._entries[digest]
+
+    def forget_keys(self, key_ids: Collection[UUID]) -> None:
+        """Like `forget`, for API keys and the sessions that they began."""
+        self._forgotten += 1
+        for digest in [one for one, entry in self._entries.items() if entry[1].key_id in key_ids]:
             del self._entries[digest]

@@ -113,9 +113,9 @@ class Identity:
         ended = None if who.key_id is None else found.get(who.key_id)
         if ended is None:
             return None
-        return (
-            _revoked(ended.id) if ended.revoked and who.credential == "api_key" else _expired(who.credential)
-        )
+        if ended.revoked and who.credential == "api_key":
+            return Unauthenticated.of_revoked(names.api_key(ended.id))
+        return Unauthenticated.of_expired(who.credential)
 
     async def me(self, who: Principal) -> User:
         """Return the caller's own record."""
@@ -160,30 +160,49 @@ class Identity:
         expire_time: datetime | None,
         request_id: UUID | None = None,
     ) -> tuple[ApiKey, str]:
-        """Create a key for the caller. Returns the key and its secret. No later call returns the secret.
+        """Create a key for the caller. Returns the key and its secret. No later call returns the secret. The key expires no later than the key with which the
+        caller makes the call, and is revoked together with that key.
 
         If an earlier call with this request_id created a key, returns that key, and "" instead of the secret, because
-        the server keeps no copy of secrets. Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED.
+        the server keeps no copy of secrets. Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED, and Unauthenticated if the caller's key has just
+        ended.
         """
         return await self._add_key(
-            names.user(who.user_id), who.tenant_id, who.user_id, display_name, expire_time, request_id
+            names.user(who.user_id),
+            who.tenant_id,
+            who.user_id,
+            display_name,
+            expire_time,
+            request_id,
+            parent_id=who.key_id,
         )
 
     async def list_api_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
         """List the caller's keys, revoked ones included."""
         return await self._store.list_keys(who, query)
 
-    async def revoke_api_key(self, who: Principal, key_id: UUID) -> ApiKey:
-        """Revoke one of the caller's keys. This process refuses the key at once, and other processes refuse it within a
-        second. Raises NotFound.
+    async def list_tenant_api_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
+        """List the keys of all users of the caller's tenant, revoked ones included."""
+        return await self._store.list_tenant_keys(who.tenant_id, query)
+
+    async def revoke_api_key(self, who: Principal, key_id: UUID, *, of_any_user: bool = False) -> ApiKey:
+        """Revoke one of the caller's keys, and the keys that were created with it. This process refuses the keys at once, and other processes refuse them
+        within a second.
+
+        of_any_user: whether the key may belong to any user of the tenant; only administrators may ask for this. Raises NotFound.
         """
-        name = names.api_key(key_id)
-        audit = AuditEvent(self._new_id(), who.tenant_id, names.user(who.user_id), "api_key.revoke", name)
-        key = await self._store.revoke_key(who, key_id, audit)
-        self._cache.forget(key_id)
-        if key is None:
-            raise NotFound.of("api_key", name)
-        return key
+        actor = names.user(who.user_id)
+
+        def audit(revoked: UUID) -> AuditEvent:
+            name = names.api_key(revoked)
+            return AuditEvent(self._new_id(), who.tenant_id, actor, "api_key.revoke", name)
+
+        owner = None if of_any_user else who.user_id
+        revoked = await self._store.revoke_key(who.tenant_id, owner, key_id, audit)
+        self._cache.forget_keys({key_id, *(one.id for one in revoked)})
+        if not revoked:
+            raise NotFound.of("api_key", names.api_key(key_id))
+        return revoked[0]
 
     async def create_tenant(self, tenant_id: str, display_name: str) -> None:
         """Create a tenant, for a command on the server's machine. Raises InvalidRequest, AlreadyExists."""
@@ -231,6 +250,8 @@ class Identity:
         display_name: str,
         expire_time: datetime | None,
         request_id: UUID | None,
+        *,
+        parent_id: UUID | None = None,
     ) -> tuple[ApiKey, str]:
         secret = new_secret(SecretKind.API_KEY)
         wanted = ApiKey(
@@ -242,6 +263,7 @@ class Identity:
             _NOT_YET,
             expire_time,
             None,
+            parent_id,
         )
         audit = AuditEvent(self._new_id(), tenant_id, actor, "api_key.create", names.api_key(wanted.id))
         key = await self._store.add_key(wanted, digest(secret), audit, request_id)
@@ -286,29 +308,12 @@ def _good(found: FoundKey | FoundSession | None) -> Principal:
             "This server does not know this credential. Use a key of this server, or create one with `responsa admin create-key`.",
         )
     if isinstance(found, FoundKey) and found.revoked:
-        raise _revoked(found.key_id)
+        raise Unauthenticated.of_revoked(names.api_key(found.key_id))
     if found.expired:
-        raise _expired(found.principal.credential)
+        raise Unauthenticated.of_expired(found.principal.credential)
     if found.disabled:
         raise _disabled()
     return found.principal
-
-
-def _revoked(key_id: UUID) -> Unauthenticated:
-    return Unauthenticated(
-        Reason.CREDENTIAL_REVOKED,
-        "This API key was revoked. Use another one.",
-        {"api_key": names.api_key(key_id)},
-    )
-
-
-def _expired(kind: str) -> Unauthenticated:
-    return Unauthenticated(
-        Reason.CREDENTIAL_EXPIRED,
-        "This API key has expired. Use another one."
-        if kind == "api_key"
-        else "This browser's session has ended. Run `responsa open` for a new one.",
-    )
 
 
 def _disabled() -> Unauthenticated:

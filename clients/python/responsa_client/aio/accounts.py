@@ -207,3 +207,15 @@ class AsyncAccountCalls(AsyncPart):
         """Let a disabled user make calls again. A second call has no effect. Raises NotFound; Conflict if the user has another etag."""
         request = admin_service_pb2.EnableUserRequest(name=requests.user_name(user), etag=etag)
         return await self._calls.unary(self._stubs.admin.EnableUser, request, repeatable=not etag)
+
+    def tenant_api_keys(self, filter_by: str = "", order_by: str = "") -> AsyncIterator[api_key_pb2.ApiKey]:
+        """The API keys of all users of the tenant, by default newest first."""
+        request = admin_service_pb2.ListTenantApiKeysRequest(
+            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
+        )
+        return self._calls.paged(self._stubs.admin.ListTenantApiKeys, request, lambda page: page.api_keys)
+
+    async def revoke_tenant_api_key(self, name: str) -> api_key_pb2.ApiKey:
+        """Revoke an API key of any user of the tenant, and the keys that were created with it. A second call has no effect. Raises NotFound."""
+        request = admin_service_pb2.RevokeTenantApiKeyRequest(name=name)
+        return await self._calls.unary(self._stubs.admin.RevokeTenantApiKey, request)

@@ -56,6 +56,7 @@ def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
         create_time=timestamp(value.create_time),
         expire_time=None if value.expire_time is None else timestamp(value.expire_time),
         revoke_time=None if value.revoke_time is None else timestamp(value.revoke_time),
+        parent_key="" if value.parent_id is None else names.api_key(value.parent_id),
     )
 
 

@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import system_status_pb2, teacher_pb2
-from responsa.auth.v1 import user_pb2
+from responsa.auth.v1 import api_key_pb2, user_pb2
 from responsa_server.calls import violations
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, people
@@ -24,6 +24,7 @@ from responsa_server.domain.errors import FieldViolation, ResponsaError
 from responsa_server.domain.parts import Health, Installation, Migrations, MigrationState, Part, PartReport
 from responsa_server.domain.people import Role
 from responsa_server.domain.teachers import Teachers
+from responsa_server.identity.service import Identity
 from responsa_server.identity.users import UserAdministration
 
 Result = TypeVar("Result")
@@ -43,8 +44,10 @@ class AdminService:
         teachers: Teachers,
         catalogue: Catalogue,
         users: UserAdministration,
+        identity: Identity,
         work: Background,
     ) -> None:
+        self._identity = identity
         self._users = users
         self._teachers = teachers
         self._catalogue = catalogue
@@ -147,6 +150,19 @@ class AdminService:
         """Enable a disabled user."""
         user_id = named_uuid("name", "users", request.name)
         return people.user(await self._users.enable(caller(), user_id, request.etag))
+
+    async def ListTenantApiKeys(self, request: pb.ListTenantApiKeysRequest) -> pb.ListTenantApiKeysResponse:
+        """List the keys of all users."""
+        asked = Listing(lists.TENANT_API_KEYS, caller(), request)
+        page = await self._identity.list_tenant_api_keys(caller(), asked.query)
+        return pb.ListTenantApiKeysResponse(
+            api_keys=[people.api_key(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def RevokeTenantApiKey(self, request: pb.RevokeTenantApiKeyRequest) -> api_key_pb2.ApiKey:
+        """Revoke a key of any user."""
+        key_id = named_uuid("name", "apiKeys", request.name)
+        return people.api_key(await self._identity.revoke_api_key(caller(), key_id, of_any_user=True))
 
     async def _migration(self) -> MigrationState:
         try:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import NotFound
+from responsa_server.domain.errors import InvalidRequest, NotFound, Unauthenticated
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.lists import API_KEYS
+from responsa_server.domain.lists import API_KEYS, TENANT_API_KEYS
 from responsa_server.domain.people import (
     ApiKey,
     AuditEvent,
@@ -36,6 +36,11 @@ from responsa_server.stores.postgres.users import user_of
 
 _KEYS: Final[SqlList[ApiKey]] = SqlList(
     API_KEYS, {"display_name": "k.display_name", "create_time": "k.create_time"}, identity="k.id"
+)
+_TENANT_KEYS: Final[SqlList[ApiKey]] = SqlList(
+    TENANT_API_KEYS,
+    {"display_name": "k.display_name", "owner": "k.user_id", "create_time": "k.create_time"},
+    identity="k.id",
 )
 
 Row = tuple[Any, ...]
@@ -163,6 +168,7 @@ class PostgresIdentityStore:
             "prefix": key.prefix,
             "digest": digest,
             "expire_time": key.expire_time,
+            "parent_id": key.parent_id,
         }
         ends = "" if key.expire_time is None else key.expire_time.isoformat()
         body = {"display_name": key.display_name, "expire_time": ends}
@@ -173,6 +179,7 @@ class PostgresIdentityStore:
                 row = await self._one(connection, "find_own_key", found)
                 assert row is not None  # keys may be revoked, but are never deleted
                 return _key(row)
+            values["expire_time"] = await self._bounded(connection, key)
             row = await self._one(connection, "add_key", values)
             if row is None:
                 raise _EndsBefore  # this also rolls back the claim of the request_id
@@ -189,20 +196,39 @@ class PostgresIdentityStore:
         return _KEYS.page([_key(tuple(row.values())) for row in rows], query)
 
     @shielded
-    async def revoke_key(self, who: Principal, key_id: UUID, audit: AuditEvent) -> ApiKey | None:
-        """Revoke a key of the user. A second call changes nothing. Returns None if the user has no such key."""
-        values = {"tenant_id": who.tenant_id, "user_id": who.user_id, "id": key_id}
-        async with self._database.tenant(who.tenant_id) as connection:
+    async def list_tenant_keys(self, tenant_id: str, query: ListQuery) -> Page[ApiKey]:
+        """List the keys of all users of the tenant."""
+        async with self._database.tenant(tenant_id) as connection:
+            values = {"tenant_id": tenant_id}
+            rows = await _TENANT_KEYS.rows(connection, self._queries["list_tenant_keys"], query, values)
+        return _TENANT_KEYS.page([_key(tuple(row.values())) for row in rows], query)
+
+    @shielded
+    async def revoke_key(
+        self, tenant_id: str, owner: UUID | None, key_id: UUID, audit: Callable[[UUID], AuditEvent]
+    ) -> Sequence[ApiKey]:
+        """Revoke a key and the keys that were created with it. A second call changes nothing. Returns nothing if there is no such key."""
+        values = {"tenant_id": tenant_id, "owner": owner, "id": key_id}
+        async with self._database.locking(tenant_id) as connection:
             row = await self._one(connection, "lock_key", values)
             if row is None:
-                return None
+                return ()
             key = _key(row)
-            if key.revoke_time is None:
-                row = await self._one(connection, "revoke_key", values)
-                assert row is not None
-                key = _key(row)
-                await self._audit.write(connection, audit)
-        return key
+            if key.revoke_time is not None:
+                return (key,)
+            row = await self._one(connection, "revoke_key", values)
+            assert row is not None
+            generation = revoked = [_key(row)]
+            while generation:
+                parents = uuid_array([one.id for one in generation])
+                cursor = await connection.execute(
+                    self._queries["revoke_children"], {"tenant_id": tenant_id, "parents": parents}
+                )
+                generation = [_key(one) for one in await cursor.fetchall()]
+                revoked = [*revoked, *generation]
+            for one in revoked:
+                await self._audit.write(connection, audit(one.id))
+        return revoked
 
     @shielded
     async def add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
@@ -233,10 +259,30 @@ class PostgresIdentityStore:
                 await self._audit.write(connection, audit)
         return None if row is None else user_of(row)
 
+    async def _bounded(self, connection: Connection, key: ApiKey) -> datetime | None:
+        """The time at which a new key expires. Raises InvalidRequest, Unauthenticated."""
+        if key.parent_id is None:
+            return key.expire_time
+        values = {"tenant_id": key.tenant_id, "parent_id": key.parent_id}
+        row = await self._one(connection, "hold_parent", values)
+        if row is None or row[2]:
+            raise Unauthenticated.of_revoked(names.api_key(key.parent_id))
+        if row[1]:
+            raise Unauthenticated.of_expired("api_key")
+        latest: datetime | None = row[0]
+        if latest is None or key.expire_time is None:
+            return key.expire_time or latest
+        if key.expire_time > latest:
+            raise InvalidRequest.of_field(
+                "api_key.expire_time",
+                "timestamp.lte_parent",
+                f"must not be later than {latest.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}, when the key of this call expires; leave it unset for the same time",
+            )
+        return key.expire_time
+
     async def _one(self, connection: Connection, query: str, values: Mapping[str, object]) -> Row | None:
         return await (await connection.execute(self._queries[query], values)).fetchone()
 
 
 def _key(row: Row) -> ApiKey:
-    identity, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time = row
-    return ApiKey(identity, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time)
+    return ApiKey(*row)

@@ -26,40 +26,60 @@ RETURNING expire_time
 
 -- name: add_session
 INSERT INTO responsa.session (token_sha256, tenant_id, user_id, api_key_id, expire_time)
-VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, %(key_id)s, now() + make_interval(secs => %(seconds)s))
+VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, %(key_id)s, least(now() + make_interval(secs => %(seconds)s),
+    (SELECT k.expire_time FROM responsa.api_key AS k WHERE k.tenant_id = %(tenant_id)s AND k.id = %(key_id)s)))
 RETURNING expire_time
 
 -- name: end_session
 DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND token_sha256 = %(digest)s
 
 -- name: add_key
-INSERT INTO responsa.api_key (id, tenant_id, user_id, display_name, prefix, secret_sha256, expire_time)
-SELECT %(id)s, %(tenant_id)s, %(user_id)s, %(display_name)s, %(prefix)s, %(digest)s, %(expire_time)s::timestamptz
+INSERT INTO responsa.api_key (id, tenant_id, user_id, display_name, prefix, secret_sha256, expire_time, parent_id)
+SELECT %(id)s, %(tenant_id)s, %(user_id)s, %(display_name)s, %(prefix)s, %(digest)s, %(expire_time)s::timestamptz, %(parent_id)s
 WHERE %(expire_time)s::timestamptz IS NULL OR %(expire_time)s::timestamptz > now()
-RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time
+RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id
+
+-- name: hold_parent
+-- A revocation waits until the new key is stored, and then revokes it too.
+SELECT expire_time, expire_time <= now(), revoke_time IS NOT NULL FROM responsa.api_key
+WHERE tenant_id = %(tenant_id)s AND id = %(parent_id)s
+FOR SHARE
 
 -- name: find_own_key
-SELECT id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time
+SELECT id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id
 FROM responsa.api_key
 WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(id)s
 
 -- name: list_keys
-SELECT k.id, k.tenant_id, k.user_id, k.display_name, k.prefix, k.create_time, k.expire_time, k.revoke_time
+SELECT k.id, k.tenant_id, k.user_id, k.display_name, k.prefix, k.create_time, k.expire_time, k.revoke_time, k.parent_id
 FROM responsa.api_key AS k
 WHERE k.tenant_id = %(tenant_id)s AND k.user_id = %(user_id)s AND {where}
 ORDER BY {order}
 LIMIT %(limit)s
 
+-- name: list_tenant_keys
+SELECT k.id, k.tenant_id, k.user_id, k.display_name, k.prefix, k.create_time, k.expire_time, k.revoke_time, k.parent_id
+FROM responsa.api_key AS k
+WHERE k.tenant_id = %(tenant_id)s AND {where}
+ORDER BY {order}
+LIMIT %(limit)s
+
 -- name: lock_key
-SELECT id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time
+SELECT id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id
 FROM responsa.api_key
-WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(id)s
-FOR UPDATE
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND (%(owner)s::uuid IS NULL OR user_id = %(owner)s)
+FOR NO KEY UPDATE
 
 -- name: revoke_key
 UPDATE responsa.api_key SET revoke_time = now()
-WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(id)s
-RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id
+
+-- name: revoke_children
+-- A separate statement for each generation: it waits for the calls that are creating keys with the generation before, and then sees these keys.
+UPDATE responsa.api_key SET revoke_time = now()
+WHERE tenant_id = %(tenant_id)s AND parent_id = ANY (%(parents)s::uuid[]) AND revoke_time IS NULL
+RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id
 
 -- name: add_tenant
 INSERT INTO responsa.tenant (id, display_name) VALUES (%(tenant_id)s, %(display_name)s)

@@ -7,6 +7,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.admin.v1 import admin_service_pb2 as responsa_dot_admin_dot_v1_dot_admin__service__pb2
 from responsa.admin.v1 import system_status_pb2 as responsa_dot_admin_dot_v1_dot_system__status__pb2
 from responsa.admin.v1 import teacher_pb2 as responsa_dot_admin_dot_v1_dot_teacher__pb2
+from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__key__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -108,6 +109,16 @@ class AdminServiceStub:
                 '/responsa.admin.v1.AdminService/EnableUser',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.EnableUserRequest.SerializeToString,
                 response_deserializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+                _registered_method=True)
+        self.ListTenantApiKeys = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListTenantApiKeys',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantApiKeysRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantApiKeysResponse.FromString,
+                _registered_method=True)
+        self.RevokeTenantApiKey = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/RevokeTenantApiKey',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantApiKeyRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_api__key__pb2.ApiKey.FromString,
                 _registered_method=True)
 
 
@@ -223,6 +234,22 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTenantApiKeys(self, request, context):
+        """ListTenantApiKeys lists the keys of all users of the tenant, revoked ones included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+        ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeTenantApiKey(self, request, context):
+        """RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
+        Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -295,6 +322,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.EnableUser,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.EnableUserRequest.FromString,
                     response_serializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.SerializeToString,
+            ),
+            'ListTenantApiKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTenantApiKeys,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantApiKeysRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantApiKeysResponse.SerializeToString,
+            ),
+            'RevokeTenantApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeTenantApiKey,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantApiKeyRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_api__key__pb2.ApiKey.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -676,6 +713,60 @@ class AdminService:
             '/responsa.admin.v1.AdminService/EnableUser',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.EnableUserRequest.SerializeToString,
             responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTenantApiKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListTenantApiKeys',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantApiKeysRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantApiKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeTenantApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/RevokeTenantApiKey',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantApiKeyRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_api__key__pb2.ApiKey.FromString,
             options,
             channel_credentials,
             insecure,

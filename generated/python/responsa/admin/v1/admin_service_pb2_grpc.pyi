@@ -9,6 +9,7 @@ from grpc import aio as _aio
 from responsa.admin.v1 import admin_service_pb2 as _admin_service_pb2
 from responsa.admin.v1 import system_status_pb2 as _system_status_pb2
 from responsa.admin.v1 import teacher_pb2 as _teacher_pb2
+from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
 import abc as _abc_1
 
@@ -64,6 +65,14 @@ class AdminServiceStub:
     EnableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EnableUserRequest, _user_pb2.User]
     """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
     changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+    """
+    ListTenantApiKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantApiKeysRequest, _admin_service_pb2.ListTenantApiKeysResponse]
+    """ListTenantApiKeys lists the keys of all users of the tenant, revoked ones included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+    ORDER_BY_INVALID.
+    """
+    RevokeTenantApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeTenantApiKeyRequest, _api_key_pb2.ApiKey]
+    """RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
+    Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -196,6 +205,26 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_user_pb2.User]:
         """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
         changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTenantApiKeys(
+        self,
+        request: _admin_service_pb2.ListTenantApiKeysRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListTenantApiKeysRequest, _abc.Awaitable[_admin_service_pb2.ListTenantApiKeysResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListTenantApiKeysResponse]:
+        """ListTenantApiKeys lists the keys of all users of the tenant, revoked ones included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
+        ORDER_BY_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeTenantApiKey(
+        self,
+        request: _admin_service_pb2.RevokeTenantApiKeyRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.RevokeTenantApiKeyRequest, _abc.Awaitable[_api_key_pb2.ApiKey]],
+    ) -> _abc.Awaitable[_api_key_pb2.ApiKey]:
+        """RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
+        Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _aio.Server) -> None: ...

@@ -30,6 +30,7 @@ class ApiKey(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    PARENT_KEY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`apiKeys/{uuid}`."""
     display_name: _builtins.str
@@ -38,13 +39,19 @@ class ApiKey(_message.Message):
     """The user in whose name the key makes calls, `users/{uuid}`."""
     prefix: _builtins.str
     """The first characters of the secret. They help people to tell keys apart."""
+    parent_key: _builtins.str
+    """The key with which this key was created, directly or in a session that the key began, `apiKeys/{uuid}`; unset if there is no such key. Revoking the parent
+    revokes this key too.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the key was created."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the key expires; unset if it never expires."""
+        """When the key expires; unset if it never expires. A key that was created with another key, or in a session that another key began, expires no later than that
+        key: the call refuses a later time, and an unset time becomes the other key's.
+        """
 
     @_builtins.property
     def revoke_time(self) -> _timestamp_pb2.Timestamp:
@@ -60,10 +67,11 @@ class ApiKey(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
+        parent_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "name", b"name", "owner", b"owner", "prefix", b"prefix", "revoke_time", b"revoke_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "name", b"name", "owner", b"owner", "parent_key", b"parent_key", "prefix", b"prefix", "revoke_time", b"revoke_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,12 +26,15 @@ class AuthServiceStub:
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateApiKeyRequest, _auth_service_pb2.CreateApiKeyResponse]
     """CreateApiKey creates a key for the caller. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
-    request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+    request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never
+    outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListApiKeysRequest, _auth_service_pb2.ListApiKeysResponse]
     """ListApiKeys lists the caller's keys, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeApiKeyRequest, _api_key_pb2.ApiKey]
-    """RevokeApiKey revokes one of the caller's keys at once. Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND."""
+    """RevokeApiKey revokes one of the caller's keys at once, together with all keys that were created with it and all sessions that these keys began. Revoking a
+    key again changes nothing. Errors: RESOURCE_NOT_FOUND.
+    """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     """AuthService identifies the caller and manages the caller's credentials. Every call needs a credential."""
@@ -61,7 +64,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.CreateApiKeyRequest, _abc.Awaitable[_auth_service_pb2.CreateApiKeyResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateApiKeyResponse]:
         """CreateApiKey creates a key for the caller. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
-        request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never
+        outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -78,6 +82,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.RevokeApiKeyRequest,
         context: _aio.ServicerContext[_auth_service_pb2.RevokeApiKeyRequest, _abc.Awaitable[_api_key_pb2.ApiKey]],
     ) -> _abc.Awaitable[_api_key_pb2.ApiKey]:
-        """RevokeApiKey revokes one of the caller's keys at once. Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND."""
+        """RevokeApiKey revokes one of the caller's keys at once, together with all keys that were created with it and all sessions that these keys began. Revoking a
+        key again changes nothing. Errors: RESOURCE_NOT_FOUND.
+        """
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _aio.Server) -> None: ...

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/api_key.proto.
  */
 export const file_responsa_auth_v1_api_key: GenFile = /*@__PURE__*/
-  fileDesc("Ch5yZXNwb25zYS9hdXRoL3YxL2FwaV9rZXkucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEi3AIKBkFwaUtleRISCgRuYW1lGAEgASgJQgTiQQEIEiIKDGRpc3BsYXlfbmFtZRgCIAEoCUIM4kEBAbpIBXIDKMgBEiUKBW93bmVyGAMgASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyEhQKBnByZWZpeBgEIAEoCUIE4kEBAxI1CgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLZXhwaXJlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEBEjUKC3Jldm9rZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAzo46kE1Cg9yZXNwb25zYS9BcGlLZXkSEWFwaUtleXMve2FwaV9rZXl9KgdhcGlLZXlzMgZhcGlLZXliBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("Ch5yZXNwb25zYS9hdXRoL3YxL2FwaV9rZXkucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEiigMKBkFwaUtleRISCgRuYW1lGAEgASgJQgTiQQEIEiIKDGRpc3BsYXlfbmFtZRgCIAEoCUIM4kEBAbpIBXIDKMgBEiUKBW93bmVyGAMgASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyEhQKBnByZWZpeBgEIAEoCUIE4kEBAxI1CgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLZXhwaXJlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEBEjUKC3Jldm9rZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIsCgpwYXJlbnRfa2V5GAogASgJQhjiQQED+kERCg9yZXNwb25zYS9BcGlLZXk6OOpBNQoPcmVzcG9uc2EvQXBpS2V5EhFhcGlLZXlzL3thcGlfa2V5fSoHYXBpS2V5czIGYXBpS2V5YgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * ApiKey is a user's credential for programs. The server keeps only a hash of its secret.
@@ -59,7 +59,8 @@ export type ApiKey = Message<"responsa.auth.v1.ApiKey"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * When the key expires; unset if it never expires.
+   * When the key expires; unset if it never expires. A key that was created with another key, or in a session that another key began, expires no later than that
+   * key: the call refuses a later time, and an unset time becomes the other key's.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 6;
    */
@@ -71,6 +72,14 @@ export type ApiKey = Message<"responsa.auth.v1.ApiKey"> & {
    * @generated from field: google.protobuf.Timestamp revoke_time = 7;
    */
   revokeTime?: Timestamp | undefined;
+
+  /**
+   * The key with which this key was created, directly or in a session that the key began, `apiKeys/{uuid}`; unset if there is no such key. Revoking the parent
+   * revokes this key too.
+   *
+   * @generated from field: string parent_key = 10;
+   */
+  parentKey: string;
 };
 
 /**

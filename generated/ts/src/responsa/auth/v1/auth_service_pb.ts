@@ -258,7 +258,8 @@ export const AuthService: GenService<{
   },
   /**
    * CreateApiKey creates a key for the caller. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
-   * request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+   * request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never
+   * outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateApiKey
    */
@@ -278,7 +279,8 @@ export const AuthService: GenService<{
     output: typeof ListApiKeysResponseSchema;
   },
   /**
-   * RevokeApiKey revokes one of the caller's keys at once. Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND.
+   * RevokeApiKey revokes one of the caller's keys at once, together with all keys that were created with it and all sessions that these keys began. Revoking a
+   * key again changes nothing. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.auth.v1.AuthService.RevokeApiKey
    */

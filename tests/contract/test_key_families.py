@@ -1,0 +1,140 @@
+"""API keys that were created with other keys: they end with these keys, however they were made (C12)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from responsa_server.domain.errors import NotFound, Reason, ResponsaError
+from responsa_server.domain.people import ApiKey, Principal, Role
+from responsa_server.identity.service import Credential, Identity
+from responsa_server.stores.postgres.database import Database
+from tests.conftest import DatabaseUrls
+from tests.contract.test_identity import NEWEST, audited, forget_time, identity_of, key, person, refusal
+
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
+
+
+@pytest.fixture
+def identity(database: Database) -> Identity:
+    return identity_of(database)
+
+
+async def signed_in(identity: Identity, secret: str) -> Principal:
+    return await identity.authenticate(key(secret))
+
+
+async def session_of(identity: Identity, secret: str) -> Credential:
+    code, _ = await identity.create_session_code(await signed_in(identity, secret))
+    return Credential("session", (await identity.exchange_code(code))[0])
+
+
+async def child(identity: Identity, secret: str, expire_time: datetime | None = None) -> tuple[ApiKey, str]:
+    return await identity.create_api_key(await signed_in(identity, secret), "child", expire_time)
+
+
+async def test_a_key_without_an_end_gets_the_end_of_its_maker(identity: Identity) -> None:
+    who, first = await person(identity)
+    parent, secret = await child(identity, first, TOMORROW)
+    made, _ = await child(identity, secret)
+    assert made.expire_time == parent.expire_time
+    assert made.parent_id == parent.id
+    assert (await signed_in(identity, first)).key_id == parent.parent_id
+    earlier, _ = await child(identity, secret, TOMORROW - timedelta(hours=1))
+    assert earlier.expire_time == TOMORROW - timedelta(hours=1)
+    error = await refusal(child(identity, secret, TOMORROW + timedelta(seconds=1)))
+    assert error.violations[0].field == "api_key.expire_time"
+    assert "leave it unset" in error.message
+    # A key of the command line on the server's machine has no maker.
+    assert [one.parent_id for one in (await identity.list_api_keys(who, NEWEST)).items][-1] is None
+
+
+async def test_neither_a_session_nor_its_keys_outlive_the_key_that_began_it(
+    identity: Identity, database_urls: DatabaseUrls
+) -> None:
+    who, first = await person(identity)
+    parent, secret = await child(identity, first, datetime.now(UTC) + timedelta(hours=1))
+    code, _ = await identity.create_session_code(await signed_in(identity, secret))
+    token, ends = await identity.exchange_code(code)
+    assert ends == parent.expire_time
+    session = Credential("session", token)
+    made, _ = await identity.create_api_key(await identity.authenticate(session), "page", None)
+    assert (made.parent_id, made.expire_time) == (parent.id, parent.expire_time)
+    left, _ = await identity.create_session_code(who)
+    forget_time(database_urls, "api_key")
+    fresh = identity_of(identity._store._database)  # type: ignore[attr-defined]
+    assert (await refusal(fresh.authenticate(session))).reason is Reason.CREDENTIAL_EXPIRED
+    # A code that nobody's key made is good without one.
+    assert (await fresh.exchange_code(left))[0]
+
+
+async def test_a_revocation_takes_all_descendants_and_their_sessions_and_nothing_else(
+    identity: Identity, database_urls: DatabaseUrls
+) -> None:
+    who, first = await person(identity)
+    parent, secret = await child(identity, first)
+    _, sibling = await child(identity, first)
+    made, grandchild = await child(identity, secret)
+    last, great_grandchild = await child(identity, grandchild)
+    sessions = [await session_of(identity, one) for one in (secret, great_grandchild)]
+    kept = await session_of(identity, sibling)
+    code, _ = await identity.create_session_code(await signed_in(identity, great_grandchild))
+    every = [key(secret), key(grandchild), key(great_grandchild), *sessions]
+    for one in every:
+        await identity.authenticate(one)
+    before = len(audited(database_urls))
+    await identity.revoke_api_key(who, parent.id)
+    reasons = [(await refusal(identity.authenticate(one))).reason for one in every]
+    assert reasons == [Reason.CREDENTIAL_REVOKED] * 3 + [Reason.CREDENTIAL_EXPIRED] * 2
+    assert (await refusal(identity.exchange_code(code))).reason is Reason.SESSION_CODE_INVALID
+    for one in (key(first), key(sibling), kept):
+        assert (await identity.authenticate(one)).user_id == who.user_id
+    assert audited(database_urls)[before:] == [
+        (f"users/{who.user_id}", "api_key.revoke", f"apiKeys/{one.id}") for one in (parent, made, last)
+    ]
+    await identity.revoke_api_key(who, parent.id)
+    assert len(audited(database_urls)) == before + 3
+
+
+async def test_no_key_escapes_the_revocation_of_its_maker(identity: Identity) -> None:
+    """Keys are created with a key while the key is revoked."""
+    who, first = await person(identity)
+    for _ in range(10):
+        parent, secret = await child(identity, first)
+        maker = await signed_in(identity, secret)
+
+        async def make(maker: Principal = maker) -> str:
+            _, one = await identity.create_api_key(maker, "late", None)
+            return one
+
+        made = [asyncio.create_task(make()) for _ in range(4)]
+        await identity.revoke_api_key(who, parent.id)
+        for one in await asyncio.gather(*made, return_exceptions=True):
+            if isinstance(one, str):
+                assert (await refusal(identity.authenticate(key(one)))).reason is Reason.CREDENTIAL_REVOKED
+            else:
+                assert isinstance(one, ResponsaError)
+                assert one.reason is Reason.CREDENTIAL_REVOKED
+
+
+async def test_administrators_list_and_revoke_the_keys_of_their_tenant(
+    identity: Identity, database_urls: DatabaseUrls
+) -> None:
+    admin, _ = await person(identity, role=Role.ADMIN)
+    who, secret = await person(identity)
+    eve, _ = await person(identity, "rival", Role.ADMIN)
+    listed = (await identity.list_tenant_api_keys(admin, NEWEST)).items
+    assert [one.user_id for one in listed] == [who.user_id, admin.user_id]
+    with pytest.raises(NotFound):
+        await identity.revoke_api_key(eve, listed[0].id, of_any_user=True)
+    with pytest.raises(NotFound):
+        await identity.revoke_api_key(admin, listed[0].id)
+    await identity.revoke_api_key(admin, listed[0].id, of_any_user=True)
+    assert (await refusal(identity.authenticate(key(secret)))).reason is Reason.CREDENTIAL_REVOKED
+    assert audited(database_urls)[-1] == (
+        f"users/{admin.user_id}",
+        "api_key.revoke",
+        f"apiKeys/{listed[0].id}",
+    )
