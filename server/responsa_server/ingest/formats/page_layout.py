@@ -54,6 +54,8 @@ _BULLET = re.compile(r"(?:[•◦▪‣●○■□➢✓❖·∙⁃–—*\-\uf
 _NUMBER = re.compile(r"(?:\(?(?:\d{1,3}|[a-z]|[ivx]{1,4})\)|\d{1,3}\.)(?:\s+|\Z)")
 _ENDED = re.compile(r"[.!?:;…。！？؟][\"'”’»)\]]*\Z")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_LAST_WORD = re.compile(r"[^\W\d_]*(?:-[^\W\d_]+)*\Z")
+_FIRST_WORD = re.compile(r"[^\W\d_]+")
 _COMPOUND = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)+")
 
 
@@ -166,6 +168,8 @@ def _running(pages: Sequence[Page]) -> set[int]:
     for page in pages:
         for line in page.lines:
             height = line.base / page.height if page.height else 0.5
+            if _NUMBER_MARGIN < height < 1 - _NUMBER_MARGIN:
+                continue
             margin = _MARGIN if any(map(str.isalpha, line.text)) else _NUMBER_MARGIN
             if not margin < height < 1 - margin:
                 for reading in _readings(line.text, page.number):
@@ -605,8 +609,8 @@ class _Compounds:
             self._known = frozenset(
                 word.lower() for text in texts if "-" in text for word in _COMPOUND.findall(text)
             )
-        head = re.search(r"[^\W\d_]*(?:-[^\W\d_]+)*\Z", stem)
-        tail = re.match(r"[^\W\d_]+", after)
+        head = _LAST_WORD.search(stem.rpartition(" ")[2])
+        tail = _FIRST_WORD.match(after)
         assert head is not None
         assert tail is not None
         return f"{head.group()}-{tail.group()}".lower() in self._known

@@ -1,0 +1,526 @@
+"""Reads the lines of a PDF page with pdfium. Lines are cut where spaces separate cells or columns.
+
+The library counts the characters of a page, with spaces and line ends that it adds; a character's index is its *place*.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise, repeat
+from statistics import median
+from struct import Struct
+from typing import Any, Final, cast
+
+from pypdfium2 import raw
+
+from responsa_server.ingest.formats.page_layout import HYPHEN, Box, Line, Page
+from responsa_server.ingest.formats.right_to_left import RIGHT_TO_LEFT, Glyph, is_mostly_rtl, logical_lines
+
+# The library's functions have no type annotations.
+_pdfium = cast("Any", raw)
+
+_GAP: Final = 1.0
+"""The least space between two cells, in sizes of the text."""
+_SMALL_GAP: Final = 0.3
+"""The same where a line above or below has a wider space between its cells."""
+_MAX_JUSTIFIED: Final = 3.0
+"""The widest space between the words of a justified line, in sizes of the text."""
+_NEAR: Final = 8.0
+"""How far above or below such a line is, in sizes of the text."""
+_SHORT: Final = 15
+_DENSE: Final = 1.06
+_SAMPLED: Final = 4
+_TURNED: Final = 0.1
+_SHAPES = re.compile(r"[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc]+")
+_WORD = re.compile(r"\S+")
+_LINE_END = re.compile(r"[\r\n]+|(?<=[\ufffe\x02])")
+_SPACES = re.compile(r"[\s\u200b\ufeff]+")
+_UNPRINTED = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufff0-\ufffb\uffff\ud800-\udfff]+")
+
+
+def read_lines(page: Any, view: View, made: Page) -> None:
+    """Read the lines of the library's page into `made`."""
+    text = _pdfium.FPDFText_LoadPage(page)
+    if text:
+        try:
+            _TextReader(text, view).read_into(made)
+        finally:
+            _pdfium.FPDFText_ClosePage(text)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The view of a page: turns the file's coordinates into points from the top left corner of the page as it is shown.
+
+    turns: the number of quarter turns, clockwise.
+    """
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+    turns: int
+
+    @property
+    def width(self) -> float:
+        """The width of the page as it is shown, in points."""
+        return self.top - self.bottom if self.turns % 2 else self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """The height of the page as it is shown, in points."""
+        return self.right - self.left if self.turns % 2 else self.top - self.bottom
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """The place of a point."""
+        match self.turns:
+            case 1:
+                return y - self.bottom, x - self.left
+            case 2:
+                return self.right - x, y - self.bottom
+            case 3:
+                return self.top - y, self.right - x
+            case _:
+                return x - self.left, self.top - y
+
+    def towards(self, x: float, y: float) -> tuple[float, float]:
+        """A direction."""
+        match self.turns:
+            case 1:
+                return y, x
+            case 2:
+                return -x, y
+            case 3:
+                return -y, -x
+            case _:
+                return x, -y
+
+    def box(self, left: float, bottom: float, right: float, top: float) -> Box:
+        """The left, top, right and bottom edge of a rectangle."""
+        x, y = self.at(left, bottom)
+        other_x, other_y = self.at(right, top)
+        return min(x, other_x), min(y, other_y), max(x, other_x), max(y, other_y)
+
+
+# -- measures ----------------------------------------------------------------------------------------------------------
+
+
+def _function(name: str, result: Any = ctypes.c_int) -> Any:
+    """A function of the library that takes its arguments as they are: whole numbers, and pointers made by `ctypes.byref`.
+
+    To convert the arguments, and to release Python's lock, takes longer than the functions that measure a character.
+    """
+    address = ctypes.cast(getattr(_pdfium, name), ctypes.c_void_p).value
+    return cast("Any", ctypes.PYFUNCTYPE(result))(address)
+
+
+_get_unicode = _function("FPDFText_GetUnicode", ctypes.c_uint)
+_get_size = _function("FPDFText_GetFontSize", ctypes.c_double)
+
+
+class _Measure:
+    """A function of the library that measures a character: calls it for many characters without a Python statement for each of them.
+
+    One buffer serves all pages, because pdfium does not support calls from several threads.
+    """
+
+    _ROWS: Final = 256
+    """The number of characters that are measured before the numbers are read from the buffer."""
+
+    def __init__(self, name: str, row: Struct, *, apart: int = 0, default: tuple[float, ...] = ()) -> None:
+        """row: the numbers that the library writes for a character. apart: their size in bytes if the library takes the address of each of them, not that of
+        the first. default: the numbers of a character for which the library has none; zeros if not given.
+        """
+        self._call = _function(name)
+        self._row = row
+        self._default = default or row.unpack(bytes(row.size))
+        self._buffer = ctypes.create_string_buffer(self._ROWS * row.size)
+        self._addresses = [
+            [ctypes.byref(self._buffer, place * row.size + offset) for place in range(self._ROWS)]
+            for offset in range(0, row.size, apart or row.size)
+        ]
+
+    def __call__(self, text: Any, places: Sequence[int]) -> list[tuple[float, ...]]:
+        """The numbers of each character. text: a pointer to the page's text."""
+        made: list[tuple[float, ...]] = []
+        for start in range(0, len(places), self._ROWS):
+            some = places[start : start + self._ROWS]
+            known: list[int] = list(map(self._call, repeat(text), some, *self._addresses))
+            rows = self._row.iter_unpack(memoryview(self._buffer)[: len(some) * self._row.size])
+            made += (
+                rows
+                if all(known)
+                else (row if one else self._default for one, row in zip(known, rows, strict=True))
+            )
+        return made
+
+
+# The left, right, lower and upper edge.
+_char_boxes = _Measure("FPDFText_GetCharBox", Struct("4d"), apart=8)
+# The left, upper, right and lower edge.
+_loose_boxes = _Measure("FPDFText_GetLooseCharBox", Struct("4f"))
+_origins = _Measure("FPDFText_GetCharOrigin", Struct("2d"), apart=8)
+# The numbers a, b, c, d, e and f.
+_matrices = _Measure("FPDFText_GetMatrix", Struct("6f"), default=(1.0, 0.0, 0.0, 1.0, 0.0, 0.0))
+
+
+# -- lines -------------------------------------------------------------------------------------------------------------
+
+_Ends = tuple[float, float, float]
+"""The left and right edge of a character as it is shown, and a place on the vertical axis to compare it with others."""
+_Space = tuple[float, float, int]
+"""A space between two words: its left and right edge, and the place of the first character after it."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """The characters [start, end) of a page, which stand on one line. spaces: the spaces between its words. widest: the width of the widest of them.
+    rtl: whether it has right-to-left letters.
+    """
+
+    start: int
+    end: int
+    line: Line
+    rtl: bool = False
+    spaces: list[_Space] = field(default_factory=list[_Space])
+    widest: float = 0.0
+
+    @property
+    def density(self) -> float:
+        """The width of a character on average, in sizes of the text."""
+        line = self.line
+        return (
+            (line.right - line.left) / line.size / (self.end - self.start) if self.end > self.start else 0.0
+        )
+
+
+class _TextReader:
+    """Reads the lines of a page."""
+
+    def __init__(self, text: Any, view: View) -> None:
+        self._text = ctypes.byref(text.contents)
+        self._view = view
+        self._characters = _characters(text)
+        self._rtl = not self._characters.isascii() and RIGHT_TO_LEFT.search(self._characters) is not None
+
+    def read_into(self, page: Page) -> None:
+        """Read the lines."""
+        runs = self._runs(page.turned)
+        if self._rtl:
+            runs = list(self._logical(runs))
+        self._find_spaces(runs)
+        for run in self._cells(runs):
+            line = run.line
+            line.text = line.text or clean(self._characters[run.start : run.end])
+            if line.text and not (page.lines and _attached(page.lines[-1], line)):
+                page.lines.append(line)
+
+    def _runs(self, turned: list[Line]) -> list[_Run]:
+        """The horizontal lines. The others are added to `turned`."""
+        spans = list(_spans(self._characters))
+        middles = [self._visible(start, end) for start, end, _, _ in spans]
+        ends = iter(self._boxes([place for _, _, first, last in spans for place in (first, last)]))
+        sizes = map(_get_size, repeat(self._text), middles)
+        runs: list[_Run] = []
+        for (start, end, _, _), first, last, middle, matrix, size, base in zip(
+            spans,
+            ends,
+            ends,
+            middles,
+            _matrices(self._text, middles),
+            sizes,
+            self._bases(middles),
+            strict=True,
+        ):
+            x, y = self._view.towards(matrix[0], matrix[1])
+            if x <= 0 or abs(y) > _TURNED * x:
+                turned += self._turned(start, middle, end)
+                continue
+            size *= math.hypot(matrix[2], matrix[3])
+            if not 0.5 < size < 2000:
+                left, right, _ = self._boxes([middle])[0]
+                size = max(1.0, 2 * (right - left))
+            run = _Run(start, end, _line(base, size))
+            if self._rtl and RIGHT_TO_LEFT.search(self._characters, start, end):
+                run.rtl = True
+            elif not _set_ends(run.line, first, last):
+                runs += self._levels(start, end, size)
+                continue
+            runs.append(run)
+        return runs
+
+    def _visible(self, start: int, end: int) -> int:
+        """A visible character near the middle."""
+        middle = (start + end) // 2
+        if not self._characters[middle].isspace():
+            return middle
+        places = (*range(middle, end), *range(middle - 1, start - 1, -1))
+        return next(place for place in places if not self._characters[place].isspace())
+
+    def _boxes(self, places: Sequence[int]) -> list[_Ends]:
+        """The left and right edge of characters, and a place on the vertical axis."""
+        view = self._view
+        boxes = _char_boxes(self._text, places)
+        match view.turns:
+            case 1:
+                return [(bottom - view.bottom, top - view.bottom, left) for left, _, bottom, top in boxes]
+            case 2:
+                return [(view.right - right, view.right - left, bottom) for left, right, bottom, _ in boxes]
+            case 3:
+                return [(view.top - top, view.top - bottom, left) for left, _, bottom, top in boxes]
+            case _:
+                return [(left - view.left, right - view.left, bottom) for left, right, bottom, _ in boxes]
+
+    def _bases(self, places: Sequence[int]) -> list[float]:
+        """The baselines of characters."""
+        return [self._view.at(x, y)[1] for x, y in _origins(self._text, places)]
+
+    def _levels(self, start: int, end: int, size: float) -> Iterator[_Run]:
+        """The lines of characters between which the library overlooked the end of a line."""
+        places = [place for place in range(start, end) if not self._characters[place].isspace()]
+        before = math.nan
+        for place, base in zip((*places, end), (*self._bases(places), math.inf), strict=True):
+            if abs(base - before) > 0.6 * size:
+                run = _Run(start, place, _line(before, size))
+                last = places[bisect_left(places, place) - 1]
+                if _set_ends(run.line, *self._boxes([places[bisect_left(places, start)], last])):
+                    yield run
+                start = place
+            before = base
+
+    def _turned(self, start: int, middle: int, end: int) -> Iterator[Line]:
+        text = clean(self._characters[start:end])
+        if text:
+            boxes = _char_boxes(self._text, (start, middle, end - 1))
+            edges = [self._view.box(left, bottom, right, top) for left, right, bottom, top in boxes]
+            lefts, tops, rights, bottoms = zip(*edges, strict=True)
+            yield Line(text, min(lefts), min(tops), max(rights), max(bottoms), max(bottoms), 0.0)
+
+    def _logical(self, runs: Sequence[_Run]) -> Iterator[_Run]:
+        """The runs, with the lines that have right-to-left letters put into logical order."""
+        mostly = is_mostly_rtl(self._characters)
+        hidden = {one for one in set(self._characters) if one.isspace() or _UNPRINTED.match(one)}
+        start = 0
+        while start < len(runs):
+            base, size = runs[start].line.base, runs[start].line.size
+            end = start + 1
+            while end < len(runs) and abs(runs[end].line.base - base) < 0.3 * size:
+                end += 1
+            group = runs[start:end]
+            start = end
+            if not any(run.rtl for run in group):
+                yield from group
+                continue
+            places = [
+                place
+                for run in group
+                for place in range(run.start, run.end)
+                if self._characters[place] not in hidden
+            ]
+            for line in logical_lines(self._glyphs(places), size, mostly=mostly):
+                line.text = clean(line.text)
+                if line.text:
+                    yield _Run(0, 0, line)
+
+    def _glyphs(self, places: Sequence[int]) -> list[Glyph]:
+        """The characters with the space that belongs to them."""
+        view = self._view
+        boxes = _loose_boxes(self._text, places)
+        characters = map(self._characters.__getitem__, places)
+        if view.turns:
+            upright = [view.box(*box) for box in boxes]
+            return [
+                (left, right, bottom, one)
+                for (left, _, right, bottom), one in zip(upright, characters, strict=True)
+            ]
+        return [
+            (left - view.left, right - view.left, view.top - bottom, one)
+            for (left, _, right, bottom), one in zip(boxes, characters, strict=True)
+        ]
+
+    def _find_spaces(self, runs: Sequence[_Run]) -> None:
+        """Measure the spaces of the lines that may have cells, and of those next to a line that has.
+
+        To save time, a line is measured only if it is wide for its number of characters, if it is short, or by its number.
+        """
+        densities = [run.density for run in runs]
+        usual = [
+            density for run, density in zip(runs, densities, strict=True) if run.end - run.start >= _SHORT
+        ]
+        dense = median(usual) * _DENSE if usual else 0.0
+        wanted = {
+            number
+            for number, run in enumerate(runs)
+            if number % _SAMPLED == 0 or densities[number] > dense or run.end - run.start < _SHORT
+        }
+        done: set[int] = set()
+        while wanted:
+            self._measure_spaces([runs[number] for number in wanted])
+            done |= wanted
+            wide = [number for number in wanted if runs[number].widest > _GAP * runs[number].line.size]
+            wanted = {
+                near for number in wide for near in (number - 1, number + 1) if 0 <= near < len(runs)
+            } - done
+
+    def _measure_spaces(self, runs: Sequence[_Run]) -> None:
+        words = [
+            [word.span() for word in _WORD.finditer(self._characters, run.start, run.end)] for run in runs
+        ]
+        boxes = iter(
+            self._boxes([place for spans in words for start, end in spans for place in (start, end - 1)])
+        )
+        for run, spans in zip(runs, words, strict=True):
+            right = math.nan
+            for start, _ in spans:
+                left = next(boxes)[0]
+                if not math.isnan(right):
+                    run.spaces.append((right, left, start))
+                    run.widest = max(run.widest, left - right)
+                right = next(boxes)[1]
+
+    def _cells(self, runs: Sequence[_Run]) -> Iterator[_Run]:
+        """The runs, cut where the space between two pieces is so wide that they are cells or columns."""
+        gutters: list[tuple[float, float, float]] = []
+        for number, run in enumerate(runs):
+            if run.widest > _GAP * run.line.size:
+                if _is_justified(run, runs[max(0, number - 1) : number + 2]):
+                    run.spaces = []
+                gutters += [
+                    (run.line.base, low, high)
+                    for low, high, _ in run.spaces
+                    if high - low > _GAP * run.line.size
+                ]
+        gutters += [
+            (one.line.base, one.line.right, other.line.left)
+            for one, other in pairwise(runs)
+            if abs(one.line.base - other.line.base) < 0.3 * one.line.size
+            and other.line.left - one.line.right > _GAP * one.line.size
+        ]
+        gutters.sort()
+        for run in runs:
+            spaces: Sequence[_Space] = ()
+            if gutters:
+                base, far = run.line.base, _NEAR * run.line.size
+                near = gutters[bisect_left(gutters, (base - far,)) : bisect_left(gutters, (base + far,))]
+                spaces = [space for space in run.spaces if _separates(space, run.line, near)]
+            for low, high, cut in spaces:
+                line = run.line
+                before = Line("", line.left, line.top, low, line.bottom, line.base, line.size)
+                yield _Run(run.start, cut, before)
+                line.left = high
+                run.start = cut
+            yield run
+
+
+def _line(base: float, size: float) -> Line:
+    """A line without text and ends."""
+    return Line("", 0.0, base - 0.8 * size, 0.0, base + 0.25 * size, base, size)
+
+
+def _set_ends(line: Line, first: _Ends, last: _Ends) -> bool:
+    """Set the edges of a line from its first and last visible character; False if they are not on one line."""
+    left, right, height = last
+    if abs(height - first[2]) > 1.2 * line.size:
+        return False
+    line.left = left if right < first[0] else first[0]
+    line.right = max(right, line.left)
+    return True
+
+
+def _is_justified(run: _Run, around: Sequence[_Run]) -> bool:
+    """Whether the wide spaces of a line only fill it: they are all alike, and do not stand above or below those of the next lines."""
+    widths = [high - low for low, high, _ in run.spaces]
+    size = run.line.size
+    if len(widths) < 2 or run.widest > _MAX_JUSTIFIED * size or max(widths) - min(widths) > 0.2 * size:
+        return False
+    return not any(
+        other is not run
+        and len(other.spaces) == len(widths)
+        and all(
+            min(one[1], two[1]) > max(one[0], two[0])
+            for one, two in zip(run.spaces, other.spaces, strict=True)
+        )
+        for other in around
+    )
+
+
+def _attached(before: Line, line: Line) -> bool:
+    """Join a line with the one before it if it goes on where that one ends, as after a raised letter."""
+    gap = line.left - before.right
+    near = _SMALL_GAP * line.size
+    if line.rtl or before.rtl or abs(line.base - before.base) > near or not -near < gap < near:
+        return False
+    before.text += (" " if gap > near / 2 else "") + line.text
+    before.right = line.right
+    return True
+
+
+def _separates(space: _Space, line: Line, gutters: Sequence[tuple[float, float, float]]) -> bool:
+    """Whether a space in a line is between two cells: it is wide itself, or stands at an edge of a wide one above or below.
+
+    gutters: the baselines, left and right edges of the wide spaces nearby.
+    """
+    low, high, _ = space
+    if high - low > _GAP * line.size:
+        return True
+    near = _SMALL_GAP * line.size
+    return high - low > near and any(
+        left - 1 <= low and high <= right + 1 and (high > right - near or low < left + near)
+        for _, left, right in gutters
+    )
+
+
+def _characters(text: Any) -> str:
+    """The characters of a page. A character's index is the library's index."""
+    count = _pdfium.FPDFText_CountChars(text)
+    if count <= 0:
+        return ""
+    buffer = (ctypes.c_ushort * (count + 1))()
+    written = _pdfium.FPDFText_GetText(text, 0, count, buffer)
+    characters = bytes(buffer)[: 2 * (written - 1)].decode("utf-16-le", "surrogatepass")
+    if len(characters) == count:
+        return characters
+    # The text leaves characters out, or has some that need two units.
+    codes = map(_get_unicode, repeat(ctypes.byref(text.contents)), range(count))
+    return "".join(chr(code) if 0 < code < 0x110000 else " " for code in codes)
+
+
+def _spans(characters: str) -> Iterator[tuple[int, int, int, int]]:
+    """The lines of a page: their beginnings and ends, and their first and last visible characters."""
+    start = 0
+    for end, following in _line_ends(characters):
+        piece = characters[start:end]
+        stripped = piece.lstrip()
+        if stripped:
+            first = end - len(stripped)
+            yield start, end, first, first + len(stripped.rstrip()) - 1
+        start = following
+
+
+def _line_ends(characters: str) -> Iterator[tuple[int, int]]:
+    """The end of each line, and the beginning of the line after it."""
+    for found in _LINE_END.finditer(characters):
+        yield found.span()
+    yield len(characters), len(characters)
+
+
+def clean(text: str) -> str:
+    """A line of text without characters that are not shown, and with single spaces. A hyphen at its end that is one for certain becomes HYPHEN."""
+    if text.isprintable() and "  " not in text:
+        text = text.strip()
+        return text if text.isascii() else _shaped(text)
+    text = text.replace("\x02", HYPHEN)
+    hyphen = text.endswith(HYPHEN)
+    text = _UNPRINTED.sub("", text.replace(HYPHEN, ""))
+    return _SPACES.sub(" ", _shaped(text)).strip() + (HYPHEN if hyphen else "")
+
+
+def _shaped(text: str) -> str:
+    """The text with letters in place of ligatures and of the shapes of letters."""
+    return _SHAPES.sub(lambda found: unicodedata.normalize("NFKC", found.group()), text)
