@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from operator import itemgetter
 from statistics import median
 from typing import Final
@@ -38,7 +41,10 @@ _bottom = itemgetter(2)
 
 def is_mostly_rtl(text: str) -> bool:
     """Whether the lines of a text are read from the right."""
-    return len(RIGHT_TO_LEFT.findall(text)) > _MOSTLY * sum(map(str.isalpha, text))
+    counts = Counter(text).items()
+    return sum(count for one, count in counts if RIGHT_TO_LEFT.match(one)) > _MOSTLY * sum(
+        count for one, count in counts if one.isalpha()
+    )
 
 
 def logical_lines(characters: Sequence[Glyph], size: float, *, mostly: bool) -> Iterator[Line]:
@@ -47,11 +53,15 @@ def logical_lines(characters: Sequence[Glyph], size: float, *, mostly: bool) -> 
     size: of the text, in points. mostly: whether most of the page is read from the right.
     """
     glyphs = sorted(_glyphs(characters, size), key=_bottom)
+    far = _LINE_GAP * size
     start = 0
-    for place in range(1, len(glyphs) + 1):
-        if place == len(glyphs) or glyphs[place][2] - glyphs[place - 1][2] > _LINE_GAP * size:
-            yield from _cells(glyphs[start:place], size, mostly)
-            start = place
+    if glyphs and glyphs[-1][2] - glyphs[0][2] > far:
+        for place, (one, other) in enumerate(pairwise(glyphs), 1):
+            if other[2] - one[2] > far:
+                yield from _cells(glyphs[start:place], size, mostly=mostly)
+                start = place
+    if glyphs:
+        yield from _cells(glyphs[start:], size, mostly=mostly)
 
 
 def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
@@ -60,24 +70,23 @@ def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
     A text that the file gives instead of several glyphs has the box of the first of them; it comes after all others.
     """
     merged: list[Glyph] = []
-    before: Glyph | None = None
+    last_left = last_right = math.nan
     for one in characters:
-        left, right, bottom, character = one
-        if before is not None:
-            if before[0] == left and before[1] == right and right > left:
-                text = before[3]
-                if RIGHT_TO_LEFT.match(character):
-                    text = character + text
-                elif not text.endswith(character):
-                    text += character
-                before = merged[-1] = (left, right, before[2], text)
-                continue
-            if unicodedata.combining(character):
-                before = merged[-1] = (*before[:3], before[3] + character)
-                continue
-        before = one
-        merged.append(one)
-    if len({one[:2] for one in merged}) == len(merged):
+        left, right, _, character = one
+        if left == last_left and right == last_right and right > left:
+            bottom, text = merged[-1][2:]
+            if RIGHT_TO_LEFT.match(character):
+                text = character + text
+            elif not text.endswith(character):
+                text += character
+            merged[-1] = (left, right, bottom, text)
+        elif merged and unicodedata.combining(character):
+            left, right, bottom, text = merged[-1]
+            merged[-1] = (left, right, bottom, text + character)
+        else:
+            last_left, last_right = left, right
+            merged.append(one)
+    if len({(left, right) for left, right, _, _ in merged}) == len(merged):
         return merged
     made: list[Glyph] = []
     boxes: set[tuple[float, float]] = set()
@@ -85,49 +94,56 @@ def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
     for one in merged:
         (instead if one[:2] in boxes else made).append(one)
         boxes.add(one[:2])
-    edge = max(one[1] for one in made)
+    edge = max(right for _, right, _, _ in made)
     for number, (_, _, bottom, text) in enumerate(instead):
         left = edge + (number + 0.5) * _CELL_GAP * size
         made.append((left, left + 0.25 * size, bottom, text))
     return made
 
 
-def _cells(glyphs: list[Glyph], size: float, mostly: bool) -> Iterator[Line]:
+@dataclass(slots=True)
+class _Cell:
+    """Pieces of text from left to right, with spaces, and their edges."""
+
+    left: float
+    right: float
+    pieces: list[str] = field(default_factory=list[str])
+
+
+def _cells(glyphs: Sequence[Glyph], size: float, *, mostly: bool) -> Iterator[Line]:
     """The lines of glyphs on one baseline."""
     base = median(map(_bottom, glyphs)) - 0.25 * size
-    cells: list[list[Glyph]] = []
+    cells: list[_Cell] = []
     edge = -math.inf
-    for glyph in sorted(glyphs, key=_middle):
-        if glyph[0] - edge < _CELL_GAP * size:
-            cells[-1].append(glyph)
-        else:
-            cells.append([glyph])
-        edge = max(edge, glyph[1])
-    rtl = mostly or is_mostly_rtl("".join(text for cell in cells for _, _, _, text in cell))
+    wide, narrow = _CELL_GAP * size, _WORD_GAP * size
+    for left, right, _, text in sorted(glyphs, key=_middle):
+        if not left - edge < wide:
+            cells.append(_Cell(left, right))
+        cell = cells[-1]
+        if cell.pieces and left - edge > narrow:
+            cell.pieces.append(" ")
+        cell.pieces.append(text)
+        if left < cell.left:
+            cell.left = left
+        if right > edge:
+            cell.right = edge = right
+    rtl = mostly or is_mostly_rtl("".join(text for cell in cells for text in cell.pieces))
     for cell in reversed(cells) if rtl else cells:
-        text = _in_logical_order(cell, rtl=rtl, size=size)
-        left, right = min(one[0] for one in cell), max(one[1] for one in cell)
-        yield Line(text, left, base - 0.8 * size, right, base + 0.25 * size, base, size, rtl)
+        text = _in_logical_order(cell.pieces, rtl=rtl)
+        yield Line(text, cell.left, base - 0.8 * size, cell.right, base + 0.25 * size, base, size, rtl)
 
 
 def _middle(glyph: Glyph) -> float:
     return glyph[0] + glyph[1]
 
 
-def _in_logical_order(glyphs: Sequence[Glyph], *, rtl: bool, size: float) -> str:
-    """The text of glyphs that stand from left to right: the reverse of the Unicode bidirectional algorithm for one line of one direction."""
-    words: list[str] = []
-    end = glyphs[0][1]
-    for left, right, _, text in glyphs:
-        if left - end > _WORD_GAP * size:
-            words.append(" ")
-        words.append(text)
-        end = max(end, right)
+def _in_logical_order(pieces: Sequence[str], *, rtl: bool) -> str:
+    """The text of pieces that stand from left to right: the reverse of the Unicode bidirectional algorithm for one line of one direction."""
     if not rtl:
-        return "".join(_turned_runs(words, _is_rtl))
-    if _LEFT_TO_RIGHT.search("".join(words)):
-        words = list(_turned_runs(words, _is_ltr))
-    text = "".join(reversed(words))
+        return "".join(_turned_runs(pieces, _is_rtl))
+    if _LEFT_TO_RIGHT.search("".join(pieces)):
+        pieces = _turned_runs(pieces, _is_ltr)
+    text = "".join(reversed(pieces))
     opening, closing = text.find("("), text.find(")")
     if closing >= 0 and (opening < 0 or closing < opening):
         text = text.translate(_MIRRORED)
@@ -142,26 +158,28 @@ def _is_ltr(text: str) -> bool:
     return any(map(str.isalnum, text)) and not _is_rtl(text)
 
 
-def _turned_runs(words: Sequence[str], turned: Callable[[str], bool]) -> Iterator[str]:
+def _turned_runs(pieces: Sequence[str], is_turned: Callable[[str], bool]) -> list[str]:
     """The pieces, with each run of pieces of the other direction in reverse. What stands between two of them belongs to the run."""
+    distinct = set(pieces)
+    turned = set(filter(is_turned, distinct))
+    neutral = {one for one in distinct if not _is_rtl(one) and not _is_ltr(one)}
+    made: list[str] = []
     run: list[str] = []
     between: list[str] = []
     strong = False
-    for word in words:
-        if turned(word):
+    for piece in pieces:
+        if piece in turned:
             if run and not strong and any(one not in _IN_NUMBER for one in between):
-                yield from reversed(run)
-                yield from between
+                made += (*reversed(run), *between)
                 run, between = [], []
-            run += [*between, word]
+            run += (*between, piece)
             between = []
-            strong = strong or not word.isdecimal()
-        elif run and not _is_rtl(word) and not _is_ltr(word):
-            between.append(word)
+            strong = strong or not piece.isdecimal()
+        elif run and piece in neutral:
+            between.append(piece)
         else:
-            yield from reversed(run)
-            yield from between
-            yield word
-            run, between, strong = [], [], False
-    yield from reversed(run)
-    yield from between
+            if run:
+                made += (*reversed(run), *between)
+                run, between, strong = [], [], False
+            made.append(piece)
+    return [*made, *reversed(run), *between]
