@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import islice, pairwise, zip_longest
 
 from responsa_server.text.canonical import BlockKind
 
@@ -125,9 +125,18 @@ class _Stack:
     def add(self, line: Line, *, forced: bool) -> None:
         self.lines.append(line)
         self.forced.append(forced)
-        self.left, self.right = min(self.left, line.left), max(self.right, line.right)
-        self.top, self.bottom = min(self.top, line.top), max(self.bottom, line.bottom)
-        self.edge = max(self.edge, _end(line))
+        end = _end(line)
+        # Comparisons, because this runs for every line, and `min` and `max` take three times as long.
+        if line.left < self.left:
+            self.left = line.left
+        if line.right > self.right:
+            self.right = line.right
+        if line.top < self.top:
+            self.top = line.top
+        if line.bottom > self.bottom:
+            self.bottom = line.bottom
+        if end > self.edge:
+            self.edge = end
 
     @property
     def size(self) -> float:
@@ -203,10 +212,13 @@ def _readings(text: str, page: int) -> Iterator[str]:
 
 def _body_size(pages: Sequence[Page]) -> float:
     """The size of most letters."""
-    sizes: Counter[float] = Counter()
+    exact: defaultdict[float, int] = defaultdict(int)
     for page in pages:
         for line in page.lines:
-            sizes[round(line.size * 2) / 2] += len(line.text)
+            exact[line.size] += len(line.text)
+    sizes: Counter[float] = Counter()
+    for size, count in exact.items():
+        sizes[round(size * 2) / 2] += count
     return sizes.most_common(1)[0][0] if sizes else 0.0
 
 
@@ -282,31 +294,27 @@ def _leading_limit(lines: Sequence[Line]) -> float:
 
 def _stacks(lines: Sequence[Line], limit: float) -> list[_Stack]:
     made: list[_Stack] = []
-    for place, line in enumerate(lines):
-        follower = _on_same_line(line, lines[place + 1]) if place + 1 < len(lines) else None
-        if made and _continues(made[-1], line, follower, limit):
+    for line, after in zip_longest(lines, lines[1:]):
+        if made and _continues(made[-1], line, after, limit):
             made[-1].add(line, forced=_forced(made[-1], line))
         else:
             made.append(_Stack.of(line))
     return made
 
 
-def _on_same_line(line: Line, after: Line) -> Line | None:
-    """The line after this one if it stands on the same baseline."""
-    return after if abs(after.base - line.base) < 0.3 * line.size else None
-
-
-def _continues(stack: _Stack, line: Line, follower: Line | None, limit: float) -> bool:
-    """Whether a line belongs to the stack. follower: the line after it on the same baseline, if it is the cell of a table."""
+def _continues(stack: _Stack, line: Line, after: Line | None, limit: float) -> bool:
+    """Whether a line belongs to the stack. after: the line after it, which is the cell of a table if it stands on the same baseline."""
     last = stack.lines[-1]
-    distance = line.base - last.base
-    if not 0.3 * line.size < distance < limit * max(line.size, last.size):
-        return False
-    if max(line.size, last.size) > _SAME_SIZE * min(line.size, last.size):
+    small, large = (line.size, last.size) if line.size < last.size else (last.size, line.size)
+    if not 0.3 * line.size < line.base - last.base < limit * large or large > _SAME_SIZE * small:
         return False
     if min(stack.right, line.right) <= max(stack.left, line.left) or _marker(line.text):
         return False
-    if follower is not None and min(last.right, follower.right) > max(last.left, follower.left):
+    if (
+        after is not None
+        and abs(after.base - line.base) < 0.3 * line.size
+        and min(last.right, after.right) > max(last.left, after.left)
+    ):
         return False
     return _aligned(stack, line)
 
@@ -606,9 +614,8 @@ class _Compounds:
             return True
         if self._known is None:
             texts = (line.text for page in self._pages for line in page.lines)
-            self._known = frozenset(
-                word.lower() for text in texts if "-" in text for word in _COMPOUND.findall(text)
-            )
+            words = (word for text in texts if "-" in text for word in text.split() if "-" in word)
+            self._known = frozenset(found.lower() for word in words for found in _COMPOUND.findall(word))
         head = _LAST_WORD.search(stem.rpartition(" ")[2])
         tail = _FIRST_WORD.match(after)
         assert head is not None

@@ -372,17 +372,15 @@ class _TextReader:
         words = [
             [word.span() for word in _WORD.finditer(self._characters, run.start, run.end)] for run in runs
         ]
-        boxes = iter(
-            self._boxes([place for spans in words for start, end in spans for place in (start, end - 1)])
-        )
+        boxes = self._boxes([place for spans in words for start, end in spans for place in (start, end - 1)])
+        first = 0
         for run, spans in zip(runs, words, strict=True):
-            right = math.nan
-            for start, _ in spans:
-                left = next(boxes)[0]
-                if not math.isnan(right):
-                    run.spaces.append((right, left, start))
-                    run.widest = max(run.widest, left - right)
-                right = next(boxes)[1]
+            end = first + 2 * len(spans)
+            if len(spans) > 1:
+                gaps = zip(boxes[first + 1 : end - 1 : 2], boxes[first + 2 : end : 2], spans[1:], strict=True)
+                run.spaces = [(before[1], after[0], start) for before, after, (start, _) in gaps]
+                run.widest = max(high - low for low, high, _ in run.spaces)
+            first = end
 
     def _cells(self, runs: Sequence[_Run]) -> Iterator[_Run]:
         """The runs, cut where the space between two pieces is so wide that they are cells or columns."""
@@ -404,13 +402,15 @@ class _TextReader:
         ]
         gutters.sort()
         for run in runs:
+            line = run.line
             spaces: Sequence[_Space] = ()
-            if gutters:
-                base, far = run.line.base, _NEAR * run.line.size
-                near = gutters[bisect_left(gutters, (base - far,)) : bisect_left(gutters, (base + far,))]
-                spaces = [space for space in run.spaces if _separates(space, run.line, near)]
+            if gutters and run.widest > _SMALL_GAP * line.size:
+                far = _NEAR * line.size
+                near = gutters[
+                    bisect_left(gutters, (line.base - far,)) : bisect_left(gutters, (line.base + far,))
+                ]
+                spaces = [space for space in run.spaces if _separates(space, line.size, near)]
             for low, high, cut in spaces:
-                line = run.line
                 before = Line("", line.left, line.top, low, line.bottom, line.base, line.size)
                 yield _Run(run.start, cut, before)
                 line.left = high
@@ -461,19 +461,21 @@ def _attached(before: Line, line: Line) -> bool:
     return True
 
 
-def _separates(space: _Space, line: Line, gutters: Sequence[tuple[float, float, float]]) -> bool:
+def _separates(space: _Space, size: float, gutters: Sequence[tuple[float, float, float]]) -> bool:
     """Whether a space in a line is between two cells: it is wide itself, or stands at an edge of a wide one above or below.
 
-    gutters: the baselines, left and right edges of the wide spaces nearby.
+    size: of the line's text. gutters: the baselines, left and right edges of the wide spaces nearby.
     """
     low, high, _ = space
-    if high - low > _GAP * line.size:
+    near = _SMALL_GAP * size
+    if high - low <= near:
+        return False
+    if high - low > _GAP * size:
         return True
-    near = _SMALL_GAP * line.size
-    return high - low > near and any(
-        left - 1 <= low and high <= right + 1 and (high > right - near or low < left + near)
-        for _, left, right in gutters
-    )
+    for _, left, right in gutters:
+        if left - 1 <= low and high <= right + 1 and (high > right - near or low < left + near):
+            return True
+    return False
 
 
 def _characters(text: Any) -> str:
