@@ -265,17 +265,17 @@ class _TextReader:
 
     def _boxes(self, places: Sequence[int]) -> list[_Ends]:
         """The left and right edge of characters, and a place on the vertical axis."""
-        view = self._view
         boxes = _char_boxes(self._text, places)
-        match view.turns:
+        x, y, end, top = self._view.left, self._view.bottom, self._view.right, self._view.top
+        match self._view.turns:
             case 1:
-                return [(bottom - view.bottom, top - view.bottom, left) for left, _, bottom, top in boxes]
+                return [(low - y, high - y, left) for left, _, low, high in boxes]
             case 2:
-                return [(view.right - right, view.right - left, bottom) for left, right, bottom, _ in boxes]
+                return [(end - right, end - left, low) for left, right, low, _ in boxes]
             case 3:
-                return [(view.top - top, view.top - bottom, left) for left, _, bottom, top in boxes]
+                return [(top - high, top - low, left) for left, _, low, high in boxes]
             case _:
-                return [(left - view.left, right - view.left, bottom) for left, right, bottom, _ in boxes]
+                return [(left - x, right - x, low) for left, right, low, _ in boxes]
 
     def _bases(self, places: Sequence[int]) -> list[float]:
         """The baselines of characters."""
@@ -330,19 +330,12 @@ class _TextReader:
 
     def _glyphs(self, places: Sequence[int]) -> list[Glyph]:
         """The characters with the space that belongs to them."""
-        view = self._view
-        boxes = _loose_boxes(self._text, places)
-        characters = map(self._characters.__getitem__, places)
-        if view.turns:
-            upright = [view.box(*box) for box in boxes]
-            return [
-                (left, right, bottom, one)
-                for (left, _, right, bottom), one in zip(upright, characters, strict=True)
-            ]
-        return [
-            (left - view.left, right - view.left, view.top - bottom, one)
-            for (left, _, right, bottom), one in zip(boxes, characters, strict=True)
-        ]
+        boxes = zip(_loose_boxes(self._text, places), map(self._characters.__getitem__, places), strict=True)
+        if self._view.turns:
+            upright = ((self._view.box(*box), one) for box, one in boxes)
+            return [(left, right, bottom, one) for (left, _, right, bottom), one in upright]
+        x, y = self._view.left, self._view.top
+        return [(left - x, right - x, y - bottom, one) for (left, _, right, bottom), one in boxes]
 
     def _find_spaces(self, runs: Sequence[_Run]) -> None:
         """Measure the spaces of the lines that may have cells, and of those next to a line that has.

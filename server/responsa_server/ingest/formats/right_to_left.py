@@ -86,7 +86,7 @@ def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
         else:
             last_left, last_right = left, right
             merged.append(one)
-    if len({(left, right) for left, right, _, _ in merged}) == len(merged):
+    if len({one[0] for one in merged}) == len(merged):
         return merged
     made: list[Glyph] = []
     boxes: set[tuple[float, float]] = set()
@@ -113,16 +113,20 @@ class _Cell:
 def _cells(glyphs: Sequence[Glyph], size: float, *, mostly: bool) -> Iterator[Line]:
     """The lines of glyphs on one baseline."""
     base = median(map(_bottom, glyphs)) - 0.25 * size
-    cells: list[_Cell] = []
-    edge = -math.inf
+    ordered = sorted(glyphs, key=_middle)
+    cell = _Cell(*ordered[0][:2])
+    cells = [cell]
+    pieces, edge = cell.pieces, cell.right
     wide, narrow = _CELL_GAP * size, _WORD_GAP * size
-    for left, right, _, text in sorted(glyphs, key=_middle):
-        if not left - edge < wide:
-            cells.append(_Cell(left, right))
-        cell = cells[-1]
-        if cell.pieces and left - edge > narrow:
-            cell.pieces.append(" ")
-        cell.pieces.append(text)
+    for left, right, _, text in ordered:
+        gap = left - edge
+        if gap >= wide:
+            cell = _Cell(left, right)
+            cells.append(cell)
+            pieces = cell.pieces
+        elif gap > narrow:
+            pieces.append(" ")
+        pieces.append(text)
         if left < cell.left:
             cell.left = left
         if right > edge:
