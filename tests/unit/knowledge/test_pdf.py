@@ -107,6 +107,37 @@ def test_a_table_is_a_row_a_line() -> None:
     assert {block.kind for block in document.blocks} == {BlockKind.TABLE}
 
 
+@pytest.mark.parametrize("between", [15, 8])
+def test_rows_of_numbers_with_narrow_spaces_between_their_cells(between: float) -> None:
+    """The spaces within a row are all alike, as in a justified line, or narrower than the letters are high; above and below is a line of prose."""
+    rows = [
+        ("1,204,500", "204,500", "100,230"),
+        ("200", "200,000", "180,000"),
+        ("3,050,000", "50,000", "80,500"),
+        ("17", "150,500", "90"),
+    ]
+    edges = (120, 120 + between + _width("204,500"), 120 + 2 * between + 2 * _width("204,500"))
+    texts = [
+        Text(50, 725, "These are the accounts of the mill for the last year."),
+        *(
+            Text(edge - _width(cell), 700 - 14 * place, cell)
+            for place, row in enumerate(rows)
+            for edge, cell in zip(edges, row, strict=True)
+        ),
+        Text(50, 635, "All amounts are in crowns, and were checked in spring."),
+    ]
+    assert parse(pdf(texts)).canonical_text.split("\n\n") == [
+        "These are the accounts of the mill for the last year.",
+        "\n".join(" | ".join(row) for row in rows),
+        "All amounts are in crowns, and were checked in spring.",
+    ]
+
+
+def _width(number: str) -> float:
+    """The width of a number in Helvetica of 10 points."""
+    return sum(2.78 if one == "," else 5.56 for one in number)
+
+
 def test_list_items_lose_their_marks_and_keep_their_second_lines() -> None:
     texts = [
         *lines(50, 700, "1. Open the gate and let the", "    water in."),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise, zip_longest
 
@@ -152,12 +152,12 @@ _Row = list[_Stack]
 
 def arrange(pages: Sequence[Page]) -> list[Part]:
     """The blocks of the document in reading order."""
-    running = _running(pages)
+    body = _body_size(pages)
+    running = _running(pages, body)
     # If nothing else stands on any page, the lines that repeat are the text.
     if any(id(line) not in running for page in pages for line in page.lines):
         for page in pages:
             page.lines = [line for line in page.lines if id(line) not in running]
-    body = _body_size(pages)
     compounds = _Compounds(pages)
     parts: list[Part] = []
     for page in pages:
@@ -171,8 +171,10 @@ def arrange(pages: Sequence[Page]) -> list[Part]:
 # -- what repeats ------------------------------------------------------------------------------------------------------
 
 
-def _running(pages: Sequence[Page]) -> set[int]:
-    """The ids of the lines that repeat at the same height of several pages, but for a number that counts the pages."""
+def _running(pages: Sequence[Page], body: float) -> set[int]:
+    """The ids of the lines that repeat at the same height of several pages, but for a number that counts the pages, and that have no other line between them
+    and the edge of their page. Cells of a table may repeat too, but other cells of their rows do not. body: the size of most letters.
+    """
     found: defaultdict[str, list[tuple[float, int, int]]] = defaultdict(list)
     for page in pages:
         for line in page.lines:
@@ -181,10 +183,13 @@ def _running(pages: Sequence[Page]) -> set[int]:
                 continue
             margin = _MARGIN if any(map(str.isalpha, line.text)) else _NUMBER_MARGIN
             if not margin < height < 1 - margin:
-                for reading in _readings(line.text, page.number):
-                    found[reading].append((height, page.number, id(line)))
+                place = height, page.number, id(line)
+                found[line.text].append(place)
+                if line.size < _HEADING * body:  # headings may count too
+                    for reading in _readings(line.text, page.number):
+                        found[reading].append(place)
     least = min(_REPEATED, max(2, len(pages)))
-    running: set[int] = set()
+    repeated: set[int] = set()
     for lines in found.values():
         if len(lines) < least:
             continue
@@ -195,15 +200,33 @@ def _running(pages: Sequence[Page]) -> set[int]:
                 bisect_left(heights, height - _SAME_HEIGHT) : bisect_left(heights, height + _SAME_HEIGHT)
             ]
             if len({number for _, number, _ in near[: 4 * least]}) >= least:
-                running.add(one)
-    return running
+                repeated.add(one)
+    return {one for page in pages for one in _outermost(page, repeated)} if repeated else repeated
+
+
+def _outermost(page: Page, repeated: Container[int]) -> Iterator[int]:
+    """The ids of the repeated lines that have no other line between them and the upper or the lower edge of the page, nor on their own baseline."""
+    rows: list[list[Line]] = []
+    for line in sorted(page.lines, key=lambda one: one.base):
+        if rows and line.base - rows[-1][0].base < 0.3 * line.size:
+            rows[-1].append(line)
+        else:
+            rows.append([line])
+    for ordered in (rows, reversed(rows)):
+        for row in ordered:
+            # A page number may stand next to the name of a chapter, which changes.
+            others = [line for line in row if id(line) not in repeated]
+            yield from (
+                id(line) for line in row if not others or (id(line) in repeated and line.text.isdecimal())
+            )
+            if others:
+                break
 
 
 def _readings(text: str, page: int) -> Iterator[str]:
-    """The text, and the text with each of its first numbers as its distance from the page's number, and from twice that (two printed pages on one). Rows of a
-    table also differ only in numbers, but those do not count the pages.
+    """The text with each of its first numbers as its distance from the page's number, and from twice that (two printed pages on one). Rows of a table also
+    differ only in numbers, but those do not count the pages.
     """
-    yield text
     for number in islice(_PAGE_NUMBER.finditer(text), _MAX_NUMBERS):
         before, after = text[: number.start()], text[number.end() :]
         for step in (1, 2):

@@ -9,7 +9,7 @@ import ctypes
 import math
 import re
 import unicodedata
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, repeat
@@ -27,8 +27,18 @@ _pdfium = cast("Any", raw)
 
 _GAP: Final = 1.0
 """The least space between two cells, in sizes of the text."""
+_DOUBTFUL_GAP: Final = 0.6
+"""The same where several lines have such a space with the same edge. The lines next to a line with such a space are looked at too."""
+_UNLIKE: Final = 1.6
+"""How many times as wide as the narrowest space of its line a doubtful space is at least. The spaces of a justified line are all alike."""
 _SMALL_GAP: Final = 0.3
-"""The same where a line above or below has a wider space between its cells."""
+"""The same where lines above or below have wider spaces with the same edge."""
+_SAME_EDGE: Final = 0.15
+"""How far apart the edges of cells in a column are at most, in sizes of the text."""
+_EXACT_EDGE: Final = 0.06
+"""The same for doubtful spaces."""
+_AGREEING: Final = 2
+"""The number of lines whose cells must have an edge where a small space does."""
 _MAX_JUSTIFIED: Final = 3.0
 """The widest space between the words of a justified line, in sizes of the text."""
 _NEAR: Final = 8.0
@@ -176,6 +186,8 @@ _Ends = tuple[float, float, float]
 """The left and right edge of a character as it is shown, and a place on the vertical axis to compare it with others."""
 _Space = tuple[float, float, int]
 """A space between two words: its left and right edge, and the place of the first character after it."""
+_Gutter = tuple[float, float, float]
+"""A wide space between cells: the baseline of its line, and its left and right edge."""
 
 
 @dataclass(slots=True)
@@ -190,6 +202,18 @@ class _Run:
     rtl: bool = False
     spaces: list[_Space] = field(default_factory=list[_Space])
     widest: float = 0.0
+
+    def wide(self) -> Iterator[_Space]:
+        """The spaces that are wide enough to lie between cells."""
+        least = _GAP * self.line.size
+        return (space for space in self.spaces if space[1] - space[0] > least)
+
+    def doubtful(self) -> Iterator[_Space]:
+        """The spaces that are wide enough if those of other lines have the same edges."""
+        least = _DOUBTFUL_GAP * self.line.size
+        if len(self.spaces) > 1 and self.widest > least:
+            least = max(least, _UNLIKE * min(high - low for low, high, _ in self.spaces))
+        return (space for space in self.spaces if space[1] - space[0] > least)
 
     @property
     def density(self) -> float:
@@ -356,7 +380,9 @@ class _TextReader:
         while wanted:
             self._measure_spaces([runs[number] for number in wanted])
             done |= wanted
-            wide = [number for number in wanted if runs[number].widest > _GAP * runs[number].line.size]
+            wide = [
+                number for number in wanted if runs[number].widest > _DOUBTFUL_GAP * runs[number].line.size
+            ]
             wanted = {
                 near for number in wide for near in (number - 1, number + 1) if 0 <= near < len(runs)
             } - done
@@ -377,32 +403,34 @@ class _TextReader:
 
     def _cells(self, runs: Sequence[_Run]) -> Iterator[_Run]:
         """The runs, cut where the space between two pieces is so wide that they are cells or columns."""
-        gutters: list[tuple[float, float, float]] = []
+        gutters: list[_Gutter] = []
         for number, run in enumerate(runs):
-            if run.widest > _GAP * run.line.size:
-                if _is_justified(run, runs[max(0, number - 1) : number + 2]):
-                    run.spaces = []
-                gutters += [
-                    (run.line.base, low, high)
-                    for low, high, _ in run.spaces
-                    if high - low > _GAP * run.line.size
-                ]
+            wide = list(run.wide())
+            if wide and _is_justified(run, runs[max(0, number - 2) : number + 3]):
+                run.spaces, wide = [], []
+            gutters += [(run.line.base, low, high) for low, high, _ in wide]
         gutters += [
             (one.line.base, one.line.right, other.line.left)
             for one, other in pairwise(runs)
             if abs(one.line.base - other.line.base) < 0.3 * one.line.size
             and other.line.left - one.line.right > _GAP * one.line.size
         ]
+        maybe = sorted(
+            {*gutters, *((run.line.base, low, high) for run in runs for low, high, _ in run.doubtful())}
+        )
         gutters.sort()
         for run in runs:
             line = run.line
-            spaces: Sequence[_Space] = ()
-            if gutters and run.widest > _SMALL_GAP * line.size:
-                far = _NEAR * line.size
-                near = gutters[
-                    bisect_left(gutters, (line.base - far,)) : bisect_left(gutters, (line.base + far,))
-                ]
-                spaces = [space for space in run.spaces if _separates(space, line.size, near)]
+            spaces = list(run.wide())
+            if maybe and run.widest > _SMALL_GAP * line.size:
+                near, doubtful = _around(gutters, line, _NEAR), _around(maybe, line, 2 * _NEAR)
+                # A line that surely has cells needs less to show that it has more of them.
+                needed = 1 if spaces else _AGREEING
+                cells = {*spaces, *(one for one in run.doubtful() if _agrees(one, line, doubtful, needed))}
+                spaces = [one for one in run.spaces if one in cells or _separates(one, line.size, near)]
+                # A long table may have many rows of which each has only small spaces.
+                for low, high, _ in set(spaces).difference(run.wide()):
+                    insort(gutters, (line.base, low, high))
             for low, high, cut in spaces:
                 before = Line("", line.left, line.top, low, line.bottom, line.base, line.size)
                 yield _Run(run.start, cut, before)
@@ -427,19 +455,24 @@ def _set_ends(line: Line, first: _Ends, last: _Ends) -> bool:
 
 
 def _is_justified(run: _Run, around: Sequence[_Run]) -> bool:
-    """Whether the wide spaces of a line only fill it: they are all alike, and do not stand above or below those of the next lines."""
+    """Whether the wide spaces of a line only fill it: they are all alike, and have no edge where the cells of the next lines have one."""
     widths = [high - low for low, high, _ in run.spaces]
     size = run.line.size
     if len(widths) < 2 or run.widest > _MAX_JUSTIFIED * size or max(widths) - min(widths) > 0.2 * size:
         return False
-    return not any(
-        other is not run
-        and len(other.spaces) == len(widths)
-        and all(
-            min(one[1], two[1]) > max(one[0], two[0])
-            for one, two in zip(run.spaces, other.spaces, strict=True)
+    others = [list(other.wide()) for other in around if other is not run]
+    if any(
+        len(other) == len(widths)
+        and all(min(one[1], two[1]) > max(one[0], two[0]) for one, two in zip(run.spaces, other, strict=True))
+        for other in others
+    ):
+        return False
+    edge = _SAME_EDGE * size
+    return not all(
+        any(
+            abs(low - left) < edge or abs(high - right) < edge for other in others for left, right, _ in other
         )
-        for other in around
+        for low, high, _ in run.spaces
     )
 
 
@@ -454,21 +487,43 @@ def _attached(before: Line, line: Line) -> bool:
     return True
 
 
-def _separates(space: _Space, size: float, gutters: Sequence[tuple[float, float, float]]) -> bool:
-    """Whether a space in a line is between two cells: it is wide itself, or stands at an edge of a wide one above or below.
+def _around(gutters: Sequence[_Gutter], line: Line, sizes: float) -> Sequence[_Gutter]:
+    """Those of the sorted spaces that are so near a line, in sizes of its text."""
+    far = sizes * line.size
+    return gutters[bisect_left(gutters, (line.base - far,)) : bisect_left(gutters, (line.base + far,))]
 
-    size: of the line's text. gutters: the baselines, left and right edges of the wide spaces nearby.
+
+def _agrees(space: _Space, line: Line, around: Sequence[_Gutter], needed: int) -> bool:
+    """Whether so many other lines have a space with the left or the right edge of this one."""
+    low, high, _ = space
+    edge = _EXACT_EDGE * line.size
+    others = [(left, right) for base, left, right in around if base != line.base]
+    return (
+        max(
+            sum(abs(low - left) < edge for left, _ in others),
+            sum(abs(high - right) < edge for _, right in others),
+        )
+        >= needed
+    )
+
+
+def _separates(space: _Space, size: float, gutters: Sequence[_Gutter]) -> bool:
+    """Whether a small space in a line is between two cells: it lies within the wide spaces of lines nearby, and shares an edge with several of them.
+
+    size: of the line's text.
     """
     low, high, _ = space
-    near = _SMALL_GAP * size
-    if high - low <= near:
+    edge = _SAME_EDGE * size
+    if high - low <= _SMALL_GAP * size:
         return False
-    if high - low > _GAP * size:
-        return True
-    for _, left, right in gutters:
-        if left - 1 <= low and high <= right + 1 and (high > right - near or low < left + near):
-            return True
-    return False
+    around = [(left, right) for _, left, right in gutters if left - edge <= low and high <= right + edge]
+    return (
+        max(
+            sum(abs(low - left) < edge for left, _ in around),
+            sum(abs(high - right) < edge for _, right in around),
+        )
+        >= _AGREEING
+    )
 
 
 def _characters(text: Any) -> str:
