@@ -11,7 +11,7 @@ import re
 import unicodedata
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise, repeat
 from statistics import median
 from struct import Struct
@@ -49,9 +49,11 @@ _SAMPLED: Final = 4
 _TURNED: Final = 0.1
 _SHAPES = re.compile(r"[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc]+")
 _WORD = re.compile(r"\S+")
-_LINE_END = re.compile(r"[\r\n]+|(?<=[\ufffe\x02])")
+_HYPHENS: Final = "\ufffe\x02"
+"""What the library writes for a hyphen at the end of a line."""
+_LINE_END = re.compile(r"[\r\n\ufffe\x02][\r\n]*")
 _SPACES = re.compile(r"[\s\u200b\ufeff]+")
-_UNPRINTED = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufff0-\ufffb\uffff\ud800-\udfff]+")
+_UNPRINTED = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufff0-\ufffb\uffff\ud800-\udfff]")
 
 
 def read_lines(page: Any, view: View, made: Page) -> None:
@@ -200,7 +202,7 @@ class _Run:
     end: int
     line: Line
     rtl: bool = False
-    spaces: list[_Space] = field(default_factory=list[_Space])
+    spaces: Sequence[_Space] = ()
     widest: float = 0.0
 
     def wide(self) -> Iterator[_Space]:
@@ -407,7 +409,7 @@ class _TextReader:
         for number, run in enumerate(runs):
             wide = list(run.wide())
             if wide and _is_justified(run, runs[max(0, number - 2) : number + 3]):
-                run.spaces, wide = [], []
+                run.spaces, wide = (), []
             gutters += [(run.line.base, low, high) for low, high, _ in wide]
         gutters += [
             (one.line.base, one.line.right, other.line.left)
@@ -556,7 +558,8 @@ def _spans(characters: str) -> Iterator[tuple[int, int, int, int]]:
 def _line_ends(characters: str) -> Iterator[tuple[int, int]]:
     """The end of each line, and the beginning of the line after it."""
     for found in _LINE_END.finditer(characters):
-        yield found.span()
+        end, following = found.span()
+        yield end + (characters[end] in _HYPHENS), following
     yield len(characters), len(characters)
 
 
