@@ -147,7 +147,7 @@ class _Measure:
 
     def __init__(self, name: str, row: Struct, *, apart: int = 0, default: tuple[float, ...] = ()) -> None:
         """row: the numbers that the library writes for a character. apart: their size in bytes if the library takes the address of each of them, not that of
-        the first. default: the numbers of a character for which the library has none; zeros if not given.
+        the first. default: the numbers of a character that the library cannot measure; zeros if not given.
         """
         self._call = _function(name)
         self._row = row
