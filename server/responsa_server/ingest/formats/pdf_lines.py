@@ -430,6 +430,8 @@ class _TextReader:
                 needed = 1 if spaces else _AGREEING
                 cells = {*spaces, *(one for one in run.doubtful() if _agrees(one, line, doubtful, needed))}
                 spaces = [one for one in run.spaces if one in cells or _separates(one, line.size, near)]
+                if not cells and len(spaces) < _crossed(line, near):
+                    spaces = []
                 # A long table may have many rows of which each has only small spaces.
                 for low, high, _ in set(spaces).difference(run.wide()):
                     insort(gutters, (line.base, low, high))
@@ -487,6 +489,14 @@ def _attached(before: Line, line: Line) -> bool:
     before.text += (" " if gap > near / 2 else "") + line.text
     before.right = line.right
     return True
+
+
+def _crossed(line: Line, around: Sequence[_Gutter]) -> int:
+    """The number of wide spaces of the nearest line that has some which are above or below a line. A line of prose runs across them."""
+    if not around:
+        return 0
+    nearest = min((base for base, _, _ in around), key=lambda base: abs(base - line.base))
+    return sum(base == nearest and line.left < low and high < line.right for base, low, high in around)
 
 
 def _around(gutters: Sequence[_Gutter], line: Line, sizes: float) -> Sequence[_Gutter]:
