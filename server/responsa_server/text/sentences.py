@@ -25,6 +25,8 @@ MAX_LEAD_BYTES: Final = 600
 length.
 """
 
+_WINDOW_CHARS: Final = 4096
+
 # Markup that has no meaning for a reader: link definitions and layout tags.
 _NO_TEXT: Final = re.compile(
     rb"\[[^\]\n]{1,200}\]:\s|</?(?:div|span|img|p|br|a|table|t[rdh]|center|figure|details|summary|picture|source)\b|<!"
@@ -102,7 +104,7 @@ def _of_block(source: bytes, block: Block, language: str) -> Iterator[Piece]:
 def _prose(source: bytes, start: int, end: int, language: str, kind: PieceKind) -> Iterator[Piece]:
     text = source[start:end].decode()
     place = start
-    for sentence in _sentences(text, language):
+    for sentence in sentences(text, language):
         size = len(sentence.encode())
         low, high = _trim(source, place, place + size)
         if not _NO_TEXT.match(source, low, high):
@@ -110,14 +112,25 @@ def _prose(source: bytes, start: int, end: int, language: str, kind: PieceKind) 
         place += size
 
 
-def _sentences(text: str, language: str) -> Iterator[str]:
-    """Yield the sentences as consecutive substrings, which together are the whole text."""
+def sentences(text: str, language: str) -> Iterator[str]:
+    """Yield the sentences as consecutive substrings, which together are the whole text. language: an ISO 639-1 code.
+
+    The time grows with the length of the text: the segmenter, which needs quadratic time for some texts and cannot be interrupted, gets short windows.
+    """
     # Paragraphs are segmented one by one; line breaks within a paragraph do not end a sentence.
     start = 0
     for gap in [*(match.end() for match in _PARAGRAPH.finditer(text)), len(text)]:
-        for boundary in sentencex.get_sentence_boundaries(language, text[start:gap]):
-            yield boundary["text"]
-        start = gap
+        while start < gap:
+            end = min(gap, start + _WINDOW_CHARS)
+            if end < gap:
+                end = text.rfind(" ", start, end) + 1 or end
+            window = text[start:end]
+            found = [one["text"] for one in sentencex.get_sentence_boundaries(language, window)] or [window]
+            if end < gap and len(found) > 1:
+                del found[-1]  # it may go on after the window
+            for sentence in found:
+                yield sentence
+                start += len(sentence)
 
 
 def _lines(source: bytes, start: int, end: int) -> Iterator[Piece]:
@@ -184,7 +197,8 @@ def _within_list(source: bytes, piece: Piece) -> bool:
 
 
 _MARKUP: Final = (
-    (re.compile(r"<!--.*?-->", re.DOTALL), " "),
+    # Not beyond the next beginning: otherwise, many beginnings without an end would take quadratic time.
+    (re.compile(r"<!--(?:(?!<!--|-->).)*-->", re.DOTALL), " "),
     (re.compile(r"!?\[([^\]\n]{0,500})\]\([^()\s]{0,1000}(?:\s+\"[^\"\n]{0,200}\")?\)"), r"\1"),
     (re.compile(r"!?\[([^\]\n]{1,500})\]\[[^\]\n]{0,200}\]"), r"\1"),
     (re.compile(r"^[ \t]*(?:#{1,6}|>|[-*+]|\d{1,9}[.)])[ \t]+", re.MULTILINE), ""),

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import sentencex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa_server.ingest.formats import markdown
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument
-from responsa_server.text.sentences import MAX_PIECE_BYTES, Piece, PieceKind, pieces, plain
+from responsa_server.text.sentences import MAX_PIECE_BYTES, Piece, PieceKind, pieces, plain, sentences
 from tests.unit.knowledge.originals import original_of
 
 GUIDE = """\
@@ -134,3 +137,30 @@ def test_any_markdown_gives_pieces_in_order(text: str) -> None:
 )
 def test_plain_words(text: str, words: str) -> None:
     assert plain(text) == words
+
+
+def test_a_long_paragraph_goes_to_the_segmenter_in_short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The segmenter takes quadratic time for this text, and holds the interpreter's lock meanwhile."""
+    real, lengths = sentencex.get_sentence_boundaries, list[int]()
+
+    def watched(language: str, text: str) -> Any:
+        lengths.append(len(text))
+        return real(language, text)
+
+    monkeypatch.setattr(sentencex, "get_sentence_boundaries", watched)
+    for text in ("![[" * 20_000, "`a`" * 20_000, "?[" * 30_000):
+        assert "".join(sentences(text, "en")) == text
+    assert max(lengths) <= 4096
+    assert sum(lengths) < 1_000_000
+
+
+def test_the_sentences_of_a_long_paragraph_are_whole() -> None:
+    wanted = [
+        f"Boat number {n} brought {n % 40} tons of herring to the harbour of Thorshaven. " for n in range(500)
+    ]
+    assert list(sentences("".join(wanted), "en")) == wanted
+
+
+def test_beginnings_of_comments_without_an_end_are_kept() -> None:
+    assert plain("one <!-- two <!-- three --> four") == "one <!-- two four"
+    assert plain("`" + "<!--" * 20_000).count("<!--") == 20_000

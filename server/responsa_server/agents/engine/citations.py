@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-import sentencex
 from pydantic import Field
 
 from responsa_server.agents.engine.node import NodeModel
@@ -30,6 +29,7 @@ from responsa_server.domain.events import (
     Delta,
     RefusalReason,
 )
+from responsa_server.text.sentences import sentences
 
 SEPARATOR: Final = "\n\n"
 """The separator between two quotes. Each quote is a block of Markdown."""
@@ -389,15 +389,15 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
     """
     data = text.encode()
     found = dict[tuple[int, int, int], Claimed]()
-    sentences = _sentences(text)
-    starts = [one.start for one in sentences]
+    ranges = _sentences(text)
+    starts = [one.start for one in ranges]
     before = 0
     for place, (offset, passage) in enumerate(marks):
         if place and marks[place - 1][0] != offset:
             before = marks[place - 1][0]
         end = min(offset, len(data))
         last = bisect_left(starts, end)
-        near = sentences[max(0, last - _MOST_LINES_BACK) : last]
+        near = ranges[max(0, last - _MOST_LINES_BACK) : last]
         source = _claim(data, near, min(before, offset), end)
         if source is not None:
             words = data[source.start : source.end].decode()
@@ -431,8 +431,8 @@ def _sentences(text: str) -> Sequence[ByteRange]:
     start = 0
     for line in text.split("\n"):
         place = start
-        for one in sentencex.get_sentence_boundaries("en", line):
-            size = len(one["text"].encode())
+        for one in sentences(line, "en"):
+            size = len(one.encode())
             found.append(ByteRange(place, place + size))
             place += size
         start += len(line.encode()) + 1
