@@ -63,7 +63,8 @@ class Reindex:
                 operation=str(operation_id),
                 reason=error.reason.value,
             )
-            return max(pause, error.retry_after or 0.0)
+            # A server may ask for a wait of years.
+            return min(max(pause, error.retry_after or 0.0), LONGEST_PAUSE)
         except Precondition as error:
             await self._fail(tenant_id, operation_id, error)
         except Exception:  # whatever the error, the operation must end, now or after more attempts

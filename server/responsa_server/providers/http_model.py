@@ -288,9 +288,12 @@ def fault_of(status: int) -> ModelFault:
             return ModelFault.OVERLOADED if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ModelFault.REFUSED
 
 
+_LONGEST_WAIT: Final = 3600.0
+
+
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """The number of seconds that a server asks clients to wait. It comes from `retry-after-ms`, or from `retry-after`, which is a
-    number of seconds or a date (RFC 9110, 10.2.3). None if both headers are missing or unreadable.
+    number of seconds or a date (RFC 9110, 10.2.3). None if both headers are missing or unreadable. At most an hour, because servers have asked for years.
     """
     with contextlib.suppress(KeyError, ValueError):
         return _seconds(float(headers["retry-after-ms"]) / 1000)
@@ -303,7 +306,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def _seconds(value: float) -> float | None:
-    return max(0.0, value) if abs(value) < float("inf") else None
+    return min(max(0.0, value), _LONGEST_WAIT) if abs(value) < float("inf") else None
 
 
 def shown(text: str, key: str = "") -> str:

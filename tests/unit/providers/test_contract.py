@@ -233,6 +233,7 @@ async def test_an_errors_body_may_be_endless_or_broken_off(wire: WireServer, end
         ({"retry-after": "7"}, 7.0),
         ({"retry-after-ms": "1500", "retry-after": "7"}, 1.5),
         ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "100000000"}, 3600.0),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "inf"}, None),
     ],
