@@ -29,6 +29,7 @@ from responsa_server.cli.output import (
     print_json,
     print_text,
     reporting,
+    shown_name,
     valid_text,
 )
 from responsa_server.cli.rendering import place_within
@@ -316,12 +317,12 @@ def delete_documents(
             if json:
                 print_json({"deleted": document.name, "sourceKey": document.source_key})
             else:
-                print_text(f"deleted {document.name}  {document.source_key}")
+                print_text(f"deleted {document.name}  {shown_name(document.source_key)}")
 
 
 def _line(document: document_pb2.Document) -> str:
     state = _STATES.get(document.state, "?")
-    line = f"{document.name}  {state:<8}  {document.source_key}  {one_line(document.title, 60)}"
+    line = f"{document.name}  {state:<8}  {shown_name(document.source_key)}  {one_line(document.title, 60)}"
     if document.state == document_pb2.DOCUMENT_STATE_FAILED:
         line += f"\n    {one_line(document.error.message, 200)}"
     return line

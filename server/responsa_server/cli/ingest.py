@@ -40,6 +40,7 @@ from responsa_server.cli.output import (
     print_text,
     reporting,
     sentence_of,
+    shown_name,
     valid_text,
 )
 from responsa_server.cli.progress import Progress, reading
@@ -309,19 +310,19 @@ class _Run:
         if self.json:
             print_json({"sourceKey": document.source_key, "outcome": outcome, "document": as_json(document)})
         else:
-            print_text(f"{outcome.lower().replace('_', ' ')}  {document.source_key}")
+            print_text(f"{outcome.lower().replace('_', ' ')}  {shown_name(document.source_key)}")
 
 
 def _line(report: Report) -> str:
     if report.rule is not None:
-        return f"{report.where} ({report.rule.value})"
-    return _failure(report) if report.outcome is Outcome.FAILED else report.where
+        return f"{shown_name(report.where)} ({report.rule.value})"
+    return _failure(report) if report.outcome is Outcome.FAILED else shown_name(report.where)
 
 
 def _failure(report: Report) -> str:
     if report.error is None:
-        return f"{report.where} {report.why}."
-    return f"{report.where}: {sentence_of(report.error)}"
+        return f"{shown_name(report.where)} {report.why}."
+    return f"{shown_name(report.where)}: {sentence_of(report.error)}"
 
 
 def _as_object(report: Report) -> dict[str, Json]:

@@ -92,6 +92,11 @@ def one_line(text: str, width: int) -> str:
     return line if len(line) <= width else line[: max(0, width - 1)].rstrip() + "…"
 
 
+def shown_name(name: str) -> str:
+    """Return a file's name or a source key as a part of a line. Line breaks in it become �, because they would forge lines of the output."""
+    return "".join("\ufffd" if one in "\n\r\t\v\f" else one for one in shown(name))
+
+
 def messages_console() -> Console:
     """Return the console for progress and statuses. It writes to stderr, so that stdout contains only results."""
     return Console(stderr=True, highlight=False, markup=False)

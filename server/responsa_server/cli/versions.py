@@ -9,7 +9,7 @@ import typer
 
 from responsa.knowledge.v1 import document_pb2, document_version_pb2, knowledge_service_pb2
 from responsa_server.cli.named_documents import Collection, Named, SeveralNamed, find_document
-from responsa_server.cli.output import one_line, print_error, print_json, print_text, reporting
+from responsa_server.cli.output import one_line, print_error, print_json, print_text, reporting, shown_name
 from responsa_server.cli.session import open_client
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the IngestResult as proto-JSON.")]
@@ -81,9 +81,11 @@ def restore(
     if json:
         print_json(result)
     elif result.unchanged:
-        print_text(f"{found.source_key}: version {version} is the newest; nothing changed")
+        print_text(f"{shown_name(found.source_key)}: version {version} is the newest; nothing changed")
     else:
-        print_text(f"{found.source_key}: version {version} is restored as version {result.document.version}")
+        print_text(
+            f"{shown_name(found.source_key)}: version {version} is restored as version {result.document.version}"
+        )
 
 
 def reread(
@@ -104,9 +106,11 @@ def reread(
             if json:
                 print_json(result)
             elif result.unchanged:
-                print_text(f"{document.source_key}: the text is the same; nothing changed")
+                print_text(f"{shown_name(document.source_key)}: the text is the same; nothing changed")
             else:
-                print_text(f"{document.source_key}: the new text is version {result.document.version}")
+                print_text(
+                    f"{shown_name(document.source_key)}: the new text is version {result.document.version}"
+                )
 
 
 def differences(compared: knowledge_service_pb2.CompareDocumentVersionsResponse) -> Iterator[str]:
