@@ -476,6 +476,23 @@ async def test_the_configured_model_makes_the_vectors_of_new_collections(
     await of_words.close()
 
 
+async def test_a_model_that_is_down_stops_only_uploads_that_make_a_collection(
+    filled: House, people: People, embedder: MiniLmEmbedder, lab: Lab
+) -> None:
+    ann = people.ann
+    of_words = configured(embedder, WORDS, settings(lab))
+    house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, of_words)
+    lab.status = 503
+    await house.upload(ann, LATE, "eels.md", collection="notes")
+    with pytest.raises(Unavailable):
+        await house.upload(ann, LATE, "eels.md")
+    lab.status = 0
+    await house.upload(ann, LATE, "eels.md")
+    [only] = await house.generations.list("acme", "default")
+    assert only.embedding == f"{WORDS}/256"
+    await of_words.close()
+
+
 @pytest.mark.parametrize("exact", [0, 2_000])
 async def test_a_filter_selects_within_a_generation(
     filled: House, people: People, monkeypatch: pytest.MonkeyPatch, exact: int

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -121,3 +122,21 @@ async def test_a_cancelled_upload_leaves_nothing(house: House, people: People) -
     with pytest.raises(asyncio.CancelledError):
         await task
     assert house.rows() == {}
+
+
+async def test_uploads_that_wait_for_a_document_do_not_hold_up_others(house: House, people: People) -> None:
+    await house.upload(people.ann, TEXT)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(house.urls.superuser) as holder, psycopg.connect(house.urls.superuser) as watcher:
+        watcher.autocommit = True
+        holder.execute("SELECT FROM responsa.document FOR UPDATE")
+
+        def both_wait() -> bool:
+            return watcher.execute(waiting).fetchone() == (2,)
+
+        held = [asyncio.create_task(house.upload(people.ann, f"{TEXT}{number}")) for number in range(2)]
+        await house.until(both_wait)
+        async with asyncio.timeout(20):
+            await house.upload(people.bob, TEXT, "other.md")
+        holder.rollback()
+        await asyncio.gather(*held)

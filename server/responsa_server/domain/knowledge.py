@@ -472,7 +472,7 @@ class Documents(Sources, Protocol):
     ) -> Operation:
         """Store a document and the job that indexes it, in one transaction.
 
-        The collection `default` is created if it is missing, with this embedding model and this length of vectors. If the newest version already has these bytes and this
+        The collection `default` is created if it is missing, with this embedding model and this length of vectors, unless the model is "". If the newest version already has these bytes and this
         description, the result is that version's running operation, or a completed operation marked unchanged. But if a parser of an earlier release made
         the text of that version, the bytes are read again, as by `reread`. Raises NotFound (collection), AlreadyExists REQUEST_ID_REUSED.
         """

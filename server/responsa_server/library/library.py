@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
@@ -18,6 +18,7 @@ from responsa_server.domain.errors import (
     Exhausted,
     FieldViolation,
     InvalidRequest,
+    NotFound,
     NotPermitted,
     Reason,
 )
@@ -58,8 +59,10 @@ ORIGINAL_CHUNK_BYTES: Final = 256 * 1024
 _UPLOAD_CHUNK_BYTES: Final = 256 * 1024
 _IN_MEMORY_BYTES: Final = 1024 * 1024
 _READ_BYTES: Final = 1024 * 1024
-# The maximum number of uploads that are stored at the same time. An archive or an old office file is in memory meanwhile, up to 64 MiB.
-_UPLOADS_AT_ONCE: Final = 2
+# The maximum number of uploads whose format is decided at the same time. An archive or an old office file is in memory meanwhile, up to 64 MiB.
+_DECIDED_AT_ONCE: Final = 2
+# The maximum number of uploads of more than 1 MiB that are written to the database at the same time.
+_STORED_AT_ONCE: Final = 4
 # The longest canonical text: an office file may expand to more text than its bytes (ParseLimits.result_bytes).
 MAX_TEXT_BYTES: Final = 256 * 1024 * 1024
 # The maximum number of comparisons that run or wait. They run one after the other, because each holds two whole texts.
@@ -123,7 +126,8 @@ class Library:
         self._heartbeat_seconds = heartbeat_seconds
         self._embedders = embedders
         self._spool_dir = spool_dir
-        self._whole = asyncio.Semaphore(_UPLOADS_AT_ONCE)
+        self._deciding = asyncio.Semaphore(_DECIDED_AT_ONCE)
+        self._storing = asyncio.Semaphore(_STORED_AT_ONCE)
         self._comparison = asyncio.Semaphore(1)
         self._comparing = 0
 
@@ -249,15 +253,27 @@ class Library:
         if metadata.collection_id != DEFAULT_COLLECTION:
             # Check before the bytes arrive; the transaction that stores them checks again.
             await self.collections.require(who.tenant_id, [metadata.collection_id])
-        async with _receive(metadata, chunks, size, self._spool_dir) as received, self._whole:
-            media_type = await asyncio.to_thread(
-                decide_format, received, metadata.source_key, metadata.media_type, self.formats
-            )
+        async with _receive(metadata, chunks, size, self._spool_dir) as received:
+            async with self._deciding:
+                media_type = await asyncio.to_thread(
+                    decide_format, received, metadata.source_key, metadata.media_type, self.formats
+                )
             new = NewDocument(metadata, received, media_type)
-            embedder = await self._embedders.declared()
-            return await self.documents.accept(
-                who, new, embedder.name, request_id, dimensions=embedder.dimensions
-            )
+            # An upload may wait for its document's lock, so small ones have no bound other than that of connections.
+            async with self._storing if received.size > _IN_MEMORY_BYTES else nullcontext():
+                return await self._accept(who, new, request_id)
+
+    async def _accept(self, who: Principal, new: NewDocument, request_id: UUID | None) -> Operation:
+        """Accept an upload. The embedding model is asked only if the default collection must be created, because a remote one may be down."""
+        try:
+            return await self.documents.accept(who, new, "", request_id)
+        except NotFound:
+            if new.metadata.collection_id != DEFAULT_COLLECTION:
+                raise
+        embedder = await self._embedders.declared()
+        return await self.documents.accept(
+            who, new, embedder.name, request_id, dimensions=embedder.dimensions
+        )
 
     async def update_document(
         self, who: Principal, document_id: UUID, changes: DocumentChanges, etag: str = ""

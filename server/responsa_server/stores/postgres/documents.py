@@ -164,7 +164,7 @@ class DocumentStore:
             earlier = await self._requests.claim(connection, who, request_id, "document", body)
             if earlier is not None:
                 return await operations.named(self._operations, connection, who.tenant_id, earlier)
-            if stated.collection_id == DEFAULT_COLLECTION:
+            if embedding and stated.collection_id == DEFAULT_COLLECTION:
                 await connection.execute(self._queries["make_collection"], values)
             await self._require_collection(connection, values, "hold_collection")
             operation = await self._take_in(connection, who, new, values)
