@@ -73,7 +73,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         database_urls(parts.settings, parts.layout).log,
         concurrency=parts.settings.ingestion.concurrency,
     )
-    documents, operations = DocumentStore(database, queue, new_id), OperationStore(database)
+    documents, operations = DocumentStore(database, queue, new_id), OperationStore(database, queue)
     library = Library(
         collections,
         documents,

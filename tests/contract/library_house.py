@@ -161,7 +161,7 @@ class House:
         self.queue = JobQueue(urls.log, concurrency=2, pace=PACE)
         self.collections = CollectionStore(database)
         self.documents = DocumentStore(database, self.queue, uuid7)
-        self.operations = OperationStore(database)
+        self.operations = OperationStore(database, self.queue)
         self.ingestions = IngestionStore(database, self.queue, prune_after=0.0)
         self.generations = GenerationStore(database, self.queue, uuid7)
         self.waiting = Watching(self.operations)
@@ -190,11 +190,11 @@ class House:
         indexers = Indexers(embedders, store, uuid7)
         return Ingest(store, parser or self.parser, indexers, self.waiting)
 
-    def reindex(self) -> Reindex:
+    def reindex(self, slice_seconds: float = 0.05) -> Reindex:
         """The object that builds generations. Its slices are short, so that most operations need several."""
         indexers = Indexers(self.embedders, self.ingestions, uuid7)
-        builds = GenerationBuildStore(self.database)
-        return Reindex(builds, indexers, self.waiting.ended, slice_seconds=0.05)
+        builds = GenerationBuildStore(self.database, self.queue)
+        return Reindex(builds, indexers, self.waiting.ended, slice_seconds=slice_seconds)
 
     @asynccontextmanager
     async def working(
@@ -250,6 +250,11 @@ class House:
         async with asyncio.timeout(60):
             while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - other sessions send no signal
                 await asyncio.sleep(0.02)
+
+    async def finish_jobs(self) -> None:
+        """Run jobs until none is left."""
+        async with self.working():
+            await self.until(lambda: not self.ask("SELECT id FROM procrastinate_jobs"))
 
     def rows(self, tables: Iterable[str] = TABLES) -> dict[str, int]:
         """The number of rows in each table, over all tenants. Empty tables are left out."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -45,8 +46,9 @@ from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.settings import ModelSettings
 from responsa_server.providers.table import providers
 from responsa_server.search.settings import EMBEDDED_MODEL
-from responsa_server.stores.postgres import vectors
+from responsa_server.stores.postgres import generations, vectors
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.generation_table import FIRST_TABLE
 from responsa_server.stores.postgres.generations import GenerationBuildStore, GenerationStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
@@ -237,6 +239,7 @@ async def test_a_generation_may_wait_until_it_is_activated(filled: House, people
         assert (await house.ended(ann, operation)).error is None
     assert await states(house, ann) == {2: ACTIVE, 1: RETIRED}
     await house.library.delete_generation(ann, "notes", 1)
+    await house.finish_jobs()
     assert (await states(house, ann), house.rows(("passage_vector",))) == ({2: ACTIVE}, {})
 
 
@@ -270,6 +273,7 @@ async def test_a_cancelled_operation_leaves_nothing(filled: House, people: Peopl
     await house.library.delete_generation(ann, "notes", 3)
     await house.library.delete_operation(ann, operation.id)
     await house.library.delete_operation(ann, later.id)
+    await house.finish_jobs()
     assert house.rows() == {**before, "collection_generation": 1}
 
 
@@ -300,6 +304,7 @@ async def test_a_refusing_model_fails_the_operation_and_a_busy_one_delays_it(
         {"embedding": WORDS, "cause": "credential"},
     )
     assert await states(house, ann) == {2: FAILED, 1: ACTIVE}
+    await house.finish_jobs()
     assert "generation_vector" not in house.rows()
     with pytest.raises(Precondition) as caught:
         await house.library.activate_generation(ann, "notes", 2)
@@ -318,20 +323,20 @@ async def test_a_lost_worker_can_write_nothing_and_its_vectors_are_kept(
 ) -> None:
     house, ann = filled, people.ann
     operation = await house.library.reindex_collection(ann, "notes", WORDS)
-    builds = GenerationBuildStore(house.database)
+    builds = GenerationBuildStore(house.database, house.queue)
     lost = await builds.begin("acme", operation.id)
     assert lost is not None
     missing = await builds.missing(lost, None, 1)
     indexer = await Indexers(house.embedders, house.ingestions, uuid7).named(lost.embedding)
     assert indexer is not None
     made = await indexer.vectors("acme", missing, SeenVectors(1))
-    await builds.write(lost, made)
+    await builds.write(lost, made, since=0, seconds=1.0)
     # A passage that is gone is left out.
-    await builds.write(lost, [PassageVectors(uuid7(), made[0].vectors)])
+    await builds.write(lost, [PassageVectors(uuid7(), made[0].vectors)], since=0, seconds=1.0)
     following = await builds.begin("acme", operation.id)
     assert following is not None
     with pytest.raises(OwnershipLost):
-        await builds.write(lost, made)
+        await builds.write(lost, made, since=0, seconds=1.0)
     with pytest.raises(OwnershipLost):
         await builds.complete(lost)
     assert not await builds.complete(following)
@@ -340,6 +345,95 @@ async def test_a_lost_worker_can_write_nothing_and_its_vectors_are_kept(
         ended = await house.ended(ann, operation)
     assert ended.error is None
     assert (ended.passages_done, await states(house, ann)) == (ended.passages_total, {2: ACTIVE, 1: RETIRED})
+
+
+async def test_the_vectors_of_a_deleted_generation_go_in_parts_after_the_call(
+    filled: House, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, ann = filled, people.ann
+    await rebuilt(house, ann)
+    monkeypatch.setattr(generations, "_MOST_DISCARDED", 2)
+    builds = GenerationBuildStore(house.database, house.queue)
+    active = UUID(str(house.ask("SELECT generation_id FROM responsa.collection")[0][0]))
+    before = house.rows(("passage_vector", "generation_vector"))
+    for kept in (FIRST_TABLE, active):
+        assert not await builds.discard("acme", kept)
+    await house.library.delete_generation(ann, "notes", 1)
+    assert house.rows(("passage_vector", "generation_vector")) == before
+    assert await builds.discard("acme", FIRST_TABLE)
+    assert house.rows(("passage_vector",))["passage_vector"] == before["passage_vector"] - 2
+    await house.finish_jobs()
+    assert house.rows(("passage_vector", "generation_vector")) == {
+        "generation_vector": before["generation_vector"]
+    }
+
+
+async def test_a_generation_that_an_earlier_release_cancelled_is_abandoned_while_another_is_built(
+    filled: House, people: People
+) -> None:
+    house, ann = filled, people.ann
+    cancelled = await house.library.reindex_collection(ann, "notes", WORDS)
+    house.ask("UPDATE responsa.operation SET stage = 'done' WHERE id = %s", cancelled.id)
+    running = await house.library.reindex_collection(ann, "notes", WORDS)
+    assert await house.reindex().work("acme", cancelled.id, 0) is None
+    assert await states(house, ann) == {3: BUILDING, 1: ACTIVE}
+    async with house.working():
+        assert (await house.ended(ann, running)).error is None
+
+
+async def test_a_deletion_locks_passages_in_the_order_in_which_vectors_are_stored(
+    filled: House, people: People
+) -> None:
+    house = filled
+    text = "\n\n".join(f"# Mill {number}\n\n{'The mill grinds rye. ' * 60}" for number in range(8))
+    document = (await house.take_in(people.ann, text, "long.md", collection="notes")).document_id
+    ids = [
+        one
+        for (one,) in house.ask(
+            "SELECT id FROM responsa.passage WHERE document_id = %s ORDER BY id", document
+        )
+    ]
+    # The first passage is stored last, so that a scan reaches it last.
+    house.ask("UPDATE responsa.passage SET ordinal = 1000 WHERE id = %s", ids[0])
+    assert len(ids) > 2
+    waiting = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    hold = "SELECT FROM responsa.passage WHERE id = %s FOR KEY SHARE NOWAIT"
+    with psycopg.connect(house.urls.superuser) as worker:
+        worker.execute(hold, [ids[0]])
+        deletion = asyncio.create_task(house.library.delete_document(people.ann, document))
+        await house.until(lambda: bool(house.ask(waiting)))
+        for one in ids[1:]:
+            worker.execute(hold, [one])
+        worker.rollback()
+    await deletion
+
+
+async def test_the_time_left_is_measured_over_all_attempts(filled: House, people: People) -> None:
+    house, ann = filled, people.ann
+    for number in range(24):
+        text = f"# Mill {number}\n\nThe mill number {number} grinds rye."
+        assert (await house.take_in(ann, text, f"{number}.md", collection="notes")).error is None
+    operation = await house.library.reindex_collection(ann, "notes", WORDS)
+    reindex = house.reindex(slice_seconds=0.0001)
+
+    async def left() -> float | None:
+        found = (await house.library.operations.get("acme", operation.id)).time_left
+        return None if found is None else found.total_seconds()
+
+    assert await left() is None
+    assert await reindex.work("acme", operation.id, 0) is not None
+    first = await left()
+    assert first
+    # The beginning of the next attempt keeps what was measured.
+    assert await GenerationBuildStore(house.database, house.queue).begin("acme", operation.id) is not None
+    again = await left()
+    assert again
+    assert again >= first
+    while await reindex.work("acme", operation.id, 0) is not None:
+        pass
+    assert await left() is None
 
 
 async def test_a_document_whose_model_was_replaced_is_embedded_again(filled: House, people: People) -> None:
@@ -426,8 +520,7 @@ async def test_a_deleted_collection_ends_its_operation_and_takes_all_vectors(
     assert ended.error is not None
     assert ended.error.reason is Reason.OPERATION_CANCELLED
     assert "collection was deleted" in ended.error.message
-    async with house.working():
-        await house.until(lambda: not house.ask("SELECT FROM procrastinate_jobs WHERE status = 'todo'"))
+    await house.finish_jobs()
     assert not house.rows(("passage_vector", "generation_vector", "collection_generation"))
 
 

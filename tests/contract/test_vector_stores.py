@@ -313,7 +313,9 @@ async def test_a_cancelled_first_version_leaves_no_vectors(house: House, people:
     store = in_memory(house, memory)
     claim = await store.begin(people.ann, "a.md", "one")
     await store.write(claim, vectors(1, 3))
-    await OperationStore(house.database, house.queue).cancel("acme", claim.operation_id)
+    await OperationStore(house.database, house.queue, external_vectors=True).cancel(
+        "acme", claim.operation_id
+    )
     [(document,)] = house.ask(
         "SELECT args ->> 'id' FROM procrastinate_jobs WHERE task_name = 'responsa.prune'"
     )

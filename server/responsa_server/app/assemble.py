@@ -126,9 +126,8 @@ async def build_knowledge(
         kept_versions=settings.ingestion.kept_versions,
         parsers=[one.parsed_by for one in FORMATS],
     )
-    pruning = queue if external else None
-    operations = OperationStore(database, pruning)
-    collections = CollectionStore(database, pruning)
+    operations = OperationStore(database, queue, external_vectors=external)
+    collections = CollectionStore(database, queue if external else None)
     watching = Watching(operations)
     parser = _parser(settings, stack, layout)
     library = Library(
@@ -155,7 +154,7 @@ async def build_knowledge(
         describer = Describer(ingestion_model(settings.ingestion, models, "metadata_model"))
         topics = Topics(ingestion_model(settings.ingestion, models, "chunking_model"))
         ingest = Ingest(ingestions, parser, indexers, watching, describer=describer, topics=topics)
-        reindex = Reindex(GenerationBuildStore(database), indexers, watching.ended)
+        reindex = Reindex(GenerationBuildStore(database, queue), indexers, watching.ended)
         jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex)
     return Knowledge(embedder, embedders, retriever, collections, documents, library, evidence, jobs)
 

@@ -79,6 +79,7 @@ class GenerationTask:
     """A worker's claim to build a generation. It is valid only while its epoch is the operation's epoch.
 
     generation_id: the id under which the generation's vectors are stored; None if they are in the first table. activate: whether the generation becomes active when it is complete.
+    passages_done: the number of passages that have vectors.
     """
 
     tenant_id: str
@@ -89,6 +90,7 @@ class GenerationTask:
     generation_id: UUID | None
     embedding: str
     activate: bool
+    passages_done: int
 
 
 class Generations(Protocol):
@@ -128,7 +130,7 @@ class Generations(Protocol):
         ...
 
     async def delete(self, tenant_id: str, collection_id: str, number: int) -> None:
-        """Delete a generation with its vectors. Raises Precondition GENERATION_STATE (active or building)."""
+        """Delete a generation, and enqueue the job that deletes its vectors. Raises Precondition GENERATION_STATE (active or building)."""
         ...
 
 
@@ -147,8 +149,12 @@ class GenerationBuilds(Protocol):
         """Return passages that searches can find and that lack vectors in the generation, ordered by id. after: the id of the last passage of the previous page."""
         ...
 
-    async def write(self, task: GenerationTask, passages: Sequence[PassageVectors]) -> None:
-        """Store the vectors of passages, and the progress. Passages that were deleted in the meantime are left out."""
+    async def write(
+        self, task: GenerationTask, passages: Sequence[PassageVectors], *, since: int, seconds: float
+    ) -> None:
+        """Store the vectors of passages, and the progress. Passages that were deleted in the meantime are left out. since: the number of passages that had vectors
+        `seconds` ago; the rate of the work is measured from then.
+        """
         ...
 
     async def complete(self, task: GenerationTask) -> bool:
@@ -158,7 +164,13 @@ class GenerationBuilds(Protocol):
         ...
 
     async def fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """End the operation with an error. A generation that was never complete loses its vectors and becomes FAILED; any other keeps its vectors and its former state. Does
-        nothing if the operation has ended.
+        """End the operation with an error. A generation that was never complete becomes FAILED, and a job deletes its vectors; any other keeps its vectors and its former
+        state. Does nothing if the operation has ended.
+        """
+        ...
+
+    async def discard(self, tenant_id: str, generation_id: UUID) -> bool:
+        """Delete some of the vectors under this id if no generation keeps them, and return whether more may be left. The id 0 means vectors in the first table of
+        collections that keep no generation there.
         """
         ...

@@ -211,7 +211,7 @@ class Operation:
 
     epoch: the number of the current claim; a worker with an older epoch cannot write. error, unchanged: the result,
     valid once the stage is DONE. seq: the number of this state; every stored change raises it. stage_time: when the
-    stage began. collection_id: the collection of a REINDEX; its `version` is the number of the
+    stage began; while a REINDEX computes vectors, the time from which its rate counts. collection_id: the collection of a REINDEX; its `version` is the number of the
     generation, and its `document_id` names no document.
     """
 
@@ -243,7 +243,9 @@ class Operation:
         """The estimated time from `update_time` to the end, from the rate at which vectors were computed so far. It is never negative; None if unknown."""
         if self.stage is not IngestStage.EMBEDDING or self.passages_done <= 0:
             return None
-        took = max(self.update_time - self.stage_time, timedelta())
+        took = self.update_time - self.stage_time
+        if took <= timedelta():
+            return None
         return took * (max(self.passages_total - self.passages_done, 0) / self.passages_done)
 
 
@@ -654,6 +656,8 @@ class JobKind(StrEnum):
     """Delete a document's old versions that no answer cites. The other id is the document's id."""
     REINDEX = "responsa.reindex"
     """Build a generation of a collection, or complete and activate it. The other id is the operation's id."""
+    DISCARD = "responsa.discard"
+    """Delete the vectors of a generation that is no longer kept. The other id is that under which its vectors are stored; the id 0 stands for the first table."""
 
 
 Work = Callable[[str, UUID, int], Awaitable[float | None]]

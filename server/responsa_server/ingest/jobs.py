@@ -334,6 +334,7 @@ class KnowledgeJobs:
             work: dict[JobKind, Work] = {JobKind.INGEST: self.ingest, JobKind.PRUNE: self.prune}
             if self._reindex is not None:
                 work[JobKind.REINDEX] = self._reindex.work
+                work[JobKind.DISCARD] = self._reindex.discard
             self._task = asyncio.create_task(self._runner.run(work), name="knowledge jobs")
             self._task.add_done_callback(self._report_end)
 

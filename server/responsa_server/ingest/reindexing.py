@@ -45,11 +45,16 @@ class Reindex:
         self._slice_seconds = slice_seconds
         # The failures of an operation since its latest stored vectors, in this process.
         self._failures: dict[UUID, int] = {}
+        # When this process began to work on an operation, and the number of passages that had vectors then. The rate is measured from here, so it contains the time
+        # between slices. A failure begins it anew, because a part may be unavailable for hours.
+        self._begun: dict[UUID, tuple[float, int]] = {}
         self._log: FilteringBoundLogger = structlog.get_logger("reindex")
 
     async def work(self, tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
         """Work for one slice. Returns None if the operation has ended, else the seconds until the next slice. While a part is unavailable, the operation waits for it."""
         failures = self._failures.get(operation_id, 0)
+        if failures:
+            self._begun.pop(operation_id, None)
         pause = pause_after(failures)
         try:
             done = await self._slice(tenant_id, operation_id)
@@ -82,7 +87,15 @@ class Reindex:
             if not done:
                 return _BETWEEN_SLICES
         self._failures.pop(operation_id, None)
+        self._begun.pop(operation_id, None)
         return None
+
+    async def discard(self, tenant_id: str, generation_id: UUID, attempts: int) -> float | None:
+        """Delete a part of the vectors of a generation that is no longer kept. Returns None if none is left, else the seconds until the next part."""
+        try:
+            return _BETWEEN_SLICES if await self._builds.discard(tenant_id, generation_id) else None
+        except Unavailable:
+            return pause_after(attempts)
 
     async def _slice(self, tenant_id: str, operation_id: UUID) -> bool:
         """Returns whether the operation has ended."""
@@ -95,6 +108,7 @@ class Reindex:
         # Each slice has another epoch, so equal vectors of different slices do not stay equal.
         seen = SeenVectors(_PASSAGES_A_SLICE, earlier=task.epoch)
         clock = asyncio.get_running_loop().time
+        self._begun.setdefault(operation_id, (clock(), task.passages_done))
         until = clock() + self._slice_seconds
         after: UUID | None = None
         while clock() < until:
@@ -113,7 +127,10 @@ class Reindex:
         passages = await self._builds.missing(task, after, _PASSAGES_A_BATCH)
         if not passages:
             return None
-        await self._builds.write(task, await indexer.vectors(task.tenant_id, passages, seen))
+        made = await indexer.vectors(task.tenant_id, passages, seen)
+        began, since = self._begun[task.operation_id]
+        seconds = asyncio.get_running_loop().time() - began
+        await self._builds.write(task, made, since=since, seconds=seconds)
         self._failures.pop(task.operation_id, None)
         return passages[-1].passage.id
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Final
 from uuid import UUID
 
 import uuid_utils.compat
 
-from responsa_server.domain.knowledge import FIRST_DIMENSIONS, Operation
+from responsa_server.domain.knowledge import FIRST_DIMENSIONS, JobKind, Operation
 from responsa_server.stores.postgres.database import Connection, Queries
-from responsa_server.stores.postgres.passages import PassageTable
+from responsa_server.stores.postgres.jobs import JobQueue
+
+FIRST_TABLE: Final = UUID(int=0)
+"""The id of the job that deletes vectors from the first table."""
 
 
 def first_generation(dimensions: int) -> UUID | None:
@@ -19,10 +22,10 @@ def first_generation(dimensions: int) -> UUID | None:
 
 
 class GenerationTable:
-    """Ends the construction of generations, and deletes their vectors."""
+    """Ends the construction of generations, and enqueues the jobs that delete their vectors."""
 
-    def __init__(self) -> None:
-        self._passages = PassageTable()
+    def __init__(self, queue: JobQueue) -> None:
+        self._queue = queue
         self._operations = Queries("operations.sql")
         self._queries = Queries("generations.sql")
 
@@ -38,8 +41,8 @@ class GenerationTable:
             await self.abandon(connection, operation, failed=failed)
 
     async def abandon(self, connection: Connection, operation: Operation, *, failed: bool) -> None:
-        """Return the generation of an ended operation to its former state. If it was never complete, delete its vectors, and the generation too unless
-        it `failed`: then it stays in lists.
+        """Return the generation of an ended operation to its former state. If it was never complete, discard its vectors, and delete the generation
+        unless it `failed`: then it stays in lists.
         """
         values = values_of(operation)
         row = await (await connection.execute(self._queries["building"], values)).fetchone()
@@ -49,14 +52,12 @@ class GenerationTable:
         if complete:
             await connection.execute(self._queries["back_to_former"], values)
             return
-        await self.delete_vectors(connection, values | {"generation": generation})
         await connection.execute(self._queries["failed" if failed else "delete_generation"], values)
+        await self.discard(connection, operation.tenant_id, generation)
 
-    async def delete_vectors(self, connection: Connection, values: Mapping[str, Any]) -> None:
-        """Delete the vectors of a generation. values: the tenant, the collection and the generation's id; None for the first table."""
-        await self._passages.take_time(connection)
-        name = "delete_first_vectors" if values["generation"] is None else "delete_vectors"
-        await connection.execute(self._queries[name], values)
+    async def discard(self, connection: Connection, tenant_id: str, generation_id: UUID | None) -> None:
+        """Enqueue the job that deletes vectors: there may be millions, and nobody should wait for the collection's lock meanwhile. None means the first table."""
+        await self._queue.defer(connection, JobKind.DISCARD, tenant_id, generation_id or FIRST_TABLE)
 
 
 def values_of(operation: Operation) -> dict[str, object]:

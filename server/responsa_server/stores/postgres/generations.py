@@ -7,7 +7,7 @@ published version always has vectors in the active generation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.rows import dict_row
@@ -35,10 +35,12 @@ from responsa_server.stores.postgres.database import (
     shielded,
     uuid_array,
 )
-from responsa_server.stores.postgres.generation_table import GenerationTable, values_of
+from responsa_server.stores.postgres.generation_table import FIRST_TABLE, GenerationTable, values_of
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.requests import CreationRequests
+
+_MOST_DISCARDED: Final = 10_000
 
 
 class GenerationStore:
@@ -52,7 +54,7 @@ class GenerationStore:
         self._database = database
         self._queue = queue
         self._new_id = new_id
-        self._table = GenerationTable()
+        self._table = GenerationTable(queue)
         self._queries = Queries("generations.sql")
         self._operations = Queries("operations.sql")
         self._requests = CreationRequests()
@@ -134,7 +136,7 @@ class GenerationStore:
 
     @shielded
     async def delete(self, tenant_id: str, collection_id: str, number: int) -> None:
-        """Delete a generation and its vectors; see the port."""
+        """Delete a generation; see the port."""
         values: dict[str, object] = {"tenant": tenant_id, "collection": collection_id, "number": number}
         async with self._database.tenant(tenant_id) as connection:
             await connection.execute(self._queries["lock_collection"], values)
@@ -148,7 +150,7 @@ class GenerationStore:
             row = await (await connection.execute(self._queries["delete_generation"], values)).fetchone()
             assert row is not None, "the collection is locked"
             if found.state is not GenerationState.FAILED:
-                await self._table.delete_vectors(connection, values | {"generation": row[0]})
+                await self._table.discard(connection, tenant_id, row[0])
 
     def _check_number(self, found: Sequence[Generation]) -> None:
         """Raise Precondition if the collection can have no other generation."""
@@ -166,7 +168,8 @@ class GenerationStore:
         locked = await connection.execute(self._queries["lock_collection"], values)
         if await locked.fetchone() is None:
             raise NotFound.of("collection", name)
-        running = await (await connection.execute(self._queries["running"], values)).fetchone()
+        any_number = {**values, "number": None}
+        running = await (await connection.execute(self._queries["running"], any_number)).fetchone()
         if running is not None:
             operation = names.operation(running[0])
             raise Precondition(
@@ -218,10 +221,10 @@ class GenerationStore:
 class GenerationBuildStore:
     """Implements the port `GenerationBuilds`. Statements run as the role responsa_app, with the job's tenant set."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, queue: JobQueue) -> None:
         self._database = database
         self._passages = PassageTable()
-        self._table = GenerationTable()
+        self._table = GenerationTable(queue)
         self._queries = Queries("generations.sql")
         self._operations = Queries("operations.sql")
 
@@ -234,15 +237,18 @@ class GenerationBuildStore:
             if claimed is None:
                 await self._settle(connection, tenant_id, operation_id)
                 return None
-            collection_id, number, epoch = claimed
+            collection_id, number, epoch, rate_time = claimed
             values |= {"collection": collection_id, "number": number}
             row = await (await connection.execute(self._queries["task"], values)).fetchone()
             assert row is not None, "a generation is building while its operation runs"
             generation, embedding, activate = row
+            values |= {"generation": generation, "rate_time": rate_time}
             await self._passages.take_time(connection)
-            await connection.execute(self._queries["count_passages"], values | {"generation": generation})
+            name = "count_passages" if epoch == 1 else "total_passages"
+            counted = await (await connection.execute(self._queries[name], values)).fetchone()
+        done = 0 if counted is None else counted[0]
         return GenerationTask(
-            tenant_id, operation_id, epoch, collection_id, number, generation, embedding, activate
+            tenant_id, operation_id, epoch, collection_id, number, generation, embedding, activate, done
         )
 
     @shielded
@@ -287,8 +293,10 @@ class GenerationBuildStore:
         ]
 
     @shielded
-    async def write(self, task: GenerationTask, passages: Sequence[PassageVectors]) -> None:
-        """Store vectors, and the progress. Raises OwnershipLost."""
+    async def write(
+        self, task: GenerationTask, passages: Sequence[PassageVectors], *, since: int, seconds: float
+    ) -> None:
+        """Store vectors, and the progress; see the port. Raises OwnershipLost."""
         async with self._database.tenant(task.tenant_id) as connection:
             await operations.hold(self._operations, connection, _values(task))
             ids = uuid_array([one.passage_id for one in passages])
@@ -298,7 +306,8 @@ class GenerationBuildStore:
             await self._passages.write_vectors(
                 connection, task.tenant_id, task.collection_id, kept, task.generation_id
             )
-            await connection.execute(self._queries["progress"], {**_values(task), "count": len(kept)})
+            progress = {**_values(task), "count": len(kept), "since": since, "seconds": seconds}
+            await connection.execute(self._queries["progress"], progress)
 
     @shielded
     async def complete(self, task: GenerationTask) -> bool:
@@ -330,6 +339,15 @@ class GenerationBuildStore:
             except NotFound:
                 return
             await self._table.end(connection, operation, operations.error_columns(error), failed=True)
+
+    @shielded
+    async def discard(self, tenant_id: str, generation_id: UUID) -> bool:
+        """Delete vectors that no generation keeps; see the port."""
+        values = {"tenant": tenant_id, "generation": generation_id, "most": _MOST_DISCARDED}
+        name = "discard_first_vectors" if generation_id == FIRST_TABLE else "discard_vectors"
+        async with self._database.tenant(tenant_id) as connection:
+            await self._passages.take_time(connection)
+            return (await connection.execute(self._queries[name], values)).rowcount == _MOST_DISCARDED
 
     async def _settle(self, connection: Connection, tenant_id: str, operation_id: UUID) -> None:
         """Abandon the generation of an operation that a server of an earlier release has cancelled."""

@@ -20,8 +20,10 @@ ORDER BY 2 DESC;
 SELECT generation FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(collection)s FOR NO KEY UPDATE;
 
 -- name: running
+-- The operation of a generation, or of any generation.
 SELECT id FROM responsa.operation
-WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND kind = 'reindex' AND stage <> 'done';
+WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND kind = 'reindex' AND stage <> 'done'
+    AND (%(number)s::int IS NULL OR version = %(number)s);
 
 -- name: keep_active
 -- A collection that was never indexed again has no row for its generation.
@@ -55,16 +57,19 @@ FROM coalesce((SELECT passages FROM responsa.collection_stat WHERE tenant_id = %
 RETURNING *;
 
 -- name: claim
+-- The last column is the time from which the rate was measured so far.
+WITH earlier AS (SELECT stage_time FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE)
 UPDATE responsa.operation SET epoch = epoch + 1, stage = 'embedding', update_time = clock_timestamp()
+FROM earlier
 WHERE tenant_id = %(tenant)s AND id = %(id)s AND kind = 'reindex' AND stage <> 'done'
-RETURNING collection_id, version, epoch;
+RETURNING collection_id, version, epoch, earlier.stage_time;
 
 -- name: task
 SELECT id, embedding, activate FROM responsa.collection_generation
 WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND number = %(number)s AND state = 'building';
 
 -- name: count_passages
--- At the beginning of an attempt: the number of passages to embed, and of those that have vectors.
+-- At the beginning of the first attempt: the number of passages to embed, and of those that have vectors.
 WITH counted AS (
     SELECT count(*) AS total, count(*) FILTER (WHERE CASE WHEN %(generation)s::uuid IS NULL
             THEN EXISTS (SELECT FROM responsa.passage_vector AS v WHERE v.passage_id = p.id)
@@ -76,7 +81,21 @@ WITH counted AS (
     FROM counted AS c
     WHERE g.tenant_id = %(tenant)s AND g.collection_id = %(collection)s AND g.number = %(number)s
 )
-UPDATE responsa.operation AS o SET passages_done = c.done, passages_total = c.total FROM counted AS c WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s;
+UPDATE responsa.operation AS o SET passages_done = c.done, passages_total = c.total FROM counted AS c WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s
+RETURNING o.passages_done;
+
+-- name: total_passages
+-- At the beginning of a later attempt, which goes on with the counts: the number of passages may have changed meanwhile. The rate is measured from the same time as before.
+WITH counted AS (
+    SELECT passages FROM responsa.collection_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s
+), generation AS (
+    UPDATE responsa.collection_generation AS g SET passages_done = least(g.passages_done, c.passages), passages_total = c.passages
+    FROM counted AS c
+    WHERE g.tenant_id = %(tenant)s AND g.collection_id = %(collection)s AND g.number = %(number)s
+)
+UPDATE responsa.operation AS o SET passages_done = least(o.passages_done, c.passages), passages_total = c.passages, stage_time = %(rate_time)s
+FROM counted AS c WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s
+RETURNING o.passages_done;
 
 -- name: missing_in_first
 SELECT p.id FROM responsa.passage AS p
@@ -120,11 +139,13 @@ ORDER BY v.passage_id, v.ordinal;
 SELECT id FROM responsa.passage WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s::uuid[]) AND live ORDER BY id FOR KEY SHARE;
 
 -- name: progress
+-- stage_time is the time at which the first passage would have been begun at the measured rate.
 WITH generation AS (
     UPDATE responsa.collection_generation SET passages_done = least(passages_done + %(count)s, passages_total), update_time = clock_timestamp()
     WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND number = %(number)s
 )
-UPDATE responsa.operation SET passages_done = least(passages_done + %(count)s, passages_total), update_time = clock_timestamp()
+UPDATE responsa.operation SET passages_done = least(passages_done + %(count)s, passages_total), update_time = clock_timestamp(),
+    stage_time = clock_timestamp() - make_interval(secs => %(seconds)s) * ((passages_done + %(count)s)::float8 / greatest(passages_done + %(count)s - %(since)s, 1))
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: retire_active
@@ -171,8 +192,18 @@ DELETE FROM responsa.collection_generation
 WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND number = %(number)s AND state <> 'active'
 RETURNING id;
 
--- name: delete_first_vectors
-DELETE FROM responsa.passage_vector WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s;
+-- name: discard_first_vectors
+-- Vectors of collections whose active generation, and all others that are kept, have their vectors elsewhere.
+DELETE FROM responsa.passage_vector WHERE ctid = ANY (ARRAY(
+    SELECT v.ctid FROM responsa.passage_vector AS v
+    JOIN responsa.collection AS c ON c.tenant_id = v.tenant_id AND c.id = v.collection_id
+    WHERE v.tenant_id = %(tenant)s AND c.generation_id IS NOT NULL
+        AND NOT EXISTS (SELECT FROM responsa.collection_generation AS g WHERE g.tenant_id = c.tenant_id AND g.collection_id = c.id AND g.id IS NULL)
+    LIMIT %(most)s));
 
--- name: delete_vectors
-DELETE FROM responsa.generation_vector WHERE tenant_id = %(tenant)s AND generation_id = %(generation)s;
+-- name: discard_vectors
+DELETE FROM responsa.generation_vector WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM responsa.generation_vector WHERE tenant_id = %(tenant)s AND generation_id = %(generation)s
+        AND NOT EXISTS (SELECT FROM responsa.collection WHERE tenant_id = %(tenant)s AND generation_id = %(generation)s)
+        AND NOT EXISTS (SELECT FROM responsa.collection_generation WHERE tenant_id = %(tenant)s AND id = %(generation)s AND state <> 'failed')
+    LIMIT %(most)s));

@@ -30,9 +30,11 @@ from responsa_server.domain.knowledge import JobKind, Work, pause_after
 from responsa_server.stores.postgres.database import Connection, Queries, conninfo
 
 _QUEUE: Final = "knowledge"
-# A separate queue, because a worker of the release before would take a job of a kind that it does not know, and lose it.
+# Separate queues, because a worker of the release before would take a job of a kind that it does not know, and lose it.
 _REINDEX_QUEUE: Final = "reindex"
-_QUEUES: Final = (_QUEUE, _REINDEX_QUEUE)
+_DISCARD_QUEUE: Final = "discard"
+_QUEUES: Final = (_QUEUE, _REINDEX_QUEUE, _DISCARD_QUEUE)
+_OF_GENERATIONS: Final = (JobKind.REINDEX, JobKind.DISCARD)
 PRESENCE: Final = 0x7265_7372
 """The advisory lock that every process with a job worker holds in shared mode. No other lock in this database has this number.
 
@@ -125,7 +127,7 @@ class JobQueue:
             kind.value,
             queue=_queue(kind),
             schedule_in=delay,
-            priority=0 if size_bytes <= SMALL_BYTES and kind is not JobKind.REINDEX else -1,
+            priority=0 if size_bytes <= SMALL_BYTES and kind not in _OF_GENERATIONS else -1,
             connection=connection,
             allow_unknown=True,
         )
@@ -252,6 +254,8 @@ class JobQueue:
 
 
 def _queue(kind: JobKind) -> str:
+    if kind is JobKind.DISCARD:
+        return _DISCARD_QUEUE
     return _REINDEX_QUEUE if kind is JobKind.REINDEX else _QUEUE
 
 

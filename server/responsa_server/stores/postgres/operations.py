@@ -60,14 +60,15 @@ _ERRORS: Final[Mapping[Reason, type[ResponsaError]]] = {
 class OperationStore:
     """Implements the port `Operations` for all tenants. Each call is for one tenant."""
 
-    def __init__(self, database: Database, pruning: JobQueue | None = None) -> None:
-        """pruning: the job queue if a `VectorStore` holds the vectors, else None. With a queue, a cancellation that removes a document enqueues the job
-        that removes the document's vectors.
+    def __init__(self, database: Database, queue: JobQueue, *, external_vectors: bool = False) -> None:
+        """external_vectors: whether a `VectorStore` holds the vectors. If so, a cancellation that removes a document enqueues the job that removes the
+        document's vectors.
         """
-        self._pruning = pruning
+        self._queue = queue
+        self._external_vectors = external_vectors
         self._database = database
         self._passages = PassageTable()
-        self._generations = GenerationTable()
+        self._generations = GenerationTable(queue)
         self._queries = Queries("operations.sql")
 
     @shielded
@@ -115,8 +116,8 @@ class OperationStore:
                 forgotten = await connection.execute(self._queries["forget_document"], values)
                 if await forgotten.fetchone() is None:
                     await connection.execute(self._queries["restore_document"], values)
-                elif self._pruning is not None:
-                    await self._pruning.defer(connection, JobKind.PRUNE, tenant_id, operation.document_id)
+                elif self._external_vectors:
+                    await self._queue.defer(connection, JobKind.PRUNE, tenant_id, operation.document_id)
 
     @shielded
     async def delete(self, tenant_id: str, operation_id: UUID) -> None:

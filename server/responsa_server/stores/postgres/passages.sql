@@ -48,8 +48,11 @@ DELETE FROM responsa.passage
 WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND NOT live AND version < %(version)s AND NOT id = ANY (%(keep)s);
 
 -- name: delete_document
-WITH gone AS (
-    DELETE FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(document)s RETURNING lexemes, length, live
+-- The passages are locked in the order of their ids, like those whose vectors a worker stores.
+WITH held AS MATERIALIZED (
+    SELECT id FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(document)s ORDER BY id FOR UPDATE
+), gone AS (
+    DELETE FROM responsa.passage AS p USING held WHERE p.id = held.id RETURNING p.lexemes, p.length, p.live
 ), counted AS (
     UPDATE responsa.collection_stat AS s SET passages = s.passages - d.passages, terms = s.terms - d.terms
     FROM (SELECT count(*) AS passages, coalesce(sum(length), 0) AS terms FROM gone WHERE live) AS d
