@@ -79,7 +79,7 @@ def reading(progress: document_pb2.IngestMetadata | generation_pb2.ReindexMetada
     text = f"{_STAGES.get(progress.stage, 'running'):<9}"
     if progress.passages_total:
         text += f"  {progress.passages_done:,} of {progress.passages_total:,} passages"
-    if isinstance(progress, document_pb2.IngestMetadata) and progress.HasField("time_left"):
+    if progress.HasField("time_left"):
         text += f", {_time_left(progress.time_left.ToTimedelta().total_seconds())} left"
     return text.rstrip()
 

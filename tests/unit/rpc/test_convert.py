@@ -58,6 +58,7 @@ from responsa_server.domain.knowledge import (
     DocumentState,
     IngestStage,
     Operation,
+    OperationKind,
     SearchMode,
 )
 from responsa_server.domain.parts import Health
@@ -241,8 +242,12 @@ def test_operations() -> None:
     assert metadata.time_left.ToTimedelta() == timedelta(
         seconds=9
     )  # two passages took six seconds, and three are left
+    building = replace(OPERATION, kind=OperationKind.REINDEX, collection_id="notes")
+    built = generation_pb2.ReindexMetadata()
+    assert knowledge.reindex_operation(building, None).metadata.Unpack(built)
+    assert (built.generation, built.time_left) == ("collections/notes/generations/1", metadata.time_left)
     # A clock that went back makes no negative time, and before the first passage nothing is known.
-    assert replace(OPERATION, update_time=NOW - timedelta(hours=1)).time_left == timedelta(0)
+    assert replace(OPERATION, update_time=NOW - timedelta(hours=1)).time_left is None
     assert replace(OPERATION, passages_done=0).time_left is None
 
     done = replace(OPERATION, stage=IngestStage.DONE, unchanged=True)

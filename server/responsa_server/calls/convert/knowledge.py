@@ -335,16 +335,17 @@ def reindex_operation(value: Operation, result: Generation | None) -> operations
     """Convert an operation that builds or activates a generation. result: the generation. If it has been deleted, result is None and the response holds only its name."""
     encoded = operations_pb2.Operation(name=names.operation(value.id), done=value.done)
     name = names.generation(value.collection_id, value.version)
-    encoded.metadata.Pack(
-        generation_pb2.ReindexMetadata(
-            generation=name,
-            stage=values.INGEST_STAGE.number(value.stage),
-            passages_done=value.passages_done,
-            passages_total=value.passages_total,
-            create_time=timestamp(value.create_time),
-            update_time=timestamp(value.update_time),
-        )
+    progress = generation_pb2.ReindexMetadata(
+        generation=name,
+        stage=values.INGEST_STAGE.number(value.stage),
+        passages_done=value.passages_done,
+        passages_total=value.passages_total,
+        create_time=timestamp(value.create_time),
+        update_time=timestamp(value.update_time),
     )
+    if value.time_left is not None:
+        progress.time_left.FromTimedelta(value.time_left)
+    encoded.metadata.Pack(progress)
     if value.error is not None:
         encoded.error.CopyFrom(status.of(value.error))
     elif value.done:

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -129,6 +130,7 @@ class ReindexMetadata(_message.Message):
     PASSAGES_TOTAL_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TIME_LEFT_FIELD_NUMBER: _builtins.int
     generation: _builtins.str
     """The generation, `collections/{id}/generations/{n}`."""
     stage: _document_pb2.IngestStage.ValueType
@@ -145,6 +147,12 @@ class ReindexMetadata(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When this progress was recorded."""
 
+    @_builtins.property
+    def time_left(self) -> _duration_pb2.Duration:
+        """The estimated time from `update_time` to the end of the operation, from the measured rate of computing vectors. Unset if unknown: before the first
+        vectors, and after the end. Never negative.
+        """
+
     def __init__(
         self,
         *,
@@ -154,10 +162,11 @@ class ReindexMetadata(_message.Message):
         passages_total: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        time_left: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "time_left", b"time_left", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "generation", b"generation", "passages_done", b"passages_done", "passages_total", b"passages_total", "stage", b"stage", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "generation", b"generation", "passages_done", b"passages_done", "passages_total", b"passages_total", "stage", b"stage", "time_left", b"time_left", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,8 +6,8 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { IngestStage } from "./document_pb.js";
 import { file_responsa_knowledge_v1_document } from "./document_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/knowledge/v1/generation.proto.
  */
 export const file_responsa_knowledge_v1_generation: GenFile = /*@__PURE__*/
-  fileDesc("CiZyZXNwb25zYS9rbm93bGVkZ2UvdjEvZ2VuZXJhdGlvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxItgDCgpHZW5lcmF0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSFwoJZW1iZWRkaW5nGAIgASgJQgTiQQEDEhgKCmRpbWVuc2lvbnMYAyABKAVCBOJBAQMSOwoFc3RhdGUYBCABKA4yJi5yZXNwb25zYS5rbm93bGVkZ2UudjEuR2VuZXJhdGlvblN0YXRlQgTiQQEDEhsKDXBhc3NhZ2VzX2RvbmUYBSABKAVCBOJBAQMSHAoOcGFzc2FnZXNfdG90YWwYBiABKAVCBOJBAQMSNQoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI3Cg1hY3RpdmF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAzpk6kFhChNyZXNwb25zYS9HZW5lcmF0aW9uEjFjb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0vZ2VuZXJhdGlvbnMve2dlbmVyYXRpb259KgtnZW5lcmF0aW9uczIKZ2VuZXJhdGlvbiKDAgoPUmVpbmRleE1ldGFkYXRhEiwKCmdlbmVyYXRpb24YASABKAlCGPpBFQoTcmVzcG9uc2EvR2VuZXJhdGlvbhIxCgVzdGFnZRgCIAEoDjIiLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Jbmdlc3RTdGFnZRIVCg1wYXNzYWdlc19kb25lGAMgASgFEhYKDnBhc3NhZ2VzX3RvdGFsGAQgASgFEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRgoNUmVpbmRleFJlc3VsdBI1CgpnZW5lcmF0aW9uGAEgASgLMiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdlbmVyYXRpb24qxgEKD0dlbmVyYXRpb25TdGF0ZRIgChxHRU5FUkFUSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASHQoZR0VORVJBVElPTl9TVEFURV9CVUlMRElORxABEhoKFkdFTkVSQVRJT05fU1RBVEVfUkVBRFkQAhIbChdHRU5FUkFUSU9OX1NUQVRFX0FDVElWRRADEhwKGEdFTkVSQVRJT05fU1RBVEVfUkVUSVJFRBAEEhsKF0dFTkVSQVRJT05fU1RBVEVfRkFJTEVEEAViBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_knowledge_v1_document]);
+  fileDesc("CiZyZXNwb25zYS9rbm93bGVkZ2UvdjEvZ2VuZXJhdGlvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxItgDCgpHZW5lcmF0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSFwoJZW1iZWRkaW5nGAIgASgJQgTiQQEDEhgKCmRpbWVuc2lvbnMYAyABKAVCBOJBAQMSOwoFc3RhdGUYBCABKA4yJi5yZXNwb25zYS5rbm93bGVkZ2UudjEuR2VuZXJhdGlvblN0YXRlQgTiQQEDEhsKDXBhc3NhZ2VzX2RvbmUYBSABKAVCBOJBAQMSHAoOcGFzc2FnZXNfdG90YWwYBiABKAVCBOJBAQMSNQoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI3Cg1hY3RpdmF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAzpk6kFhChNyZXNwb25zYS9HZW5lcmF0aW9uEjFjb2xsZWN0aW9ucy97Y29sbGVjdGlvbn0vZ2VuZXJhdGlvbnMve2dlbmVyYXRpb259KgtnZW5lcmF0aW9uczIKZ2VuZXJhdGlvbiKxAgoPUmVpbmRleE1ldGFkYXRhEiwKCmdlbmVyYXRpb24YASABKAlCGPpBFQoTcmVzcG9uc2EvR2VuZXJhdGlvbhIxCgVzdGFnZRgCIAEoDjIiLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Jbmdlc3RTdGFnZRIVCg1wYXNzYWdlc19kb25lGAMgASgFEhYKDnBhc3NhZ2VzX3RvdGFsGAQgASgFEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoJdGltZV9sZWZ0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkYKDVJlaW5kZXhSZXN1bHQSNQoKZ2VuZXJhdGlvbhgBIAEoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5HZW5lcmF0aW9uKsYBCg9HZW5lcmF0aW9uU3RhdGUSIAocR0VORVJBVElPTl9TVEFURV9VTlNQRUNJRklFRBAAEh0KGUdFTkVSQVRJT05fU1RBVEVfQlVJTERJTkcQARIaChZHRU5FUkFUSU9OX1NUQVRFX1JFQURZEAISGwoXR0VORVJBVElPTl9TVEFURV9BQ1RJVkUQAxIcChhHRU5FUkFUSU9OX1NUQVRFX1JFVElSRUQQBBIbChdHRU5FUkFUSU9OX1NUQVRFX0ZBSUxFRBAFYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_duration, file_google_protobuf_timestamp, file_responsa_knowledge_v1_document]);
 
 /**
  * Generation is the vectors that one embedding model made of a collection's passages. Searches use the collection's active generation. The others stay until
@@ -143,6 +143,14 @@ export type ReindexMetadata = Message<"responsa.knowledge.v1.ReindexMetadata"> &
    * @generated from field: google.protobuf.Timestamp update_time = 6;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * The estimated time from `update_time` to the end of the operation, from the measured rate of computing vectors. Unset if unknown: before the first
+   * vectors, and after the end. Never negative.
+   *
+   * @generated from field: google.protobuf.Duration time_left = 7;
+   */
+  timeLeft?: Duration | undefined;
 };
 
 /**
