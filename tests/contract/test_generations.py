@@ -662,13 +662,19 @@ async def test_a_model_is_asked_once_and_kept_only_if_it_answers(
 ) -> None:
     await asyncio.gather(*(embedders.declared(WORDS) for _ in range(3)))
     assert len(lab.texts) == 1
+    answering = await embedders.declared("lab:answering")
+    assert isinstance(answering, OpenAiEmbedder)
+    words = await embedders.declared(WORDS)
+    assert isinstance(words, OpenAiEmbedder)
+    assert answering.http is words.http
+    del answering, words
     lab.status = 404
     for name in ("lab:unknown", "lab:other"):
         with pytest.raises(Precondition):
             await embedders.declared(name)
     gc.collect()
     kept = [one.model.called for one in gc.get_objects() if type(one) is OpenAiEmbedder]
-    assert not {"lab:unknown", "lab:other"} & {*kept}
+    assert not {"lab:answering", "lab:unknown", "lab:other"} & {*kept}
 
 
 async def test_language_models_and_embedding_models_share_the_limits_of_a_key(

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from weakref import WeakValueDictionary
 
+from httpx2 import AsyncClient
+
 from responsa_server.app.settings import SettingsError
 from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, described
@@ -29,6 +31,8 @@ class ConfiguredEmbedders:
         self._settings = settings
         self._providers = providers
         self._made: dict[tuple[str, int | None], HttpEmbedder] = {}
+        # One for each provider: all its models share connections.
+        self._http: dict[str, AsyncClient] = {}
         self._asking = WeakValueDictionary[str, asyncio.Lock]()
         for called in (configured, *settings.embeddings):
             if (problem := self.problem(called)) is not None:
@@ -37,7 +41,7 @@ class ConfiguredEmbedders:
 
     async def close(self) -> None:
         """Closes the connections of all models."""
-        await asyncio.gather(*(one.close() for one in self._made.values()))
+        await asyncio.gather(*(one.aclose() for one in self._http.values()))
 
     def problem(self, called: str) -> str | None:
         """The reason why the server cannot use the model `provider:model`; None if it can."""
@@ -68,12 +72,9 @@ class ConfiguredEmbedders:
         async with self._asking.setdefault(called, asyncio.Lock()):
             if (called, None) not in self._made:
                 made = self._new(called, None)
-                try:
-                    await made.prepare()
-                except BaseException:
-                    # Callers name models as they like, so a model that does not answer is not kept.
-                    await made.close()
-                    raise
+                await made.prepare()
+                if called != self.configured and called not in self._settings.embeddings:
+                    return made  # callers name models as they like, so such a model is not kept
                 self._made[called, None] = made
         return self._made[called, None]
 
@@ -91,10 +92,14 @@ class ConfiguredEmbedders:
 
     def _new(self, called: str, dimensions: int | None) -> HttpEmbedder:
         """dimensions: those of a stored generation, which the settings may have changed since; None for those of the settings."""
-        provider = self._providers[called.partition(":")[0]]
-        return EMBEDDERS[provider.server.wire](
+        name = called.partition(":")[0]
+        provider = self._providers[name]
+        made = EMBEDDERS[provider.server.wire](
             provider.server,
             described(called, self._settings.embeddings.get(called, EmbeddingModelSettings()), dimensions),
             provider.limits,
             RetryPolicy(retries=self._settings.retries),
+            http=self._http.get(name),
         )
+        self._http[name] = made.http
+        return made

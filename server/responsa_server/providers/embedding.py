@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import json
 import random
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -16,9 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 from urllib.parse import quote
 
+import httpx2
 import numpy as np
 import numpy.typing as npt
 import structlog
+from pydantic_core import from_json
 
 from responsa_server.domain.errors import Precondition, Reason, ResponsaError, Unavailable
 from responsa_server.domain.generations import INDEXED_DIMENSIONS
@@ -34,7 +35,11 @@ PART: Final = "embedding"
 """The `part` in the error Unavailable that an embedder raises if its server cannot be reached or is busy."""
 
 _JSON: Final = "application/json"
-_MAX_ANSWER_BYTES: Final = 256 << 20
+# The maximum number of numbers in an answer, which is read on the event loop: reading them takes about 15 ms.
+_NUMBERS_A_CALL: Final = 1 << 17
+_MAX_ANSWER_BYTES: Final = 64 * _NUMBERS_A_CALL
+# The maximum time of a request, in addition to the time that it may wait for a byte. A server that sends one byte at a time is never silent.
+_RECEIVING_SECONDS: Final = 60.0
 # An estimated token covers at most this number of bytes. Byte-level tokenizers, and tokenizers that fall back to bytes, make at most one token of a byte.
 _BYTES_A_TOKEN: Final = 6
 # Tokens that a tokenizer adds at the ends of a text, or for the space before the first word.
@@ -109,13 +114,14 @@ class HttpEmbedder(HttpServer, abc.ABC):
         limits: KeyLimits,
         policy: RetryPolicy,
         *,
+        http: httpx2.AsyncClient | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """headers, complaint, faults: see `HttpServer`. limits: those of the server's key, shared with its other models. policy: the rule
+        """headers, complaint, faults, http: see `HttpServer`. limits: those of the server's key, shared with its other models. policy: the rule
         for repeated requests.
         """
-        super().__init__(server, {"accept": _JSON, **headers}, complaint, faults)
+        super().__init__(server, {"accept": _JSON, **headers}, complaint, faults, http)
         self.model = model
         self._limits = limits
         self._policy = policy
@@ -140,8 +146,8 @@ class HttpEmbedder(HttpServer, abc.ABC):
 
     @property
     def texts_a_call(self) -> int:
-        """The number of texts of a request."""
-        return self.model.texts_a_call
+        """The maximum number of texts of a request."""
+        return min(self.model.texts_a_call, max(1, _NUMBERS_A_CALL // self.dimensions))
 
     @property
     def languages(self) -> None:
@@ -188,7 +194,7 @@ class HttpEmbedder(HttpServer, abc.ABC):
         start, tokens, batch = 0, 0, list[str]()
         for place, text in enumerate(texts):
             cut, size = self._cut(text)
-            if batch and (len(batch) == self.model.texts_a_call or tokens + size > self.model.tokens_a_call):
+            if batch and (len(batch) == self.texts_a_call or tokens + size > self.model.tokens_a_call):
                 yield start, batch
                 start, tokens, batch = place, 0, []
             batch.append(cut)
@@ -231,16 +237,24 @@ class HttpEmbedder(HttpServer, abc.ABC):
 
     async def _ask(self, texts: Sequence[str]) -> Sequence[object]:
         path, body = self._request(texts)
-        async with self._limits.place(), self._answer(path, body, _JSON) as response:
-            received = bytearray()
-            async for part in response.aiter_bytes():
-                received += part
-                if len(received) > _MAX_ANSWER_BYTES:
-                    raise ModelError(
-                        ModelFault.MALFORMED, f"the answer has more than {_MAX_ANSWER_BYTES} bytes"
-                    )
+        seconds = self._server.idle_seconds + _RECEIVING_SECONDS
+        received = bytearray()
+        async with self._limits.place():
+            try:
+                async with asyncio.timeout(seconds), self._answer(path, body, _JSON) as response:
+                    async for part in response.aiter_bytes():
+                        received += part
+                        if len(received) > _MAX_ANSWER_BYTES:
+                            raise ModelError(
+                                ModelFault.MALFORMED, f"the answer has more than {_MAX_ANSWER_BYTES} bytes"
+                            )
+            except TimeoutError:
+                raise ModelError(
+                    ModelFault.TIMEOUT, f"the answer is not complete after {seconds:g} s"
+                ) from None
         try:
-            return self._vectors(json.loads(received))
+            # Five times as fast as the module json.
+            return self._vectors(from_json(bytes(received)))
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ModelError(ModelFault.MALFORMED, self._shown(repr(error))) from None
 

@@ -88,13 +88,16 @@ class HttpServer:
         headers: Mapping[str, str],
         complaint: ReadComplaint,
         faults: Mapping[str, ModelFault],
+        http: httpx2.AsyncClient | None = None,
     ) -> None:
-        """headers: the headers that contain the key, and those of every request. faults: the vendor's names of errors that say more than the HTTP status, each with its fault."""
+        """headers: the headers that contain the key, and those of every request. faults: the vendor's names of errors that say more than the HTTP status, each with its fault.
+        http: the client of another object for the same server, whose connections are used and which `close` closes too; None for a new client.
+        """
         self._server = server
         self._complaint = complaint
         self._faults = faults
         # The client sets no limit, because `KeyLimits` limits the number of concurrent calls.
-        self._http = httpx2.AsyncClient(
+        self.http: Final = http or httpx2.AsyncClient(
             headers={"accept-encoding": "identity", "content-type": "application/json", **headers},
             timeout=httpx2.Timeout(server.idle_seconds, connect=server.connect_seconds),
             transport=Connections(
@@ -107,7 +110,7 @@ class HttpServer:
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._http.aclose()
+        await self.http.aclose()
 
     @contextlib.asynccontextmanager
     async def _answer(
@@ -118,7 +121,7 @@ class HttpServer:
         """
         begun = False
         try:
-            async with self._http.stream(
+            async with self.http.stream(
                 "POST", self._server.url + path, content=json.dumps(body).encode(), headers=headers
             ) as response:
                 begun = True

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from responsa_lab.testing.embeddings import EmbeddingServer, vector_of
 from responsa_lab.testing.loopback import Exchange, as_json
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
+from responsa_server.providers import embedding
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, described
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
@@ -235,6 +236,29 @@ async def test_a_silent_or_absent_server_is_unavailable(wire: str) -> None:
         await one.server.close()
         with pytest.raises(Unavailable):
             await one.embedder.embed(TEXTS)
+
+
+async def test_a_server_that_never_ends_its_answer_is_unavailable(
+    wire: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def trickling(exchange: Exchange) -> bool:
+        await exchange.begin("application/json")
+        while True:
+            await exchange.piece(b" ")
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(embedding, "_RECEIVING_SECONDS", 0.0)
+    async with served(wire, trickling, idle_seconds=0.5) as one:
+        async with asyncio.timeout(30):
+            with pytest.raises(Unavailable):
+                await one.embedder.embed(TEXTS)
+
+
+async def test_an_answer_has_a_bounded_number_of_numbers(wire: str) -> None:
+    async with served(wire, length=3072, settings=EmbeddingModelSettings(dimensions=3072)) as one:
+        assert one.embedder.texts_a_call == 42
+        assert (await one.embedder.embed(["word"] * 43)).shape == (43, 3072)
+        assert len(one.server.bodies) == 2
 
 
 @pytest.mark.parametrize(
