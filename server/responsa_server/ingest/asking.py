@@ -9,10 +9,11 @@ from contextlib import aclosing
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
+from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.engine.node import NodeModel
 from responsa_server.agents.engine.prompts import PromptError, PromptSet, Untrusted, nonce, unfenced
-from responsa_server.domain.models import ChatModel, Ended, ModelError, ModelPrompt, TextPiece
+from responsa_server.domain.models import ChatModel, Ended, ModelError, ModelPrompt, Spent, TextPiece
 
 _MOST_ANSWER_CHARS: Final = 16 * 1024
 _MOST_TOKENS: Final = 500
@@ -41,9 +42,15 @@ class IngestionModel:
         self._seconds = seconds
 
     async def ask(
-        self, prompt: str, form: type[Answer], trusted: Mapping[str, object], texts: Mapping[str, str]
+        self,
+        prompt: str,
+        form: type[Answer],
+        trusted: Mapping[str, object],
+        texts: Mapping[str, str],
+        log: FilteringBoundLogger,
     ) -> Answer:
-        """Ask by a prompt. texts: texts of the document, by variable; the model gets them as data between marks. form: the form of the answer.
+        """Ask by a prompt. texts: texts of the document, by variable; the model gets them as data between marks. form: the form of the answer. log: names the tenant and
+        the operation; the tokens and the cost of the call are logged there, because no turn records them.
 
         Raises one of FAILURES.
         """
@@ -62,24 +69,39 @@ class IngestionModel:
             patience_seconds=self._seconds,
         )
         async with asyncio.timeout(self._seconds):
-            said = unfenced(await self._text(request), mark)
+            said = unfenced(await self._text(request, log), mark)
         try:
             return form.model_validate_json(said[said.find("{") : said.rfind("}") + 1])
         except ValidationError:
             raise NoAnswer("the answer does not fit the schema") from None
 
-    async def _text(self, request: ModelPrompt) -> str:
+    async def _text(self, request: ModelPrompt, log: FilteringBoundLogger) -> str:
         said, size = list[str](), 0
-        async with aclosing(self._model.stream(request)) as pieces:
-            async for piece in pieces:
-                match piece:
-                    case TextPiece(text):
-                        said.append(text)
-                        size += len(text)
-                        if size > _MOST_ANSWER_CHARS:
-                            raise NoAnswer("the answer is too long")
-                    case Ended(complete=False):
-                        raise NoAnswer("the answer is cut off")
-                    case _:
-                        pass
+        spent: Spent | None = None
+        try:
+            async with aclosing(self._model.stream(request)) as pieces:
+                async for piece in pieces:
+                    match piece:
+                        case TextPiece(text):
+                            said.append(text)
+                            size += len(text)
+                            if size > _MOST_ANSWER_CHARS:
+                                raise NoAnswer("the answer is too long")
+                        case Spent():
+                            spent = piece
+                        case Ended(complete=False):
+                            raise NoAnswer("the answer is cut off")
+                        case _:
+                            pass
+        finally:
+            if spent is not None:
+                log.info(
+                    "document_model_used",
+                    model=spent.model,
+                    purpose=request.purpose,
+                    input_tokens=spent.usage.input_tokens,
+                    output_tokens=spent.usage.output_tokens,
+                    cost_micros=spent.usage.cost_micros,
+                    unpriced_tokens=spent.usage.unpriced_tokens,
+                )
         return "".join(said)

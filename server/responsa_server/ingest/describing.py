@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import structlog
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.engine.node import NodeModel
@@ -42,27 +41,29 @@ class Describer:
 
     def __init__(self, model: IngestionModel | None = None) -> None:
         self._model = model
-        self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
-    async def describe(self, parsed: ParsedFile, title: str, cut: CutDocument) -> Description:
+    async def describe(
+        self, parsed: ParsedFile, title: str, cut: CutDocument, log: FilteringBoundLogger
+    ) -> Description:
         """Describe a document version. A failure of the model is logged, and never fails the ingestion."""
         opening = await asyncio.to_thread(OpenSection.read, cut, 0, 0)  # the gist is that of the beginning
         gist: Gist | None = None
         if self._model is not None:
             try:
-                gist = await _written(self._model, title, opening.text[:READ_BYTES].decode(errors="ignore"))
+                text = opening.text[:READ_BYTES].decode(errors="ignore")
+                gist = await _written(self._model, title, text, log)
             except FAILURES as error:
-                self._log.warning("description_without_model", cause=type(error).__name__, error=str(error))
+                log.warning("description_without_model", cause=type(error).__name__, error=str(error))
         if gist is None:
             # The work needs the CPU, so it runs outside the event loop.
             gist = await asyncio.to_thread(gist_of, opening.text, opening.pieces, title, cut.language)
         return Description(parsed.author, parsed.date, gist.summary, gist.keywords)
 
 
-async def _written(model: IngestionModel, title: str, text: str) -> Gist:
+async def _written(model: IngestionModel, title: str, text: str, log: FilteringBoundLogger) -> Gist:
     """The gist that the model writes. Nobody can trust it, because the document may have told the model what to say: it becomes plain, short lines."""
     trusted = {"sentences": MAX_SENTENCES, "words": MAX_KEYWORDS}
-    entry = await model.ask("metadata_extraction", _Entry, trusted, {"title": title, "text": text})
+    entry = await model.ask("metadata_extraction", _Entry, trusted, {"title": title, "text": text}, log)
     summary = _line(entry.summary)
     if not summary or len(summary.encode()) > MAX_SUMMARY_BYTES:
         raise NoAnswer(f"the summary is empty or has more than {MAX_SUMMARY_BYTES} bytes")

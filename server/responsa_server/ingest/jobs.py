@@ -97,6 +97,7 @@ class Ingest:
         self._describer = describer or Describer()
         self._topics = topics or Topics()
         self._formats = formats
+        self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
     async def run(self, tenant_id: str, operation_id: UUID) -> None:
         """Ingest the version, or end its operation with the error of the document or of its collection.
@@ -164,7 +165,8 @@ class Ingest:
         if task.earlier_sha256 == parsed.sha256:
             await self._ingestions.unchanged(task.claim, found.parsed_by)
             return
-        begins = await self._topics.begins(parsed)
+        log = self._log.bind(tenant=task.claim.tenant_id, operation=str(task.claim.operation_id))
+        begins = await self._topics.begins(parsed, log)
         cut = await indexer.cut(parsed, task.chunking, found.media_type, begins)
         if not cut.passage_count:
             raise rejections.empty()
@@ -175,7 +177,7 @@ class Ingest:
             media_type=found.media_type,
             language=cut.language,
             parser=found.parsed_by,
-            description=await self._describer.describe(parsed, title, cut),
+            description=await self._describer.describe(parsed, title, cut, log),
         )
         await self._ingestions.parsed(task.claim, text, cut.passage_count)
         await self._embed(task, indexer, title, cut)

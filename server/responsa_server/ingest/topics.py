@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-import structlog
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.engine.node import NodeModel
@@ -36,9 +35,8 @@ class Topics:
 
     def __init__(self, model: IngestionModel | None = None) -> None:
         self._model = model
-        self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
-    async def begins(self, parsed: Sectioned) -> frozenset[int]:
+    async def begins(self, parsed: Sectioned, log: FilteringBoundLogger) -> frozenset[int]:
         """The byte offsets of the blocks with which another subject begins, all in the first section; empty without a model.
 
         The model is called at most 8 times. Blocks that it does not read, and blocks after a failure, begin nothing.
@@ -57,9 +55,9 @@ class Topics:
                 break
             lines = "\n".join(f"{number}: {text}" for number, (_, text) in enumerate(window, 1))
             try:
-                answer = await self._model.ask("document_chunking", _Begins, {}, {"blocks": lines})
+                answer = await self._model.ask("document_chunking", _Begins, {}, {"blocks": lines}, log)
             except FAILURES as error:
-                self._log.warning("chunking_without_model", cause=type(error).__name__, error=str(error))
+                log.warning("chunking_without_model", cause=type(error).__name__, error=str(error))
                 break
             found.update(
                 window[number - 1][0].byte_start for number in answer.begins if 0 < number <= len(window)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.assemble import ingestion_prompts
@@ -28,6 +30,7 @@ TEXT = (
     + " The river is long." * 2_000
 )
 RULED = "The eels of the Elbe return to the sea in autumn."
+LOG = structlog.get_logger("ingest", tenant="acme")
 WIRES: Sequence[WireServer] = (OpenAi(), Anthropic(), Gemini())
 
 
@@ -35,7 +38,7 @@ async def described(model: IngestionModel | None) -> Description:
     document = parse(TEXT.encode(), "eels.md")
     frame = pack_result(document)
     parsed = ParsedFile(io.BytesIO(frame), len(frame))
-    return await Describer(model).describe(parsed, "Eels", CutDocument("en", parsed, [[]]))
+    return await Describer(model).describe(parsed, "Eels", CutDocument("en", parsed, [[]]), LOG)
 
 
 async def written(wire: WireServer, handler: Handler, seconds: float = 5.0) -> Description:
@@ -58,7 +61,16 @@ async def test_a_model_writes_summary_and_keywords(wire: WireServer) -> None:
         bodies.append(json.dumps(wire.check(exchange), ensure_ascii=False))
         await tell(exchange)
 
-    found = await written(wire, handle)
+    with capture_logs() as logs:
+        found = await written(wire, handle)
+    [used] = logs
+    assert (used["event"], used["tenant"], used["purpose"]) == (
+        "document_model_used",
+        "acme",
+        "metadata_extraction",
+    )
+    assert used["input_tokens"] > 0
+    assert used["output_tokens"] > 0
     date = datetime(2024, 5, 6, tzinfo=UTC)
     assert found == Description("Ann", date, "Eels migrate.", ("Eels", "Elbe"))
     (body,) = bodies

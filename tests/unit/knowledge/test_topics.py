@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
+import structlog
 
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.assemble import ingestion_prompts
@@ -20,6 +21,7 @@ from tests.wire.openai import OpenAi
 from tests.wire.speaking import Handler, Scene, complaining, speaking, telling
 
 WIRE = OpenAi()
+LOG = structlog.get_logger("ingest")
 RIVER = "The Elbe is a river, größer than most. " * 8
 BREAD = "Bread is baked from rye and water. " * 8
 
@@ -43,7 +45,9 @@ def words(text: str) -> Sequence[tuple[int, int]]:
 
 async def begins(handler: Handler, document: ParsedDocument) -> frozenset[int]:
     async with speaking(WIRE, handler) as model:
-        return await Topics(IngestionModel(model, ingestion_prompts, seconds=5.0)).begins(Whole(document))
+        return await Topics(IngestionModel(model, ingestion_prompts, seconds=5.0)).begins(
+            Whole(document), LOG
+        )
 
 
 def saying(answer: object) -> Handler:
@@ -94,7 +98,7 @@ async def test_numbers_without_a_block_are_ignored() -> None:
 async def test_a_model_that_fails_leaves_the_structure() -> None:
     assert await begins(complaining(WIRE.complaint(503)), paragraphs()) == frozenset()
     assert await begins(saying({"begins": [1]}), parse(b"Short.\n\nText.", "a.md")) == frozenset()
-    assert await Topics().begins(Whole(paragraphs())) == frozenset()
+    assert await Topics().begins(Whole(paragraphs()), LOG) == frozenset()
 
 
 async def test_a_long_document_costs_a_bounded_number_of_calls() -> None:
