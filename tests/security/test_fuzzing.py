@@ -134,7 +134,7 @@ async def read(pool: ParserPool, row: Format, data: bytes, known: str) -> str:
 
 async def draw(pool: ParserPool, row: Format, data: bytes) -> str:
     """Draw the first page of a document, and return the outcome."""
-    page = await pool.draw(data, row.name, 1, WIDTH, LIMITS)
+    page = await pool.draw(pieces(data), row.name, 1, WIDTH, LIMITS)
     if page.pixels:
         png(page)
         return "drawn"

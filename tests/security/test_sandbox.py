@@ -25,6 +25,7 @@ from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.sniff import CHARSETS
 from responsa_server.text.canonical import ParsedDocument
+from tests.contract.library_house import pieces_of
 from tests.security.sandboxed import HERE, LIMITS, needs_landlock, needs_seccomp, rejecting, zygotes
 
 NOBODY = 65534
@@ -314,12 +315,12 @@ async def test_every_format_parses_its_sample_confined(pool: ParserPool, row: Fo
 
 @pytest.mark.parametrize("row", [row for row in FORMATS if row.drawer], ids=lambda row: row.name)
 async def test_every_format_with_pages_draws_its_sample_confined(pool: ParserPool, row: Format) -> None:
-    drawn = await pool.draw(row.sample, row.name, 1, 300, PAGE)
+    drawn = await pool.draw(pieces_of(row.sample), row.name, 1, 300, PAGE)
     assert (drawn.page_count, drawn.width, drawn.height) == (1, 300, 300)
     assert drawn.pixels.count(b"\xff") not in (0, len(drawn.pixels))
-    assert (await pool.draw(row.sample, row.name, 2, 300, PAGE)).pixels == b""
+    assert (await pool.draw(pieces_of(row.sample), row.name, 2, 300, PAGE)).pixels == b""
     with rejecting(Reason.DOCUMENT_MALFORMED):
-        await pool.draw(row.sample[:100], row.name, 1, 300, PAGE)
+        await pool.draw(pieces_of(row.sample[:100]), row.name, 1, 300, PAGE)
 
 
 async def test_a_page_does_not_wait_for_documents() -> None:
@@ -327,7 +328,7 @@ async def test_a_page_does_not_wait_for_documents() -> None:
     parsing = asyncio.create_task(pool.parse(b"sleep", "a.txt"))
     try:
         await until(lambda: any(zygote.children() for zygote in zygotes()))
-        assert (await pool.draw(b"good", "TEXT", 1, 100, PAGE)).pixels
+        assert (await pool.draw(pieces_of(b"good"), "TEXT", 1, 100, PAGE)).pixels
         assert not parsing.done()
     finally:
         parsing.cancel()
@@ -337,7 +338,7 @@ async def test_a_page_does_not_wait_for_documents() -> None:
 @pytest.mark.parametrize("deed", ["loop", "forged", "too_many", "raise"])
 async def test_drawing_is_bounded_and_its_result_checked(hostile: ParserPool, deed: str) -> None:
     with rejecting(Reason.DOCUMENT_PARSER_LIMIT, Reason.DOCUMENT_MALFORMED):
-        await hostile.draw(deed.encode(), "TEXT", 1, 100, replace(LIMITS, cpu_seconds=1))
+        await hostile.draw(pieces_of(deed.encode()), "TEXT", 1, 100, replace(LIMITS, cpu_seconds=1))
 
 
 async def test_nothing_is_imported_in_a_confined_process() -> None:
@@ -347,7 +348,7 @@ async def test_nothing_is_imported_in_a_confined_process() -> None:
         for row in FORMATS:
             assert (await pool.parse(row.sample, "", row.media_type)).title == "imported:"
             if row.drawer:
-                assert (await pool.draw(row.sample, row.name, 1, 100, PAGE)).page_count == 0
+                assert (await pool.draw(pieces_of(row.sample), row.name, 1, 100, PAGE)).page_count == 0
         for charset in CHARSETS:
             declared = f"text/plain; charset={charset}"
             parsed = await pool.parse(b"words \xb0\xa1 \x1b$B", "", declared, known_format="TEXT")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from typing import Final, Protocol
 from uuid import UUID
@@ -27,6 +28,7 @@ from responsa_server.text.drawn import DrawnPage, png
 MAX_IMAGE_BYTES: Final = 3 * 1024 * 1024
 # The maximum size of the images that are kept.
 _CACHE_BYTES: Final = 16 * 1024 * 1024
+_PIECE_BYTES: Final = 1024 * 1024
 _MAX_WAITING: Final = 32
 _RETRY_SECONDS: Final = 2.0
 # Each attempt halves the size of the image at least, so a page of noise fits after three.
@@ -38,9 +40,11 @@ class Drawer(Protocol):
     """Draws pages, as `ingest.sandbox.pool.ParserPool` does."""
 
     async def draw(
-        self, source: bytes, known_format: str, page: int, width: int, limits: ParseLimits
+        self, source: AsyncIterator[bytes], known_format: str, page: int, width: int, limits: ParseLimits
     ) -> DrawnPage:
-        """Draw a page. Raises DocumentRejected if the document is at fault, and ParserUnavailable if the server is at fault."""
+        """Draw a page of a document that arrives in pieces. Raises DocumentRejected if the document is at fault, ParserUnavailable if the server is at fault, and the
+        errors of `source`.
+        """
         ...
 
 
@@ -90,10 +94,7 @@ class PageImages:
         self._waiting += 1
         try:
             async with self._slots:
-                original = await self._documents.original(
-                    tenant_id, document_id, found.version, 0, found.size_bytes
-                )
-                image = await self._image(found, original, format_name, page, width)
+                image = await self._image(tenant_id, found, format_name, page, width)
         finally:
             self._waiting -= 1
         self._keep(key, image)
@@ -114,11 +115,18 @@ class PageImages:
             },
         )
 
+    async def _original(self, tenant_id: str, version: DocumentVersion) -> AsyncGenerator[bytes]:
+        """The bytes of a version, in pieces, because it may have 64 MiB."""
+        for start in range(0, version.size_bytes, _PIECE_BYTES):
+            yield await self._documents.original(
+                tenant_id, version.document_id, version.version, start, _PIECE_BYTES
+            )
+
     async def _image(
-        self, version: DocumentVersion, original: bytes, format_name: str, page: int, width: int
+        self, tenant_id: str, version: DocumentVersion, format_name: str, page: int, width: int
     ) -> PageImage:
         for _ in range(_ATTEMPTS):
-            drawn = await self._drawn(version, original, format_name, page, width)
+            drawn = await self._drawn(version, self._original(tenant_id, version), format_name, page, width)
             if not drawn.pixels:
                 raise _out_of_range(version, page, drawn.page_count)
             image = await asyncio.to_thread(png, drawn)
@@ -128,7 +136,12 @@ class PageImages:
         raise _too_expensive(version)
 
     async def _drawn(
-        self, version: DocumentVersion, original: bytes, format_name: str, page: int, width: int
+        self,
+        version: DocumentVersion,
+        original: AsyncIterator[bytes],
+        format_name: str,
+        page: int,
+        width: int,
     ) -> DrawnPage:
         try:
             return await self._drawer.draw(original, format_name, page, width, self._limits)

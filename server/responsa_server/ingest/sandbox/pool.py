@@ -157,14 +157,14 @@ class ParserPool:
             raise
 
     async def draw(
-        self, source: bytes, known_format: str, page: int, width: int, limits: ParseLimits
+        self, source: AsyncIterator[bytes], known_format: str, page: int, width: int, limits: ParseLimits
     ) -> DrawnPage:
-        """Draw a page of a document. It does not wait for documents that are parsed; the caller bounds the number of drawings.
+        """Draw a page of a document that arrives in pieces. It does not wait for documents that are parsed; the caller bounds the number of drawings.
 
         known_format: the name of the document's format, which must have a drawer. page: the page's number, from 1. width: the wanted width in pixels. The
-        result has no pixels if the document has no such page. Raises the errors of `parse`, and handles a cancellation in the same way.
+        result has no pixels if the document has no such page. Raises the errors of `read`, and handles a cancellation in the same way.
         """
-        descriptor = await _memory_file(_pieces(source), limits.input_bytes)
+        descriptor = await _memory_file(source, limits.input_bytes)
         with await self._attempted(
             descriptor,
             limits,
