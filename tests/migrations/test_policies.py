@@ -43,6 +43,9 @@ OPEN = (
     None,
 )
 
+# The function that deletes old audit events runs as the owner.
+OLD_EVENTS = "(create_time < (now() - '30 days'::interval))"
+
 # All these tables force row-level security and have the policy `tenant_isolation` for responsa_app.
 TENANT_TABLES: Mapping[str, Table] = {
     "api_key": Table(app="SELECT INSERT UPDATE", search="SELECT", policies=(READS,)),
@@ -51,7 +54,13 @@ TENANT_TABLES: Mapping[str, Table] = {
         search="SELECT",
         policies=(READS,),
     ),
-    "audit_event": Table(app="SELECT INSERT"),
+    "audit_event": Table(
+        app="SELECT INSERT",
+        policies=(
+            ("responsa_owner", "SELECT", OLD_EVENTS, None),
+            ("responsa_owner", "DELETE", OLD_EVENTS, None),
+        ),
+    ),
     "citation": Table(app="SELECT INSERT"),
     "collection": Table(app=ALL),
     "collection_generation": Table(app=ALL),
@@ -124,6 +133,7 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "make_turn_event_partitions": ("responsa_owner", "responsa_log"),
     "detach_turn_events": ("responsa_owner", "responsa_log"),
     "drop_turn_events": ("responsa_owner", "responsa_log"),
+    "prune_audit_events": ("responsa_owner", "responsa_log"),
     "pending_turns": ("responsa_owner", "responsa_app"),
 }
 

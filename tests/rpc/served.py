@@ -52,6 +52,7 @@ from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import SessionSettings
 from responsa_server.identity.users import UserAdministration
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
@@ -326,6 +327,7 @@ async def serving(
             catalogue=cards,
             teachers=PostgresTeachers(database, uuid7),
             users=UserAdministration(PostgresUsers(database), uuid7, cache),
+            audit=PostgresAuditTrail(database),
             counters=counters,
             installation=Installation("0.1.0", "test-embedding", "scripted"),
             migrations=PostgresMigrations(database),

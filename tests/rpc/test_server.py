@@ -28,6 +28,7 @@ from responsa_server.domain.parts import Installation
 from responsa_server.domain.turns import TurnState
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.users import UserAdministration
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.teachers import PostgresTeachers
@@ -171,6 +172,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         served.cards,
         PostgresTeachers(database, uuid7),
         UserAdministration(PostgresUsers(database), uuid7, CredentialCache()),
+        PostgresAuditTrail(database),
         served.counters,
         Installation("", "", ""),
         PostgresMigrations(database),

@@ -8,7 +8,7 @@ closed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -33,6 +33,7 @@ from responsa_server.app.settings import ServeRole, Settings
 from responsa_server.app.vector_stores import open_vectors
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import Agent
+from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.faults import Faults
 from responsa_server.domain.models import Models
@@ -59,6 +60,7 @@ from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
 from responsa_server.search.support import DEFAULT_SUPPORT
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries
 from responsa_server.stores.postgres.database import Database
@@ -348,8 +350,17 @@ async def build_turns(
         relay,
         Runtime(new_id, codec, options(settings), faults=faults, log=structlog.get_logger("turns")),
         agents.agents.want_reload,
+        _pruning_audit(PostgresAuditTrail(database), settings.audit.retention_days),
     )
     return turns, agents
+
+
+def _pruning_audit(trail: AuditTrail, days: int) -> Callable[[], Awaitable[None]]:
+    async def prune() -> None:
+        if deleted := await trail.prune(days):
+            structlog.get_logger("audit").info("audit_pruned", events=deleted)
+
+    return prune
 
 
 def options(settings: Settings) -> TurnOptions:

@@ -21,6 +21,7 @@ from responsa_server.embedded import Layout
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.users import UserAdministration
 from responsa_server.search.embedder import EmbeddingPart
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.migrate import PostgresMigrations
@@ -69,6 +70,7 @@ class Callers:
                 catalogue=agents.agents,
                 teachers=agents.teachers,
                 users=UserAdministration(PostgresUsers(database), new_id, cache),
+                audit=PostgresAuditTrail(database),
                 counters=agents.counters,
                 parts=parts,
                 migrations=PostgresMigrations(database),

@@ -33,7 +33,7 @@ from pydantic_settings import (
 )
 
 from responsa_server.agents.config.settings import AgentSettings
-from responsa_server.identity.settings import SessionSettings
+from responsa_server.identity.settings import AuditSettings, SessionSettings
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.instance import CHECKOUT, DEFAULT_HOME, DEFAULT_PORT
 from responsa_server.providers.settings import ModelServerSettings, ModelSettings
@@ -235,6 +235,7 @@ class Settings(BaseSettings):
     retrieval: RetrievalSettings = RetrievalSettings()
     ingestion: IngestionSettings = IngestionSettings()
     sessions: SessionSettings = SessionSettings()
+    audit: AuditSettings = AuditSettings()
     agents: AgentSettings = AgentSettings()
     models: ModelSettings = ModelSettings()
     sockets: SocketSettings = SocketSettings()

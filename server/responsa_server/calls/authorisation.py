@@ -92,6 +92,7 @@ RULES: Mapping[str, Rule] = {
     _ADMIN + "EnableUser": Rule.ADMIN,
     _ADMIN + "ListTenantApiKeys": Rule.ADMIN,
     _ADMIN + "RevokeTenantApiKey": Rule.ADMIN,
+    _ADMIN + "ListAuditEvents": Rule.ADMIN,
     _OPERATIONS + "ListOperations": Rule.MEMBER,
     _OPERATIONS + "GetOperation": Rule.MEMBER,
     _OPERATIONS + "DeleteOperation": Rule.MEMBER,

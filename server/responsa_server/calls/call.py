@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
+from urllib.parse import unquote
 
 from google.protobuf.message import Message
 
@@ -15,6 +16,8 @@ from responsa_server.domain.people import Principal
 
 CALL_ID = "x-request-id"
 """The name of a call's id: a request header, and a trailer or header of the response."""
+FORWARDED_FOR = "x-forwarded-for"
+"""The header in which Envoy reports its caller's address. Envoy drops what callers send in it."""
 
 Read: TypeAlias = Callable[[], Awaitable["bytes | None"]]
 """Returns the next message of a request as bytes; None after the last message."""
@@ -23,6 +26,7 @@ Send: TypeAlias = Callable[["Message | bytes"], Awaitable[None]]
 
 # The assumed maximum time that a request takes from the client to this server.
 _DEADLINE_LAG_SECONDS = 0.5
+_MAX_ADDRESS = 64
 
 _current: ContextVar[Call] = ContextVar("responsa_call")
 
@@ -34,7 +38,7 @@ class Call:
     method: the path of the method, `/package.Service/Method`. metadata: the values that the caller sent, by lower-case name. peer: the transport and
     the caller's address, such as `grpc ipv4:127.0.0.1:51312`. deadline: the time on the clock `time.monotonic()` at which the caller stops waiting;
     None if the caller waits for ever. served: whether this server has the method. lasts: whether the call streams, or waits for other work to end. id: the call id; empty until the interceptor `CallId` sets it.
-    principal: the caller; None on calls that need no credential. leaving: functions to run if the client disconnects before the call has ended.
+    principal: the caller; None on calls that need no credential. resource: for a change by an administrator, the name of the resource in the request, which the interceptor `Audited` sets. leaving: functions to run if the client disconnects before the call has ended.
     """
 
     method: str
@@ -45,12 +49,26 @@ class Call:
     lasts: bool = False
     id: str = ""
     principal: Principal | None = None
+    resource: str = ""
     leaving: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     @property
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline, negative after it; None when the caller set no deadline."""
         return None if self.deadline is None else self.deadline - time.monotonic()
+
+    @property
+    def address(self) -> str:
+        """The network address of the caller, without the port; "" if it is not known, as for a call over a unix socket that did not pass Envoy."""
+        forwarded = self.metadata.get(FORWARDED_FOR, ())
+        if forwarded:
+            return forwarded[-1].rpartition(",")[2].strip()[:_MAX_ADDRESS]
+        # gRPC's peer is "ipv4:127.0.0.1:51312" or "ipv6:%5B::1%5D:51312"; an HTTP peer is "127.0.0.1:51312".
+        family, _, rest = self.peer.partition(" ")[2].partition(":")
+        host = rest if family in ("ipv4", "ipv6") else self.peer.partition(" ")[2]
+        if family in ("unix", "unix-abstract"):
+            return ""
+        return unquote(host.rpartition(":")[0]).strip("[]")[:_MAX_ADDRESS]
 
     def when_left(self, act: Callable[[], None]) -> None:
         """Run `act` if the client disconnects before the call has ended. `act` does not run when the deadline passes or when this server ends the call."""

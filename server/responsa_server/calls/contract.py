@@ -21,6 +21,7 @@ from responsa_server.calls.interceptors.access import (
     CredentialCheck,
     Routed,
 )
+from responsa_server.calls.interceptors.audited import Audited
 from responsa_server.calls.interceptors.lasting import LastingCalls
 from responsa_server.calls.interceptors.limits import Admission, Deadline
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
@@ -31,6 +32,7 @@ from responsa_server.calls.services.chat import ChatService
 from responsa_server.calls.services.knowledge import KnowledgeService
 from responsa_server.calls.services.operations import OperationsService
 from responsa_server.domain.agents import Catalogue
+from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.background import Background
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation, Migrations, Part
@@ -68,6 +70,7 @@ class Services:
     catalogue: Catalogue
     teachers: Teachers
     users: UserAdministration
+    audit: AuditTrail
     counters: Counters
     installation: Installation
     migrations: Migrations
@@ -101,6 +104,7 @@ def calls_of(
             Authorised(),
             LastingCalls(services.identity),
             validation,
+            Audited(services.audit),
         ),
         admission,
         log,
@@ -133,6 +137,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             services.catalogue,
             services.users,
             services.identity,
+            services.audit,
             work,
         ),
         OperationsService(services.library),

@@ -15,7 +15,7 @@ from uuid import UUID
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.knowledge import Operation
 from responsa_server.domain.passages import Passage, PassagePiece, PassageVectors
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import AuditEvent, Principal
 
 MAX_GENERATIONS: Final = 8
 """The maximum number of generations of a collection."""
@@ -129,8 +129,10 @@ class Generations(Protocol):
         """
         ...
 
-    async def delete(self, tenant_id: str, collection_id: str, number: int) -> None:
-        """Delete a generation, and enqueue the job that deletes its vectors. Raises Precondition GENERATION_STATE (active or building)."""
+    async def delete(
+        self, tenant_id: str, collection_id: str, number: int, audit: AuditEvent | None = None
+    ) -> None:
+        """Delete a generation, enqueue the job that deletes its vectors, and write the audit event. Raises Precondition GENERATION_STATE (active or building)."""
         ...
 
 

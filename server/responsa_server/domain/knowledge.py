@@ -14,7 +14,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter, ListQuery, Page, Position
 from responsa_server.domain.passages import NewPassage, Passage
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import AuditEvent, Principal
 
 DEFAULT_COLLECTION = "default"
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
@@ -443,8 +443,10 @@ class Collections(Protocol):
         """
         ...
 
-    async def delete(self, tenant_id: str, collection_id: str, etag: str, *, force: bool) -> Sequence[UUID]:
-        """Delete a collection with its documents in one transaction. Return the operations that the deletion ended.
+    async def delete(
+        self, tenant_id: str, collection_id: str, etag: str, *, force: bool, audit: AuditEvent | None = None
+    ) -> Sequence[UUID]:
+        """Delete a collection with its documents in one transaction, which also writes the audit event. Return the operations that the deletion ended.
 
         Raises Conflict ETAG_MISMATCH, and Precondition COLLECTION_NOT_EMPTY if the collection holds documents and force
         is False.
@@ -519,8 +521,10 @@ class Documents(Sources, Protocol):
         """
         ...
 
-    async def delete(self, tenant_id: str, document_id: UUID, etag: str) -> Sequence[UUID]:
-        """Delete a document with its versions, passages and vectors in one transaction. Return the operations that the
+    async def delete(
+        self, tenant_id: str, document_id: UUID, etag: str, audit: AuditEvent | None = None
+    ) -> Sequence[UUID]:
+        """Delete a document with its versions, passages and vectors in one transaction, which also writes the audit event. Return the operations that the
         deletion ended.
 
         Raises Conflict ETAG_MISMATCH.
@@ -577,14 +581,14 @@ class Operations(Protocol):
         """Return a page of one user's operations, newest first. user_id: None means all users."""
         ...
 
-    async def cancel(self, tenant_id: str, operation_id: UUID) -> None:
+    async def cancel(self, tenant_id: str, operation_id: UUID, audit: AuditEvent | None = None) -> None:
         """End an operation with OPERATION_CANCELLED unless it has already ended. Its worker can write nothing
-        afterwards.
+        afterwards. The transaction also writes the audit event.
         """
         ...
 
-    async def delete(self, tenant_id: str, operation_id: UUID) -> None:
-        """Delete an operation that has ended. Raises Precondition OPERATION_RUNNING."""
+    async def delete(self, tenant_id: str, operation_id: UUID, audit: AuditEvent | None = None) -> None:
+        """Delete an operation that has ended, and write the audit event. Raises Precondition OPERATION_RUNNING."""
         ...
 
 

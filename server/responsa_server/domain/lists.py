@@ -96,6 +96,11 @@ USERS: Final = ListRules(
     ),
     _both(("create_time", "display_name", "email")),
 )
+AUDIT_EVENTS: Final = ListRules(
+    "audit_events",
+    (Field("actor"), Field("action"), Field("resource"), Field("outcome"), _CREATED),
+    (_NEWEST, _OLDEST),
+)
 AGENTS: Final = ListRules(
     "agents",
     (Field("name", filterable=False), Field("display_name")),

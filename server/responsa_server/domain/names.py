@@ -103,6 +103,11 @@ def api_key(identity: UUID) -> str:
     return f"apiKeys/{identity}"
 
 
+def audit_event(identity: UUID) -> str:
+    """`auditEvents/{uuid}`"""
+    return f"auditEvents/{identity}"
+
+
 def parse_uuid(prefix: str, name: str) -> UUID:
     """Return the UUID of `{prefix}/{uuid}`. Raises ValueError for any other form.
 

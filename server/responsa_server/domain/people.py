@@ -8,11 +8,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.listing import ListQuery, Page
+
+OK: Final = "OK"
+"""The outcome of an act that was not refused."""
 
 
 class Role(StrEnum):
@@ -35,7 +38,8 @@ class Principal:
     """An authenticated caller.
 
     credential: the kind of the caller's credential, "api_key" or "session"; "turn" for the work of a turn. key_id: the API key with which the caller makes
-    the call or began the session; None if there is no such key. Two principals with different keys are equal.
+    the call or began the session; None if there is no such key. address, call_id: the network address and the id of the call, for the audit log; "" outside
+    a call. Two principals that differ only in these three are equal.
     """
 
     tenant_id: str
@@ -43,6 +47,8 @@ class Principal:
     role: Role
     credential: str
     key_id: UUID | None = field(default=None, compare=False)
+    address: str = field(default="", compare=False)
+    call_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +131,34 @@ class EndedCredential:
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """An entry of the audit log: one administrative action. The entry never contains a secret.
+    """An entry of the audit log to write: one act. The entry never contains a secret.
 
-    actor: the user's name, `users/{uuid}`, or "local" for a command on the server's machine.
-    action: the kind of action, e.g. "api_key.create".
+    id: a UUIDv7; None if the database makes one. actor: the user's name, `users/{uuid}`, or "local" for a command on the server's machine. action: the kind of
+    act, e.g. "api_key.create". outcome: `OK`, or the reason of a refusal. address, call_id: of the call, "" without a call.
     """
 
-    id: UUID
+    id: UUID | None
     tenant_id: str
     actor: str
     action: str
     resource_name: str
+    outcome: str = OK
+    address: str = ""
+    call_id: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        who: Principal,
+        action: str,
+        resource_name: str,
+        *,
+        outcome: str = OK,
+        identity: UUID | None = None,
+    ) -> AuditEvent:
+        """Build the event for an act of a caller."""
+        actor = names.user(who.user_id)
+        return cls(identity, who.tenant_id, actor, action, resource_name, outcome, who.address, who.call_id)
 
 
 class IdentityStore(Protocol):

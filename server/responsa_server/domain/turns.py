@@ -26,7 +26,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import AuditEvent, Principal
 
 MAX_QUESTION_BYTES = 16 * 1024
 
@@ -471,9 +471,11 @@ class TurnStore(Protocol):
         """
         ...
 
-    async def cancel(self, who: Principal, turn_id: UUID, owner_only: bool, end: End) -> CancelledTurn:
+    async def cancel(
+        self, who: Principal, turn_id: UUID, owner_only: bool, end: End, audit: AuditEvent | None = None
+    ) -> CancelledTurn:
         """End a turn, unless it has ended, and give it the next epoch. owner_only: whether `who` may end only their own
-        turns; if False, they may end any turn of the tenant. Raises NotFound.
+        turns; if False, they may end any turn of the tenant. audit: an event to write if this call ends the turn. Raises NotFound.
         """
         ...
 

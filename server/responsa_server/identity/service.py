@@ -167,15 +167,7 @@ class Identity:
         the server keeps no copy of secrets. Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED, and Unauthenticated if the caller's key has just
         ended.
         """
-        return await self._add_key(
-            names.user(who.user_id),
-            who.tenant_id,
-            who.user_id,
-            display_name,
-            expire_time,
-            request_id,
-            parent_id=who.key_id,
-        )
+        return await self._add_key(who, who.tenant_id, who.user_id, display_name, expire_time, request_id)
 
     async def list_api_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
         """List the caller's keys, revoked ones included."""
@@ -191,11 +183,10 @@ class Identity:
 
         of_any_user: whether the key may belong to any user of the tenant; only administrators may ask for this. Raises NotFound.
         """
-        actor = names.user(who.user_id)
 
         def audit(revoked: UUID) -> AuditEvent:
             name = names.api_key(revoked)
-            return AuditEvent(self._new_id(), who.tenant_id, actor, "api_key.revoke", name)
+            return AuditEvent.of(who, "api_key.revoke", name, identity=self._new_id())
 
         owner = None if of_any_user else who.user_id
         revoked = await self._store.revoke_key(who.tenant_id, owner, key_id, audit)
@@ -240,19 +231,18 @@ class Identity:
         """Create a key for any user, for a command on the server's machine. Raises InvalidRequest, NotFound (user)."""
         if await self._store.user(tenant_id, user_id) is None:
             raise NotFound.of("user", names.user(user_id))
-        return await self._add_key(LOCAL, tenant_id, user_id, display_name, None, None)
+        return await self._add_key(None, tenant_id, user_id, display_name, None, None)
 
     async def _add_key(
         self,
-        actor: str,
+        maker: Principal | None,
         tenant_id: str,
         user_id: UUID,
         display_name: str,
         expire_time: datetime | None,
         request_id: UUID | None,
-        *,
-        parent_id: UUID | None = None,
     ) -> tuple[ApiKey, str]:
+        """Create a key. maker: the caller; None for a command on the server's machine."""
         secret = new_secret(SecretKind.API_KEY)
         wanted = ApiKey(
             self._new_id(),
@@ -263,9 +253,14 @@ class Identity:
             _NOT_YET,
             expire_time,
             None,
-            parent_id,
+            None if maker is None else maker.key_id,
         )
-        audit = AuditEvent(self._new_id(), tenant_id, actor, "api_key.create", names.api_key(wanted.id))
+        event_id, name = self._new_id(), names.api_key(wanted.id)
+        audit = (
+            AuditEvent(event_id, tenant_id, LOCAL, "api_key.create", name)
+            if maker is None
+            else AuditEvent.of(maker, "api_key.create", name, identity=event_id)
+        )
         key = await self._store.add_key(wanted, digest(secret), audit, request_id)
         if key is None:
             raise InvalidRequest.of_field(

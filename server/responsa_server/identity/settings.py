@@ -1,4 +1,4 @@
-"""The settings of browser sessions, `sessions`."""
+"""The settings of browser sessions, `sessions`, and of the audit log, `audit`."""
 
 from __future__ import annotations
 
@@ -17,4 +17,12 @@ class SessionSettings(BaseModel, extra="forbid"):
     secure_cookie: bool = Field(
         default=False,
         description="Whether browsers send the session cookie only over TLS. Turn this on if users reach the server over TLS.",
+    )
+
+
+class AuditSettings(BaseModel, extra="forbid"):
+    """The audit log."""
+
+    retention_days: int = Field(
+        default=400, ge=30, le=36_500, description="How long the events of the audit log are stored."
     )

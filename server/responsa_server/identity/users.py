@@ -74,4 +74,4 @@ class UserAdministration:
         return await self._store.enable(who.tenant_id, user_id, etag, event)
 
     def _event(self, who: Principal, action: str, user_id: UUID) -> AuditEvent:
-        return AuditEvent(self._new_id(), who.tenant_id, names.user(who.user_id), action, names.user(user_id))
+        return AuditEvent.of(who, action, names.user(user_id), identity=self._new_id())

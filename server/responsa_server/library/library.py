@@ -43,7 +43,7 @@ from responsa_server.domain.knowledge import (
     SearchQuery,
 )
 from responsa_server.domain.listing import Page, Position
-from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.jobs import MAX_TITLE_BYTES
@@ -187,7 +187,10 @@ class Library:
         """Delete a collection; with force, its content too. Raises NotFound, NotPermitted, Conflict, Precondition."""
         collection = await self.collections.get(who.tenant_id, collection_id)
         _require(who, collection.owner_id)
-        self._watching.ended(await self.collections.delete(who.tenant_id, collection_id, etag, force=force))
+        name = names.collection(collection_id)
+        audit = _audited(who, "collection.delete", name, collection.owner_id)
+        ended = await self.collections.delete(who.tenant_id, collection_id, etag, force=force, audit=audit)
+        self._watching.ended(ended)
 
     async def reindex_collection(
         self,
@@ -228,12 +231,16 @@ class Library:
 
     async def delete_generation(self, who: Principal, collection_id: str, number: int) -> None:
         """Delete a generation that is neither active nor being built. Raises NotFound, NotPermitted, Precondition (GENERATION_STATE)."""
-        await self._require_over_collection(who, collection_id)
-        await self.generations.delete(who.tenant_id, collection_id, number)
+        owner_id = await self._require_over_collection(who, collection_id)
+        name = names.generation(collection_id, number)
+        audit = _audited(who, "generation.delete", name, owner_id)
+        await self.generations.delete(who.tenant_id, collection_id, number, audit)
 
-    async def _require_over_collection(self, who: Principal, collection_id: str) -> None:
-        """Raise NotPermitted unless the caller owns the collection or is an administrator. Raises NotFound."""
-        _require(who, (await self.collections.get(who.tenant_id, collection_id)).owner_id)
+    async def _require_over_collection(self, who: Principal, collection_id: str) -> UUID:
+        """Raise NotPermitted unless the caller owns the collection or is an administrator. Returns the owner. Raises NotFound."""
+        owner_id = (await self.collections.get(who.tenant_id, collection_id)).owner_id
+        _require(who, owner_id)
+        return owner_id
 
     async def upload(
         self,
@@ -289,7 +296,8 @@ class Library:
         """Delete a document with all its versions. Raises NotFound, NotPermitted, Conflict."""
         document = await self.documents.get(who.tenant_id, document_id)
         await self._require_over(who, document)
-        self._watching.ended(await self.documents.delete(who.tenant_id, document_id, etag))
+        audit = _audited(who, "document.delete", names.document(document_id), document.owner_id)
+        self._watching.ended(await self.documents.delete(who.tenant_id, document_id, etag, audit))
 
     async def content(
         self, who: Principal, document_id: UUID, version: int | None = None
@@ -447,14 +455,16 @@ class Library:
         await self._require_over_operation(who, operation)
         if operation.done:
             return
-        await self.operations.cancel(who.tenant_id, operation_id)
+        audit = _audited(who, "operation.cancel", names.operation(operation_id), operation.user_id)
+        await self.operations.cancel(who.tenant_id, operation_id, audit)
         self._watching.ended([operation_id])
 
     async def delete_operation(self, who: Principal, operation_id: UUID) -> None:
         """Delete an operation that has ended. Raises NotFound, NotPermitted, Precondition."""
         operation = await self.operations.get(who.tenant_id, operation_id)
         await self._require_over_operation(who, operation)
-        await self.operations.delete(who.tenant_id, operation_id)
+        audit = _audited(who, "operation.delete", names.operation(operation_id), operation.user_id)
+        await self.operations.delete(who.tenant_id, operation_id, audit)
 
     async def _require_over_operation(self, who: Principal, operation: Operation) -> None:
         """Raise NotPermitted unless the caller started the operation, uploaded its document, owns the collection or is
@@ -518,6 +528,11 @@ def _check_synonyms(text: str) -> None:
         {"violations": str(len(mistakes))},
         tuple(described),
     )
+
+
+def _audited(who: Principal, action: str, name: str, owner_id: UUID) -> AuditEvent | None:
+    """The audit event for an act on what belongs to another user; None if it is the caller's own."""
+    return None if who.user_id == owner_id else AuditEvent.of(who, action, name)
 
 
 def _require(who: Principal, owner_id: UUID) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final, assert_never
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from responsa_server.domain.conversations import ConversationStore
 from responsa_server.domain.errors import InvalidRequest, NotFound, Unavailable
 from responsa_server.domain.events import CancelCause, Cancelled, Started
 from responsa_server.domain.faults import Fault
-from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.relay import Committed, Hint, Interest, Relay, Reload, Taken, Work
 from responsa_server.domain.turns import (
     MAX_QUESTION_BYTES,
@@ -63,8 +63,12 @@ class Turns:
         relay: Relay,
         runtime: Runtime,
         reload: Callable[[], None] = _nothing,
+        prune: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """reload: a function to call when another process has reloaded the agents' files."""
+        """reload: a function to call when another process has reloaded the agents' files. prune: deletes other old records, as often as old events of turns are
+        deleted.
+        """
+        self._prune_more = prune
         self.store = store
         """The stored turns, to read one or list them."""
         self._agents = agents
@@ -310,10 +314,11 @@ class Turns:
     async def _end(self, who: Principal, turn_id: UUID, cause: CancelCause) -> CancelledTurn:
         owner_only = cause is CancelCause.OWNER
         end = self._ending(cause)
+        audit = None if owner_only else AuditEvent.of(who, "turn.cancel", names.turn(turn_id))
 
         async def work() -> CancelledTurn:
             await self._runtime.faults.at(Fault.BEFORE_CANCEL, turn_id)
-            done = await self.store.cancel(who, turn_id, owner_only, end)
+            done = await self.store.cancel(who, turn_id, owner_only, end, audit)
             await self._runtime.faults.at(Fault.AFTER_CANCEL, turn_id)
             return done
 
@@ -374,6 +379,8 @@ class Turns:
             self._log.info("turns_pruned", partitions=dropped)
         if dropped := await self.store.prune_checkpoints(self._runtime.options.checkpoint_hours):
             self._log.info("checkpoints_pruned", checkpoints=dropped)
+        if self._prune_more is not None:
+            await self._prune_more()
 
 
 def _check(question: Question) -> None:

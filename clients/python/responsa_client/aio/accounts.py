@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from google.protobuf import timestamp_pb2
 
-from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2
+from responsa.admin.v1 import admin_service_pb2, audit_event_pb2, system_status_pb2, teacher_pb2
 from responsa.auth.v1 import api_key_pb2, auth_service_pb2, user_pb2
 from responsa_client import requests
 from responsa_client.aio.calls import AsyncPart
@@ -219,3 +219,12 @@ class AsyncAccountCalls(AsyncPart):
         """Revoke an API key of any user of the tenant, and the keys that were created with it. A second call has no effect. Raises NotFound."""
         request = admin_service_pb2.RevokeTenantApiKeyRequest(name=name)
         return await self._calls.unary(self._stubs.admin.RevokeTenantApiKey, request)
+
+    def audit_events(
+        self, filter_by: str = "", order_by: str = ""
+    ) -> AsyncIterator[audit_event_pb2.AuditEvent]:
+        """The tenant's audit log, by default newest first."""
+        request = admin_service_pb2.ListAuditEventsRequest(
+            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
+        )
+        return self._calls.paged(self._stubs.admin.ListAuditEvents, request, lambda page: page.audit_events)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from responsa.admin.v1 import system_status_pb2
+from responsa.admin.v1 import audit_event_pb2, system_status_pb2
 from responsa.auth.v1 import api_key_pb2, user_pb2
 from responsa_server.calls.convert import values
 from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
+from responsa_server.domain.audit import AuditRecord
 from responsa_server.domain.counters import Count
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
@@ -43,6 +44,20 @@ def user_change(given: user_pb2.User, wanted: frozenset[str]) -> UserChange:
         display_name=given.display_name if "display_name" in wanted else None,
         email=given.email if "email" in wanted else None,
         role=role if "role" in wanted else None,
+    )
+
+
+def audit_event(value: AuditRecord) -> audit_event_pb2.AuditEvent:
+    """Convert an event of the audit log."""
+    return audit_event_pb2.AuditEvent(
+        name=names.audit_event(value.id),
+        create_time=timestamp(value.create_time),
+        actor=value.actor,
+        action=value.action,
+        resource=value.resource,
+        outcome=value.outcome,
+        address=value.address,
+        call_id=value.call_id,
     )
 
 

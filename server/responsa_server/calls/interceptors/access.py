@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.call import CALL_ID, Call, Interceptor
+from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, Call, Interceptor
 from responsa_server.domain.errors import NotFound, NotPermitted, Reason, Unauthenticated
 from responsa_server.domain.people import Role
 from responsa_server.identity.service import Credential, Identity
@@ -42,7 +43,8 @@ class CredentialCheck(Interceptor[None]):
         first: Unauthenticated | None = None
         for credential in credentials_of(call.metadata, self._cookie_name):
             try:
-                call.principal = await self._identity.authenticate(credential)
+                who = await self._identity.authenticate(credential)
+                call.principal = replace(who, address=call.address, call_id=call.id)
             except Unauthenticated as error:
                 first = first or error
             else:
@@ -79,11 +81,11 @@ def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> S
 
 
 def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
-    """The credentials and the call id in the headers of an HTTP request, as metadata. Only session cookies are kept."""
+    """The credentials, the call id and the caller's address in the headers of an HTTP request, as metadata. Only session cookies are kept."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
         key = name.lower()
-        if key in ("authorization", CALL_ID):
+        if key in ("authorization", CALL_ID, FORWARDED_FOR):
             found.setdefault(key, []).append(value)
         elif key == "cookie":
             pairs = (pair.strip() for pair in value.split(";"))

@@ -18,11 +18,12 @@ from responsa_server.calls.convert.values import ROLE, named_uuid, request_id, u
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.domain.agents import Catalogue
+from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.background import Background
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.errors import FieldViolation, ResponsaError
 from responsa_server.domain.parts import Health, Installation, Migrations, MigrationState, Part, PartReport
-from responsa_server.domain.people import Role
+from responsa_server.domain.people import AuditEvent, Role
 from responsa_server.domain.teachers import Teachers
 from responsa_server.identity.service import Identity
 from responsa_server.identity.users import UserAdministration
@@ -45,8 +46,10 @@ class AdminService:
         catalogue: Catalogue,
         users: UserAdministration,
         identity: Identity,
+        audit: AuditTrail,
         work: Background,
     ) -> None:
+        self._audit = audit
         self._identity = identity
         self._users = users
         self._teachers = teachers
@@ -103,7 +106,8 @@ class AdminService:
         return Empty()
 
     async def ReloadAgents(self, request: pb.ReloadAgentsRequest) -> pb.ReloadAgentsResponse:
-        """Read the files of all agents again."""
+        """Read the files of all agents again. The event is written first, so that no reload is missing in the audit log."""
+        await self._audit.record(AuditEvent.of(caller(), "agents.reload", "agents/-"))
         return agents.reloads(await self._catalogue.reload())
 
     async def CreateUser(self, request: pb.CreateUserRequest) -> user_pb2.User:
@@ -163,6 +167,14 @@ class AdminService:
         """Revoke a key of any user."""
         key_id = named_uuid("name", "apiKeys", request.name)
         return people.api_key(await self._identity.revoke_api_key(caller(), key_id, of_any_user=True))
+
+    async def ListAuditEvents(self, request: pb.ListAuditEventsRequest) -> pb.ListAuditEventsResponse:
+        """List the audit log."""
+        asked = Listing(lists.AUDIT_EVENTS, caller(), request)
+        page = await self._audit.list(caller().tenant_id, asked.query)
+        return pb.ListAuditEventsResponse(
+            audit_events=[people.audit_event(one) for one in page.items], next_page_token=asked.token(page)
+        )
 
     async def _migration(self) -> MigrationState:
         try:

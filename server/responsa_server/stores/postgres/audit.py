@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from responsa_server.domain.audit import AuditRecord
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import AUDIT_EVENTS
 from responsa_server.domain.people import AuditEvent
-from responsa_server.stores.postgres.database import Connection, Queries
+from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
+from responsa_server.stores.postgres.listing import SqlList
+
+_MOST_PRUNED: Final = 10_000
+_LIST: Final[SqlList[AuditRecord]] = SqlList(
+    AUDIT_EVENTS,
+    {
+        "actor": "actor",
+        "action": "action",
+        "resource": "resource_name",
+        "outcome": "outcome",
+        "create_time": "create_time",
+    },
+)
 
 
 class AuditLog:
@@ -12,13 +30,55 @@ class AuditLog:
     def __init__(self) -> None:
         self._queries = Queries("audit.sql")
 
-    async def write(self, connection: Connection, event: AuditEvent) -> None:
-        """Write an event. The event exists only if the transaction commits."""
+    async def write(self, connection: Connection, event: AuditEvent | None) -> None:
+        """Write an event; None writes nothing. The event exists only if the transaction commits."""
+        if event is None:
+            return
         values = {
             "id": event.id,
-            "tenant_id": event.tenant_id,
+            "tenant": event.tenant_id,
             "actor": event.actor,
             "action": event.action,
-            "resource_name": event.resource_name,
+            "resource": event.resource_name,
+            "outcome": event.outcome,
+            "address": event.address,
+            "call_id": event.call_id,
         }
         await connection.execute(self._queries["add"], values)
+
+
+class PostgresAuditTrail:
+    """Implements the port `AuditTrail`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = Queries("audit.sql")
+        self._log = AuditLog()
+
+    @shielded
+    async def record(self, event: AuditEvent) -> None:
+        """See `AuditTrail.record`."""
+        async with self._database.tenant(event.tenant_id) as connection:
+            await self._log.write(connection, event)
+
+    @shielded
+    async def list(self, tenant_id: str, query: ListQuery) -> Page[AuditRecord]:
+        """See `AuditTrail.list`."""
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": tenant_id})
+        return _LIST.page([AuditRecord(*row.values()) for row in rows], query)
+
+    @shielded
+    async def prune(self, days: int) -> int:
+        """See `AuditTrail.prune`. Each statement deletes a limited number, so that none takes long."""
+        deleted = 0
+        async with self._database.log_statements() as connection:
+            while True:
+                cursor = await connection.execute(
+                    self._queries["prune"], {"days": days, "most": _MOST_PRUNED}
+                )
+                row = await cursor.fetchone()
+                count = int(row[0]) if row else 0
+                deleted += count
+                if count < _MOST_PRUNED:
+                    return deleted

@@ -13,7 +13,8 @@ from responsa_server.domain.kinds import CollectionKind, kind_of
 from responsa_server.domain.knowledge import FIRST_DIMENSIONS, Chunking, Collection, JobKind
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import COLLECTIONS
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.generation_table import first_generation
 from responsa_server.stores.postgres.jobs import JobQueue
@@ -45,6 +46,7 @@ class CollectionStore:
         self._database = database
         self._passages = PassageTable()
         self._queries = Queries("collections.sql")
+        self._audit = AuditLog()
         self._requests = CreationRequests()
 
     @shielded
@@ -141,7 +143,9 @@ class CollectionStore:
             return await self._get(connection, tenant_id, collection_id)
 
     @shielded
-    async def delete(self, tenant_id: str, collection_id: str, etag: str, *, force: bool) -> Sequence[UUID]:
+    async def delete(
+        self, tenant_id: str, collection_id: str, etag: str, *, force: bool, audit: AuditEvent | None = None
+    ) -> Sequence[UUID]:
         """Delete a collection with its content, and return the operations that the deletion ended.
 
         Raises NotFound, Conflict (ETAG_MISMATCH), Precondition (COLLECTION_NOT_EMPTY).
@@ -171,6 +175,7 @@ class CollectionStore:
             await self._passages.delete_collection(connection, tenant_id, collection_id)
             await connection.execute(self._queries["delete_documents"], values)
             await connection.execute(self._queries["delete"], values)
+            await self._audit.write(connection, audit)
             if self._pruning is not None:
                 for (document_id,) in documents:
                     await self._pruning.defer(connection, JobKind.PRUNE, tenant_id, document_id)

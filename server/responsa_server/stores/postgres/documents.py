@@ -33,9 +33,10 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import DOCUMENT_VERSIONS, DOCUMENTS
 from responsa_server.domain.passages import Passage
-from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
+from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS
 from responsa_server.stores.postgres.generation_table import first_generation
@@ -113,6 +114,7 @@ class DocumentStore:
         self._queue = queue
         self._new_id = new_id
         self._queries = Queries("documents.sql")
+        self._audit = AuditLog()
         self._operations = Queries("operations.sql")
         self._requests = CreationRequests()
 
@@ -242,7 +244,9 @@ class DocumentStore:
         return _document(updated)
 
     @shielded
-    async def delete(self, tenant_id: str, document_id: UUID, etag: str) -> Sequence[UUID]:
+    async def delete(
+        self, tenant_id: str, document_id: UUID, etag: str, audit: AuditEvent | None = None
+    ) -> Sequence[UUID]:
         """Delete a document with its versions, passages and vectors, and return the operations that the deletion ended.
 
         Raises NotFound, Conflict (ETAG_MISMATCH).
@@ -265,6 +269,7 @@ class DocumentStore:
             found = [one[0] for one in await ended.fetchall()]
             await self._passages.delete(connection, tenant_id, row[1], document_id)
             await connection.execute(self._queries["delete"], values)
+            await self._audit.write(connection, audit)
             if self._external_vectors:
                 await self._queue.defer(connection, JobKind.PRUNE, tenant_id, document_id)
             return found

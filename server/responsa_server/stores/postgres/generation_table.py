@@ -31,14 +31,16 @@ class GenerationTable:
 
     async def end(
         self, connection: Connection, operation: Operation, error: Mapping[str, object], *, failed: bool
-    ) -> None:
-        """End an operation with an error, and abandon its generation. Does nothing if the operation has ended."""
+    ) -> bool:
+        """End an operation with an error, and abandon its generation. Returns False, and does nothing, if the operation has ended."""
         values = values_of(operation)
         # Locks are taken in the order that every writer uses: collection, operation.
         await connection.execute(self._queries["lock_collection"], values)
         ended = await connection.execute(self._operations["end"], {**values, "epoch": None, **error})
-        if await ended.fetchone() is not None:
-            await self.abandon(connection, operation, failed=failed)
+        if await ended.fetchone() is None:
+            return False
+        await self.abandon(connection, operation, failed=failed)
+        return True
 
     async def abandon(self, connection: Connection, operation: Operation, *, failed: bool) -> None:
         """Return the generation of an ended operation to its former state. If it was never complete, discard its vectors, and delete the generation

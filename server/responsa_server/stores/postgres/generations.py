@@ -24,9 +24,10 @@ from responsa_server.domain.generations import (
 )
 from responsa_server.domain.knowledge import IngestStage, JobKind, Operation
 from responsa_server.domain.passages import Passage, PassagePiece, PassageVectors, VectorKind
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
+from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -56,6 +57,7 @@ class GenerationStore:
         self._new_id = new_id
         self._table = GenerationTable(queue)
         self._queries = Queries("generations.sql")
+        self._audit = AuditLog()
         self._operations = Queries("operations.sql")
         self._requests = CreationRequests()
 
@@ -135,7 +137,9 @@ class GenerationStore:
             return await self._begin(connection, who, values, request_id)
 
     @shielded
-    async def delete(self, tenant_id: str, collection_id: str, number: int) -> None:
+    async def delete(
+        self, tenant_id: str, collection_id: str, number: int, audit: AuditEvent | None = None
+    ) -> None:
         """Delete a generation; see the port."""
         values: dict[str, object] = {"tenant": tenant_id, "collection": collection_id, "number": number}
         async with self._database.tenant(tenant_id) as connection:
@@ -151,6 +155,7 @@ class GenerationStore:
             assert row is not None, "the collection is locked"
             if found.state is not GenerationState.FAILED:
                 await self._table.discard(connection, tenant_id, row[0])
+            await self._audit.write(connection, audit)
 
     def _check_number(self, found: Sequence[Generation]) -> None:
         """Raise Precondition if the collection can have no other generation."""

@@ -38,6 +38,8 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.listing import ListQuery, Page, Position
 from responsa_server.domain.lists import OPERATIONS
 from responsa_server.domain.passages import NewPassage
+from responsa_server.domain.people import AuditEvent
+from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, one_row, shielded
 from responsa_server.stores.postgres.generation_table import GenerationTable
 from responsa_server.stores.postgres.jobs import JobQueue
@@ -70,6 +72,7 @@ class OperationStore:
         self._passages = PassageTable()
         self._generations = GenerationTable(queue)
         self._queries = Queries("operations.sql")
+        self._audit = AuditLog()
 
     @shielded
     async def get(self, tenant_id: str, operation_id: UUID) -> Operation:
@@ -96,7 +99,7 @@ class OperationStore:
         return _LIST.page([from_row(row) for row in rows], query)
 
     @shielded
-    async def cancel(self, tenant_id: str, operation_id: UUID) -> None:
+    async def cancel(self, tenant_id: str, operation_id: UUID, audit: AuditEvent | None = None) -> None:
         """End an operation with OPERATION_CANCELLED unless it has already ended. The document is as it was before the operation. Raises NotFound."""
         name = names.operation(operation_id)
         error = Cancelled(
@@ -105,7 +108,9 @@ class OperationStore:
         async with self._database.tenant(tenant_id) as connection:
             operation = await find(self._queries, connection, tenant_id, operation_id)
             if operation.kind is OperationKind.REINDEX:
-                await self._generations.end(connection, operation, error_columns(error), failed=False)
+                columns = error_columns(error)
+                if await self._generations.end(connection, operation, columns, failed=False):
+                    await self._audit.write(connection, audit)
             elif await _end(self._queries, self._passages, connection, operation, error, epoch=None):
                 values = {
                     "tenant": tenant_id,
@@ -118,9 +123,10 @@ class OperationStore:
                     await connection.execute(self._queries["restore_document"], values)
                 elif self._external_vectors:
                     await self._queue.defer(connection, JobKind.PRUNE, tenant_id, operation.document_id)
+                await self._audit.write(connection, audit)
 
     @shielded
-    async def delete(self, tenant_id: str, operation_id: UUID) -> None:
+    async def delete(self, tenant_id: str, operation_id: UUID, audit: AuditEvent | None = None) -> None:
         """Delete the record of an operation that has ended. Raises NotFound, Precondition (OPERATION_RUNNING)."""
         async with self._database.tenant(tenant_id) as connection:
             await find(self._queries, connection, tenant_id, operation_id)
@@ -130,6 +136,7 @@ class OperationStore:
                 name = names.operation(operation_id)
                 message = f"{name} has not ended; cancel it, or wait until it ends."
                 raise Precondition(Reason.OPERATION_RUNNING, message, {"operation": name})
+            await self._audit.write(connection, audit)
 
 
 class IngestionStore:

@@ -14,8 +14,9 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TEACHERS
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
+from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -40,6 +41,7 @@ class PostgresTeachers:
         self._new_id = new_id
         self._queries = Queries("teachers.sql")
         self._requests = CreationRequests()
+        self._audit = AuditLog()
 
     @shielded
     async def create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
@@ -67,6 +69,7 @@ class PostgresTeachers:
             if row is None:
                 raise already_exists("teacher", names.teacher(identity))
             await self._requests.record(connection, who, request_id, names.teacher(identity))
+            await self._write(connection, who, "teacher.create", identity)
             return _teacher(row)
 
     @shielded
@@ -99,6 +102,7 @@ class PostgresTeachers:
             row = await one_row(connection, self._queries["update"], values)
             if row is None:  # impossible: the row is locked, so it cannot be deleted
                 raise unavailable()
+            await self._write(connection, who, "teacher.update", identity)
             return _teacher(row)
 
     @shielded
@@ -107,6 +111,10 @@ class PostgresTeachers:
         async with self._database.locking(who.tenant_id) as connection:
             await self._locked(connection, who, identity, etag)
             await connection.execute(self._queries["delete"], {"tenant": who.tenant_id, "id": identity})
+            await self._write(connection, who, "teacher.delete", identity)
+
+    async def _write(self, connection: Connection, who: Principal, action: str, identity: UUID) -> None:
+        await self._audit.write(connection, AuditEvent.of(who, action, names.teacher(identity)))
 
     async def _locked(self, connection: Connection, who: Principal, identity: UUID, etag: str) -> Teacher:
         found = await self._row(connection, "lock", who, identity)

@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Unavailable
 from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned, Usage
-from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.turns import (
     Append,
     CancelledTurn,
@@ -39,6 +39,7 @@ from responsa_server.domain.turns import (
     TurnLost,
     TurnState,
 )
+from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -82,6 +83,7 @@ class TurnLog:
         self._database = database
         self._codec = codec
         self._queries = queries
+        self._audit = AuditLog()
         self._finishing: Gathered[str, _End, bool | None] = Gathered(
             self._finish_together, _MOST_TURNS, database.background
         )
@@ -287,7 +289,9 @@ class TurnLog:
         return _finished_before(found[0] if found else None, claim, end.rows)
 
     @shielded
-    async def cancel(self, who: Principal, turn_id: UUID, owner_only: bool, end: End) -> CancelledTurn:
+    async def cancel(
+        self, who: Principal, turn_id: UUID, owner_only: bool, end: End, audit: AuditEvent | None = None
+    ) -> CancelledTurn:
         """See `TurnStore.cancel`."""
         parameters = {**caller(who), "turn": turn_id, "owner_only": owner_only}
         async with self._database.locking(who.tenant_id) as connection:
@@ -299,6 +303,7 @@ class TurnLog:
             if locked is not None and not TurnState(locked["state"]).terminal:
                 ended = await self._end(connection, locked, end)
                 await self._row(connection, "promote_after", {**parameters, "turns": [turn_id]})
+                await self._audit.write(connection, audit)
             row = await self._row(connection, "get_turn", parameters)
         if row is None:  # the turn was deleted in the meantime
             raise NotFound.of("turn", names.turn(turn_id))

@@ -19,7 +19,7 @@ from responsa.auth.v1.user_pb2 import User
 from responsa.chat.v1.chat_service_pb2 import CancelTurnRequest
 from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.calls import status
-from responsa_server.calls.call import CALL_ID, peer_of
+from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Exhausted, InvalidRequest, Reason, ResponsaError
@@ -236,7 +236,11 @@ class Session:
         """Make the credential's user the owner of the socket. Raises ResponsaError."""
         caller = Caller(
             self._bridge.calls,
-            {**metadata, CALL_ID: [self._handshake.call_id]},
+            {
+                **metadata,
+                CALL_ID: [self._handshake.call_id],
+                FORWARDED_FOR: self._socket.headers.getlist(FORWARDED_FOR),
+            },
             f"ws {peer_of(self._socket.scope.get('client'))}",
             self._bridge.timing.call_seconds,
         )

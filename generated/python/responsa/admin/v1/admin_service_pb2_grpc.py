@@ -120,6 +120,11 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantApiKeyRequest.SerializeToString,
                 response_deserializer=responsa_dot_auth_dot_v1_dot_api__key__pb2.ApiKey.FromString,
                 _registered_method=True)
+        self.ListAuditEvents = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListAuditEvents',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAuditEventsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAuditEventsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -250,6 +255,15 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEvents(self, request, context):
+        """ListAuditEvents lists the tenant's audit log, newest first by default. The log holds what the calls of this service change, what happens to users and keys, and
+        the cancellations and deletions of what belongs to other users. It also holds changes of this service that the server refused to an administrator, except for
+        invalid requests. The server keeps the events for a time that its settings give. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -332,6 +346,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RevokeTenantApiKey,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantApiKeyRequest.FromString,
                     response_serializer=responsa_dot_auth_dot_v1_dot_api__key__pb2.ApiKey.SerializeToString,
+            ),
+            'ListAuditEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEvents,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAuditEventsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAuditEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -767,6 +786,33 @@ class AdminService:
             '/responsa.admin.v1.AdminService/RevokeTenantApiKey',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeTenantApiKeyRequest.SerializeToString,
             responsa_dot_auth_dot_v1_dot_api__key__pb2.ApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListAuditEvents',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAuditEventsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAuditEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,6 +74,11 @@ class AdminServiceStub:
     """RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
     Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND.
     """
+    ListAuditEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEventsRequest, _admin_service_pb2.ListAuditEventsResponse]
+    """ListAuditEvents lists the tenant's audit log, newest first by default. The log holds what the calls of this service change, what happens to users and keys, and
+    the cancellations and deletions of what belongs to other users. It also holds changes of this service that the server refused to an administrator, except for
+    invalid requests. The server keeps the events for a time that its settings give. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED."""
@@ -225,6 +230,17 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_api_key_pb2.ApiKey]:
         """RevokeTenantApiKey revokes a key of any user of the tenant at once, together with all keys that were created with it and all sessions that these keys began.
         Revoking a key again changes nothing. Errors: RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAuditEvents(
+        self,
+        request: _admin_service_pb2.ListAuditEventsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListAuditEventsRequest, _abc.Awaitable[_admin_service_pb2.ListAuditEventsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListAuditEventsResponse]:
+        """ListAuditEvents lists the tenant's audit log, newest first by default. The log holds what the calls of this service change, what happens to users and keys, and
+        the cancellations and deletions of what belongs to other users. It also holds changes of this service that the server refused to an administrator, except for
+        invalid requests. The server keeps the events for a time that its settings give. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _aio.Server) -> None: ...

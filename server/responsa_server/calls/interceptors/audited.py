@@ -1,0 +1,61 @@
+"""Writes refused administrative acts to the audit log. The stores write the acts that succeed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from functools import reduce
+from typing import Final
+
+from responsa_server.calls.call import Call, Interceptor
+from responsa_server.domain.audit import AuditTrail
+from responsa_server.domain.errors import (
+    AlreadyExists,
+    Conflict,
+    NotFound,
+    Precondition,
+    Unavailable,
+)
+from responsa_server.domain.people import AuditEvent
+
+_ADMIN: Final = "/responsa.admin.v1.AdminService/"
+ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    _ADMIN + "CreateTeacher": ("teacher.create", ""),
+    _ADMIN + "UpdateTeacher": ("teacher.update", "teacher.name"),
+    _ADMIN + "DeleteTeacher": ("teacher.delete", "name"),
+    _ADMIN + "CreateUser": ("user.create", ""),
+    _ADMIN + "UpdateUser": ("user.update", "user.name"),
+    _ADMIN + "DisableUser": ("user.disable", "name"),
+    _ADMIN + "EnableUser": ("user.enable", "name"),
+    _ADMIN + "RevokeTenantApiKey": ("api_key.revoke", "name"),
+}
+"""For each method that changes something as an administrator: the action in the audit log, and the path of the request's field that names the resource."""
+_REFUSALS: Final = (AlreadyExists, Conflict, NotFound, Precondition)
+
+
+class Audited(Interceptor[None]):
+    """Records an act that the state of the resource forbids. Invalid requests and failures of the server are not acts; they are in the server's log alone."""
+
+    def __init__(self, trail: AuditTrail) -> None:
+        self._trail = trail
+
+    async def on_start(self, call: Call) -> None:
+        """Do nothing: there is no message yet."""
+
+    def on_request(self, call: Call, message: object) -> object:
+        """Note the name of the resource."""
+        known = ACTIONS.get(call.method)
+        if known is not None and known[1]:
+            call.resource = str(reduce(getattr, known[1].split("."), message))
+        return message
+
+    async def on_end(self, call: Call, token: None, error: BaseException | None) -> BaseException | None:
+        """Write the event of a refusal."""
+        known = ACTIONS.get(call.method)
+        if known is None or call.principal is None or not isinstance(error, _REFUSALS):
+            return error
+        event = AuditEvent.of(call.principal, known[0], call.resource, outcome=error.reason.value)
+        # The caller gets the refusal also if the database has become unavailable.
+        with contextlib.suppress(Unavailable):
+            await self._trail.record(event)
+        return error

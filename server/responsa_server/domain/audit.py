@@ -1,0 +1,41 @@
+"""The audit log of a tenant, as administrators read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import AuditEvent
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """A stored event. The fields are those of `AuditEvent`."""
+
+    id: UUID
+    create_time: datetime
+    actor: str
+    action: str
+    resource: str
+    outcome: str
+    address: str
+    call_id: str
+
+
+class AuditTrail(Protocol):
+    """The audit log. A store that changes something writes the event of the change itself, in the transaction of the change."""
+
+    async def record(self, event: AuditEvent) -> None:
+        """Write an event that belongs to no change in the database. Raises Unavailable."""
+        ...
+
+    async def list(self, tenant_id: str, query: ListQuery) -> Page[AuditRecord]:
+        """Return a page of the tenant's events."""
+        ...
+
+    async def prune(self, days: int) -> int:
+        """Delete the events of all tenants that are older than `days`, at least 30. Returns the number of deleted events."""
+        ...

@@ -1,0 +1,196 @@
+"""The audit log on real PostgreSQL: what it records, its lists, and that nobody changes it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.calls.authorisation import RULES, Rule
+from responsa_server.calls.interceptors.audited import ACTIONS
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.filters import parse_filter
+from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.domain.lists import AUDIT_EVENTS
+from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.teachers import NewTeacher, TeacherChange
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People, new_turn
+from tests.contract.library_house import House
+from tests.contract.test_turns_cancel import cancelled
+
+OLDEST = ListQuery(200, Order("create_time"))
+TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
+
+
+@pytest.fixture
+def trail(database: Database) -> PostgresAuditTrail:
+    return PostgresAuditTrail(database)
+
+
+def admin_of(who: Principal) -> Principal:
+    return replace(who, role=Role.ADMIN, address="192.0.2.7", call_id="call-1")
+
+
+async def acts(trail: PostgresAuditTrail) -> list[tuple[str, str]]:
+    return [(one.action, one.resource) for one in (await trail.list("acme", OLDEST)).items]
+
+
+@pytest.mark.parametrize("role", ["app", "log"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE responsa.audit_event SET actor = 'nobody'",
+        "DELETE FROM responsa.audit_event",
+        "TRUNCATE responsa.audit_event",
+        "INSERT INTO responsa.audit_event (id, tenant_id, actor, action, resource_name) VALUES (uuidv7(), 'rival', '', '', '')",
+        "ALTER TABLE responsa.audit_event DISABLE ROW LEVEL SECURITY",
+        "CREATE RULE quiet AS ON INSERT TO responsa.audit_event DO INSTEAD NOTHING",
+    ],
+)
+async def test_no_role_of_the_server_changes_the_log(
+    trail: PostgresAuditTrail, people: People, database_urls: DatabaseUrls, role: str, statement: str
+) -> None:
+    await trail.record(AuditEvent.of(people.ann, "user.create", "users/1"))
+    with psycopg.connect(getattr(database_urls, role)) as connection:
+        connection.execute("SELECT set_config('responsa.tenant_id', 'acme', true)")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement.encode())
+    assert await acts(trail) == [("user.create", "users/1")]
+
+
+async def test_old_events_of_all_tenants_are_pruned_and_none_of_the_last_30_days(
+    trail: PostgresAuditTrail, people: People, database_urls: DatabaseUrls
+) -> None:
+    for who in (people.ann, people.eve):
+        for name in ("old", "older", "new"):
+            await trail.record(AuditEvent.of(who, "user.create", name))
+    with psycopg.connect(database_urls.superuser) as connection:
+        for name, days in (("old", 31), ("older", 401)):
+            connection.execute(
+                "UPDATE responsa.audit_event SET create_time = now() - %s * interval '1 day' WHERE resource_name = %s",
+                (days, name),
+            )
+    assert await trail.prune(400) == 2
+    assert await acts(trail) == [("user.create", "old"), ("user.create", "new")]
+    # Whoever may call the function cannot clear the log.
+    with psycopg.connect(database_urls.log) as connection:
+        row = connection.execute("SELECT responsa.prune_audit_events('-1 day', 1000)").fetchone()
+    assert row == (2,)
+    assert await acts(trail) == [("user.create", "new")]
+    with (
+        psycopg.connect(database_urls.app) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute("SELECT responsa.prune_audit_events('30 days', 1)")
+
+
+async def test_events_are_filtered_and_in_pages(trail: PostgresAuditTrail, people: People) -> None:
+    for number in range(5):
+        await trail.record(AuditEvent.of(people.ann, f"user.act{number}", "users/1"))
+    await trail.record(AuditEvent.of(people.bob, "teacher.create", "teachers/1", outcome="ETAG_MISMATCH"))
+    await trail.record(AuditEvent.of(people.eve, "user.act1", "users/1"))
+    newest = ListQuery(2, Order("create_time", descending=True))
+    seen: list[str] = []
+    while True:
+        page = await trail.list("acme", newest)
+        seen += [one.action for one in page.items]
+        if page.next_after is None:
+            break
+        newest = replace(newest, after=page.next_after)
+    assert seen == ["teacher.create", *[f"user.act{number}" for number in (4, 3, 2, 1, 0)]]
+    now = datetime.now(UTC)
+    for text, count in (
+        (f'actor = "users/{people.ann.user_id}"', 5),
+        ('action = "user.*"', 5),
+        ('resource = "teachers/1"', 1),
+        ("outcome != OK", 1),
+        (f"create_time < {(now - timedelta(hours=1)).isoformat()}", 0),
+        (f"create_time > {(now - timedelta(hours=1)).isoformat()}", 6),
+    ):
+        filters = parse_filter(AUDIT_EVENTS, text)
+        found = await trail.list("acme", replace(OLDEST, filters=filters))
+        assert len(found.items) == count, text
+
+
+async def test_changes_of_teachers_are_recorded_with_the_call(
+    trail: PostgresAuditTrail, database: Database, people: People
+) -> None:
+    teachers, admin = PostgresTeachers(database, uuid7), admin_of(people.ann)
+    request = uuid7()
+    made = await teachers.create(admin, NewTeacher("Ada", "Patient.", {}), request)
+    await teachers.create(admin, NewTeacher("Ada", "Patient.", {}), request)
+    await teachers.update(admin, made.id, TeacherChange(persona="Stern."), "")
+    await teachers.delete(admin, made.id, "")
+    with pytest.raises(NotFound):
+        await teachers.delete(admin, made.id, "")
+    name = f"teachers/{made.id}"
+    found = (await trail.list("acme", OLDEST)).items
+    assert [(one.action, one.resource) for one in found] == [
+        (f"teacher.{act}", name) for act in ("create", "update", "delete")
+    ]
+    assert {(one.actor, one.outcome, one.address, one.call_id) for one in found} == {
+        (f"users/{people.ann.user_id}", "OK", "192.0.2.7", "call-1")
+    }
+
+
+async def test_deletions_and_cancellations_of_what_belongs_to_others_are_recorded_and_ones_own_are_not(
+    trail: PostgresAuditTrail, house: House, people: People
+) -> None:
+    library, admin = house.library, admin_of(people.bob)
+    expected: list[tuple[str, str]] = []
+    for who in (people.ann, admin):
+        await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+        await library.create_collection(people.ann, "lakes", "Lakes", Chunking())
+        mine = who is people.ann
+        ended, running = [
+            await house.upload(people.ann, TEXT, collection=name) for name in ("rivers", "lakes")
+        ]
+        await house.ingest().run("acme", ended.id)
+        await library.cancel_operation(who, running.id)
+        await library.cancel_operation(who, running.id)
+        await library.delete_operation(who, ended.id)
+        await library.delete_document(who, ended.document_id)
+        await library.delete_collection(who, "rivers")
+        await library.delete_collection(who, "lakes", force=True)
+        if not mine:
+            expected += [
+                ("operation.cancel", f"operations/{running.id}"),
+                ("operation.delete", f"operations/{ended.id}"),
+                ("document.delete", f"documents/{ended.document_id}"),
+                ("collection.delete", "collections/rivers"),
+                ("collection.delete", "collections/lakes"),
+            ]
+        assert await acts(trail) == expected
+
+
+async def test_the_cancellation_of_anothers_turn_is_recorded_once(
+    trail: PostgresAuditTrail, turn_store: PostgresTurnStore, people: People
+) -> None:
+    admin = admin_of(people.bob)
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    event = AuditEvent.of(admin, "turn.cancel", f"turns/{new.id}")
+    for _ in range(2):
+        await turn_store.cancel(admin, new.id, False, cancelled, event)
+    assert await acts(trail) == [("turn.cancel", f"turns/{new.id}")]
+
+
+def test_every_change_by_administrators_is_named() -> None:
+    reading = ("Get", "List", "Lookup")
+    changing = {
+        method
+        for method, rule in RULES.items()
+        if rule is Rule.ADMIN and not method.rpartition("/")[2].startswith(reading)
+    }
+    # A reload has no resource that could forbid it. Its event is written before the files are read.
+    assert changing - ACTIONS.keys() == {"/responsa.admin.v1.AdminService/ReloadAgents"}
+    assert ACTIONS.keys() <= changing

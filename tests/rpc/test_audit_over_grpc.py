@@ -1,0 +1,86 @@
+"""The audit log over the wire: the caller's address and call id, and refused acts."""
+
+# Requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportArgumentType=false
+
+from __future__ import annotations
+
+import pytest
+
+from responsa.admin.v1 import admin_service_pb2 as pb
+from responsa.admin.v1.audit_event_pb2 import AuditEvent
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.calls.call import Call
+from tests.rpc.served import Caller, Served, failed
+
+
+async def events(served: Served, who: Caller, filter_by: str) -> list[AuditEvent]:
+    request = pb.ListAuditEventsRequest(filter=f"actor != local AND {filter_by}")
+    return list((await served.admin.ListAuditEvents(request, metadata=who.metadata)).audit_events)
+
+
+async def test_an_event_names_the_caller_the_address_and_the_call(served: Served) -> None:
+    metadata = (*served.ann.metadata, ("x-request-id", "call-7"), ("x-forwarded-for", "203.0.113.9"))
+    made = await served.admin.CreateUser(pb.CreateUserRequest(user={"display_name": "Bo"}), metadata=metadata)
+    (event,) = await events(served, served.ann, f'resource = "{made.name}"')
+    assert event.actor == f"users/{served.ann.who.user_id}"
+    assert (event.action, event.outcome, event.address, event.call_id) == (
+        "user.create",
+        "OK",
+        "203.0.113.9",
+        "call-7",
+    )
+    assert await events(served, served.eve, 'action = "user.create"') == []
+
+
+async def test_refused_acts_of_administrators_are_recorded_with_the_reason(served: Served) -> None:
+    own = f"users/{served.ann.who.user_id}"
+    assert (
+        await failed(served.admin.DisableUser(pb.DisableUserRequest(name=own), metadata=served.ann.metadata))
+    ).reason == "LAST_ADMINISTRATOR"
+    stale = pb.UpdateUserRequest(
+        user={"name": own, "etag": "old", "display_name": "x"}, update_mask={"paths": ["display_name"]}
+    )
+    await failed(served.admin.UpdateUser(stale, metadata=served.ann.metadata))
+    # An invalid request is not an act, and neither is a call that the caller may not make.
+    await failed(served.admin.DisableUser(pb.DisableUserRequest(name="x"), metadata=served.ann.metadata))
+    await failed(served.admin.DisableUser(pb.DisableUserRequest(name=own), metadata=served.bob.metadata))
+    found = await events(served, served.ann, "outcome != OK")
+    assert [(one.action, one.resource, one.outcome) for one in reversed(found)] == [
+        ("user.disable", own, "LAST_ADMINISTRATOR"),
+        ("user.update", own, "ETAG_MISMATCH"),
+    ]
+
+
+async def test_reloads_and_cancellations_of_anothers_turn(served: Served) -> None:
+    await served.admin.ReloadAgents(pb.ReloadAgentsRequest(), metadata=served.ann.metadata)
+    turn = await served.chat.StartTurn(chat.StartTurnRequest(text="wait"), metadata=served.bob.metadata)
+    own = await served.chat.StartTurn(chat.StartTurnRequest(text="wait"), metadata=served.ann.metadata)
+    for one in (turn, own):
+        await served.chat.CancelTurn(chat.CancelTurnRequest(name=one.name), metadata=served.ann.metadata)
+    found = await events(served, served.ann, "outcome = OK")
+    assert [(one.action, one.resource) for one in reversed(found)] == [
+        ("agents.reload", "agents/-"),
+        ("turn.cancel", turn.name),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("grpc ipv4:192.0.2.1:5000", [], "192.0.2.1"),
+        ("grpc ipv6:%5B2001:db8::1%5D:5000", [], "2001:db8::1"),
+        ("grpc unix:", [], ""),
+        ("grpc unix:", ["198.51.100.1"], "198.51.100.1"),
+        ("http 192.0.2.1:5000", [], "192.0.2.1"),
+        ("http 2001:db8::1:5000", [], "2001:db8::1"),
+        ("http ", [], ""),
+        ("", [], ""),
+        # Envoy appends the address that it sees. What a caller sends comes first.
+        ("grpc unix:", ["10.0.0.1, 203.0.113.9"], "203.0.113.9"),
+        ("grpc unix:", ["x" * 1000], "x" * 64),
+    ],
+)
+def test_the_address_of_a_call(peer: str, forwarded: list[str], address: str) -> None:
+    metadata = {"x-forwarded-for": forwarded} if forwarded else {}
+    assert Call("/x", metadata, peer).address == address
