@@ -74,7 +74,11 @@ COMMANDS: tuple[Command, ...] = (
         "replicas", "responsa_server.cli.local.replicas", "Show and change the server processes behind Envoy."
     ),
     Command("migrate", "responsa_server.cli.local.admin", "Bring the database's schema up to date."),
-    Command("admin", "responsa_server.cli.local.admin", "Create tenants, users and keys."),
+    Command(
+        "admin",
+        "responsa_server.cli.admin",
+        "Administer users, keys and tenants, and read the audit log.",
+    ),
     Command("doctor", "responsa_server.cli.local.instance", "Check this machine and its instance."),
     Command("purge", "responsa_server.cli.local.instance", "Remove an instance with all its data."),
     Command("version", "responsa_server.cli.main", "Print the version."),

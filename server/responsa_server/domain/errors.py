@@ -166,23 +166,6 @@ DOCUMENT_REASONS: Final = frozenset(reason for reason in Reason if reason.value.
 class Unauthenticated(ResponsaError):
     """The credential is missing, invalid, revoked or expired, or its user is disabled."""
 
-    @classmethod
-    def of_revoked(cls, api_key: str) -> Unauthenticated:
-        """Build the error for a revoked API key, by its name."""
-        return cls(
-            Reason.CREDENTIAL_REVOKED, "This API key was revoked. Use another one.", {"api_key": api_key}
-        )
-
-    @classmethod
-    def of_expired(cls, credential: str) -> Unauthenticated:
-        """Build the error for an expired credential. credential: "api_key" or "session"."""
-        return cls(
-            Reason.CREDENTIAL_EXPIRED,
-            "This API key has expired. Use another one."
-            if credential == "api_key"
-            else "This browser's session has ended. Run `responsa open` for a new one.",
-        )
-
 
 class NotPermitted(ResponsaError):
     """The credential is valid, but does not allow the call."""

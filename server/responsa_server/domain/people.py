@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain import names
+from responsa_server.domain.errors import Reason, Unauthenticated
 from responsa_server.domain.listing import ListQuery, Page
 
 OK: Final = "OK"
@@ -127,6 +128,25 @@ class EndedCredential:
     id: UUID
     disabled: bool
     revoked: bool
+
+
+def revoked_key(key_id: UUID) -> Unauthenticated:
+    """The error for a revoked API key."""
+    return Unauthenticated(
+        Reason.CREDENTIAL_REVOKED,
+        "This API key was revoked. Use another one.",
+        {"api_key": names.api_key(key_id)},
+    )
+
+
+def expired_credential(credential: str) -> Unauthenticated:
+    """The error for an expired credential. credential: the kind, as in `Principal`."""
+    return Unauthenticated(
+        Reason.CREDENTIAL_EXPIRED,
+        "This API key has expired. Use another one."
+        if credential == "api_key"
+        else "This browser's session has ended. Run `responsa open` for a new one.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ from responsa_server.domain.people import (
     Principal,
     Role,
     User,
+    expired_credential,
+    revoked_key,
 )
 from responsa_server.identity.credentials import (
     CredentialCache,
@@ -114,8 +116,8 @@ class Identity:
         if ended is None:
             return None
         if ended.revoked and who.credential == "api_key":
-            return Unauthenticated.of_revoked(names.api_key(ended.id))
-        return Unauthenticated.of_expired(who.credential)
+            return revoked_key(ended.id)
+        return expired_credential(who.credential)
 
     async def me(self, who: Principal) -> User:
         """Return the caller's own record."""
@@ -303,9 +305,9 @@ def _good(found: FoundKey | FoundSession | None) -> Principal:
             "This server does not know this credential. Use a key of this server, or create one with `responsa admin create-key`.",
         )
     if isinstance(found, FoundKey) and found.revoked:
-        raise Unauthenticated.of_revoked(names.api_key(found.key_id))
+        raise revoked_key(found.key_id)
     if found.expired:
-        raise Unauthenticated.of_expired(found.principal.credential)
+        raise expired_credential(found.principal.credential)
     if found.disabled:
         raise _disabled()
     return found.principal

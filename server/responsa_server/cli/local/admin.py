@@ -1,5 +1,5 @@
-"""The commands `responsa migrate`, which updates the database to this version, and `responsa admin`, which creates
-tenants, users and API keys and audits each action.
+"""The commands `responsa migrate`, which updates the database to this version, and `responsa admin create-tenant | create-user | create-key`, which
+work without a server and audit each action.
 """
 
 from __future__ import annotations
@@ -28,18 +28,13 @@ Result = TypeVar("Result")
 
 
 def register(app: typer.Typer, name: str) -> None:
-    """Add the command `migrate`, or the group `admin`."""
+    """Add the command `migrate`, or the commands of the group `admin` that need no server to that group."""
     if name == "migrate":
         app.command(name)(migrate)
         return
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="Create tenants, users and API keys on this machine. Every action is audited.",
-    )
-    group.command("create-tenant")(create_tenant)
-    group.command("create-user")(create_user)
-    group.command("create-key")(create_key)
-    app.add_typer(group, name=name)
+    app.command("create-tenant")(create_tenant)
+    app.command("create-user")(create_user)
+    app.command("create-key")(create_key)
 
 
 def migrate() -> None:

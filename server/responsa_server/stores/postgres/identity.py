@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import InvalidRequest, NotFound, Unauthenticated
+from responsa_server.domain.errors import InvalidRequest, NotFound
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import API_KEYS, TENANT_API_KEYS
 from responsa_server.domain.people import (
@@ -20,6 +20,8 @@ from responsa_server.domain.people import (
     Principal,
     Role,
     User,
+    expired_credential,
+    revoked_key,
 )
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
@@ -266,9 +268,9 @@ class PostgresIdentityStore:
         values = {"tenant_id": key.tenant_id, "parent_id": key.parent_id}
         row = await self._one(connection, "hold_parent", values)
         if row is None or row[2]:
-            raise Unauthenticated.of_revoked(names.api_key(key.parent_id))
+            raise revoked_key(key.parent_id)
         if row[1]:
-            raise Unauthenticated.of_expired("api_key")
+            raise expired_credential("api_key")
         latest: datetime | None = row[0]
         if latest is None or key.expire_time is None:
             return key.expire_time or latest

@@ -1,0 +1,87 @@
+"""The command `responsa admin audit`."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from responsa.admin.v1 import audit_event_pb2
+from responsa_client import requests
+from responsa_server.cli.output import as_json, one_line, print_json, print_text, reporting, valid_text
+from responsa_server.cli.session import open_client
+from responsa_server.cli.users import found_name
+
+_LOCAL = "local"
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command."""
+    app.command(name)(audit)
+
+
+def audit(
+    actor: Annotated[
+        str | None,
+        typer.Option(
+            help="The user who acted: users/{uuid}, the UUID or the e-mail address; local for commands on the server's machine."
+        ),
+    ] = None,
+    action: Annotated[
+        str | None, typer.Option(help="The act, e.g. user.disable; 'user.*' means all acts on users.")
+    ] = None,
+    resource: Annotated[
+        str | None, typer.Option(help="The name of the resource, e.g. users/{uuid} or 'teachers/*'.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="The earliest time, e.g. 2026-11-01 or 2026-11-01T08:00:00Z.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="The time before which the act happened.")] = None,
+    matching: Annotated[
+        str, typer.Option("--filter", help="A filter in AIP-160 syntax, e.g. 'outcome != OK'.")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=1, help="The maximum number of events.")] = 50,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one AuditEvent per line, as proto-JSON.")
+    ] = False,
+) -> None:
+    """Print the audit log of your tenant, newest events first. This command needs the role ADMIN."""
+    with reporting(json=json), open_client() as client:
+        who = actor
+        if actor is not None and actor != _LOCAL:
+            who = requests.user_name(found_name(client, actor))
+        given = (
+            ("actor =", who),
+            ("action =", action),
+            ("resource =", resource),
+            ("create_time >=", since),
+            ("create_time <", until),
+        )
+        parts = [f"{field} {_quoted(value)}" for field, value in given if value is not None]
+        if matching:
+            parts.append(f"({matching})")
+        for event in islice(client.audit_events(filter_by=" AND ".join(parts)), limit):
+            if json:
+                print_json(event)
+            else:
+                print_text(_line(event))
+
+
+def _quoted(value: str) -> str:
+    escaped = valid_text(value, "The value").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _line(event: audit_event_pb2.AuditEvent) -> str:
+    parts = [
+        str(as_json(event).get("createTime", "")),
+        event.actor,
+        event.action,
+        one_line(event.resource, 200),
+    ]
+    if event.outcome != "OK":
+        parts.append(event.outcome)
+    if event.address:
+        parts.append(f"from {one_line(event.address, 64)}")
+    return "  ".join(one for one in parts if one)

@@ -1,0 +1,75 @@
+"""The commands `responsa admin keys list | revoke`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from responsa.auth.v1 import api_key_pb2
+from responsa_client import requests
+from responsa_server.cli.output import as_json, one_line, print_json, print_text, reporting, valid_text
+from responsa_server.cli.session import open_client
+from responsa_server.cli.users import found_name
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Show and revoke the API keys of all users of your tenant. These commands need the role ADMIN.",
+        rich_markup_mode=None,
+    )
+    group.command("list")(list_keys)
+    group.command("revoke")(revoke_keys)
+    app.add_typer(group, name=name)
+
+
+def list_keys(
+    owner: Annotated[
+        str | None,
+        typer.Option(help="List only the keys of this user: users/{uuid}, the UUID or the e-mail address."),
+    ] = None,
+    matching: Annotated[
+        str, typer.Option("--filter", help="A filter in AIP-160 syntax, e.g. 'create_time < 2026-01-01'.")
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print one ApiKey per line, as proto-JSON.")] = False,
+) -> None:
+    """List the keys of all users, newest first, revoked keys included."""
+    with reporting(json=json), open_client() as client:
+        parts = [f"({matching})"] if matching else []
+        if owner is not None:
+            parts.insert(0, f'owner = "{requests.user_name(found_name(client, owner))}"')
+        for key in client.tenant_api_keys(filter_by=" AND ".join(parts)):
+            if json:
+                print_json(key)
+            else:
+                print_text(_line(key))
+
+
+def revoke_keys(
+    keys: Annotated[list[str], typer.Argument(help="The keys, each as apiKeys/{uuid} or as the UUID alone.")],
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one revoked ApiKey per line, as proto-JSON.")
+    ] = False,
+) -> None:
+    """Revoke keys of any users, each together with the keys that were created with it."""
+    with reporting(json=json), open_client() as client:
+        for key in dict.fromkeys(valid_text(one, "The key") for one in keys):
+            revoked = client.revoke_tenant_api_key(key if "/" in key else f"apiKeys/{key}")
+            if json:
+                print_json(revoked)
+            else:
+                print_text(_line(revoked))
+
+
+def _line(key: api_key_pb2.ApiKey) -> str:
+    times = as_json(key)
+    parts = [key.name.removeprefix("apiKeys/"), f"{key.prefix}…", key.owner]
+    if key.display_name:
+        parts.append(one_line(key.display_name, 60))
+    if "revokeTime" in times:
+        parts.append(f"revoked {times['revokeTime']}")
+    elif "expireTime" in times:
+        parts.append(f"expires {times['expireTime']}")
+    return "  ".join(parts)

@@ -1,0 +1,176 @@
+"""The commands `responsa admin users list | show | create | update | disable | enable`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from responsa.auth.v1 import user_pb2
+from responsa_client import Responsa
+from responsa_server.cli.output import (
+    EXIT_USAGE,
+    CommandFailed,
+    as_json,
+    one_line,
+    print_json,
+    print_text,
+    reporting,
+    valid_text,
+)
+from responsa_server.cli.session import open_client
+
+
+class Role(StrEnum):
+    """The role of a user."""
+
+    USER = "user"
+    ADMIN = "admin"
+    SERVICE = "service"
+
+
+User = Annotated[
+    str, typer.Argument(help="The user, as users/{uuid}, as the UUID alone, or as the e-mail address.")
+]
+Etag = Annotated[
+    str,
+    typer.Option(
+        help="The etag from `show --json`. If the user has changed since then, the command changes nothing."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the User, as proto-JSON.")]
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Show, create, change, disable and enable users of your tenant. These commands need the role ADMIN.",
+        rich_markup_mode=None,
+    )
+    group.command("list")(list_users)
+    group.command("show")(show_user)
+    group.command("create")(create_user)
+    group.command("update")(update_user)
+    group.command("disable")(disable_user)
+    group.command("enable")(enable_user)
+    app.add_typer(group, name=name)
+
+
+def list_users(
+    matching: Annotated[
+        str,
+        typer.Option("--filter", help="A filter in AIP-160 syntax, e.g. 'role = ADMIN AND state = ACTIVE'."),
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print one User per line, as proto-JSON.")] = False,
+) -> None:
+    """List the users of your tenant, oldest first."""
+    with reporting(json=json), open_client() as client:
+        for user in client.users(filter_by=matching):
+            if json:
+                print_json(user)
+            else:
+                print_text(_line(user))
+
+
+def show_user(user: User, json: AsJson = False) -> None:
+    """Show one user."""
+    with reporting(json=json), open_client() as client:
+        _print(found_user(client, user), json=json)
+
+
+def create_user(
+    display_name: Annotated[str, typer.Argument(help="The user's name, at most 200 bytes.")],
+    email: Annotated[str, typer.Option(help="The user's e-mail address.")] = "",
+    role: Annotated[Role, typer.Option(help="The user's role.")] = Role.USER,
+    request_id: Annotated[
+        str | None,
+        typer.Option(
+            help="Any UUID. A repeated command with the same UUID shows the existing user and creates nothing."
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Create a user and print it, beginning with its id. The user has no API key yet."""
+    with reporting(json=json), open_client() as client:
+        made = client.create_user(
+            valid_text(display_name, "The name"), valid_text(email, "The address"), _role(role), request_id
+        )
+        _print(made, json=json)
+
+
+def update_user(
+    user: User,
+    name: Annotated[str | None, typer.Option(help="The new name.")] = None,
+    email: Annotated[str | None, typer.Option(help="The new e-mail address.")] = None,
+    no_email: Annotated[bool, typer.Option("--no-email", help="Remove the e-mail address.")] = False,
+    role: Annotated[Role | None, typer.Option(help="The new role.")] = None,
+    etag: Etag = "",
+    json: AsJson = False,
+) -> None:
+    """Change the given fields. The tenant's last active administrator keeps the role."""
+    with reporting(json=json):
+        if email is not None and no_email:
+            raise CommandFailed(
+                "The address is given and removed.", "Give --email or --no-email.", EXIT_USAGE
+            )
+        if name is None and email is None and role is None and not no_email:
+            raise CommandFailed(
+                "There is nothing to change.", "Give --name, --email, --no-email or --role.", EXIT_USAGE
+            )
+        address = "" if no_email else email
+        with open_client() as client:
+            changed = client.update_user(
+                found_name(client, user),
+                display_name=None if name is None else valid_text(name, "The name"),
+                email=None if address is None else valid_text(address, "The address"),
+                role=None if role is None else _role(role),
+                etag=etag,
+            )
+            _print(changed, json=json)
+
+
+def disable_user(user: User, etag: Etag = "", json: AsJson = False) -> None:
+    """Refuse all further calls of a user, and end the user's open streams. Nothing is deleted."""
+    with reporting(json=json), open_client() as client:
+        _print(client.disable_user(found_name(client, user), etag), json=json)
+
+
+def enable_user(user: User, etag: Etag = "", json: AsJson = False) -> None:
+    """Let a disabled user make calls again."""
+    with reporting(json=json), open_client() as client:
+        _print(client.enable_user(found_name(client, user), etag), json=json)
+
+
+def found_user(client: Responsa, text: str) -> user_pb2.User:
+    """The user that an argument names."""
+    given = valid_text(text, "The user")
+    return client.lookup_user(given) if "@" in given else client.user(given)
+
+
+def found_name(client: Responsa, text: str) -> str:
+    """The name or the UUID of the user that an argument names."""
+    given = valid_text(text, "The user")
+    return client.lookup_user(given).name if "@" in given else given
+
+
+def _role(role: Role) -> user_pb2.UserRole.ValueType:
+    return user_pb2.UserRole.Value(f"USER_ROLE_{role.name}")
+
+
+def _print(user: user_pb2.User, *, json: bool) -> None:
+    if json:
+        print_json(user)
+    else:
+        print_text(_line(user))
+
+
+def _line(user: user_pb2.User) -> str:
+    role = user_pb2.UserRole.Name(user.role).removeprefix("USER_ROLE_").lower()
+    parts = [user.name.removeprefix("users/"), f"{role:7}", one_line(user.display_name, 60)]
+    if user.email:
+        parts.append(f"<{one_line(user.email, 254)}>")
+    if user.HasField("disable_time"):
+        parts.append(f"disabled since {as_json(user)['disableTime']}")
+    return "  ".join(parts)

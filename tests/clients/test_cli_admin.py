@@ -1,0 +1,185 @@
+"""`responsa admin users`, `keys` and `audit`: requests, output and exit codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from responsa.admin.v1 import admin_service_pb2 as pb
+from responsa.admin.v1 import audit_event_pb2
+from responsa.auth.v1 import api_key_pb2, user_pb2
+from tests.clients.command_line import CommandLine
+from tests.clients.scripted import ADMIN, Context, Scripted, abort, status
+from tests.clients.test_cli_completion import suggested
+
+ADA, BO, KEY = (f"0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a1{number}" for number in range(3))
+TIME = Timestamp(seconds=1_793_000_000)
+SHOWN = "2026-10-26T07:33:20Z"
+
+
+def ada() -> user_pb2.User:
+    return user_pb2.User(
+        name=f"users/{ADA}", display_name="Ada", email="ada@example.org", role=user_pb2.USER_ROLE_ADMIN
+    )
+
+
+def bo() -> user_pb2.User:
+    return user_pb2.User(
+        name=f"users/{BO}", display_name="Bo \x1b[2J", role=user_pb2.USER_ROLE_USER, disable_time=TIME
+    )
+
+
+@pytest.fixture(autouse=True)
+def served(server: Scripted) -> None:
+    """Two users, one key and one event. The last administrator cannot be disabled."""
+
+    async def list_users(_: Any, __: Context) -> pb.ListUsersResponse:
+        return pb.ListUsersResponse(users=[ada(), bo()])
+
+    async def one(_: Any, __: Context) -> user_pb2.User:
+        return ada()
+
+    async def disable(_: Any, context: Context) -> user_pb2.User:
+        refusal = status(
+            grpc.StatusCode.FAILED_PRECONDITION, "LAST_ADMINISTRATOR", "Ada is the only administrator."
+        )
+        await abort(context, refusal)
+        return ada()
+
+    async def keys(_: Any, __: Context) -> pb.ListTenantApiKeysResponse:
+        return pb.ListTenantApiKeysResponse(api_keys=[_key()])
+
+    async def revoke(_: Any, __: Context) -> api_key_pb2.ApiKey:
+        revoked = _key()
+        revoked.revoke_time.CopyFrom(TIME)
+        return revoked
+
+    async def events(_: Any, __: Context) -> pb.ListAuditEventsResponse:
+        event = audit_event_pb2.AuditEvent(
+            name=f"auditEvents/{KEY}",
+            create_time=TIME,
+            actor=f"users/{ADA}",
+            action="user.disable",
+            resource=f"users/{BO}",
+            outcome="OK",
+            address="192.0.2.7",
+        )
+        refused = audit_event_pb2.AuditEvent()
+        refused.CopyFrom(event)
+        refused.outcome = "LAST_ADMINISTRATOR"
+        return pb.ListAuditEventsResponse(audit_events=[event, refused, event])
+
+    for method, script in {
+        "ListUsers": list_users,
+        "GetUser": one,
+        "LookupUser": one,
+        "CreateUser": one,
+        "UpdateUser": one,
+        "EnableUser": one,
+        "DisableUser": disable,
+        "ListTenantApiKeys": keys,
+        "RevokeTenantApiKey": revoke,
+        "ListAuditEvents": events,
+    }.items():
+        server.on(f"{ADMIN}/{method}", script)
+
+
+def _key() -> api_key_pb2.ApiKey:
+    return api_key_pb2.ApiKey(
+        name=f"apiKeys/{KEY}", owner=f"users/{ADA}", prefix="rsp_ab12", display_name="laptop"
+    )
+
+
+def sent(server: Scripted, method: str) -> Any:
+    """The last request of the method."""
+    return server.requests[f"{ADMIN}/{method}"][-1]
+
+
+async def test_users_are_listed_and_shown(server: Scripted, responsa: CommandLine) -> None:
+    done = await responsa("admin", "users", "list", "--filter", "role = ADMIN")
+    assert (done.code, done.err) == (0, "")
+    first, second = done.out.splitlines()
+    assert first == f"{ADA}  admin    Ada  <ada@example.org>"
+    assert second.startswith(f"{BO}  user     Bo ")
+    assert second.endswith(f"disabled since {SHOWN}")
+    assert "\x1b" not in second
+    assert sent(server, "ListUsers").filter == "role = ADMIN"
+    listed = (await responsa("admin", "users", "list", "--json")).lines
+    assert [one["name"] for one in listed] == [f"users/{ADA}", f"users/{BO}"]
+    for given, method in ((ADA, "GetUser"), (f"users/{ADA}", "GetUser"), ("ada@example.org", "LookupUser")):
+        done = await responsa("admin", "users", "show", given)
+        assert done.out == f"{ADA}  admin    Ada  <ada@example.org>\n"
+        assert given in str(sent(server, method))
+
+
+async def test_a_user_is_created_and_changed(server: Scripted, responsa: CommandLine) -> None:
+    done = await responsa("admin", "users", "create", "Ada", "--email", "ada@example.org", "--role", "admin")
+    assert done.out.startswith(ADA)
+    made = sent(server, "CreateUser")
+    assert (made.user.display_name, made.user.email, made.user.role) == ("Ada", "ada@example.org", 2)
+    assert made.request_id
+    done = await responsa("admin", "users", "update", ADA, "--no-email", "--role", "user", "--etag", "e")
+    assert done.code == 0
+    change = sent(server, "UpdateUser")
+    assert (change.user.name, change.user.email, change.user.role, change.user.etag) == (
+        f"users/{ADA}",
+        "",
+        1,
+        "e",
+    )
+    assert list(change.update_mask.paths) == ["email", "role"]
+    for wrong in ((), ("--email", "x@example.org", "--no-email")):
+        assert (await responsa("admin", "users", "update", ADA, *wrong)).code == 2
+    assert (await responsa("admin", "users", "create", "Ada", "--role", "owner")).code == 2
+
+
+async def test_a_user_is_enabled_and_a_refusal_is_shown(server: Scripted, responsa: CommandLine) -> None:
+    assert (await responsa("admin", "users", "enable", "ada@example.org")).code == 0
+    assert sent(server, "EnableUser").name == f"users/{ADA}"
+    done = await responsa("admin", "users", "disable", ADA)
+    assert (done.code, done.out) == (1, "")
+    assert "Ada is the only administrator." in done.err
+
+
+async def test_keys_are_listed_and_revoked(server: Scripted, responsa: CommandLine) -> None:
+    done = await responsa(
+        "admin", "keys", "list", "--owner", ADA, "--filter", "display_name = a OR display_name = b"
+    )
+    assert done.out == f"{KEY}  rsp_ab12…  users/{ADA}  laptop\n"
+    assert (
+        sent(server, "ListTenantApiKeys").filter
+        == f'owner = "users/{ADA}" AND (display_name = a OR display_name = b)'
+    )
+    done = await responsa("admin", "keys", "revoke", KEY, f"apiKeys/{KEY}")
+    assert done.out.splitlines() == [f"{KEY}  rsp_ab12…  users/{ADA}  laptop  revoked {SHOWN}"] * 2
+    assert sent(server, "RevokeTenantApiKey").name == f"apiKeys/{KEY}"
+
+
+async def test_the_audit_log_is_printed(server: Scripted, responsa: CommandLine) -> None:
+    given = ("--actor", "ada@example.org", "--action", "user.*", "--since", "2026-10-01", "--limit", "2")
+    done = await responsa("admin", "audit", *given, "--filter", "outcome != OK")
+    line = f"{SHOWN}  users/{ADA}  user.disable  users/{BO}"
+    assert done.out.splitlines() == [
+        f"{line}  from 192.0.2.7",
+        f"{line}  LAST_ADMINISTRATOR  from 192.0.2.7",
+    ]
+    assert sent(server, "ListAuditEvents").filter == (
+        f'actor = "users/{ADA}" AND action = "user.*" AND create_time >= "2026-10-01" AND (outcome != OK)'
+    )
+    done = await responsa("admin", "audit", "--actor", "local", "--resource", 'a"b', "--json")
+    assert [one["outcome"] for one in done.lines] == ["OK", "LAST_ADMINISTRATOR", "OK"]
+    assert sent(server, "ListAuditEvents").filter == 'actor = "local" AND resource = "a\\"b"'
+
+
+async def test_the_shell_completes_the_commands(responsa: CommandLine) -> None:
+    assert await suggested(responsa, "responsa admin u") == ["users"]
+    assert await suggested(responsa, "responsa admin users d") == ["disable"]
+    assert await suggested(responsa, "responsa admin create-") == [
+        "create-tenant",
+        "create-user",
+        "create-key",
+    ]
+    assert await suggested(responsa, "responsa admin audit --act") == ["--actor", "--action"]
