@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import json
 import struct
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -18,7 +20,9 @@ import pytest
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse
 from tests.callers import Credential, Registry, Tenant
 from tests.instance import Instance, eventually
-from tests.transports import Json, Ways, stub_of
+from tests.transports import Call, Json, Outcome, Way, Ways, method_of, stub_of
+from tests.transports_sse import Sse
+from tests.transports_ws import Ws
 
 ASK = "/responsa.chat.v1.ChatService/Ask"
 QUESTION = AskRequest(text="Which one burns?", cancel_on_disconnect=True)
@@ -97,3 +101,40 @@ def test_who_leaves_ends_the_turn_and_whose_time_is_up_does_not(registry: Regist
     # The turn ends normally, even without a follower.
     eventually(lambda: "terminalEvent" in turn_of(ways, tenant, goes_on), goes_on)
     assert "refused" in turn_of(ways, tenant, goes_on)["terminalEvent"]
+
+
+def test_a_disabled_users_streams_end_on_every_transport(registry: Registry, instance: Instance) -> None:
+    tenant = registry.new_tenant()
+    headers = tenant.headers(Credential.USER)
+    kinds = (Way.GRPC, Way.WEB, Way.WEB_TEXT, Way.REST, Way.SSE, Way.WS)
+
+    def ask(way: Way) -> tuple[Outcome, float]:
+        with Ways(instance.target, {Way.WS: Ws(instance.target)}) as found:
+            found.add(Way.SSE, Sse(found.http))
+            request = AskRequest(text="Which one burns?")
+            outcome = found.by_name[way].call(Call(method_of("ChatService/Ask"), [request], headers=headers))
+            return outcome, time.monotonic()
+
+    with (
+        Ways(instance.target) as ways,
+        ThreadPoolExecutor(len(kinds)) as threads,
+        registry.holding("collection_stat"),
+    ):
+        asked = [threads.submit(ask, way) for way in kinds]
+        admin = tenant.headers(Credential.ADMIN)
+        eventually(
+            lambda: (
+                len(ways.call("ChatService/ListTurns", {}, headers).message.get("turns", ())) == len(kinds)
+            ),
+            "all questions are accepted",
+        )
+        user = ways.call("AuthService/GetMe", {}, headers).message["name"]
+        ways.call("AdminService/DisableUser", {"name": user}, admin)
+        begun = time.monotonic()
+        for way, one in zip(kinds, asked, strict=True):
+            outcome, ended = one.result(10)
+            # Lines of JSON have no place for a status: such a stream ends without the turn's last event, and the next call gets the reason.
+            found = outcome if way is not Way.REST else ways.call("AuthService/GetMe", {}, headers, way)
+            assert "USER_DISABLED" in json.dumps(found.problem), (way, outcome)
+            assert not any("answer" in event for one in outcome.messages for event in one.get("events", ()))
+            assert ended - begun < 1, way

@@ -185,6 +185,9 @@ def test_page_sizes() -> None:
         ("ListCollectionsRequest", lists.COLLECTIONS),
         ("ListDocumentsRequest", lists.DOCUMENTS),
         ("ListApiKeysRequest", lists.API_KEYS),
+        ("ListTenantApiKeysRequest", lists.TENANT_API_KEYS),
+        ("ListUsersRequest", lists.USERS),
+        ("ListAuditEventsRequest", lists.AUDIT_EVENTS),
     ],
 )
 def test_the_tables_are_what_the_contract_documents(message: str, rules: ListRules) -> None:

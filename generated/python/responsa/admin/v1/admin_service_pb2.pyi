@@ -426,8 +426,8 @@ class ListUsersRequest(_message.Message):
     request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
     """
     filter: _builtins.str
-    """A filter (AIP-160, see Scope.filter) on these fields: display_name, email, role, state (ACTIVE or DISABLED), create_time. The call refuses any other filter
-    with FILTER_INVALID.
+    """A filter (AIP-160, see Scope.filter) on these fields: display_name, email, role, state, create_time. The state is ACTIVE or DISABLED. The call refuses any
+    other filter with FILTER_INVALID.
     """
     order_by: _builtins.str
     """One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc, email, email desc. The first is the default. The call
