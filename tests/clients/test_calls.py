@@ -489,6 +489,14 @@ async def test_content_is_put_together_and_holes_are_seen(server: Scripted, driv
     pieces[1] = (3, "ab")
     with pytest.raises(BrokenAnswer, match="gap at byte 2"):
         await driver.call("document_content", DOCUMENT)
+    pieces[:] = [(4, "éab"), (8, "c")]
+    assert (
+        await driver.call("document_content", DOCUMENT, read_offset=5) == "éabc"
+    )  # the byte is within the character
+    assert server.requests[f"{KNOWLEDGE}/GetDocumentContent"][-1].read_offset == 5
+    for offset in (3, 8):
+        with pytest.raises(BrokenAnswer, match=f"gap at byte {offset}"):
+            await driver.call("document_content", DOCUMENT, read_offset=offset)
 
 
 async def test_an_original_is_put_together_and_holes_are_seen(server: Scripted, driver: Driver) -> None:

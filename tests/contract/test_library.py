@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -89,6 +90,16 @@ async def test_canonical_text_comes_whole_and_in_order(house: House, people: Peo
         offset += len(part.encode())
         parts.append(part)
     assert "".join(parts) == text
+    # An offset within a character means this character.
+    whole, content = text.encode(), partial(house.library.content, people.ann, operation.document_id, 1)
+    wave = whole.index("🌊".encode(), 2 * 1024 * 1024 - 100)
+    for offset, begin in [(wave + inside, wave) for inside in range(4)] + [(wave + 4, wave + 4), (1, 1)]:
+        pieces = [piece async for piece in content(offset)]
+        assert pieces[0][0] == begin
+        assert "".join(part for _, part in pieces).encode() == whole[begin:]
+    assert [piece async for piece in content(len(whole))] == []
+    with pytest.raises(InvalidRequest, match="from 0 to"):
+        await anext(content(len(whole) + 1))
     with pytest.raises(NotFound):
         await anext(house.library.content(people.ann, operation.document_id))
     with pytest.raises(NotFound):

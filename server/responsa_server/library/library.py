@@ -26,6 +26,7 @@ from responsa_server.domain.generations import Generations
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     MAX_DOCUMENT_BYTES,
+    CanonicalPiece,
     Chunking,
     Collection,
     Collections,
@@ -300,17 +301,21 @@ class Library:
         self._watching.ended(await self.documents.delete(who.tenant_id, document_id, etag, audit))
 
     async def content(
-        self, who: Principal, document_id: UUID, version: int | None = None
+        self, who: Principal, document_id: UUID, version: int | None = None, read_offset: int = 0
     ) -> AsyncGenerator[tuple[int, str], None]:
         """Yield the canonical text in order, as pairs of a byte offset and a piece of at most 64 KiB of UTF-8.
 
-        Raises NotFound before the first piece, or later if the document is deleted in the meantime.
+        read_offset: the byte at which the first piece begins; within a character, the first piece begins with this character.
+        Raises NotFound and InvalidRequest (READ_OFFSET_BEYOND_END) before the first piece, or NotFound later if the document is deleted in the meantime.
         """
-        start = 0
+        # A character has at most 3 bytes before its last one.
+        start = max(min(read_offset, MAX_TEXT_BYTES + 1) - 3, 0)
         while True:
             piece = await self.documents.canonical(who.tenant_id, document_id, version, start, _READ_BYTES)
             version = piece.version  # later pieces come from the same version as the first
-            offset = 0
+            if read_offset > piece.length:
+                raise _beyond_text(document_id, piece)
+            offset = _border_before(piece.data, read_offset - start) if start < read_offset else 0
             # If the end of a chunk splits a character, the character is left out here and carried over to the next chunk.
             while text := piece.data[offset : offset + CONTENT_CHUNK_BYTES].decode(errors="ignore"):
                 yield start + offset, text
@@ -508,6 +513,24 @@ def _beyond_end(operation: Operation, after_seq: int) -> InvalidRequest:
         f"after_seq: {advice}",
         {"operation": name, "last_seq": str(operation.seq)},
         (FieldViolation("after_seq", "after_seq.beyond_end", advice),),
+    )
+
+
+def _border_before(data: bytes, offset: int) -> int:
+    """The character boundary at or before a byte of UTF-8."""
+    while 0 < offset < len(data) and data[offset] & 0xC0 == 0x80:
+        offset -= 1
+    return offset
+
+
+def _beyond_text(document_id: UUID, piece: CanonicalPiece) -> InvalidRequest:
+    return InvalidRequest(
+        Reason.READ_OFFSET_BEYOND_END,
+        f"The text ends at byte {piece.length}; send a read_offset from 0 to {piece.length}.",
+        {
+            "document_version": names.document_version(document_id, piece.version),
+            "text_bytes": str(piece.length),
+        },
     )
 
 

@@ -288,12 +288,14 @@ class AsyncKnowledgeCalls(AsyncPart):
         request = knowledge_service_pb2.DeleteDocumentRequest(name=name, etag=etag)
         await self._calls.unary(self._stubs.knowledge.DeleteDocument, request, repeatable=False)
 
-    async def document_content(self, name: str) -> str:
-        """The complete canonical text of `documents/{uuid}` or `documents/{uuid}/versions/{n}`. Raises NotFound.
+    async def document_content(self, name: str, *, read_offset: int = 0) -> str:
+        """The canonical text of `documents/{uuid}` or `documents/{uuid}/versions/{n}`, from `read_offset` to its end.
 
-        The ranges of citations count the bytes of this text in UTF-8.
+        The ranges of citations and `read_offset` count the bytes of this text in UTF-8. If `read_offset` is within a character, the result begins with this
+        character. Raises NotFound; InvalidRequest if `read_offset` is beyond the end.
         """
-        return await self._calls.content(knowledge_service_pb2.GetDocumentContentRequest(name=name))
+        request = knowledge_service_pb2.GetDocumentContentRequest(name=name, read_offset=read_offset)
+        return await self._calls.content(request)
 
     async def document_original(self, name: str) -> tuple[str, bytes]:
         """The original of `documents/{uuid}` or `documents/{uuid}/versions/{n}`: a name for its file, and its bytes. Raises NotFound."""

@@ -98,16 +98,21 @@ class Calls:
         return self._repeat(attempt, Deadline(timeout), repeatable=True)
 
     def content(self, request: knowledge_service_pb2.GetDocumentContentRequest) -> str:
-        """The whole canonical text of a document."""
+        """The canonical text of a document, from the request's read_offset to its end."""
 
         def attempt(left: float | None) -> str:
             stream = Stream(self.stubs.knowledge.GetDocumentContent, request, left, self.connection)
             pieces = bytearray()
+            end = request.read_offset
             try:
                 while (piece := stream.read()) is not None:
-                    if piece.byte_offset != len(pieces):
-                        raise BrokenAnswer(f"The text of {request.name} has a gap at byte {len(pieces)}.")
-                    pieces += piece.text.encode()
+                    # The first piece begins with the character at the offset, which may begin up to 3 bytes earlier.
+                    earliest = end if pieces else end - 3
+                    if not earliest <= piece.byte_offset <= end:
+                        raise BrokenAnswer(f"The text of {request.name} has a gap at byte {end}.")
+                    data = piece.text.encode()
+                    end = piece.byte_offset + len(data)
+                    pieces += data
             finally:
                 stream.cancel()
             return pieces.decode()

@@ -184,7 +184,7 @@ class KnowledgeService:
     ) -> AsyncIterator[pb.GetDocumentContentResponse]:
         """Stream a document's canonical text."""
         document_id, version = knowledge.document_or_version(request.name)
-        content = self._library.content(caller(), document_id, version)
+        content = self._library.content(caller(), document_id, version, request.read_offset)
         async with aclosing(content) as pieces:
             async for byte_offset, text in pieces:
                 yield pb.GetDocumentContentResponse(byte_offset=byte_offset, text=text)

@@ -163,14 +163,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION. The state of the generation does not allow the call, or the collection cannot have a further generation. Metadata:
     generation, e.g. "collections/notes/generations/2"; state, e.g. "active".
     """
-    REASON_USER_DISABLED: _Reason.ValueType  # 70
-    """UNAUTHENTICATED. An administrator disabled the caller's account; it works again once an administrator enables it. Open streams of the user end with this
-    error within a second. Metadata: none.
-    """
-    REASON_LAST_ADMINISTRATOR: _Reason.ValueType  # 71
-    """FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN first. Metadata: user, e.g.
-    "users/0192f3c8-…".
-    """
+    REASON_READ_OFFSET_BEYOND_END: _Reason.ValueType  # 57
+    """OUT_OF_RANGE. The read_offset is beyond the end of the document's text. Metadata: document_version; text_bytes, e.g. "1048576"."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -318,12 +312,6 @@ REASON_GENERATION_STATE: Reason.ValueType  # 56
 """FAILED_PRECONDITION. The state of the generation does not allow the call, or the collection cannot have a further generation. Metadata:
 generation, e.g. "collections/notes/generations/2"; state, e.g. "active".
 """
-REASON_USER_DISABLED: Reason.ValueType  # 70
-"""UNAUTHENTICATED. An administrator disabled the caller's account; it works again once an administrator enables it. Open streams of the user end with this
-error within a second. Metadata: none.
-"""
-REASON_LAST_ADMINISTRATOR: Reason.ValueType  # 71
-"""FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN first. Metadata: user, e.g.
-"users/0192f3c8-…".
-"""
+REASON_READ_OFFSET_BEYOND_END: Reason.ValueType  # 57
+"""OUT_OF_RANGE. The read_offset is beyond the end of the document's text. Metadata: document_version; text_bytes, e.g. "1048576"."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

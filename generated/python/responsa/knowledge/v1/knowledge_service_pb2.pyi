@@ -668,16 +668,22 @@ class GetDocumentContentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    READ_OFFSET_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`documents/{uuid}` or `documents/{uuid}/versions/{n}`."""
+    read_offset: _builtins.int
+    """The position in the text, in bytes, at which the first piece begins; 0 means the whole text. If the position is within a character, the first piece begins
+    with this character, up to 3 bytes earlier. At the end of the text, the stream has no pieces. Beyond the end, the call fails with READ_OFFSET_BEYOND_END.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        read_offset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "read_offset", b"read_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -314,8 +314,9 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetDocumentContent(self, request, context):
-        """GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names. The pieces arrive in order, have
-        at most 64 KiB each, and end at character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
+        """GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names, from its beginning or from
+        `read_offset`. The pieces arrive in order, have at most 64 KiB each, and begin and end at character boundaries. The ranges of citations are positions in this
+        text. To read only a part, cancel the call when the part has arrived. Errors: RESOURCE_NOT_FOUND, READ_OFFSET_BEYOND_END.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -88,8 +88,9 @@ class KnowledgeServiceStub:
     ROLE_REQUIRED.
     """
     GetDocumentContent: _aio.UnaryStreamMultiCallable[_knowledge_service_pb2.GetDocumentContentRequest, _knowledge_service_pb2.GetDocumentContentResponse]
-    """GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names. The pieces arrive in order, have
-    at most 64 KiB each, and end at character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
+    """GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names, from its beginning or from
+    `read_offset`. The pieces arrive in order, have at most 64 KiB each, and begin and end at character boundaries. The ranges of citations are positions in this
+    text. To read only a part, cancel the call when the part has arrived. Errors: RESOURCE_NOT_FOUND, READ_OFFSET_BEYOND_END.
     """
     GetDocumentOriginal: _aio.UnaryStreamMultiCallable[_knowledge_service_pb2.GetDocumentOriginalRequest, _knowledge_service_pb2.GetDocumentOriginalResponse]
     """GetDocumentOriginal streams the bytes of a document as they were uploaded: those of the searchable version, or of the newest version if no version is
@@ -313,8 +314,9 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.GetDocumentContentRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.GetDocumentContentRequest, _abc.AsyncIterator[_knowledge_service_pb2.GetDocumentContentResponse]],
     ) -> _abc.AsyncIterator[_knowledge_service_pb2.GetDocumentContentResponse]:
-        """GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names. The pieces arrive in order, have
-        at most 64 KiB each, and end at character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
+        """GetDocumentContent streams the canonical text of a document's current version, or of the version that the request names, from its beginning or from
+        `read_offset`. The pieces arrive in order, have at most 64 KiB each, and begin and end at character boundaries. The ranges of citations are positions in this
+        text. To read only a part, cancel the call when the part has arrived. Errors: RESOURCE_NOT_FOUND, READ_OFFSET_BEYOND_END.
         """
 
     @_abc_1.abstractmethod
