@@ -45,8 +45,8 @@ export class TextView {
 
   /** Begin to read the text around a range of `documents/{uuid}` or of one of its versions. */
   read(name: string, range: Range, signal: AbortSignal): { readonly text: CanonicalText; readonly done: Promise<void> } {
-    const text = new CanonicalText((inner) => this.#api.knowledge.getDocumentContent({ name }, { signal: inner, ...NO_LIMIT }));
-    return { text, done: text.need(range.end + AROUND + SLACK, signal) };
+    const text = new CanonicalText((readOffset, inner) => this.#api.knowledge.getDocumentContent({ name, readOffset: BigInt(readOffset) }, { signal: inner, ...NO_LIMIT }));
+    return { text, done: text.need(range.start - AROUND - CONTEXT, range.end + AROUND + SLACK, signal) };
   }
 
   /** Show a text with the range marked. Returns the first marked element. */
@@ -54,7 +54,7 @@ export class TextView {
     const parts = markdown ? new Rendered(text, range, this.#say) : new Plain(text, range);
     const from = parts.startBefore(range.start - AROUND);
     const to = parts.endAfter(from, range.end + AROUND);
-    replace(this.root, this.#before(parts, from), parts.show(from, to), this.#behind(parts, to, signal));
+    replace(this.root, this.#before(parts, from, signal), parts.show(from, to), this.#behind(parts, to, signal));
     const first = this.toMark();
     // A range without any text to show, such as the address of a link, can only be marked in the source itself.
     if (range.end > range.start && !first && markdown) return this.show(text, range, false, signal);
@@ -73,36 +73,42 @@ export class TextView {
   }
 
   /** A button that shows more text before `from`; an empty text if `from` is the beginning. */
-  #before(parts: Parts, from: number): Node {
+  #before(parts: Parts, from: number, signal: AbortSignal): Node {
     if (from === 0) return document.createTextNode("");
-    const more = button("Show the text before", () => {
+    return this.#more("Show the text before", parts.text, from - STEP - parts.context, from, signal, (more) => {
       const start = parts.startBefore(from - STEP);
       const height = this.root.scrollHeight;
-      const next = this.#before(parts, start);
+      const next = this.#before(parts, start, signal);
       more.replaceWith(next, parts.show(start, from));
       this.root.scrollTop += this.root.scrollHeight - height; // the text that the user reads stays in its place
-      (next instanceof HTMLElement ? next : this.root).focus({ preventScroll: true });
+      return next;
     });
-    return more;
   }
 
   #behind(parts: Parts, to: number, signal: AbortSignal): Node {
-    const { text } = parts;
-    if (text.whole && to >= text.read) return document.createTextNode("");
-    const more = button("Show the text after", () => void further());
+    if (parts.text.endsBy(to)) return document.createTextNode("");
+    return this.#more("Show the text after", parts.text, to, to + STEP + SLACK, signal, (more) => {
+      const end = parts.endAfter(to, to + STEP);
+      const next = this.#behind(parts, end, signal);
+      more.replaceWith(parts.show(to, end), next);
+      return next;
+    });
+  }
+
+  /** A button that reads the bytes from `start` to `end` and then shows them. `show` replaces the button, and returns the button for what follows. */
+  #more(label: string, text: CanonicalText, start: number, end: number, signal: AbortSignal, show: (more: HTMLElement) => Node): HTMLElement {
+    const more = button(label, () => void further());
     const further = async () => {
       more.disabled = true;
       try {
-        await text.need(to + STEP + SLACK, signal);
+        await text.need(start, end, signal);
       } catch (error) {
         more.disabled = false;
         if (!signal.aborted) this.#problem(failureOf(error).message);
         return;
       }
       if (signal.aborted) return;
-      const end = parts.endAfter(to, to + STEP);
-      const next = this.#behind(parts, end, signal);
-      more.replaceWith(parts.show(to, end), next);
+      const next = show(more);
       (next instanceof HTMLElement ? next : this.root).focus({ preventScroll: true });
     };
     return more;
@@ -112,6 +118,8 @@ export class TextView {
 /** Cuts a document into parts and shows them. All places are in bytes. */
 interface Parts {
   readonly text: CanonicalText;
+  /** The number of bytes before a place from which `startBefore` finds a start. */
+  readonly context: number;
   /** A place at or before this one at which a part can begin. */
   startBefore(place: number): number;
   /** A place at or after this one at which a part that begins at `from` can end. */
@@ -122,6 +130,7 @@ interface Parts {
 
 class Plain implements Parts {
   readonly text: CanonicalText;
+  readonly context = 0;
   readonly #range: Range;
 
   constructor(text: CanonicalText, range: Range) {
@@ -146,6 +155,7 @@ class Plain implements Parts {
 
 class Rendered implements Parts {
   readonly text: CanonicalText;
+  readonly context = CONTEXT;
   readonly #range: Range;
   readonly #say: (text: string) => void;
 
@@ -167,7 +177,7 @@ class Rendered implements Parts {
     const text = this.text.slice(from, this.text.borderBefore(place + SLACK));
     const [least = 0] = unitsAt(text, [place - from]);
     const block = firstEnd(text, least);
-    const rest = block === text.length && !(this.text.whole && place + SLACK >= this.text.read);
+    const rest = block === text.length && !this.text.endsBy(place + SLACK);
     const line = text.lastIndexOf("\n") + 1;
     return from + byteLength(text.slice(0, rest && line > least ? line : block));
   }
