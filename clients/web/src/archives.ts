@@ -42,17 +42,18 @@ export function isArchive(name: string): boolean {
   return SUFFIXES.some((one) => lower.endsWith(one));
 }
 
-/** All files of an archive, in order, without its folders. `wanted` says which files will be unpacked; the others need no memory. Raises ArchiveRefused. */
-export async function members(archive: File, wanted: (name: string, size: number) => boolean): Promise<Member[]> {
+/** All files of an archive, in order, without its folders. `wanted` says which files will be unpacked; the others need no memory. Raises ArchiveRefused, and an error when the signal aborts. */
+export async function members(archive: File, wanted: (name: string, size: number) => boolean, signal: AbortSignal): Promise<Member[]> {
   const seen = new Set<string>();
   try {
-    const found = archive.name.toLowerCase().endsWith(".zip") ? await ofZip(archive) : await ofTar(archive, wanted);
+    const found = archive.name.toLowerCase().endsWith(".zip") ? await ofZip(archive, signal) : await ofTar(archive, wanted, signal);
     return found.map((one) => {
       const why = seen.has(one.name) ? "the archive contains this path twice" : one.why;
       seen.add(one.name);
       return { ...one, why };
     });
   } catch (error) {
+    signal.throwIfAborted();
     throw error instanceof ArchiveRefused ? error : new ArchiveRefused("the file is not a readable archive, or the browser cannot read it");
   }
 }
@@ -76,7 +77,7 @@ const FILE = 0o100000;
 const LINK = 0o120000;
 const OTHER_KIND = "it is not a file";
 
-async function ofZip(archive: File): Promise<Member[]> {
+async function ofZip(archive: File, signal: AbortSignal): Promise<Member[]> {
   const { BlobReader, BlobWriter, ZipReader } = await import("@zip.js/zip.js/lib/zip-core.js");
   class Bounded extends BlobReader {
     override readUint8Array(offset: number, length: number): Promise<Uint8Array> {
@@ -89,6 +90,7 @@ async function ofZip(archive: File): Promise<Member[]> {
   const found: Member[] = [];
   let bytes = 0;
   for await (const entry of reader.getEntriesGenerator()) {
+    signal.throwIfAborted();
     if (entry.directory) continue;
     bytes += entry.uncompressedSize;
     bound(found.length + 1, bytes, archive);
@@ -100,7 +102,7 @@ async function ofZip(archive: File): Promise<Member[]> {
   return found;
 }
 
-async function ofTar(archive: File, wanted: (name: string, size: number) => boolean): Promise<Member[]> {
+async function ofTar(archive: File, wanted: (name: string, size: number) => boolean, signal: AbortSignal): Promise<Member[]> {
   const { createTarDecoder } = await import("modern-tar");
   let bytes = 0;
   const bounded = new TransformStream<Uint8Array, Uint8Array>({
@@ -110,19 +112,24 @@ async function ofTar(archive: File, wanted: (name: string, size: number) => bool
       controller.enqueue(piece);
     },
   });
-  const unzipped = archive.name.toLowerCase().endsWith(".tar") ? archive.stream() : archive.stream().pipeThrough(new DecompressionStream("gzip"));
-  const entries = unzipped.pipeThrough(bounded).pipeThrough(createTarDecoder({ strict: true })).getReader();
+  const unzipped = archive.name.toLowerCase().endsWith(".tar") ? archive.stream() : archive.stream().pipeThrough(new DecompressionStream("gzip"), { signal });
+  const entries = unzipped.pipeThrough(bounded, { signal }).pipeThrough(createTarDecoder({ strict: true }), { signal }).getReader();
   const found: Member[] = [];
-  for (let next = await entries.read(); !next.done; next = await entries.read()) {
-    const { header, body } = next.value;
-    const { type = "file" } = header;
-    const isLink = type === "symlink" || type === "link";
-    const one = member(header.name, isLink, isLink || type === "file" ? "" : OTHER_KIND, { size: header.size, unpack: () => Promise.reject(new Error("not unpacked")) });
-    // A tar archive has no table of contents, so what is wanted of it is unpacked at once. Browsers put large blobs on the disk.
-    const data = type === "file" && !one.why && wanted(one.name, header.size) ? await new Response(body).blob() : await body.cancel();
-    if (type === "directory") continue;
-    found.push(data ? { ...one, content: { size: data.size, unpack: () => Promise.resolve(data) } } : one);
-    bound(found.length, 0, archive);
+  try {
+    for (let entry = await entries.read(); !entry.done; entry = await entries.read()) {
+      const { header, body } = entry.value;
+      const { type = "file" } = header;
+      const isLink = type === "symlink" || type === "link";
+      const one = member(header.name, isLink, isLink || type === "file" ? "" : OTHER_KIND, { size: header.size, unpack: () => Promise.reject(new Error("not unpacked")) });
+      // A tar archive has no table of contents, so what is wanted of it is unpacked at once. Browsers put large blobs on the disk.
+      const data = type === "file" && !one.why && wanted(one.name, header.size) ? await new Response(body).blob() : await body.cancel();
+      if (type === "directory") continue;
+      found.push(data ? { ...one, content: { size: data.size, unpack: () => Promise.resolve(data) } } : one);
+      bound(found.length, 0, archive);
+    }
+  } catch (error) {
+    await entries.cancel(error).catch(() => undefined); // otherwise, the streams would hold what they have read
+    throw error;
   }
   return found;
 }

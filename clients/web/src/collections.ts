@@ -9,7 +9,7 @@ import { DocumentsView } from "./documents.js";
 import { button, element, replace } from "./dom.js";
 import { failureOf } from "./errors.js";
 import { sizeOf } from "./facts.js";
-import { dropped, picked, type Found } from "./folders.js";
+import { dropped, picked } from "./folders.js";
 import { allCollections, allFormats, collectionId, DEFAULT, idFrom, type Listed, type Named } from "./library.js";
 import { count } from "./outcome.js";
 import { PATIENCE } from "./patience.js";
@@ -176,21 +176,15 @@ export class CollectionsView {
       event.preventDefault();
       zone.classList.remove("over");
       const entries = [...(event.dataTransfer?.items ?? [])].map((one) => one.webkitGetAsEntry()).filter((one) => one !== null);
-      void this.#add(dropped(entries, this.#suffixes), this.#chosen);
+      void this.#uploads.add((looking) => dropped(entries, this.#suffixes, looking), this.#chosen);
     });
     return zone;
   }
 
   #picked(input: HTMLInputElement): void {
-    void this.#add(picked([...(input.files ?? [])], this.#suffixes), this.#chosen);
+    const files = [...(input.files ?? [])];
+    void this.#uploads.add((looking) => picked(files, this.#suffixes, looking), this.#chosen);
     input.value = ""; // this empties the list of files
-  }
-
-  async #add(batches: AsyncIterable<readonly Found[]>, collection: Named): Promise<void> {
-    for await (const found of batches) {
-      if (this.#hooks.signal.aborted) return;
-      this.#uploads.add(found, collection);
-    }
   }
 
   async #create(): Promise<void> {

@@ -33,11 +33,19 @@ export const RULES = {
 } as const;
 export type Rule = keyof typeof RULES;
 
+/** How the files of a selection are looked for. */
+export interface Looking {
+  /** Aborts when no more files are wanted. */
+  readonly signal: AbortSignal;
+  /** Resolves when another archive may be unpacked. Raises an error when the signal aborts. */
+  readonly room: () => Promise<void>;
+}
+
 const TWICE = "another file of this selection has the same path; rename one of them";
 const UNREADABLE = "the browser cannot read it; check the permissions and choose it again";
 
-/** The files that the user picked in the browser's own dialog, in batches. `suffixes`: the endings of files that the server reads, in lower case and with the dot. */
-export async function* picked(files: Iterable<File>, suffixes: readonly string[]): AsyncGenerator<Found[]> {
+/** The files that the user picked in the browser's own dialog, in batches. `suffixes`: the endings of files that the server reads, in lower case and with the dot. Raises an error when the signal aborts. */
+export async function* picked(files: Iterable<File>, suffixes: readonly string[], looking: Looking): AsyncGenerator<Found[]> {
   const found = new Selection(suffixes);
   // Browsers list a folder's files in any order.
   for (const file of [...files].sort((a, b) => compare(a.webkitRelativePath, b.webkitRelativePath))) {
@@ -46,11 +54,11 @@ export async function* picked(files: Iterable<File>, suffixes: readonly string[]
     else found.chosen(file);
   }
   yield found.taken();
-  yield* found.unpacked();
+  yield* found.unpacked(looking);
 }
 
-/** The files and folders that the user dropped, in batches. The entries must be read from the event before anything else happens. */
-export async function* dropped(entries: readonly FileSystemEntry[], suffixes: readonly string[]): AsyncGenerator<Found[]> {
+/** The files and folders that the user dropped, in batches. The entries must be read from the event before anything else happens. Raises an error when the signal aborts. */
+export async function* dropped(entries: readonly FileSystemEntry[], suffixes: readonly string[], looking: Looking): AsyncGenerator<Found[]> {
   const found = new Selection(suffixes);
   const folders: FileSystemDirectoryEntry[] = [];
   for (const entry of entries) {
@@ -76,7 +84,7 @@ export async function* dropped(entries: readonly FileSystemEntry[], suffixes: re
       yield found.taken();
     }
   }
-  yield* found.unpacked();
+  yield* found.unpacked(looking);
 }
 
 class Selection {
@@ -96,10 +104,11 @@ class Selection {
     return found;
   }
 
-  /** The files of the archives that were found, one batch per archive. */
-  async *unpacked(): AsyncGenerator<Found[]> {
+  /** The files of the archives that were found, one batch per archive. Files of tar archives take memory or disk space from now on. */
+  async *unpacked({ signal, room }: Looking): AsyncGenerator<Found[]> {
     for (const { path, file } of this.#archives.splice(0)) {
-      await this.#unpack(path, file);
+      await room();
+      await this.#unpack(path, file, signal);
       yield this.taken();
     }
   }
@@ -132,10 +141,10 @@ class Selection {
     this.#refuse(path, UNREADABLE);
   }
 
-  async #unpack(path: string, archive: File): Promise<void> {
+  async #unpack(path: string, archive: File, signal: AbortSignal): Promise<void> {
     const wanted = (name: string, size: number) => !ruleInArchive(name, this.#suffixes) && !ruleForSize(size);
     try {
-      const found = await members(archive, wanted);
+      const found = await members(archive, wanted, signal);
       if (found.length === 0) this.#refuse(path, "the archive contains no files");
       for (const one of found) this.#member(`${path}/${one.name}`, one);
     } catch (error) {

@@ -2,7 +2,7 @@
 
 import { uuid } from "./bytes.js";
 import { failureOf } from "./errors.js";
-import type { Found } from "./folders.js";
+import type { Found, Looking } from "./folders.js";
 import type { Named } from "./library.js";
 import { mayPass } from "./patience.js";
 import { UploadRefused, type Upload } from "./send.js";
@@ -36,7 +36,7 @@ export interface QueueHooks {
   readonly changed: () => void;
   /** An upload has ended by itself. */
   readonly ended: (item: Item) => void;
-  /** All uploads have ended. */
+  /** All uploads have ended, and no more files are looked for. */
   readonly idle: () => void;
 }
 
@@ -53,6 +53,11 @@ export class UploadQueue {
   #ended = 0;
   #total = 0;
   #stopped = "";
+  /** What ends each search for files. */
+  readonly #looking = new Set<AbortController>();
+  /** Resolves when the archive that was unpacked last is in the queue. */
+  #unpacked: Promise<void> = Promise.resolve();
+  #roomier = () => {};
 
   constructor(hooks: QueueHooks) {
     this.#hooks = hooks;
@@ -71,9 +76,18 @@ export class UploadQueue {
     return states.reduce((sum, state) => sum + (this.#counts.get(state) ?? 0), 0);
   }
 
-  /** Whether files wait, run, or have not been cancelled on the server yet. */
+  /** Whether files wait, run, are looked for, or have not been cancelled on the server yet. */
   get isBusy(): boolean {
-    return this.#sending.size + this.#waiting.size > 0;
+    return this.#sending.size > 0 || this.#expectsMore;
+  }
+
+  /** Whether files are looked for. */
+  get isLooking(): boolean {
+    return this.#looking.size > 0;
+  }
+
+  get #expectsMore(): boolean {
+    return this.#waiting.size > 0 || this.isLooking;
   }
 
   /** The reason why no further file is sent; "" if the queue is not stopped. */
@@ -104,6 +118,39 @@ export class UploadQueue {
     this.#hooks.changed();
   }
 
+  /** Add all files that a search finds, unless `cancelAll` ends it. The search unpacks one archive at a time, and only when few files wait: unpacked files need space. */
+  async find(search: (looking: Looking) => AsyncIterable<readonly Found[]>, collection: Named): Promise<void> {
+    const stop = new AbortController();
+    const { signal } = stop;
+    this.#looking.add(stop);
+    this.#hooks.changed();
+    let isFound = false;
+    let added = () => {};
+    const room = async () => {
+      added(); // the search asks again when the files of its last archive are in the queue
+      const before = this.#unpacked;
+      this.#unpacked = new Promise((resolve) => (added = resolve));
+      await before;
+      while (this.#waiting.size > AT_ONCE && !signal.aborted) await new Promise<void>((resolve) => (this.#roomier = resolve));
+      signal.throwIfAborted();
+    };
+    try {
+      for await (const found of search({ signal, room })) {
+        if (signal.aborted) return;
+        isFound ||= found.length > 0;
+        if (found.length > 0) this.add(found, collection);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      added();
+      this.#looking.delete(stop);
+      this.#fewer();
+      this.#hooks.changed();
+      if (isFound && !this.isBusy) this.#hooks.idle();
+    }
+  }
+
   /** Send no further files. Files that are being sent or read go on. */
   stop(why: string): void {
     this.#stopped = why;
@@ -122,11 +169,15 @@ export class UploadQueue {
     one.stop.abort();
     this.#waiting.delete(one);
     this.#set(one, "cancelled", "Cancelled.", true);
+    this.#fewer();
     this.#hooks.changed();
   }
 
+  /** Cancel all files, and look for no more. */
   cancelAll(): void {
+    for (const one of this.#looking) one.abort();
     for (const one of this.#items) this.cancel(one);
+    this.#fewer();
   }
 
   /** Try a file again, after all others. This also ends a stop. */
@@ -170,12 +221,19 @@ export class UploadQueue {
     this.goOn();
   }
 
+  /** Fewer files wait. A stop ends when nothing is left that it could hold up: it is not meant for files that are added later. */
+  #fewer(): void {
+    if (!this.#expectsMore) this.#stopped = "";
+    this.#roomier();
+  }
+
   #next(): void {
     while (!this.#stopped && this.#sending.size < AT_ONCE) {
       // A new try waits for the end of the cancelled one. Otherwise, the server could give it the same operation, and the cancellation would end both.
       const item = first(this.#waiting, (one) => !this.#sending.has(one));
       if (!item?.upload) return;
       this.#waiting.delete(item);
+      this.#roomier();
       this.#sending.add(item);
       this.#set(item, "running", "sending");
       void this.#run(item, item.upload).finally(() => {
@@ -206,7 +264,7 @@ export class UploadQueue {
       if (error instanceof UploadRefused && error.ended) item.upload = { ...upload, requestId: uuid() };
       this.#set(item, "refused", failure.message, passing);
       // All other files would meet the same error.
-      if (passing && this.#waiting.size > 0) this.stop(failure.message);
+      if (passing && this.#expectsMore) this.stop(failure.message);
     }
     this.#hooks.ended(item);
   }

@@ -4,7 +4,7 @@ import type { Api } from "./api.js";
 import { arrange, button, element, focused, replace, WRITTEN } from "./dom.js";
 import { signedOut } from "./errors.js";
 import { Estimate, timeLeft } from "./estimate.js";
-import type { Found } from "./folders.js";
+import type { Found, Looking } from "./folders.js";
 import { isOpen, UploadQueue, type Item, type State } from "./queue.js";
 import type { Named } from "./library.js";
 import { count } from "./outcome.js";
@@ -87,10 +87,9 @@ export class UploadsView {
     hooks.signal.addEventListener("abort", () => this.#queue.cancelAll(), { once: true });
   }
 
-  add(found: readonly Found[], collection: Named): void {
-    if (found.length === 0) return;
-    if (this.#queue.size + found.length > SHOWN && !this.#hasChosen) this.#view = 1;
-    this.#queue.add(found, collection);
+  /** Add the files that a search finds, as it finds them. */
+  async add(search: (looking: Looking) => AsyncIterable<readonly Found[]>, collection: Named): Promise<void> {
+    if (!this.#hooks.signal.aborted) await this.#queue.find(search, collection);
   }
 
   #toggle(): void {
@@ -145,20 +144,22 @@ export class UploadsView {
     this.#stale = false;
     const queue = this.#queue;
     const open = queue.count("waiting", "running");
-    this.root.hidden = queue.size === 0;
+    if (queue.size > SHOWN && !this.#hasChosen) this.#view = 1;
+    this.root.hidden = queue.size === 0 && !queue.isLooking;
     const { done, total } = queue.work;
     this.#bar.hidden = open === 0 || queue.size === 1;
     this.#bar.max = total;
     this.#bar.value = done;
     if (open === 0 || queue.stopped) this.#estimate.reset();
     else this.#estimate.add(performance.now(), done);
-    const left = open > 0 ? this.#estimate.left(total - done) : undefined;
-    this.#sum.textContent = `${this.#summary()}${left === undefined ? "" : ` ${capital(timeLeft(left))}.`}`;
-    this.#why.textContent = queue.stopped && queue.count("waiting") > 0 ? `${queue.stopped} No further file is sent until you press “Go on”.` : "";
+    const left = open > 0 && !queue.isLooking ? this.#estimate.left(total - done) : undefined;
+    const files = queue.size > 0 || !queue.isLooking ? [this.#summary()] : [];
+    this.#sum.textContent = [...files, ...(queue.isLooking ? ["Looking for more files…"] : []), ...(left === undefined ? [] : [`${capital(timeLeft(left))}.`])].join(" ");
+    this.#why.textContent = queue.stopped ? `${queue.stopped} No further file is sent until you press “Go on”.` : "";
     this.#why.hidden = !this.#why.textContent;
     this.#stop.textContent = queue.stopped ? "Go on" : "Stop";
-    hide(this.#stop, queue.count("waiting") === 0, this.#clear);
-    hide(this.#cancel, open < 2, this.#clear);
+    hide(this.#stop, queue.count("waiting") === 0 && !queue.isLooking, this.#clear);
+    hide(this.#cancel, open < 2 && !queue.isLooking, this.#clear);
     hide(this.#again, [...queue.items].filter((one) => one.again).length < 2, this.#clear);
     this.#show.hidden = queue.size <= ANNOUNCED;
     const options = VIEWS.map(([, states]) => queue.count(...states)).join();

@@ -25,7 +25,8 @@ function text(name: string, body: string): TarEntry {
 
 async function found(...files: readonly File[]): Promise<Found[]> {
   const all: Found[] = [];
-  for await (const part of picked(files, [".md"])) all.push(...part);
+  const looking = { signal: new AbortController().signal, room: async () => undefined };
+  for await (const part of picked(files, [".md"], looking)) all.push(...part);
   return all;
 }
 
@@ -138,5 +139,14 @@ describe("a tar archive", () => {
       "bomb.tgz": "the archive would expand to more than 100 times its size; unpack it yourself",
       "text.tgz": "the file is not a readable archive, or the browser cannot read it",
     });
+  });
+
+  it("is read no further after the signal aborts", async () => {
+    const stop = new AbortController();
+    const file = new File([await packTar([text("one.md", "Rye")])], "old.tar");
+    file.stream = () => new ReadableStream<Uint8Array<ArrayBuffer>>({ pull: () => new Promise(() => stop.abort()) });
+    const batches = picked([file], [".md"], { signal: stop.signal, room: async () => undefined });
+    await batches.next();
+    await expect(batches.next()).rejects.toMatchObject({ name: "AbortError" });
   });
 });

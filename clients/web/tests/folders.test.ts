@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { dropped, picked, type Found } from "../src/folders.js";
+import { dropped, picked, type Found, type Looking } from "../src/folders.js";
 
 const SUFFIXES = [".md", ".txt"];
+const LOOKING: Looking = { signal: new AbortController().signal, room: async () => undefined };
 
 function file(path: string, content = "Rye"): File {
   const name = path.split("/").at(-1)!;
@@ -50,6 +51,7 @@ describe("picked", () => {
         file("guide/empty.md", ""),
       ],
       SUFFIXES,
+      LOOKING,
     ));
     expect(summed(found)).toEqual({
       "guide/Intro.MD": "sent",
@@ -64,22 +66,22 @@ describe("picked", () => {
   });
 
   it("leaves the decision to the server while the formats are not known", async () => {
-    const found = await all(picked([file("guide/photo.png"), file("guide/.hidden.md"), file("guide/one.md")], []));
+    const found = await all(picked([file("guide/photo.png"), file("guide/.hidden.md"), file("guide/one.md")], [], LOOKING));
     expect(summed(found)).toEqual({ "guide/photo.png": "sent", "guide/.hidden.md": "HIDDEN", "guide/one.md": "sent" });
   });
 
   it("skips a file that is too large", async () => {
     const large = file("guide/large.md");
     Object.defineProperty(large, "size", { value: 67_108_865 });
-    expect(summed(await all(picked([large], SUFFIXES)))).toEqual({ "guide/large.md": "TOO_LARGE" });
+    expect(summed(await all(picked([large], SUFFIXES, LOOKING)))).toEqual({ "guide/large.md": "TOO_LARGE" });
   });
 
   it("takes a hidden folder that the user chose itself", async () => {
-    expect(summed(await all(picked([file(".notes/a.md"), file(".notes/.b.md")], SUFFIXES)))).toEqual({ ".notes/a.md": "sent", ".notes/.b.md": "HIDDEN" });
+    expect(summed(await all(picked([file(".notes/a.md"), file(".notes/.b.md")], SUFFIXES, LOOKING)))).toEqual({ ".notes/a.md": "sent", ".notes/.b.md": "HIDDEN" });
   });
 
   it("sends files that the user chose themselves, whatever they are", async () => {
-    const found = await all(picked([file("photo.png"), file("empty.txt", ""), file(".env")], SUFFIXES));
+    const found = await all(picked([file("photo.png"), file("empty.txt", ""), file(".env")], SUFFIXES, LOOKING));
     expect(summed(found)).toEqual({ "photo.png": "sent", "empty.txt": "sent", ".env": "sent" });
   });
 });
@@ -87,7 +89,7 @@ describe("picked", () => {
 describe("dropped", () => {
   it("reads folders to their end, and opens no hidden folder", async () => {
     const parts = Object.fromEntries(Array.from({ length: 5 }, (_, index) => [`${index}.md`, "Rye"]));
-    const found = await all(dropped([entry("guide", { parts, ".git": { "!": "" }, "a.md": "Rye", "b.png": "x" }), entry("loose.md", "Rye")], SUFFIXES));
+    const found = await all(dropped([entry("guide", { parts, ".git": { "!": "" }, "a.md": "Rye", "b.png": "x" }), entry("loose.md", "Rye")], SUFFIXES, LOOKING));
     expect(summed(found)).toEqual({
       "loose.md": "sent",
       "guide/.git": "HIDDEN",
@@ -98,13 +100,13 @@ describe("dropped", () => {
   });
 
   it("names what cannot be read, and goes on", async () => {
-    const found = await all(dropped([entry("guide", { closed: { "!": "" }, "a.md": new Error("No."), "b.md": "Rye" })], SUFFIXES));
+    const found = await all(dropped([entry("guide", { closed: { "!": "" }, "a.md": new Error("No."), "b.md": "Rye" })], SUFFIXES, LOOKING));
     const unreadable = expect.stringContaining("cannot read");
     expect(summed(found)).toEqual({ "guide/closed": unreadable, "guide/a.md": unreadable, "guide/b.md": "sent" });
   });
 
   it("refuses the second of two files with the same path", async () => {
-    const found = await all(dropped([entry("guide", { "a.md": "Rye" }), entry("guide", { "a.md": "Oats" })], SUFFIXES));
+    const found = await all(dropped([entry("guide", { "a.md": "Rye" }), entry("guide", { "a.md": "Oats" })], SUFFIXES, LOOKING));
     expect(found.map((one) => "file" in one)).toEqual([true, false]);
   });
 });

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { Failure } from "../src/errors.js";
 import { CUT } from "../src/errors.js";
+import type { Found, Looking } from "../src/folders.js";
 import { UploadQueue, type Item } from "../src/queue.js";
 import { UploadRefused, type Upload } from "../src/send.js";
 
@@ -134,4 +135,83 @@ test("the counts and the work include each file once", async () => {
   await trial.of("b").end();
   await trial.of("c").end();
   expect(trial.queue.work.done).toBe(trial.queue.work.total);
+});
+
+/** A search whose batches the test hands over one by one. Each batch stands for an archive. */
+class Search {
+  readonly asked: string[] = [];
+  #hand: (paths: readonly string[] | undefined) => void = () => undefined;
+  readonly found: Promise<void>;
+
+  constructor(trial: Trial) {
+    this.found = trial.queue.find((looking) => this.#search(looking), DEFAULT);
+  }
+
+  async *#search({ signal, room }: Looking): AsyncGenerator<Found[]> {
+    for (;;) {
+      await room();
+      this.asked.push("archive");
+      const paths = await new Promise<readonly string[] | undefined>((resolve) => {
+        this.#hand = resolve;
+        signal.addEventListener("abort", () => resolve(undefined));
+      });
+      if (!paths) return;
+      yield paths.map((path) => ({ path, file: new File(["Rye"], path) }));
+    }
+  }
+
+  async hand(...paths: readonly string[]): Promise<void> {
+    this.#hand(paths.length > 0 ? paths : undefined);
+    await settled();
+  }
+}
+
+test("an archive is unpacked when few files wait, one archive at a time", async () => {
+  const trial = new Trial();
+  const [one, other] = [new Search(trial), new Search(trial)];
+  await settled();
+  expect([one.asked.length, other.asked.length]).toEqual([1, 0]);
+  await one.hand("a", "b", "c", "d", "e");
+  expect([one.asked.length, other.asked.length]).toEqual([1, 0]); // three files wait
+  await trial.of("a").end();
+  expect([one.asked.length, other.asked.length]).toEqual([1, 1]);
+  await other.hand();
+  await other.found;
+  expect(one.asked.length).toBe(2);
+});
+
+test("the uploads end when no more files are looked for", async () => {
+  const trial = new Trial();
+  const search = new Search(trial);
+  await settled();
+  expect([trial.queue.isLooking, trial.queue.isBusy]).toEqual([true, true]);
+  await search.hand("a");
+  await trial.of("a").end();
+  expect(trial.idle).toBe(0);
+  await search.hand();
+  expect([trial.idle, trial.queue.isLooking, trial.queue.isBusy]).toEqual([1, false, false]);
+});
+
+test("cancelling all files also ends the search for more", async () => {
+  const trial = new Trial();
+  const [search, other] = [new Search(trial), new Search(trial)];
+  await settled();
+  await search.hand("a", "b", "c", "d", "e");
+  trial.queue.stop("Enough.");
+  trial.queue.cancelAll();
+  await Promise.all([search.found, other.found]);
+  expect(new Set(Object.values(trial.states))).toEqual(new Set(["cancelled"]));
+  expect([trial.queue.isLooking, trial.queue.stopped, other.asked.length]).toEqual([false, "", 0]);
+});
+
+test("a stop ends when no file is left that it could hold up", async () => {
+  const trial = new Trial("a", "b", "c");
+  trial.queue.stop("Enough.");
+  trial.queue.cancel(trial.item("a"));
+  expect(trial.queue.stopped).toBe("Enough.");
+  trial.queue.cancel(trial.item("c"));
+  expect(trial.queue.stopped).toBe("");
+  await settled();
+  trial.queue.add([{ path: "d", file: new File(["Rye"], "d") }], DEFAULT);
+  expect(trial.states["d"]).toBe("running");
 });
