@@ -14,6 +14,8 @@ const RATIO_FROM = 16_777_216;
 const MOST_CONTENTS = 16_777_216;
 /** The bytes of headers and padding that a tar archive may have per file. */
 const TAR_BLOCK = 4_096;
+/** The maximum number of bytes between two files of a tar archive. The library keeps them in memory: they may be one extended header. The streams may hold some of these bytes. */
+const MOST_HEADER = 4_194_304;
 
 /** The content of a file in an archive. */
 export interface Packed {
@@ -105,8 +107,10 @@ async function ofZip(archive: File, signal: AbortSignal): Promise<Member[]> {
 async function ofTar(archive: File, wanted: (name: string, size: number) => boolean, signal: AbortSignal): Promise<Member[]> {
   const { createTarDecoder } = await import("modern-tar");
   let bytes = 0;
+  let next = MOST_HEADER; // the place at which the next file must have begun
   const bounded = new TransformStream<Uint8Array, Uint8Array>({
     transform: (piece, controller) => {
+      if (bytes > next) throw new ArchiveRefused(`the archive has more than ${MOST_HEADER / 2 ** 20} MiB between two files; unpack it yourself`);
       bytes += piece.length;
       bound(0, bytes - MOST_FILES * TAR_BLOCK, archive);
       controller.enqueue(piece);
@@ -118,6 +122,7 @@ async function ofTar(archive: File, wanted: (name: string, size: number) => bool
   try {
     for (let entry = await entries.read(); !entry.done; entry = await entries.read()) {
       const { header, body } = entry.value;
+      next = bytes + header.size + MOST_HEADER;
       const { type = "file" } = header;
       const isLink = type === "symlink" || type === "link";
       const one = member(header.name, isLink, isLink || type === "file" ? "" : OTHER_KIND, { size: header.size, unpack: () => Promise.reject(new Error("not unpacked")) });

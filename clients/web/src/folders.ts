@@ -123,8 +123,8 @@ class Selection {
   below(path: string, file: File): void {
     const hidden = hiddenPart(path);
     if (hidden) return this.#hide(hidden);
-    if (isArchive(path)) return void this.#archives.push({ path, file });
-    const rule = ruleForName(path, this.#suffixes) ?? ruleForSize(file.size);
+    if (isArchive(path) && file.size > 0) return void this.#archives.push({ path, file });
+    const rule = isArchive(path) ? "EMPTY" : (ruleForName(path, this.#suffixes) ?? ruleForSize(file.size));
     if (rule) this.#skip(path, rule);
     else this.#send(path, file);
   }

@@ -133,12 +133,31 @@ describe("a tar archive", () => {
   it("with too many or too large files is refused with its reason", { timeout: 60_000 }, async () => {
     const one = (await packTar([text("one.md", "")])).slice(0, 512); // the header of an empty file is all that the archive has of it
     const many = new File([gzipSync(Buffer.concat(Array.from({ length: 10_001 }, () => one))) as Uint8Array<ArrayBuffer>], "many.tar.gz");
-    const bomb = new File([new Uint8Array(gzipSync(new Uint8Array(2 ** 26)))], "bomb.tgz");
+    const bomb = new File([new Uint8Array(gzipSync(await packTar([text("bomb.md", "x".repeat(2 ** 26))])))], "bomb.tgz");
     expect(await summed(many, bomb, new File(["Rye"], "text.tgz"))).toEqual({
       "many.tar.gz": "the archive contains more than 10,000 files; split it",
       "bomb.tgz": "the archive would expand to more than 100 times its size; unpack it yourself",
       "text.tgz": "the file is not a readable archive, or the browser cannot read it",
     });
+  });
+
+  it("whose extended header is too large is refused, and a large file that is skipped is not", async () => {
+    const large = await packTar([text("photo.png", "x".repeat(2 ** 23)), text("one.md", "Rye")]);
+    expect(await summed(new File([large], "skipped.tar"))).toEqual({ "skipped.tar/photo.png": "UNSUPPORTED_SUFFIX", "skipped.tar/one.md": "Rye" });
+    const sum = parseInt(new TextDecoder().decode(large.subarray(148, 154)), 8) + "x".charCodeAt(0) - "0".charCodeAt(0);
+    large.set(new TextEncoder().encode(sum.toString(8).padStart(6, "0")), 148);
+    large.set(new TextEncoder().encode("x"), 156); // the first file becomes the extended header of the second
+    let isCancelled = false;
+    const file = new File([large], "header.tar");
+    const stream = new ReadableStream<Uint8Array>(
+      { pull: (controller) => controller.enqueue(large.slice(bytes, (bytes += 65_536))), cancel: () => void (isCancelled = true) },
+      { highWaterMark: 0 },
+    );
+    let bytes = 0;
+    file.stream = () => stream as ReturnType<File["stream"]>;
+    expect(await summed(file)).toEqual({ "header.tar": "the archive has more than 4 MiB between two files; unpack it yourself" });
+    expect(bytes).toBeLessThan(2 ** 22 + 2 ** 18);
+    expect(isCancelled).toBe(true);
   });
 
   it("is read no further after the signal aborts", async () => {

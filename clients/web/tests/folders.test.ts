@@ -49,6 +49,7 @@ describe("picked", () => {
         file("guide/.hidden.md"),
         file("guide/photo.png"),
         file("guide/empty.md", ""),
+        file("guide/empty.zip", ""),
       ],
       SUFFIXES,
       LOOKING,
@@ -60,8 +61,9 @@ describe("picked", () => {
       "guide/.hidden.md": "HIDDEN",
       "guide/photo.png": "UNSUPPORTED_SUFFIX",
       "guide/empty.md": "EMPTY",
+      "guide/empty.zip": "EMPTY",
     });
-    expect(found).toHaveLength(6);
+    expect(found).toHaveLength(7);
     expect(found.map((one) => one.path)).toEqual(found.map((one) => one.path).sort());
   });
 
