@@ -6,7 +6,7 @@ import { uuid } from "./bytes.js";
 import { confirmed, prompted } from "./dialog.js";
 import type { DocumentPanel } from "./document.js";
 import { DocumentsView } from "./documents.js";
-import { button, element, replace } from "./dom.js";
+import { arrange, button, element } from "./dom.js";
 import { failureOf } from "./errors.js";
 import { sizeOf } from "./facts.js";
 import { dropped, picked } from "./folders.js";
@@ -98,15 +98,26 @@ export class CollectionsView {
       if (refresh !== this.#refreshes) return; // a later call will show the newer result
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
       this.#problem.textContent = "";
-      const options = this.#collections.map((one) =>
-        element("option", { value: one.name, selected: one.name === this.#chosen.name }, `${one.label} (${one.documents})`),
-      );
-      replace(this.#picker, ...options);
+      this.#offer();
     } catch (error) {
+      if (refresh !== this.#refreshes) return;
       this.#problem.textContent = failureOf(error).message;
       return;
     }
     await this.#show();
+  }
+
+  /** Offer the collections. Options that stay are not replaced, because the list may be open. */
+  #offer(): void {
+    const before = new Map([...this.#picker.options].map((one) => [one.value, one]));
+    const options = this.#collections.map(({ name, label, documents }) => {
+      const option = before.get(name) ?? element("option", { value: name });
+      const text = `${label} (${documents})`;
+      if (option.textContent !== text) option.textContent = text;
+      return option;
+    });
+    arrange(this.#picker, options);
+    if (this.#picker.value !== this.#chosen.name) this.#picker.value = this.#chosen.name;
   }
 
   /** Read the formats, which stay the same while the server runs. */
