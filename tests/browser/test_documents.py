@@ -239,6 +239,31 @@ async def test_an_upload_can_be_cancelled(person: Person, registry: Registry) ->
     await expect(tab.upload_of("bakery.md")).to_contain_text("searchable")
 
 
+async def test_an_upload_cancelled_before_its_response_is_cancelled_on_the_server(
+    person: Person, registry: Registry
+) -> None:
+    """The server has the whole file, but the browser does not have the name of the operation yet."""
+    tab = await person.sign_in()
+    await tab.open_documents()
+    browser = await tab.page.context.new_cdp_session(tab.page)
+    paused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    browser.on("Fetch.requestPaused", lambda event: paused.set_result(event["requestId"]))
+    pattern = {"urlPattern": "*/v1/uploads?*", "requestStage": "Response"}
+    await browser.send("Fetch.enable", {"patterns": [pattern]})
+    state = tab.upload_of("bakery.md").locator(".state")
+    with registry.holding("passage"):
+        await tab.upload(("bakery.md", BAKERY.encode()))
+        response = await paused
+        await expect(state).to_have_text("sent")
+        await tab.page.get_by_role("button", name="Cancel: bakery.md").click()
+        await expect(state).to_have_text("Cancelled.")
+        async with tab.page.expect_response("**/google.longrunning.Operations/CancelOperation"):
+            await browser.send("Fetch.continueResponse", {"requestId": response})
+    (operation,) = person.client.operations()
+    assert "cancelled" in person.client.get_operation(operation.name).error.message
+    assert list(person.client.documents("default")) == []
+
+
 async def test_a_new_try_waits_until_the_cancelled_upload_has_ended(
     person: Person, registry: Registry
 ) -> None:

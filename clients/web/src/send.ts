@@ -32,14 +32,22 @@ export class UploadRefused extends Error {
   }
 }
 
-/** Try once to send a file. `onShare` receives the share of the file that was sent, from 0 to 1. Raises UploadRefused (with the reason "" if the connection was lost), AbortError. */
+/** Milliseconds that a cancelled request may take to end after the whole file was sent. */
+const LAST_WAIT = 30_000;
+
+/**
+ * Try once to send a file. `onShare` receives the share of the file that was sent, from 0 to 1. If the signal aborts when the whole file was sent, the request still goes on to its end: only
+ * the response names the operation, which the caller must cancel. Raises UploadRefused (with the reason "" if the connection was lost), AbortError.
+ */
 export function send({ file, path, collection, requestId }: Omit<Upload, "file"> & { readonly file: Blob }, onShare: (share: number) => void, signal: AbortSignal): Promise<Operation> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const request = new XMLHttpRequest();
     const query = new URLSearchParams({ collection, source_key: path, request_id: requestId });
     if (file.type) query.set("media_type", file.type);
-    const stop = () => request.abort();
+    let isSent = false;
+    request.upload.addEventListener("load", () => (isSent = true));
+    const stop = () => (isSent ? void setTimeout(() => request.abort(), LAST_WAIT) : request.abort());
     signal.addEventListener("abort", stop, { once: true });
     request.open("PUT", `/v1/uploads?${query}`);
     request.upload.addEventListener("progress", (event) => {
