@@ -264,6 +264,58 @@ async def test_an_upload_cancelled_before_its_response_is_cancelled_on_the_serve
     assert list(person.client.documents("default")) == []
 
 
+async def test_the_list_outlives_a_lost_connection_while_a_document_is_read(
+    person: Person, registry: Registry
+) -> None:
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in()
+    rows = tab.page.locator(".documents li")
+    with registry.holding("passage"):
+        reading = person.client.create_document("Line.", source_key="line.md", title="Line")
+        await tab.open_documents()
+        await expect(rows).to_have_count(2)
+        lost: list[str] = []
+
+        async def lose(route: Route) -> None:
+            lost.append(route.request.url)
+            await route.abort("connectionreset")
+
+        async def is_lost_twice() -> bool:
+            assert await rows.count() == 2
+            return len(lost) >= 2
+
+        await tab.page.route("**/responsa.knowledge.v1.KnowledgeService/ListDocuments", lose)
+        await until(is_lost_twice, "two lost connections")
+        await tab.page.unroute("**/responsa.knowledge.v1.KnowledgeService/ListDocuments", lose)
+    person.client.wait(reading)
+    await expect(tab.page.locator(".documents")).not_to_contain_text("being read…")
+    await expect(rows).to_have_count(2)
+
+
+async def test_a_second_deletion_waits_for_the_first(person: Person) -> None:
+    for name in ("a", "b", "c"):
+        person.add(f"# Story {name.upper()}\n\n{BAKERY}", f"{name}.md")
+    tab = await person.sign_in()
+    await tab.open_documents()
+    released = asyncio.Event()
+
+    async def delay(route: Route) -> None:
+        await released.wait()
+        await route.continue_()
+
+    await tab.page.route("**/responsa.knowledge.v1.KnowledgeService/DeleteDocument", delay)
+    remove = tab.page.get_by_role("button", name="Delete selected")
+    await tab.page.get_by_label("Select all shown").check()
+    await tab.page.get_by_label("Select Story C").uncheck()
+    await remove.click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Delete 2 documents").click()
+    await tab.page.get_by_label("Select Story C").check()
+    await expect(remove).to_be_disabled()
+    released.set()
+    await expect(tab.page.get_by_role("region", name="Deletion")).to_contain_text("2 of 2 documents deleted.")
+    await expect(remove).to_be_enabled()
+
+
 async def test_a_new_try_waits_until_the_cancelled_upload_has_ended(
     person: Person, registry: Registry
 ) -> None:

@@ -12,7 +12,7 @@ import { dateOf, sizeOf } from "./facts.js";
 import { FILTER_EXAMPLE, FILTER_HELP, filterOf, filterProblem, type Wanted } from "./filters.js";
 import type { Listed } from "./library.js";
 import { count } from "./outcome.js";
-import { PATIENCE } from "./patience.js";
+import { mayPass, PATIENCE } from "./patience.js";
 
 const PAGE = 50;
 const LOOK_AGAIN = 2_000; // milliseconds between checks while the server reads a document
@@ -162,11 +162,11 @@ export class DocumentsView {
   async #readAgain(filter: string, signal: AbortSignal): Promise<void> {
     do await PATIENCE.sleep(LOOK_AGAIN, signal);
     // If the user has left this view, the next visit reads the list again.
-    while (this.root.isConnected && !signal.aborted && (await this.#readOnce(filter, signal)));
+    while (this.root.isConnected && !signal.aborted && (await this.#readOnce(filter, signal, true)));
   }
 
-  /** Read and show the shown page. Resolves to whether the server reads one of its documents. */
-  async #readOnce(filter: string, signal: AbortSignal): Promise<boolean> {
+  /** Read and show the shown page. Resolves to whether to read it again: the server reads one of its documents. `isShown`: the page is shown already, so it stays after an error that may pass. */
+  async #readOnce(filter: string, signal: AbortSignal, isShown = false): Promise<boolean> {
     try {
       const request = { parent: this.#collection, pageSize: PAGE, pageToken: this.#tokens.at(-1) ?? "", filter, orderBy: this.#order.value };
       const page = await this.#api.knowledge.listDocuments(request, { signal });
@@ -184,6 +184,7 @@ export class DocumentsView {
     } catch (error) {
       if (signal.aborted) return false;
       const failure = failureOf(error);
+      if (isShown && mayPass(failure)) return true;
       const mistake = filterProblem(failure);
       if (mistake) this.#expression.setAttribute("aria-invalid", "true");
       this.#following = "";
@@ -267,7 +268,10 @@ export class DocumentsView {
     const title = single ? "Delete the document?" : `Delete ${documents.length} documents?`;
     if (!(await confirmed({ title, text: `${what} will be deleted. ${quotes}`, action: single ? "Delete" : `Delete ${documents.length} documents` }))) return;
     const lines = documents.map(([, title]) => new Result(title));
-    if (!single) this.#showResults(lines);
+    if (!single) {
+      this.#showResults(lines);
+      this.#remove.disabled = true; // a second deletion would replace the results of this one
+    }
     let deleted = 0;
     let problem = "";
     for (const [index, [name]] of documents.entries()) {
@@ -290,6 +294,7 @@ export class DocumentsView {
     } else {
       const sum = `${deleted} of ${count(documents.length, "document")} deleted.`;
       this.#results.querySelector("p")!.textContent = sum;
+      this.#remove.disabled = false;
       this.#hooks.say(sum);
     }
     await this.#hooks.deleted();
