@@ -316,6 +316,23 @@ async def test_a_second_deletion_waits_for_the_first(person: Person) -> None:
     await expect(remove).to_be_enabled()
 
 
+async def test_a_document_opened_by_its_address_appears_as_soon_as_it_is_read(
+    person: Person, registry: Registry
+) -> None:
+    tab = await person.sign_in()
+    with registry.holding("passage"):
+        person.client.create_document(BAKERY, source_key="bakery.md")
+        await tab.open_documents()
+        await expect(tab.page.locator(".documents")).to_contain_text("being read…")
+        (document,) = person.client.documents("default")
+        await tab.page.evaluate("(name) => { location.hash = `#/${name}`; }", document.name)
+        await expect(tab.source).to_contain_text("The server is still reading this document.")
+        await expect(tab.source.get_by_role("tab", name="Passages")).to_be_hidden()
+    await expect(tab.source.locator(".document-text")).to_contain_text("bakery")
+    await expect(tab.source.get_by_role("tab", name="Passages")).to_be_visible()
+    await expect(tab.source).not_to_contain_text("still reading")
+
+
 async def test_a_new_try_waits_until_the_cancelled_upload_has_ended(
     person: Person, registry: Registry
 ) -> None:

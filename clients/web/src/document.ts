@@ -10,7 +10,7 @@ import { TextView, type Range } from "./doctext.js";
 import { VersionsView } from "./docversions.js";
 import { button, element, focused, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
-import { PATIENCE } from "./patience.js";
+import { PATIENCE, persist } from "./patience.js";
 import { documentOf, fragmentOf, type DocumentPlace, type TabId } from "./place.js";
 import { keepInSight } from "./sight.js";
 import { TabList } from "./tablist.js";
@@ -275,6 +275,7 @@ export class DocumentPanel {
     const filled = this.#fill();
     this.#moved();
     await filled;
+    if (document?.state === DocumentState.INDEXING && !signal.aborted) void this.#again();
   }
 
   #offer({ mediaType, title, sourceKey, version }: Document): void {
@@ -333,11 +334,9 @@ export class DocumentPanel {
       this.#filled.delete("text");
       const failure = failureOf(error);
       const gone = failure.reason === "RESOURCE_NOT_FOUND";
-      this.#note.textContent = gone
-        ? quote
-          ? "This document, or this version of it, is no longer stored. The answer quoted:"
-          : "This document is no longer stored."
-        : `${failure.message}${quote ? " The answer quoted:" : ""}`;
+      const unread = gone && this.#document?.state === DocumentState.INDEXING && this.#document.version === 0;
+      const why = unread ? "The server is still reading this document." : gone ? `This document${quote ? ", or this version of it," : ""} is no longer stored.` : failure.message;
+      this.#note.textContent = quote ? `${why} The answer quoted:` : why;
       if (quote) this.#text.quote(quote);
       return;
     }
@@ -359,16 +358,21 @@ export class DocumentPanel {
   /** Read the document again after a change, until the server has read its newest version. */
   async #again(): Promise<void> {
     const { signal } = this.#reading;
+    const name = documentOf(this.#shown.name);
     while (!signal.aborted) {
-      const document = await this.#current(this.#shown.name, signal);
+      const document = await persist((inner) => this.#api.knowledge.getDocument({ name }, { signal: inner }), signal).catch(() => undefined);
       if (signal.aborted || !document) return;
       const isNew = document.etag !== this.#document?.etag;
       this.#document = document;
       this.#title.textContent = document.title || document.sourceKey;
       if (isNew) {
+        this.#offer(document);
+        // The text and the pages of a version do not change.
+        const same = (["text", "pages"] as const).filter((one) => this.#shown.name !== name && this.#filled.has(one));
         this.#filled.clear();
-        this.#content = undefined;
-        await this.#fill();
+        for (const one of same) this.#filled.add(one);
+        if (same.length === 0) this.#content = undefined;
+        if (!this.#filled.has(this.#tabs.open)) await this.#fill();
       }
       if (document.state !== DocumentState.INDEXING) return;
       await PATIENCE.sleep(LOOK_AGAIN, signal);
