@@ -143,7 +143,7 @@ class Fields {
       this.#labels.setCustomValidity(typeof read === "string" ? read : "");
     });
     this.#metadata.addEventListener("input", () => this.#metadata.setCustomValidity(valuesProblem(this.#metadata.value)));
-    const labels = "One per line: “team: legal”. Searches can be limited to the documents with a label.";
+    const labels = 'One per line: “team: legal”. A name with a colon needs quotes: “"team:b": legal”. Searches can be limited to the documents with a label.';
     const metadata = "Your own values, one per line: “reviewed: true”, “pages: 12” or any other JSON.";
     this.rows = [field("Title", this.first), field("Labels", this.#labels, labels), field("Metadata", this.#metadata, metadata), this.#theirs];
   }

@@ -7,6 +7,14 @@ test("labels are written as lines in the order of their names, and read again", 
   expect(labelsOf(` ${labelLines(labels)}\n\n`)).toEqual(labels);
 });
 
+test("names and values that could be read as something else are written in quotes", () => {
+  const labels = { "a:b": "1", "two\nlines": "x\r\ny", " spaced ": " x ", '"said"': '"x"', '"open': '"x', "back\\slash:": "" };
+  expect(labelLines({ "a:b": "1" })).toBe('"a:b": 1');
+  expect(labelsOf(labelLines(labels))).toEqual(labels);
+  expect(labelLines(labels).split(/[\n\r]/)).toHaveLength(6);
+  expect(labelsOf('"rye" bread: fresh')).toEqual({ '"rye" bread': "fresh" });
+});
+
 test("labels that the server would refuse are explained", () => {
   expect(labelsOf("team")).toBe("Line 1 must read “name: value”.");
   expect(labelsOf("team: a\nteam: b")).toBe("Line 2 names “team” again.");

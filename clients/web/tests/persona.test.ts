@@ -27,7 +27,7 @@ describe("a teacher's values", () => {
   });
 
   it("are the same after writing and reading", () => {
-    const values = { subject: "biology", grade: 7, word: "7", list: [1, "b"], nested: { a: null }, lines: "one\ntwo", spaced: " x ", yes: true, said: "true", none: "" };
+    const values = { subject: "biology", grade: 7, word: "7", list: [1, "b"], nested: { a: null }, lines: "one\ntwo", spaced: " x ", yes: true, said: "true", none: "", "a:b": 1, "two\nlines": "one\rtwo", "": 0, '"quoted"': '"x"' };
     expect(valuesOf(linesOf(values))).toEqual(values);
     expect(linesOf(undefined)).toBe("");
   });
