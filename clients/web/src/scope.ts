@@ -27,17 +27,20 @@ export class ScopeView {
     this.#chosen = read(storage);
     this.#list.append(this.#rows, this.#none);
     this.root.append(this.#summary, this.#list);
+    const close = ({ target }: Event) => {
+      if (target instanceof Node && !this.root.contains(target)) this.root.open = false;
+    };
     this.root.addEventListener("toggle", () => {
-      if (this.root.open) void this.#load();
+      // Only an open list listens to the whole page, so nothing of the view stays after its session.
+      if (!this.root.open) return document.removeEventListener("click", close);
+      document.addEventListener("click", close);
+      void this.#load();
     });
     this.root.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !this.root.open) return;
       event.stopPropagation();
       this.root.open = false;
       this.#summary.focus();
-    });
-    document.addEventListener("click", ({ target }) => {
-      if (target instanceof Node && !this.root.contains(target)) this.root.open = false;
     });
     this.#sum();
   }
