@@ -80,7 +80,9 @@ async def test_unknown_and_malformed_names(served: Served) -> None:
         kind = message_factory.GetMessageClass(descriptor)
         verb = method.rsplit("/", 1)[1]
         kind_of = re.sub(
-            "^(Get|Delete|Cancel|Wait|Watch|Revoke|Verify|Reindex|Activate|Compare|Restore|Disable|Enable)", "", verb
+            "^(Get|Delete|Cancel|Wait|Watch|Revoke|Verify|Reindex|Activate|Compare|Restore|Disable|Enable)",
+            "",
+            verb,
         )
         noun = NOUNS[kind_of]
         unknown = f"{noun}/nowhere" if noun in ("collections", "agents") else f"{noun}/{UNKNOWN}"

@@ -165,6 +165,14 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_READ_OFFSET_BEYOND_END: _Reason.ValueType  # 57
     """OUT_OF_RANGE. The read_offset is beyond the end of the document's text. Metadata: document_version; text_bytes, e.g. "1048576"."""
+    REASON_USER_DISABLED: _Reason.ValueType  # 70
+    """UNAUTHENTICATED. An administrator disabled the caller's account; it works again once an administrator enables it. Open streams of the user end with this
+    error within a second. Metadata: none.
+    """
+    REASON_LAST_ADMINISTRATOR: _Reason.ValueType  # 71
+    """FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN first. Metadata: user, e.g.
+    "users/0192f3c8-…".
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -314,4 +322,12 @@ generation, e.g. "collections/notes/generations/2"; state, e.g. "active".
 """
 REASON_READ_OFFSET_BEYOND_END: Reason.ValueType  # 57
 """OUT_OF_RANGE. The read_offset is beyond the end of the document's text. Metadata: document_version; text_bytes, e.g. "1048576"."""
+REASON_USER_DISABLED: Reason.ValueType  # 70
+"""UNAUTHENTICATED. An administrator disabled the caller's account; it works again once an administrator enables it. Open streams of the user end with this
+error within a second. Metadata: none.
+"""
+REASON_LAST_ADMINISTRATOR: Reason.ValueType  # 71
+"""FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN first. Metadata: user, e.g.
+"users/0192f3c8-…".
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
