@@ -23,12 +23,15 @@ from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.parts import Installation
+from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.users import UserAdministration
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import KnowledgeSearch
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.documents import DocumentStore
@@ -38,6 +41,7 @@ from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.turns.conversations import Conversations
@@ -85,14 +89,17 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         generations=GenerationStore(database, queue, new_id),
         spool_dir=parts.layout.data,
     )
+    cache = CredentialCache()
     calls = calls_of(
         Services(
-            identity=identity_on(parts.settings, database),
+            identity=identity_on(parts.settings, database, cache),
             turns=turns,
             conversations=Conversations(conversations, documents, new_id),
             library=library,
             catalogue=Alone(AgentCard(DEFAULT, DEFAULT, "", parts.agent.version, is_default=True)),
             teachers=PostgresTeachers(database, new_id),
+            users=UserAdministration(PostgresUsers(database), new_id, cache),
+            audit=PostgresAuditTrail(database),
             counters=MemoryCounters(),
             migrations=PostgresMigrations(database),
             installation=Installation(__version__, parts.embedder.name, "extractive"),
