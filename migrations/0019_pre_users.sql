@@ -3,7 +3,7 @@ SET LOCAL lock_timeout = '10s';
 
 ALTER TABLE responsa.app_user
     ADD COLUMN revision int NOT NULL DEFAULT 1,
-    ADD COLUMN update_time timestamptz NOT NULL DEFAULT now(),
+    ADD COLUMN update_time timestamptz, -- NULL until the first change
     ADD COLUMN disable_time timestamptz; -- NULL while the user may make calls
 -- The tenant and the id never change.
 GRANT UPDATE (display_name, email, role, revision, update_time, disable_time) ON responsa.app_user TO responsa_app;

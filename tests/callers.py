@@ -41,6 +41,8 @@ class Credential(StrEnum):
     """The user's session, as a browser sends it."""
     NONE = "none"
     REVOKED = "revoked"
+    DISABLED = "disabled"
+    """A user whom an administrator disabled."""
     MALFORMED = "malformed"
     UNKNOWN = "unknown"
 
@@ -181,6 +183,8 @@ class Tenant:
                 return _bearer(self.other.key(Credential.ADMIN))
             case Credential.REVOKED:
                 return _bearer(self._revoked())
+            case Credential.DISABLED:
+                return _bearer(self._disabled())
             case Credential.SESSION:
                 return {"cookie": f"responsa_session={self._session()}"}
             case Credential.ADMIN | Credential.USER | Credential.COLLEAGUE:
@@ -196,6 +200,17 @@ class Tenant:
             return secret
 
         return self.registry.wait(act())
+
+    def _disabled(self) -> str:
+        if Credential.DISABLED not in self._secrets:
+            name, secret = self.registry.key_of(self.name, "disabled", Role.USER)
+            with self.registry.database() as connection:
+                connection.execute(
+                    "update responsa.app_user set disable_time = now() where id = %s",
+                    (name.removeprefix("users/"),),
+                )
+            self._secrets[Credential.DISABLED] = secret
+        return self._secrets[Credential.DISABLED]
 
     def _session(self) -> str:
         identity, own = self.registry.identity, Given("api_key", self.key())

@@ -11,7 +11,7 @@ SELECT id, disabled, revoked FROM responsa.ended_credentials(%(users)s::uuid[], 
 SELECT tenant_id, user_id, api_key_id, expired FROM responsa.take_session_code(%(digest)s)
 
 -- name: find_user
-SELECT id, tenant_id, display_name, email, role, create_time, update_time, disable_time, revision FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
+SELECT id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
 
 -- name: drop_expired_codes
 DELETE FROM responsa.session_code WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
@@ -93,4 +93,4 @@ SELECT 1 FROM responsa.tenant WHERE id = %(tenant_id)s
 INSERT INTO responsa.app_user (id, tenant_id, display_name, email, role)
 VALUES (%(id)s, %(tenant_id)s, %(display_name)s, %(email)s, %(role)s)
 ON CONFLICT (tenant_id, email) WHERE email <> '' DO NOTHING
-RETURNING id, tenant_id, display_name, email, role, create_time, update_time, disable_time, revision
+RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision
