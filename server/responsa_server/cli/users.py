@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -20,15 +19,7 @@ from responsa_server.cli.output import (
     valid_text,
 )
 from responsa_server.cli.session import open_client
-
-
-class Role(StrEnum):
-    """The role of a user."""
-
-    USER = "user"
-    ADMIN = "admin"
-    SERVICE = "service"
-
+from responsa_server.domain.people import Role
 
 User = Annotated[
     str, typer.Argument(help="The user, as users/{uuid}, as the UUID alone, or as the e-mail address.")
