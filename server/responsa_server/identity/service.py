@@ -218,7 +218,8 @@ class Identity:
         """Create a user of a tenant, for a command on the server's machine. Raises InvalidRequest, NotFound (tenant),
         AlreadyExists (e-mail address).
         """
-        user = new_user(self._new_id(), tenant_id, display_name, fold_email(email), role)
+        name = checked_display_name(display_name)
+        user = new_user(self._new_id(), tenant_id, name, fold_email(email), role)
         audit = AuditEvent(self._new_id(), tenant_id, LOCAL, "user.create", names.user(user.id))
         kept = await self._store.add_user(user, audit)
         if kept is None:
@@ -274,18 +275,18 @@ class Identity:
 
 
 def new_user(identity: UUID, tenant_id: str, display_name: str, email: str, role: Role) -> User:
-    """Build a user to store; the database sets the times. email: folded. Raises InvalidRequest."""
-    return User(identity, tenant_id, checked_display_name(display_name), email, role, _NOT_YET, _NOT_YET)
+    """Build a user to store; the database sets the times. display_name: checked. email: folded."""
+    return User(identity, tenant_id, display_name, email, role, _NOT_YET, _NOT_YET)
 
 
-def checked_display_name(text: str) -> str:
-    """Check a name to show to people. Raises InvalidRequest (field display_name)."""
+def checked_display_name(text: str, field: str = "display_name") -> str:
+    """Check a name to show to people. field: the path of the field in the request. Raises InvalidRequest."""
     if len(text.encode()) > MAX_DISPLAY_NAME_BYTES:
         raise InvalidRequest.of_field(
-            "display_name", "string.max_bytes", f"must be at most {MAX_DISPLAY_NAME_BYTES} bytes; shorten it"
+            field, "string.max_bytes", f"must be at most {MAX_DISPLAY_NAME_BYTES} bytes; shorten it"
         )
     if "\x00" in text:
-        raise InvalidRequest.of_violation(FieldViolation.of_nul("display_name"))
+        raise InvalidRequest.of_violation(FieldViolation.of_nul(field))
     return text
 
 

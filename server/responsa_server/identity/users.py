@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
@@ -11,6 +12,10 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal, Role, User, UserChange, Users
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import checked_display_name, fold_email, new_user
+
+# The paths of the fields in the requests.
+_NAME: Final = "user.display_name"
+_EMAIL: Final = "user.email"
 
 
 class UserAdministration:
@@ -26,8 +31,9 @@ class UserAdministration:
         self, who: Principal, display_name: str, email: str, role: Role, request_id: UUID | None
     ) -> User:
         """Create a user, or return the user that this request_id created. Raises InvalidRequest, AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED)."""
-        folded = fold_email(email, "user.email")
-        user = new_user(self._new_id(), who.tenant_id, display_name, folded, role)
+        folded = fold_email(email, _EMAIL)
+        name = checked_display_name(display_name, _NAME)
+        user = new_user(self._new_id(), who.tenant_id, name, folded, role)
         return await self._store.add(who, user, self._event(who, "user.create", user.id), request_id)
 
     async def get(self, who: Principal, user_id: UUID) -> User:
@@ -50,8 +56,8 @@ class UserAdministration:
     async def update(self, who: Principal, user_id: UUID, change: UserChange, etag: str) -> User:
         """Change a user; a new role takes effect at the next call. Raises InvalidRequest and the errors of `Users.update`."""
         checked = UserChange(
-            None if change.display_name is None else checked_display_name(change.display_name),
-            None if change.email is None else fold_email(change.email, "user.email"),
+            None if change.display_name is None else checked_display_name(change.display_name, _NAME),
+            None if change.email is None else fold_email(change.email, _EMAIL),
             change.role,
         )
         event = self._event(who, "user.update", user_id)

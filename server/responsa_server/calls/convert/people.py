@@ -31,19 +31,30 @@ def user(value: User) -> user_pb2.User:
     )
 
 
+def role(given: user_pb2.User) -> Role | None:
+    """The role of a user in a request; None if it is unset. Raises InvalidRequest for a number that the contract does not know."""
+    found = values.ROLE.value(given.role)
+    if found is None and given.role != user_pb2.USER_ROLE_UNSPECIFIED:
+        raise _no_role("leave it unset for USER")
+    return found
+
+
 def user_change(given: user_pb2.User, wanted: frozenset[str]) -> UserChange:
-    """Convert an update. wanted: the names of the fields to change. Raises InvalidRequest if the mask names a role and the role is unset."""
-    role = values.ROLE.value(given.role)
-    if "role" in wanted and role is None:
-        raise InvalidRequest.of_field(
-            "user.role",
-            "required",
-            f"must be one of {', '.join(one.name for one in Role)}, or leave it out of update_mask",
-        )
+    """Convert an update. wanted: the names of the fields to change. Raises InvalidRequest if the mask names a role and the role is unset or unknown."""
+    found = values.ROLE.value(given.role) if "role" in wanted else None
+    if "role" in wanted and found is None:
+        raise _no_role("leave it out of update_mask")
     return UserChange(
         display_name=given.display_name if "display_name" in wanted else None,
         email=given.email if "email" in wanted else None,
-        role=role if "role" in wanted else None,
+        role=found,
+    )
+
+
+def _no_role(otherwise: str) -> InvalidRequest:
+    every = ", ".join(one.name for one in Role)
+    return InvalidRequest.of_field(
+        "user.role", "enum.defined_only", f"must be one of {every}, or {otherwise}"
     )
 
 

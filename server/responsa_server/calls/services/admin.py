@@ -14,7 +14,7 @@ from responsa.auth.v1 import api_key_pb2, user_pb2
 from responsa_server.calls import violations
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, people
-from responsa_server.calls.convert.values import ROLE, named_uuid, request_id, updated
+from responsa_server.calls.convert.values import named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.domain.agents import Catalogue
@@ -113,7 +113,7 @@ class AdminService:
     async def CreateUser(self, request: pb.CreateUserRequest) -> user_pb2.User:
         """Create a user."""
         given = request.user
-        role = ROLE.value(given.role) or Role.USER
+        role = people.role(given) or Role.USER
         made = await self._users.create(
             caller(), given.display_name, given.email, role, request_id(request.request_id)
         )

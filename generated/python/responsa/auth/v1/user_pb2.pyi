@@ -68,7 +68,7 @@ class User(_message.Message):
     display_name: _builtins.str
     """The name to show to people; at most 200 bytes."""
     email: _builtins.str
-    """The e-mail address in lower case; may be empty. An address belongs to at most one user of a tenant."""
+    """The e-mail address in lower case, at most 254 bytes; may be empty. An address belongs to at most one user of a tenant."""
     role: Global___UserRole.ValueType
     """The role."""
     etag: _builtins.str

@@ -4,7 +4,6 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
@@ -15,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/user.proto.
  */
 export const file_responsa_auth_v1_user: GenFile = /*@__PURE__*/
-  fileDesc("ChtyZXNwb25zYS9hdXRoL3YxL3VzZXIucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEirQMKBFVzZXISEgoEbmFtZRgBIAEoCUIE4kEBCBIoCgZ0ZW5hbnQYAiABKAlCGOJBAQP6QREKD3Jlc3BvbnNhL1RlbmFudBIiCgxkaXNwbGF5X25hbWUYAyABKAlCDOJBAQG6SAVyAyjIARIbCgVlbWFpbBgEIAEoCUIM4kEBAbpIBXIDKP4BEjYKBHJvbGUYBSABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlQgziQQEBukgFggECEAESNQoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI2CgxkaXNhYmxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYDCABKAlCC+JBAQG6SARyAihAOi3qQSoKDXJlc3BvbnNhL1VzZXISDHVzZXJzL3t1c2VyfSoFdXNlcnMyBHVzZXIqZQoIVXNlclJvbGUSGQoVVVNFUl9ST0xFX1VOU1BFQ0lGSUVEEAASEgoOVVNFUl9ST0xFX1VTRVIQARITCg9VU0VSX1JPTEVfQURNSU4QAhIVChFVU0VSX1JPTEVfU0VSVklDRRADQibqQSMKD3Jlc3BvbnNhL1RlbmFudBIQdGVuYW50cy97dGVuYW50fWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("ChtyZXNwb25zYS9hdXRoL3YxL3VzZXIucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEijgMKBFVzZXISEgoEbmFtZRgBIAEoCUIE4kEBCBIoCgZ0ZW5hbnQYAiABKAlCGOJBAQP6QREKD3Jlc3BvbnNhL1RlbmFudBIaCgxkaXNwbGF5X25hbWUYAyABKAlCBOJBAQESEwoFZW1haWwYBCABKAlCBOJBAQESLgoEcm9sZRgFIAEoDjIaLnJlc3BvbnNhLmF1dGgudjEuVXNlclJvbGVCBOJBAQESNQoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI2CgxkaXNhYmxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhIKBGV0YWcYDCABKAlCBOJBAQE6LepBKgoNcmVzcG9uc2EvVXNlchIMdXNlcnMve3VzZXJ9KgV1c2VyczIEdXNlciplCghVc2VyUm9sZRIZChVVU0VSX1JPTEVfVU5TUEVDSUZJRUQQABISCg5VU0VSX1JPTEVfVVNFUhABEhMKD1VTRVJfUk9MRV9BRE1JThACEhUKEVVTRVJfUk9MRV9TRVJWSUNFEANCJupBIwoPcmVzcG9uc2EvVGVuYW50EhB0ZW5hbnRzL3t0ZW5hbnR9YgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * User is a person or a program of a tenant.
@@ -45,7 +44,7 @@ export type User = Message<"responsa.auth.v1.User"> & {
   displayName: string;
 
   /**
-   * The e-mail address in lower case; may be empty. An address belongs to at most one user of a tenant.
+   * The e-mail address in lower case, at most 254 bytes; may be empty. An address belongs to at most one user of a tenant.
    *
    * @generated from field: string email = 4;
    */
