@@ -136,6 +136,34 @@ async def test_what_was_written_and_not_asked_is_there_after_the_session_has_end
     await expect(tab.question).to_have_value("")
 
 
+# Counts the listeners of clicks on the whole page.
+COUNT_LISTENERS = """
+globalThis.listeners = new Set();
+const { addEventListener, removeEventListener } = document;
+document.addEventListener = function (type, listener, ...rest) {
+  if (type === "click") globalThis.listeners.add(listener);
+  addEventListener.call(this, type, listener, ...rest);
+};
+document.removeEventListener = function (type, listener, ...rest) {
+  globalThis.listeners.delete(listener);
+  removeEventListener.call(this, type, listener, ...rest);
+};
+"""
+
+
+async def test_a_session_leaves_no_listeners_behind(person: Person) -> None:
+    context = await person.profile()
+    await context.add_init_script(COUNT_LISTENERS)
+    tab = await person.sign_in(context)
+    before = await tab.page.evaluate("listeners.size")
+    await tab.page.locator(".scope summary").click()
+    await tab.page.get_by_role("button", name="Sign out").click()
+    await expect(tab.page.get_by_role("alert")).to_have_text("You are signed out.")
+    await tab.page.goto(person.link())
+    await tab.question.wait_for()
+    assert await tab.page.evaluate("listeners.size") == before == 0
+
+
 async def test_a_server_that_cannot_be_reached_can_be_tried_again(person: Person) -> None:
     context = await person.profile()
     await person.sign_in(context)

@@ -270,6 +270,7 @@ export class DocumentsView {
     const lines = documents.map(([, title]) => new Result(title));
     if (!single) {
       this.#showResults(lines);
+      if (focused() === this.#remove) this.#all.focus();
       this.#remove.disabled = true; // a second deletion would replace the results of this one
     }
     let deleted = 0;
