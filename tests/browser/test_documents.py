@@ -456,6 +456,41 @@ async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
     assert [one.name for one in person.client.collections()] == ["collections/default"]
 
 
+async def test_the_embedding_model_of_a_collection_is_changed_and_changed_back(
+    person: Person, registry: Registry
+) -> None:
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in()
+    await tab.open_documents()
+    await tab.page.get_by_text("Embedding models").click()
+    rows = tab.page.get_by_role("list", name="Generations of the collection").get_by_role("listitem")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("searches use it")
+    model = tab.page.get_by_label("Embedding model", exact=True)
+    await model.fill("nowhere:words")
+    await model.press("Enter")
+    await expect(tab.alert).to_contain_text("nowhere")
+    await model.fill("")
+    with registry.holding("passage"):
+        await model.press("Enter")
+        await expect(rows.first).to_contain_text("being built")
+        await tab.page.get_by_role("button", name="Cancel generation 2").click()
+    await expect(tab.alert).to_contain_text("cancelled")
+    await expect(rows).to_have_count(1)
+    await model.press("Enter")
+    await expect(rows).to_have_count(2)
+    await expect(rows.first).to_contain_text("searches use it")
+    await expect(rows.last).to_contain_text("used before")
+    await tab.page.get_by_role("button", name="Use generation 1").click()
+    await expect(rows.last).to_contain_text("searches use it")
+    await expect(rows.first).to_contain_text("used before")
+    await rows.first.get_by_role("button", name="Delete").click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(rows).to_have_count(1)
+    (left,) = person.client.generations("default")
+    assert left.name == "collections/default/generations/1"
+
+
 async def test_a_deleted_document_is_not_answered_from_and_its_citation_says_so(person: Person) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in()

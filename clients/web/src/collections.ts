@@ -10,6 +10,7 @@ import { arrange, button, element } from "./dom.js";
 import { failureOf } from "./errors.js";
 import { sizeOf } from "./facts.js";
 import { dropped, picked } from "./folders.js";
+import { GenerationsView } from "./generations.js";
 import { allCollections, allFormats, collectionId, DEFAULT, idFrom, type Listed, type Named } from "./library.js";
 import { count } from "./outcome.js";
 import { PATIENCE } from "./patience.js";
@@ -38,6 +39,7 @@ export class CollectionsView {
   readonly #remove = button("Delete collection", () => void this.#deleteCollection(), { class: "plain danger" });
   readonly #uploads: UploadsView;
   readonly #documents: DocumentsView;
+  readonly #generations: GenerationsView;
   readonly #files = element("input", { type: "file", id: "files", multiple: true, change: () => this.#picked(this.#files) });
   readonly #folder = element("input", { type: "file", id: "folder", multiple: true, webkitdirectory: true, change: () => this.#picked(this.#folder) });
   readonly #accepted = element("p", { class: "note" });
@@ -66,6 +68,7 @@ export class CollectionsView {
         this.focus();
       },
     });
+    this.#generations = new GenerationsView(api, hooks.say);
     this.root.append(
       this.#heading,
       element(
@@ -82,6 +85,7 @@ export class CollectionsView {
       this.#uploads.root,
       this.#problem,
       this.#documents.root,
+      this.#generations.root,
     );
   }
 
@@ -162,7 +166,8 @@ export class CollectionsView {
   async #show(): Promise<void> {
     const chosen = this.#chosen;
     this.#remove.hidden = chosen.name === DEFAULT.name;
-    this.#rename.hidden = chosen === DEFAULT; // it does not exist yet
+    this.#rename.hidden = this.#generations.root.hidden = chosen === DEFAULT; // it does not exist yet
+    this.#generations.show(chosen);
     await this.#documents.show(chosen);
   }
 
