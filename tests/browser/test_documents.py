@@ -269,6 +269,11 @@ async def test_an_upload_cancelled_before_its_response_is_cancelled_on_the_serve
         async with tab.page.expect_response("**/google.longrunning.Operations/CancelOperation"):
             await browser.send("Fetch.continueResponse", {"requestId": response})
     (operation,) = person.client.operations()
+
+    async def has_ended() -> bool:
+        return person.client.get_operation(operation.name).done
+
+    await until(has_ended, "the end of the operation")
     assert "cancelled" in person.client.get_operation(operation.name).error.message
     assert list(person.client.documents("default")) == []
 
