@@ -148,7 +148,7 @@ class ScriptedLibrary:
         found = [
             self.documents[request.parent, key].document
             for key in self.keys(request.parent)
-            if not request.filter or key == wanted
+            if not request.filter or key == wanted or (wanted.endswith("*") and key.startswith(wanted[:-1]))
         ]
         return knowledge_service_pb2.ListDocumentsResponse(documents=found)
 

@@ -199,7 +199,7 @@ async def test_one_bad_file_does_not_stop_the_others(
 
 
 async def test_sync_deletes_what_is_gone_from_the_folder_and_an_archive(
-    responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+    responsa: CommandLine, server: Scripted, library: ScriptedLibrary, tmp_path: Path
 ) -> None:
     folder = guide(tmp_path)
     with zipfile.ZipFile(folder / "old.zip", "w") as archive:
@@ -222,6 +222,8 @@ async def test_sync_deletes_what_is_gone_from_the_folder_and_an_archive(
     (folder / "parts" / "two.txt").write_bytes(b"")
     (tmp_path / "guided.md").unlink()
     dry = await responsa("ingest", folder, "--sync", "--dry-run", "--json")
+    # The rest of the collection is not read.
+    assert [one.filter for one in server.requests[f"{KNOWLEDGE}/ListDocuments"]] == ['source_key = "guide/*"']
     gone = ["guide/intro.md", "guide/old.zip/parts/b.txt"]
     assert [(line["sourceKey"], line["outcome"]) for line in dry.lines] == [
         (key, "WOULD_DELETE") for key in gone

@@ -303,3 +303,16 @@ async def test_collections(served: Served) -> None:
         served.knowledge.GetCollection(pb.GetCollectionRequest(name=made.name), metadata=who)
     )
     assert error.reason == "RESOURCE_NOT_FOUND"
+
+
+async def test_the_longest_source_key_can_be_asked_for(served: Served) -> None:
+    who = served.bob.metadata
+    key = "*" * 1024
+    request = pb.CreateDocumentRequest(metadata=document_pb2.DocumentMetadata(source_key=key), text=TEXT)
+    await served.knowledge.CreateDocument(request, metadata=who)
+    escaped = key.replace("*", "\\*")
+    listed = await served.knowledge.ListDocuments(
+        pb.ListDocumentsRequest(parent="collections/default", filter=f'source_key = "{escaped}"'),
+        metadata=who,
+    )
+    assert [one.source_key for one in listed.documents] == [key]

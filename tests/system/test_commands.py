@@ -150,6 +150,15 @@ def test_originals_and_pages(instance: Instance, tenant: Tenant, tmp_path: Path)
     shown = run("show", "mill/eels.pdf").splitlines()
     assert {"source key: mill/eels.pdf", "version:    1"} <= set(shown)
     assert run("reread", shown[0]) == "mill/eels.pdf: the text is the same; nothing changed\n"
+    assert run("reread", "--filter", 'source_key = "mill/*"').startswith(
+        "mill/eels.pdf: the text is the same"
+    )
+    assert "Give one of the two" in run("reread", code=2)
+    listed = instance.run("operations", "list", "--json", RESPONSA_API_KEY=key).stdout.splitlines()
+    cancelled = instance.run(
+        "operations", "cancel", json.loads(listed[0])["name"], "--json", RESPONSA_API_KEY=key
+    )
+    assert json.loads(cancelled.stdout) == json.loads(listed[0])
     written = tmp_path / "eels.pdf"
     arguments = ("original", f"{shown[0]}/versions/1", "-o", str(tmp_path))
     assert run(*arguments) == f"wrote {written}, {len(PDF)} bytes\n"

@@ -22,11 +22,13 @@ import watchfiles
 from responsa.knowledge.v1 import document_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_server.cli.history import state_folder
+from responsa_server.cli.labels import escaped
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 from responsa_server.cli.sources import Target, absolute, keys
 
 _DEBOUNCE_MS: Final = 500
 _WAKE_MS: Final = 1000
+_LONGEST_KEY: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +119,22 @@ async def gone(
     present = set(await asyncio.to_thread(lambda: list(keys(targets))))
     around = tuple(f"{one.key}/" for one in targets if one.problem or one.skipped)
     from_folders = tuple(f"{folder.root}/" for folder in folders)
-    found: list[document_pb2.Document] = []
-    async for document in client.documents(collection):
-        key = document.source_key
-        if key.startswith(from_folders) and key not in present and not key.startswith(around):
-            found.append(document)
-    return found
+    found: dict[str, document_pb2.Document] = {}
+    for begin in from_folders:
+        async for document in client.documents(collection, filter_by=_from(begin)):
+            key = document.source_key
+            if key.startswith(begin) and key not in present and not key.startswith(around):
+                found[document.name] = document
+    return list(found.values())
+
+
+def _from(begin: str) -> str:
+    """The filter for the documents whose source keys begin so; "" for all documents if a filter cannot contain the text."""
+    try:
+        size = len(begin.encode())
+    except UnicodeEncodeError:  # the name of a folder may be any bytes
+        return ""
+    return f'source_key = "{escaped(begin)}*"' if size <= _LONGEST_KEY else ""
 
 
 async def changes(folders: Sequence[Path]) -> AsyncIterator[Set[Path]]:

@@ -79,12 +79,19 @@ def watch(
                 raise error_of_status(state.operation.error)
 
 
-def cancel(operation: Operation) -> None:
+def cancel(
+    operation: Operation,
+    json: Annotated[bool, typer.Option("--json", help="Print the Operation, as proto-JSON.")] = False,
+) -> None:
     """Cancel an operation. Its document is then as it was before; a new document is removed. A new generation fails, and searches keep the active one."""
-    with reporting(), open_client() as client:
+    with reporting(json=json), open_client() as client:
         name = _name(operation)
         client.cancel_operation(name)
-        print_text(f"{name}  {_state(client.get_operation(name))}")
+        cancelled = client.get_operation(name)
+        if json:
+            print_json(cancelled)
+        else:
+            print_text(f"{name}  {_state(cancelled)}")
 
 
 def _name(operation: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +59,8 @@ def original(
         _check(output, json=json)
         with open_client() as client:
             name = version_name(client, document, collection, version)
+            if not Path(output).is_dir():
+                check_free(output, force=force)
             file_name, data = client.document_original(name)
         _report(write_file(output, plain_name(file_name), data, force=force), len(data), json=json)
 
@@ -155,14 +158,24 @@ def write_file(output: str, own_name: str, data: bytes, *, force: bool) -> Path 
         with path.open("wb" if force else "xb") as file:
             file.write(data)
     except FileExistsError:
-        raise CommandFailed(
-            f"{path} exists.", "Add --force to overwrite it, or give another file with -o.", EXIT_USAGE
-        ) from None
+        raise _exists(path) from None
     except OSError as error:
         raise CommandFailed(
             f"{path} cannot be written ({error.strerror}).", "Give another file with -o."
         ) from None
     return path
+
+
+def check_free(output: str, *, force: bool) -> None:
+    """Raise CommandFailed before a download if the file exists and may not be overwritten. `write_file` checks again. output: a file, "-" or ""."""
+    if not force and output not in ("", _STDOUT) and os.path.lexists(output):
+        raise _exists(Path(output))
+
+
+def _exists(path: Path) -> CommandFailed:
+    return CommandFailed(
+        f"{path} exists.", "Add --force to overwrite it, or give another file with -o.", EXIT_USAGE
+    )
 
 
 def _report(path: Path | None, size: int, *, json: bool) -> None:

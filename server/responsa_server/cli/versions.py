@@ -8,8 +8,19 @@ from typing import Annotated
 import typer
 
 from responsa.knowledge.v1 import document_pb2, document_version_pb2, knowledge_service_pb2
-from responsa_server.cli.named_documents import Collection, Named, SeveralNamed, find_document
-from responsa_server.cli.output import one_line, print_error, print_json, print_text, reporting, shown_name
+from responsa_server.cli import completion
+from responsa_server.cli.named_documents import Collection, Named, find_document
+from responsa_server.cli.output import (
+    EXIT_USAGE,
+    CommandFailed,
+    one_line,
+    print_error,
+    print_json,
+    print_text,
+    reporting,
+    shown_name,
+    valid_text,
+)
 from responsa_server.cli.session import open_client
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the IngestResult as proto-JSON.")]
@@ -89,7 +100,20 @@ def restore(
 
 
 def reread(
-    documents: SeveralNamed,
+    documents: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Each document as documents/{uuid} or as a source key of the collection.",
+            autocompletion=completion.documents,
+        ),
+    ] = None,
+    matching: Annotated[
+        str,
+        typer.Option(
+            "--filter",
+            help="Read the documents of the collection that match this filter, e.g. 'media_type = \"application/pdf\"'.",
+        ),
+    ] = "",
     collection: Collection = "default",
     json: Annotated[
         bool, typer.Option("--json", help="Print one IngestResult per line, as proto-JSON.")
@@ -100,7 +124,16 @@ def reread(
     Use this command after an upgrade that reads a format better. If one of the documents does not exist, none is read.
     """
     with reporting(json=json), open_client() as client:
-        found = [find_document(client, named, collection) for named in documents]
+        if bool(documents) == bool(matching):
+            raise CommandFailed("Name documents, or give a --filter.", "Give one of the two.", EXIT_USAGE)
+        if documents:
+            found = [find_document(client, named, collection) for named in documents]
+        else:
+            found = list(
+                client.documents(
+                    valid_text(collection, "The collection"), filter_by=valid_text(matching, "The filter")
+                )
+            )
         for document in {document.name: document for document in found}.values():
             result = client.wait(client.reindex_document(document.name))
             if json:

@@ -46,7 +46,7 @@ class Reindex:
         # The failures of an operation since its latest stored vectors, in this process.
         self._failures: dict[UUID, int] = {}
         # When this process began to work on an operation, and the number of passages that had vectors then. The rate is measured from here, so it contains the time
-        # between slices. A failure begins it anew, because a part may be unavailable for hours.
+        # between slices. A failure begins it again, because a part may be unavailable for hours.
         self._begun: dict[UUID, tuple[float, int]] = {}
         self._log: FilteringBoundLogger = structlog.get_logger("reindex")
 

@@ -8,7 +8,7 @@ import pytest
 
 from responsa.knowledge.v1 import document_version_pb2, knowledge_service_pb2
 from responsa.type.v1 import byte_range_pb2
-from responsa_server.cli.originals import edges, plain_name, write_file
+from responsa_server.cli.originals import check_free, edges, plain_name, write_file
 from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.versions import differences
 
@@ -79,6 +79,17 @@ def test_a_file_is_overwritten_only_by_force(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "mill.pdf").read_bytes() == b"two"
     with pytest.raises(CommandFailed, match="cannot be written"):
         write_file("no/such/folder.pdf", "mill.pdf", b"two", force=True)
+
+
+def test_a_file_that_exists_is_refused_before_a_download(tmp_path: Path) -> None:
+    there = tmp_path / "mill.pdf"
+    check_free(str(there), force=False)
+    there.touch()
+    with pytest.raises(CommandFailed, match="exists"):
+        check_free(str(there), force=False)
+    for free in ("", "-"):
+        check_free(free, force=False)
+    check_free(str(there), force=True)
 
 
 def test_a_link_is_not_followed_without_force(tmp_path: Path) -> None:

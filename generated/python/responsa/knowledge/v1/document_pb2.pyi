@@ -180,7 +180,7 @@ class Document(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the newest version arrived, or the state last changed."""
+        """When the newest version arrived, or the state, the title, the labels or the metadata last changed."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

@@ -122,7 +122,7 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * When the newest version arrived, or the state last changed.
+   * When the newest version arrived, or the state, the title, the labels or the metadata last changed.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 14;
    */

@@ -22,7 +22,7 @@ export const file_responsa_knowledge_v1_document_version: GenFile = /*@__PURE__*
 
 /**
  * DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, except that its state
- * becomes READY.
+ * becomes READY, and that its `parser` changes if a newer parser reads the same text.
  *
  * @generated from message responsa.knowledge.v1.DocumentVersion
  */
