@@ -145,6 +145,10 @@ class GenerationBuilds(Protocol):
         """Claim an operation under its next epoch. What earlier attempts stored is kept. Return None if no work is left."""
         ...
 
+    async def is_running(self, tenant_id: str, operation_id: UUID) -> bool:
+        """Return whether the operation has not ended."""
+        ...
+
     async def missing(
         self, task: GenerationTask, after: UUID | None, limit: int
     ) -> Sequence[UnembeddedPassage]:

@@ -59,8 +59,8 @@ class Reindex:
         try:
             done = await self._slice(tenant_id, operation_id)
         except OwnershipLost:
-            # The next slice finds out whether the operation has ended or another worker has it.
-            return LONGEST_PAUSE
+            if await self._builds.is_running(tenant_id, operation_id):
+                return LONGEST_PAUSE  # another worker has it
         except Unavailable as error:
             self._failures[operation_id] = failures + 1
             self._log.warning(

@@ -116,7 +116,7 @@ def test_rows_of_numbers_with_narrow_spaces_between_their_cells(between: float) 
         ("3,050,000", "50,000", "80,500"),
         ("17", "150,500", "90"),
     ]
-    edges = (120, 120 + between + _width("204,500"), 120 + 2 * between + 2 * _width("204,500"))
+    edges = (120, 140 + _width("204,500"), 160 + 2 * _width("204,500"))
     texts = [
         Text(50, 725, "These are the accounts of the mill for the last year."),
         *(

@@ -257,6 +257,15 @@ class GenerationBuildStore:
         )
 
     @shielded
+    async def is_running(self, tenant_id: str, operation_id: UUID) -> bool:
+        """Return whether the operation has not ended."""
+        try:
+            async with self._database.tenant(tenant_id) as connection:
+                return not (await operations.find(self._operations, connection, tenant_id, operation_id)).done
+        except NotFound:
+            return False
+
+    @shielded
     async def missing(
         self, task: GenerationTask, after: UUID | None, limit: int
     ) -> Sequence[UnembeddedPassage]:
