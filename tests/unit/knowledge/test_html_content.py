@@ -94,3 +94,20 @@ def test_a_page_with_little_else_stays_whole(page: str) -> None:
 def test_recipes_with_cookies_stay() -> None:
     page = f"<body><section role=region class=cookie-recipes><p>{TEXT}</p></section><aside id=cookies>Bake them for an hour.</aside>"
     assert text_of(page).split("\n\n") == [TEXT, "Bake them for an hour."]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        f"<div id=menu><ul>{LINKS}</ul></div>",
+        f"<div class='navbar top'>{LINKS}</div>",
+        f"<ul class=breadcrumb>{LINKS}</ul>",
+        f"<div class=sidebar>More: {LINKS}</div>",
+        "<div class=cookie-banner>We use cookies. Accept</div>",
+    ],
+)
+def test_what_an_id_or_a_class_says_counts_if_the_text_agrees(part: str) -> None:
+    assert text_of(f"<body>{part}<div><p>{TEXT}</p><p>{TEXT}</p></div></body>") == f"{TEXT}\n\n{TEXT}"
+    assert "Menu of the day: soup" in text_of(
+        f"<body><div class=menu>Menu of the day: soup, <a href=/x>bread</a></div><div><p>{TEXT}</p><p>{TEXT}</p></div></body>"
+    )

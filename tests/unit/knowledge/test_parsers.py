@@ -274,7 +274,7 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
     assert texts == {
         "MARKDOWN": "b223506681aa49f2",
         "TEXT": "3e9fe39129121c60",
-        "HTML 2": "b2140e19f486dce2",
+        "HTML 3": "b2140e19f486dce2",
         "PDF 2": "407840facd3855f7",
         "DOCX": "71988c4d8e0803ba",
         "PPTX": "a72c68580fd34c0c",

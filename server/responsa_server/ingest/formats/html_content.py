@@ -1,7 +1,7 @@
 """Finds the content of a page, without navigation, page headers and footers, menus next to the text, and consent notices.
 
-Only elements and ARIA landmarks (WAI-ARIA 1.2) that say what they are count. Pages use them wrongly, so an element with much text outside
-links stays, and if little is left of a page, all of it stays.
+Only elements that say what they are count: by their tag, their ARIA landmark (WAI-ARIA 1.2), or their id or class. Pages use them wrongly, so an element
+with much text outside links stays, one that only its id or class calls a menu stays unless most of its text is links, and if little is left of a page, all of it stays.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ _CONSENT: Final = re.compile(
     r"consent|gdpr|cookie[\s_-]*(?:banner|bar|law|message|notice|policy|popup|preferences|settings|wall)",
     re.IGNORECASE,
 )
+_COOKIE_NOTICE: Final = re.compile(
+    r"cookie[\s_-]*(?:banner|bar|consent|law|message|notice|popup|wall)", re.IGNORECASE
+)
+_LINKS: Final = re.compile(
+    r"(?:^|[\s_-])(?:nav|navbar|navigation|menu|breadcrumbs?|sidebar|footer)(?:$|[\s_-])", re.IGNORECASE
+)
 _CONSENT_ROLES: Final = frozenset({"dialog", "alertdialog", "alert", "region"})
 
 
@@ -34,6 +40,7 @@ class _Role(Enum):
     """What an element says it is."""
 
     MENU = auto()
+    LINKS = auto()
     CONSENT = auto()
     HEADER = auto()
     FOOTER = auto()
@@ -63,6 +70,7 @@ _OF_TAG: Final = {
 }
 # Within one of these, they do not belong to the page (HTML Standard, "the header element").
 _OF_TAG_OF_PAGE: Final = {"header": _Role.HEADER, "footer": _Role.FOOTER}
+_PLAIN: Final = frozenset({"div", "ul", "ol"})
 _SECTIONS: Final = frozenset({"article", "main", "section"})
 _HOLDS: Final = {_Role.MAIN: (_Role.ARTICLE,), _Role.ARTICLE: (), _Role.HEADER: ()}
 """The roles that can hold content, with the roles within them that still count."""
@@ -158,6 +166,12 @@ def _role(node: LexborNode, tag: str, *, within_section: bool) -> _Role | None:
                 return _Role.CONSENT
         if not role and tag in _OF_TAG_OF_PAGE:
             return _OF_TAG_OF_PAGE[tag]
+        if not role and tag in _PLAIN:
+            names = " ".join(attributes.get(name) or "" for name in ("id", "class"))
+            if _COOKIE_NOTICE.search(names):
+                return _Role.CONSENT
+            if _LINKS.search(names):
+                return _Role.LINKS
     return _OF_ROLE.get(role) if role else _OF_TAG.get(tag)
 
 
@@ -168,7 +182,7 @@ def _is_content(part: _Part, titles: int) -> bool:
             return True
         case _Role.HEADER if titles and part.titles == titles:
             return True
-        case _Role.ASIDE if part.linked < part.own:
+        case _Role.ASIDE | _Role.LINKS if part.linked < part.own:
             return True
         case _:
             return part.own > OWN_CHARS

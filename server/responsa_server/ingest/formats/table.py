@@ -177,7 +177,7 @@ HTML: Final = Format(
     media_types=("text/html", "application/xhtml+xml"),
     sample=b"<html lang='en'><title>Title</title><h1>Title</h1><p>Text &amp; <b>more</b>.</p></html>",
     parser="responsa_server.ingest.formats.html:parse",
-    version=2,
+    version=3,
     opening=re.compile(
         r"\s{0,512}(?:<!--.{0,2048}?-->\s{0,64}|<\?xml[^>]{0,256}>\s{0,64}){0,4}<(?:!doctype\s+html|html|head|body)\b",
         re.IGNORECASE | re.DOTALL,
