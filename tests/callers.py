@@ -16,16 +16,20 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from responsa_server.app.resources import identity_of
+from responsa_server.app.accounts import AccountParts
+from responsa_server.app.resources import database_urls, identity_of
 from responsa_server.app.settings import load
-from responsa_server.domain.people import Role
+from responsa_server.domain.people import Origin, Role
 from responsa_server.embedded import EmbeddedPostgres, Layout
+from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.service import Credential as Given
 from responsa_server.identity.service import Identity
+from responsa_server.stores.postgres.database import Database
 from tests.instance import Instance
 
 Result = TypeVar("Result")
 _numbers = itertools.count(1)
+PASSWORD = "four uncommon marmots yodel"
 
 
 class Credential(StrEnum):
@@ -39,6 +43,10 @@ class Credential(StrEnum):
     """The administrator of another tenant."""
     SESSION = "session"
     """The user's session, as a browser sends it."""
+    TOKEN = "token"
+    """The user's access token."""
+    FORGED = "forged"
+    """An access token whose header says that it is not signed."""
     NONE = "none"
     REVOKED = "revoked"
     DISABLED = "disabled"
@@ -60,6 +68,7 @@ class Registry:
             load(home=instance.home, port=instance.port, DATABASE_URL=None), self._layout
         )
         self._identity = self.wait(self._context.__aenter__())
+        self._pools = self.wait(self._open(instance))
         self._holder: psycopg.Connection[tuple[Any, ...]] | None = None
         self._counter: psycopg.Connection[tuple[Any, ...]] | None = None
         self._tables: list[str] = []
@@ -67,6 +76,18 @@ class Registry:
     def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine to its end on the registry's loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+
+    async def _open(self, instance: Instance) -> tuple[Database, AccountParts]:
+        settings = load(home=instance.home, port=instance.port, DATABASE_URL=None)
+        urls = database_urls(settings, self._layout)
+        database = Database(urls.app, urls.log, size=2)
+        await database.open()
+        return database, AccountParts(settings, self._layout, database)
+
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts; pass their coroutines to `wait`."""
+        return self._pools[1].accounts
 
     @property
     def identity(self) -> Identity:
@@ -87,6 +108,8 @@ class Registry:
         """Close the connection, and stop the loop and its thread."""
         if self._counter is not None:
             self._counter.close()
+        self._pools[1].close()
+        self.wait(self._pools[0].close())
         self.wait(self._context.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -185,6 +208,14 @@ class Tenant:
                 return _bearer(self._revoked())
             case Credential.DISABLED:
                 return _bearer(self._disabled())
+            case Credential.TOKEN:
+                return _bearer(self._token())
+            case Credential.FORGED:
+                return _bearer(
+                    "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0Iiwia2lkIjoiYSJ9."
+                    + self._token().split(".")[1]
+                    + "."
+                )
             case Credential.SESSION:
                 return {"cookie": f"responsa_session={self._session()}"}
             case Credential.ADMIN | Credential.USER | Credential.COLLEAGUE:
@@ -211,6 +242,22 @@ class Tenant:
                 )
             self._secrets[Credential.DISABLED] = secret
         return self._secrets[Credential.DISABLED]
+
+    def _token(self) -> str:
+        self.key()
+        accounts = self.registry.accounts
+        email = f"{Credential.USER.value}@{self.name}.example"
+
+        async def act() -> str:
+            who = await self.registry.identity.authenticate(Given("api_key", self.key(Credential.ADMIN)))
+            me = await self.registry.identity.authenticate(Given("api_key", self.key()))
+            code, _ = await accounts.create_reset_code(who, me.user_id)
+            await accounts.reset_password(code, PASSWORD)
+            signed, _ = await accounts.login(self.name, email, PASSWORD, Origin())
+            return signed.access_token
+
+        self.key(Credential.ADMIN)
+        return self.registry.wait(act())
 
     def _session(self) -> str:
         identity, own = self.registry.identity, Given("api_key", self.key())

@@ -17,8 +17,9 @@ from bench.peers.lag import lagging
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
+from responsa_server.app.accounts import AccountParts
 from responsa_server.app.process import MemoryCounters, freeze, run
-from responsa_server.app.resources import database_urls, identity_on, new_id, redis_url
+from responsa_server.app.resources import database_urls, new_id, redis_url
 from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
@@ -90,9 +91,11 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         spool_dir=parts.layout.data,
     )
     cache = CredentialCache()
+    people = AccountParts(parts.settings, parts.layout, database, cache)
     calls = calls_of(
         Services(
-            identity=identity_on(parts.settings, database, cache),
+            identity=people.identity,
+            accounts=people.accounts,
             turns=turns,
             conversations=Conversations(conversations, documents, new_id),
             library=library,

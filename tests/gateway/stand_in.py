@@ -33,6 +33,7 @@ from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_ap
 from responsa_server.calls.status import of as status_of
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress, hosts_of, origins_of
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason, Unauthenticated
+from responsa_server.domain.people import Origin
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.ws.bridge import Bridge, Timing
 from responsa_server.transports.ws.settings import SocketSettings
@@ -256,7 +257,8 @@ class Codes:
         self._codes = {"rsc_one", "rsc_two"}
         self.ended: list[str] = []
 
-    async def exchange_code(self, code: str) -> tuple[str, datetime]:
+    async def exchange_code(self, code: str, origin: Origin) -> tuple[str, datetime]:
+        del origin
         if code not in self._codes:
             raise Unauthenticated(Reason.SESSION_CODE_INVALID, "This sign-in link was used already.")
         self._codes.remove(code)

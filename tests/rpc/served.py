@@ -48,14 +48,12 @@ from responsa_server.domain.events import (
 from responsa_server.domain.parts import Health, Installation, Part, PartReport
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
-from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.service import Identity
-from responsa_server.identity.settings import SessionSettings
 from responsa_server.identity.users import UserAdministration
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
-from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -69,6 +67,7 @@ from responsa_server.turns.settings import TurnOptions
 from tests.agent_streams import play
 from tests.contract.library_house import House
 from tests.contract.turn_house import NO_REDIS, Cast
+from tests.people import people_of
 
 PIECES = ("The river ", "is seven ", "kilometres ", "long.")
 ANSWER = "".join(PIECES)
@@ -238,6 +237,7 @@ class Served:
     server: RpcServer
     channel: grpc.aio.Channel
     identity: Identity
+    accounts: Accounts
     house: House
     turns: Turns
     agent: ScriptedAgent
@@ -294,15 +294,8 @@ async def serving(
     replica: str = "s",
 ) -> AsyncGenerator[Served, None]:
     """A ready server. It is drained at the end of the block. replica: the server's name among the servers on one database."""
-    sessions = SessionSettings()
-    cache = CredentialCache()
-    identity = Identity(
-        PostgresIdentityStore(database),
-        uuid7,
-        code_seconds=sessions.code_seconds,
-        session_seconds=sessions.session_seconds,
-        cache=cache,
-    )
+    people = people_of(database)
+    identity, accounts = people.identity, people.accounts
     codec = AskFrames()
     conversations = PostgresConversationStore(database)
     agent = ScriptedAgent()
@@ -321,12 +314,13 @@ async def serving(
     calls = calls_of(
         Services(
             identity=identity,
+            accounts=accounts,
             turns=turns,
             conversations=Conversations(conversations, house.documents, uuid7),
             library=house.library,
             catalogue=cards,
             teachers=PostgresTeachers(database, uuid7),
-            users=UserAdministration(PostgresUsers(database), uuid7, cache),
+            users=UserAdministration(PostgresUsers(database), uuid7, people.cache),
             audit=PostgresAuditTrail(database),
             counters=counters,
             installation=Installation("0.1.0", "test-embedding", "scripted"),
@@ -349,7 +343,7 @@ async def serving(
             bob = await caller(identity, channel, "acme", Role.USER)
             eve = await caller(identity, channel, "rival", Role.ADMIN)
             yield Served(
-                address, calls, server, channel, identity, house, turns, agent, cards, counters, lines, part, ann, bob, eve
+                address, calls, server, channel, identity, accounts, house, turns, agent, cards, counters, lines, part, ann, bob, eve
             )  # fmt: skip
     finally:
         agent.gate.set()

@@ -166,6 +166,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
 ) -> None:
     services = Services(
         served.identity,
+        served.accounts,
         served.turns,
         None,
         house.library,

@@ -8,10 +8,11 @@ import structlog
 
 from responsa_server import __version__
 from responsa_server.agents.engine.config import EXTRACTIVE
+from responsa_server.app.accounts import AccountParts
 from responsa_server.app.assemble import AgentParts, Knowledge
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.app.listening import AddressTaken
-from responsa_server.app.resources import Addresses, identity_on, new_id, redis_url
+from responsa_server.app.resources import Addresses, new_id, redis_url
 from responsa_server.app.settings import Settings
 from responsa_server.calls.contract import SERVICES, Services, calls_of, health_calls
 from responsa_server.calls.interceptors.access import SESSION_COOKIE
@@ -51,7 +52,8 @@ class Callers:
         self._serving = False
         self._grpc = listens.grpc
         cache = CredentialCache()
-        identity = identity_on(settings, database, cache)
+        self._people = AccountParts(settings, layout, database, cache)
+        identity = self._people.identity
         parts: Sequence[Part] = [
             PostgresPart(database),
             RedisPart(redis_url(settings, layout)),
@@ -64,6 +66,7 @@ class Callers:
         calls = calls_of(
             Services(
                 identity=identity,
+                accounts=self._people.accounts,
                 turns=turns,
                 conversations=Conversations(PostgresConversationStore(database), knowledge.documents, new_id),
                 library=knowledge.library,
@@ -95,6 +98,7 @@ class Callers:
                 gateway_settings,
                 calls,
                 identity,
+                accounts=self._people.accounts,
                 serving=lambda: self._serving,
                 bridge=self._bridge,
             )
@@ -124,6 +128,7 @@ class Callers:
         if self._gateway is not None:
             await self._gateway.stop()
         await self._server.drain(0.0)
+        self._people.close()
 
 
 class Silent:

@@ -24,12 +24,14 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import SESSION_COOKIE
 from responsa_server.domain.addresses import Address, UnixAddress
 from responsa_server.transports.http.guard import Allowed, Guard
+from responsa_server.transports.http.jwks import PATH as JWKS_PATH
+from responsa_server.transports.http.jwks import Jwks
 from responsa_server.transports.http.originals import PATHS as ORIGINAL_PATHS
 from responsa_server.transports.http.originals import Originals
 from responsa_server.transports.http.page import Page
 from responsa_server.transports.http.problems import EXCEPTION_HANDLERS
 from responsa_server.transports.http.security_headers import SecurityHeaders
-from responsa_server.transports.http.sessions import SessionExchange, Sessions
+from responsa_server.transports.http.sessions import PasswordSignIn, SessionExchange, Sessions
 from responsa_server.transports.http.uploads import Uploads
 from responsa_server.transports.sse.turns import ASK_PATH, RESUME_PATH, TurnEvents
 from responsa_server.transports.ws.bridge import PATH, Bridge
@@ -64,16 +66,19 @@ def build_app(
     calls: Calls,
     sessions: SessionExchange,
     *,
+    accounts: PasswordSignIn | None = None,
     serving: Callable[[], bool] = lambda: True,
     bridge: Bridge | None = None,
 ) -> Starlette:
     """Build the application.
 
-    serving: a function that returns whether `/health` tells Envoy to send calls to this process. bridge: the bridge
+    accounts: signs browsers in with passwords; None: the gateway exchanges only codes. serving: a function that returns whether `/health` tells Envoy to send calls to this process. bridge: the bridge
     that serves WebSockets over the same calls; None creates a new bridge. A caller passes its own bridge if it must
     later send the open WebSockets to other replicas.
     """
-    browser_sessions = Sessions(sessions, settings.cookie_name, secure=settings.secure_cookie)
+    browser_sessions = Sessions(
+        sessions, settings.cookie_name, secure=settings.secure_cookie, accounts=accounts
+    )
     turns = TurnEvents(calls)
     originals = Originals(calls)
 
@@ -93,6 +98,7 @@ def build_app(
         Route(ASK_PATH, _Served(turns.ask), methods=["POST"]),
         Route(RESUME_PATH, _Served(turns.resume), methods=["GET"]),
         WebSocketRoute(PATH, (bridge or Bridge(calls)).serve),
+        Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
         Route("/health", health, methods=["GET"]),
         Route("/{path:path}", Page(settings.web_root).get, methods=["GET"]),
     ]

@@ -24,7 +24,7 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis, Layout
 from responsa_server.embedded.files import write_private
 from responsa_server.identity.credentials import CredentialCache
-from responsa_server.identity.service import Credential, Identity
+from responsa_server.identity.service import Credential, Identity, TokenCheck
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.migrate import migrate
@@ -107,14 +107,20 @@ async def identity_of(settings: Settings, layout: Layout) -> AsyncGenerator[Iden
         await database.close()
 
 
-def identity_on(settings: Settings, database: Database, cache: CredentialCache | None = None) -> Identity:
-    """Return an `Identity` that uses an open database. cache: the cache of credentials; a new one by default."""
+def identity_on(
+    settings: Settings,
+    database: Database,
+    cache: CredentialCache | None = None,
+    tokens: TokenCheck | None = None,
+) -> Identity:
+    """Return an `Identity` that uses an open database. cache: the cache of credentials; a new one by default. tokens: None refuses all access tokens."""
     return Identity(
         PostgresIdentityStore(database),
         new_id,
         code_seconds=settings.sessions.code_seconds,
         session_seconds=settings.sessions.session_seconds,
         cache=cache,
+        tokens=tokens,
     )
 
 

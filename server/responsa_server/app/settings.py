@@ -33,7 +33,13 @@ from pydantic_settings import (
 )
 
 from responsa_server.agents.config.settings import AgentSettings
-from responsa_server.identity.settings import AuditSettings, SessionSettings
+from responsa_server.identity.settings import (
+    AccountSettings,
+    AuditSettings,
+    PasswordSettings,
+    SessionSettings,
+    TokenSettings,
+)
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.instance import CHECKOUT, DEFAULT_HOME, DEFAULT_PORT
 from responsa_server.providers.settings import ModelServerSettings, ModelSettings
@@ -236,6 +242,9 @@ class Settings(BaseSettings):
     ingestion: IngestionSettings = IngestionSettings()
     sessions: SessionSettings = SessionSettings()
     audit: AuditSettings = AuditSettings()
+    accounts: AccountSettings = AccountSettings()
+    passwords: PasswordSettings = PasswordSettings()
+    tokens: TokenSettings = TokenSettings()
     agents: AgentSettings = AgentSettings()
     models: ModelSettings = ModelSettings()
     sockets: SocketSettings = SocketSettings()

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from google.protobuf.message import Message
 
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import Origin, Principal
 
 CALL_ID = "x-request-id"
 """The name of a call's id: a request header, and a trailer or header of the response."""
@@ -27,6 +27,7 @@ Send: TypeAlias = Callable[["Message | bytes"], Awaitable[None]]
 # The assumed maximum time that a request takes from the client to this server.
 _DEADLINE_LAG_SECONDS = 0.5
 _MAX_ADDRESS = 64
+_MAX_USER_AGENT = 200
 
 _current: ContextVar[Call] = ContextVar("responsa_call")
 
@@ -56,6 +57,14 @@ class Call:
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline, negative after it; None when the caller set no deadline."""
         return None if self.deadline is None else self.deadline - time.monotonic()
+
+    @property
+    def origin(self) -> Origin:
+        """Where the call comes from."""
+        agent = next(iter(self.metadata.get("user-agent", ())), "")
+        printable = "".join(char for char in agent if char.isprintable())
+        shown = printable.encode()[:_MAX_USER_AGENT].decode(errors="ignore")
+        return Origin(self.address, shown, self.id)
 
     @property
     def address(self) -> str:

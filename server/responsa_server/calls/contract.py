@@ -37,6 +37,7 @@ from responsa_server.domain.background import Background
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation, Migrations, Part
 from responsa_server.domain.teachers import Teachers
+from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.service import Identity
 from responsa_server.identity.users import UserAdministration
 from responsa_server.library.library import Library
@@ -64,6 +65,7 @@ class Services:
     """The parts that the services of the contract depend on."""
 
     identity: Identity
+    accounts: Accounts
     turns: Turns
     conversations: Conversations
     library: Library
@@ -127,7 +129,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
     handlers: Sequence[object] = (
         ChatService(services.turns, services.conversations, services.catalogue, work),
         KnowledgeService(services.library),
-        AuthService(services.identity),
+        AuthService(services.identity, services.accounts, services.users),
         AdminService(
             services.installation,
             services.migrations,

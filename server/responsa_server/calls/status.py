@@ -111,6 +111,14 @@ TABLE: Mapping[Reason, Code] = {
     Reason.READ_OFFSET_BEYOND_END: Code.OUT_OF_RANGE,
     Reason.USER_DISABLED: Code.UNAUTHENTICATED,
     Reason.LAST_ADMINISTRATOR: Code.FAILED_PRECONDITION,
+    Reason.SIGN_IN_FAILED: Code.UNAUTHENTICATED,
+    Reason.TOO_MANY_ATTEMPTS: Code.RESOURCE_EXHAUSTED,
+    Reason.TOKEN_INVALID: Code.UNAUTHENTICATED,
+    Reason.SESSION_ENDED: Code.UNAUTHENTICATED,
+    Reason.SIGN_IN_REQUIRED: Code.PERMISSION_DENIED,
+    Reason.CODE_INVALID: Code.UNAUTHENTICATED,
+    Reason.REGISTRATION_CLOSED: Code.PERMISSION_DENIED,
+    Reason.PASSWORD_NOT_USABLE: Code.FAILED_PRECONDITION,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.

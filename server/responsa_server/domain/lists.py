@@ -101,6 +101,7 @@ AUDIT_EVENTS: Final = ListRules(
     (Field("actor"), Field("action"), Field("resource"), Field("outcome"), _CREATED),
     (_NEWEST, _OLDEST),
 )
+SESSIONS: Final = ListRules("sessions", (_CREATED,), (_NEWEST, _OLDEST))
 AGENTS: Final = ListRules(
     "agents",
     (Field("name", filterable=False), Field("display_name")),

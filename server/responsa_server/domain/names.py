@@ -23,6 +23,16 @@ def etag(create_time: datetime, revision: int) -> str:
     return f"{(create_time - _EPOCH) // timedelta(microseconds=1):x}-{revision}"
 
 
+def session(identity: UUID) -> str:
+    """`sessions/{uuid}`"""
+    return f"sessions/{identity}"
+
+
+def invitation(identity: UUID) -> str:
+    """`invitations/{uuid}`"""
+    return f"invitations/{identity}"
+
+
 def conversation(identity: UUID) -> str:
     """`conversations/{uuid}`"""
     return f"conversations/{identity}"

@@ -38,9 +38,10 @@ class UserState(StrEnum):
 class Principal:
     """An authenticated caller.
 
-    credential: the kind of the caller's credential, "api_key" or "session"; "turn" for the work of a turn. key_id: the API key with which the caller makes
-    the call or began the session; None if there is no such key. address, call_id: the network address and the id of the call, for the audit log; "" outside
-    a call. Two principals that differ only in these three are equal.
+    credential: the kind of the caller's credential: "api_key", "session" (a browser's cookie) or "token" (an access token); "turn" for the work of a turn.
+    key_id: the API key with which the caller makes the call or began the session; None if there is no such key. session_id: the session, for the kinds
+    "session" and "token"; otherwise None. address, call_id: the network address and the id of the call, for the audit log; "" outside a call. Two
+    principals that differ only in these four are equal.
     """
 
     tenant_id: str
@@ -48,8 +49,18 @@ class Principal:
     role: Role
     credential: str
     key_id: UUID | None = field(default=None, compare=False)
+    session_id: UUID | None = field(default=None, compare=False)
     address: str = field(default="", compare=False)
     call_id: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a call without a credential comes from. address: the caller's network address; "" if unknown. user_agent: at most 200 bytes. call_id: the id of the call, for the audit log."""
+
+    address: str = ""
+    user_agent: str = ""
+    call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +125,7 @@ class FoundKey:
 
 @dataclass(frozen=True, slots=True)
 class FoundSession:
-    """The browser session with a given digest, and its state according to the database's clock. A session expires with the API key that began it."""
+    """A session, and its state according to the database's clock. A session expires with the API key that began it."""
 
     principal: Principal
     expired: bool
@@ -123,7 +134,7 @@ class FoundSession:
 
 @dataclass(frozen=True, slots=True)
 class EndedCredential:
-    """A user or an API key that may no longer make calls. id: the id of the user, if `disabled`, or else of the key. revoked: whether the key was revoked; otherwise it has expired."""
+    """A user, an API key or a session that may no longer make calls. id: the id of the user, if `disabled`, or else of the key or the session. revoked: whether it is a key that was revoked."""
 
     id: UUID
     disabled: bool
@@ -195,8 +206,18 @@ class IdentityStore(Protocol):
         """Find the session with this digest, across all tenants."""
         ...
 
-    async def ended(self, users: Collection[UUID], keys: Collection[UUID]) -> Collection[EndedCredential]:
-        """Find those of these users and API keys, across all tenants, that may no longer make calls."""
+    async def find_token_session(self, session_id: UUID) -> FoundSession | None:
+        """Find the session that an access token names, across all tenants."""
+        ...
+
+    async def ended(
+        self, users: Collection[UUID], keys: Collection[UUID], sessions: Collection[UUID]
+    ) -> Collection[EndedCredential]:
+        """Find those of these users, API keys and sessions, across all tenants, that may no longer make calls."""
+        ...
+
+    async def touch_session(self, tenant_id: str, session_id: UUID) -> None:
+        """Note that the session is in use. The time is stored at most once in a minute."""
         ...
 
     async def user(self, tenant_id: str, user_id: UUID) -> User | None:
@@ -210,7 +231,9 @@ class IdentityStore(Protocol):
         """
         ...
 
-    async def exchange_code(self, code: bytes, token: bytes, seconds: float) -> datetime | None:
+    async def exchange_code(
+        self, code: bytes, token: bytes, seconds: float, origin: Origin
+    ) -> datetime | None:
         """Use up a code and create a session, in one transaction.
 
         code, token: the digests of the code and of the new session's token. Return the time when the session expires.

@@ -197,6 +197,11 @@ class Layout:
         return self.home / "api-key"
 
     @property
+    def token_secret(self) -> Path:
+        """The file whose content encrypts the keys that sign tokens, 0600."""
+        return self.home / "token-secret"
+
+    @property
     def state(self) -> Path:
         """The file of facts that `purge` and the next start need."""
         return self.home / "state.json"
@@ -304,6 +309,9 @@ class Layout:
                 if (self.cluster / "PG_VERSION").exists():
                     Passwords.load(self.secrets)
                 write_private(self.secrets, Passwords.generate().to_json(), keep_existing=True)
+            if not self.token_secret.exists():
+                # If the file was lost, the keys in the database can no longer be read; `responsa admin rotate-signing-key` makes a new one.
+                write_private(self.token_secret, secrets.token_urlsafe(48) + "\n", keep_existing=True)
         Passwords.load(self.secrets)
         return self
 

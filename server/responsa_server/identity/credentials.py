@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from enum import StrEnum
 from uuid import UUID
 
+from responsa_server.domain.errors import Reason, Unauthenticated
 from responsa_server.domain.people import Principal
 
 # 32 random bytes in URL-safe base64 without padding.
@@ -28,6 +29,9 @@ class SecretKind(StrEnum):
     API_KEY = "rsp_"
     SESSION = "rss_"
     SESSION_CODE = "rsc_"
+    REFRESH_TOKEN = "rst_"  # noqa: S105  a prefix, not a secret
+    INVITATION = "rsi_"
+    RESET_CODE = "rsx_"
 
 
 def new_secret(kind: SecretKind) -> str:
@@ -52,6 +56,14 @@ def digest(secret: str) -> bytes:
 def shown(secret: str) -> str:
     """Return the part of a secret that may be shown so that users can distinguish keys: its kind and four characters."""
     return secret[:PREFIX_LENGTH]
+
+
+def token_invalid() -> Unauthenticated:
+    """The only error for a token that is not good. It does not say what is wrong."""
+    return Unauthenticated(
+        Reason.TOKEN_INVALID,
+        "This token is not valid, or its session has ended. Refresh it, or sign in again.",
+    )
 
 
 class CredentialCache:

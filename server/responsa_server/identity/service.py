@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 from responsa_server.domain import names
+from responsa_server.domain.accounts import Claims
 from responsa_server.domain.errors import (
     AlreadyExists,
     FieldViolation,
@@ -27,6 +29,7 @@ from responsa_server.domain.people import (
     FoundKey,
     FoundSession,
     IdentityStore,
+    Origin,
     Principal,
     Role,
     User,
@@ -39,6 +42,7 @@ from responsa_server.identity.credentials import (
     digest,
     new_secret,
     shown,
+    token_invalid,
     well_formed,
 )
 
@@ -47,19 +51,30 @@ MAX_DISPLAY_NAME_BYTES = 200
 MAX_EMAIL_BYTES = 254
 
 _TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-# A placeholder for the creation time, which the database sets when it stores the row.
+# The creation time of what is not stored yet: the placeholder for the time that the database sets when it stores the row.
 _NOT_YET = datetime.min.replace(tzinfo=UTC)
+# The use of a session is recorded about once in this time.
+_TOUCH_SECONDS: Final = 120.0
+_TOUCHED_CAPACITY: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """The credential that a caller sent: an API key or the token of a browser's session."""
+    """The credential that a caller sent: an API key, the token of a browser's session, or an access token."""
 
-    kind: Literal["api_key", "session"]
+    kind: Literal["api_key", "session", "token"]
     secret: str
 
     def __repr__(self) -> str:
         return f"Credential({self.kind})"
+
+
+class TokenCheck(Protocol):
+    """Verifies access tokens."""
+
+    async def verify(self, token: str) -> Claims:
+        """Return the content of a token. Raises Unauthenticated (TOKEN_INVALID), Unavailable."""
+        ...
 
 
 class Identity:
@@ -75,18 +90,24 @@ class Identity:
         code_seconds: float,
         session_seconds: float,
         cache: CredentialCache | None = None,
+        tokens: TokenCheck | None = None,
     ) -> None:
         """Build the service. new_id: returns new UUIDv7 ids. code_seconds, session_seconds: how long session codes and
-        sessions are valid.
+        sessions are valid. tokens: None refuses all access tokens.
         """
         self._store = store
-        self._new_id = new_id
+        self.new_id = new_id
+        """Returns a new UUIDv7."""
+        self._tokens = tokens
+        self._touched: dict[UUID, float] = {}
         self._code_seconds = code_seconds
         self._session_seconds = session_seconds
         self._cache = cache or CredentialCache()
 
     async def authenticate(self, credential: Credential) -> Principal:
-        """Return the principal of a credential. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED, or USER_DISABLED."""
+        """Return the principal of a credential. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED, TOKEN_INVALID, or USER_DISABLED."""
+        if credential.kind == "token":
+            return await self._authenticate_token(credential.secret)
         api_key = credential.kind == "api_key"
         if not well_formed(SecretKind.API_KEY if api_key else SecretKind.SESSION, credential.secret):
             raise _malformed(credential.kind)
@@ -96,35 +117,51 @@ class Identity:
         mark = self._cache.mark()
         found = await self._store.find_key(key) if api_key else await self._store.find_session(key)
         principal = _good(found)
-        self._cache.keep(key, principal, found.key_id if isinstance(found, FoundKey) else key, mark)
+        self._cache.keep(key, principal, _subject(principal), mark)
+        await self._touch(principal)
         return principal
 
     async def ended(self, callers: Sequence[Principal]) -> Sequence[Unauthenticated | None]:
         """Ask the database, not the cache, whether these callers may still make calls. Returns None for each caller who may, and otherwise the reason: the user
-        is disabled, or the caller's API key was revoked or has expired.
+        is disabled, the caller's API key was revoked or has expired, or the caller's session has ended.
         """
         users = {one.user_id for one in callers}
-        keys = {one.key_id for one in callers if one.key_id is not None}
-        found = {one.id: one for one in await self._store.ended(users, keys)}
+        # A session ends with the key that began it, so such a key is not asked for.
+        keys = {one.key_id for one in callers if one.session_id is None and one.key_id is not None}
+        sessions = {one.session_id for one in callers if one.session_id is not None}
+        found = {one.id: one for one in await self._store.ended(users, keys, sessions)}
+        self.forget([one.id for one in found.values() if not one.disabled])
         return [self._reason(one, found) for one in callers] if found else [None] * len(callers)
 
     @staticmethod
     def _reason(who: Principal, found: Mapping[UUID, EndedCredential]) -> Unauthenticated | None:
         if who.user_id in found:
             return _disabled()
-        ended = None if who.key_id is None else found.get(who.key_id)
+        subject = _subject(who)
+        ended = None if subject is None else found.get(subject)
         if ended is None:
             return None
-        if ended.revoked and who.credential == "api_key":
-            return revoked_key(ended.id)
-        return expired_credential(who.credential)
+        if who.session_id is not None:
+            return Unauthenticated(
+                Reason.SESSION_ENDED, "Your session has ended. Sign in again, then resume."
+            )
+        return revoked_key(ended.id) if ended.revoked else expired_credential(who.credential)
+
+    def forget(self, session_ids: Sequence[UUID]) -> None:
+        """Refuse these sessions and API keys, which have ended, from now on in this process."""
+        for one in session_ids:
+            self._cache.forget(one)
+
+    async def user_of(self, tenant_id: str, user_id: UUID) -> User:
+        """Return a user of the tenant. Raises NotFound."""
+        user = await self._store.user(tenant_id, user_id)
+        if user is None:
+            raise NotFound.of("user", names.user(user_id))
+        return user
 
     async def me(self, who: Principal) -> User:
         """Return the caller's own record."""
-        user = await self._store.user(who.tenant_id, who.user_id)
-        if user is None:
-            raise NotFound.of("user", names.user(who.user_id))
-        return user
+        return await self.user_of(who.tenant_id, who.user_id)
 
     async def create_session_code(self, who: Principal) -> tuple[str, datetime]:
         """Create a single-use code that `exchange_code` turns into a session of the caller. Returns the code and its
@@ -133,14 +170,16 @@ class Identity:
         code = new_secret(SecretKind.SESSION_CODE)
         return code, await self._store.add_code(who, digest(code), self._code_seconds)
 
-    async def exchange_code(self, code: str) -> tuple[str, datetime]:
+    async def exchange_code(self, code: str, origin: Origin | None = None) -> tuple[str, datetime]:
         """Use up a code and begin a session. Returns the session's token and expiry time. Raises Unauthenticated
         (SESSION_CODE_INVALID).
         """
         token = new_secret(SecretKind.SESSION)
         expire_time = None
         if well_formed(SecretKind.SESSION_CODE, code):
-            expire_time = await self._store.exchange_code(digest(code), digest(token), self._session_seconds)
+            expire_time = await self._store.exchange_code(
+                digest(code), digest(token), self._session_seconds, origin or Origin()
+            )
         if expire_time is None:
             raise Unauthenticated(
                 Reason.SESSION_CODE_INVALID,
@@ -152,8 +191,10 @@ class Identity:
         """End a session. Does nothing if the session does not exist."""
         if well_formed(SecretKind.SESSION, token):
             key = digest(token)
+            found = await self._store.find_session(key)
             await self._store.end_session(key)
-            self._cache.forget(key)
+            if found is not None:
+                self._cache.forget(found.principal.session_id)
 
     async def create_api_key(
         self,
@@ -188,7 +229,7 @@ class Identity:
 
         def audit(revoked: UUID) -> AuditEvent:
             name = names.api_key(revoked)
-            return AuditEvent.of(who, "api_key.revoke", name, identity=self._new_id())
+            return AuditEvent.of(who, "api_key.revoke", name, identity=self.new_id())
 
         owner = None if of_any_user else who.user_id
         revoked = await self._store.revoke_key(who.tenant_id, owner, key_id, audit)
@@ -206,7 +247,7 @@ class Identity:
                 "must be 1 to 63 characters of a-z, 0-9 and hyphen, and must not begin with a hyphen, e.g. acme",
             )
         name = names.tenant(tenant_id)
-        audit = AuditEvent(self._new_id(), tenant_id, LOCAL, "tenant.create", name)
+        audit = AuditEvent(self.new_id(), tenant_id, LOCAL, "tenant.create", name)
         if not await self._store.add_tenant(tenant_id, checked_display_name(display_name), audit):
             raise AlreadyExists(
                 Reason.RESOURCE_ALREADY_EXISTS,
@@ -219,8 +260,8 @@ class Identity:
         AlreadyExists (e-mail address).
         """
         name = checked_display_name(display_name)
-        user = new_user(self._new_id(), tenant_id, name, fold_email(email), role)
-        audit = AuditEvent(self._new_id(), tenant_id, LOCAL, "user.create", names.user(user.id))
+        user = new_user(self.new_id(), tenant_id, name, fold_email(email), role)
+        audit = AuditEvent(self.new_id(), tenant_id, LOCAL, "user.create", names.user(user.id))
         kept = await self._store.add_user(user, audit)
         if kept is None:
             raise AlreadyExists(
@@ -236,6 +277,37 @@ class Identity:
             raise NotFound.of("user", names.user(user_id))
         return await self._add_key(None, tenant_id, user_id, display_name, None, None)
 
+    async def _authenticate_token(self, token: str) -> Principal:
+        key = digest(token)
+        if (known := self._cache.find(key)) is not None:
+            return known
+        if self._tokens is None:
+            raise token_invalid()
+        claims = await self._tokens.verify(token)
+        mark = self._cache.mark()
+        found = await self._store.find_token_session(claims.session_id)
+        if found is None or found.expired:
+            raise token_invalid()
+        principal = found.principal
+        if (principal.tenant_id, principal.user_id) != (claims.tenant_id, claims.user_id):
+            raise token_invalid()
+        if found.disabled:
+            raise _disabled()
+        self._cache.keep(key, principal, _subject(principal), mark)
+        await self._touch(principal)
+        return principal
+
+    async def _touch(self, who: Principal) -> None:
+        session_id, now = who.session_id, time.monotonic()
+        if session_id is None:
+            return
+        if now - self._touched.get(session_id, float("-inf")) < _TOUCH_SECONDS:
+            return
+        if len(self._touched) >= _TOUCHED_CAPACITY:
+            self._touched.clear()
+        self._touched[session_id] = now
+        await self._store.touch_session(who.tenant_id, session_id)
+
     async def _add_key(
         self,
         maker: Principal | None,
@@ -248,7 +320,7 @@ class Identity:
         """Create a key. maker: the caller; None for a command on the server's machine."""
         secret = new_secret(SecretKind.API_KEY)
         wanted = ApiKey(
-            self._new_id(),
+            self.new_id(),
             tenant_id,
             user_id,
             checked_display_name(display_name),
@@ -258,7 +330,7 @@ class Identity:
             None,
             None if maker is None else maker.key_id,
         )
-        event_id, name = self._new_id(), names.api_key(wanted.id)
+        event_id, name = self.new_id(), names.api_key(wanted.id)
         audit = (
             AuditEvent(event_id, tenant_id, LOCAL, "api_key.create", name)
             if maker is None
@@ -312,6 +384,11 @@ def _good(found: FoundKey | FoundSession | None) -> Principal:
     if found.disabled:
         raise _disabled()
     return found.principal
+
+
+def _subject(who: Principal) -> UUID | None:
+    """What `CredentialCache.forget` takes for the credential of this caller."""
+    return who.key_id if who.session_id is None else who.session_id
 
 
 def _disabled() -> Unauthenticated:

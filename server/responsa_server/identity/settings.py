@@ -1,6 +1,9 @@
-"""The settings of browser sessions, `sessions`, and of the audit log, `audit`."""
+"""The settings of browser sessions (`sessions`), the audit log (`audit`), passwords (`passwords`), tokens (`tokens`) and accounts (`accounts`)."""
 
 from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
 
 from pydantic import BaseModel, Field
 
@@ -25,4 +28,113 @@ class AuditSettings(BaseModel, extra="forbid"):
 
     retention_days: int = Field(
         default=400, ge=30, le=36_500, description="How long the events of the audit log are stored."
+    )
+
+
+class PasswordSettings(BaseModel, extra="forbid"):
+    """Passwords, and attempts to sign in."""
+
+    memory_kib: int = Field(
+        default=19_456,
+        ge=8_192,
+        le=1_048_576,
+        description="The memory of one Argon2id hash, in KiB. A changed value applies to each password at the user's next sign-in.",
+    )
+    iterations: int = Field(default=2, ge=1, le=64, description="The number of passes of Argon2id.")
+    threads: int = Field(
+        default=2, ge=1, le=64, description="How many passwords a process hashes or checks at a time."
+    )
+    queue: int = Field(
+        default=100,
+        ge=1,
+        le=10_000,
+        description="How many passwords may be hashed, checked or waiting at a time. Further calls are refused with OVERLOADED.",
+    )
+    min_score: int = Field(
+        default=3,
+        ge=0,
+        le=4,
+        description="The least strength of a new password, as zxcvbn estimates it: from 0 (guessed at once) to 4.",
+    )
+    attempts_per_account: int = Field(
+        default=10,
+        ge=1,
+        le=10_000,
+        description="How many attempts to sign in may fail per tenant and e-mail address in one window, whether or not the account exists.",
+    )
+    attempts_per_address: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="How many attempts to sign in may fail per network address in one window.",
+    )
+    attempts_window_seconds: int = Field(
+        default=900,
+        ge=1,
+        le=86_400,
+        description="The length of a window, which begins with the first failed attempt.",
+    )
+    reset_code_seconds: int = Field(
+        default=1800, ge=60, le=86_400, description="How long a code that resets a password is valid."
+    )
+
+
+class TokenSettings(BaseModel, extra="forbid"):
+    """Access tokens and refresh tokens."""
+
+    secret_file: Path | None = Field(
+        default=None,
+        description="The file whose content encrypts the keys that sign tokens; at least 32 bytes. All servers on one database need the same content. Default: `token-secret` in the data folder, which the first start makes.",
+    )
+    issuer: str = Field(
+        default="responsa", min_length=1, max_length=200, description="The claim `iss` of access tokens."
+    )
+    audience: str = Field(
+        default="responsa", min_length=1, max_length=200, description="The claim `aud` of access tokens."
+    )
+    access_seconds: int = Field(
+        default=900,
+        ge=60,
+        le=3600,
+        description="How long an access token is valid. Its session may end it earlier.",
+    )
+    refresh_seconds: int = Field(
+        default=2_592_000,
+        ge=3600,
+        le=31_536_000,
+        description="How long a session without a browser lasts after its last refresh.",
+    )
+    session_seconds: int = Field(
+        default=31_536_000,
+        ge=3600,
+        le=315_360_000,
+        description="How long a session without a browser lasts in all, however often it is refreshed.",
+    )
+    key_days: int = Field(
+        default=90,
+        ge=1,
+        le=3650,
+        description="The age at which a signing key is replaced. Nobody is signed out.",
+    )
+
+
+class Registration(StrEnum):
+    """Who may register. CLOSED: nobody. INVITED: whoever has the code of an invitation. OPEN: anyone."""
+
+    CLOSED = "closed"
+    INVITED = "invited"
+    OPEN = "open"
+
+
+class AccountSettings(BaseModel, extra="forbid"):
+    """Accounts and their registration."""
+
+    default_tenant: str = Field(
+        default="default",
+        pattern="^[a-z0-9][a-z0-9-]{0,62}$",
+        description="The tenant of sign-ins and registrations that do not name a tenant.",
+    )
+    registration: Registration = Field(
+        default=Registration.INVITED,
+        description="Who may register: `closed`, nobody; `invited`, whoever has the code of an invitation; `open`, anyone. Nothing proves that an e-mail address belongs to the person, so `open` is in effect only while `listen` is a loopback address; on any other address it means `invited`.",
     )

@@ -19,7 +19,9 @@ _EMAIL: Final = "user.email"
 
 
 class UserAdministration:
-    """Administers the users of the caller's tenant. The caller must be an administrator; the authorisation table checks this."""
+    """Administers the users of the caller's tenant. The caller must be an administrator, except that anyone may change their own display name; the authorisation
+    table and the services check this.
+    """
 
     def __init__(self, store: Users, new_id: Callable[[], UUID], cache: CredentialCache) -> None:
         """new_id: returns new UUIDv7 ids. cache: the cache of the `Identity` that authenticates this process's callers."""

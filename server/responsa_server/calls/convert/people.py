@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from responsa.admin.v1 import audit_event_pb2, system_status_pb2
-from responsa.auth.v1 import api_key_pb2, user_pb2
+from responsa.auth.v1 import api_key_pb2, session_pb2, user_pb2
 from responsa_server.calls.convert import values
 from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
+from responsa_server.domain.accounts import Session
 from responsa_server.domain.audit import AuditRecord
 from responsa_server.domain.counters import Count
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
 from responsa_server.domain.people import ApiKey, Role, User, UserChange
+from responsa_server.identity.accounts import SignedIn
 
 
 def user(value: User) -> user_pb2.User:
@@ -84,6 +87,34 @@ def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
         revoke_time=None if value.revoke_time is None else timestamp(value.revoke_time),
         parent_key="" if value.parent_id is None else names.api_key(value.parent_id),
     )
+
+
+def session(value: Session, current: UUID | None) -> session_pb2.Session:
+    """Convert a session. current: the id of the session that makes the call, or None."""
+    return session_pb2.Session(
+        name=names.session(value.id),
+        create_time=timestamp(value.create_time),
+        last_use_time=timestamp(value.last_use_time),
+        expire_time=timestamp(value.expire_time),
+        address=value.address,
+        user_agent=value.user_agent,
+        current=value.id == current,
+    )
+
+
+def session_tokens(value: SignedIn) -> session_pb2.SessionTokens:
+    """Convert the tokens of a session."""
+    return session_pb2.SessionTokens(
+        access_token=value.access_token,
+        access_expire_time=timestamp(value.access_expire_time),
+        refresh_token=value.refresh_token,
+        refresh_expire_time=timestamp(value.refresh_expire_time),
+    )
+
+
+def jwk(kid: str, public: str) -> dict[str, str]:
+    """Convert a public key to a JSON Web Key (RFC 8037)."""
+    return {"kty": "OKP", "crv": "Ed25519", "x": public, "kid": kid, "use": "sig", "alg": "EdDSA"}
 
 
 def system_status(

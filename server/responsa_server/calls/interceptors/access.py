@@ -29,7 +29,7 @@ class Routed(Interceptor[None]):
 
 
 class CredentialCheck(Interceptor[None]):
-    """Reads `authorization: Bearer KEY`, or else the session cookie, and sets the call's principal."""
+    """Reads `authorization: Bearer CREDENTIAL`, or else the session cookie, and sets the call's principal."""
 
     def __init__(self, identity: Identity, cookie_name: str = SESSION_COOKIE) -> None:
         """cookie_name: the name of this server's session cookies."""
@@ -51,12 +51,12 @@ class CredentialCheck(Interceptor[None]):
                 return
         raise first or Unauthenticated(
             Reason.CREDENTIAL_MISSING,
-            "This call needs a credential: send `authorization: Bearer rsp_…` with an API key, or sign in with a link from `responsa open`.",
+            "This call needs a credential: send `authorization: Bearer …` with an API key or an access token, or sign in with a link from `responsa open`.",
         )
 
 
 def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> Sequence[Credential]:
-    """The credentials of a call: the key of the authorization header; without that header, at most four session cookies, those named `cookie_name` first.
+    """The credentials of a call: the key or the access token of the authorization header; without that header, at most four session cookies, those named `cookie_name` first.
 
     Browsers send a host's cookies to all its ports, so a request may carry the session cookies of several instances on one machine. Their names are
     `responsa_session`, and `responsa_session_` followed by anything. Raises Unauthenticated (CREDENTIAL_MALFORMED).
@@ -69,7 +69,9 @@ def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> S
                 Reason.CREDENTIAL_MALFORMED,
                 "Send the authorization header once, as `Bearer rsp_…` with an API key of this server.",
             )
-        return (Credential("api_key", secret.strip()),)
+        given = secret.strip()
+        # The parts of a signed token are separated by points, which no key contains.
+        return (Credential("token" if "." in given else "api_key", given),)
     pairs = (
         pair.strip().partition("=") for cookies in metadata.get("cookie", ()) for pair in cookies.split(";")
     )

@@ -19,6 +19,7 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.people import AuditEvent
 
 _ADMIN: Final = "/responsa.admin.v1.AdminService/"
+_AUTH: Final = "/responsa.auth.v1.AuthService/"
 ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _ADMIN + "CreateTeacher": ("teacher.create", ""),
     _ADMIN + "UpdateTeacher": ("teacher.update", "teacher.name"),
@@ -28,6 +29,8 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     _ADMIN + "DisableUser": ("user.disable", "name"),
     _ADMIN + "EnableUser": ("user.enable", "name"),
     _ADMIN + "RevokeTenantApiKey": ("api_key.revoke", "name"),
+    _AUTH + "CreateInvitation": ("invitation.create", ""),
+    _AUTH + "CreateResetCode": ("user.create_reset_code", "user"),
 }
 """For each method that changes something as an administrator: the action in the audit log, and the path of the request's field that names the resource."""
 _REFUSALS: Final = (AlreadyExists, Conflict, NotFound, Precondition)

@@ -11,13 +11,16 @@ from responsa_server.calls.call import Call, Interceptor
 from responsa_server.domain.errors import DeadlinePassed, Exhausted, Reason, Unavailable
 
 RETRY_SECONDS: Final = 1.0
+MAX_SIGN_IN_CALLS: Final = 128
+"""The maximum number of calls that sign in, refresh or register at a time. They count towards the limit of all calls, too, and leave room for others."""
 MAX_PUBLIC_CALLS: Final = 64
-"""The maximum number of calls without a credential (health checks, watches, reflection) at a time. Anyone may make these calls, so they have a separate limit."""
+"""The maximum number of other calls without a credential (health checks, watches, reflection) at a time. Anyone may make these calls, so they have a separate limit."""
 
 QUIET_SECONDS: Final = 0.2
 MAX_QUIET_SECONDS: Final = 2.0
 """A draining server answers new calls with DRAINING until no call has arrived for `QUIET_SECONDS`, but for at most `MAX_QUIET_SECONDS`."""
 
+_CONTRACT: Final = "/responsa."
 # The status must be on its way before the caller's own timer fires, or the caller never sees the reason.
 _HEAD_START_SECONDS: Final = 0.05
 _HEAD_START_SHARE: Final = 0.1
@@ -40,6 +43,7 @@ class Admission(Interceptor[Place]):
         """most: the maximum number of calls with a credential at a time."""
         self._most = most
         self._public: set[Place] = set()
+        self._signing_in: set[Place] = set()
         self._active: set[Place] = set()
         self._draining = False
         self._idle = asyncio.Event()
@@ -51,7 +55,9 @@ class Admission(Interceptor[Place]):
         task = asyncio.current_task()
         assert task is not None, "calls run in tasks"
         place = Place(task)
-        if RULES.get(call.method) is Rule.PUBLIC:
+        public = RULES.get(call.method) is Rule.PUBLIC
+        signs_in = public and call.method.startswith(_CONTRACT)
+        if public and not signs_in:
             # A drain does not refuse health checks, because they report the drain. It does not wait for them either.
             if len(self._public) >= MAX_PUBLIC_CALLS:
                 raise _overloaded(MAX_PUBLIC_CALLS)
@@ -60,8 +66,12 @@ class Admission(Interceptor[Place]):
         if self._draining:
             self._refused.set()
             raise _draining()
+        if signs_in and len(self._signing_in) >= MAX_SIGN_IN_CALLS:
+            raise _overloaded(MAX_SIGN_IN_CALLS)
         if len(self._active) >= self._most:
             raise _overloaded(self._most)
+        if signs_in:
+            self._signing_in.add(place)
         self._active.add(place)
         self._idle.clear()
         return place
@@ -70,6 +80,7 @@ class Admission(Interceptor[Place]):
         """Give the place back. The error of a call that the drain cut off becomes DRAINING."""
         del call
         self._public.discard(token)
+        self._signing_in.discard(token)
         self._active.discard(token)
         if not self._active:
             self._idle.set()

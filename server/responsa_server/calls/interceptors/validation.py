@@ -15,12 +15,15 @@ from protovalidate import Validator
 
 from buf.validate import validate_pb2
 from responsa_server.calls import violations, wire
+from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import Call, Interceptor, Received
 from responsa_server.calls.convert import structs
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 
 MAX_BYTES: Final = 256 * 1024
 """The limit for a message of a request, in bytes. Any message that the contract's rules allow is far smaller: the largest is a Search with eight terms of 16 KiB. The gateway's limits (envoy/routes.yaml) agree."""
+PUBLIC_BYTES: Final = 4096
+"""The limit for methods that need no credential, because anyone can send their messages."""
 _LARGER: Final[Mapping[str, int]] = {
     "/responsa.knowledge.v1.KnowledgeService/CreateDocument": 4 * 1024 * 1024,
     "/responsa.knowledge.v1.KnowledgeService/UploadDocument": 4 * 1024 * 1024,
@@ -49,7 +52,8 @@ class Validation(Interceptor[None]):
         """Parse and validate. Raises InvalidRequest: MALFORMED_MESSAGE, INVALID_FIELD."""
         assert isinstance(message, Received)
         data = message.data
-        limit = _LARGER.get(call.method, MAX_BYTES)
+        smaller = PUBLIC_BYTES if RULES.get(call.method) is Rule.PUBLIC else MAX_BYTES
+        limit = _LARGER.get(call.method, smaller)
         if len(data) > limit:
             raise violations.too_large(len(data), limit)
         try:

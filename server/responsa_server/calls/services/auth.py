@@ -2,21 +2,112 @@
 
 from __future__ import annotations
 
-from responsa.auth.v1 import api_key_pb2, user_pb2
+from google.protobuf.empty_pb2 import Empty
+
+from responsa.auth.v1 import api_key_pb2, session_pb2, user_pb2
 from responsa.auth.v1 import auth_service_pb2 as pb
-from responsa_server.calls.call import caller
+from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import people
-from responsa_server.calls.convert.values import named_uuid, request_id, timestamp, to_datetime
+from responsa_server.calls.convert.values import ROLE, named_uuid, request_id, timestamp, to_datetime, updated
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
+from responsa_server.domain.people import Role, UserChange
+from responsa_server.identity.accounts import INVITATION_SECONDS, Accounts
 from responsa_server.identity.service import Identity
+from responsa_server.identity.users import UserAdministration
 
 
 class AuthService:
-    """The caller and the caller's credentials."""
+    """Sign-in, and the caller's account and credentials."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, accounts: Accounts, users: UserAdministration) -> None:
         self._identity = identity
+        self._users = users
+        self._accounts = accounts
+
+    async def Login(self, request: pb.LoginRequest) -> pb.LoginResponse:
+        """Begin a session."""
+        tokens, user = await self._accounts.login(
+            request.tenant, request.email, request.password, current().origin
+        )
+        return pb.LoginResponse(tokens=people.session_tokens(tokens), user=people.user(user))
+
+    async def RefreshToken(self, request: pb.RefreshTokenRequest) -> pb.RefreshTokenResponse:
+        """Exchange a refresh token."""
+        tokens = await self._accounts.refresh(
+            request.refresh_token, request_id(request.request_id), current().origin
+        )
+        return pb.RefreshTokenResponse(tokens=people.session_tokens(tokens))
+
+    async def Logout(self, request: pb.LogoutRequest) -> Empty:
+        """End the session of a refresh token."""
+        await self._accounts.logout(request.refresh_token, current().origin)
+        return Empty()
+
+    async def GetJwks(self, request: pb.GetJwksRequest) -> pb.GetJwksResponse:
+        """Return the public keys."""
+        keys = await self._accounts.public_keys()
+        return pb.GetJwksResponse(
+            keys=[session_pb2.JsonWebKey(**people.jwk(kid, public)) for kid, public in keys]
+        )
+
+    async def ListSessions(self, request: pb.ListSessionsRequest) -> pb.ListSessionsResponse:
+        """List the caller's sessions."""
+        asked = Listing(lists.SESSIONS, caller(), request)
+        page = await self._accounts.sessions(caller(), asked.query)
+        return pb.ListSessionsResponse(
+            sessions=[people.session(one, caller().session_id) for one in page.items],
+            next_page_token=asked.token(page),
+        )
+
+    async def RevokeSessions(self, request: pb.RevokeSessionsRequest) -> pb.RevokeSessionsResponse:
+        """End sessions of the caller."""
+        wanted = [named_uuid(f"names[{place}]", "sessions", one) for place, one in enumerate(request.names)]
+        count = await self._accounts.revoke_sessions(caller(), wanted, all_others=request.all_others)
+        return pb.RevokeSessionsResponse(revoked_count=count)
+
+    async def ChangePassword(self, request: pb.ChangePasswordRequest) -> Empty:
+        """Set the caller's password."""
+        await self._accounts.change_password(
+            caller(), request.current_password, request.new_password, current().origin
+        )
+        return Empty()
+
+    async def UpdateMe(self, request: pb.UpdateMeRequest) -> user_pb2.User:
+        """Change the caller's name."""
+        updated(request.update_mask, ("display_name",))
+        who, change = caller(), UserChange(display_name=request.user.display_name)
+        return people.user(await self._users.update(who, who.user_id, change, request.user.etag))
+
+    async def CreateInvitation(self, request: pb.CreateInvitationRequest) -> pb.CreateInvitationResponse:
+        """Create the code of an invitation."""
+        role = ROLE.value(request.role) or Role.USER
+        seconds = request.valid_seconds if request.HasField("valid_seconds") else INVITATION_SECONDS
+        code, expire_time = await self._accounts.create_invitation(caller(), role, request.email, seconds)
+        return pb.CreateInvitationResponse(code=code, expire_time=timestamp(expire_time))
+
+    async def Register(self, request: pb.RegisterRequest) -> Empty:
+        """Create an account."""
+        await self._accounts.register(
+            request.tenant,
+            request.invitation,
+            request.email,
+            request.password,
+            request.display_name,
+            current().origin,
+        )
+        return Empty()
+
+    async def CreateResetCode(self, request: pb.CreateResetCodeRequest) -> pb.CreateResetCodeResponse:
+        """Create a code that resets a user's password."""
+        user_id = named_uuid("user", "users", request.user)
+        code, expire_time = await self._accounts.create_reset_code(caller(), user_id)
+        return pb.CreateResetCodeResponse(code=code, expire_time=timestamp(expire_time))
+
+    async def ResetPassword(self, request: pb.ResetPasswordRequest) -> Empty:
+        """Set a password with a reset code."""
+        await self._accounts.reset_password(request.code, request.new_password, current().origin)
+        return Empty()
 
     async def GetMe(self, request: pb.GetMeRequest) -> user_pb2.User:
         """Return the caller."""

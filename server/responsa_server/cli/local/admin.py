@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 import typer
 
-from responsa_server.app.resources import bring_up_to_date, identity_of, reachable
+from responsa_server.app.resources import bring_up_to_date, database_urls, identity_of, reachable
 from responsa_server.app.settings import Settings, load
 from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.cli.output import CommandFailed
@@ -22,6 +22,7 @@ from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.identity.service import Identity
+from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import MigrationError
 
 Result = TypeVar("Result")
@@ -35,6 +36,7 @@ def register(app: typer.Typer, name: str) -> None:
     app.command("create-tenant")(create_tenant)
     app.command("create-user")(create_user)
     app.command("create-key")(create_key)
+    app.command("rotate-signing-key")(rotate_signing_key)
 
 
 def migrate() -> None:
@@ -101,6 +103,30 @@ def create_key(
         return secret
 
     _do(act)
+
+
+def rotate_signing_key() -> None:
+    """Make a new key that signs access tokens. All servers use it within half a minute, and nobody is signed out."""
+
+    async def act(settings: Settings, layout: Layout) -> None:
+        # Imported late, because this module loads libraries of cryptography, which other commands do not need.
+        from responsa_server.app.accounts import tokens_on
+
+        urls = database_urls(settings, layout)
+        pools = Database(urls.app, urls.log, size=2)
+        await pools.open()
+        try:
+            await tokens_on(settings, layout, pools).rotate()
+        finally:
+            await pools.close()
+
+    with reporting():
+        try:
+            with database(settings := load()):
+                asyncio.run(act(settings, Layout.of(settings.home)))
+        except ResponsaError as error:
+            raise CommandFailed(error.message, "", FAILED) from error
+        typer.echo("New access tokens are signed with a new key.")
 
 
 def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:

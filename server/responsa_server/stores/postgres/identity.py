@@ -17,6 +17,7 @@ from responsa_server.domain.people import (
     EndedCredential,
     FoundKey,
     FoundSession,
+    Origin,
     Principal,
     Role,
     User,
@@ -77,18 +78,35 @@ class PostgresIdentityStore:
         """Find the session with this digest, in all tenants."""
         async with self._database.no_tenant_statements() as connection:
             row = await self._one(connection, "find_session", {"digest": digest})
-        if row is None:
-            return None
-        tenant_id, user_id, role, key_id, expired, disabled = row
-        return FoundSession(Principal(tenant_id, user_id, Role(role), "session", key_id), expired, disabled)
+        return None if row is None else _session(row, "session")
 
     @shielded
-    async def ended(self, users: Collection[UUID], keys: Collection[UUID]) -> Collection[EndedCredential]:
-        """Find those of these users and API keys, in all tenants, that may no longer make calls."""
-        values = {"users": uuid_array(users), "keys": uuid_array(keys)}
+    async def find_token_session(self, session_id: UUID) -> FoundSession | None:
+        """Find the session that an access token names, in all tenants."""
+        async with self._database.no_tenant_statements() as connection:
+            row = await self._one(connection, "find_token_session", {"id": session_id})
+        return None if row is None else _session(row, "token")
+
+    @shielded
+    async def ended(
+        self, users: Collection[UUID], keys: Collection[UUID], sessions: Collection[UUID]
+    ) -> Collection[EndedCredential]:
+        """Find those of these users, API keys and sessions, in all tenants, that may no longer make calls."""
+        values = {
+            "users": uuid_array(users),
+            "keys": uuid_array(keys),
+            "sessions": uuid_array(sessions),
+        }
         async with self._database.no_tenant_statements() as connection:
             rows = await (await connection.execute(self._queries["find_ended"], values)).fetchall()
         return [EndedCredential(identity, disabled, revoked) for identity, disabled, revoked in rows]
+
+    @shielded
+    async def touch_session(self, tenant_id: str, session_id: UUID) -> None:
+        """Note that the session is in use."""
+        values = {"tenant_id": tenant_id, "session_id": session_id}
+        async with self._database.tenant(tenant_id) as connection:
+            await connection.execute(self._queries["touch_session"], values)
 
     @shielded
     async def user(self, tenant_id: str, user_id: UUID) -> User | None:
@@ -116,7 +134,9 @@ class PostgresIdentityStore:
         return row[0]
 
     @shielded
-    async def exchange_code(self, code: bytes, token: bytes, seconds: float) -> datetime | None:
+    async def exchange_code(
+        self, code: bytes, token: bytes, seconds: float, origin: Origin
+    ) -> datetime | None:
         """Use up a code and begin a session with the token's digest, in one transaction. Returns the time at which the session expires; None if the code is not valid."""
         async with self._database.no_tenant() as connection:
             row = await self._one(connection, "use_code", {"digest": code})
@@ -128,6 +148,8 @@ class PostgresIdentityStore:
                 "key_id": row[2],
                 "digest": token,
                 "seconds": seconds,
+                "address": origin.address,
+                "user_agent": origin.user_agent,
             }
             # The code has identified the tenant. From here on, the transaction sees only that tenant's rows.
             await connection.execute("SELECT set_config('responsa.tenant_id', %(tenant_id)s, true)", values)
@@ -284,6 +306,13 @@ class PostgresIdentityStore:
 
     async def _one(self, connection: Connection, query: str, values: Mapping[str, object]) -> Row | None:
         return await (await connection.execute(self._queries[query], values)).fetchone()
+
+
+def _session(row: Row, credential: str) -> FoundSession:
+    session_id, tenant_id, user_id, role, key_id, expired, disabled = row
+    return FoundSession(
+        Principal(tenant_id, user_id, Role(role), credential, key_id, session_id), expired, disabled
+    )
 
 
 def _key(row: Row) -> ApiKey:

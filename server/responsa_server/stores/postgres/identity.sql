@@ -2,10 +2,13 @@
 SELECT id, tenant_id, user_id, role, expired, revoked, disabled FROM responsa.find_credential_of_key(%(digest)s)
 
 -- name: find_session
-SELECT tenant_id, user_id, role, api_key_id, expired, disabled FROM responsa.find_credential_of_session(%(digest)s)
+SELECT id, tenant_id, user_id, role, api_key_id, expired, disabled FROM responsa.find_signed_in(%(digest)s)
+
+-- name: find_token_session
+SELECT id, tenant_id, user_id, role, api_key_id, expired, disabled FROM responsa.find_signed_in_as(%(id)s)
 
 -- name: find_ended
-SELECT id, disabled, revoked FROM responsa.ended_credentials(%(users)s::uuid[], %(keys)s::uuid[])
+SELECT id, disabled, revoked FROM responsa.ended_credentials(%(users)s::uuid[], %(keys)s::uuid[], %(sessions)s::uuid[])
 
 -- name: use_code
 SELECT tenant_id, user_id, api_key_id, expired FROM responsa.take_session_code(%(digest)s)
@@ -25,13 +28,17 @@ VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, %(key_id)s, now() + make_interva
 RETURNING expire_time
 
 -- name: add_session
-INSERT INTO responsa.session (token_sha256, tenant_id, user_id, api_key_id, expire_time)
-VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, %(key_id)s, least(now() + make_interval(secs => %(seconds)s),
+INSERT INTO responsa.session (token_sha256, tenant_id, user_id, api_key_id, address, user_agent, expire_time)
+VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, %(key_id)s, %(address)s, %(user_agent)s, least(now() + make_interval(secs => %(seconds)s),
     (SELECT k.expire_time FROM responsa.api_key AS k WHERE k.tenant_id = %(tenant_id)s AND k.id = %(key_id)s)))
 RETURNING expire_time
 
 -- name: end_session
 DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND token_sha256 = %(digest)s
+
+-- name: touch_session
+UPDATE responsa.session SET last_use_time = now()
+WHERE tenant_id = %(tenant_id)s AND id = %(session_id)s AND last_use_time < now() - interval '1 minute'
 
 -- name: add_key
 INSERT INTO responsa.api_key (id, tenant_id, user_id, display_name, prefix, secret_sha256, expire_time, parent_id)

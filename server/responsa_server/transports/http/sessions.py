@@ -1,24 +1,30 @@
-"""Browser sessions: a single-use code becomes a cookie that scripts cannot read."""
+"""Browser sessions: a single-use code, or an e-mail address and a password, becomes a cookie that scripts cannot read."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Protocol, cast
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from responsa_server.calls.call import CALL_ID, Call, peer_of
+from responsa_server.calls.interceptors.reporting import call_id
 from responsa_server.domain.errors import InvalidRequest, Reason
+from responsa_server.domain.people import Origin
 
 MAX_BODY = 4096
 """The largest body, in bytes."""
+# The names of the fields of a sign-in with a password, with the limits of the contract in bytes.
+_FIELDS = (("tenant", 71), ("email", 254), ("password", 256))
 
 
 class SessionExchange(Protocol):
     """The part of the identity service that the gateway needs."""
 
-    async def exchange_code(self, code: str) -> tuple[str, datetime]:
+    async def exchange_code(self, code: str, origin: Origin) -> tuple[str, datetime]:
         """Exchange a single-use code for a session; returns the session's token and expiry time. Raises Unauthenticated (SESSION_CODE_INVALID)."""
         ...
 
@@ -27,22 +33,51 @@ class SessionExchange(Protocol):
         ...
 
 
+class PasswordSignIn(Protocol):
+    """The part of the accounts that the gateway needs."""
+
+    async def login_browser(
+        self, tenant_id: str, email: str, password: str, origin: Origin
+    ) -> tuple[str, datetime]:
+        """Begin a session; returns the session's token and expiry time. Raises Unauthenticated (SIGN_IN_FAILED), Exhausted (TOO_MANY_ATTEMPTS, OVERLOADED)."""
+        ...
+
+
 class Sessions:
     """`/v1/sessions`."""
 
-    def __init__(self, exchange: SessionExchange, cookie_name: str, *, secure: bool) -> None:
+    def __init__(
+        self,
+        exchange: SessionExchange,
+        cookie_name: str,
+        *,
+        secure: bool,
+        accounts: PasswordSignIn | None = None,
+    ) -> None:
+        """accounts: None refuses passwords."""
+        self._accounts = accounts
         self._exchange = exchange
         self._cookie_name = cookie_name
         self._secure = secure
 
     async def create(self, request: Request) -> Response:
-        """Serve POST with the body {"code": "rsc_…"}. The response is 200 {"expireTime": …} and sets the cookie.
+        """Serve POST with the body {"code": "rsc_…"} or {"tenant": …, "email": …, "password": …}, where the tenant may be missing. The response is 200
+        {"expireTime": …} and sets the cookie.
 
         Raises:
             InvalidRequest: the body is not such an object (MALFORMED_MESSAGE, INVALID_FIELD).
-            Unauthenticated: the code is not valid (SESSION_CODE_INVALID).
+            Unauthenticated: the code is not valid (SESSION_CODE_INVALID), or the address or the password is wrong (SIGN_IN_FAILED).
+            Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED.
         """
-        token, expire_time = await self._exchange.exchange_code(await _code_of(request))
+        content = await _content_of(request)
+        origin = _origin_of(request)
+        if self._accounts is not None and "password" in content:
+            given = {name: _text(content, name, most) for name, most in _FIELDS}
+            token, expire_time = await self._accounts.login_browser(
+                given["tenant"], given["email"], given["password"], origin
+            )
+        else:
+            token, expire_time = await self._exchange.exchange_code(_code_of(content), origin)
         seconds = max(0, int((expire_time - datetime.now(UTC)).total_seconds()))
         end = expire_time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         response = JSONResponse({"expireTime": end})
@@ -70,7 +105,15 @@ class Sessions:
         )
 
 
-async def _code_of(request: Request) -> str:
+def _origin_of(request: Request) -> Origin:
+    """Where the request comes from, as for a call of the contract."""
+    headers = {name: [value] for name, value in request.headers.items()}
+    call = Call("", headers, f"http {peer_of(request.scope.get('client'))}")
+    call.id = call_id(request.headers.get(CALL_ID, ""))
+    return call.origin
+
+
+async def _content_of(request: Request) -> Mapping[str, object]:
     # A form on another site can send text, but cannot set the content type application/json.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise _malformed("the content-type must be application/json")
@@ -83,10 +126,25 @@ async def _code_of(request: Request) -> str:
         content = cast("object", json.loads(body))
     except (ValueError, RecursionError) as error:
         raise _malformed("the body is not JSON") from error
-    code = cast("dict[str, object]", content).get("code") if isinstance(content, dict) else None
+    return cast("dict[str, object]", content) if isinstance(content, dict) else {}
+
+
+def _code_of(content: Mapping[str, object]) -> str:
+    code = content.get("code")
     if not isinstance(code, str) or not code:
         raise InvalidRequest.of_field("code", "required", "send the code at the end of the printed address")
     return code
+
+
+def _text(content: Mapping[str, object], name: str, most: int) -> str:
+    value = content.get(name, "")
+    if not isinstance(value, str) or len(value.encode(errors="replace")) > most:
+        raise InvalidRequest.of_field(name, "string.max_bytes", f"must be a text of at most {most} bytes")
+    if not value.isprintable() or not (value or name == "tenant"):
+        raise InvalidRequest.of_field(
+            name, "string", "must be a text without control characters, and not empty"
+        )
+    return value
 
 
 def _malformed(why: str) -> InvalidRequest:

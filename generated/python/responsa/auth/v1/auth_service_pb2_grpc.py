@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__key__pb2
 from responsa.auth.v1 import auth_service_pb2 as responsa_dot_auth_dot_v1_dot_auth__service__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
@@ -28,7 +29,8 @@ if _version_not_supported:
 
 
 class AuthServiceStub:
-    """AuthService identifies the caller and manages the caller's credentials. Every call needs a credential.
+    """AuthService signs users in, and manages the caller's account and credentials. Login, RefreshToken, Logout, Register, ResetPassword and GetJwks need no
+    credential.
     """
 
     def __init__(self, channel):
@@ -37,6 +39,66 @@ class AuthServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.Login = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/Login',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.LoginRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.LoginResponse.FromString,
+                _registered_method=True)
+        self.RefreshToken = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/RefreshToken',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RefreshTokenRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RefreshTokenResponse.FromString,
+                _registered_method=True)
+        self.Logout = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/Logout',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.LogoutRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.GetJwks = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/GetJwks',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetJwksRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetJwksResponse.FromString,
+                _registered_method=True)
+        self.ListSessions = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/ListSessions',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsResponse.FromString,
+                _registered_method=True)
+        self.RevokeSessions = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/RevokeSessions',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionsRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionsResponse.FromString,
+                _registered_method=True)
+        self.ChangePassword = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/ChangePassword',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.UpdateMe = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/UpdateMe',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.UpdateMeRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+                _registered_method=True)
+        self.CreateInvitation = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/CreateInvitation',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateInvitationRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateInvitationResponse.FromString,
+                _registered_method=True)
+        self.Register = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/Register',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RegisterRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.CreateResetCode = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/CreateResetCode',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateResetCodeRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateResetCodeResponse.FromString,
+                _registered_method=True)
+        self.ResetPassword = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/ResetPassword',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ResetPasswordRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.GetMe = channel.unary_unary(
                 '/responsa.auth.v1.AuthService/GetMe',
                 request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetMeRequest.SerializeToString,
@@ -65,8 +127,106 @@ class AuthServiceStub:
 
 
 class AuthServiceServicer:
-    """AuthService identifies the caller and manages the caller's credentials. Every call needs a credential.
+    """AuthService signs users in, and manages the caller's account and credentials. Login, RefreshToken, Logout, Register, ResetPassword and GetJwks need no
+    credential.
     """
+
+    def Login(self, request, context):
+        """Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
+        counted per tenant and address of the account, and per network address; beyond the limits, attempts are refused for a while, the right password
+        included. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefreshToken(self, request, context):
+        """RefreshToken exchanges a refresh token for a new access token and the next refresh token. A refresh token works once. If the reply is lost, a repeated
+        call with the same refresh token and the same request_id gets the same reply for 60 s, unless the next refresh token was used. Any other second use of a
+        refresh token ends its session on all servers within a second, because the token may have been stolen. Errors: TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Logout(self, request, context):
+        """Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJwks(self, request, context):
+        """GetJwks returns the public keys that verify access tokens (RFC 7517). The gateway serves the same keys at /.well-known/jwks.json. Errors:
+        PART_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSessions(self, request, context):
+        """ListSessions lists the caller's sessions that have not ended, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeSessions(self, request, context):
+        """RevokeSessions ends sessions of the caller on all servers within a second, open streams included. Names of sessions that do not exist are ignored.
+        Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangePassword(self, request, context):
+        """ChangePassword sets the caller's password, and ends the caller's other sessions. It needs the current password, or, if no password is set, a session
+        that began in the last ten minutes. Failed attempts count like those of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
+        PASSWORD_NOT_USABLE, TOO_MANY_ATTEMPTS, OVERLOADED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMe(self, request, context):
+        """UpdateMe changes the fields of the caller that the mask names: display_name. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateInvitation(self, request, context):
+        """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
+        code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: INVALID_FIELD, REGISTRATION_CLOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Register(self, request, context):
+        """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
+        nothing changes, and the invitation stays good. Afterwards, sign in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID,
+        OVERLOADED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateResetCode(self, request, context):
+        """CreateResetCode creates a code with which a user of the caller's tenant sets a new password, once and within 30 minutes. Only administrators may call it;
+        they hand the code to the user. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetPassword(self, request, context):
+        """ResetPassword sets a password with a reset code, and ends all sessions of the user. A refused password does not use up the code. Errors: INVALID_FIELD,
+        CODE_INVALID, OVERLOADED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def GetMe(self, request, context):
         """GetMe returns the caller.
@@ -110,6 +270,66 @@ class AuthServiceServicer:
 
 def add_AuthServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Login': grpc.unary_unary_rpc_method_handler(
+                    servicer.Login,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.LoginRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.LoginResponse.SerializeToString,
+            ),
+            'RefreshToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefreshToken,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RefreshTokenRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RefreshTokenResponse.SerializeToString,
+            ),
+            'Logout': grpc.unary_unary_rpc_method_handler(
+                    servicer.Logout,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.LogoutRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'GetJwks': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJwks,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetJwksRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetJwksResponse.SerializeToString,
+            ),
+            'ListSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSessions,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'RevokeSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeSessions,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionsRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionsResponse.SerializeToString,
+            ),
+            'ChangePassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangePassword,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'UpdateMe': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMe,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.UpdateMeRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.SerializeToString,
+            ),
+            'CreateInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateInvitation,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateInvitationRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateInvitationResponse.SerializeToString,
+            ),
+            'Register': grpc.unary_unary_rpc_method_handler(
+                    servicer.Register,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.RegisterRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CreateResetCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateResetCode,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateResetCodeRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateResetCodeResponse.SerializeToString,
+            ),
+            'ResetPassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetPassword,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.ResetPasswordRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'GetMe': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMe,
                     request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetMeRequest.FromString,
@@ -144,8 +364,333 @@ def add_AuthServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuthService:
-    """AuthService identifies the caller and manages the caller's credentials. Every call needs a credential.
+    """AuthService signs users in, and manages the caller's account and credentials. Login, RefreshToken, Logout, Register, ResetPassword and GetJwks need no
+    credential.
     """
+
+    @staticmethod
+    def Login(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/Login',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.LoginRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.LoginResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefreshToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/RefreshToken',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.RefreshTokenRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.RefreshTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Logout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/Logout',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.LogoutRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJwks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/GetJwks',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetJwksRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetJwksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/ListSessions',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/RevokeSessions',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionsRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangePassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/ChangePassword',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/UpdateMe',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.UpdateMeRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/CreateInvitation',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateInvitationRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateInvitationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Register(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/Register',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.RegisterRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateResetCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/CreateResetCode',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateResetCodeRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.CreateResetCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetPassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/ResetPassword',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.ResetPasswordRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetMe(request,

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import auth_service_pb2 as _auth_service_pb2
@@ -15,9 +16,57 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuthServiceStub:
-    """AuthService identifies the caller and manages the caller's credentials. Every call needs a credential."""
+    """AuthService signs users in, and manages the caller's account and credentials. Login, RefreshToken, Logout, Register, ResetPassword and GetJwks need no
+    credential.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    Login: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LoginRequest, _auth_service_pb2.LoginResponse]
+    """Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
+    counted per tenant and address of the account, and per network address; beyond the limits, attempts are refused for a while, the right password
+    included. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+    """
+    RefreshToken: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshTokenRequest, _auth_service_pb2.RefreshTokenResponse]
+    """RefreshToken exchanges a refresh token for a new access token and the next refresh token. A refresh token works once. If the reply is lost, a repeated
+    call with the same refresh token and the same request_id gets the same reply for 60 s, unless the next refresh token was used. Any other second use of a
+    refresh token ends its session on all servers within a second, because the token may have been stolen. Errors: TOKEN_INVALID.
+    """
+    Logout: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LogoutRequest, _empty_pb2.Empty]
+    """Logout ends the session of a refresh token. The call succeeds whether or not the session exists."""
+    GetJwks: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetJwksRequest, _auth_service_pb2.GetJwksResponse]
+    """GetJwks returns the public keys that verify access tokens (RFC 7517). The gateway serves the same keys at /.well-known/jwks.json. Errors:
+    PART_UNAVAILABLE.
+    """
+    ListSessions: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListSessionsRequest, _auth_service_pb2.ListSessionsResponse]
+    """ListSessions lists the caller's sessions that have not ended, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    RevokeSessions: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeSessionsRequest, _auth_service_pb2.RevokeSessionsResponse]
+    """RevokeSessions ends sessions of the caller on all servers within a second, open streams included. Names of sessions that do not exist are ignored.
+    Errors: INVALID_FIELD.
+    """
+    ChangePassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ChangePasswordRequest, _empty_pb2.Empty]
+    """ChangePassword sets the caller's password, and ends the caller's other sessions. It needs the current password, or, if no password is set, a session
+    that began in the last ten minutes. Failed attempts count like those of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
+    PASSWORD_NOT_USABLE, TOO_MANY_ATTEMPTS, OVERLOADED.
+    """
+    UpdateMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateMeRequest, _user_pb2.User]
+    """UpdateMe changes the fields of the caller that the mask names: display_name. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH."""
+    CreateInvitation: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateInvitationRequest, _auth_service_pb2.CreateInvitationResponse]
+    """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
+    code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: INVALID_FIELD, REGISTRATION_CLOSED.
+    """
+    Register: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RegisterRequest, _empty_pb2.Empty]
+    """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
+    nothing changes, and the invitation stays good. Afterwards, sign in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID,
+    OVERLOADED.
+    """
+    CreateResetCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateResetCodeRequest, _auth_service_pb2.CreateResetCodeResponse]
+    """CreateResetCode creates a code with which a user of the caller's tenant sets a new password, once and within 30 minutes. Only administrators may call it;
+    they hand the code to the user. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE.
+    """
+    ResetPassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ResetPasswordRequest, _empty_pb2.Empty]
+    """ResetPassword sets a password with a reset code, and ends all sessions of the user. A refused password does not use up the code. Errors: INVALID_FIELD,
+    CODE_INVALID, OVERLOADED.
+    """
     GetMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetMeRequest, _user_pb2.User]
     """GetMe returns the caller."""
     CreateSessionCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateSessionCodeRequest, _auth_service_pb2.CreateSessionCodeResponse]
@@ -37,7 +86,127 @@ class AuthServiceStub:
     """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AuthService identifies the caller and manages the caller's credentials. Every call needs a credential."""
+    """AuthService signs users in, and manages the caller's account and credentials. Login, RefreshToken, Logout, Register, ResetPassword and GetJwks need no
+    credential.
+    """
+
+    @_abc_1.abstractmethod
+    def Login(
+        self,
+        request: _auth_service_pb2.LoginRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.LoginRequest, _abc.Awaitable[_auth_service_pb2.LoginResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.LoginResponse]:
+        """Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
+        counted per tenant and address of the account, and per network address; beyond the limits, attempts are refused for a while, the right password
+        included. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+        """
+
+    @_abc_1.abstractmethod
+    def RefreshToken(
+        self,
+        request: _auth_service_pb2.RefreshTokenRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.RefreshTokenRequest, _abc.Awaitable[_auth_service_pb2.RefreshTokenResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.RefreshTokenResponse]:
+        """RefreshToken exchanges a refresh token for a new access token and the next refresh token. A refresh token works once. If the reply is lost, a repeated
+        call with the same refresh token and the same request_id gets the same reply for 60 s, unless the next refresh token was used. Any other second use of a
+        refresh token ends its session on all servers within a second, because the token may have been stolen. Errors: TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def Logout(
+        self,
+        request: _auth_service_pb2.LogoutRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.LogoutRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """Logout ends the session of a refresh token. The call succeeds whether or not the session exists."""
+
+    @_abc_1.abstractmethod
+    def GetJwks(
+        self,
+        request: _auth_service_pb2.GetJwksRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.GetJwksRequest, _abc.Awaitable[_auth_service_pb2.GetJwksResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.GetJwksResponse]:
+        """GetJwks returns the public keys that verify access tokens (RFC 7517). The gateway serves the same keys at /.well-known/jwks.json. Errors:
+        PART_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSessions(
+        self,
+        request: _auth_service_pb2.ListSessionsRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.ListSessionsRequest, _abc.Awaitable[_auth_service_pb2.ListSessionsResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.ListSessionsResponse]:
+        """ListSessions lists the caller's sessions that have not ended, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+
+    @_abc_1.abstractmethod
+    def RevokeSessions(
+        self,
+        request: _auth_service_pb2.RevokeSessionsRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.RevokeSessionsRequest, _abc.Awaitable[_auth_service_pb2.RevokeSessionsResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.RevokeSessionsResponse]:
+        """RevokeSessions ends sessions of the caller on all servers within a second, open streams included. Names of sessions that do not exist are ignored.
+        Errors: INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def ChangePassword(
+        self,
+        request: _auth_service_pb2.ChangePasswordRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.ChangePasswordRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """ChangePassword sets the caller's password, and ends the caller's other sessions. It needs the current password, or, if no password is set, a session
+        that began in the last ten minutes. Failed attempts count like those of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
+        PASSWORD_NOT_USABLE, TOO_MANY_ATTEMPTS, OVERLOADED.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateMe(
+        self,
+        request: _auth_service_pb2.UpdateMeRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.UpdateMeRequest, _abc.Awaitable[_user_pb2.User]],
+    ) -> _abc.Awaitable[_user_pb2.User]:
+        """UpdateMe changes the fields of the caller that the mask names: display_name. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH."""
+
+    @_abc_1.abstractmethod
+    def CreateInvitation(
+        self,
+        request: _auth_service_pb2.CreateInvitationRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.CreateInvitationRequest, _abc.Awaitable[_auth_service_pb2.CreateInvitationResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.CreateInvitationResponse]:
+        """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
+        code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: INVALID_FIELD, REGISTRATION_CLOSED.
+        """
+
+    @_abc_1.abstractmethod
+    def Register(
+        self,
+        request: _auth_service_pb2.RegisterRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.RegisterRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
+        nothing changes, and the invitation stays good. Afterwards, sign in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID,
+        OVERLOADED.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateResetCode(
+        self,
+        request: _auth_service_pb2.CreateResetCodeRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.CreateResetCodeRequest, _abc.Awaitable[_auth_service_pb2.CreateResetCodeResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.CreateResetCodeResponse]:
+        """CreateResetCode creates a code with which a user of the caller's tenant sets a new password, once and within 30 minutes. Only administrators may call it;
+        they hand the code to the user. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ResetPassword(
+        self,
+        request: _auth_service_pb2.ResetPasswordRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.ResetPasswordRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """ResetPassword sets a password with a reset code, and ends all sessions of the user. A refused password does not use up the code. Errors: INVALID_FIELD,
+        CODE_INVALID, OVERLOADED.
+        """
 
     @_abc_1.abstractmethod
     def GetMe(

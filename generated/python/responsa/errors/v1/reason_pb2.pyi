@@ -173,6 +173,24 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN first. Metadata: user, e.g.
     "users/0192f3c8-…".
     """
+    REASON_SIGN_IN_FAILED: _Reason.ValueType  # 64
+    """UNAUTHENTICATED. The e-mail address or the password is wrong. Metadata: none."""
+    REASON_TOO_MANY_ATTEMPTS: _Reason.ValueType  # 65
+    """RESOURCE_EXHAUSTED. Too many attempts have failed; RetryInfo says when to try again. Metadata: none."""
+    REASON_TOKEN_INVALID: _Reason.ValueType  # 66
+    """UNAUTHENTICATED. The access token or the refresh token is malformed, expired or not of this server, or its session has ended. Refresh the access token, or
+    sign in again. Metadata: none.
+    """
+    REASON_SESSION_ENDED: _Reason.ValueType  # 67
+    """UNAUTHENTICATED. The session or the API key ended while the stream was open; sign in again. Metadata: none."""
+    REASON_SIGN_IN_REQUIRED: _Reason.ValueType  # 68
+    """PERMISSION_DENIED. The call needs a sign-in of the last ten minutes. Metadata: none."""
+    REASON_CODE_INVALID: _Reason.ValueType  # 69
+    """UNAUTHENTICATED. The code of the invitation or of the reset was used, has expired or is unknown. Metadata: none."""
+    REASON_REGISTRATION_CLOSED: _Reason.ValueType  # 72
+    """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
+    REASON_PASSWORD_NOT_USABLE: _Reason.ValueType  # 73
+    """FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Metadata: user."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -330,4 +348,22 @@ REASON_LAST_ADMINISTRATOR: Reason.ValueType  # 71
 """FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN first. Metadata: user, e.g.
 "users/0192f3c8-…".
 """
+REASON_SIGN_IN_FAILED: Reason.ValueType  # 64
+"""UNAUTHENTICATED. The e-mail address or the password is wrong. Metadata: none."""
+REASON_TOO_MANY_ATTEMPTS: Reason.ValueType  # 65
+"""RESOURCE_EXHAUSTED. Too many attempts have failed; RetryInfo says when to try again. Metadata: none."""
+REASON_TOKEN_INVALID: Reason.ValueType  # 66
+"""UNAUTHENTICATED. The access token or the refresh token is malformed, expired or not of this server, or its session has ended. Refresh the access token, or
+sign in again. Metadata: none.
+"""
+REASON_SESSION_ENDED: Reason.ValueType  # 67
+"""UNAUTHENTICATED. The session or the API key ended while the stream was open; sign in again. Metadata: none."""
+REASON_SIGN_IN_REQUIRED: Reason.ValueType  # 68
+"""PERMISSION_DENIED. The call needs a sign-in of the last ten minutes. Metadata: none."""
+REASON_CODE_INVALID: Reason.ValueType  # 69
+"""UNAUTHENTICATED. The code of the invitation or of the reset was used, has expired or is unknown. Metadata: none."""
+REASON_REGISTRATION_CLOSED: Reason.ValueType  # 72
+"""PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
+REASON_PASSWORD_NOT_USABLE: Reason.ValueType  # 73
+"""FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Metadata: user."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

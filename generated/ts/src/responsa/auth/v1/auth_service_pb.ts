@@ -8,11 +8,13 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { EmptySchema, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { ApiKey, ApiKeySchema } from "./api_key_pb.js";
 import { file_responsa_auth_v1_api_key } from "./api_key_pb.js";
-import type { UserSchema } from "./user_pb.js";
+import type { JsonWebKey, Session, SessionTokens } from "./session_pb.js";
+import { file_responsa_auth_v1_session } from "./session_pb.js";
+import type { User, UserRole, UserSchema } from "./user_pb.js";
 import { file_responsa_auth_v1_user } from "./user_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -20,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/auth_service.proto.
  */
 export const file_responsa_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9hdXRoL3YxL2F1dGhfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuYXV0aC52MSIOCgxHZXRNZVJlcXVlc3QiGgoYQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0IloKGUNyZWF0ZVNlc3Npb25Db2RlUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiawoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIvCgdhcGlfa2V5GAEgASgLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXlCBOJBAQESIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIlEKFENyZWF0ZUFwaUtleVJlc3BvbnNlEikKB2FwaV9rZXkYASABKAsyGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleRIOCgZzZWNyZXQYAiABKAkiqgEKEkxpc3RBcGlLZXlzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIooBChNSZXZva2VBcGlLZXlSZXF1ZXN0EnMKBG5hbWUYASABKAlCZeJBAQL6QREKD3Jlc3BvbnNhL0FwaUtlebpISnJIMkZeYXBpS2V5cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kMtEECgtBdXRoU2VydmljZRJVCgVHZXRNZRIeLnJlc3BvbnNhLmF1dGgudjEuR2V0TWVSZXF1ZXN0GhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyIhSC0+STAg4SDC92MS91c2Vycy9tZRKJAQoRQ3JlYXRlU2Vzc2lvbkNvZGUSKi5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVNlc3Npb25Db2RlUmVxdWVzdBorLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlU2Vzc2lvbkNvZGVSZXNwb25zZSIbgtPkkwIVIhAvdjEvc2Vzc2lvbkNvZGVzOgEqEnUKDENyZWF0ZUFwaUtleRIlLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVxdWVzdBomLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVzcG9uc2UiFoLT5JMCECILL3YxL2FwaUtleXM6ASoSbwoLTGlzdEFwaUtleXMSJC5yZXNwb25zYS5hdXRoLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBolLnJlc3BvbnNhLmF1dGgudjEuTGlzdEFwaUtleXNSZXNwb25zZSITgtPkkwINEgsvdjEvYXBpS2V5cxJ3CgxSZXZva2VBcGlLZXkSJS5yZXNwb25zYS5hdXRoLnYxLlJldm9rZUFwaUtleVJlcXVlc3QaGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleSImgtPkkwIgIhsvdjEve25hbWU9YXBpS2V5cy8qfTpyZXZva2U6ASpiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_auth_v1_api_key, file_responsa_auth_v1_user]);
+  fileDesc("CiNyZXNwb25zYS9hdXRoL3YxL2F1dGhfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuYXV0aC52MSIOCgxHZXRNZVJlcXVlc3QiGgoYQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0IloKGUNyZWF0ZVNlc3Npb25Db2RlUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiawoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIvCgdhcGlfa2V5GAEgASgLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXlCBOJBAQESIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIlEKFENyZWF0ZUFwaUtleVJlc3BvbnNlEikKB2FwaV9rZXkYASABKAsyGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleRIOCgZzZWNyZXQYAiABKAkiqgEKEkxpc3RBcGlLZXlzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIooBChNSZXZva2VBcGlLZXlSZXF1ZXN0EnMKBG5hbWUYASABKAlCZeJBAQL6QREKD3Jlc3BvbnNhL0FwaUtlebpISnJIMkZeYXBpS2V5cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIoABCgxMb2dpblJlcXVlc3QSLwoGdGVuYW50GAEgASgJQh/iQQEB+kERCg9yZXNwb25zYS9UZW5hbnS6SARyAihHEh0KBWVtYWlsGAIgASgJQg7iQQECukgHcgUgASj+ARIgCghwYXNzd29yZBgDIAEoCUIO4kEBArpIB3IFIAEogAIiZgoNTG9naW5SZXNwb25zZRIvCgZ0b2tlbnMYASABKAsyHy5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb25Ub2tlbnMSJAoEdXNlchgCIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlciJgChNSZWZyZXNoVG9rZW5SZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEASIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIkcKFFJlZnJlc2hUb2tlblJlc3BvbnNlEi8KBnRva2VucxgBIAEoCzIfLnJlc3BvbnNhLmF1dGgudjEuU2Vzc2lvblRva2VucyI1Cg1Mb2dvdXRSZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEAiEAoOR2V0Sndrc1JlcXVlc3QiPQoPR2V0Sndrc1Jlc3BvbnNlEioKBGtleXMYASADKAsyHC5yZXNwb25zYS5hdXRoLnYxLkpzb25XZWJLZXkiqwEKE0xpc3RTZXNzaW9uc1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiXAoUTGlzdFNlc3Npb25zUmVzcG9uc2USKwoIc2Vzc2lvbnMYASADKAsyGS5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImkKFVJldm9rZVNlc3Npb25zUmVxdWVzdBI2CgVuYW1lcxgBIAMoCUIn4kEBAfpBEgoQcmVzcG9uc2EvU2Vzc2lvbrpIC5IBCBBkIgRyAihAEhgKCmFsbF9vdGhlcnMYAiABKAhCBOJBAQEiLwoWUmV2b2tlU2Vzc2lvbnNSZXNwb25zZRIVCg1yZXZva2VkX2NvdW50GAEgASgFImUKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBImChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJQgziQQEBukgFcgMogAISJAoMbmV3X3Bhc3N3b3JkGAIgASgJQg7iQQECukgHcgUgASiAAiJ6Cg9VcGRhdGVNZVJlcXVlc3QSMAoEdXNlchgBIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlckIK4kEBArpIA8gBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIisAEKF0NyZWF0ZUludml0YXRpb25SZXF1ZXN0EjgKBHJvbGUYASABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlQg7iQQEBukgHggEEEAEgAxIbCgVlbWFpbBgCIAEoCUIM4kEBAbpIBXIDKP4BEiwKDXZhbGlkX3NlY29uZHMYAyABKAVCEOJBAQG6SAkaBxiAmp4BKDxIAIgBAUIQCg5fdmFsaWRfc2Vjb25kcyJZChhDcmVhdGVJbnZpdGF0aW9uUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAixgEKD1JlZ2lzdGVyUmVxdWVzdBIvCgZ0ZW5hbnQYASABKAlCH+JBAQH6QREKD3Jlc3BvbnNhL1RlbmFudLpIBHICKEcSHwoKaW52aXRhdGlvbhgCIAEoCUIL4kEBAbpIBHICKEASGwoFZW1haWwYAyABKAlCDOJBAQG6SAVyAyj+ARIgCghwYXNzd29yZBgEIAEoCUIO4kEBArpIB3IFIAEogAISIgoMZGlzcGxheV9uYW1lGAUgASgJQgziQQEBukgFcgMoyAEiiQEKFkNyZWF0ZVJlc2V0Q29kZVJlcXVlc3QSbwoEdXNlchgBIAEoCUJh4kEBAvpBDwoNcmVzcG9uc2EvVXNlcrpISHJGMkRedXNlcnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCJYChdDcmVhdGVSZXNldENvZGVSZXNwb25zZRIMCgRjb2RlGAEgASgJEi8KC2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJZChRSZXNldFBhc3N3b3JkUmVxdWVzdBIbCgRjb2RlGAEgASgJQg3iQQECukgGcgQgAShAEiQKDG5ld19wYXNzd29yZBgCIAEoCUIO4kEBArpIB3IFIAEogAIy1w8KC0F1dGhTZXJ2aWNlEmMKBUxvZ2luEh4ucmVzcG9uc2EuYXV0aC52MS5Mb2dpblJlcXVlc3QaHy5yZXNwb25zYS5hdXRoLnYxLkxvZ2luUmVzcG9uc2UiGYLT5JMCEyIOL3YxL2F1dGg6bG9naW46ASoSegoMUmVmcmVzaFRva2VuEiUucmVzcG9uc2EuYXV0aC52MS5SZWZyZXNoVG9rZW5SZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5SZWZyZXNoVG9rZW5SZXNwb25zZSIbgtPkkwIVIhAvdjEvYXV0aDpyZWZyZXNoOgEqEl0KBkxvZ291dBIfLnJlc3BvbnNhLmF1dGgudjEuTG9nb3V0UmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSIagtPkkwIUIg8vdjEvYXV0aDpsb2dvdXQ6ASoSYAoHR2V0SndrcxIgLnJlc3BvbnNhLmF1dGgudjEuR2V0Sndrc1JlcXVlc3QaIS5yZXNwb25zYS5hdXRoLnYxLkdldEp3a3NSZXNwb25zZSIQgtPkkwIKEggvdjEvandrcxJ8CgxMaXN0U2Vzc2lvbnMSJS5yZXNwb25zYS5hdXRoLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaJi5yZXNwb25zYS5hdXRoLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIh2C0+STAhcSFS92MS91c2Vycy9tZS9zZXNzaW9ucxKMAQoOUmV2b2tlU2Vzc2lvbnMSJy5yZXNwb25zYS5hdXRoLnYxLlJldm9rZVNlc3Npb25zUmVxdWVzdBooLnJlc3BvbnNhLmF1dGgudjEuUmV2b2tlU2Vzc2lvbnNSZXNwb25zZSIngtPkkwIhIhwvdjEvdXNlcnMvbWUvc2Vzc2lvbnM6cmV2b2tlOgEqEnkKDkNoYW5nZVBhc3N3b3JkEicucmVzcG9uc2EuYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiJoLT5JMCICIbL3YxL3VzZXJzL21lOmNoYW5nZVBhc3N3b3JkOgEqEmEKCFVwZGF0ZU1lEiEucmVzcG9uc2EuYXV0aC52MS5VcGRhdGVNZVJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiGoLT5JMCFDIML3YxL3VzZXJzL21lOgR1c2VyEoUBChBDcmVhdGVJbnZpdGF0aW9uEikucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVJbnZpdGF0aW9uUmVxdWVzdBoqLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlSW52aXRhdGlvblJlc3BvbnNlIhqC0+STAhQiDy92MS9pbnZpdGF0aW9uczoBKhJjCghSZWdpc3RlchIhLnJlc3BvbnNhLmF1dGgudjEuUmVnaXN0ZXJSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IhyC0+STAhYiES92MS9hdXRoOnJlZ2lzdGVyOgEqEpUBCg9DcmVhdGVSZXNldENvZGUSKC5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVJlc2V0Q29kZVJlcXVlc3QaKS5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVJlc2V0Q29kZVJlc3BvbnNlIi2C0+STAiciIi92MS97dXNlcj11c2Vycy8qfTpjcmVhdGVSZXNldENvZGU6ASoScgoNUmVzZXRQYXNzd29yZBImLnJlc3BvbnNhLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiIYLT5JMCGyIWL3YxL2F1dGg6cmVzZXRQYXNzd29yZDoBKhJVCgVHZXRNZRIeLnJlc3BvbnNhLmF1dGgudjEuR2V0TWVSZXF1ZXN0GhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyIhSC0+STAg4SDC92MS91c2Vycy9tZRKJAQoRQ3JlYXRlU2Vzc2lvbkNvZGUSKi5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVNlc3Npb25Db2RlUmVxdWVzdBorLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlU2Vzc2lvbkNvZGVSZXNwb25zZSIbgtPkkwIVIhAvdjEvc2Vzc2lvbkNvZGVzOgEqEnUKDENyZWF0ZUFwaUtleRIlLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVxdWVzdBomLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVzcG9uc2UiFoLT5JMCECILL3YxL2FwaUtleXM6ASoSbwoLTGlzdEFwaUtleXMSJC5yZXNwb25zYS5hdXRoLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBolLnJlc3BvbnNhLmF1dGgudjEuTGlzdEFwaUtleXNSZXNwb25zZSITgtPkkwINEgsvdjEvYXBpS2V5cxJ3CgxSZXZva2VBcGlLZXkSJS5yZXNwb25zYS5hdXRoLnYxLlJldm9rZUFwaUtleVJlcXVlc3QaGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleSImgtPkkwIgIhsvdjEve25hbWU9YXBpS2V5cy8qfTpyZXZva2U6ASpiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_responsa_auth_v1_api_key, file_responsa_auth_v1_session, file_responsa_auth_v1_user]);
 
 /**
  * GetMeRequest has no fields.
@@ -230,11 +232,679 @@ export const RevokeApiKeyRequestSchema: GenMessage<RevokeApiKeyRequest> = /*@__P
   messageDesc(file_responsa_auth_v1_auth_service, 7);
 
 /**
- * AuthService identifies the caller and manages the caller's credentials. Every call needs a credential.
+ * LoginRequest names an account and its password.
+ *
+ * @generated from message responsa.auth.v1.LoginRequest
+ */
+export type LoginRequest = Message<"responsa.auth.v1.LoginRequest"> & {
+  /**
+   * The tenant, `tenants/{id}` or the id alone; empty for the default tenant of the installation.
+   *
+   * @generated from field: string tenant = 1;
+   */
+  tenant: string;
+
+  /**
+   * The e-mail address of the account.
+   *
+   * @generated from field: string email = 2;
+   */
+  email: string;
+
+  /**
+   * The password.
+   *
+   * @generated from field: string password = 3;
+   */
+  password: string;
+};
+
+/**
+ * Describes the message responsa.auth.v1.LoginRequest.
+ * Use `create(LoginRequestSchema)` to create a new message.
+ */
+export const LoginRequestSchema: GenMessage<LoginRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 8);
+
+/**
+ * LoginResponse holds the tokens of the new session.
+ *
+ * @generated from message responsa.auth.v1.LoginResponse
+ */
+export type LoginResponse = Message<"responsa.auth.v1.LoginResponse"> & {
+  /**
+   * The tokens.
+   *
+   * @generated from field: responsa.auth.v1.SessionTokens tokens = 1;
+   */
+  tokens?: SessionTokens | undefined;
+
+  /**
+   * The user who signed in.
+   *
+   * @generated from field: responsa.auth.v1.User user = 2;
+   */
+  user?: User | undefined;
+};
+
+/**
+ * Describes the message responsa.auth.v1.LoginResponse.
+ * Use `create(LoginResponseSchema)` to create a new message.
+ */
+export const LoginResponseSchema: GenMessage<LoginResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 9);
+
+/**
+ * RefreshTokenRequest holds a refresh token.
+ *
+ * @generated from message responsa.auth.v1.RefreshTokenRequest
+ */
+export type RefreshTokenRequest = Message<"responsa.auth.v1.RefreshTokenRequest"> & {
+  /**
+   * The newest refresh token of the session.
+   *
+   * @generated from field: string refresh_token = 1;
+   */
+  refreshToken: string;
+
+  /**
+   * A UUID that the caller chooses for each refresh token, and sends again if it repeats the call because the reply was lost.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message responsa.auth.v1.RefreshTokenRequest.
+ * Use `create(RefreshTokenRequestSchema)` to create a new message.
+ */
+export const RefreshTokenRequestSchema: GenMessage<RefreshTokenRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 10);
+
+/**
+ * RefreshTokenResponse holds the next tokens of the session.
+ *
+ * @generated from message responsa.auth.v1.RefreshTokenResponse
+ */
+export type RefreshTokenResponse = Message<"responsa.auth.v1.RefreshTokenResponse"> & {
+  /**
+   * The tokens.
+   *
+   * @generated from field: responsa.auth.v1.SessionTokens tokens = 1;
+   */
+  tokens?: SessionTokens | undefined;
+};
+
+/**
+ * Describes the message responsa.auth.v1.RefreshTokenResponse.
+ * Use `create(RefreshTokenResponseSchema)` to create a new message.
+ */
+export const RefreshTokenResponseSchema: GenMessage<RefreshTokenResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 11);
+
+/**
+ * LogoutRequest holds a refresh token.
+ *
+ * @generated from message responsa.auth.v1.LogoutRequest
+ */
+export type LogoutRequest = Message<"responsa.auth.v1.LogoutRequest"> & {
+  /**
+   * Any refresh token of the session.
+   *
+   * @generated from field: string refresh_token = 1;
+   */
+  refreshToken: string;
+};
+
+/**
+ * Describes the message responsa.auth.v1.LogoutRequest.
+ * Use `create(LogoutRequestSchema)` to create a new message.
+ */
+export const LogoutRequestSchema: GenMessage<LogoutRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 12);
+
+/**
+ * GetJwksRequest has no fields.
+ *
+ * @generated from message responsa.auth.v1.GetJwksRequest
+ */
+export type GetJwksRequest = Message<"responsa.auth.v1.GetJwksRequest"> & {
+};
+
+/**
+ * Describes the message responsa.auth.v1.GetJwksRequest.
+ * Use `create(GetJwksRequestSchema)` to create a new message.
+ */
+export const GetJwksRequestSchema: GenMessage<GetJwksRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 13);
+
+/**
+ * GetJwksResponse is a JSON Web Key Set.
+ *
+ * @generated from message responsa.auth.v1.GetJwksResponse
+ */
+export type GetJwksResponse = Message<"responsa.auth.v1.GetJwksResponse"> & {
+  /**
+   * The keys, newest first. The first key signs; the others verify tokens that have not expired.
+   *
+   * @generated from field: repeated responsa.auth.v1.JsonWebKey keys = 1;
+   */
+  keys: JsonWebKey[];
+};
+
+/**
+ * Describes the message responsa.auth.v1.GetJwksResponse.
+ * Use `create(GetJwksResponseSchema)` to create a new message.
+ */
+export const GetJwksResponseSchema: GenMessage<GetJwksResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 14);
+
+/**
+ * ListSessionsRequest asks for one page of the caller's sessions.
+ *
+ * @generated from message responsa.auth.v1.ListSessionsRequest
+ */
+export type ListSessionsRequest = Message<"responsa.auth.v1.ListSessionsRequest"> & {
+  /**
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   *
+   * @generated from field: optional int32 page_size = 1;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * A filter (AIP-160, see Scope.filter) on these field: create_time. The call refuses any other filter with FILTER_INVALID.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * One of these sort orders (AIP-132): create_time desc, create_time. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   *
+   * @generated from field: string order_by = 4;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message responsa.auth.v1.ListSessionsRequest.
+ * Use `create(ListSessionsRequestSchema)` to create a new message.
+ */
+export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 15);
+
+/**
+ * ListSessionsResponse is one page of sessions.
+ *
+ * @generated from message responsa.auth.v1.ListSessionsResponse
+ */
+export type ListSessionsResponse = Message<"responsa.auth.v1.ListSessionsResponse"> & {
+  /**
+   * The sessions.
+   *
+   * @generated from field: repeated responsa.auth.v1.Session sessions = 1;
+   */
+  sessions: Session[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.auth.v1.ListSessionsResponse.
+ * Use `create(ListSessionsResponseSchema)` to create a new message.
+ */
+export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 16);
+
+/**
+ * RevokeSessionsRequest names sessions of the caller.
+ *
+ * @generated from message responsa.auth.v1.RevokeSessionsRequest
+ */
+export type RevokeSessionsRequest = Message<"responsa.auth.v1.RevokeSessionsRequest"> & {
+  /**
+   * The sessions, each `sessions/{uuid}`; at most 100.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names: string[];
+
+  /**
+   * Whether to end all sessions except the one that makes this call. A call with an API key then ends all sessions.
+   *
+   * @generated from field: bool all_others = 2;
+   */
+  allOthers: boolean;
+};
+
+/**
+ * Describes the message responsa.auth.v1.RevokeSessionsRequest.
+ * Use `create(RevokeSessionsRequestSchema)` to create a new message.
+ */
+export const RevokeSessionsRequestSchema: GenMessage<RevokeSessionsRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 17);
+
+/**
+ * RevokeSessionsResponse says how many sessions ended.
+ *
+ * @generated from message responsa.auth.v1.RevokeSessionsResponse
+ */
+export type RevokeSessionsResponse = Message<"responsa.auth.v1.RevokeSessionsResponse"> & {
+  /**
+   * The number of sessions that this call ended.
+   *
+   * @generated from field: int32 revoked_count = 1;
+   */
+  revokedCount: number;
+};
+
+/**
+ * Describes the message responsa.auth.v1.RevokeSessionsResponse.
+ * Use `create(RevokeSessionsResponseSchema)` to create a new message.
+ */
+export const RevokeSessionsResponseSchema: GenMessage<RevokeSessionsResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 18);
+
+/**
+ * ChangePasswordRequest holds the old and the new password.
+ *
+ * @generated from message responsa.auth.v1.ChangePasswordRequest
+ */
+export type ChangePasswordRequest = Message<"responsa.auth.v1.ChangePasswordRequest"> & {
+  /**
+   * The current password; empty if no password is set.
+   *
+   * @generated from field: string current_password = 1;
+   */
+  currentPassword: string;
+
+  /**
+   * A password of at least 12 characters that is hard to guess; at most 256 bytes. There are no rules about kinds of characters.
+   *
+   * @generated from field: string new_password = 2;
+   */
+  newPassword: string;
+};
+
+/**
+ * Describes the message responsa.auth.v1.ChangePasswordRequest.
+ * Use `create(ChangePasswordRequestSchema)` to create a new message.
+ */
+export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 19);
+
+/**
+ * UpdateMeRequest holds new values of the caller's fields.
+ *
+ * @generated from message responsa.auth.v1.UpdateMeRequest
+ */
+export type UpdateMeRequest = Message<"responsa.auth.v1.UpdateMeRequest"> & {
+  /**
+   * The display_name, of at most 200 bytes, and optionally the etag. All other fields are ignored.
+   *
+   * @generated from field: responsa.auth.v1.User user = 1;
+   */
+  user?: User | undefined;
+
+  /**
+   * The fields to change: `display_name`.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 2;
+   */
+  updateMask?: FieldMask | undefined;
+};
+
+/**
+ * Describes the message responsa.auth.v1.UpdateMeRequest.
+ * Use `create(UpdateMeRequestSchema)` to create a new message.
+ */
+export const UpdateMeRequestSchema: GenMessage<UpdateMeRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 20);
+
+/**
+ * CreateInvitationRequest describes who may register.
+ *
+ * @generated from message responsa.auth.v1.CreateInvitationRequest
+ */
+export type CreateInvitationRequest = Message<"responsa.auth.v1.CreateInvitationRequest"> & {
+  /**
+   * The role of the new user: USER or ADMIN; USER if unset.
+   *
+   * @generated from field: responsa.auth.v1.UserRole role = 1;
+   */
+  role: UserRole;
+
+  /**
+   * The e-mail address of the account; empty if the person may choose one.
+   *
+   * @generated from field: string email = 2;
+   */
+  email: string;
+
+  /**
+   * How long the invitation is valid, in seconds, from 60 to 2,592,000 (30 days); 604,800 (7 days) if unset.
+   *
+   * @generated from field: optional int32 valid_seconds = 3;
+   */
+  validSeconds?: number | undefined;
+};
+
+/**
+ * Describes the message responsa.auth.v1.CreateInvitationRequest.
+ * Use `create(CreateInvitationRequestSchema)` to create a new message.
+ */
+export const CreateInvitationRequestSchema: GenMessage<CreateInvitationRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 21);
+
+/**
+ * CreateInvitationResponse holds the code.
+ *
+ * @generated from message responsa.auth.v1.CreateInvitationResponse
+ */
+export type CreateInvitationResponse = Message<"responsa.auth.v1.CreateInvitationResponse"> & {
+  /**
+   * The code, a secret to hand to the person.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * When the code expires.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message responsa.auth.v1.CreateInvitationResponse.
+ * Use `create(CreateInvitationResponseSchema)` to create a new message.
+ */
+export const CreateInvitationResponseSchema: GenMessage<CreateInvitationResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 22);
+
+/**
+ * RegisterRequest describes a new account.
+ *
+ * @generated from message responsa.auth.v1.RegisterRequest
+ */
+export type RegisterRequest = Message<"responsa.auth.v1.RegisterRequest"> & {
+  /**
+   * The tenant, `tenants/{id}` or the id alone; empty for the default tenant of the installation. With an invitation, the tenant is that of the invitation.
+   *
+   * @generated from field: string tenant = 1;
+   */
+  tenant: string;
+
+  /**
+   * The code of an invitation; empty if the settings allow registration without one.
+   *
+   * @generated from field: string invitation = 2;
+   */
+  invitation: string;
+
+  /**
+   * The e-mail address; empty if the invitation names one.
+   *
+   * @generated from field: string email = 3;
+   */
+  email: string;
+
+  /**
+   * A password of at least 12 characters that is hard to guess; at most 256 bytes. There are no rules about kinds of characters.
+   *
+   * @generated from field: string password = 4;
+   */
+  password: string;
+
+  /**
+   * The name to show to people; at most 200 bytes.
+   *
+   * @generated from field: string display_name = 5;
+   */
+  displayName: string;
+};
+
+/**
+ * Describes the message responsa.auth.v1.RegisterRequest.
+ * Use `create(RegisterRequestSchema)` to create a new message.
+ */
+export const RegisterRequestSchema: GenMessage<RegisterRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 23);
+
+/**
+ * CreateResetCodeRequest names a user of the caller's tenant.
+ *
+ * @generated from message responsa.auth.v1.CreateResetCodeRequest
+ */
+export type CreateResetCodeRequest = Message<"responsa.auth.v1.CreateResetCodeRequest"> & {
+  /**
+   * `users/{uuid}`.
+   *
+   * @generated from field: string user = 1;
+   */
+  user: string;
+};
+
+/**
+ * Describes the message responsa.auth.v1.CreateResetCodeRequest.
+ * Use `create(CreateResetCodeRequestSchema)` to create a new message.
+ */
+export const CreateResetCodeRequestSchema: GenMessage<CreateResetCodeRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 24);
+
+/**
+ * CreateResetCodeResponse holds the code.
+ *
+ * @generated from message responsa.auth.v1.CreateResetCodeResponse
+ */
+export type CreateResetCodeResponse = Message<"responsa.auth.v1.CreateResetCodeResponse"> & {
+  /**
+   * The code, a secret to hand to the user.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * When the code expires.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message responsa.auth.v1.CreateResetCodeResponse.
+ * Use `create(CreateResetCodeResponseSchema)` to create a new message.
+ */
+export const CreateResetCodeResponseSchema: GenMessage<CreateResetCodeResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 25);
+
+/**
+ * ResetPasswordRequest holds a reset code and the new password.
+ *
+ * @generated from message responsa.auth.v1.ResetPasswordRequest
+ */
+export type ResetPasswordRequest = Message<"responsa.auth.v1.ResetPasswordRequest"> & {
+  /**
+   * The reset code.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * A password of at least 12 characters that is hard to guess; at most 256 bytes. There are no rules about kinds of characters.
+   *
+   * @generated from field: string new_password = 2;
+   */
+  newPassword: string;
+};
+
+/**
+ * Describes the message responsa.auth.v1.ResetPasswordRequest.
+ * Use `create(ResetPasswordRequestSchema)` to create a new message.
+ */
+export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 26);
+
+/**
+ * AuthService signs users in, and manages the caller's account and credentials. Login, RefreshToken, Logout, Register, ResetPassword and GetJwks need no
+ * credential.
  *
  * @generated from service responsa.auth.v1.AuthService
  */
 export const AuthService: GenService<{
+  /**
+   * Login begins a session with an e-mail address and a password. The reply and its time do not depend on whether the account exists. Failed attempts are
+   * counted per tenant and address of the account, and per network address; beyond the limits, attempts are refused for a while, the right password
+   * included. Errors: SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, OVERLOADED.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.Login
+   */
+  login: {
+    methodKind: "unary";
+    input: typeof LoginRequestSchema;
+    output: typeof LoginResponseSchema;
+  },
+  /**
+   * RefreshToken exchanges a refresh token for a new access token and the next refresh token. A refresh token works once. If the reply is lost, a repeated
+   * call with the same refresh token and the same request_id gets the same reply for 60 s, unless the next refresh token was used. Any other second use of a
+   * refresh token ends its session on all servers within a second, because the token may have been stolen. Errors: TOKEN_INVALID.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.RefreshToken
+   */
+  refreshToken: {
+    methodKind: "unary";
+    input: typeof RefreshTokenRequestSchema;
+    output: typeof RefreshTokenResponseSchema;
+  },
+  /**
+   * Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.Logout
+   */
+  logout: {
+    methodKind: "unary";
+    input: typeof LogoutRequestSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * GetJwks returns the public keys that verify access tokens (RFC 7517). The gateway serves the same keys at /.well-known/jwks.json. Errors:
+   * PART_UNAVAILABLE.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.GetJwks
+   */
+  getJwks: {
+    methodKind: "unary";
+    input: typeof GetJwksRequestSchema;
+    output: typeof GetJwksResponseSchema;
+  },
+  /**
+   * ListSessions lists the caller's sessions that have not ended, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.ListSessions
+   */
+  listSessions: {
+    methodKind: "unary";
+    input: typeof ListSessionsRequestSchema;
+    output: typeof ListSessionsResponseSchema;
+  },
+  /**
+   * RevokeSessions ends sessions of the caller on all servers within a second, open streams included. Names of sessions that do not exist are ignored.
+   * Errors: INVALID_FIELD.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.RevokeSessions
+   */
+  revokeSessions: {
+    methodKind: "unary";
+    input: typeof RevokeSessionsRequestSchema;
+    output: typeof RevokeSessionsResponseSchema;
+  },
+  /**
+   * ChangePassword sets the caller's password, and ends the caller's other sessions. It needs the current password, or, if no password is set, a session
+   * that began in the last ten minutes. Failed attempts count like those of Login. Errors: INVALID_FIELD, SIGN_IN_FAILED, SIGN_IN_REQUIRED,
+   * PASSWORD_NOT_USABLE, TOO_MANY_ATTEMPTS, OVERLOADED.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.ChangePassword
+   */
+  changePassword: {
+    methodKind: "unary";
+    input: typeof ChangePasswordRequestSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * UpdateMe changes the fields of the caller that the mask names: display_name. Errors: INVALID_FIELD, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.UpdateMe
+   */
+  updateMe: {
+    methodKind: "unary";
+    input: typeof UpdateMeRequestSchema;
+    output: typeof UserSchema;
+  },
+  /**
+   * CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may call it. The server keeps no copy of the
+   * code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. Errors: INVALID_FIELD, REGISTRATION_CLOSED.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.CreateInvitation
+   */
+  createInvitation: {
+    methodKind: "unary";
+    input: typeof CreateInvitationRequestSchema;
+    output: typeof CreateInvitationResponseSchema;
+  },
+  /**
+   * Register creates an account, with an invitation or, where the settings allow it, without one. The reply is the same if the e-mail address is taken; then
+   * nothing changes, and the invitation stays good. Afterwards, sign in with Login. Errors: INVALID_FIELD, REGISTRATION_CLOSED, CODE_INVALID,
+   * OVERLOADED.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.Register
+   */
+  register: {
+    methodKind: "unary";
+    input: typeof RegisterRequestSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * CreateResetCode creates a code with which a user of the caller's tenant sets a new password, once and within 30 minutes. Only administrators may call it;
+   * they hand the code to the user. Errors: RESOURCE_NOT_FOUND, PASSWORD_NOT_USABLE.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.CreateResetCode
+   */
+  createResetCode: {
+    methodKind: "unary";
+    input: typeof CreateResetCodeRequestSchema;
+    output: typeof CreateResetCodeResponseSchema;
+  },
+  /**
+   * ResetPassword sets a password with a reset code, and ends all sessions of the user. A refused password does not use up the code. Errors: INVALID_FIELD,
+   * CODE_INVALID, OVERLOADED.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.ResetPassword
+   */
+  resetPassword: {
+    methodKind: "unary";
+    input: typeof ResetPasswordRequestSchema;
+    output: typeof EmptySchema;
+  },
   /**
    * GetMe returns the caller.
    *

@@ -1,0 +1,74 @@
+"""Builds accounts and tokens. Only processes that take calls import this module, because it loads libraries of cryptography."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from responsa_server.app.resources import identity_on
+from responsa_server.app.settings import Settings
+from responsa_server.domain.addresses import LOOPBACK_HOSTS
+from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.identity.accounts import AccountOptions, Accounts
+from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.passwords import Passwords
+from responsa_server.identity.service import Identity
+from responsa_server.identity.settings import Registration
+from responsa_server.identity.tokens import MIN_SECRET_BYTES, Secret, Tokens
+from responsa_server.stores.postgres.accounts import PostgresAccountStore
+from responsa_server.stores.postgres.database import Database
+
+
+class AccountParts:
+    """Identity with access tokens, and accounts. Call `close` at the end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        layout: Layout,
+        database: Database,
+        cache: CredentialCache | None = None,
+    ) -> None:
+        """cache: the cache of credentials; a new one by default. Raises EmbeddedError if the secret file cannot be read."""
+        store = PostgresAccountStore(database)
+        self.tokens = tokens_on(settings, layout, database)
+        self._passwords = Passwords(settings.passwords)
+        self.identity: Identity = identity_on(settings, database, cache, self.tokens)
+        options = AccountOptions(
+            settings.accounts,
+            settings.passwords,
+            settings.tokens,
+            registration_of(settings),
+            settings.sessions.session_seconds,
+        )
+        self.accounts = Accounts(store, self.identity, self._passwords, self.tokens, options)
+
+    def close(self) -> None:
+        """Stop the threads that check passwords."""
+        self._passwords.close()
+
+
+def tokens_on(settings: Settings, layout: Layout, database: Database) -> Tokens:
+    """Return the signing keys of an open database. Raises EmbeddedError if the secret file cannot be read."""
+    file = settings.tokens.secret_file or layout.token_secret
+    return Tokens(PostgresAccountStore(database), read_secret(file), settings.tokens)
+
+
+def read_secret(file: Path) -> Secret:
+    """Read the installation's secret. Raises EmbeddedError, which names the setting."""
+    remedy = (
+        f"write at least {MIN_SECRET_BYTES} random bytes into it, the same on all machines, or correct tokens.secret_file "
+        "(RESPONSA_TOKENS__SECRET_FILE)"
+    )
+    try:
+        return Secret(file.read_bytes().strip())
+    except OSError as error:
+        raise EmbeddedError(f"The secret file {file} cannot be read ({error.strerror})", remedy) from error
+    except ValueError as error:
+        raise EmbeddedError(f"The secret file {file} is too short", remedy) from error
+
+
+def registration_of(settings: Settings) -> Registration:
+    """Return the registration in effect: open registration is limited to loopback, because no mail proves an address."""
+    chosen = settings.accounts.registration
+    listens = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
+    return Registration.INVITED if chosen is Registration.OPEN and listens not in LOOPBACK_HOSTS else chosen

@@ -1,0 +1,246 @@
+"""Accounts: passwords, sessions, invitations and reset codes, with their store, and the store of the keys that sign tokens. The stores receive
+only the SHA-256 digests of secrets, 32 bytes each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A time for which a user is signed in on one device."""
+
+    id: UUID
+    create_time: datetime
+    last_use_time: datetime
+    expire_time: datetime
+    address: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The content of an access token."""
+
+    tenant_id: str
+    user_id: UUID
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user who can have a password. hash: the password's hash; None if none is set."""
+
+    user: User
+    hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session to begin. token: the digest of the browser's token or of the first refresh token. seconds: how long the session is valid."""
+
+    id: UUID
+    token: bytes
+    origin: Origin
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A session that began. Both times are the database's."""
+
+    begin_time: datetime
+    expire_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """A refresh token that was exchanged. use_time, kid: of the first exchange, also in the reply to a repetition of it."""
+
+    tenant_id: str
+    user_id: UUID
+    session_id: UUID
+    use_time: datetime
+    expire_time: datetime
+    kid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refresh token that was not exchanged. ended: the session that ended because the token was used twice, or None."""
+
+    ended: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A session that ended."""
+
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """A good invitation. email: the only address that may register; "" for any."""
+
+    tenant_id: str
+    role: Role
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealedKey:
+    """A key that signs tokens. sealed: the private key, encrypted under the installation's secret."""
+
+    kid: str
+    sealed: bytes
+    create_time: datetime
+
+
+class KeyStore(Protocol):
+    """The signing keys of all replicas. All methods raise Unavailable if the store cannot be reached."""
+
+    async def signing_keys(self) -> Sequence[SealedKey]:
+        """Return all keys, newest first."""
+        ...
+
+    async def add_signing_key(
+        self, kid: str, sealed: bytes, older_than_seconds: float
+    ) -> Sequence[SealedKey]:
+        """Add a key if the newest one is older than this, and return all keys, newest first.
+
+        Of several replicas that call this at once, one adds its key. A key that was replaced more than a day ago is deleted.
+        """
+        ...
+
+
+class AccountStore(Protocol):
+    """The store of accounts. Each method runs in one transaction, which also writes the method's audit event.
+
+    All methods raise Unavailable if the store cannot be reached.
+    """
+
+    async def count_attempt(
+        self, subjects: Sequence[tuple[bytes, int]], window_seconds: float
+    ) -> float | None:
+        """Count an attempt that is about to be made. subjects: the digest of each name that is counted, and its limit.
+
+        Return None if the attempt may be made; otherwise the number of seconds until it may.
+        """
+        ...
+
+    async def forgive_attempt(self, cleared: bytes, reduced: Sequence[bytes]) -> None:
+        """An attempt succeeded: forget the failures of one subject, and uncount this attempt for the others."""
+        ...
+
+    async def account(self, tenant_id: str, email: str) -> Account | None:
+        """Find the account with this folded address. Disabled users and those with the role service have none."""
+        ...
+
+    async def account_of(self, tenant_id: str, user_id: UUID) -> Account | None:
+        """Find a user's account. Users with the role service have none."""
+        ...
+
+    async def upgrade_hash(self, tenant_id: str, user_id: UUID, old: str, new: str) -> None:
+        """Replace a hash, unless the password was changed in the meantime."""
+        ...
+
+    async def begin_session(
+        self, tenant_id: str, user_id: UUID, kind: str, session: NewSession, audit: AuditEvent
+    ) -> Begun:
+        """Begin a session, and delete the tenant's expired ones. kind: "browser" or "tokens"."""
+        ...
+
+    async def refresh(
+        self,
+        token: bytes,
+        successor: bytes,
+        request_id: UUID | None,
+        kid: str,
+        seconds: float,
+        max_seconds: float,
+        repeat_seconds: float,
+        audit: Callable[[str, UUID, UUID], AuditEvent],
+    ) -> Refreshed | Refused:
+        """Exchange a refresh token for its successor, or repeat the exchange, or end the session of a token that was used twice.
+
+        seconds: how long the session is then valid. audit: makes the event of a second use from the tenant, the user and the session. max_seconds: how long a session may last in all. repeat_seconds: how long an exchange with the same
+        request_id may be repeated.
+        """
+        ...
+
+    async def end_session_of(
+        self, token: bytes, audit: Callable[[str, UUID, UUID], AuditEvent]
+    ) -> Ended | None:
+        """End the session of a refresh token, newest or used. Return None if there is none. audit: makes the event from the tenant, the user and the session."""
+        ...
+
+    async def sessions(self, who: Principal, query: ListQuery) -> Page[Session]:
+        """List the user's sessions that have not expired."""
+        ...
+
+    async def end_sessions(
+        self,
+        who: Principal,
+        wanted: Sequence[UUID] | None,
+        kept: UUID | None,
+        audit: Callable[[UUID], AuditEvent],
+    ) -> Sequence[Ended]:
+        """End sessions of the user. wanted: their ids; None for all. kept: a session that does not end. audit: makes the event of each session that ended."""
+        ...
+
+    async def signed_in_recently(self, who: Principal, session_id: UUID, seconds: float) -> bool:
+        """Whether the user's session began with a sign-in at most this long ago."""
+        ...
+
+    async def set_password(
+        self, who: Principal, old: str | None, new: str, kept: UUID | None, audit: AuditEvent
+    ) -> Sequence[Ended] | None:
+        """Store a hash, and end the user's sessions except one. old: the hash that was checked.
+
+        Return None, and change nothing, if the password has another hash by now.
+        """
+        ...
+
+    async def add_invitation(
+        self, invitation: Invitation, invitation_id: UUID, code: bytes, seconds: float, audit: AuditEvent
+    ) -> datetime:
+        """Store an invitation, delete the tenant's expired ones, and return the time when it expires."""
+        ...
+
+    async def invitation(self, code: bytes) -> Invitation | None:
+        """Find a good invitation."""
+        ...
+
+    async def register(self, user: User, hash_text: str, code: bytes | None, audit: AuditEvent) -> bool:
+        """Store a user with a password, and use up the invitation.
+
+        Change nothing if the e-mail address is taken or the tenant does not exist. Return False, and change nothing, if the invitation is not good.
+        """
+        ...
+
+    async def add_reset_code(
+        self, who: Principal, user_id: UUID, code: bytes, seconds: float, audit: AuditEvent
+    ) -> datetime | None:
+        """Store a reset code in place of the user's earlier ones, and return the time when it expires. Return None for an unknown user."""
+        ...
+
+    async def reset_account(self, code: bytes) -> Account | None:
+        """Find the account of a good reset code. The codes of a disabled user are not good."""
+        ...
+
+    async def reset_password(
+        self, code: bytes, new: str, audit: Callable[[str, UUID], AuditEvent]
+    ) -> Sequence[Ended] | None:
+        """Use up a reset code, store a hash and end all sessions of the user. Return None, and change nothing, if the code is not good. audit: makes the event
+        from the tenant and the user.
+        """
+        ...

@@ -1,0 +1,413 @@
+"""Accounts: sign-in with a password, sessions with tokens, registration, and the reset of passwords."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.accounts import (
+    AccountStore,
+    Claims,
+    Ended,
+    Invitation,
+    NewSession,
+    Refused,
+    Session,
+)
+from responsa_server.domain.errors import (
+    Exhausted,
+    InvalidRequest,
+    NotFound,
+    NotPermitted,
+    Precondition,
+    Reason,
+    Unauthenticated,
+)
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User
+from responsa_server.identity.credentials import (
+    SecretKind,
+    digest,
+    new_secret,
+    token_invalid,
+    well_formed,
+)
+from responsa_server.identity.passwords import Passwords
+from responsa_server.identity.service import Identity, checked_display_name, fold_email, new_user
+from responsa_server.identity.settings import AccountSettings, PasswordSettings, Registration, TokenSettings
+from responsa_server.identity.tokens import Tokens
+
+REPEAT_SECONDS: Final = 60.0
+"""How long a refresh whose reply was lost can be repeated."""
+RECENT_SECONDS: Final = 600.0
+"""The age up to which a sign-in counts as recent."""
+INVITATION_SECONDS: Final = 604_800
+_UNKNOWN: Final = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """The tokens of a session. Both times are in UTC."""
+
+    access_token: str
+    access_expire_time: datetime
+    refresh_token: str
+    refresh_expire_time: datetime
+
+    def __repr__(self) -> str:
+        return "SignedIn(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOptions:
+    """The settings that accounts read. registration: the one in effect. session_seconds: how long a browser's session is valid."""
+
+    accounts: AccountSettings
+    passwords: PasswordSettings
+    tokens: TokenSettings
+    registration: Registration
+    session_seconds: float
+
+
+class Accounts:
+    """Signs users in and manages their accounts."""
+
+    def __init__(
+        self,
+        store: AccountStore,
+        identity: Identity,
+        passwords: Passwords,
+        tokens: Tokens,
+        options: AccountOptions,
+    ) -> None:
+        self._store = store
+        self._identity = identity
+        self._passwords = passwords
+        self._tokens = tokens
+        self._options = options
+
+    async def login(self, tenant_id: str, email: str, password: str, origin: Origin) -> tuple[SignedIn, User]:
+        """Begin a session with tokens. tenant_id: the tenant's id or name; "" for the default tenant.
+
+        Raises:
+            Unauthenticated: the address or the password is wrong (SIGN_IN_FAILED).
+            Exhausted: too many attempts have failed (TOO_MANY_ATTEMPTS), or too many passwords are being checked (OVERLOADED).
+        """
+        user = await self._signed_in(tenant_id, email, password, origin)
+        refresh = new_secret(SecretKind.REFRESH_TOKEN)
+        settings = self._options.tokens
+        seconds = min(settings.refresh_seconds, settings.session_seconds)
+        session = NewSession(self._identity.new_id(), digest(refresh), origin, seconds)
+        begun = await self._store.begin_session(
+            user.tenant_id, user.id, "tokens", session, self._begun(user, session)
+        )
+        claims = Claims(user.tenant_id, user.id, session.id)
+        access, _, end = await self._tokens.sign(claims, begun.begin_time)
+        return SignedIn(access, datetime.fromtimestamp(end, UTC), refresh, begun.expire_time), user
+
+    async def login_browser(
+        self, tenant_id: str, email: str, password: str, origin: Origin
+    ) -> tuple[str, datetime]:
+        """Begin a browser's session. Returns the secret of its cookie, and the time when it expires. Raises the errors of `login`."""
+        user = await self._signed_in(tenant_id, email, password, origin)
+        token = new_secret(SecretKind.SESSION)
+        session = NewSession(self._identity.new_id(), digest(token), origin, self._options.session_seconds)
+        begun = await self._store.begin_session(
+            user.tenant_id, user.id, "browser", session, self._begun(user, session)
+        )
+        return token, begun.expire_time
+
+    async def refresh(self, token: str, request_id: UUID | None, origin: Origin = _UNKNOWN) -> SignedIn:
+        """Exchange a refresh token for the next tokens, or repeat an exchange whose reply was lost. Raises Unauthenticated (TOKEN_INVALID)."""
+        if not well_formed(SecretKind.REFRESH_TOKEN, token):
+            raise token_invalid()
+
+        def reused(tenant_id: str, user_id: UUID, session_id: UUID) -> AuditEvent:
+            return self._audit(tenant_id, user_id, "session.token_reused", names.session(session_id), origin)
+
+        successor = SecretKind.REFRESH_TOKEN.value + self._tokens.secret.successor(token, request_id)
+        settings = self._options.tokens
+        found = await self._store.refresh(
+            digest(token),
+            digest(successor),
+            request_id,
+            (await self._tokens.newest()).kid,
+            settings.refresh_seconds,
+            settings.session_seconds,
+            REPEAT_SECONDS,
+            reused,
+        )
+        if isinstance(found, Refused):
+            if found.ended is not None:
+                self._identity.forget([found.ended])
+            raise token_invalid()
+        claims = Claims(found.tenant_id, found.user_id, found.session_id)
+        access, _, end = await self._tokens.sign(claims, found.use_time, found.kid)
+        return SignedIn(access, datetime.fromtimestamp(end, UTC), successor, found.expire_time)
+
+    async def logout(self, token: str, origin: Origin = _UNKNOWN) -> None:
+        """End the session of a refresh token. Does nothing if there is none."""
+
+        def audit(tenant_id: str, user_id: UUID, session_id: UUID) -> AuditEvent:
+            return self._audit(tenant_id, user_id, "session.end", names.session(session_id), origin)
+
+        if well_formed(SecretKind.REFRESH_TOKEN, token):
+            ended = await self._store.end_session_of(digest(token), audit)
+            self._forget([] if ended is None else [ended])
+
+    async def public_keys(self) -> Sequence[tuple[str, str]]:
+        """Return the id and the public key (URL-safe Base64) of each key that verifies tokens, newest first. Raises Unavailable."""
+        return await self._tokens.public_keys()
+
+    async def sessions(self, who: Principal, query: ListQuery) -> Page[Session]:
+        """List the caller's sessions that have not ended."""
+        return await self._store.sessions(who, query)
+
+    async def revoke_sessions(self, who: Principal, wanted: Sequence[UUID], *, all_others: bool) -> int:
+        """End sessions of the caller: those in `wanted`, or all but the calling one. Returns the number of sessions that ended."""
+        kept = who.session_id if all_others else None
+        ended = await self._store.end_sessions(
+            who,
+            None if all_others else wanted,
+            None if kept in wanted else kept,
+            lambda ended: self._own_audit(who, "session.revoke", names.session(ended)),
+        )
+        self._forget(ended)
+        return len(ended)
+
+    async def change_password(self, who: Principal, current: str, new: str, origin: Origin) -> None:
+        """Set the caller's password and end the caller's other sessions.
+
+        Raises:
+            InvalidRequest: the new password is weak (INVALID_FIELD).
+            Unauthenticated: the current password is wrong (SIGN_IN_FAILED).
+            NotPermitted: no password is set, and the session did not begin recently (SIGN_IN_REQUIRED).
+            Precondition: the user cannot sign in with a password (PASSWORD_NOT_USABLE).
+            Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED.
+        """
+        account = await self._store.account_of(who.tenant_id, who.user_id)
+        if account is None or not account.user.email:
+            raise _not_usable(who.user_id)
+        await self._passwords.check("new_password", new, (account.user.email, account.user.display_name))
+        if account.hash is None:
+            session_id = who.session_id
+            if session_id is None or not await self._store.signed_in_recently(
+                who, session_id, RECENT_SECONDS
+            ):
+                raise NotPermitted(
+                    Reason.SIGN_IN_REQUIRED,
+                    "The first password needs a sign-in of the last ten minutes. Sign in again (`responsa open` prints a link), or ask an administrator for a reset code.",
+                )
+        else:
+            async with self._counted(who.tenant_id, account.user.email, origin):
+                if not (await self._passwords.verify(account.hash, current)).good:
+                    raise _failed()
+        hash_text = await self._passwords.hash(new)
+        ended = await self._store.set_password(
+            who,
+            account.hash,
+            hash_text,
+            who.session_id,
+            self._own_audit(who, "user.change_password", names.user(who.user_id)),
+        )
+        if ended is None:
+            raise _failed()
+        self._forget(ended)
+
+    async def create_invitation(
+        self, who: Principal, role: Role, email: str, seconds: float
+    ) -> tuple[str, datetime]:
+        """Create the code of an invitation. Returns the code and the time when it expires.
+
+        Raises InvalidRequest, NotPermitted (REGISTRATION_CLOSED).
+        """
+        if self._options.registration is Registration.CLOSED:
+            raise self._closed("Ask the operator to set accounts.registration to invited.")
+        code, invitation_id = new_secret(SecretKind.INVITATION), self._identity.new_id()
+        audit = self._own_audit(who, "invitation.create", names.invitation(invitation_id))
+        invitation = Invitation(who.tenant_id, role, fold_email(email))
+        return code, await self._store.add_invitation(invitation, invitation_id, digest(code), seconds, audit)
+
+    async def register(
+        self,
+        tenant_id: str,
+        code: str,
+        email: str,
+        password: str,
+        name: str,
+        origin: Origin = _UNKNOWN,
+    ) -> None:
+        """Create an account. A taken address changes nothing and raises no error. code: that of an invitation, or "".
+
+        Raises:
+            InvalidRequest: a field is wrong, or the password is weak (INVALID_FIELD).
+            NotPermitted: the settings do not allow it (REGISTRATION_CLOSED).
+            Unauthenticated: the invitation is not good (CODE_INVALID).
+            Exhausted: OVERLOADED.
+        """
+        invitation = await self._invitation(tenant_id, code)
+        folded = fold_email(email) or invitation.email
+        if not folded or (invitation.email and folded != invitation.email):
+            raise InvalidRequest.of_field(
+                "email",
+                "email.required",
+                "must be the address of the account; an invited address cannot be changed",
+            )
+        given = checked_display_name(name)
+        await self._passwords.check("password", password, (folded, given))
+        user = new_user(self._identity.new_id(), invitation.tenant_id, given, folded, invitation.role)
+        # The hash is made for a taken address as well, so that the reply takes as long.
+        hash_text = await self._passwords.hash(password)
+        audit = self._audit(user.tenant_id, user.id, "user.register", names.user(user.id), origin)
+        if not await self._store.register(user, hash_text, digest(code) if code else None, audit):
+            raise _code_invalid()
+
+    async def create_reset_code(self, who: Principal, user_id: UUID) -> tuple[str, datetime]:
+        """Create a code with which a user of the caller's tenant sets a new password. Returns the code and the time when it expires.
+
+        Raises NotFound, Precondition (PASSWORD_NOT_USABLE).
+        """
+        user = await self._identity.user_of(who.tenant_id, user_id)
+        if user.role is Role.SERVICE or not user.email:
+            raise _not_usable(user_id)
+        code = new_secret(SecretKind.RESET_CODE)
+        audit = self._own_audit(who, "user.create_reset_code", names.user(user_id))
+        seconds = self._options.passwords.reset_code_seconds
+        expire_time = await self._store.add_reset_code(who, user_id, digest(code), seconds, audit)
+        if expire_time is None:
+            raise NotFound.of("user", names.user(user_id))
+        return code, expire_time
+
+    async def reset_password(self, code: str, new: str, origin: Origin = _UNKNOWN) -> None:
+        """Set a password with a reset code, and end all sessions of the user.
+
+        Raises InvalidRequest (INVALID_FIELD), Unauthenticated (CODE_INVALID), Exhausted (OVERLOADED).
+        """
+        if not well_formed(SecretKind.RESET_CODE, code):
+            raise _code_invalid()
+        account = await self._store.reset_account(digest(code))
+        if account is None:
+            raise _code_invalid()
+        await self._passwords.check("new_password", new, (account.user.email, account.user.display_name))
+        hash_text = await self._passwords.hash(new)
+
+        def audit(tenant_id: str, user_id: UUID) -> AuditEvent:
+            return self._audit(tenant_id, user_id, "user.reset_password", names.user(user_id), origin)
+
+        ended = await self._store.reset_password(digest(code), hash_text, audit)
+        if ended is None:
+            raise _code_invalid()
+        self._forget(ended)
+
+    async def _signed_in(self, tenant_id: str, email: str, password: str, origin: Origin) -> User:
+        tenant = self._tenant(tenant_id)
+        folded = fold_email(email)
+        async with self._counted(tenant, folded, origin):
+            account = await self._store.account(tenant, folded)
+            stored = None if account is None else account.hash
+            verified = await self._passwords.verify(stored, password)
+            if account is None or stored is None or not verified.good:
+                raise _failed()
+        if verified.upgraded is not None:
+            await self._store.upgrade_hash(tenant, account.user.id, stored, verified.upgraded)
+        return account.user
+
+    @asynccontextmanager
+    async def _counted(self, tenant_id: str, email: str, origin: Origin) -> AsyncGenerator[None]:
+        """Count the attempt that the block makes. It is counted before, so that attempts at the same time cannot exceed the limit."""
+        settings, secret = self._options.passwords, self._tokens.secret
+        account = secret.name("account", tenant_id, email)
+        addresses = [secret.name("address", origin.address)] if origin.address else []
+        limits = [
+            (account, settings.attempts_per_account),
+            *((one, settings.attempts_per_address) for one in addresses),
+        ]
+        wait = await self._store.count_attempt(limits, settings.attempts_window_seconds)
+        if wait is not None:
+            raise Exhausted(
+                Reason.TOO_MANY_ATTEMPTS,
+                "Too many attempts to sign in have failed; try again later.",
+                retry_after=max(1.0, wait),
+            )
+        try:
+            yield
+        except Exhausted:
+            # The password was not checked.
+            await self._store.forgive_attempt(b"", [account, *addresses])
+            raise
+        await self._store.forgive_attempt(account, addresses)
+
+    async def _invitation(self, tenant_id: str, code: str) -> Invitation:
+        registration = self._options.registration
+        if registration is Registration.CLOSED:
+            raise self._closed("Ask an administrator to create your account.")
+        if not code:
+            if registration is not Registration.OPEN:
+                raise self._closed("Ask an administrator for an invitation, and send its code.")
+            return Invitation(self._tenant(tenant_id), Role.USER, "")
+        found = (
+            await self._store.invitation(digest(code)) if well_formed(SecretKind.INVITATION, code) else None
+        )
+        if found is None:
+            raise _code_invalid()
+        return found
+
+    def _tenant(self, given: str) -> str:
+        return given.removeprefix("tenants/") or self._options.accounts.default_tenant
+
+    def _closed(self, remedy: str) -> NotPermitted:
+        registration = self._options.registration.value
+        return NotPermitted(
+            Reason.REGISTRATION_CLOSED,
+            f"The settings of this server do not allow this registration. {remedy}",
+            {"registration": registration},
+        )
+
+    def _begun(self, user: User, session: NewSession) -> AuditEvent:
+        name = names.session(session.id)
+        return self._audit(user.tenant_id, user.id, "session.create", name, session.origin)
+
+    def _audit(self, tenant_id: str, user_id: UUID, action: str, resource: str, origin: Origin) -> AuditEvent:
+        """Build the event for an act without a credential."""
+        return AuditEvent(
+            self._identity.new_id(),
+            tenant_id,
+            names.user(user_id),
+            action,
+            resource,
+            address=origin.address,
+            call_id=origin.call_id,
+        )
+
+    def _own_audit(self, who: Principal, action: str, resource: str) -> AuditEvent:
+        return AuditEvent.of(who, action, resource, identity=self._identity.new_id())
+
+    def _forget(self, ended: Sequence[Ended]) -> None:
+        self._identity.forget([one.id for one in ended])
+
+
+def _failed() -> Unauthenticated:
+    return Unauthenticated(
+        Reason.SIGN_IN_FAILED,
+        "The e-mail address or the password is wrong. Check both, or ask an administrator for a reset code.",
+    )
+
+
+def _code_invalid() -> Unauthenticated:
+    return Unauthenticated(
+        Reason.CODE_INVALID,
+        "This code was already used, has expired or is unknown. Ask an administrator for another one.",
+    )
+
+
+def _not_usable(user_id: UUID) -> Precondition:
+    return Precondition(
+        Reason.PASSWORD_NOT_USABLE,
+        "Only a user with an e-mail address, who is not a service, can have a password. Use an API key.",
+        {"user": names.user(user_id)},
+    )

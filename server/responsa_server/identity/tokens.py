@@ -1,0 +1,230 @@
+"""Access tokens: JSON Web Tokens (RFC 7519) that are signed with Ed25519 (RFC 8037), and the keys that sign them.
+
+All replicas share the keys through the database, where each private key is encrypted under the installation's secret. A new key signs from then on;
+the key before it verifies until the last token that it signed has expired.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import jwt
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from responsa_server.domain.accounts import Claims, KeyStore, SealedKey
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.identity.credentials import token_invalid
+from responsa_server.identity.settings import TokenSettings
+
+ALGORITHM: Final = "EdDSA"
+TYPE: Final = "at+jwt"
+"""The type of access tokens (RFC 9068), so that no other token of this installation passes for one."""
+MAX_BYTES: Final = 2048
+MIN_SECRET_BYTES: Final = 32
+LEEWAY_SECONDS: Final = 10.0
+"""By how much the clocks of replicas and of the database may differ."""
+
+_REQUIRED: Final = ["iss", "aud", "sub", "sid", "tenant", "iat", "exp"]
+_HEADER: Final = frozenset({"alg", "typ", "kid"})
+_NONCE_BYTES: Final = 12
+# Replicas sign with a new key within this time, and keep verifying tokens of the key before it for this much longer.
+_RELOAD_SECONDS: Final = 30.0
+_OVERLAP_SECONDS: Final = 120.0
+# A token with an unknown key may have been signed by a key that another replica has just made. Anyone can send such tokens, so they cause at most one
+# query in this time.
+_UNKNOWN_SECONDS: Final = 1.0
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class Secret:
+    """The keys that are derived from the installation's secret file (HKDF, RFC 5869)."""
+
+    def __init__(self, text: bytes) -> None:
+        """text: the content of the file. Raises ValueError if it is shorter than 32 bytes."""
+        if len(text) < MIN_SECRET_BYTES:
+            raise ValueError(f"the secret has fewer than {MIN_SECRET_BYTES} bytes")
+        self._seal = AESGCM(_derived(text, b"responsa signing keys"))
+        self._refresh = _derived(text, b"responsa refresh tokens")
+        self._names = _derived(text, b"responsa attempts")
+
+    def seal(self, kid: str, key: bytes) -> bytes:
+        """Encrypt a private key. The id of the key is authenticated with it."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._seal.encrypt(nonce, key, kid.encode())
+
+    def unseal(self, kid: str, sealed: bytes) -> bytes:
+        """Decrypt a private key. Raises InvalidTag if it was encrypted under another secret, or altered."""
+        return self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], kid.encode())
+
+    def successor(self, token: str, request_id: UUID | None) -> str:
+        """Return the body of the refresh token that follows `token`: 43 characters of URL-safe Base64, the same for the same values."""
+        text = f"{token}|{'' if request_id is None else request_id}".encode()
+        return _base64(hmac.digest(self._refresh, text, "sha256"))
+
+    def name(self, kind: str, *parts: str) -> bytes:
+        """Return a digest that stands for an account or an address in the count of attempts, 32 bytes."""
+        return hmac.digest(self._names, "\x00".join((kind, *parts)).encode(), "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    kid: str
+    private: Ed25519PrivateKey
+    public: Ed25519PublicKey
+    create_time: datetime
+    until: float
+    """When tokens of this key are no longer accepted, in seconds since 1970; infinite for the newest key."""
+
+
+class Tokens:
+    """Signs and verifies access tokens."""
+
+    def __init__(
+        self,
+        store: KeyStore,
+        secret: Secret,
+        settings: TokenSettings,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """clock: returns seconds since 1970."""
+        self._store = store
+        self.secret = secret
+        self._settings = settings
+        self._clock = clock
+        self._keys: Sequence[_Key] = ()
+        self._by_kid: Mapping[str, _Key] = {}
+        self._loaded = float("-inf")
+        self._loading = asyncio.Lock()
+
+    async def sign(self, claims: Claims, now: datetime, kid: str = "") -> tuple[str, str, float]:
+        """Sign a token that begins at `now`. kid: the key to sign with; "" or an unknown key for the newest.
+
+        Returns the token, the key's id, and the time when the token expires, in seconds since 1970. Raises Unavailable.
+        """
+        key = self._by_kid.get(kid) or await self.newest()
+        issued = int(now.timestamp())
+        expires = issued + self._settings.access_seconds
+        payload = {
+            "iss": self._settings.issuer,
+            "aud": self._settings.audience,
+            "sub": str(claims.user_id),
+            "sid": str(claims.session_id),
+            "tenant": claims.tenant_id,
+            "iat": issued,
+            "exp": expires,
+        }
+        token = jwt.encode(payload, key.private, ALGORITHM, headers={"kid": key.kid, "typ": TYPE})
+        return token, key.kid, float(expires)
+
+    async def verify(self, token: str) -> Claims:
+        """Return the content of a token. Raises Unauthenticated (TOKEN_INVALID, whatever is wrong), Unavailable."""
+        try:
+            if len(token) > MAX_BYTES:
+                raise token_invalid()
+            header: Mapping[str, Any] = jwt.get_unverified_header(token)
+            # Only these three are ever sent. Embedded keys, addresses of keys and lists of critical extensions are thus refused unread.
+            if header.keys() != _HEADER or header["alg"] != ALGORITHM or header["typ"] != TYPE:
+                raise token_invalid()
+            key = await self._key(header["kid"])
+            content = jwt.decode(
+                token,
+                key.public,
+                algorithms=[ALGORITHM],
+                issuer=self._settings.issuer,
+                audience=self._settings.audience,
+                leeway=LEEWAY_SECONDS,
+                options={"require": _REQUIRED, "strict_aud": True},
+            )
+            return Claims(str(content["tenant"]), UUID(content["sub"]), UUID(content["sid"]))
+        except (jwt.PyJWTError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise token_invalid() from error
+
+    async def public_keys(self) -> Sequence[tuple[str, str]]:
+        """Return the id and the public key (URL-safe Base64) of each key that verifies tokens, newest first. Raises Unavailable."""
+        await self.newest()
+        now = self._clock()
+        return [(one.kid, _base64(one.public.public_bytes_raw())) for one in self._keys if one.until > now]
+
+    async def newest(self) -> _Key:
+        """Return the key that signs. Makes one if there is none or the newest is too old. Raises Unavailable."""
+        if not self._keys or self._clock() - self._loaded > _RELOAD_SECONDS:
+            await self._load()
+        limit = self._settings.key_days * 86_400.0
+        if not self._keys or self._clock() - self._keys[0].create_time.timestamp() > limit:
+            await self.rotate(older_than_seconds=limit)
+        return self._keys[0]
+
+    async def rotate(self, older_than_seconds: float = 0.0) -> None:
+        """Make a new key if the newest is older than this. Tokens of earlier keys stay good. Raises Unavailable."""
+        private = Ed25519PrivateKey.generate()
+        public = private.public_key().public_bytes_raw()
+        kid = _base64(hashlib.sha256(public).digest()[:12])
+        sealed = self.secret.seal(kid, private.private_bytes_raw())
+        self._take(await self._store.add_signing_key(kid, sealed, older_than_seconds))
+        if not self._keys:
+            raise _foreign()
+
+    async def _key(self, kid: object) -> _Key:
+        age = self._clock() - self._loaded
+        found = self._by_kid.get(kid) if isinstance(kid, str) else None
+        if age > (_UNKNOWN_SECONDS if found is None else _RELOAD_SECONDS):
+            await self._load()
+            found = self._by_kid.get(kid) if isinstance(kid, str) else None
+        if found is None or found.until <= self._clock():
+            raise token_invalid()
+        return found
+
+    async def _load(self) -> None:
+        before = self._loaded
+        async with self._loading:
+            if self._loaded == before:
+                self._take(await self._store.signing_keys())
+
+    def _take(self, found: Sequence[SealedKey]) -> None:
+        keys: list[_Key] = []
+        until = float("inf")
+        for one in found:
+            try:
+                private = Ed25519PrivateKey.from_private_bytes(self.secret.unseal(one.kid, one.sealed))
+            except (InvalidTag, ValueError):
+                _LOGGER.error(
+                    "signing key %s was encrypted under another secret: give all servers the same tokens.secret_file",
+                    one.kid,
+                )
+                continue
+            keys.append(_Key(one.kid, private, private.public_key(), one.create_time, until))
+            until = one.create_time.timestamp() + self._settings.access_seconds + _OVERLAP_SECONDS
+        self._keys = keys
+        self._by_kid = {one.kid: one for one in keys}
+        self._loaded = self._clock()
+
+
+def _foreign() -> Unavailable:
+    return Unavailable(
+        Reason.PART_UNAVAILABLE,
+        "The server cannot read the keys that sign tokens; ask the administrator to check the setting tokens.secret_file.",
+        {"part": "signing_keys"},
+    )
+
+
+def _derived(text: bytes, purpose: bytes) -> bytes:
+    return HKDF(hashes.SHA256(), 32, None, purpose).derive(text)
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

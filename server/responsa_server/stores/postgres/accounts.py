@@ -1,0 +1,409 @@
+"""Accounts, sessions with refresh tokens, invitations, reset codes, counted attempts and signing keys in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from responsa_server.domain.accounts import (
+    Account,
+    Begun,
+    Ended,
+    Invitation,
+    NewSession,
+    Refreshed,
+    Refused,
+    SealedKey,
+    Session,
+)
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import SESSIONS
+from responsa_server.domain.people import AuditEvent, Principal, Role, User
+from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    one_row,
+    shielded,
+    uuid_array,
+)
+from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.users import user_of
+
+_SESSIONS: Final[SqlList[Session]] = SqlList(SESSIONS, {"create_time": "s.create_time"}, identity="s.id")
+
+Row = tuple[Any, ...]
+
+
+class _CodeNotGood(Exception):
+    """An invitation was used or has expired in the meantime. This error rolls the transaction back."""
+
+
+class PostgresAccountStore:
+    """Implements `AccountStore` and `KeyStore`. A method that has begun runs to its end even if the caller is cancelled."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = Queries("accounts.sql")
+        self._shared = Queries("identity.sql")
+        self._audit = AuditLog()
+
+    @shielded
+    async def count_attempt(
+        self, subjects: Sequence[tuple[bytes, int]], window_seconds: float
+    ) -> float | None:
+        """Count an attempt for each subject. Returns the seconds to wait if one of them has reached its limit."""
+        wait: float | None = None
+        async with self._database.no_tenant() as connection:
+            # Always in the same order, so that two attempts never wait for each other's row.
+            for subject, limit in sorted(subjects):
+                values = {"subject": subject, "limit": limit, "window": window_seconds}
+                row = await self._one(connection, "count_attempt", values)
+                assert row is not None
+                if row[0]:
+                    wait = max(wait or 0.0, row[1])
+            await connection.execute(self._queries["drop_old_attempts"])
+        return wait
+
+    @shielded
+    async def forgive_attempt(self, cleared: bytes, reduced: Sequence[bytes]) -> None:
+        """Forget the failures of one subject, and uncount one attempt of the others."""
+        steps = [(cleared, "clear_attempts"), *((one, "uncount_attempt") for one in reduced)]
+        async with self._database.no_tenant() as connection:
+            for subject, query in sorted(steps):
+                await connection.execute(self._queries[query], {"subject": subject})
+
+    @shielded
+    async def account(self, tenant_id: str, email: str) -> Account | None:
+        """Find an account by its folded address."""
+        async with self._database.tenant(tenant_id) as connection:
+            values = {"tenant_id": tenant_id, "email": email}
+            return _account(await one_row(connection, self._queries["find_account"], values))
+
+    @shielded
+    async def account_of(self, tenant_id: str, user_id: UUID) -> Account | None:
+        """Find the account of a user."""
+        async with self._database.tenant(tenant_id) as connection:
+            values = {"tenant_id": tenant_id, "user_id": user_id}
+            return _account(await one_row(connection, self._queries["find_account_of"], values))
+
+    @shielded
+    async def upgrade_hash(self, tenant_id: str, user_id: UUID, old: str, new: str) -> None:
+        """Replace a hash unless the password was changed."""
+        values = {"tenant_id": tenant_id, "user_id": user_id, "old": old, "new": new}
+        async with self._database.tenant(tenant_id) as connection:
+            await connection.execute(self._queries["upgrade_hash"], values)
+
+    @shielded
+    async def begin_session(
+        self, tenant_id: str, user_id: UUID, kind: str, session: NewSession, audit: AuditEvent
+    ) -> Begun:
+        """Begin a session. Deletes the tenant's expired sessions."""
+        values = {
+            "id": session.id,
+            "kind": kind,
+            "token": session.token,
+            "tenant_id": tenant_id,
+            "user_id": user_id,
+            "session_id": session.id,
+            "address": session.origin.address,
+            "user_agent": session.origin.user_agent,
+            "seconds": session.seconds,
+        }
+        async with self._database.tenant(tenant_id) as connection:
+            await connection.execute(self._queries["drop_ended_sessions"], values)
+            row = await self._one(connection, "begin_session", values)
+            if kind == "tokens":
+                await connection.execute(self._queries["add_refresh_token"], values)
+            await self._audit.write(connection, audit)
+        assert row is not None
+        return Begun(row[0], row[1])
+
+    @shielded
+    async def refresh(
+        self,
+        token: bytes,
+        successor: bytes,
+        request_id: UUID | None,
+        kid: str,
+        seconds: float,
+        max_seconds: float,
+        repeat_seconds: float,
+        audit: Callable[[str, UUID, UUID], AuditEvent],
+    ) -> Refreshed | Refused:
+        """Exchange a refresh token. See `AccountStore.refresh`."""
+        async with self._database.no_tenant() as connection:
+            tenant_id = await self._within_tenant_of(connection, token)
+            if tenant_id is None:
+                return Refused()
+            values: dict[str, object] = {
+                "tenant_id": tenant_id,
+                "token": token,
+                "successor": successor,
+                "request_id": request_id,
+                "kid": kid,
+                "seconds": seconds,
+                "max_seconds": max_seconds,
+                "repeat": repeat_seconds,
+            }
+            # The lock of the session orders all exchanges of its tokens, on all servers.
+            session = await self._one(connection, "lock_session_of", values)
+            if session is None or session[2]:
+                return Refused()
+            session_id, user_id = session[0], session[1]
+            values["session_id"] = session_id
+            found = await self._one(connection, "find_refresh_token", values)
+            assert found is not None, "a session's refresh tokens are deleted with it"
+            use_time, first_request, first_successor, first_kid, recent, unused = found
+            if use_time is None:
+                used = await self._one(connection, "use_refresh_token", values)
+                await connection.execute(
+                    self._queries["add_refresh_token"],
+                    {"token": successor, "tenant_id": tenant_id, "session_id": session_id},
+                )
+                end = await self._one(connection, "prolong_session", values)
+                assert used is not None
+                assert end is not None
+                return Refreshed(tenant_id, user_id, session_id, used[0], end[0], kid)
+            same = (
+                request_id is not None and request_id == first_request and successor == bytes(first_successor)
+            )
+            if same and recent and unused:
+                end = await self._one(connection, "session_end", values)
+                assert end is not None
+                return Refreshed(tenant_id, user_id, session_id, use_time, end[0], first_kid)
+            await connection.execute(self._queries["delete_session"], values)
+            await self._audit.write(connection, audit(tenant_id, user_id, session_id))
+        return Refused(session_id)
+
+    @shielded
+    async def end_session_of(
+        self, token: bytes, audit: Callable[[str, UUID, UUID], AuditEvent]
+    ) -> Ended | None:
+        """End the session of a refresh token."""
+        async with self._database.no_tenant() as connection:
+            tenant_id = await self._within_tenant_of(connection, token)
+            values = {"tenant_id": tenant_id, "token": token}
+            session = None if tenant_id is None else await self._one(connection, "lock_session_of", values)
+            if session is None:
+                return None
+            assert tenant_id is not None, "the session was found in it"
+            await connection.execute(self._queries["delete_session"], {**values, "session_id": session[0]})
+            await self._audit.write(connection, audit(tenant_id, session[1], session[0]))
+        return Ended(session[0])
+
+    @shielded
+    async def sessions(self, who: Principal, query: ListQuery) -> Page[Session]:
+        """List the user's sessions."""
+        values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
+        async with self._database.tenant(who.tenant_id) as connection:
+            rows = await _SESSIONS.rows(connection, self._queries["list_sessions"], query, values)
+        return _SESSIONS.page([Session(*row.values()) for row in rows], query)
+
+    @shielded
+    async def end_sessions(
+        self,
+        who: Principal,
+        wanted: Sequence[UUID] | None,
+        kept: UUID | None,
+        audit: Callable[[UUID], AuditEvent],
+    ) -> Sequence[Ended]:
+        """End sessions of the user."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            ended = await self._end_sessions(connection, who.tenant_id, who.user_id, wanted, kept)
+            for one in ended:
+                await self._audit.write(connection, audit(one.id))
+        return ended
+
+    @shielded
+    async def signed_in_recently(self, who: Principal, session_id: UUID, seconds: float) -> bool:
+        """Whether the session began with a sign-in at most this long ago."""
+        values = {
+            "tenant_id": who.tenant_id,
+            "user_id": who.user_id,
+            "session_id": session_id,
+            "seconds": seconds,
+        }
+        async with self._database.tenant(who.tenant_id) as connection:
+            return await self._one(connection, "signed_in_recently", values) is not None
+
+    @shielded
+    async def set_password(
+        self, who: Principal, old: str | None, new: str, kept: UUID | None, audit: AuditEvent
+    ) -> Sequence[Ended] | None:
+        """Store a hash and end the user's other sessions, unless the hash is no longer `old`."""
+        values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
+        async with self._database.tenant(who.tenant_id) as connection:
+            if await self._one(connection, "lock_user", values) is None:
+                return None
+            row = await self._one(connection, "find_hash", values)
+            if (None if row is None else row[0]) != old:
+                return None
+            return await self._put_password(connection, audit, who.user_id, new, kept)
+
+    @shielded
+    async def add_invitation(
+        self, invitation: Invitation, invitation_id: UUID, code: bytes, seconds: float, audit: AuditEvent
+    ) -> datetime:
+        """Store an invitation. Deletes the tenant's expired ones."""
+        values = {
+            "id": invitation_id,
+            "tenant_id": invitation.tenant_id,
+            "code": code,
+            "role": invitation.role.value,
+            "email": invitation.email,
+            "seconds": seconds,
+        }
+        async with self._database.tenant(invitation.tenant_id) as connection:
+            await connection.execute(self._queries["drop_expired_invitations"], values)
+            row = await self._one(connection, "add_invitation", values)
+            await self._audit.write(connection, audit)
+        assert row is not None
+        return row[0]
+
+    @shielded
+    async def invitation(self, code: bytes) -> Invitation | None:
+        """Find a good invitation."""
+        async with self._database.no_tenant() as connection:
+            tenant_id = await self._within_tenant_of(connection, code)
+            values = {"tenant_id": tenant_id, "code": code}
+            row = None if tenant_id is None else await self._one(connection, "find_invitation", values)
+        return None if tenant_id is None or row is None else Invitation(tenant_id, Role(row[0]), row[1])
+
+    @shielded
+    async def register(self, user: User, hash_text: str, code: bytes | None, audit: AuditEvent) -> bool:
+        """Store a user with a password. See `AccountStore.register`."""
+        try:
+            return await self._register(user, hash_text, code, audit)
+        except _CodeNotGood:
+            return False
+
+    async def _register(self, user: User, hash_text: str, code: bytes | None, audit: AuditEvent) -> bool:
+        values = {
+            "id": user.id,
+            "tenant_id": user.tenant_id,
+            "user_id": user.id,
+            "display_name": user.display_name,
+            "email": user.email,
+            "role": user.role.value,
+            "hash": hash_text,
+            "code": code,
+        }
+        async with self._database.tenant(user.tenant_id) as connection:
+            tenant = await connection.execute(self._shared["find_tenant"], values)
+            if await tenant.fetchone() is None:
+                return True
+            added = await connection.execute(self._shared["add_user"], values)
+            if await added.fetchone() is None:
+                return True
+            if code is not None and await self._one(connection, "use_invitation", values) is None:
+                raise _CodeNotGood  # this also rolls back the user
+            await connection.execute(self._queries["put_password"], values)
+            await self._audit.write(connection, audit)
+        return True
+
+    @shielded
+    async def add_reset_code(
+        self, who: Principal, user_id: UUID, code: bytes, seconds: float, audit: AuditEvent
+    ) -> datetime | None:
+        """Store a reset code in place of the user's earlier ones."""
+        values = {"tenant_id": who.tenant_id, "user_id": user_id, "code": code, "seconds": seconds}
+        async with self._database.tenant(who.tenant_id) as connection:
+            if await self._one(connection, "lock_user", values) is None:
+                return None
+            await connection.execute(self._queries["drop_reset_codes"], values)
+            row = await self._one(connection, "add_reset_code", values)
+            await self._audit.write(connection, audit)
+        assert row is not None
+        return row[0]
+
+    @shielded
+    async def reset_account(self, code: bytes) -> Account | None:
+        """Find the account of a good reset code."""
+        async with self._database.no_tenant() as connection:
+            tenant_id = await self._within_tenant_of(connection, code)
+            if tenant_id is None:
+                return None
+            values = {"tenant_id": tenant_id, "code": code}
+            return _account(await one_row(connection, self._queries["find_reset_account"], values))
+
+    @shielded
+    async def reset_password(
+        self, code: bytes, new: str, audit: Callable[[str, UUID], AuditEvent]
+    ) -> Sequence[Ended] | None:
+        """Use up a reset code, store a hash and end all sessions of the user."""
+        async with self._database.no_tenant() as connection:
+            tenant_id = await self._within_tenant_of(connection, code)
+            if tenant_id is None:
+                return None
+            row = await self._one(connection, "use_reset_code", {"tenant_id": tenant_id, "code": code})
+            if row is None:
+                return None
+            return await self._put_password(connection, audit(tenant_id, row[0]), row[0], new, None)
+
+    @shielded
+    async def signing_keys(self) -> Sequence[SealedKey]:
+        """All signing keys, newest first."""
+        async with self._database.no_tenant_statements() as connection:
+            return await self._signing_keys(connection)
+
+    @shielded
+    async def add_signing_key(
+        self, kid: str, sealed: bytes, older_than_seconds: float
+    ) -> Sequence[SealedKey]:
+        """Add a key if the newest is older than this. Returns all keys."""
+        values = {"kid": kid, "sealed": sealed, "older": older_than_seconds}
+        async with self._database.no_tenant() as connection:
+            await connection.execute(self._queries["lock_signing_keys"])
+            await connection.execute(self._queries["add_signing_key"], values)
+            await connection.execute(self._queries["drop_replaced_keys"])
+            return await self._signing_keys(connection)
+
+    async def _signing_keys(self, connection: Connection) -> Sequence[SealedKey]:
+        rows = await (await connection.execute(self._queries["signing_keys"])).fetchall()
+        return [SealedKey(kid, bytes(sealed), create_time) for kid, sealed, create_time in rows]
+
+    async def _put_password(
+        self, connection: Connection, audit: AuditEvent, user_id: UUID, new: str, kept: UUID | None
+    ) -> Sequence[Ended]:
+        values = {"tenant_id": audit.tenant_id, "user_id": user_id, "hash": new}
+        await connection.execute(self._queries["put_password"], values)
+        await connection.execute(self._queries["drop_reset_codes"], values)
+        ended = await self._end_sessions(connection, audit.tenant_id, user_id, None, kept)
+        await self._audit.write(connection, audit)
+        return ended
+
+    async def _end_sessions(
+        self,
+        connection: Connection,
+        tenant_id: str,
+        user_id: UUID,
+        wanted: Sequence[UUID] | None,
+        kept: UUID | None,
+    ) -> Sequence[Ended]:
+        values = {
+            "tenant_id": tenant_id,
+            "user_id": user_id,
+            "wanted": None if wanted is None else uuid_array(wanted),
+            "kept": kept,
+        }
+        rows = await (await connection.execute(self._queries["end_sessions"], values)).fetchall()
+        return [Ended(one) for (one,) in rows]
+
+    async def _within_tenant_of(self, connection: Connection, digest: bytes) -> str | None:
+        """Find the tenant of a secret. From here on, the transaction sees only that tenant's rows."""
+        row = await self._one(connection, "tenant_of_secret", {"digest": digest})
+        if row is None or row[0] is None:
+            return None
+        await connection.execute("SELECT set_config('responsa.tenant_id', %s, true)", (row[0],))
+        return str(row[0])
+
+    async def _one(self, connection: Connection, query: str, values: Mapping[str, object]) -> Row | None:
+        return await (await connection.execute(self._queries[query], values)).fetchone()
+
+
+def _account(row: Mapping[str, Any] | None) -> Account | None:
+    return None if row is None else Account(user_of(row), row["hash"])

@@ -1,0 +1,615 @@
+"""Accounts on real PostgreSQL: sign-in, refresh tokens, sessions, invitations, codes, and the count of attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import bcrypt
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import AlreadyExists, Exhausted, InvalidRequest, NotFound, Reason
+from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.domain.people import Origin, Principal, Role, User
+from responsa_server.identity.accounts import Accounts, SignedIn
+from responsa_server.identity.credentials import LIFETIME_SECONDS, CredentialCache
+from responsa_server.identity.service import Credential
+from responsa_server.identity.settings import PasswordSettings, Registration
+from responsa_server.identity.users import UserAdministration
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.users import PostgresUsers
+from tests.conftest import DatabaseUrls
+from tests.contract.test_identity import audited, refusal
+from tests.people import GOOD, People, people_of
+
+NEWEST = ListQuery(50, Order("create_time", descending=True))
+HERE = Origin("192.0.2.7", "test/1.0")
+OTHER = "seven purple walruses hum"
+
+
+@pytest.fixture
+def people(database: Database) -> People:
+    return people_of(database)
+
+
+def token(signed: SignedIn) -> Credential:
+    return Credential("token", signed.access_token)
+
+
+async def user_of(people: People, email: str = "ann@example.org", role: Role = Role.USER) -> User:
+    """A user of the tenant acme with the password GOOD."""
+    with contextlib.suppress(AlreadyExists):
+        await people.identity.create_tenant("acme", "Acme")
+    user = await people.identity.create_user("acme", "Ann", email, role)
+    code, _ = await people.accounts.create_reset_code(principal(user), user.id)
+    await people.accounts.reset_password(code, GOOD)
+    return user
+
+
+def principal(user: User) -> Principal:
+    return Principal(user.tenant_id, user.id, user.role, "api_key")
+
+
+async def login(people: People, email: str = "ann@example.org", password: str = GOOD) -> SignedIn:
+    signed, _ = await people.accounts.login("acme", email, password, HERE)
+    return signed
+
+
+def execute(urls: DatabaseUrls, statement: str) -> None:
+    with psycopg.connect(urls.superuser) as connection:
+        connection.execute(statement)  # type: ignore[arg-type]
+
+
+async def test_a_sign_in_makes_tokens_that_identify_the_user(people: People) -> None:
+    user = await user_of(people)
+    signed, found = await people.accounts.login("acme", " Ann@Example.ORG ", GOOD, HERE)
+    assert found.id == user.id
+    assert signed.refresh_token.startswith("rst_")
+    left = signed.access_expire_time - datetime.now(UTC)
+    assert timedelta(minutes=14) < left <= timedelta(minutes=15, seconds=2)
+    assert timedelta(days=29) < signed.refresh_expire_time - datetime.now(UTC) < timedelta(days=31)
+    who = await people.identity.authenticate(token(signed))
+    assert who == Principal("acme", user.id, Role.USER, "token")
+    (session,) = (await people.accounts.sessions(who, NEWEST)).items
+    assert (session.id, session.address, session.user_agent) == (
+        who.session_id,
+        "192.0.2.7",
+        "test/1.0",
+    )
+    assert signed.access_token not in repr(signed)
+
+
+async def test_secrets_of_accounts_are_stored_as_hashes_alone(
+    people: People, database_urls: DatabaseUrls
+) -> None:
+    user = await user_of(people)
+    signed = await login(people)
+    cookie, _ = await people.accounts.login_browser("acme", user.email, GOOD, HERE)
+    invitation, _ = await people.accounts.create_invitation(principal(user), Role.USER, "", 60)
+    reset, _ = await people.accounts.create_reset_code(principal(user), user.id)
+    with psycopg.connect(database_urls.superuser) as connection:
+        tables = [
+            name
+            for (name,) in connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'responsa'"
+            ).fetchall()
+        ]
+        for table in tables:
+            text = str(connection.execute(f"SELECT * FROM responsa.{table}").fetchall())  # type: ignore[arg-type]
+            for secret in (GOOD, signed.refresh_token, signed.access_token, cookie, invitation, reset):
+                assert secret not in text, table
+
+
+@pytest.mark.parametrize(
+    ("tenant", "email", "password"),
+    [
+        ("acme", "ann@example.org", OTHER),
+        ("acme", "ann@example.org", ""),
+        ("acme", "nobody@example.org", GOOD),
+        ("acme", "", GOOD),
+        ("acme", "keyless@example.org", GOOD),
+        ("acme", "robot@example.org", GOOD),
+        ("rival", "ann@example.org", GOOD),
+        ("no-tenant", "ann@example.org", GOOD),
+    ],
+)
+async def test_every_failed_sign_in_gets_the_same_reply(
+    people: People, tenant: str, email: str, password: str
+) -> None:
+    await user_of(people)
+    await people.identity.create_tenant("rival", "Rival")
+    await people.identity.create_user("acme", "No password", "keyless@example.org", Role.USER)
+    await people.identity.create_user("acme", "Robot", "robot@example.org", Role.SERVICE)
+    error = await refusal(people.accounts.login(tenant, email, password, HERE))
+    assert (error.reason, error.metadata, error.violations) == (Reason.SIGN_IN_FAILED, {}, ())
+    assert "wrong" in error.message
+
+
+async def test_failed_attempts_are_counted_whether_or_not_the_account_exists(database: Database) -> None:
+    people = people_of(
+        database, passwords=PasswordSettings(memory_kib=8192, iterations=1, attempts_per_account=3)
+    )
+    await user_of(people)
+    for email in ("ann@example.org", "nobody@example.org"):
+        for _ in range(3):
+            error = await refusal(people.accounts.login("acme", email, OTHER, HERE))
+            assert error.reason is Reason.SIGN_IN_FAILED
+        for password in (OTHER, GOOD):
+            error = await refusal(people.accounts.login("acme", email, password, HERE))
+            assert (error.reason, error.metadata) == (Reason.TOO_MANY_ATTEMPTS, {})
+            assert error.retry_after is not None
+            assert 800 < error.retry_after <= 900
+
+
+async def test_a_success_forgets_failures_and_a_window_ends(
+    database: Database, database_urls: DatabaseUrls
+) -> None:
+    people = people_of(
+        database, passwords=PasswordSettings(memory_kib=8192, iterations=1, attempts_per_account=3)
+    )
+    await user_of(people)
+    for _ in range(3):
+        for _ in range(2):
+            await refusal(people.accounts.login("acme", "ann@example.org", OTHER, HERE))
+        await login(people)
+    errors = [await refusal(people.accounts.login("acme", "ann@example.org", OTHER, HERE)) for _ in range(4)]
+    assert errors[-1].reason is Reason.TOO_MANY_ATTEMPTS
+    execute(database_urls, "UPDATE responsa.sign_in_attempt SET end_time = now()")
+    await login(people)
+
+
+async def test_attempts_are_counted_per_address_too_and_at_the_same_time(database: Database) -> None:
+    settings = PasswordSettings(memory_kib=8192, iterations=1, attempts_per_address=5)
+    people = people_of(database, passwords=settings)
+    await user_of(people)
+    await login(people)
+    errors = await asyncio.gather(
+        *(refusal(people.accounts.login("acme", f"no{n}@example.org", OTHER, HERE)) for n in range(20))
+    )
+    assert sum(one.reason is Reason.SIGN_IN_FAILED for one in errors) == 5
+    assert (await refusal(login(people))).reason is Reason.TOO_MANY_ATTEMPTS
+    await people.accounts.login("acme", "ann@example.org", GOOD, Origin("192.0.2.8"))
+
+
+async def test_a_password_hashed_by_bcrypt_is_upgraded_at_sign_in(
+    people: People, database_urls: DatabaseUrls
+) -> None:
+    user = await user_of(people)
+    old = bcrypt.hashpw(GOOD.encode(), bcrypt.gensalt(4)).decode()
+    execute(database_urls, f"UPDATE responsa.user_password SET hash = '{old}'")
+    await login(people)
+    account = await people.store.account_of("acme", user.id)
+    assert account is not None
+    assert (account.hash or "").startswith("$argon2id$")
+    await login(people)
+
+
+async def test_a_refresh_gives_new_tokens_and_the_same_session(people: People) -> None:
+    await user_of(people)
+    first = await login(people)
+    second = await people.accounts.refresh(first.refresh_token, uuid7())
+    assert second.refresh_token != first.refresh_token
+    before, after = [await people.identity.authenticate(token(one)) for one in (first, second)]
+    assert before.session_id == after.session_id
+    third = await people.accounts.refresh(second.refresh_token, None)
+    assert (await people.identity.authenticate(token(third))) == before
+
+
+async def test_a_lost_reply_is_repeated(database: Database) -> None:
+    here, elsewhere = people_of(database), people_of(database)
+    await user_of(here)
+    signed, request = await login(here), uuid7()
+    first = await here.accounts.refresh(signed.refresh_token, request)
+    for people in (here, elsewhere):
+        # Also after a rotation: the reply names the same key.
+        await elsewhere.tokens.rotate()
+        assert await people.accounts.refresh(signed.refresh_token, request) == first
+    await here.accounts.refresh(first.refresh_token, uuid7())
+    # The successor was used, so this is no longer a lost reply.
+    error = await refusal(here.accounts.refresh(signed.refresh_token, request))
+    assert error.reason is Reason.TOKEN_INVALID
+
+
+@pytest.mark.parametrize("how", ["another request_id", "no request_id", "late", "successor used"])
+async def test_a_second_use_ends_the_session_everywhere(
+    database: Database, database_urls: DatabaseUrls, how: str
+) -> None:
+    now = 100.0
+    here, elsewhere = people_of(database), people_of(database, cache=CredentialCache(lambda: now))
+    user = await user_of(here)
+    other = await login(here)
+    signed, request = await login(here), uuid7()
+    first = await here.accounts.refresh(signed.refresh_token, request)
+    await elsewhere.identity.authenticate(token(first))
+    again: UUID | None = request
+    if how == "another request_id":
+        again = uuid7()
+    elif how == "no request_id":
+        again = None
+    elif how == "late":
+        execute(database_urls, "UPDATE responsa.refresh_token SET use_time = use_time - interval '61 s'")
+    else:
+        await here.accounts.refresh(first.refresh_token, uuid7())
+    error = await refusal(here.accounts.refresh(signed.refresh_token, again))
+    assert error.reason is Reason.TOKEN_INVALID
+    assert (await refusal(here.identity.authenticate(token(first)))).reason is Reason.TOKEN_INVALID
+    now += LIFETIME_SECONDS
+    assert (await refusal(elsewhere.identity.authenticate(token(first)))).reason is Reason.TOKEN_INVALID
+    assert (await refusal(here.accounts.refresh(first.refresh_token, uuid7()))).reason is Reason.TOKEN_INVALID
+    # Other sessions of the user go on.
+    await here.identity.authenticate(token(other))
+    assert [one[1] for one in audited(database_urls)].count("session.token_reused") == 1
+    assert (f"users/{user.id}", "session.token_reused") in [one[:2] for one in audited(database_urls)]
+
+
+async def test_racing_refreshes_with_lost_replies_sign_nobody_out(database: Database) -> None:
+    """100 sessions. In each, four processes send the same pair at once, on two servers, and each reply may be lost."""
+    servers = people_of(database), people_of(database)
+    await user_of(servers[0])
+    sessions = [await login(servers[0]) for _ in range(100)]
+
+    async def race(signed: SignedIn) -> SignedIn:
+        for _ in range(3):
+            request = uuid7()
+            replies = await asyncio.gather(
+                *(servers[n % 2].accounts.refresh(signed.refresh_token, request) for n in range(4))
+            )
+            assert len(set(map(repr, (one.refresh_token for one in replies)))) == 1
+            assert len({one.access_token for one in replies}) == 1
+            signed = replies[0]
+        return signed
+
+    ends = await asyncio.gather(*map(race, sessions))
+    for one in ends:
+        await servers[1].identity.authenticate(token(one))
+    # Whoever stole a refresh token is caught, whether thief or owner comes first.
+    for stolen in sessions[:20]:
+        await refusal(servers[0].accounts.refresh(stolen.refresh_token, uuid7()))
+    for one in ends[:20]:
+        assert (await refusal(servers[0].identity.authenticate(token(one)))).reason is Reason.TOKEN_INVALID
+    for one in ends[20:]:
+        await servers[0].identity.authenticate(token(one))
+
+
+async def test_racing_thieves_never_both_win(database: Database) -> None:
+    servers = people_of(database), people_of(database)
+    await user_of(servers[0])
+    for _ in range(20):
+        signed = await login(servers[0])
+        replies = await asyncio.gather(
+            *(one.accounts.refresh(signed.refresh_token, uuid7()) for one in servers), return_exceptions=True
+        )
+        won = [one for one in replies if isinstance(one, SignedIn)]
+        assert len(won) == 1
+        assert (
+            await refusal(servers[0].accounts.refresh(won[0].refresh_token, uuid7()))
+        ).reason is Reason.TOKEN_INVALID
+
+
+@pytest.mark.parametrize("given", ["", "rst_", "rst_" + "x" * 43, "rsp_" + "x" * 43, "ä" * 47])
+async def test_refresh_tokens_that_never_were(people: People, given: str) -> None:
+    assert (await refusal(people.accounts.refresh(given, None))).reason is Reason.TOKEN_INVALID
+    await people.accounts.logout(given)
+
+
+async def test_a_session_expires_unless_it_is_refreshed(people: People, database_urls: DatabaseUrls) -> None:
+    await user_of(people)
+    signed = await login(people)
+    execute(database_urls, "UPDATE responsa.session SET expire_time = now()")
+    assert (
+        await refusal(people.accounts.refresh(signed.refresh_token, uuid7()))
+    ).reason is Reason.TOKEN_INVALID
+    assert (await refusal(people.identity.authenticate(token(signed)))).reason is Reason.TOKEN_INVALID
+
+
+async def test_logout_ends_the_session_at_once(people: People) -> None:
+    await user_of(people)
+    signed = await login(people)
+    second = await people.accounts.refresh(signed.refresh_token, uuid7())
+    await people.identity.authenticate(token(second))
+    # A used refresh token names its session as well.
+    await people.accounts.logout(signed.refresh_token)
+    assert (await refusal(people.identity.authenticate(token(second)))).reason is Reason.TOKEN_INVALID
+    await people.accounts.logout(signed.refresh_token)
+
+
+async def test_sessions_are_revoked_by_name_or_all_others(people: People) -> None:
+    await user_of(people)
+    stranger = await user_of(people, "eve@example.org")
+    first, second, third = [await login(people) for _ in range(3)]
+    cookie, _ = await people.accounts.login_browser("acme", "ann@example.org", GOOD, HERE)
+    theirs = await login(people, "eve@example.org")
+    who = await people.identity.authenticate(token(first))
+    gone = await people.identity.authenticate(token(second))
+    await people.identity.authenticate(Credential("session", cookie))
+    found = (await people.accounts.sessions(who, NEWEST)).items
+    assert len(found) == 4
+    assert gone.session_id is not None
+    assert await people.accounts.revoke_sessions(who, [gone.session_id, uuid7()], all_others=False) == 1
+    await refusal(people.identity.authenticate(token(second)))
+    await people.identity.authenticate(token(third))
+    eve = await people.identity.authenticate(token(theirs))
+    assert eve.user_id == stranger.id
+    assert eve.session_id is not None
+    assert await people.accounts.revoke_sessions(who, [eve.session_id], all_others=False) == 0
+    assert await people.accounts.revoke_sessions(who, [], all_others=True) == 2
+    for credential in (token(third), Credential("session", cookie)):
+        await refusal(people.identity.authenticate(credential))
+    await people.identity.authenticate(token(first))
+    await people.identity.authenticate(token(theirs))
+    assert [one.id for one in (await people.accounts.sessions(who, NEWEST)).items] == [who.session_id]
+
+
+async def test_a_new_password_needs_the_old_one_and_ends_other_sessions(people: People) -> None:
+    await user_of(people)
+    first, second = await login(people), await login(people)
+    who = await people.identity.authenticate(token(first))
+    change = people.accounts.change_password
+    error = await refusal(change(who, OTHER, OTHER, HERE))
+    assert error.reason is Reason.SIGN_IN_FAILED
+    error = await refusal(change(who, GOOD, "short", HERE))
+    assert (error.reason, error.violations[0].field) == (Reason.INVALID_FIELD, "new_password")
+    await people.identity.authenticate(token(second))
+    await change(who, GOOD, OTHER, HERE)
+    await people.identity.authenticate(token(first))
+    assert (await refusal(people.identity.authenticate(token(second)))).reason is Reason.TOKEN_INVALID
+    assert (await refusal(login(people))).reason is Reason.SIGN_IN_FAILED
+    await login(people, password=OTHER)
+
+
+async def test_a_first_password_needs_a_recent_sign_in(people: People, database_urls: DatabaseUrls) -> None:
+    await people.identity.create_tenant("acme", "Acme")
+    user = await people.identity.create_user("acme", "Ann", "ann@example.org", Role.ADMIN)
+    key = principal(user)
+    error = await refusal(people.accounts.change_password(key, "", GOOD, HERE))
+    assert error.reason is Reason.SIGN_IN_REQUIRED
+    code, _ = await people.identity.create_session_code(key)
+    cookie, _ = await people.identity.exchange_code(code)
+    browser = await people.identity.authenticate(Credential("session", cookie))
+    execute(database_urls, "UPDATE responsa.session SET sign_in_time = now() - interval '601 s'")
+    error = await refusal(people.accounts.change_password(browser, "", GOOD, HERE))
+    assert error.reason is Reason.SIGN_IN_REQUIRED
+    execute(database_urls, "UPDATE responsa.session SET sign_in_time = now() - interval '590 s'")
+    await people.accounts.change_password(browser, "", GOOD, HERE)
+    await login(people)
+    nameless = await people.identity.create_user("acme", "No address", "", Role.USER)
+    error = await refusal(people.accounts.change_password(principal(nameless), "", GOOD, HERE))
+    assert error.reason is Reason.PASSWORD_NOT_USABLE
+
+
+async def test_two_changes_at_once_do_not_both_win(people: People) -> None:
+    user = await user_of(people)
+    who = principal(user)
+    results = await asyncio.gather(
+        *(people.accounts.change_password(who, GOOD, f"{OTHER} {n}", HERE) for n in range(4)),
+        return_exceptions=True,
+    )
+    assert sum(one is None for one in results) == 1
+
+
+async def test_an_invitation_is_good_once(people: People, database_urls: DatabaseUrls) -> None:
+    admin = await user_of(people, role=Role.ADMIN)
+    code, ends = await people.accounts.create_invitation(principal(admin), Role.ADMIN, "", 3600)
+    assert timedelta(minutes=59) < ends - datetime.now(UTC) <= timedelta(minutes=60, seconds=2)
+    register = people.accounts.register
+    error = await refusal(register("", code, "bob@example.org", "password1234", "Bob"))
+    assert error.violations[0].field == "password"
+    # A taken address changes nothing, and the invitation stays good.
+    await register("", code, "ann@example.org", OTHER, "Not Ann")
+    assert (await refusal(login(people, password=OTHER))).reason is Reason.SIGN_IN_FAILED
+    results = await asyncio.gather(
+        *(register("", code, f"bob{n}@example.org", GOOD, "Bob") for n in range(5)), return_exceptions=True
+    )
+    assert sum(one is None for one in results) == 1
+    assert (await refusal(register("", code, "carol@example.org", GOOD, ""))).reason is Reason.CODE_INVALID
+    with psycopg.connect(database_urls.superuser) as connection:
+        roles = connection.execute("SELECT role FROM responsa.app_user WHERE email LIKE 'bob%'").fetchall()
+    assert roles == [("admin",)]
+
+
+async def test_an_invitation_for_an_address_is_for_that_address(people: People) -> None:
+    admin = await user_of(people, role=Role.ADMIN)
+    code, _ = await people.accounts.create_invitation(principal(admin), Role.USER, "Bob@Example.org", 60)
+    error = await refusal(people.accounts.register("", code, "eve@example.org", GOOD, ""))
+    assert (error.reason, error.violations[0].field) == (Reason.INVALID_FIELD, "email")
+    await people.accounts.register("rival", code, "", GOOD, "Bob")
+    _, user = await people.accounts.login("acme", "bob@example.org", GOOD, HERE)
+    assert (user.tenant_id, user.display_name, user.role) == ("acme", "Bob", Role.USER)
+
+
+async def test_expired_codes_begin_nothing(people: People, database_urls: DatabaseUrls) -> None:
+    admin = await user_of(people, role=Role.ADMIN)
+    invitation, _ = await people.accounts.create_invitation(principal(admin), Role.USER, "", 60)
+    reset, _ = await people.accounts.create_reset_code(principal(admin), admin.id)
+    for table in ("invitation", "reset_code"):
+        execute(database_urls, f"UPDATE responsa.{table} SET expire_time = now()")
+    for work in (
+        people.accounts.register("", invitation, "bob@example.org", GOOD, ""),
+        people.accounts.reset_password(reset, OTHER),
+        people.accounts.reset_password("rsx_" + "x" * 43, OTHER),
+        people.accounts.reset_password("x", OTHER),
+        people.accounts.register("", "rsi_" + "x" * 43, "bob@example.org", GOOD, ""),
+    ):
+        assert (await refusal(work)).reason is Reason.CODE_INVALID
+
+
+@pytest.mark.parametrize("registration", list(Registration))
+async def test_the_setting_decides_who_may_register(database: Database, registration: Registration) -> None:
+    people = people_of(database, registration=registration)
+    await people.identity.create_tenant("default", "Default")
+    work = people.accounts.register("", "", "ann@example.org", GOOD, "Ann")
+    if registration is not Registration.OPEN:
+        error = await refusal(work)
+        assert (error.reason, error.metadata) == (
+            Reason.REGISTRATION_CLOSED,
+            {"registration": registration.value},
+        )
+        return
+    await work
+    _, user = await people.accounts.login("", "ann@example.org", GOOD, HERE)
+    assert user.role is Role.USER
+    # The same reply for a taken address and for a tenant that does not exist.
+    await people.accounts.register("", "", "ann@example.org", OTHER, "Eve")
+    await people.accounts.register("no-tenant", "", "ann@example.org", GOOD, "Eve")
+    await people.accounts.login("", "ann@example.org", GOOD, HERE)
+    with pytest.raises(InvalidRequest):
+        await people.accounts.register("", "", "", GOOD, "")
+
+
+async def test_nobody_is_invited_where_registration_is_closed(database: Database) -> None:
+    people = people_of(database, registration=Registration.CLOSED)
+    admin = await user_of(people, role=Role.ADMIN)
+    error = await refusal(people.accounts.create_invitation(principal(admin), Role.USER, "", 60))
+    assert error.reason is Reason.REGISTRATION_CLOSED
+
+
+async def test_a_reset_ends_all_sessions_and_works_once(people: People, database_urls: DatabaseUrls) -> None:
+    user = await user_of(people)
+    signed = await login(people)
+    await people.identity.authenticate(token(signed))
+    older, _ = await people.accounts.create_reset_code(principal(user), user.id)
+    code, ends = await people.accounts.create_reset_code(principal(user), user.id)
+    assert timedelta(minutes=29) < ends - datetime.now(UTC) <= timedelta(minutes=30, seconds=2)
+    assert (await refusal(people.accounts.reset_password(older, OTHER))).reason is Reason.CODE_INVALID
+    assert (await refusal(people.accounts.reset_password(code, "short"))).reason is Reason.INVALID_FIELD
+    results = await asyncio.gather(
+        *(people.accounts.reset_password(code, OTHER) for _ in range(5)), return_exceptions=True
+    )
+    assert sum(one is None for one in results) == 1
+    assert (await refusal(people.identity.authenticate(token(signed)))).reason is Reason.TOKEN_INVALID
+    await login(people, password=OTHER)
+    assert {one[1] for one in audited(database_urls)} >= {
+        "user.create_reset_code",
+        "user.reset_password",
+        "session.create",
+    }
+
+
+async def test_reset_codes_are_for_users_of_the_own_tenant_with_an_address(people: People) -> None:
+    admin = await user_of(people, role=Role.ADMIN)
+    await people.identity.create_tenant("rival", "Rival")
+    theirs = await people.identity.create_user("rival", "Eve", "eve@example.org", Role.USER)
+    robot = await people.identity.create_user("acme", "Robot", "robot@example.org", Role.SERVICE)
+    for user_id in (theirs.id, uuid7()):
+        with pytest.raises(NotFound):
+            await people.accounts.create_reset_code(principal(admin), user_id)
+    error = await refusal(people.accounts.create_reset_code(principal(admin), robot.id))
+    assert error.reason is Reason.PASSWORD_NOT_USABLE
+
+
+async def test_a_disabled_user_cannot_sign_in_and_nobody_learns_why(
+    people: People, database: Database
+) -> None:
+    admin = await user_of(people, "root@example.org", Role.ADMIN)
+    user = await user_of(people)
+    signed, request = await login(people), uuid7()
+    cookie, _ = await people.accounts.login_browser("acme", user.email, GOOD, HERE)
+    users = UserAdministration(PostgresUsers(database), uuid7, people.cache)
+    await users.disable(principal(admin), user.id, "")
+    error = await refusal(login(people))
+    assert (error.reason, error.metadata) == (Reason.SIGN_IN_FAILED, {})
+    error = await refusal(people.accounts.login_browser("acme", user.email, GOOD, HERE))
+    assert error.reason is Reason.SIGN_IN_FAILED
+    assert (
+        await refusal(people.accounts.refresh(signed.refresh_token, request))
+    ).reason is Reason.TOKEN_INVALID
+    for credential in (token(signed), Credential("session", cookie)):
+        assert (await refusal(people.identity.authenticate(credential))).reason is Reason.USER_DISABLED
+    code, _ = await people.accounts.create_reset_code(principal(admin), user.id)
+    assert (await refusal(people.accounts.reset_password(code, OTHER))).reason is Reason.CODE_INVALID
+    await users.enable(principal(admin), user.id, "")
+    # Nothing was lost: the sessions, the refresh token and the code work again.
+    await people.identity.authenticate(Credential("session", cookie))
+    refreshed = await people.accounts.refresh(signed.refresh_token, request)
+    await people.identity.authenticate(token(refreshed))
+    await people.accounts.reset_password(code, OTHER)
+    await login(people, password=OTHER)
+
+
+async def test_account_acts_are_audited_with_address_and_call(people: People, database: Database) -> None:
+    admin = await user_of(people, "root@example.org", Role.ADMIN)
+    user = await user_of(people)
+    here = Origin("192.0.2.9", "", "call-1")
+    first, _ = await people.accounts.login("acme", user.email, GOOD, here)
+    second, _ = await people.accounts.login("acme", user.email, GOOD, here)
+    third, _ = await people.accounts.login("acme", user.email, GOOD, here)
+    whos = [await people.identity.authenticate(token(one)) for one in (first, second, third)]
+    caller = replace(whos[0], address="192.0.2.9", call_id="call-1")
+    await people.accounts.logout(third.refresh_token, here)
+    await people.accounts.revoke_sessions(caller, [], all_others=True)
+    await people.accounts.refresh(first.refresh_token, uuid7(), here)
+    await people.accounts.change_password(caller, GOOD, OTHER, here)
+    await refusal(people.accounts.refresh(first.refresh_token, uuid7(), here))
+    chief = replace(principal(admin), address="192.0.2.9", call_id="call-1")
+    invitation, _ = await people.accounts.create_invitation(chief, Role.USER, "", 60)
+    await people.accounts.register("", invitation, "zoe@example.org", GOOD, "Zoe", here)
+    code, _ = await people.accounts.create_reset_code(chief, user.id)
+    await people.accounts.reset_password(code, GOOD, here)
+    records = (await PostgresAuditTrail(database).list("acme", NEWEST)).items
+    found = [one for one in reversed(records) if one.call_id == "call-1"]
+    assert {(one.address, one.outcome) for one in found} == {("192.0.2.9", "OK")}
+    own, session = f"users/{user.id}", f"sessions/{whos[0].session_id}"
+    acts = [(one.actor, one.action, one.resource) for one in found]
+    assert acts[:7] == [
+        (own, "session.create", session),
+        (own, "session.create", f"sessions/{whos[1].session_id}"),
+        (own, "session.create", f"sessions/{whos[2].session_id}"),
+        (own, "session.end", f"sessions/{whos[2].session_id}"),
+        (own, "session.revoke", f"sessions/{whos[1].session_id}"),
+        (own, "user.change_password", own),
+        (own, "session.token_reused", session),
+    ]
+    assert [action for _, action, _ in acts[7:]] == [
+        "invitation.create",
+        "user.register",
+        "user.create_reset_code",
+        "user.reset_password",
+    ]
+    assert acts[9:] == [
+        (f"users/{admin.id}", "user.create_reset_code", own),
+        (own, "user.reset_password", own),
+    ]
+
+
+async def test_the_end_of_sessions_and_keys_is_noticed(people: People, database_urls: DatabaseUrls) -> None:
+    user = await user_of(people)
+    _, secret = await people.identity.create_key("acme", user.id, "test")
+    key = await people.identity.authenticate(Credential("api_key", secret))
+    whos = [await people.identity.authenticate(token(await login(people))) for _ in range(2)]
+    code, _ = await people.identity.create_session_code(key)
+    cookie, _ = await people.identity.exchange_code(code)
+    whos.append(await people.identity.authenticate(Credential("session", cookie)))
+
+    async def reasons() -> list[Reason | None]:
+        found = await people.identity.ended([key, *whos])
+        return [None if one is None else one.reason for one in found]
+
+    assert await reasons() == [None] * 4
+    assert whos[0].session_id is not None
+    assert key.key_id is not None
+    await people.accounts.revoke_sessions(key, [whos[0].session_id], all_others=False)
+    assert await reasons() == [None, Reason.SESSION_ENDED, None, None]
+    # The browser's session began with the key.
+    await people.identity.revoke_api_key(key, key.key_id)
+    revoked = [Reason.CREDENTIAL_REVOKED, Reason.SESSION_ENDED, None, Reason.SESSION_ENDED]
+    assert await reasons() == revoked
+    execute(database_urls, "UPDATE responsa.session SET expire_time = now()")
+    assert await reasons() == [Reason.CREDENTIAL_REVOKED, *[Reason.SESSION_ENDED] * 3]
+
+
+async def test_too_many_checks_do_not_count_as_attempts(database: Database) -> None:
+    settings = PasswordSettings(memory_kib=8192, iterations=1, queue=1, attempts_per_account=3)
+    people = people_of(database, passwords=settings)
+    await user_of(people)
+    accounts: Accounts = people.accounts
+    results = await asyncio.gather(
+        *(accounts.login("acme", "ann@example.org", GOOD, HERE) for _ in range(3)), return_exceptions=True
+    )
+    assert any(not isinstance(one, Exhausted) for one in results)
+    await login(people)

@@ -1,0 +1,302 @@
+"""Access tokens and their keys on real PostgreSQL."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.accounts import Claims
+from responsa_server.domain.errors import Reason, Unauthenticated, Unavailable
+from responsa_server.identity.settings import TokenSettings
+from responsa_server.identity.tokens import Secret, Tokens
+from responsa_server.stores.postgres.database import Database
+from tests.people import SECRET, people_of
+
+WHO = Claims("acme", uuid7(), uuid7())
+
+
+def segment(value: Mapping[str, object]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+def plain(data: str) -> bytes:
+    return base64.urlsafe_b64decode(data + "=" * (-len(data) % 4))
+
+
+async def good(tokens: Tokens) -> str:
+    token, _, _ = await tokens.sign(WHO, datetime.now(UTC))
+    return token
+
+
+def content(**changed: object) -> dict[str, Any]:
+    now = int(time.time())
+    found: dict[str, Any] = {
+        "iss": "responsa",
+        "aud": "responsa",
+        "sub": str(WHO.user_id),
+        "sid": str(WHO.session_id),
+        "tenant": "acme",
+        "iat": now,
+        "exp": now + 900,
+    }
+    found |= changed
+    return {name: value for name, value in found.items() if value is not None}
+
+
+async def test_a_token_says_who_calls_and_no_more(database: Database) -> None:
+    tokens = people_of(database).tokens
+    token, kid, expires = await tokens.sign(WHO, datetime.now(UTC))
+    assert await tokens.verify(token) == WHO
+    header, body, _ = token.split(".")
+    assert json.loads(plain(header)) == {"alg": "EdDSA", "typ": "at+jwt", "kid": kid}
+    found = json.loads(plain(body))
+    assert found.keys() == {"iss", "aud", "sub", "sid", "tenant", "iat", "exp"}
+    assert found["exp"] - found["iat"] == 900
+    assert found["exp"] == expires
+
+
+async def test_anyone_can_verify_a_token_with_the_public_keys(database: Database) -> None:
+    tokens = people_of(database).tokens
+    token = await good(tokens)
+    ((kid, public),) = await tokens.public_keys()
+    key = jwt.PyJWK({"kty": "OKP", "crv": "Ed25519", "x": public, "kid": kid, "alg": "EdDSA"})
+    assert jwt.decode(token, key, ["EdDSA"], audience="responsa")["tenant"] == "acme"
+
+
+Forgery = Callable[[str, str, str], str]
+"""Makes a bad token from a good one, the key's id and the public key in Base64."""
+
+
+def _header(**changed: object) -> Forgery:
+    def forge(token: str, kid: str, public: str) -> str:
+        header, body, signature = token.split(".")
+        del kid, public
+        return f"{segment(json.loads(plain(header)) | changed)}.{body}.{signature}"
+
+    return forge
+
+
+def _none(algorithm: str, signature: str) -> Forgery:
+    return lambda token, kid, public: (
+        f"{segment({'alg': algorithm, 'typ': 'at+jwt', 'kid': kid})}.{token.split('.')[1]}.{signature}"
+    )
+
+
+def _hmac(token: str, kid: str, public: str) -> str:
+    """Signed with the public key as a shared secret."""
+    with pytest.warns(jwt.InsecureKeyLengthWarning) if len(plain(public)) < 32 else _quiet():
+        return jwt.encode(content(), plain(public), "HS256", {"kid": kid, "typ": "at+jwt"})
+
+
+class _quiet:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def _foreign(**header: object) -> Forgery:
+    """Signed with a key of the attacker."""
+    own = Ed25519PrivateKey.generate()
+
+    def forge(token: str, kid: str, public: str) -> str:
+        given = {"kid": kid, "typ": "at+jwt"} | header
+        return jwt.encode(content(), own, "EdDSA", {key: value for key, value in given.items() if value})
+
+    return forge
+
+
+def _embedded(token: str, kid: str, public: str) -> str:
+    own = Ed25519PrivateKey.generate()
+    x = base64.urlsafe_b64encode(own.public_key().public_bytes_raw()).decode().rstrip("=")
+    key = {"kty": "OKP", "crv": "Ed25519", "x": x}
+    return jwt.encode(content(), own, "EdDSA", {"kid": kid, "typ": "at+jwt", "jwk": key})
+
+
+def _tampered(token: str, kid: str, public: str) -> str:
+    header, body, signature = token.split(".")
+    return f"{header}.{segment(json.loads(plain(body)) | {'sub': str(uuid7())})}.{signature}"
+
+
+def _cut(token: str, kid: str, public: str) -> str:
+    return token[:-4]
+
+
+BAD: Mapping[str, Forgery] = {
+    "alg none": _none("none", ""),
+    "alg None, signed": _none("None", "AAAA"),
+    "alg nOnE": _none("nOnE", ""),
+    "HMAC with the public key": _hmac,
+    "another alg": _header(alg="ES256"),
+    "no key of that kid": _foreign(kid="another"),
+    "swapped kid": _foreign(),
+    "no kid": _foreign(kid=""),
+    "kid is a path": _foreign(kid="../../../../dev/null"),
+    "embedded jwk": _embedded,
+    "jku": _foreign(jku="https://evil.example/jwks.json"),
+    "x5u": _header(x5u="https://evil.example/"),
+    "crit": _header(crit=["exp"]),
+    "another type": _header(typ="JWT"),
+    "kid is a number": _header(kid=1),
+    "kid is a list": _header(kid=["a"]),
+    "tampered": _tampered,
+    "cut": _cut,
+    "no signature": lambda token, kid, public: token.rpartition(".")[0] + ".",
+    "two parts": lambda token, kid, public: token.rpartition(".")[0],
+    "empty": lambda token, kid, public: "..",
+    "text": lambda token, kid, public: "not.a.token",
+    "not ASCII": lambda token, kid, public: "ä.ö.ü",
+    "long": lambda token, kid, public: token + "A" * 100_000,
+    "header is a list": lambda token, kid, public: "W10." + token.partition(".")[2],
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+async def test_a_forged_token_gets_one_reason(database: Database, how: str) -> None:
+    tokens = people_of(database).tokens
+    token = await good(tokens)
+    ((kid, public),) = await tokens.public_keys()
+    forged = BAD[how](token, kid, public)
+    with pytest.raises(Unauthenticated) as caught:
+        await tokens.verify(forged)
+    await is_bare(caught.value)
+    assert await tokens.verify(token) == WHO
+
+
+async def is_bare(error: Unauthenticated) -> None:
+    assert (error.reason, error.metadata, error.violations) == (Reason.TOKEN_INVALID, {}, ())
+    assert error.message == "This token is not valid, or its session has ended. Refresh it, or sign in again."
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"exp": int(time.time()) - 60},
+        {"exp": "soon"},
+        {"iat": int(time.time()) + 3600},
+        {"iss": "another"},
+        {"aud": "another"},
+        {"aud": ["responsa", "another"]},
+        {"sub": "not a uuid"},
+        {"sid": 7},
+        *({name: None} for name in ("iss", "aud", "sub", "sid", "tenant", "iat", "exp")),
+    ],
+    ids=[
+        "expired",
+        "exp is a text",
+        "of the future",
+        "another issuer",
+        "another audience",
+        "two audiences",
+        "no user",
+        "no session",
+        *(f"without {name}" for name in ("iss", "aud", "sub", "sid", "tenant", "iat", "exp")),
+    ],
+)
+async def test_claims_are_all_checked(database: Database, changed: Mapping[str, object]) -> None:
+    tokens = people_of(database).tokens
+    key = await tokens.newest()
+    sign: Callable[[dict[str, Any]], str] = lambda one: jwt.encode(  # noqa: E731
+        one, key.private, "EdDSA", {"kid": key.kid, "typ": "at+jwt"}
+    )
+    assert await tokens.verify(sign(content())) == WHO
+    with pytest.raises(Unauthenticated) as caught:
+        await tokens.verify(sign(content(**changed)))
+    await is_bare(caught.value)
+
+
+async def test_a_rotation_signs_nobody_out(database: Database) -> None:
+    now = time.time()
+    here, elsewhere = people_of(database, clock=lambda: now).tokens, people_of(database).tokens
+    old = await good(here)
+    assert await elsewhere.verify(old) == WHO
+    await elsewhere.rotate()
+    new = await good(elsewhere)
+    # A token with an unknown key makes the other process look for the key.
+    now += 1.5
+    assert await here.verify(new) == WHO
+    assert await here.verify(old) == WHO
+    assert [kid for kid, _ in await here.public_keys()] == [
+        jwt.get_unverified_header(one)["kid"] for one in (new, old)
+    ]
+    # The replaced key ends when the last token that it can have signed has expired.
+    now += 900 + 120 + 1
+    with pytest.raises(Unauthenticated):
+        await here.verify(old)
+    assert len(await here.public_keys()) == 1
+
+
+async def test_a_key_is_replaced_when_it_is_old_and_by_one_server(database: Database) -> None:
+    now = time.time()
+    servers = [people_of(database, clock=lambda: now).tokens for _ in range(3)]
+    kids = {(await one.newest()).kid for one in servers}
+    assert len(kids) == 1
+    later = people_of(database, clock=lambda: now + 91 * 86_400).tokens
+    # The database's clock decides, so a wrong clock of one server changes nothing.
+    assert (await later.newest()).kid in kids
+
+
+async def test_unknown_kids_cause_one_query_a_second(database: Database) -> None:
+    now = time.time()
+    people = people_of(database, clock=lambda: now)
+    calls = 0
+    load = people.store.signing_keys
+
+    async def counted() -> Any:
+        nonlocal calls
+        calls += 1
+        return await load()
+
+    people.store.signing_keys = counted  # type: ignore[method-assign]
+    await people.tokens.newest()
+    calls = 0
+    forged = _foreign(kid="unknown")("", "", "")
+    for _ in range(50):
+        with pytest.raises(Unauthenticated):
+            await people.tokens.verify(forged)
+    assert calls <= 1
+
+
+async def test_keys_under_another_secret_are_not_used(database: Database) -> None:
+    ours = people_of(database).tokens
+    token = await good(ours)
+    theirs = people_of(database, secret=SECRET[::-1]).tokens
+    with pytest.raises(Unauthenticated):
+        await theirs.verify(token)
+    with pytest.raises(Unavailable) as caught:
+        await good(theirs)
+    assert caught.value.metadata == {"part": "signing_keys"}
+    # The operator's way out after the secret was lost.
+    await theirs.rotate()
+    assert await theirs.verify(await good(theirs)) == WHO
+
+
+async def test_access_tokens_of_another_length(database: Database) -> None:
+    tokens = people_of(database, tokens=TokenSettings(access_seconds=60)).tokens
+    token, _, _ = await tokens.sign(WHO, datetime.now(UTC) - timedelta(seconds=80))
+    with pytest.raises(Unauthenticated):
+        await tokens.verify(token)
+
+
+def test_a_secret_must_be_long() -> None:
+    with pytest.raises(ValueError, match="fewer than 32 bytes"):
+        Secret(b"x" * 31)
+
+
+def test_a_secret_keeps_private_keys_and_their_ids_together() -> None:
+    secret = Secret(SECRET)
+    sealed = secret.seal("one", b"private")
+    assert b"private" not in sealed
+    assert secret.unseal("one", sealed) == b"private"
+    for kid, text in (("two", sealed), ("one", sealed[:-1] + bytes([sealed[-1] ^ 1]))):
+        with pytest.raises(InvalidTag):
+            secret.unseal(kid, text)
+    assert secret.successor("a", None) == secret.successor("a", None) != secret.successor("b", None)

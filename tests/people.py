@@ -1,0 +1,70 @@
+"""Identity and accounts on a test's database, with cheap hashes of passwords."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import time
+from typing import Final
+
+from uuid_utils.compat import uuid7
+
+from responsa_server.identity.accounts import AccountOptions, Accounts
+from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.passwords import Passwords
+from responsa_server.identity.service import Identity
+from responsa_server.identity.settings import (
+    AccountSettings,
+    PasswordSettings,
+    Registration,
+    SessionSettings,
+    TokenSettings,
+)
+from responsa_server.identity.tokens import Secret, Tokens
+from responsa_server.stores.postgres.accounts import PostgresAccountStore
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.identity import PostgresIdentityStore
+
+SECRET: Final = b"a secret of this installation, 32 bytes"
+CHEAP: Final = PasswordSettings(memory_kib=8192, iterations=1)
+GOOD: Final = "four uncommon marmots yodel"
+"""A password that is hard to guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The parts of one server process."""
+
+    identity: Identity
+    accounts: Accounts
+    tokens: Tokens
+    store: PostgresAccountStore
+    passwords: Passwords
+    cache: CredentialCache
+
+
+def people_of(
+    database: Database,
+    *,
+    passwords: PasswordSettings = CHEAP,
+    tokens: TokenSettings | None = None,
+    registration: Registration = Registration.INVITED,
+    cache: CredentialCache | None = None,
+    clock: Callable[[], float] = time,
+    secret: bytes = SECRET,
+) -> People:
+    """The parts of a process with these settings. Several of them on one database behave like several servers."""
+    settings, sessions = tokens or TokenSettings(), SessionSettings()
+    store, known = PostgresAccountStore(database), cache or CredentialCache()
+    signing = Tokens(store, Secret(secret), settings, clock)
+    identity = Identity(
+        PostgresIdentityStore(database),
+        uuid7,
+        code_seconds=sessions.code_seconds,
+        session_seconds=sessions.session_seconds,
+        cache=known,
+        tokens=signing,
+    )
+    options = AccountOptions(AccountSettings(), passwords, settings, registration, sessions.session_seconds)
+    pool = Passwords(passwords)
+    return People(identity, Accounts(store, identity, pool, signing, options), signing, store, pool, known)

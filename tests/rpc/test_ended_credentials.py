@@ -1,0 +1,140 @@
+"""A stream lives as long as its session, not as its access token, and ends within a second of the session's end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import grpc
+import pytest
+
+from responsa.auth.v1 import auth_service_pb2 as auth
+from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.domain.accounts import Claims
+from responsa_server.domain.people import Origin, Principal, Role
+from responsa_server.identity.service import Credential
+from responsa_server.stores.postgres.database import Database
+from tests.people import GOOD, people_of
+from tests.rpc.served import Served, failed
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+def bearer(secret: str) -> Metadata:
+    return (("authorization", f"Bearer {secret}"),)
+
+
+async def signed_in(served: Served) -> tuple[Principal, Metadata, str]:
+    """A new user's principal, metadata with an access token, and refresh token."""
+    user = await served.identity.create_user("acme", "Zoe", "zoe@example.org", Role.USER)
+    code, _ = await served.accounts.create_reset_code(served.ann.who, user.id)
+    await served.accounts.reset_password(code, GOOD)
+    signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
+    who = await served.identity.authenticate(Credential("token", signed.access_token))
+    return who, bearer(signed.access_token), signed.refresh_token
+
+
+async def begun(served: Served, metadata: Metadata) -> asyncio.Task[tuple[str, float]]:
+    """An open stream. The task returns the reason of its end, and the time of the end on the monotonic clock."""
+    call = served.chat.Ask(chat.AskRequest(text="wait"), metadata=metadata)
+    frames = aiter(call)
+    await anext(frames)
+
+    async def rest() -> tuple[str, float]:
+        error = await failed(frames)
+        assert error.code is grpc.StatusCode.UNAUTHENTICATED
+        return error.reason, time.monotonic()
+
+    return asyncio.create_task(rest())
+
+
+async def test_a_stream_ends_within_a_second_of_its_session(served: Served, database: Database) -> None:
+    who, metadata, _ = await signed_in(served)
+    stream = await begun(served, metadata)
+    # Revoked on another server.
+    elsewhere = people_of(database).accounts
+    assert who.session_id is not None
+    at = time.monotonic()
+    assert await elsewhere.revoke_sessions(who, [who.session_id], all_others=False) == 1
+    reason, ended = await stream
+    assert reason == "SESSION_ENDED"
+    # A loaded machine takes longer than the second that is promised.
+    assert ended - at < 3.0
+    error = await failed(AuthServiceStub(served.channel).GetMe(auth.GetMeRequest(), metadata=metadata))
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
+    served.agent.gate.set()
+
+
+async def test_a_stream_ends_when_a_stolen_refresh_token_is_used(served: Served) -> None:
+    _, metadata, refresh = await signed_in(served)
+    stream = await begun(served, metadata)
+    stub = AuthServiceStub(served.channel)
+    first = await stub.RefreshToken(auth.RefreshTokenRequest(refresh_token=refresh))
+    # The stream of the earlier access token goes on.
+    for _ in range(6):
+        await asyncio.sleep(0.1)
+        assert not stream.done()
+    error = await failed(stub.RefreshToken(auth.RefreshTokenRequest(refresh_token=refresh)))
+    assert error.reason == "TOKEN_INVALID"
+    assert (await stream)[0] == "SESSION_ENDED"
+    error = await failed(
+        stub.RefreshToken(auth.RefreshTokenRequest(refresh_token=first.tokens.refresh_token))
+    )
+    assert error.reason == "TOKEN_INVALID"
+    served.agent.gate.set()
+
+
+async def test_a_stream_ends_with_its_api_key(served: Served) -> None:
+    made, secret = await served.identity.create_api_key(served.bob.who, "short", None)
+    stream = await begun(served, bearer(secret))
+    await served.identity.revoke_api_key(served.bob.who, made.id)
+    assert (await stream)[0] == "CREDENTIAL_REVOKED"
+    served.agent.gate.set()
+
+
+async def test_other_streams_go_on(served: Served) -> None:
+    _, metadata, refresh = await signed_in(served)
+    ends = await begun(served, metadata)
+    stays = served.chat.Ask(chat.AskRequest(text="wait"), metadata=served.bob.metadata)
+    frames = aiter(stays)
+    await anext(frames)
+    await AuthServiceStub(served.channel).Logout(auth.LogoutRequest(refresh_token=refresh))
+    await ends
+    served.agent.gate.set()
+    assert [one async for one in frames]
+
+
+async def test_an_expired_token_begins_nothing_and_its_stream_goes_on(
+    served: Served, database: Database
+) -> None:
+    who, _, _ = await signed_in(served)
+    assert isinstance(who.session_id, UUID)
+    # Ten seconds of leeway for clocks keep this token good for about three more seconds.
+    begin = datetime.now(UTC) - timedelta(seconds=907)
+    token, _, _ = await people_of(database).tokens.sign(
+        Claims(who.tenant_id, who.user_id, who.session_id), begin
+    )
+    metadata = bearer(token)
+    stream = await begun(served, metadata)
+    stub = AuthServiceStub(served.channel)
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(AssertionError):
+                error = await failed(stub.GetMe(auth.GetMeRequest(), metadata=metadata))
+                break
+            await asyncio.sleep(0.1)
+        assert error.reason == "TOKEN_INVALID"
+    assert not stream.done()
+    stream.cancel()
+    served.agent.gate.set()
+
+
+@pytest.mark.parametrize("secret", ["a.b.c", "..", "eyJ.eyJ.", "rsp_.x"])
+async def test_what_looks_like_a_token_gets_one_reason(served: Served, secret: str) -> None:
+    stub = AuthServiceStub(served.channel)
+    error = await failed(stub.GetMe(auth.GetMeRequest(), metadata=bearer(secret)))
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
