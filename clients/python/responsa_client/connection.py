@@ -19,6 +19,10 @@ SILENCE_SECONDS = 45.0
 """Seconds without a frame after which a stream counts as lost. The server sends a heartbeat every 15 seconds."""
 
 
+Credential = str | Callable[[], str] | None
+"""An API key, or an access token, or a function that returns the newest access token; None for no credential."""
+
+
 class Silence(Exception):
     """No frame arrived on a stream for so long that the stream counts as lost."""
 
@@ -50,7 +54,7 @@ class Connection:
     def __init__(
         self,
         url: str,
-        api_key: str | None,
+        api_key: Credential,
         timeout: float | None,
         backoff: Callable[[], Backoff],
         silence: float = SILENCE_SECONDS,
@@ -60,13 +64,19 @@ class Connection:
         if silence <= 0:
             raise ValueError(f"silence must be above 0 seconds, not {silence}")
         self.address = Address.parse(url)
-        self.metadata = credentials(api_key)
+        self._token = api_key if callable(api_key) else None
+        self._metadata = credentials(None if callable(api_key) else api_key)
         self.timeout = timeout
         self.backoff = backoff
         self.silence = silence
         self.closed = False
         self.reached = False
         """Whether the server has answered any call yet. Before that, the client does not retry a call that cannot connect."""
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The metadata that authenticates the next call."""
+        return self._metadata if self._token is None else credentials(self._token())
 
     def error(self, failure: grpc.RpcError, deadline: Deadline) -> ResponsaError:
         """The typed error of a failed call."""

@@ -61,6 +61,9 @@ COMMANDS: tuple[Command, ...] = (
         "teachers", "responsa_server.cli.teachers", "Show and change teachers, the personas that agents use."
     ),
     Command("samples", "responsa_server.cli.samples", "Load the sample documents and teachers of agents."),
+    Command("login", "responsa_server.cli.login", "Sign in with an e-mail address and a password."),
+    Command("logout", "responsa_server.cli.login", "End the session of `login`."),
+    Command("whoami", "responsa_server.cli.login", "Print the user whose credential commands use."),
     Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in."),
     Command(
         "eval", "responsa_lab.evaluation.command", "Measure retrieval, answers and routing on a data set."
@@ -87,7 +90,7 @@ COMMANDS: tuple[Command, ...] = (
 _OVERVIEW = """Answers with citations from your own documents.
 
 Environment variables select the server (RESPONSA_PORT or RESPONSA_URL), the data folder (RESPONSA_HOME) and the key
-(RESPONSA_API_KEY or RESPONSA_API_KEY_FILE). The defaults match the instance that `responsa up` starts.
+(RESPONSA_API_KEY or RESPONSA_API_KEY_FILE). Without a key, commands use the session of `responsa login`. The defaults match the instance that `responsa up` starts.
 
 Exit codes of commands that call a server: 0 success, 1 failure, 2 bad usage (including arguments that the server
 refuses), 3 cannot connect or sign in.

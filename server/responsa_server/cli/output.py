@@ -150,7 +150,7 @@ def sentence_of(error: ResponsaError) -> str:
     known = error.metadata.get("known", "")
     if known and known not in message:
         parts.append(f"Known: {known.replace(',', ', ')}.")
-    if isinstance(error, Unauthenticated):
+    if isinstance(error, Unauthenticated) and error.reason.startswith("CREDENTIAL_"):
         parts.append("Check RESPONSA_API_KEY, or the key's file (RESPONSA_API_KEY_FILE).")
     elif isinstance(error, CannotConnect) or (
         isinstance(error, Unavailable) and not error.from_server and not error.turn

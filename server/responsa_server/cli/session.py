@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from responsa_client import Responsa
 from responsa_client.aio import AsyncResponsa
 from responsa_server.cli.output import EXIT_CONNECT, EXIT_USAGE, CommandFailed
+from responsa_server.cli.signed_in import SessionFile
 from responsa_server.instance import DEFAULT_HOME, DEFAULT_PORT
 
 KEY_NAME = "api-key"
@@ -46,6 +49,21 @@ class ClientSettings(BaseSettings):
         """The server's URL."""
         return self.url or f"http://127.0.0.1:{self.port}"
 
+    def credential(self) -> str | Callable[[], str]:
+        """Return the API key that the environment gives; else a function that returns the access token of `responsa login`; else the API key of the local
+        instance.
+
+        Raises:
+            CommandFailed: there is no credential, or its file cannot be read.
+        """
+        if self.api_key is None and self.api_key_file is None:
+            # A user without a home folder has no session.
+            with contextlib.suppress(OSError):
+                session = SessionFile(self.server_url)
+                if session.exists():
+                    return session.access_token
+        return self.read_key()
+
     def read_key(self) -> str:
         """Return the API key.
 
@@ -61,7 +79,7 @@ class ClientSettings(BaseSettings):
         except FileNotFoundError:
             raise CommandFailed(
                 f"There is no API key: {file} does not exist.",
-                "Start the server with `responsa up`, which creates a key, or set RESPONSA_API_KEY or RESPONSA_API_KEY_FILE.",
+                "Sign in with `responsa login`, start the server with `responsa up`, which creates a key, or set RESPONSA_API_KEY or RESPONSA_API_KEY_FILE.",
                 EXIT_CONNECT,
             ) from None
         except (OSError, UnicodeDecodeError) as error:
@@ -112,7 +130,7 @@ def open_client(*, timeout: float | None = 60.0) -> Responsa:
         CommandFailed: a setting is not valid, or there is no key.
     """
     settings = client_settings()
-    key = settings.read_key()
+    key = settings.credential()
     try:
         return Responsa(settings.server_url, key, timeout)
     except ValueError as error:
@@ -122,7 +140,7 @@ def open_client(*, timeout: float | None = 60.0) -> Responsa:
 def open_async_client(*, timeout: float | None = 60.0) -> AsyncResponsa:
     """Like `open_client`, for asyncio."""
     settings = client_settings()
-    key = settings.read_key()
+    key = settings.credential()
     try:
         return AsyncResponsa(settings.server_url, key, timeout)
     except ValueError as error:

@@ -8,12 +8,13 @@ from responsa_client.aio.accounts import AsyncAccountCalls
 from responsa_client.aio.calls import AsyncCalls
 from responsa_client.aio.chat import AsyncChatCalls
 from responsa_client.aio.knowledge import AsyncKnowledgeCalls
-from responsa_client.connection import DEFAULT_TIMEOUT, DEFAULT_URL, SILENCE_SECONDS, Connection
+from responsa_client.aio.signing_in import AsyncSignInCalls
+from responsa_client.connection import DEFAULT_TIMEOUT, DEFAULT_URL, SILENCE_SECONDS, Connection, Credential
 from responsa_client.following import PATIENCE_SECONDS
 from responsa_client.retries import Backoff
 
 
-class AsyncResponsa(AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls):
+class AsyncResponsa(AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls, AsyncSignInCalls):
     """A client of a Responsa server, over gRPC. Close the client, or use it as a context manager.
 
     The blocking client may be shared between threads. The asyncio client belongs to one event loop: create it while the loop is running.
@@ -27,7 +28,8 @@ class AsyncResponsa(AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls):
 
     Args:
         url: "http://host:port", "https://host[:port]", "host:port" or "unix:/path/of/socket".
-        api_key: the API key, which the client sends as `authorization: Bearer …`; None to call without a credential.
+        api_key: the API key or the access token, which the client sends as `authorization: Bearer …`; None to call without a credential. A
+            function is called before each call and returns the newest access token.
         timeout: the maximum time of one call in seconds, including its retries; None for no limit. `ask`, `resume`,
             `upload` and `wait` have their own `timeout`, which is None by default.
         backoff: a function that returns the retry policy for one call, or for the streams of one turn.
@@ -42,7 +44,7 @@ class AsyncResponsa(AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls):
     def __init__(
         self,
         url: str = DEFAULT_URL,
-        api_key: str | None = None,
+        api_key: Credential = None,
         timeout: float | None = DEFAULT_TIMEOUT,
         *,
         backoff: Callable[[], Backoff] = Backoff,

@@ -1,0 +1,133 @@
+"""Calls that sign in, and calls about the caller's account and sessions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from google.protobuf import field_mask_pb2
+
+from responsa.auth.v1 import auth_service_pb2, session_pb2, user_pb2
+from responsa_client import requests
+from responsa_client.aio.calls import AsyncPart
+
+
+class AsyncSignInCalls(AsyncPart):
+    """The calls of AuthService about sign-in, sessions and the caller's account."""
+
+    async def login(self, email: str, password: str, tenant: str = "") -> auth_service_pb2.LoginResponse:
+        """Begin a session. The client keeps no tokens: give the access token to a new client as its key.
+
+        Args:
+            email: the e-mail address of the account.
+            password: the password, at most 256 bytes.
+            tenant: the tenant's id; "" for the server's default tenant.
+
+        Raises:
+            Unauthenticated: the address or the password is wrong.
+            ResourceExhausted: too many attempts have failed; `retry_after` says how long to wait.
+        """
+        request = auth_service_pb2.LoginRequest(tenant=tenant, email=email, password=password)
+        return await self._calls.unary(self._stubs.auth.Login, request, repeatable=False)
+
+    async def refresh_tokens(
+        self, refresh_token: str, request_id: str | None = None
+    ) -> session_pb2.SessionTokens:
+        """Exchange a refresh token for the next tokens. Store them before the next call.
+
+        Args:
+            refresh_token: the newest refresh token of the session. A second use with another request_id ends the session.
+            request_id: a UUID. Within 60 seconds, a call with the same id and token returns the same tokens again. None generates
+                a new id. A program that may crash should store the id before the call.
+
+        Raises:
+            Unauthenticated: the token is not valid, or the session has ended.
+        """
+        made = request_id or requests.new_request_id()
+        request = auth_service_pb2.RefreshTokenRequest(refresh_token=refresh_token, request_id=made)
+        return (await self._calls.unary(self._stubs.auth.RefreshToken, request)).tokens
+
+    async def logout(self, refresh_token: str) -> None:
+        """End the session of a refresh token. Has no effect if the session has ended."""
+        request = auth_service_pb2.LogoutRequest(refresh_token=refresh_token)
+        await self._calls.unary(self._stubs.auth.Logout, request)
+
+    async def public_keys(self) -> list[session_pb2.JsonWebKey]:
+        """The public keys that verify access tokens, newest first."""
+        request = auth_service_pb2.GetJwksRequest()
+        return list((await self._calls.unary(self._stubs.auth.GetJwks, request)).keys)
+
+    def sessions(self, filter_by: str = "", order_by: str = "") -> AsyncIterator[session_pb2.Session]:
+        """The caller's sessions that have not ended, by default newest first."""
+        request = auth_service_pb2.ListSessionsRequest(
+            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
+        )
+        return self._calls.paged(self._stubs.auth.ListSessions, request, lambda page: page.sessions)
+
+    async def revoke_sessions(self, *names: str, all_others: bool = False) -> int:
+        """End sessions of the caller: those with these names, or with `all_others` all but the calling one. Returns their number."""
+        request = auth_service_pb2.RevokeSessionsRequest(names=names, all_others=all_others)
+        return (await self._calls.unary(self._stubs.auth.RevokeSessions, request)).revoked_count
+
+    async def change_password(self, current_password: str, new_password: str) -> None:
+        """Set the caller's password, and end the caller's other sessions. current_password: "" if no password is set.
+
+        Raises:
+            InvalidRequest: the new password is too short or easy to guess.
+            Unauthenticated: the current password is wrong.
+            PermissionDenied: the caller has no password, and did not sign in within the last ten minutes.
+        """
+        request = auth_service_pb2.ChangePasswordRequest(
+            current_password=current_password, new_password=new_password
+        )
+        await self._calls.unary(self._stubs.auth.ChangePassword, request, repeatable=False)
+
+    async def update_me(self, display_name: str) -> user_pb2.User:
+        """Change the caller's display name, at most 200 bytes."""
+        request = auth_service_pb2.UpdateMeRequest(
+            user=user_pb2.User(display_name=display_name),
+            update_mask=field_mask_pb2.FieldMask(paths=["display_name"]),
+        )
+        return await self._calls.unary(self._stubs.auth.UpdateMe, request)
+
+    async def register(
+        self, email: str, password: str, display_name: str = "", *, invitation: str = "", tenant: str = ""
+    ) -> None:
+        """Create an account. If the address is taken, nothing changes and no error is raised.
+
+        Raises:
+            InvalidRequest: the password is too short or easy to guess, or another field is wrong.
+            PermissionDenied: the server's settings do not allow this registration.
+            Unauthenticated: the invitation is not valid.
+        """
+        request = auth_service_pb2.RegisterRequest(
+            tenant=tenant, invitation=invitation, email=email, password=password, display_name=display_name
+        )
+        await self._calls.unary(self._stubs.auth.Register, request, repeatable=False)
+
+    async def reset_password(self, code: str, new_password: str) -> None:
+        """Set a password with a reset code, and end all sessions of its user. Raises InvalidRequest, Unauthenticated."""
+        request = auth_service_pb2.ResetPasswordRequest(code=code, new_password=new_password)
+        await self._calls.unary(self._stubs.auth.ResetPassword, request, repeatable=False)
+
+    # For administrators: without the role ADMIN, all methods below raise PermissionDenied.
+
+    async def create_invitation(
+        self, email: str = "", *, admin: bool = False, valid_seconds: int | None = None
+    ) -> auth_service_pb2.CreateInvitationResponse:
+        """Create a code with which one person can register.
+
+        Args:
+            email: the only address that may register; "" for any.
+            admin: whether the new user is an administrator.
+            valid_seconds: how long the code is valid, from 60 to 2,592,000; None for seven days.
+        """
+        role = user_pb2.USER_ROLE_ADMIN if admin else user_pb2.USER_ROLE_USER
+        request = auth_service_pb2.CreateInvitationRequest(
+            role=role, email=email, valid_seconds=valid_seconds
+        )
+        return await self._calls.unary(self._stubs.auth.CreateInvitation, request, repeatable=False)
+
+    async def create_reset_code(self, user: str) -> auth_service_pb2.CreateResetCodeResponse:
+        """Create a code with which a user (`users/{uuid}`) sets a new password, once and within 30 minutes. Raises NotFound."""
+        request = auth_service_pb2.CreateResetCodeRequest(user=user)
+        return await self._calls.unary(self._stubs.auth.CreateResetCode, request, repeatable=False)

@@ -1,0 +1,123 @@
+"""The commands `responsa login`, `responsa logout` and `responsa whoami`."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import sys
+from typing import Annotated
+
+import typer
+
+from responsa_client import Responsa
+from responsa_client.errors import ResponsaError
+from responsa_server.cli.output import (
+    EXIT_USAGE,
+    CommandFailed,
+    as_json,
+    print_json,
+    print_text,
+    reporting,
+    valid_text,
+)
+from responsa_server.cli.session import client_settings, open_client
+from responsa_server.cli.signed_in import SessionFile
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add one of the commands."""
+    app.command(name)({"login": login, "logout": logout, "whoami": whoami}[name])
+
+
+def login(
+    email: Annotated[str, typer.Option(help="The e-mail address. Default: the command asks for it.")] = "",
+    tenant: Annotated[str, typer.Option(help="The tenant. Default: the server's default tenant.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print the user as one JSON object.")] = False,
+) -> None:
+    """Sign in with an e-mail address and a password. Later commands use this session, and refresh it, until `responsa logout`.
+
+    The command asks for the password without showing it. Without a terminal, it reads the password from the first line of standard input.
+    """
+    with reporting(json=json):
+        url = client_settings().server_url
+        address = email or _asked("E-mail address: ")
+        with _client(url) as client:
+            reply = client.login(
+                valid_text(address, "The e-mail address"), valid_text(_password(), "The password"), tenant
+            )
+            try:
+                earlier = SessionFile(url).put(reply.tokens)
+            except OSError as error:
+                client.logout(reply.tokens.refresh_token)
+                raise CommandFailed(
+                    f"The session cannot be stored ({error.strerror}).",
+                    "Set XDG_STATE_HOME to a folder of your own.",
+                ) from None
+            if earlier:
+                # The earlier session may have ended.
+                with contextlib.suppress(ResponsaError):
+                    client.logout(earlier)
+        if json:
+            print_json(as_json(reply.user))
+        else:
+            print_text(f"Signed in as {reply.user.email} ({reply.user.name}, {reply.user.tenant}).")
+
+
+def logout(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object: signedOut.")] = False,
+) -> None:
+    """End the session of `responsa login`, and remove its tokens from this machine."""
+    with reporting(json=json):
+        url = client_settings().server_url
+        try:
+            token = SessionFile(url).take()
+        except OSError as error:
+            raise CommandFailed(f"The session cannot be removed ({error.strerror}).") from None
+        if token:
+            with _client(url) as client:
+                client.logout(token)
+        if json:
+            print_json({"signedOut": bool(token)})
+        else:
+            print_text("Signed out." if token else "You were not signed in.")
+
+
+def whoami(
+    json: Annotated[bool, typer.Option("--json", help="Print the user as one JSON object.")] = False,
+) -> None:
+    """Print the user whose credential commands use."""
+    with reporting(json=json), open_client() as client:
+        user = client.me()
+        if json:
+            print_json(as_json(user))
+        else:
+            role = as_json(user).get("role", "")
+            known = f" <{user.email}>" if user.email else ""
+            print_text(f"{user.display_name}{known}")
+            print_text(f"{user.name}, {user.tenant}, {str(role).removeprefix('USER_ROLE_').lower()}")
+
+
+def _client(url: str) -> Responsa:
+    try:
+        return Responsa(url, None)
+    except ValueError as error:
+        raise CommandFailed(f"{error}".rstrip(".") + ".", "Correct RESPONSA_URL.", EXIT_USAGE) from None
+
+
+def _asked(prompt: str) -> str:
+    if not sys.stdin.isatty():
+        raise CommandFailed("There is no e-mail address.", "Give it with --email.", EXIT_USAGE)
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        return getpass.getpass("Password: ", sys.stderr)
+    password = sys.stdin.readline().removesuffix("\n")
+    if not password:
+        raise CommandFailed(
+            "There is no password.", "Write it into the first line of standard input.", EXIT_USAGE
+        )
+    return password
