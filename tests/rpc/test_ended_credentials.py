@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import grpc
@@ -14,6 +15,7 @@ import pytest
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.calls.interceptors.limits import MAX_SIGN_IN_CALLS
 from responsa_server.domain.accounts import Claims
 from responsa_server.domain.people import Origin, Principal, Role
 from responsa_server.identity.service import Credential
@@ -138,3 +140,22 @@ async def test_what_looks_like_a_token_gets_one_reason(served: Served, secret: s
     stub = AuthServiceStub(served.channel)
     error = await failed(stub.GetMe(auth.GetMeRequest(), metadata=bearer(secret)))
     assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
+
+
+async def test_messages_of_strangers_are_small(served: Served) -> None:
+    """An unknown field of 5,000 bytes."""
+    call: Any = served.channel.unary_unary("/responsa.auth.v1.AuthService/Login")
+    error = await failed(call(b"\x7a\x88\x27" + b"x" * 5000))
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert "at most 4096 bytes" in error.message
+
+
+async def test_sign_ins_leave_room_for_other_calls(served: Served) -> None:
+    stub = AuthServiceStub(served.channel)
+    request = auth.LoginRequest(email="nobody@example.org", password=GOOD)
+    many = [failed(stub.Login(request)) for _ in range(MAX_SIGN_IN_CALLS * 2)]
+    errors, me = await asyncio.gather(
+        asyncio.gather(*many), stub.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)
+    )
+    assert me.name
+    assert {one.reason for one in errors} <= {"OVERLOADED", "SIGN_IN_FAILED", "TOO_MANY_ATTEMPTS"}

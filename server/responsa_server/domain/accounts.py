@@ -142,11 +142,11 @@ class AccountStore(Protocol):
         ...
 
     async def account(self, tenant_id: str, email: str) -> Account | None:
-        """Find the account with this folded address. Disabled users and those with the role service have none."""
+        """Find the account with this folded address. Disabled users and users with the role service have no account."""
         ...
 
     async def account_of(self, tenant_id: str, user_id: UUID) -> Account | None:
-        """Find a user's account. Users with the role service have none."""
+        """Find a user's account. Users with the role service have no account."""
         ...
 
     async def upgrade_hash(self, tenant_id: str, user_id: UUID, old: str, new: str) -> None:

@@ -23,12 +23,21 @@ from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 MAX_BYTES: Final = 256 * 1024
 """The limit for a message of a request, in bytes. Any message that the contract's rules allow is far smaller: the largest is a Search with eight terms of 16 KiB. The gateway's limits (envoy/routes.yaml) agree."""
 PUBLIC_BYTES: Final = 4096
-"""The limit for methods that need no credential, because anyone can send their messages."""
+"""The limit for the contract's methods that need no credential, because anyone can send their messages."""
 _LARGER: Final[Mapping[str, int]] = {
     "/responsa.knowledge.v1.KnowledgeService/CreateDocument": 4 * 1024 * 1024,
     "/responsa.knowledge.v1.KnowledgeService/UploadDocument": 4 * 1024 * 1024,
 }
 """The methods with a higher limit, which equals gRPC's own limit. A text or a chunk that is too large thus breaks the rule for its field, and the error names this field."""
+
+_LIMITS: Final[Mapping[str, int]] = {
+    **{
+        method: PUBLIC_BYTES
+        for method, rule in RULES.items()
+        if rule is Rule.PUBLIC and method.startswith("/responsa.")
+    },
+    **_LARGER,
+}
 
 
 class Validation(Interceptor[None]):
@@ -52,8 +61,7 @@ class Validation(Interceptor[None]):
         """Parse and validate. Raises InvalidRequest: MALFORMED_MESSAGE, INVALID_FIELD."""
         assert isinstance(message, Received)
         data = message.data
-        smaller = PUBLIC_BYTES if RULES.get(call.method) is Rule.PUBLIC else MAX_BYTES
-        limit = _LARGER.get(call.method, smaller)
+        limit = _LIMITS.get(call.method, MAX_BYTES)
         if len(data) > limit:
             raise violations.too_large(len(data), limit)
         try:

@@ -1,0 +1,110 @@
+"""The time of a failed sign-in does not tell whether the account exists, and sign-ins do not delay the event loop.
+
+`make soak CAMPAIGN=sign_in_times` makes 1,000 failed sign-ins of each kind, with the limits of attempts lifted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Final
+
+import pytest
+
+from responsa_server.domain.errors import Reason, Unauthenticated
+from responsa_server.domain.people import Origin, Principal, Role
+from responsa_server.identity.settings import PasswordSettings
+from responsa_server.stores.postgres.database import Database
+from tests.faults.forms import Form, Report, forms
+from tests.people import GOOD, People, people_of
+
+MOST_AUC: Final = 0.55
+"""An attacker who looks at times alone is right in at most this share of cases; .5 is a coin."""
+MOST_DELAY_SECONDS: Final = 0.05
+LIFTED: Final = PasswordSettings(attempts_per_account=10_000, attempts_per_address=1_000_000, queue=1000)
+
+
+def auc(some: Sequence[float], others: Sequence[float]) -> float:
+    """The share of pairs in which the one of `others` is the greater, at least .5. Equal values count half."""
+    ranked = sorted(others)
+    above = sum(len(ranked) - (bisect_left(ranked, one) + bisect_right(ranked, one)) / 2 for one in some) / (
+        len(some) * len(others)
+    )
+    return max(above, 1 - above)
+
+
+async def house(database: Database) -> People:
+    people = people_of(database, passwords=LIFTED)
+    await people.identity.create_tenant("acme", "Acme")
+    user = await people.identity.create_user("acme", "Ann", "ann@example.org", Role.USER)
+    code, _ = await people.accounts.create_reset_code(
+        Principal("acme", user.id, Role.ADMIN, "api_key"), user.id
+    )
+    await people.accounts.reset_password(code, GOOD)
+    return people
+
+
+async def failed(people: People, tenant: str, email: str) -> float:
+    begin = time.perf_counter()
+    with pytest.raises(Unauthenticated) as caught:
+        await people.accounts.login(tenant, email, "not the password", Origin("192.0.2.1"))
+    assert caught.value.reason is Reason.SIGN_IN_FAILED
+    return time.perf_counter() - begin
+
+
+@forms(long=1000, short=10)
+async def test_times_do_not_tell_accounts_apart(
+    form: Form, database: Database, request: pytest.FixtureRequest
+) -> None:
+    people, dice = await house(database), form.dice()
+    report = Report("sign_in_times", form)
+    kinds = {
+        "known": ("acme", "ann@example.org"),
+        "unknown": ("acme", "bob@example.org"),
+        "no tenant": ("nowhere", "ann@example.org"),
+    }
+    for _ in range(form.count):
+        # In another order each time, so that a load of the machine falls on all kinds alike.
+        for kind in dice.sample(sorted(kinds), len(kinds)):
+            report.measured(kind, await failed(people, *kinds[kind]))
+            report.count("sign-ins")
+    found = {kind: auc(report.samples["known"], report.samples[kind]) for kind in ("unknown", "no tenant")}
+    for kind, value in found.items():
+        report.count(f"AUC of {kind} in thousandths", round(1000 * value))
+    people.passwords.close()
+    report.tell(request)
+    if form.limits:
+        assert max(found.values()) <= MOST_AUC, found
+
+
+@forms(long=20, short=1)
+async def test_fifty_sign_ins_at_once_do_not_hold_the_loop(
+    form: Form, database: Database, request: pytest.FixtureRequest
+) -> None:
+    people = await house(database)
+    report = Report("sign_ins_at_once", form)
+
+    async def watch() -> None:
+        while True:
+            begin = time.perf_counter()
+            await asyncio.sleep(0.005)
+            report.measured("delay of the loop", time.perf_counter() - begin - 0.005)
+
+    watching = asyncio.create_task(watch())
+    for _ in range(form.count):
+        await asyncio.gather(
+            *(people.accounts.login("acme", "ann@example.org", GOOD, Origin()) for _ in range(50))
+        )
+        report.count("sign-ins", 50)
+    watching.cancel()
+    people.passwords.close()
+    report.tell(request)
+    if form.limits:
+        assert report.quantile("delay of the loop", 0.99) <= MOST_DELAY_SECONDS
+
+
+def test_the_measure_of_difference() -> None:
+    assert auc([1, 2, 3], [1, 2, 3]) == 0.5
+    assert auc([1, 1], [2, 2]) == auc([2, 2], [1, 1]) == 1.0
