@@ -12,7 +12,7 @@ from responsa_server.domain.errors import DeadlinePassed, Exhausted, Reason, Una
 
 RETRY_SECONDS: Final = 1.0
 MAX_SIGN_IN_CALLS: Final = 128
-"""The maximum number of calls that sign in, refresh or register at a time. They count towards the limit of all calls, too, and leave room for others."""
+"""The maximum number of calls that sign in, refresh or register at a time. They count towards the limit of all calls, too, and take at most half of it."""
 MAX_PUBLIC_CALLS: Final = 64
 """The maximum number of other calls without a credential (health checks, watches, reflection) at a time. Anyone may make these calls, so they have a separate limit."""
 
@@ -42,6 +42,7 @@ class Admission(Interceptor[Place]):
     def __init__(self, most: int) -> None:
         """most: the maximum number of calls with a credential at a time."""
         self._most = most
+        self._most_signing_in = min(MAX_SIGN_IN_CALLS, max(1, most // 2))
         self._public: set[Place] = set()
         self._signing_in: set[Place] = set()
         self._active: set[Place] = set()
@@ -66,8 +67,8 @@ class Admission(Interceptor[Place]):
         if self._draining:
             self._refused.set()
             raise _draining()
-        if signs_in and len(self._signing_in) >= MAX_SIGN_IN_CALLS:
-            raise _overloaded(MAX_SIGN_IN_CALLS)
+        if signs_in and len(self._signing_in) >= self._most_signing_in:
+            raise _overloaded(self._most_signing_in)
         if len(self._active) >= self._most:
             raise _overloaded(self._most)
         if signs_in:
