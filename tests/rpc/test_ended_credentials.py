@@ -144,7 +144,8 @@ async def test_what_looks_like_a_token_gets_one_reason(served: Served, secret: s
 
 async def test_messages_of_strangers_are_small(served: Served) -> None:
     """An unknown field of 5,000 bytes."""
-    call: Any = served.channel.unary_unary("/responsa.auth.v1.AuthService/Login")
+    channel: Any = served.channel
+    call = channel.unary_unary("/responsa.auth.v1.AuthService/Login")
     error = await failed(call(b"\x7a\x88\x27" + b"x" * 5000))
     assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
     assert "at most 4096 bytes" in error.message

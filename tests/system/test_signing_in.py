@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from responsa_client import Responsa
 from responsa_client.errors import PermissionDenied, Unauthenticated
@@ -22,7 +23,7 @@ from responsa_server.cli.signed_in import SessionFile, StoredTokens
 from tests.callers import PASSWORD, Credential, Registry, Tenant
 from tests.clients.command_line import CommandLine
 from tests.clients.terminal import Terminal
-from tests.instance import Instance, plain_environment
+from tests.instance import Instance, eventually, plain_environment
 
 OTHER = "seven purple walruses hum"
 
@@ -110,6 +111,38 @@ def test_the_keys_are_public_and_verify_tokens(http: httpx2.Client, tenant: Tena
     kid = jwt.get_unverified_header(token)["kid"]
     key = jwt.PyJWK(next(one for one in keys if one["kid"] == kid))
     assert jwt.decode(token, key, ["EdDSA"], audience="responsa", issuer="responsa")["tenant"] == tenant.name
+
+
+def test_a_rotated_key_signs_nobody_out(instance: Instance, tenant: Tenant) -> None:
+    assert oct((instance.home / "token-secret").stat().st_mode)[-3:] == "600"
+    with Responsa(instance.url) as nobody:
+        before = nobody.login(email(tenant), PASSWORD, tenant.name).tokens
+        done = subprocess.run(
+            instance.command("admin", "rotate-signing-key"),
+            env=instance.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+        old = jwt.get_unverified_header(before.access_token)["kid"]
+        header = {"typ": "at+jwt", "kid": "unknown"}
+        unknown = jwt.encode({}, Ed25519PrivateKey.generate(), "EdDSA", header)
+
+        def replaced() -> bool:
+            # A token with an unknown key makes the server look for keys, at most once a second. Otherwise it looks twice a minute.
+            with Responsa(instance.url, unknown) as stranger, pytest.raises(Unauthenticated):
+                stranger.me()
+            return nobody.public_keys()[0].kid != old
+
+        eventually(replaced, "the server signs with the new key")
+        with Responsa(instance.url, before.access_token) as still:
+            assert still.me().email == email(tenant)
+        assert {one.kid for one in nobody.public_keys()} >= {old}
+        after = nobody.refresh_tokens(before.refresh_token)
+        with Responsa(instance.url, after.access_token) as still:
+            assert still.me().email == email(tenant)
 
 
 def test_the_python_client_does_all_of_it(instance: Instance, tenant: Tenant) -> None:
