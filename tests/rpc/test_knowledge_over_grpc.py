@@ -237,7 +237,8 @@ async def test_an_upload_whose_sender_leaves_keeps_nothing(
         await read.wait()
         call.cancel()
         line = await served.lines.call()
-        assert line["code"] == "CANCELLED"
+        # The server may see the end of the stream before the cancellation. Then the upload lacks its `finish`.
+        assert line["code"] in ("CANCELLED", "INVALID_ARGUMENT")
     await served.server.drain(10.0)
     assert documents(served) == 0
     assert list(served.house.spool.iterdir()) == []
