@@ -267,7 +267,9 @@ class Tenant:
             token, _ = await identity.exchange_code(code)
             return token
 
-        return self.registry.wait(act())
+        if Credential.SESSION not in self._secrets:
+            self._secrets[Credential.SESSION] = self.registry.wait(act())
+        return self._secrets[Credential.SESSION]
 
 
 def _bearer(secret: str) -> dict[str, str]:
