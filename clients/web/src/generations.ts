@@ -36,7 +36,7 @@ export class GenerationsView {
   /** Aborts when another collection is shown. */
   #showing = new AbortController();
   #reading = new AbortController();
-  /** The operation that this page has begun, and the name of its generation; undefined if there is none. The server runs one per collection. */
+  /** The operation that this page has begun, with the name of its generation; undefined before the page begins one. The server runs one for each collection. */
   #running: { readonly operation: string; readonly generation: string } | undefined;
 
   /** `say` announces a text to screen readers. */

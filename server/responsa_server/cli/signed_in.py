@@ -34,7 +34,7 @@ _LOGIN: Final = "Sign in with `responsa login`."
 
 @dataclass(frozen=True, slots=True)
 class StoredTokens:
-    """The content of the file. access_expires: seconds since 1970. request_id: of a refresh that may not have ended; "" if there is none."""
+    """The content of the file. access_expires: seconds since 1970. request_id: the id of a refresh that was sent and whose reply was not stored yet; "" if all replies were stored."""
 
     access_token: str
     access_expires: float

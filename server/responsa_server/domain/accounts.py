@@ -180,7 +180,7 @@ class AccountStore(Protocol):
     async def end_session_of(
         self, token: bytes, audit: Callable[[str, UUID, UUID], AuditEvent]
     ) -> Ended | None:
-        """End the session of a refresh token, newest or used. Return None if there is none. audit: makes the event from the tenant, the user and the session."""
+        """End the session of a refresh token, newest or used. Return None if no session has the token. audit: makes the event from the tenant, the user and the session."""
         ...
 
     async def sessions(self, who: Principal, query: ListQuery) -> Page[Session]:

@@ -151,7 +151,7 @@ class Accounts:
         return SignedIn(access, datetime.fromtimestamp(end, UTC), successor, found.expire_time)
 
     async def logout(self, token: str, origin: Origin = _UNKNOWN) -> None:
-        """End the session of a refresh token. Does nothing if there is none."""
+        """End the session of a refresh token. Does nothing if no session has the token."""
 
         def audit(tenant_id: str, user_id: UUID, session_id: UUID) -> AuditEvent:
             return self._audit(tenant_id, user_id, "session.end", names.session(session_id), origin)

@@ -161,7 +161,7 @@ class Tokens:
         return [(one.kid, _base64(one.public.public_bytes_raw())) for one in self._keys if one.until > now]
 
     async def newest(self) -> _Key:
-        """Return the key that signs. Makes one if there is none or the newest is too old. Raises Unavailable."""
+        """Return the key that signs. Makes a new key if no key exists or the newest key is too old. Raises Unavailable."""
         if not self._keys or self._clock() - self._loaded > _RELOAD_SECONDS:
             await self._load()
         limit = self._settings.key_days * 86_400.0
