@@ -87,6 +87,10 @@ class Books:
         assert isinstance(count, int)
         return count
 
+    def standing(self) -> str:
+        """The message of a failure: the unfinished operations and the jobs that did not succeed."""
+        return f"progress of the ingestion; unfinished operations: {self.ask(_STANDING)}; jobs: {self.ask(_JOBS)}"
+
     def passages(self, collection: str) -> Mapping[str, Sequence[tuple[int, int, int]]]:
         """All stored passages by source key, whether searchable or not: the ordinal number, the first and the last byte."""
         found: dict[str, list[tuple[int, int, int]]] = {}
@@ -106,7 +110,7 @@ async def lose_workers(
     while report.counts.get("kills", 0) < form.count:
         worker = await cluster.soon("worker")
         until = books.states() + dice.randrange(1, MOST_STATES)
-        await asyncio.to_thread(eventually, _reached(books, until), "progress of the ingestion")
+        await asyncio.to_thread(eventually, _reached(books, until), books.standing)
         await asyncio.to_thread(worker.kill)
         report.count("kills")
 
@@ -152,3 +156,6 @@ _EPOCHS = """SELECT o.epoch FROM responsa.operation AS o JOIN responsa.document 
     WHERE o.tenant_id = %(tenant)s AND d.collection_id = 'killed'"""
 _UNFINISHED = """SELECT id FROM responsa.operation WHERE tenant_id = %(tenant)s AND (stage <> 'done' OR error_reason IS NOT NULL)
     UNION ALL SELECT id FROM responsa.document WHERE tenant_id = %(tenant)s AND state <> 'ready'"""
+_STANDING = """SELECT id::text, stage, epoch, update_time::text FROM responsa.operation WHERE tenant_id = %(tenant)s AND stage <> 'done'"""
+_JOBS = """SELECT id, task_name, status::text, attempts, scheduled_at::text, worker_id, now()::text FROM procrastinate_jobs
+    WHERE args ->> 'tenant_id' = %(tenant)s AND status::text NOT IN ('succeeded')"""
