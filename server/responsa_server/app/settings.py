@@ -213,7 +213,10 @@ class Settings(BaseSettings):
         description="The database's URL for the role `responsa_log`. Empty: DATABASE_URL with `SET ROLE`.",
     )
     database_pool: int = Field(
-        default=10, ge=2, le=200, description="The maximum number of connections in each of the two pools."
+        default=10,
+        ge=2,
+        le=200,
+        description="The maximum number of connections in each of the two large pools. Up to five more connections check credentials and write the log of turns.",
     )
     redis_url: SecretStr | None = Field(
         default=None,

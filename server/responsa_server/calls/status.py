@@ -119,6 +119,7 @@ TABLE: Mapping[Reason, Code] = {
     Reason.CODE_INVALID: Code.UNAUTHENTICATED,
     Reason.REGISTRATION_CLOSED: Code.PERMISSION_DENIED,
     Reason.PASSWORD_NOT_USABLE: Code.FAILED_PRECONDITION,
+    Reason.RESOURCE_LOCKED: Code.ABORTED,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.

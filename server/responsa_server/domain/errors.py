@@ -99,6 +99,7 @@ class Reason(StrEnum):
     CODE_INVALID = "CODE_INVALID"
     REGISTRATION_CLOSED = "REGISTRATION_CLOSED"
     PASSWORD_NOT_USABLE = "PASSWORD_NOT_USABLE"  # noqa: S105  a reason, not a secret
+    RESOURCE_LOCKED = "RESOURCE_LOCKED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,11 @@ MAX_TERM_CHARS: Final = 64
 full, and because PostgreSQL limits the length of a lexeme.
 """
 
+MAX_QUERY_TERMS: Final = 512
+"""The maximum number of distinct terms of a searched string. Further terms of a pasted text would hardly change what is found, but cost the database and the
+server's event loop as much as the first ones.
+"""
+
 _REMEMBERED_WORDS: Final = 50_000
 
 _STEMMERS: Final = {
@@ -192,15 +197,17 @@ class Analyzer:
 
         Each part of a compound such as snake_case or camelCase has the character range of the whole compound.
         """
-        found: list[Token] = []
+        return list(self._each(text, language))
+
+    def _each(self, text: str, language: str) -> Iterator[Token]:
         for match in _TOKEN.finditer(text):
             start, end = match.span()
             if match.lastgroup == "unspaced":
                 for place, pair in _bigrams(match.group()):
-                    found.append(Token(pair, start + place, start + place + len(pair)))
+                    yield Token(pair, start + place, start + place + len(pair))
                 continue
-            found.extend(Token(term, start, end) for term in self._matched(match, language))
-        return found
+            for term in self._matched(match, language):
+                yield Token(term, start, end)
 
     def _matched(self, match: re.Match[str], language: str) -> Sequence[str]:
         """Return the terms of one match of _TOKEN. A single letter after an apostrophe has no term.
@@ -242,17 +249,21 @@ class Analyzer:
         return found
 
     def query_terms(self, text: str, language: str = UNKNOWN) -> list[str]:
-        """Return the distinct terms to search for, in order. Function words are left out, unless the text has no other
-        words.
-        """
+        """Return the distinct terms to search for, in order, at most `MAX_QUERY_TERMS`. Function words are left out, unless the text has no other words."""
         stop = STOPWORDS.get(language or "en", frozenset())
-        tokens = self.tokens(text, language)
-        words = [(token.term, text[token.start : token.end]) for token in tokens]
-        # "us" and "it" are function words, but "US" and "IT" in capitals are not.
-        content = [
-            term for term, word in words if word.lower() not in stop or (len(word) > 1 and word.isupper())
-        ]
-        return list(dict.fromkeys(content or [term for term, _ in words]))
+        content: dict[str, None] = {}
+        others: dict[str, None] = {}
+        begun, wanted = -1, True
+        for token in self._each(text, language):
+            # The parts of a compound stand at the same place, and a compound may be as long as the text.
+            if token.start != begun:
+                begun, word = token.start, text[token.start : token.end]
+                # "us" and "it" are function words, but "US" and "IT" in capitals are not.
+                wanted = word.lower() not in stop or (len(word) > 1 and word.isupper())
+            (content if wanted else others)[token.term] = None
+            if len(content) == MAX_QUERY_TERMS:
+                break
+        return list(content or others)
 
     def _stemmer(self, language: str) -> Stemmer.Stemmer | None:
         algorithm = _STEMMERS.get(language)

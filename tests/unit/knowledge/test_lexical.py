@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import pytest
 
-from responsa_server.text.lexical import MAX_TERM_CHARS, UNKNOWN, Analyzer, language_of, tsvector_literal
+from responsa_server.text.lexical import (
+    MAX_QUERY_TERMS,
+    MAX_TERM_CHARS,
+    UNKNOWN,
+    Analyzer,
+    language_of,
+    tsvector_literal,
+)
 
 
 @pytest.mark.parametrize(
@@ -81,3 +90,31 @@ def test_a_tsvector_has_titles_apart_and_quotes_what_must_be() -> None:
     )
     many = tsvector_literal([], ["spam"] * 100_000)
     assert many.count(",") == 254
+
+
+@pytest.mark.parametrize(
+    "text",
+    [" ".join(f"word{one}x" for one in range(2000)), "".join(chr(0x4E00 + one) for one in range(5000))],
+)
+def test_a_searched_text_has_a_limited_number_of_terms(text: str) -> None:
+    found = Analyzer().query_terms(text)
+    assert len(found) == MAX_QUERY_TERMS
+    # They are the first ones.
+    assert found == list(dict.fromkeys(token.term for token in Analyzer().tokens(text)))[:MAX_QUERY_TERMS]
+
+
+def test_a_long_compound_is_looked_at_once_and_not_once_for_each_part() -> None:
+    class Counted(str):
+        """A text that counts the characters that are copied from it."""
+
+        copied = 0
+        __slots__ = ()
+
+        def __getitem__(self, key: SupportsIndex | slice) -> str:
+            piece = super().__getitem__(key)
+            Counted.copied += len(piece)
+            return piece
+
+    text = Counted("aBc" * 4000)
+    assert Analyzer().query_terms(text)
+    assert Counted.copied <= 2 * len(text)

@@ -158,7 +158,7 @@ def entities(text: str) -> Sequence[str]:
 
 def _broken(sentence: str, run: Sequence[str], match: re.Match[str] | None) -> bool:
     """Whether more than a space separates the matched word from the run's last word."""
-    return bool(run) and match is not None and sentence[: match.start()][-1:] not in (" ", "\u00a0")
+    return bool(run) and match is not None and sentence[match.start() - 1] not in (" ", "\u00a0")
 
 
 def _close(run: Sequence[str], found: Counter[str], sentence: str) -> None:
@@ -177,17 +177,21 @@ def _subjects(question: str, history: Sequence[Said]) -> Sequence[str]:
             continue
         asked = history[place - 1].text if place > 0 and history[place - 1].speaker is Speaker.USER else ""
         titles = [title[:_MAX_TITLE].strip() for title in answer.titles[:1]]
-        names = _unlike([*entities(asked), *entities(answer.text)], titles)[:MAX_ENTITIES]
+        names = _unlike([*entities(asked), *entities(answer.text)], titles, MAX_ENTITIES)
         present = question.casefold()
         return [one for one in [*titles, *names] if one and one.casefold() not in present]
     return []
 
 
-def _unlike(names: Iterable[str], taken: Sequence[str]) -> list[str]:
-    """The names without repetitions. A name is left out if an earlier name or a name in `taken` contains it."""
+def _unlike(names: Iterable[str], taken: Sequence[str], most: int) -> list[str]:
+    """The first `most` names without repetitions. A name is left out if an earlier name or a name in `taken` contains it."""
+    seen = [one.casefold() for one in taken]
     kept: list[str] = []
     for name in names:
+        if len(kept) == most:
+            break
         folded = name.casefold()
-        if not any(folded in one.casefold() for one in [*taken, *kept]):
+        if not any(folded in one for one in seen):
             kept.append(name)
+            seen.append(folded)
     return kept

@@ -148,10 +148,10 @@ class CollectionStore:
     ) -> Sequence[UUID]:
         """Delete a collection with its content, and return the operations that the deletion ended.
 
-        Raises NotFound, Conflict (ETAG_MISMATCH), Precondition (COLLECTION_NOT_EMPTY).
+        Raises NotFound, Conflict (ETAG_MISMATCH, RESOURCE_LOCKED), Precondition (COLLECTION_NOT_EMPTY).
         """
         values: dict[str, object] = {"tenant": tenant_id, "id": collection_id}
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._database.deleting(tenant_id, names.collection(collection_id)) as connection:
             # Take locks in the order that every writer uses: collection, document, operations, statistics.
             await self._lock(connection, tenant_id, collection_id, etag)
             documents = await (await connection.execute(self._queries["lock_documents"], values)).fetchall()

@@ -1,5 +1,5 @@
-"""Connections to PostgreSQL: a pool for the role that serves tenants, a pool for the role that writes the log,
-and a single connection for the appends of workers.
+"""Connections to PostgreSQL: a pool for the role that serves tenants, a small one for the same role's checks of credentials, a pool for the role that
+writes the log, and a single connection for the appends of workers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from responsa_server.domain.background import Background
-from responsa_server.domain.errors import Reason, ResponsaError, TooSlow, Unavailable
+from responsa_server.domain.errors import Conflict, Reason, ResponsaError, TooSlow, Unavailable
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import VECTORS_PART
 
@@ -34,6 +34,12 @@ from responsa_server.domain.passages import VECTORS_PART
 _LOGGER: Final = logging.getLogger(__name__)
 # The number of seconds for which a pool tries to replace a connection before it reports a failure and starts again.
 _RECONNECT_SECONDS: Final = 0.5
+
+# The number of connections for credentials. A check takes one or two milliseconds.
+_CREDENTIAL_CONNECTIONS: Final = 4
+# Deletions may use this share of the connections at a time, and wait for a lock as long as this.
+_DELETING_SHARE: Final = 0.3
+_LOCK_SECONDS: Final = 5
 
 # When the database is closed, running methods of stores have this number of seconds to end.
 _CLOSE_SECONDS: Final = 5.0
@@ -52,6 +58,8 @@ Statement = tuple[LiteralString | sql.Composed, Mapping[str, object]]
 
 # A plan for one tenant must not depend on another tenant's statistics, so the app role plans each statement every time (ADR 0004).
 _APP = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
+# Every call waits for the check of its credential, so this check never waits long for a lock.
+_CREDENTIALS = f"{_APP} -c statement_timeout=5000 -c lock_timeout=1000 -c transaction_timeout=10000"
 # Statements over all turns are planned every time as well, because the tables grow and shrink. If a process is
 # stopped in the middle of a transaction, other processes cannot claim the turns that it has locked.
 # transaction_timeout limits this time.
@@ -175,11 +183,13 @@ class Database:
     """All connections to the database. `tenant()` and `log()` each open a transaction that commits at the end of the block."""
 
     def __init__(self, app_url: str, log_url: str, *, size: int) -> None:
-        """app_url, log_url: the URLs for the roles responsa_app and responsa_log. size: the maximum number of connections in a pool."""
+        """app_url, log_url: the URLs for the roles responsa_app and responsa_log. size: the maximum number of connections in each of the two large pools."""
         self.background = Background()
         """The stores' methods that are running now."""
         self._knocking: dict[str, asyncio.Task[None]] = {}
         self._app = self._pool(app_url, _APP, size)
+        self._credentials = self._pool(app_url, _CREDENTIALS, min(size, _CREDENTIAL_CONNECTIONS))
+        self._deleting = asyncio.Semaphore(max(1, int(size * _DELETING_SHARE)))
         self._log = self._pool(log_url, _LOG, size)
         self._writer = self._pool(log_url, _WRITER, 1, prepare_threshold=0)
 
@@ -202,7 +212,7 @@ class Database:
     async def open(self) -> None:
         """Open all pools and wait for their first connections. Raises Unavailable."""
         try:
-            for pool in (self._app, self._log, self._writer):
+            for pool in (self._app, self._credentials, self._log, self._writer):
                 await pool.open(wait=True, timeout=30)
         except PoolTimeout as error:
             raise unavailable() from error
@@ -212,7 +222,9 @@ class Database:
         await self.background.drain(_CLOSE_SECONDS)
         for task in self._knocking.values():
             task.cancel()
-        await asyncio.gather(self._app.close(), self._log.close(), self._writer.close())
+        await asyncio.gather(
+            self._app.close(), self._credentials.close(), self._log.close(), self._writer.close()
+        )
 
     async def _lost(self, pool: AsyncConnectionPool[Connection]) -> None:
         """Called when a pool has given up on a connection. By itself, the pool would try again only when a new caller asks for a connection, or after
@@ -284,6 +296,43 @@ class Database:
             await connection.execute(
                 sql.SQL("SET LOCAL transaction_timeout = {}").format(sql.Literal(f"{seconds}s"))
             )
+            yield connection
+
+    @asynccontextmanager
+    async def deleting(self, tenant_id: str, name: str) -> AsyncGenerator[Connection]:
+        """Like `tenant`, for a deletion of much content. Only a few deletions run at a time; the others wait without a connection. name: the resource.
+
+        Raises Conflict (RESOURCE_LOCKED) if other calls keep the resource locked for `_LOCK_SECONDS`.
+        """
+        async with self._deleting:
+            try:
+                async with self.tenant(tenant_id) as connection:
+                    await connection.execute(
+                        sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{_LOCK_SECONDS}s"))
+                    )
+                    yield connection
+            except Unavailable as error:
+                if not isinstance(error.__cause__, errors.LockNotAvailable):
+                    raise
+                raise Conflict(
+                    Reason.RESOURCE_LOCKED,
+                    f"Another call is changing {name}; nothing was deleted. Try again in a moment.",
+                    {"resource_name": name},
+                ) from error
+
+    @asynccontextmanager
+    async def credentials(self) -> AsyncGenerator[Connection]:
+        """A connection of the app role that only checks of credentials use, so that no other work delays them. It sees no rows, but may call the credential
+        functions. Each statement is a separate transaction and takes one round trip.
+        """
+        async with self._checked_out(self._credentials) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def account(self, tenant_id: str) -> AsyncGenerator[Connection]:
+        """Like `tenant`, on a connection that only checks of credentials use. It is for statements on a single row."""
+        begin = _BEGIN_AS.format(tenant=sql.Literal(tenant_id))
+        async with self._checked_out(self._credentials) as connection, _transaction(connection, begin):
             yield connection
 
     @asynccontextmanager

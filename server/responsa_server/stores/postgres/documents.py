@@ -249,11 +249,11 @@ class DocumentStore:
     ) -> Sequence[UUID]:
         """Delete a document with its versions, passages and vectors, and return the operations that the deletion ended.
 
-        Raises NotFound, Conflict (ETAG_MISMATCH).
+        Raises NotFound, Conflict (ETAG_MISMATCH, RESOURCE_LOCKED).
         """
         values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
         name = names.document(document_id)
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._database.deleting(tenant_id, name) as connection:
             row = await (await connection.execute(self._queries["lock"], values)).fetchone()
             if row is None:
                 raise NotFound.of("document", name)

@@ -142,7 +142,8 @@ class GenerationStore:
     ) -> None:
         """Delete a generation; see the port."""
         values: dict[str, object] = {"tenant": tenant_id, "collection": collection_id, "number": number}
-        async with self._database.tenant(tenant_id) as connection:
+        name = names.generation(collection_id, number)
+        async with self._database.deleting(tenant_id, name) as connection:
             await connection.execute(self._queries["lock_collection"], values)
             [found] = await self._found(connection, tenant_id, collection_id, number)
             if found.state is GenerationState.ACTIVE:

@@ -65,7 +65,7 @@ class PostgresIdentityStore:
     @shielded
     async def find_key(self, digest: bytes) -> FoundKey | None:
         """Find the API key with this digest, in all tenants."""
-        async with self._database.no_tenant_statements() as connection:
+        async with self._database.credentials() as connection:
             row = await self._one(connection, "find_key", {"digest": digest})
         if row is None:
             return None
@@ -76,14 +76,14 @@ class PostgresIdentityStore:
     @shielded
     async def find_session(self, digest: bytes) -> FoundSession | None:
         """Find the session with this digest, in all tenants."""
-        async with self._database.no_tenant_statements() as connection:
+        async with self._database.credentials() as connection:
             row = await self._one(connection, "find_session", {"digest": digest})
         return None if row is None else _session(row, "session")
 
     @shielded
     async def find_token_session(self, session_id: UUID) -> FoundSession | None:
         """Find the session that an access token names, in all tenants."""
-        async with self._database.no_tenant_statements() as connection:
+        async with self._database.credentials() as connection:
             row = await self._one(connection, "find_token_session", {"id": session_id})
         return None if row is None else _session(row, "token")
 
@@ -97,7 +97,7 @@ class PostgresIdentityStore:
             "keys": uuid_array(keys),
             "sessions": uuid_array(sessions),
         }
-        async with self._database.no_tenant_statements() as connection:
+        async with self._database.credentials() as connection:
             rows = await (await connection.execute(self._queries["find_ended"], values)).fetchall()
         return [EndedCredential(identity, disabled, revoked) for identity, disabled, revoked in rows]
 
@@ -105,13 +105,13 @@ class PostgresIdentityStore:
     async def touch_session(self, tenant_id: str, session_id: UUID) -> None:
         """Note that the session is in use."""
         values = {"tenant_id": tenant_id, "session_id": session_id}
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._database.account(tenant_id) as connection:
             await connection.execute(self._queries["touch_session"], values)
 
     @shielded
     async def user(self, tenant_id: str, user_id: UUID) -> User | None:
         """Find a user of the tenant."""
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._database.account(tenant_id) as connection:
             values = {"tenant_id": tenant_id, "user_id": user_id}
             row = await one_row(connection, self._queries["find_user"], values)
         return None if row is None else user_of(row)

@@ -37,8 +37,12 @@ RETURNING expire_time
 DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND token_sha256 = %(digest)s
 
 -- name: touch_session
+-- A locked row is skipped, because the call waits for this statement and the time is only shown.
 UPDATE responsa.session SET last_use_time = now()
-WHERE tenant_id = %(tenant_id)s AND id = %(session_id)s AND last_use_time < now() - interval '1 minute'
+WHERE tenant_id = %(tenant_id)s AND id = (
+    SELECT s.id FROM responsa.session AS s
+    WHERE s.tenant_id = %(tenant_id)s AND s.id = %(session_id)s AND s.last_use_time < now() - interval '1 minute'
+    FOR NO KEY UPDATE SKIP LOCKED)
 
 -- name: add_key
 INSERT INTO responsa.api_key (id, tenant_id, user_id, display_name, prefix, secret_sha256, expire_time, parent_id)

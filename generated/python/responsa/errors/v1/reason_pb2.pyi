@@ -191,6 +191,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
     REASON_PASSWORD_NOT_USABLE: _Reason.ValueType  # 73
     """FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Metadata: user."""
+    REASON_RESOURCE_LOCKED: _Reason.ValueType  # 110
+    """ABORTED. Other calls kept the resource locked for five seconds, so nothing was deleted; try again. Metadata: resource_name, e.g. "documents/0192f3c8-…"."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -366,4 +368,6 @@ REASON_REGISTRATION_CLOSED: Reason.ValueType  # 72
 """PERMISSION_DENIED. The settings do not allow this registration. Metadata: registration, e.g. "closed"."""
 REASON_PASSWORD_NOT_USABLE: Reason.ValueType  # 73
 """FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Metadata: user."""
+REASON_RESOURCE_LOCKED: Reason.ValueType  # 110
+"""ABORTED. Other calls kept the resource locked for five seconds, so nothing was deleted; try again. Metadata: resource_name, e.g. "documents/0192f3c8-…"."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -1,0 +1,98 @@
+"""Slow work of some callers does not keep the others out."""
+
+# Requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportArgumentType=false
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import grpc
+import psycopg
+
+from responsa.auth.v1 import auth_service_pb2 as auth
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa_server.domain import names
+from tests.contract.turn_steps import until_somebody_waits
+from tests.rpc.served import Caller, Served, caller, failed
+
+DELETIONS = 20
+"""Twice the number of connections."""
+
+
+async def test_deletions_that_wait_for_a_lock_delay_no_other_call(served: Served) -> None:
+    who = served.ann.who
+    operations = [await served.house.upload(who, f"Text {one}.", f"{one}.md") for one in range(DELETIONS)]
+    # None of these callers is in the cache of credentials, so each needs the database twice.
+    late = [await caller(served.identity, served.channel, "acme", served.bob.who.role) for _ in range(10)]
+
+    async def delete(one: UUID) -> None:
+        request = knowledge.DeleteDocumentRequest(name=names.document(one))
+        while True:
+            call = served.knowledge.DeleteDocument(request, metadata=served.ann.metadata)
+            if await call.code() is grpc.StatusCode.OK:
+                return
+            assert (await failed(call)).reason == "RESOURCE_LOCKED"
+
+    async with await psycopg.AsyncConnection.connect(served.house.urls.superuser) as holder:
+        await holder.execute("SELECT FROM responsa.document FOR UPDATE")
+        deletions = [asyncio.ensure_future(delete(one.document_id)) for one in operations]
+        await until_somebody_waits(served.house.urls, deletions[-1], 3)
+        async with asyncio.timeout(5):
+            for one in late:
+                await served.auth.GetMe(auth.GetMeRequest(), metadata=one.metadata)
+                await served.chat.ListConversations(chat.ListConversationsRequest(), metadata=one.metadata)
+        await until_somebody_waits(served.house.urls, deletions[-1], 3)
+        await holder.rollback()
+    await asyncio.gather(*deletions)
+    assert served.house.rows(["document"]) == {}
+
+
+async def test_calls_with_credentials_do_not_wait_for_the_pool_that_all_other_work_uses(
+    served: Served,
+) -> None:
+    """Even when every other connection is taken, callers are authenticated."""
+
+    async def hold(gate: asyncio.Event, held: asyncio.Semaphore) -> None:
+        async with served.house.database.no_tenant():
+            held.release()
+            await gate.wait()
+
+    gate, held = asyncio.Event(), asyncio.Semaphore(0)
+    late: Caller = await caller(served.identity, served.channel, "acme", served.bob.who.role)
+    holders = [asyncio.ensure_future(hold(gate, held)) for _ in range(10)]
+    for _ in holders:
+        await held.acquire()
+    try:
+        async with asyncio.timeout(5):
+            await served.auth.GetMe(auth.GetMeRequest(), metadata=late.metadata)
+    finally:
+        gate.set()
+        await asyncio.gather(*holders)
+
+
+async def test_a_deletion_does_not_wait_for_a_lock_without_an_end(served: Served) -> None:
+    operation = await served.house.upload(served.ann.who, "Text.")
+    name = names.document(operation.document_id)
+    request = knowledge.DeleteDocumentRequest(name=name)
+    async with await psycopg.AsyncConnection.connect(served.house.urls.superuser) as holder:
+        await holder.execute("SELECT FROM responsa.document FOR UPDATE")
+        async with asyncio.timeout(8):
+            error = await failed(served.knowledge.DeleteDocument(request, metadata=served.ann.metadata))
+        assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "RESOURCE_LOCKED")
+        assert error.metadata == {"resource_name": name}
+        await holder.rollback()
+    await served.knowledge.DeleteDocument(request, metadata=served.ann.metadata)
+
+
+async def test_a_session_that_is_locked_still_authenticates(served: Served) -> None:
+    who = served.bob.who
+    code, _ = await served.identity.create_session_code(who)
+    token, _ = await served.identity.exchange_code(code)
+    async with await psycopg.AsyncConnection.connect(served.house.urls.superuser) as holder:
+        await holder.execute("UPDATE responsa.session SET last_use_time = now() - interval '1 hour'")
+        async with asyncio.timeout(0.9):
+            await served.auth.GetMe(auth.GetMeRequest(), metadata=(("cookie", f"responsa_session={token}"),))
+        await holder.rollback()
