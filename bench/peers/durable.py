@@ -19,7 +19,7 @@ from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.process import MemoryCounters, freeze, run
-from responsa_server.app.resources import database_urls, new_id, redis_url
+from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
@@ -61,7 +61,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         PostgresTurnStore(database, codec),
         conversations,
         AgentTable({DEFAULT: parts.agent}),
-        RedisRelay(redis_url(parts.settings, parts.layout)),
+        RedisRelay(redis_url(parts.settings, parts.layout), relay_key(parts.settings, parts.layout)),
         Runtime(
             new_id,
             codec,

@@ -30,7 +30,7 @@ from responsa_server.turns.service import Turns
 from tests.conftest import DatabaseUrls
 from tests.contract.agents_house import Folder, Town, said, served
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_house import NO_REDIS, Cast, Script
+from tests.contract.turn_house import NO_REDIS, RELAY_KEY, Cast, Script
 from tests.contract.turn_steps import cancelled
 from tests.plain_codec import PlainCodec
 
@@ -131,7 +131,7 @@ async def test_a_question_for_a_version_runs_with_it_after_a_restart(
             PostgresTurnStore(town.database, PlainCodec()),
             PostgresConversationStore(town.database),
             agents,
-            RedisRelay(NO_REDIS),
+            RedisRelay(NO_REDIS, RELAY_KEY),
             Runtime(uuid7, PlainCodec()),
         )
         await turns.start()
@@ -487,7 +487,7 @@ async def test_a_hint_has_the_others_read_their_files(town: Town, folder: Folder
 
 async def test_a_reload_is_told_to_other_processes_over_redis(database: Database, redis_url: str) -> None:
     heard = asyncio.Event()
-    relay, other = RedisRelay(redis_url), RedisRelay(redis_url)
+    relay, other = RedisRelay(redis_url, RELAY_KEY), RedisRelay(redis_url, RELAY_KEY)
     turns = Turns(
         PostgresTurnStore(database, PlainCodec()),
         PostgresConversationStore(database),

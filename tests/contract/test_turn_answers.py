@@ -23,7 +23,7 @@ from responsa_server.turns.service import Turns
 from tests.contract.conftest import People
 from tests.contract.library_house import House, OtherParser
 from tests.contract.shelf import retriever_of
-from tests.contract.turn_house import NO_REDIS, Cast, followed
+from tests.contract.turn_house import NO_REDIS, RELAY_KEY, Cast, followed
 from tests.plain_codec import PlainCodec, events_of
 
 RIVERS = """# Rivers of Hamburg
@@ -50,7 +50,7 @@ async def turns(house: House, knowledge: LibraryEvidence) -> AsyncIterator[Turns
         store,
         PostgresConversationStore(house.database),
         Cast({"": agent}),
-        RedisRelay(NO_REDIS),
+        RedisRelay(NO_REDIS, RELAY_KEY),
         Runtime(uuid7, codec),
     )
     await turns.start()

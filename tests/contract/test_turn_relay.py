@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from responsa_server.domain.turns import LogRow
 from responsa_server.embedded import EmbeddedRedis, Layout, purge
 from responsa_server.stores import redis_relay
 from responsa_server.stores.redis_relay import RedisRelay, decode, encode
+from tests.contract.turn_house import RELAY_KEY
 
 SEQS = st.integers(1, 2**62)
 ROWS = st.builds(LogRow, SEQS, SEQS, st.booleans(), st.binary(max_size=300))
@@ -58,8 +59,8 @@ def test_a_part_of_a_message_is_no_other_message(sender: UUID, hint: Hint, data:
 class Ear:
     """A process that listens for hints, and the hints that it has received."""
 
-    def __init__(self, url: str) -> None:
-        self.relay = RedisRelay(url)
+    def __init__(self, url: str, key: bytes = RELAY_KEY) -> None:
+        self.relay = RedisRelay(url, key)
         self.process = uuid7()
         self.heard: list[Hint] = []
         self._news = asyncio.Event()
@@ -162,7 +163,7 @@ class Stumbles(RedisRelay):
 async def test_what_nobody_foresaw_does_not_end_the_sending(redis_url: str) -> None:
     async with ears(redis_url) as (_, bob):
         ann = Ear(redis_url)
-        ann.relay = Stumbles(redis_url)
+        ann.relay = Stumbles(redis_url, RELAY_KEY)
         await ann.relay.start(ann.process, ann.hear)
         with capture_logs() as logs:
             await told_until_heard(ann, bob)
@@ -214,7 +215,7 @@ async def test_a_redis_that_says_nothing_any_more_is_known_to_be_away_and_found_
     mute = Mute(redis_url)
     # The path of a socket must be short.
     with TemporaryDirectory() as folder:
-        relay = RedisRelay(await mute.start(Path(folder) / "redis.sock"))
+        relay = RedisRelay(await mute.start(Path(folder) / "redis.sock"), RELAY_KEY)
         with capture_logs() as logs:
             await relay.start(uuid7(), lambda _: None)
             await relay.listening.wait()
@@ -227,3 +228,40 @@ async def test_a_redis_that_says_nothing_any_more_is_known_to_be_away_and_found_
         await relay.close()
         await mute.close()
     assert [one["event"] for one in logs] == ["relay_away", "relay_back"]
+
+
+async def test_messages_of_other_programs_on_the_same_redis_are_dropped(redis_url: str) -> None:
+    forged = Taken(uuid7(), 7)
+    async with ears(redis_url) as (ann, bob):
+        stranger = Ear(redis_url, b"another installation")
+        await stranger.relay.start(stranger.process, stranger.hear)
+        await stranger.relay.listening.wait()
+        client: Any = Redis.from_url(redis_url)  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
+        async with client.pubsub() as spy:
+            await spy.subscribe(f"responsa:turns:{ann.process}")
+            bob.relay.tell(ann.process, Work())
+            await ann.until(Work())
+            while (message := await spy.get_message(timeout=5)) is not None and message["type"] != "message":
+                pass
+            assert message is not None
+            genuine = cast("bytes", message["data"])
+        altered = bytes([*genuine[:-1], genuine[-1] ^ 1])
+        # Without a code, with an altered or foreign content, with another installation's key, and copied to another channel.
+        plain = encode(uuid7(), forged)
+        for channel, one in (
+            (ann.process, plain),
+            (ann.process, bytes(16) + plain),
+            (ann.process, genuine[:16] + plain),
+            (ann.process, altered),
+            (ann.process, b""),
+            ("all", genuine),
+        ):
+            await client.publish(f"responsa:turns:{channel}", one)
+        stranger.relay.tell_all(forged)
+        stranger.relay.tell(ann.process, forged)
+        await stranger.relay.close()
+        await client.aclose()
+        bob.relay.tell(ann.process, Reload())
+        await ann.until(Reload())
+        assert ann.heard == [Work(), Reload()]
+        assert bob.heard == []

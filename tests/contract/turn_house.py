@@ -44,6 +44,7 @@ SEARCHING = Status(Step.RETRIEVING, "Searching knowledge base...")
 # explicitly.
 QUICK = TurnOptions(lease_seconds=30.0, sweep_seconds=0.05, poll_seconds=0.05)
 NO_REDIS = "unix:///nonexistent/redis.sock"
+RELAY_KEY = b"the key of all relays in tests"
 
 
 def answer(text: str = "It is.") -> Answered:
@@ -171,7 +172,7 @@ class House:
         faults: Faults | None = None,
     ) -> AsyncGenerator[Turns]:
         if relay is None:
-            relay = RedisRelay(self.redis_url)
+            relay = RedisRelay(self.redis_url, RELAY_KEY)
         turns = Turns(
             store(PostgresTurnStore(self.database, PlainCodec())),
             self.conversations,

@@ -241,3 +241,18 @@ async def test_a_migration_does_not_hold_all_up_behind_one_that_has_a_table(olde
         connection.execute("SELECT FROM responsa.turn")
         with pytest.raises(MigrationError, match="lock timeout"):
             await migrate(older.urls.owner, [*load()[:6], hasty])
+
+
+@pytest.mark.parametrize("older", [5], indirect=True)
+async def test_a_migration_does_not_wait_long_for_a_lock(
+    older: Older, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All later calls on the table would wait behind it. Migration 6 sets no limit, so the limit is the connection's."""
+    monkeypatch.setattr("responsa_server.stores.postgres.migrate.LOCK_SECONDS", 1)
+    with psycopg.connect(older.urls.superuser) as holder:
+        holder.execute("LOCK TABLE responsa.turn IN ACCESS SHARE MODE")
+        async with asyncio.timeout(20):
+            with pytest.raises(MigrationError, match="other sessions hold a lock on its tables: try again"):
+                await migrate(older.urls.owner)
+        holder.rollback()
+    assert (await migrate(older.urls.owner))[-1] == load()[-1].name

@@ -66,7 +66,7 @@ from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
 from tests.agent_streams import play
 from tests.contract.library_house import House
-from tests.contract.turn_house import NO_REDIS, Cast
+from tests.contract.turn_house import NO_REDIS, RELAY_KEY, Cast
 from tests.people import people_of
 
 PIECES = ("The river ", "is seven ", "kilometres ", "long.")
@@ -303,7 +303,7 @@ async def serving(
         PostgresTurnStore(database, codec),
         conversations,
         Cast({"": agent, "other": ScriptedAgent("agents/other/versions/7")}),
-        RedisRelay(NO_REDIS),
+        RedisRelay(NO_REDIS, RELAY_KEY),
         Runtime(uuid7, codec, turn_options or TurnOptions()),
     )
     cards, counters = Cards(), MemoryCounters()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from responsa_server.app.resources import identity_on
+from responsa_server.app.resources import identity_on, secret_text
 from responsa_server.app.settings import Settings
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
-from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.embedded import Layout
 from responsa_server.identity.accounts import AccountOptions, Accounts
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.passwords import Passwords
 from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import Registration
-from responsa_server.identity.tokens import MIN_SECRET_BYTES, Secret, Tokens
+from responsa_server.identity.tokens import Secret, Tokens
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.database import Database
 
@@ -49,22 +47,8 @@ class AccountParts:
 
 def tokens_on(settings: Settings, layout: Layout, database: Database) -> Tokens:
     """Return the signing keys of an open database. Raises EmbeddedError if the secret file cannot be read."""
-    file = settings.tokens.secret_file or layout.token_secret
-    return Tokens(PostgresAccountStore(database), read_secret(file), settings.tokens)
-
-
-def read_secret(file: Path) -> Secret:
-    """Read the installation's secret. Raises EmbeddedError, which names the setting."""
-    remedy = (
-        f"write at least {MIN_SECRET_BYTES} random bytes into it, the same on all machines, or correct tokens.secret_file "
-        "(RESPONSA_TOKENS__SECRET_FILE)"
-    )
-    try:
-        return Secret(file.read_bytes().strip())
-    except OSError as error:
-        raise EmbeddedError(f"The secret file {file} cannot be read ({error.strerror})", remedy) from error
-    except ValueError as error:
-        raise EmbeddedError(f"The secret file {file} is too short", remedy) from error
+    secret = Secret(secret_text(settings, layout))
+    return Tokens(PostgresAccountStore(database), secret, settings.tokens)
 
 
 def registration_of(settings: Settings) -> Registration:

@@ -28,7 +28,7 @@ from responsa_server.agents.engine.prompts import PromptError, PromptSet
 from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import by_name, doubles, known_models, model_table
 from responsa_server.app.process import MemoryCounters
-from responsa_server.app.resources import database_urls, new_id, redis_url
+from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.app.settings import ServeRole, Settings
 from responsa_server.app.vector_stores import open_vectors
 from responsa_server.calls.frames import AskFrames
@@ -339,7 +339,7 @@ async def build_turns(
     turn_queries: replaces the turn store's SQL in tests. Raises the same errors as `build_agents`.
     """
     codec = AskFrames()
-    relay = RedisRelay(redis_url(settings, layout))
+    relay = RedisRelay(redis_url(settings, layout), relay_key(settings, layout))
     agents = await build_agents(
         settings, layout, database, knowledge, models, faults, lambda: relay.tell_all(Reload()), stack
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRe
 from responsa_server.embedded.files import write_private
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Credential, Identity, TokenCheck
+from responsa_server.identity.settings import MIN_SECRET_BYTES
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.migrate import migrate
@@ -41,6 +43,27 @@ class DatabaseUrls:
     owner: str
     app: str
     log: str
+
+
+def secret_text(settings: Settings, layout: Layout) -> bytes:
+    """Return the installation's secret, at least `MIN_SECRET_BYTES` long. Raises EmbeddedError, which names the setting."""
+    file = settings.tokens.secret_file or layout.token_secret
+    remedy = (
+        f"write at least {MIN_SECRET_BYTES} random bytes into it, the same on all machines, or correct tokens.secret_file "
+        "(RESPONSA_TOKENS__SECRET_FILE)"
+    )
+    try:
+        text = file.read_bytes().strip()
+    except OSError as error:
+        raise EmbeddedError(f"The secret file {file} cannot be read ({error.strerror})", remedy) from error
+    if len(text) < MIN_SECRET_BYTES:
+        raise EmbeddedError(f"The secret file {file} is too short", remedy)
+    return text
+
+
+def relay_key(settings: Settings, layout: Layout) -> bytes:
+    """Return the key that authenticates messages between processes, derived from the installation's secret. Raises EmbeddedError."""
+    return hmac.digest(secret_text(settings, layout), b"responsa relay", "sha256")
 
 
 def database_urls(settings: Settings, layout: Layout) -> DatabaseUrls:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, Field
+
+MIN_SECRET_BYTES: Final = 32
+"""The minimum length of the installation's secret."""
 
 
 class SessionSettings(BaseModel, extra="forbid"):
@@ -84,7 +88,7 @@ class TokenSettings(BaseModel, extra="forbid"):
 
     secret_file: Path | None = Field(
         default=None,
-        description="The file whose content encrypts the keys that sign tokens; at least 32 bytes. All servers on one database need the same content. Default: `token-secret` in the data folder, which the first start makes.",
+        description="The file whose content encrypts the keys that sign tokens, and authenticates messages between servers and workers; at least 32 bytes. All servers and workers on one database need the same content. Default: `token-secret` in the data folder, which the first start makes.",
     )
     issuer: str = Field(
         default="responsa", min_length=1, max_length=200, description="The claim `iss` of access tokens."

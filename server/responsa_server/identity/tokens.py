@@ -29,13 +29,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from responsa_server.domain.accounts import Claims, KeyStore, SealedKey
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.identity.credentials import token_invalid
-from responsa_server.identity.settings import TokenSettings
+from responsa_server.identity.settings import MIN_SECRET_BYTES, TokenSettings
 
 ALGORITHM: Final = "EdDSA"
 TYPE: Final = "at+jwt"
 """The type of access tokens (RFC 9068), so that no other token of this installation passes for one."""
 MAX_BYTES: Final = 2048
-MIN_SECRET_BYTES: Final = 32
 LEEWAY_SECONDS: Final = 10.0
 """By how much the clocks of replicas and of the database may differ."""
 

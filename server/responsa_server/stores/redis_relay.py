@@ -1,9 +1,15 @@
-"""Carries hints between processes over Redis pub/sub. Redis does not store hints. Without Redis, a process reads the log instead, at most half a second later."""
+"""Carries hints between processes over Redis pub/sub. Redis does not store hints. Without Redis, a process reads the log instead, at most half a second later.
+
+A committed row in a hint goes to readers without another look at the log. Redis may be shared with other programs, so every message carries a code that only
+holders of the installation's secret can make; messages with another code are dropped.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import hmac
 import random
 import struct
 from collections import deque
@@ -38,6 +44,7 @@ _COMMITTED: Final = struct.Struct(">16s?H")
 _ROW: Final = struct.Struct(">qq?I")
 _TAKEN: Final = struct.Struct(">16sq")
 _UUID_BYTES: Final = 16
+_CODE_BYTES: Final = 16
 
 
 def encode(sender: UUID, hint: Hint) -> bytes:
@@ -108,9 +115,16 @@ class RedisRelay:
     """
 
     def __init__(
-        self, url: str, prefix: str = "responsa:turns:", *, logger: FilteringBoundLogger | None = None
+        self,
+        url: str,
+        key: bytes,
+        prefix: str = "responsa:turns:",
+        *,
+        logger: FilteringBoundLogger | None = None,
     ) -> None:
+        """key: authenticates messages, up to 64 bytes; all processes on one database have the same."""
         self._url = url
+        self._key = key
         self._prefix = prefix
         self._log: FilteringBoundLogger = logger or structlog.get_logger("responsa.relay")
         self._process: UUID | None = None
@@ -170,13 +184,24 @@ class RedisRelay:
     def _put(self, channel: str, hint: Hint) -> None:
         if self._process is None or asyncio.get_running_loop().time() < self._resume:
             return
-        message = encode(self._process, hint)
+        encoded = encode(self._process, hint)
+        message = self._code(channel.encode(), encoded) + encoded
         self._waiting.append((channel, message))
         self._waiting_bytes += len(message)
         while len(self._waiting) > _MOST_WAITING or self._waiting_bytes > _MOST_WAITING_BYTES:
             self._waiting_bytes -= len(self._waiting.popleft()[1])
         self._arrived.set()
         self._idle.clear()
+
+    def _code(self, channel: bytes, encoded: bytes) -> bytes:
+        """The code of a message on a channel. A message that is copied to another channel is refused, too."""
+        return hashlib.blake2b(channel + b"\x00" + encoded, digest_size=_CODE_BYTES, key=self._key).digest()
+
+    def _checked(self, channel: object, message: bytes) -> bytes:
+        """The encoded hint; nothing if the code is wrong."""
+        code, encoded = message[:_CODE_BYTES], message[_CODE_BYTES:]
+        good = isinstance(channel, bytes) and hmac.compare_digest(code, self._code(channel, encoded))
+        return encoded if good else b""
 
     async def _send(self) -> None:
         pause = _FIRST_PAUSE
@@ -259,7 +284,7 @@ class RedisRelay:
                     self._told_away = False
                     self._log.info("relay_back")
         elif message["type"] == "message" and isinstance(data, bytes):
-            decoded = decode(data)
+            decoded = decode(self._checked(message["channel"], data))
             if decoded is not None and decoded[0] != process and self._heard is not None:
                 self._heard(decoded[1])
 

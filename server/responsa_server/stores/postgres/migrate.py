@@ -20,6 +20,8 @@ from responsa_server.stores.postgres.database import Database, shielded
 _FILE = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
 # Only one process may migrate at a time. No other lock in this database has this number.
 _LOCK = 0x7265_7370
+LOCK_SECONDS = 10
+"""The maximum time for which a migration waits for a lock."""
 
 
 class MigrationError(Exception):
@@ -85,6 +87,8 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
     done: list[str] = []
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        # A migration that waits for a lock makes all later calls on the table wait behind it, so it gives up soon; the next attempt begins where it stopped.
+        await connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
         present = await applied(connection)
         for migration, (name, digest) in zip(wanted, present, strict=False):
             if migration.name != name or migration.sha256 != digest:
@@ -116,8 +120,10 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
                         f"migration {migration.name} failed: the database has no extension vector; "
                         "a superuser must run CREATE EXTENSION vector in it once (pgvector 0.8 or newer)"
                     ) from error
+                busy = isinstance(error, psycopg.errors.LockNotAvailable)
+                remedy = "; other sessions hold a lock on its tables: try again, if need be with all servers stopped"
                 raise MigrationError(
-                    f"migration {migration.name} failed: {error.diag.message_primary or error}"
+                    f"migration {migration.name} failed: {error.diag.message_primary or error}{remedy if busy else ''}"
                 ) from error
             done.append(migration.name)
     return done
