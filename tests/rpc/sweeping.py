@@ -1,0 +1,242 @@
+"""Requests of strangers, made from the descriptors: for each method and each field that names a resource, a request that names a resource of the
+victim, and the same request with a name that does not exist.
+"""
+
+# Descriptors and extensions are partly untyped, and the fast implementation has classes of another module.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from google.api import field_behavior_pb2, resource_pb2
+from google.protobuf import descriptor_pool, field_mask_pb2, message_factory
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.message import Message
+from uuid_utils.compat import uuid7
+
+from responsa_server.calls.contract import SERVICES
+from tests.people import GOOD
+
+REFERENCE: Any = resource_pb2.resource_reference
+RESOURCE: Any = resource_pb2.resource
+BEHAVIOUR: Any = field_behavior_pb2.field_behavior
+REQUIRED = field_behavior_pb2.FieldBehavior.Value("REQUIRED")
+OUTPUT_ONLY = field_behavior_pb2.FieldBehavior.Value("OUTPUT_ONLY")
+READ_ONLY: Final = {
+    field_behavior_pb2.FieldBehavior.Value(one) for one in ("OUTPUT_ONLY", "IDENTIFIER", "IMMUTABLE")
+}
+ANY: Final = "*"
+PUBLIC_TYPES: Final = frozenset({"responsa/Agent", "responsa/AgentVersion", "responsa/Tool"})
+"""All callers share these resources: they come from the installation's files."""
+UNANNOTATED: Final[Mapping[str, str]] = {
+    f"google.longrunning.{one}OperationRequest.name": "responsa/Operation"
+    for one in ("Get", "Delete", "Cancel", "Wait")
+}
+"""Fields of messages that are not ours, and the types of resources that they name."""
+VALUES: Final[Mapping[str, object]] = {
+    "email": "nobody@elsewhere.example",
+    "password": GOOD,
+    "new_password": GOOD,
+    "current_password": GOOD,
+    "refresh_token": "rsr_" + "A" * 43,
+    "code": "rsp_" + "A" * 43,
+    "collection_id": "swept",
+    "source_key": "swept.md",
+    "width": 400,
+    "page": 1,
+    "other_version": 1,
+    "role": 1,
+    "text": "Which canary sings?",
+    "terms": "canary",
+    "display_name": "Swept",
+}
+"""Valid values of required fields, by the fields' names."""
+FALLBACKS: Final[Mapping[int, object]] = {
+    FieldDescriptor.CPPTYPE_STRING: "swept",
+    FieldDescriptor.CPPTYPE_BOOL: True,
+    FieldDescriptor.CPPTYPE_DOUBLE: 1.0,
+    FieldDescriptor.CPPTYPE_FLOAT: 1.0,
+}
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A request of a stranger. field: the path of the field that names the resource; "" if the request names none. twin: the same request with a name that does not exist; empty without a field."""
+
+    method: str
+    field: str
+    resource_type: str
+    name: str
+    missing: str
+    request: bytes
+    twin: bytes
+    fits: bool = True
+    """Whether the field may name a resource of this type."""
+
+
+def methods() -> Iterator[tuple[str, MethodDescriptor]]:
+    """All methods of the contract, by path."""
+    for service in SERVICES:
+        for one in descriptor_pool.Default().FindServiceByName(service).methods:
+            yield f"/{service}/{one.name}", one
+
+
+def missing_twin(name: str) -> str:
+    """A name of the same form whose resource does not exist: with other UUIDs or, without UUIDs, with another id in its second part."""
+    if _UUID.search(name):
+        return _UUID.sub(lambda _: str(UUID(bytes=uuid7().bytes)), name)
+    plural, _, rest = name.partition("/")
+    identity, slash, more = rest.partition("/")
+    return f"{plural}/no-{identity}{slash}{more}"
+
+
+def tries(victim: Mapping[str, Sequence[str]]) -> Iterator[Try]:
+    """All requests. victim: the names of the victim's resources by type; without a type that some field names, this fails."""
+    for path, method in methods():
+        fields = list(_references(method.input_type))
+        plain = _request(method, victim, (), "")
+        if not any(name.encode() in plain for names in victim.values() for name in names):
+            yield Try(path, "", "", "", "", plain, b"")
+        for places, resource_type in fields:
+            types = (
+                [one for one in victim if one not in PUBLIC_TYPES]
+                if resource_type == ANY
+                else [resource_type]
+            )
+            for one in types:
+                if one in PUBLIC_TYPES:
+                    continue
+                names = victim.get(one)
+                assert names, (
+                    f"{path}: give the victim a resource of the type {one}, so that the sweep covers the field {places[-1].name}"
+                )
+                for name in names:
+                    missing = missing_twin(name)
+                    field = ".".join(place.name for place in places)
+                    request, twin = (_request(method, victim, places, value) for value in (name, missing))
+                    yield Try(path, field, one, name, missing, request, twin, resource_type != ANY)
+
+
+def _references(
+    message: Any, before: tuple[FieldDescriptor, ...] = ()
+) -> Iterator[tuple[tuple[FieldDescriptor, ...], str]]:
+    """The fields of a request that name resources, as paths, and the types that they name."""
+    for one in message.fields:
+        options = one.GetOptions()
+        if OUTPUT_ONLY in options.Extensions[BEHAVIOUR]:
+            continue  # the server ignores it
+        reference = options.Extensions[REFERENCE]
+        found = reference.type or reference.child_type or UNANNOTATED.get(one.full_name, "")
+        if not found and before and _identifies(one, before[0].containing_type):
+            found = message.GetOptions().Extensions[RESOURCE].type
+        if found:
+            yield (*before, one), found
+        inner = one.message_type
+        if (
+            inner is not None
+            and inner.full_name.startswith("responsa.")
+            and inner not in [place.message_type for place in before]
+        ):
+            yield from _references(inner, (*before, one))
+
+
+def _identifies(one: Any, request: Any) -> bool:
+    """Whether this field is the name of the resource that an update changes. The resource of a creation has no name yet."""
+    own = one.containing_type.GetOptions().Extensions[RESOURCE].type
+    return bool(own) and one.name == "name" and request.name.startswith("Update")
+
+
+def _request(
+    method: MethodDescriptor,
+    victim: Mapping[str, Sequence[str]],
+    places: Sequence[FieldDescriptor],
+    name: str,
+) -> bytes:
+    message = message_factory.GetMessageClass(method.input_type)()
+    _fill(message, victim, method.input_type)
+    target: Any = message
+    for place in places[:-1]:
+        target = getattr(target, place.name)
+        if place.is_repeated:
+            target = target[0] if target else target.add()
+            _fill(target, victim, method.input_type)
+    if places:
+        last = places[-1]
+        if last.is_repeated:
+            del getattr(target, last.name)[:]
+            getattr(target, last.name).append(name)
+        else:
+            setattr(target, last.name, name)
+    return message.SerializeToString()
+
+
+def _fill(message: Message, victim: Mapping[str, Sequence[str]], request: Any) -> None:
+    """Give every required field a valid value. A oneof that must be set gets its first field."""
+    fields: Any = message.DESCRIPTOR.fields
+    for one in fields:
+        required = (
+            REQUIRED in one.GetOptions().Extensions[BEHAVIOUR]
+            or one.name in ("update_mask", "display_name")
+            or one.full_name in UNANNOTATED
+            or _identifies(one, request)
+        )
+        group = one.containing_oneof
+        first = group is not None and group.fields[0] is one and len(group.fields) > 1
+        if required or first:
+            _set(message, one, victim, request)
+
+
+def _set(message: Message, one: Any, victim: Mapping[str, Sequence[str]], request: Any) -> None:
+    if one.message_type is not None:
+        inner: Any = getattr(message, one.name)
+        if one.message_type is field_mask_pb2.FieldMask.DESCRIPTOR:
+            inner.paths.append(_changeable(message))
+            return
+        if one.is_repeated:
+            inner = inner.add()
+        inner.SetInParent()
+        _fill(inner, victim, request)
+        return
+    value = _value(one, victim)
+    if one.is_repeated:
+        getattr(message, one.name).append(value)
+    else:
+        setattr(message, one.name, value)
+
+
+def _value(one: Any, victim: Mapping[str, Sequence[str]]) -> object:
+    reference = one.GetOptions().Extensions[REFERENCE]
+    named = reference.type or reference.child_type or UNANNOTATED.get(one.full_name, "")
+    if named and named != ANY and victim.get(named):
+        return victim[named][0]
+    if named == ANY:
+        return victim["responsa/Document"][0]
+    if one.name == "name" and (own := one.containing_type.GetOptions().Extensions[RESOURCE].type) in victim:
+        return victim[own][0]
+    if one.name in VALUES:
+        return VALUES[one.name]
+    return FALLBACKS.get(one.cpp_type, 1)
+
+
+def _changeable(request: Message) -> str:
+    """A field of the request's resource that an update may change. The resource gets a valid value there."""
+    for holder in request.DESCRIPTOR.fields:
+        if holder.message_type is None or not holder.message_type.GetOptions().Extensions[RESOURCE].type:
+            continue
+        resource = getattr(request, holder.name)
+        for one in holder.message_type.fields:
+            behaviour = set(one.GetOptions().Extensions[BEHAVIOUR])
+            if (
+                one.cpp_type == FieldDescriptor.CPPTYPE_STRING
+                and not one.is_repeated
+                and not behaviour & READ_ONLY
+            ):
+                setattr(resource, one.name, VALUES.get(one.name, "swept"))
+                return one.name
+    raise AssertionError(f"{request.DESCRIPTOR.full_name}: no field of its resource can be updated")

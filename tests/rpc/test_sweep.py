@@ -1,0 +1,333 @@
+"""Every RPC, every resource and every stranger: no reply tells a stranger more than that of a resource that does not exist, and nothing of the victim's changes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from google.protobuf.message import Message
+from uuid_utils.compat import uuid7
+
+from responsa.admin.v1 import admin_service_pb2 as admin
+from responsa.admin.v1 import teacher_pb2
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa_server.calls.authorisation import RULES, Rule
+from responsa_server.calls.call import Call
+from responsa_server.domain.accounts import Claims, NewSession
+from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.people import AuditEvent, Origin, Principal, Role
+from responsa_server.identity.settings import TokenSettings
+from responsa_server.identity.tokens import Secret, Tokens
+from responsa_server.stores.postgres.accounts import PostgresAccountStore
+from responsa_server.stores.postgres.database import Database
+from tests.people import SECRET
+from tests.rpc.served import Served, caller
+from tests.rpc.sweeping import PUBLIC_TYPES, Try, tries
+
+TRIES = 10_000
+EACH = 3
+"""How many resources of each type the victim has."""
+CANARY = "quillfeather"
+SHARED_CANARY = "thornwing"
+"""Words in the victim's conversations and documents."""
+SHARED = frozenset(
+    {
+        "responsa/Collection",
+        "responsa/Document",
+        "responsa/DocumentVersion",
+        "responsa/Generation",
+        "responsa/Operation",
+        "responsa/Passage",
+        "responsa/Teacher",
+        "responsa/Tenant",
+        "responsa/User",
+    }
+)
+"""The types of resources that all users of a tenant may know of. Methods of administrators are closed to them by their role."""
+NAMES: Mapping[str, str] = {
+    "responsa/Agent": "SELECT 'agents/default'",
+    "responsa/ApiKey": "SELECT 'apiKeys/' || id FROM responsa.api_key WHERE tenant_id = 'acme' AND display_name ~ '^spare'",
+    "responsa/Collection": "SELECT 'collections/' || id FROM responsa.collection WHERE tenant_id = 'acme' AND id = 'secrets'",
+    "responsa/Conversation": "SELECT 'conversations/' || id FROM responsa.conversation WHERE tenant_id = 'acme'",
+    "responsa/Document": "SELECT 'documents/' || id FROM responsa.document WHERE tenant_id = 'acme'",
+    "responsa/DocumentVersion": "SELECT 'documents/' || document_id || '/versions/' || version FROM responsa.document_version WHERE tenant_id = 'acme'",
+    "responsa/Generation": "SELECT 'collections/secrets/generations/1'",
+    "responsa/Message": "SELECT 'messages/' || id FROM responsa.message WHERE tenant_id = 'acme'",
+    "responsa/Operation": "SELECT 'operations/' || id FROM responsa.operation WHERE tenant_id = 'acme'",
+    "responsa/Passage": "SELECT 'passages/' || id FROM responsa.passage WHERE tenant_id = 'acme'",
+    "responsa/Session": "SELECT 'sessions/' || id FROM responsa.session WHERE tenant_id = 'acme'",
+    "responsa/Teacher": "SELECT 'teachers/' || id FROM responsa.teacher WHERE tenant_id = 'acme'",
+    "responsa/Tenant": "SELECT 'tenants/acme'",
+    "responsa/Turn": "SELECT 'turns/' || id FROM responsa.turn WHERE tenant_id = 'acme'",
+    "responsa/User": "SELECT 'users/' || id FROM responsa.app_user WHERE tenant_id = 'acme' AND disable_time IS NULL",
+}
+"""A statement for each type, which finds the names of the victim's resources."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A caller to whom the victim's resources do not exist. reason: what each call gets; "" if the caller has a good credential. hidden_but: the types that are not hidden from the caller."""
+
+    name: str
+    headers: Mapping[str, Sequence[str]]
+    reason: str = ""
+    hidden_but: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a caller gets. text: the error as the caller reads it, without the name that the request gave. data: the responses."""
+
+    reason: str
+    text: str
+    data: bytes
+
+
+async def reply(served: Served, stranger: Stranger, method: str, request: bytes, given: str) -> Reply:
+    """Make a call."""
+    waiting, sent = [request], list[bytes]()
+
+    async def read() -> bytes | None:
+        return waiting.pop() if waiting else None
+
+    async def send(message: Message | bytes) -> None:
+        sent.append(message if isinstance(message, bytes) else message.SerializeToString())
+
+    try:
+        async with asyncio.timeout(20):
+            await served.calls.serve(Call(method, stranger.headers), read, send)
+    except ResponsaError as error:
+        text = f"{error.message} {sorted(error.metadata.items())} {error.retry_after}"
+        # A message may give the name, or only its id.
+        for part in (given, given.partition("/")[2], *given.split("/")[1:2]):
+            text = text.replace(part, "…") if part else text
+        return Reply(error.reason.value, text, b"".join(sent))
+    return Reply("", "", b"".join(sent))
+
+
+async def victims(served: Served) -> dict[str, list[str]]:
+    """The names of bob's resources and of those of bob's tenant, by type. Each text has the canary."""
+    ann, bob = served.ann, served.bob
+    await served.knowledge.CreateCollection(
+        knowledge.CreateCollectionRequest(collection_id="secrets"), metadata=bob.metadata
+    )
+    for one in range(EACH):
+        request = chat.AnswerRequest(text=f"Does the {CANARY} {one} fly?")
+        await served.chat.Answer(request, metadata=bob.metadata)
+        teacher = admin.CreateTeacherRequest(
+            teacher=teacher_pb2.Teacher(display_name=f"Teacher {one}", persona="Patient.")
+        )
+        await served.admin.CreateTeacher(teacher, metadata=ann.metadata)
+        text = f"The {SHARED_CANARY} number {one} sings at dawn."
+        await served.house.take_in(bob.who, text, f"{one}.md", collection="secrets")
+        code, _ = await served.identity.create_session_code(bob.who)
+        await served.identity.exchange_code(code)
+        await served.identity.create_api_key(bob.who, f"spare {one}", None)
+    found = {kind: [str(row[0]) for row in served.house.ask(query)] for kind, query in NAMES.items()}
+    assert all(found.values()), found
+    return found
+
+
+async def strangers(served: Served, database: Database) -> list[Stranger]:
+    """All kinds of callers who have nothing to do with the victim, and all kinds of bad credentials, the victim's former ones included."""
+    identity, bob = served.identity, served.bob.who
+
+    async def key_of(tenant: str, role: Role) -> str:
+        return (await caller(identity, served.channel, tenant, role)).secret
+
+    def sql(query: str, *values: object) -> None:
+        served.house.ask(query, *values)
+
+    async def session_of(user: UUID) -> str:
+        who = Principal("acme", user, Role.USER, "api_key")
+        code, _ = await identity.create_session_code(who)
+        return (await identity.exchange_code(code))[0]
+
+    async def token_of(user: UUID, end: str = "") -> str:
+        """An access token of a session, which this statement then changes."""
+        session = uuid7()
+        store = PostgresAccountStore(database)
+        new = NewSession(session, uuid7().bytes * 2, Origin(), 3600)
+        await store.begin_session("acme", user, "tokens", new, event())
+        signed, _, _ = await tokens.sign(Claims("acme", user, session), datetime.now(UTC))
+        if end:
+            sql(end, session)
+        return signed
+
+    def event() -> AuditEvent:
+        return AuditEvent(uuid7(), "acme", "users/x", "session.create", "sessions/x")
+
+    async def own_key(end: str) -> str:
+        key, secret = await identity.create_api_key(bob, "former", None)
+        sql(end, key.id)
+        return secret
+
+    tokens = Tokens(PostgresAccountStore(database), Secret(SECRET), TokenSettings())
+    disabled = await caller(identity, served.channel, "acme", Role.USER)
+    their_session = await session_of(disabled.who.user_id)
+    their_token = await token_of(disabled.who.user_id)
+    sql("UPDATE responsa.app_user SET disable_time = now() WHERE id = %s", disabled.who.user_id)
+    ended = await session_of(bob.user_id)
+    await identity.end_session(ended)
+    token = await token_of(bob.user_id)
+    header, payload, signature = token.split(".")
+    old, _, _ = await tokens.sign(
+        Claims("acme", bob.user_id, uuid7()), datetime.now(UTC) - timedelta(hours=2)
+    )
+    none = (
+        base64.urlsafe_b64encode(json.dumps({**decoded(header), "alg": "none"}).encode()).decode().rstrip("=")
+    )
+    refused = {
+        "": "CREDENTIAL_MISSING",
+        "Bearer rsp_short": "CREDENTIAL_MALFORMED",
+        f"Bearer rsp_{'A' * 43}": "CREDENTIAL_UNKNOWN",
+        f"Bearer {await own_key('UPDATE responsa.api_key SET revoke_time = now() WHERE id = %s')}": "CREDENTIAL_REVOKED",
+        f"Bearer {await own_key('UPDATE responsa.api_key SET expire_time = now() WHERE id = %s')}": "CREDENTIAL_EXPIRED",
+        f"Bearer {disabled.secret}": "USER_DISABLED",
+        f"Bearer {their_token}": "USER_DISABLED",
+        f"Bearer {old}": "TOKEN_INVALID",
+        f"Bearer {await token_of(bob.user_id, 'DELETE FROM responsa.session WHERE id = %s')}": "TOKEN_INVALID",
+        f"Bearer {header}.{payload}.{signature[::-1]}": "TOKEN_INVALID",
+        f"Bearer {none}.{payload}.": "TOKEN_INVALID",
+        f"responsa_session={their_session}": "USER_DISABLED",
+        f"responsa_session={ended}": "CREDENTIAL_UNKNOWN",
+        # An expired session is the same as an unknown one: the next sign-in in the tenant deletes it.
+    }
+    bad = [
+        Stranger(
+            f"{reason} {given[:20]}",
+            {"cookie" if "=" in given else "authorization": [given]} if given else {},
+            reason,
+        )
+        for given, reason in refused.items()
+    ]
+    good = [
+        Stranger(
+            f"{role} of {tenant}",
+            {"authorization": [f"Bearer {await key_of(tenant, role)}"]},
+            "",
+            SHARED if tenant == "acme" else frozenset(),
+        )
+        for tenant, role in (
+            ("rival", Role.ADMIN),
+            ("rival", Role.USER),
+            ("rival", Role.SERVICE),
+            ("acme", Role.USER),
+            ("acme", Role.SERVICE),
+        )
+    ]
+    return [*good, *bad]
+
+
+def decoded(part: str) -> dict[str, object]:
+    return json.loads(base64.urlsafe_b64decode(part + "=="))
+
+
+def rows(served: Served) -> Counter[str]:
+    """Digests of all rows of the victim's tenant. Times of use are left out, and so is the audit log, which grows."""
+    tables = served.house.ask(
+        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' "
+        "WHERE n.nspname = 'responsa' AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'audit_event'"
+    )
+    found: Counter[str] = Counter()
+    for (table,) in tables:
+        found.update(
+            f"{table} {digest}"
+            for (digest,) in served.house.ask(
+                f"SELECT md5((to_jsonb(t) - 'last_use_time')::text) FROM responsa.{table} AS t WHERE tenant_id = 'acme'"
+            )
+        )
+    assert len(found) > 20 * EACH
+    return found
+
+
+async def test_strangers_learn_nothing_and_change_nothing(served: Served, database: Database) -> None:
+    victim = await victims(served)
+    everybody = await strangers(served, database)
+    requests = list(tries(victim))
+    before = rows(served)
+    made: Counter[str] = Counter()
+    leaks: list[str] = []
+    private = [one for kind, ids in victim.items() if kind not in SHARED | PUBLIC_TYPES for one in ids]
+    everything = [*private, *(one for kind in SHARED for one in victim[kind] if kind != "responsa/Tenant")]
+    marks = {
+        hidden: [*(mark.partition("/")[2].encode() for mark in ids), *(word.encode() for word in words)]
+        for hidden, ids, words in (
+            (frozenset[str](), everything, (CANARY, SHARED_CANARY)),
+            (SHARED, private, (CANARY,)),
+        )
+    }
+
+    async def attempt(who: Stranger, one: Try) -> None:
+        found = await reply(served, who, one.method, one.request, one.name)
+        twin = found if not one.field else await reply(served, who, one.method, one.twin, one.missing)
+        made[one.method] += 1 + bool(one.field)
+        case = f"{who.name}: {one.method} with {one.field or 'nothing'} = {one.name}"
+        public = RULES[one.method] is Rule.PUBLIC
+        if who.reason and not public and found.reason != who.reason:
+            leaks.append(f"{case}: {found.reason or 'OK'} instead of {who.reason}")
+        if (found.reason, found.text) != (twin.reason, twin.text):
+            leaks.append(f"{case}: {found} differs from {twin}, the reply for {one.missing}")
+        if found.reason in ("INTERNAL", "OVERLOADED", "TOO_MANY_ATTEMPTS"):
+            leaks.append(f"{case}: {found.reason}")
+        if found.reason == "INVALID_FIELD" and one.fits and not public:
+            leaks.append(
+                f"{case}: the sweep must send a valid request, see VALUES in sweeping.py: {found.text}"
+            )
+        own = one.name.partition("/")[2].encode()
+        leaks.extend(
+            f"{case}: the reply contains {mark!r}"
+            for mark in marks[who.hidden_but]
+            if mark != own and mark in found.data
+        )
+
+    waiting = [
+        (who, one)
+        for who, one in itertools.product(everybody, requests)
+        # The credential makes no difference to a public method, which counts attempts.
+        if one.resource_type not in who.hidden_but
+        and (RULES[one.method] is not Rule.PUBLIC or who is everybody[5])
+    ]
+    begun = time.process_time()
+
+    async def work() -> None:
+        while waiting:
+            await attempt(*waiting.pop())
+
+    await asyncio.gather(*(work() for _ in range(8)))
+    print(f"{made.total()} tries, {time.process_time() - begun:.1f} s of CPU")
+    assert leaks == [], "\n".join(leaks[:40])
+    assert set(made) == {one.method for one in requests}
+    assert made.total() >= TRIES
+    gone = before - rows(served)
+    assert gone == Counter()
+
+
+async def test_what_colleagues_share_is_what_the_sweep_takes_for_shared(served: Served) -> None:
+    """If a type becomes private, it belongs out of SHARED, so that the sweep covers it."""
+    victim = await victims(served)
+    key = (await caller(served.identity, served.channel, "acme", Role.USER)).secret
+    colleague = Stranger("colleague", {"authorization": [f"Bearer {key}"]})
+    readable: set[str] = set()
+    for one in tries(victim):
+        if (
+            "/Get" in one.method
+            and one.field
+            and not (await reply(served, colleague, one.method, one.request, one.name)).reason
+        ):
+            readable.add(one.resource_type)
+    assert readable == SHARED - {
+        "responsa/Tenant",
+        "responsa/Teacher",
+        "responsa/User",
+        "responsa/Generation",
+    }
