@@ -17,7 +17,7 @@ from bench.peers.lag import lagging
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
-from responsa_server.app.accounts import AccountParts
+from responsa_server.app.accounts import AccountParts, registration_of
 from responsa_server.app.process import MemoryCounters, freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.calls.contract import SERVICES, Services, calls_of
@@ -25,6 +25,7 @@ from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.parts import Installation
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.watching import Watching
@@ -40,7 +41,9 @@ from responsa_server.stores.postgres.generations import GenerationStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.operations import OperationStore
+from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis_relay import RedisRelay
@@ -102,6 +105,10 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             catalogue=Alone(AgentCard(DEFAULT, DEFAULT, "", parts.agent.version, is_default=True)),
             teachers=PostgresTeachers(database, new_id),
             users=UserAdministration(PostgresUsers(database), new_id, cache),
+            tenants=TenantAdministration(
+                PostgresTenants(database), new_id, cache, registration_of(parts.settings)
+            ),
+            grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
             audit=PostgresAuditTrail(database),
             counters=MemoryCounters(),
             migrations=PostgresMigrations(database),

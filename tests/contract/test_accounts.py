@@ -53,7 +53,7 @@ async def user_of(people: People, email: str = "ann@example.org", role: Role = R
 
 
 def principal(user: User) -> Principal:
-    return Principal(user.tenant_id, user.id, user.role, "api_key")
+    return Principal(user.tenant_id, user.id, user.role, "api_key", owner=user.owner)
 
 
 async def login(people: People, email: str = "ann@example.org", password: str = GOOD) -> SignedIn:

@@ -43,6 +43,8 @@ OPEN = (
     None,
 )
 
+# The function that erases a tenant runs as the owner. Every table of tenants has this policy, except for the audit log, whose addresses are blanked.
+ERASES = ("responsa_owner", "ALL", OWN, None)
 # The function that deletes old audit events runs as the owner.
 OLD_EVENTS = "(create_time < (now() - '30 days'::interval))"
 
@@ -50,7 +52,7 @@ OLD_EVENTS = "(create_time < (now() - '30 days'::interval))"
 TENANT_TABLES: Mapping[str, Table] = {
     "api_key": Table(app="SELECT INSERT UPDATE", search="SELECT", policies=(READS,)),
     "app_user": Table(
-        app="SELECT INSERT UPDATE(disable_time,display_name,email,revision,role,update_time)",
+        app="SELECT INSERT UPDATE(disable_time,display_name,email,owner,revision,role,update_time)",
         search="SELECT",
         policies=(READS,),
     ),
@@ -59,6 +61,8 @@ TENANT_TABLES: Mapping[str, Table] = {
         policies=(
             ("responsa_owner", "SELECT", OLD_EVENTS, None),
             ("responsa_owner", "DELETE", OLD_EVENTS, None),
+            ("responsa_owner", "SELECT", OWN, None),
+            ("responsa_owner", "UPDATE", OWN, None),
         ),
     ),
     "citation": Table(app="SELECT INSERT"),
@@ -98,7 +102,12 @@ TENANT_TABLES: Mapping[str, Table] = {
         policies=(("responsa_search", "ALL", "true", None),),
     ),
     "teacher": Table(app=ALL),
-    "tenant": Table(app="SELECT INSERT"),
+    "service_grant": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
+    "tenant": Table(
+        app="SELECT INSERT UPDATE(display_name,end_time,erase_time,erased,suspend_time)",
+        search="SELECT",
+        policies=(READS, ("responsa_owner", "SELECT", "(id = responsa.current_tenant())", None)),
+    ),
     "term_stat": Table(app=ALL),
     "turn": Table(
         app="SELECT INSERT DELETE UPDATE(cost_micros,embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,output_tokens,state,terminal,unpriced_tokens)",
@@ -156,6 +165,12 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "drop_turn_events": ("responsa_owner", "responsa_log"),
     "prune_audit_events": ("responsa_owner", "responsa_log"),
     "pending_turns": ("responsa_owner", "responsa_app"),
+    "standing": ("responsa_search", "responsa_app"),
+    "granted": ("responsa_search", "responsa_app"),
+    "all_tenants": ("responsa_search", "responsa_app"),
+    "suspended_tenants": ("responsa_search", "responsa_log"),
+    "erase_tenant_rows": ("responsa_owner", "responsa_app"),
+    "erase_audit_addresses": ("responsa_owner", "responsa_app"),
 }
 
 _TABLES = """
@@ -228,7 +243,8 @@ def test_every_table_has_the_policies_and_grants_that_are_listed(owner: psycopg.
             continue
         assert forced, name
         own = OWN if name != "tenant" else "(id = responsa.current_tenant())"
-        wanted = [("responsa_app", "ALL", own, own), *table.policies]
+        erases = [] if name in ("tenant", "audit_event") else [ERASES]
+        wanted = [("responsa_app", "ALL", own, own), *erases, *table.policies]
         assert sorted(policies_of(policies), key=str) == sorted(wanted, key=str), name
         isolation = [one for one in policies if one[0] == "tenant_isolation"]
         assert len(isolation) == 1, name

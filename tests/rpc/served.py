@@ -50,12 +50,16 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.service import Identity
+from responsa_server.identity.settings import Registration
+from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.migrate import PostgresMigrations
+from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis_relay import RedisRelay
@@ -321,6 +325,10 @@ async def serving(
             catalogue=cards,
             teachers=PostgresTeachers(database, uuid7),
             users=UserAdministration(PostgresUsers(database), uuid7, people.cache),
+            tenants=TenantAdministration(
+                PostgresTenants(database), uuid7, people.cache, Registration.INVITED
+            ),
+            grants=GrantAdministration(PostgresServiceGrants(database), uuid7, people.cache),
             audit=PostgresAuditTrail(database),
             counters=counters,
             installation=Installation("0.1.0", "test-embedding", "scripted"),

@@ -27,11 +27,15 @@ from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.parts import Installation
 from responsa_server.domain.turns import TurnState
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.settings import Registration
+from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import PostgresMigrations
+from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.transports.grpc.health import Health
 from responsa_server.transports.grpc.server import OPTIONS, RpcServer
@@ -173,6 +177,8 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         served.cards,
         PostgresTeachers(database, uuid7),
         UserAdministration(PostgresUsers(database), uuid7, CredentialCache()),
+        TenantAdministration(PostgresTenants(database), uuid7, CredentialCache(), Registration.INVITED),
+        GrantAdministration(PostgresServiceGrants(database), uuid7, CredentialCache()),
         PostgresAuditTrail(database),
         served.counters,
         Installation("", "", ""),

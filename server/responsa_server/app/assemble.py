@@ -37,9 +37,11 @@ from responsa_server.domain.audit import AuditTrail
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.faults import Faults
 from responsa_server.domain.models import Models
+from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.relay import Reload
 from responsa_server.domain.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.identity.tenants import TenantKeeper
 from responsa_server.ingest.asking import IngestionModel
 from responsa_server.ingest.describing import Describer
 from responsa_server.ingest.formats.table import FORMATS
@@ -57,6 +59,7 @@ from responsa_server.providers.minilm import load as load_minilm
 from responsa_server.providers.table import ModelTable
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
+from responsa_server.search.embedder import cached_vectors
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
 from responsa_server.search.support import DEFAULT_SUPPORT
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
@@ -70,6 +73,7 @@ from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PostgresLexicalIndex
 from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis import RedisCache
@@ -81,7 +85,7 @@ from responsa_server.turns.settings import TurnOptions
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Documents and search. embedder: the embedded model, which also classifies questions. embedders: all embedding models. jobs: the jobs that ingest documents, or None if this process does not ingest documents."""
+    """Documents and search. embedder: the embedded model, which also classifies questions. embedders: all embedding models. jobs: the jobs that ingest documents, or None if this process does not ingest documents. vectors: the vector store outside the database, or None."""
 
     embedder: MiniLmEmbedder
     embedders: ConfiguredEmbedders
@@ -91,6 +95,7 @@ class Knowledge:
     library: Library
     evidence: LibraryEvidence
     jobs: KnowledgeJobs | None
+    vectors: VectorStore | None
 
 
 async def build_knowledge(
@@ -158,7 +163,9 @@ async def build_knowledge(
         ingest = Ingest(ingestions, parser, indexers, watching, describer=describer, topics=topics)
         reindex = Reindex(GenerationBuildStore(database, queue), indexers, watching.ended)
         jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex)
-    return Knowledge(embedder, embedders, retriever, collections, documents, library, evidence, jobs)
+    return Knowledge(
+        embedder, embedders, retriever, collections, documents, library, evidence, jobs, vectors.store
+    )
 
 
 def ingestion_model(settings: IngestionSettings, models: Models, key: str) -> IngestionModel | None:
@@ -353,6 +360,15 @@ async def build_turns(
         _pruning_audit(PostgresAuditTrail(database), settings.audit.retention_days),
     )
     return turns, agents
+
+
+def keeper(database: Database, turns: Turns, knowledge: Knowledge, cache: RedisCache) -> TenantKeeper:
+    """Return what stops suspended tenants and erases tenants, for a process that runs turns."""
+
+    async def forget(tenant_id: str) -> int:
+        return await cache.forget(cached_vectors(tenant_id))
+
+    return TenantKeeper(PostgresTenants(database), turns.stop, forget, knowledge.vectors)
 
 
 def _pruning_audit(trail: AuditTrail, days: int) -> Callable[[], Awaitable[None]]:

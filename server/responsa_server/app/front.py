@@ -8,7 +8,7 @@ import structlog
 
 from responsa_server import __version__
 from responsa_server.agents.engine.config import EXTRACTIVE
-from responsa_server.app.accounts import AccountParts
+from responsa_server.app.accounts import AccountParts, registration_of
 from responsa_server.app.assemble import AgentParts, Knowledge
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.app.listening import AddressTaken
@@ -20,12 +20,15 @@ from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, 
 from responsa_server.domain.parts import Installation, Part
 from responsa_server.embedded import Layout
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.search.embedder import EmbeddingPart
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.migrate import PostgresMigrations
+from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
+from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis import RedisPart
 from responsa_server.transports.grpc.server import RpcServer
@@ -73,6 +76,10 @@ class Callers:
                 catalogue=agents.agents,
                 teachers=agents.teachers,
                 users=UserAdministration(PostgresUsers(database), new_id, cache),
+                tenants=TenantAdministration(
+                    PostgresTenants(database), new_id, cache, registration_of(settings)
+                ),
+                grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
                 audit=PostgresAuditTrail(database),
                 counters=agents.counters,
                 parts=parts,

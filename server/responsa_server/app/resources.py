@@ -181,19 +181,28 @@ async def ensure_administrator(identity: Identity, key_file: Path) -> Principal:
     """Return the administrator whose API key is in key_file.
 
     If the key is missing or no longer valid, create an administrator with a new key, and the tenant if it is missing.
-    The file is written atomically with mode 0600 and contains only the secret.
+    The file is written atomically with mode 0600 and contains only the secret. The administrator is an owner of the installation, because whoever can read the file
+    controls the machine.
     """
     secret = await asyncio.to_thread(_read_key, key_file)
     # A key is not valid if it was revoked or belongs to another database. In these cases, the machine gets a new
     # administrator and key.
     with contextlib.suppress(Unauthenticated):
-        return await identity.authenticate(Credential("api_key", secret))
+        return await _owner(identity, secret)
     with contextlib.suppress(AlreadyExists):
         await identity.create_tenant(TENANT, "Default")
     user = await identity.create_user(TENANT, "Administrator", "", Role.ADMIN)
     _, secret = await identity.create_key(TENANT, user.id, "made by responsa up")
     await asyncio.to_thread(write_private, key_file, secret + "\n")
-    return await identity.authenticate(Credential("api_key", secret))
+    return await _owner(identity, secret)
+
+
+async def _owner(identity: Identity, secret: str) -> Principal:
+    """Authenticate the machine's administrator, and make the administrator an owner. Raises Unauthenticated."""
+    who = await identity.authenticate(Credential("api_key", secret))
+    if not who.owner and await identity.own(who):
+        who = await identity.authenticate(Credential("api_key", secret))
+    return who
 
 
 def _read_key(path: Path) -> str:

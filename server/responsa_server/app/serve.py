@@ -61,7 +61,7 @@ async def running(
                 stack.enter_context(_claimed_or_error(address))
         # Imported late, because these modules load grpc, LangGraph and the embedding model's runtime, which other
         # commands and a refused start do not need.
-        from responsa_server.app.assemble import build_knowledge, build_turns, open_models
+        from responsa_server.app.assemble import build_knowledge, build_turns, keeper, open_models
         from responsa_server.app.front import Callers, Silent
         from responsa_server.stores.postgres.migrate import PostgresMigrations
         from responsa_server.stores.redis import RedisCache
@@ -92,6 +92,9 @@ async def running(
         if knowledge.jobs is not None:
             await knowledge.jobs.start()
             stack.push_async_callback(knowledge.jobs.close)
+            tenants = keeper(database, turns, knowledge, cache)
+            await tenants.start()
+            stack.push_async_callback(tenants.close)
         front: Front
         if settings.role is ServeRole.WORKER:
             front = Silent(listens)

@@ -10,12 +10,15 @@ from enum import StrEnum
 
 class Rule(StrEnum):
     """The callers that may make a call. PUBLIC: anyone, without a credential. MEMBER: anyone with a valid
-    credential. ADMIN: callers with the role admin.
+    credential. OWN: the same, but never a service on behalf of a user, because the call is about the user's account and credentials. ADMIN: callers with the role
+    admin. OWNER: owners of the installation.
     """
 
     PUBLIC = "public"
     MEMBER = "member"
+    OWN = "own"
     ADMIN = "admin"
+    OWNER = "owner"
 
 
 _CHAT = "/responsa.chat.v1.ChatService/"
@@ -78,23 +81,23 @@ RULES: Mapping[str, Rule] = {
     _AUTH + "Register": Rule.PUBLIC,
     _AUTH + "ResetPassword": Rule.PUBLIC,
     _AUTH + "GetMe": Rule.MEMBER,
-    _AUTH + "UpdateMe": Rule.MEMBER,
-    _AUTH + "ChangePassword": Rule.MEMBER,
-    _AUTH + "ListSessions": Rule.MEMBER,
-    _AUTH + "RevokeSessions": Rule.MEMBER,
+    _AUTH + "UpdateMe": Rule.OWN,
+    _AUTH + "ChangePassword": Rule.OWN,
+    _AUTH + "ListSessions": Rule.OWN,
+    _AUTH + "RevokeSessions": Rule.OWN,
     _AUTH + "CreateInvitation": Rule.ADMIN,
     _AUTH + "CreateResetCode": Rule.ADMIN,
-    _AUTH + "CreateSessionCode": Rule.MEMBER,
-    _AUTH + "CreateApiKey": Rule.MEMBER,
-    _AUTH + "ListApiKeys": Rule.MEMBER,
-    _AUTH + "RevokeApiKey": Rule.MEMBER,
+    _AUTH + "CreateSessionCode": Rule.OWN,
+    _AUTH + "CreateApiKey": Rule.OWN,
+    _AUTH + "ListApiKeys": Rule.OWN,
+    _AUTH + "RevokeApiKey": Rule.OWN,
     _ADMIN + "GetSystemStatus": Rule.ADMIN,
     _ADMIN + "CreateTeacher": Rule.ADMIN,
     _ADMIN + "GetTeacher": Rule.ADMIN,
     _ADMIN + "ListTeachers": Rule.ADMIN,
     _ADMIN + "UpdateTeacher": Rule.ADMIN,
     _ADMIN + "DeleteTeacher": Rule.ADMIN,
-    _ADMIN + "ReloadAgents": Rule.ADMIN,
+    _ADMIN + "ReloadAgents": Rule.OWNER,
     _ADMIN + "CreateUser": Rule.ADMIN,
     _ADMIN + "GetUser": Rule.ADMIN,
     _ADMIN + "LookupUser": Rule.ADMIN,
@@ -102,6 +105,18 @@ RULES: Mapping[str, Rule] = {
     _ADMIN + "UpdateUser": Rule.ADMIN,
     _ADMIN + "DisableUser": Rule.ADMIN,
     _ADMIN + "EnableUser": Rule.ADMIN,
+    _ADMIN + "GrantOwnership": Rule.OWNER,
+    _ADMIN + "RevokeOwnership": Rule.OWNER,
+    _ADMIN + "CreateServiceGrant": Rule.ADMIN,
+    _ADMIN + "ListServiceGrants": Rule.ADMIN,
+    _ADMIN + "DeleteServiceGrant": Rule.ADMIN,
+    _ADMIN + "CreateTenant": Rule.OWNER,
+    _ADMIN + "InviteTenantAdministrator": Rule.OWNER,
+    _ADMIN + "GetTenant": Rule.OWNER,
+    _ADMIN + "ListTenants": Rule.OWNER,
+    _ADMIN + "SuspendTenant": Rule.OWNER,
+    _ADMIN + "ResumeTenant": Rule.OWNER,
+    _ADMIN + "EraseTenant": Rule.OWNER,
     _ADMIN + "ListTenantApiKeys": Rule.ADMIN,
     _ADMIN + "RevokeTenantApiKey": Rule.ADMIN,
     _ADMIN + "ListAuditEvents": Rule.ADMIN,

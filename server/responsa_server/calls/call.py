@@ -18,6 +18,8 @@ CALL_ID = "x-request-id"
 """The name of a call's id: a request header, and a trailer or header of the response."""
 FORWARDED_FOR = "x-forwarded-for"
 """The header in which Envoy reports its caller's address. Envoy drops what callers send in it."""
+ON_BEHALF_OF = "responsa-on-behalf-of"
+"""The header with which a service names the user on whose behalf it makes the call, as `users/{uuid}`."""
 
 Read: TypeAlias = Callable[[], Awaitable["bytes | None"]]
 """Returns the next message of a request as bytes; None after the last message."""

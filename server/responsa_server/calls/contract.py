@@ -39,6 +39,7 @@ from responsa_server.domain.parts import Installation, Migrations, Part
 from responsa_server.domain.teachers import Teachers
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.service import Identity
+from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.library.library import Library
 from responsa_server.turns.conversations import Conversations
@@ -72,6 +73,8 @@ class Services:
     catalogue: Catalogue
     teachers: Teachers
     users: UserAdministration
+    tenants: TenantAdministration
+    grants: GrantAdministration
     audit: AuditTrail
     counters: Counters
     installation: Installation
@@ -138,6 +141,8 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             services.teachers,
             services.catalogue,
             services.users,
+            services.tenants,
+            services.grants,
             services.identity,
             services.audit,
             work,

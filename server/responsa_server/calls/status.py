@@ -120,6 +120,11 @@ TABLE: Mapping[Reason, Code] = {
     Reason.REGISTRATION_CLOSED: Code.PERMISSION_DENIED,
     Reason.PASSWORD_NOT_USABLE: Code.FAILED_PRECONDITION,
     Reason.RESOURCE_LOCKED: Code.ABORTED,
+    Reason.TENANT_SUSPENDED: Code.PERMISSION_DENIED,
+    Reason.LAST_OWNER: Code.FAILED_PRECONDITION,
+    Reason.GRANT_REQUIRED: Code.PERMISSION_DENIED,
+    Reason.ON_BEHALF_NOT_ALLOWED: Code.PERMISSION_DENIED,
+    Reason.TENANT_STATE: Code.FAILED_PRECONDITION,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.

@@ -23,6 +23,7 @@ class AuditRecord:
     outcome: str
     address: str
     call_id: str
+    on_behalf_of: str
 
 
 class AuditTrail(Protocol):

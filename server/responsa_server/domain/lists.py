@@ -10,6 +10,7 @@ from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.knowledge import DocumentState
 from responsa_server.domain.listing import Field, FieldKind, ListRules, Order
 from responsa_server.domain.people import Role, UserState
+from responsa_server.domain.tenants import TenantState
 from responsa_server.domain.turns import TurnState
 
 
@@ -98,8 +99,35 @@ USERS: Final = ListRules(
 )
 AUDIT_EVENTS: Final = ListRules(
     "audit_events",
-    (Field("actor"), Field("action"), Field("resource"), Field("outcome"), _CREATED),
+    (
+        Field("actor"),
+        Field("action"),
+        Field("resource"),
+        Field("outcome"),
+        Field("on_behalf_of"),
+        _CREATED,
+    ),
     (_NEWEST, _OLDEST),
+)
+SERVICE_GRANTS: Final = ListRules(
+    "service_grants",
+    (
+        Field("service", FieldKind.NAME, prefix="users"),
+        Field("user", FieldKind.NAME, prefix="users"),
+        _CREATED,
+    ),
+    (_OLDEST, _NEWEST),
+)
+TENANTS: Final = ListRules(
+    "tenants",
+    (
+        Field("name", FieldKind.SLUG, prefix="tenants"),
+        Field("display_name"),
+        _enum("state", TenantState, "TENANT_STATE"),
+        _CREATED,
+    ),
+    (_OLDEST, _NEWEST, Order("name"), Order("name", descending=True)),
+    slug_ids=True,
 )
 SESSIONS: Final = ListRules("sessions", (_CREATED,), (_NEWEST, _OLDEST))
 AGENTS: Final = ListRules(

@@ -118,6 +118,11 @@ def audit_event(identity: UUID) -> str:
     return f"auditEvents/{identity}"
 
 
+def service_grant(identity: UUID) -> str:
+    """`serviceGrants/{uuid}`"""
+    return f"serviceGrants/{identity}"
+
+
 def parse_uuid(prefix: str, name: str) -> UUID:
     """Return the UUID of `{prefix}/{uuid}`. Raises ValueError for any other form.
 

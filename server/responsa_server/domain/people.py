@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import Reason, Unauthenticated
+from responsa_server.domain.errors import NotPermitted, Reason, Unauthenticated
 from responsa_server.domain.listing import ListQuery, Page
 
 OK: Final = "OK"
@@ -40,8 +40,9 @@ class Principal:
 
     credential: the kind of the caller's credential: "api_key", "session" (a browser's cookie) or "token" (an access token); "turn" for the work of a turn.
     key_id: the API key with which the caller makes the call or began the session; None if there is no such key. session_id: the session, for the kinds
-    "session" and "token"; otherwise None. address, call_id: the network address and the id of the call, for the audit log; "" outside a call. Two
-    principals that differ only in these four are equal.
+    "session" and "token"; otherwise None. address, call_id: the network address and the id of the call, for the audit log; "" outside a call. owner: whether the
+    caller owns the installation. acting: the service that makes the call on behalf of the user; None if the user makes it. Two principals that differ only in these six
+    are equal.
     """
 
     tenant_id: str
@@ -52,6 +53,8 @@ class Principal:
     session_id: UUID | None = field(default=None, compare=False)
     address: str = field(default="", compare=False)
     call_id: str = field(default="", compare=False)
+    owner: bool = field(default=False, compare=False)
+    acting: UUID | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Origin:
 @dataclass(frozen=True, slots=True)
 class User:
     """A person or a program of a tenant. disable_time: since when the user may make no calls, or None. revision: a number that starts at 1 and increases
-    with every change.
+    with every change. owner: whether the user owns the installation, as long as the user is an administrator of the home tenant.
     """
 
     id: UUID
@@ -78,6 +81,7 @@ class User:
     update_time: datetime
     disable_time: datetime | None = None
     revision: int = 1
+    owner: bool = False
 
     @property
     def etag(self) -> str:
@@ -92,6 +96,7 @@ class UserChange:
     display_name: str | None = None
     email: str | None = None
     role: Role | None = None
+    owner: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,31 +119,70 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class FoundKey:
-    """The API key with a given digest, and its state according to the database's clock."""
+    """The API key with a given digest, and its state according to the database's clock. suspended: whether the tenant is."""
 
     key_id: UUID
     principal: Principal
     expired: bool
     revoked: bool
     disabled: bool
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FoundSession:
-    """A session, and its state according to the database's clock. A session expires with the API key that began it."""
+    """A session, and its state according to the database's clock. A session expires with the API key that began it. suspended: whether the tenant is."""
 
     principal: Principal
     expired: bool
     disabled: bool
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class EndedCredential:
-    """A user, an API key or a session that may no longer make calls. id: the id of the user, if `disabled`, or else of the key or the session. revoked: whether it is a key that was revoked."""
+    """A user, an API key or a session that may no longer make calls. id: the id of the user, if `disabled` or `suspended`, or else of the key or the session. revoked: whether it is a key
+    that was revoked. suspended: whether the user's tenant is.
+    """
 
     id: UUID
     disabled: bool
     revoked: bool
+    suspended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceGrant:
+    """The right of a service to act on behalf of users. user_id: the user; None for all users with the role USER."""
+
+    id: UUID
+    tenant_id: str
+    service_id: UUID
+    user_id: UUID | None
+    create_time: datetime
+
+
+def owner_required(message: str) -> NotPermitted:
+    """The error for an act that only an owner of the installation may do."""
+    return NotPermitted(Reason.ROLE_REQUIRED, message, {"required_role": "OWNER"})
+
+
+def grant_required(user_id: UUID) -> NotPermitted:
+    """The error for a service that may not act on behalf of a user. It is the same for a user who does not exist."""
+    return NotPermitted(
+        Reason.GRANT_REQUIRED,
+        "This service may not act on behalf of this user. Ask an administrator of your tenant for a service grant; administrators, services and disabled users cannot have one.",
+        {"user": names.user(user_id)},
+    )
+
+
+def tenant_suspended(tenant_id: str) -> NotPermitted:
+    """The error for the callers of a suspended tenant."""
+    return NotPermitted(
+        Reason.TENANT_SUSPENDED,
+        "Your tenant is suspended. Ask the owner of this installation to resume it.",
+        {"tenant": names.tenant(tenant_id)},
+    )
 
 
 def revoked_key(key_id: UUID) -> Unauthenticated:
@@ -165,7 +209,8 @@ class AuditEvent:
     """An entry of the audit log to write: one act. The entry never contains a secret.
 
     id: a UUIDv7; None if the database makes one. actor: the user's name, `users/{uuid}`, or "local" for a command on the server's machine. action: the kind of
-    act, e.g. "api_key.create". outcome: `OK`, or the reason of a refusal. address, call_id: of the call, "" without a call.
+    act, e.g. "api_key.create". outcome: `OK`, or the reason of a refusal. address, call_id: of the call, "" without a call. on_behalf_of: the name of the user for whom
+    the actor, a service, acted; "" otherwise.
     """
 
     id: UUID | None
@@ -176,6 +221,7 @@ class AuditEvent:
     outcome: str = OK
     address: str = ""
     call_id: str = ""
+    on_behalf_of: str = ""
 
     @classmethod
     def of(
@@ -188,8 +234,11 @@ class AuditEvent:
         identity: UUID | None = None,
     ) -> AuditEvent:
         """Build the event for an act of a caller."""
-        actor = names.user(who.user_id)
-        return cls(identity, who.tenant_id, actor, action, resource_name, outcome, who.address, who.call_id)
+        user = names.user(who.user_id)
+        actor, behalf = (user, "") if who.acting is None else (names.user(who.acting), user)
+        return cls(
+            identity, who.tenant_id, actor, action, resource_name, outcome, who.address, who.call_id, behalf
+        )
 
 
 class IdentityStore(Protocol):
@@ -214,6 +263,10 @@ class IdentityStore(Protocol):
         self, users: Collection[UUID], keys: Collection[UUID], sessions: Collection[UUID]
     ) -> Collection[EndedCredential]:
         """Find those of these users, API keys and sessions, across all tenants, that may no longer make calls."""
+        ...
+
+    async def granted(self, pairs: Collection[tuple[UUID, UUID]]) -> Collection[tuple[UUID, UUID]]:
+        """Find those of these pairs of a service and a user, across all tenants, whose service may act on behalf of the user."""
         ...
 
     async def touch_session(self, tenant_id: str, session_id: UUID) -> None:
@@ -279,13 +332,36 @@ class IdentityStore(Protocol):
         ...
 
     async def add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
-        """Store a tenant. Return False if the id is taken."""
+        """Store a tenant. The first one of the installation becomes the home tenant. Return False if the id is taken."""
         ...
 
     async def add_user(self, user: User, audit: AuditEvent) -> User | None:
-        """Store a user; the database sets create_time. Return None if another user of the tenant has the e-mail
-        address. Raises NotFound for an unknown tenant.
+        """Store a user; the database sets create_time. The first administrator of the home tenant becomes the owner of the installation. Return None if another user of
+        the tenant has the e-mail address. Raises NotFound for an unknown tenant.
         """
+        ...
+
+    async def give_ownership(self, tenant_id: str, user_id: UUID, audit: AuditEvent) -> User | None:
+        """Make an active administrator of the home tenant an owner. Return None, and change and audit nothing, if there is no such administrator, or the user is an owner already."""
+        ...
+
+
+class ServiceGrants(Protocol):
+    """The store of service grants. Each change runs in one transaction, which also writes the change's audit event."""
+
+    async def add(self, grant: ServiceGrant, audit: AuditEvent) -> ServiceGrant:
+        """Store a grant; the database sets create_time. If there is such a grant already, return it and change nothing.
+
+        Raises NotFound for a service or a user that does not exist, and InvalidRequest for one that cannot have the grant.
+        """
+        ...
+
+    async def list(self, tenant_id: str, query: ListQuery) -> Page[ServiceGrant]:
+        """Return a page of the tenant's grants."""
+        ...
+
+    async def remove(self, tenant_id: str, grant_id: UUID, audit: AuditEvent) -> ServiceGrant:
+        """Delete a grant and return it. Raises NotFound."""
         ...
 
 
@@ -311,16 +387,29 @@ class Users(Protocol):
         ...
 
     async def update(
-        self, tenant_id: str, user_id: UUID, change: UserChange, etag: str, audit: AuditEvent
+        self,
+        tenant_id: str,
+        user_id: UUID,
+        change: UserChange,
+        etag: str,
+        audit: AuditEvent,
+        *,
+        by_owner: bool = False,
     ) -> User:
         """Change a user. etag: the expected etag; "" accepts any revision.
 
-        Raises NotFound, Conflict (ETAG_MISMATCH), AlreadyExists (the e-mail address), Precondition (LAST_ADMINISTRATOR).
+        by_owner: whether an owner of the installation makes the change. Raises NotFound, Conflict (ETAG_MISMATCH), AlreadyExists (the e-mail address), NotPermitted (ROLE_REQUIRED,
+        for the e-mail address, the role or the ownership of an owner), Precondition (LAST_ADMINISTRATOR, LAST_OWNER), and InvalidRequest for an owner who would not be an
+        administrator of the home tenant.
         """
         ...
 
-    async def disable(self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent) -> User:
-        """Disable a user. A second call changes and audits nothing. Raises NotFound, Conflict (ETAG_MISMATCH), Precondition (LAST_ADMINISTRATOR)."""
+    async def disable(
+        self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent, *, by_owner: bool = False
+    ) -> User:
+        """Disable a user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound, Conflict (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED), Precondition
+        (LAST_ADMINISTRATOR, LAST_OWNER).
+        """
         ...
 
     async def enable(self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent) -> User:

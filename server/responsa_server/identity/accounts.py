@@ -29,7 +29,7 @@ from responsa_server.domain.errors import (
     Unauthenticated,
 )
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User
+from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, owner_required
 from responsa_server.identity.credentials import (
     SecretKind,
     digest,
@@ -270,9 +270,13 @@ class Accounts:
     async def create_reset_code(self, who: Principal, user_id: UUID) -> tuple[str, datetime]:
         """Create a code with which a user of the caller's tenant sets a new password. Returns the code and the time when it expires.
 
-        Raises NotFound, Precondition (PASSWORD_NOT_USABLE).
+        Raises NotFound, Precondition (PASSWORD_NOT_USABLE), and NotPermitted (ROLE_REQUIRED) for an owner of the installation if the caller is not one.
         """
         user = await self._identity.user_of(who.tenant_id, user_id)
+        if user.owner and not who.owner:
+            raise owner_required(
+                "This user is an owner of the installation; only owners hand out their codes."
+            )
         if user.role is Role.SERVICE or not user.email:
             raise _not_usable(user_id)
         code = new_secret(SecretKind.RESET_CODE)

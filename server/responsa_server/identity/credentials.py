@@ -114,9 +114,17 @@ class CredentialCache:
             del self._entries[digest]
 
     def forget_user(self, user_id: UUID) -> None:
-        """Like `forget`, for all credentials of a user."""
+        """Like `forget`, for all credentials of a user, and for those with which a service acts on behalf of users if the user is that service."""
         self._forgotten += 1
-        for digest in [one for one, entry in self._entries.items() if entry[1].user_id == user_id]:
+        for digest in [
+            one for one, entry in self._entries.items() if user_id in (entry[1].user_id, entry[1].acting)
+        ]:
+            del self._entries[digest]
+
+    def forget_tenant(self, tenant_id: str) -> None:
+        """Like `forget`, for all credentials of a tenant."""
+        self._forgotten += 1
+        for digest in [one for one, entry in self._entries.items() if entry[1].tenant_id == tenant_id]:
             del self._entries[digest]
 
     def forget_keys(self, key_ids: Collection[UUID]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Literal, Protocol
 from uuid import UUID
@@ -18,6 +18,7 @@ from responsa_server.domain.errors import (
     FieldViolation,
     InvalidRequest,
     NotFound,
+    NotPermitted,
     Reason,
     Unauthenticated,
 )
@@ -34,7 +35,9 @@ from responsa_server.domain.people import (
     Role,
     User,
     expired_credential,
+    grant_required,
     revoked_key,
+    tenant_suspended,
 )
 from responsa_server.identity.credentials import (
     CredentialCache,
@@ -105,7 +108,7 @@ class Identity:
         self._cache = cache or CredentialCache()
 
     async def authenticate(self, credential: Credential) -> Principal:
-        """Return the principal of a credential. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED, TOKEN_INVALID, or USER_DISABLED."""
+        """Return the principal of a credential. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED, TOKEN_INVALID, or USER_DISABLED; NotPermitted: TENANT_SUSPENDED."""
         if credential.kind == "token":
             return await self._authenticate_token(credential.secret)
         api_key = credential.kind == "api_key"
@@ -121,22 +124,54 @@ class Identity:
         await self._touch(principal)
         return principal
 
-    async def ended(self, callers: Sequence[Principal]) -> Sequence[Unauthenticated | None]:
+    async def act_for(self, service: Principal, secret: str, user_id: UUID) -> Principal:
+        """Return the principal of a user on whose behalf a service makes a call. secret: the service's API key.
+
+        Raises NotPermitted: ON_BEHALF_NOT_ALLOWED if the caller is not a service with an API key, GRANT_REQUIRED if the service may not act for this user.
+        """
+        if service.role is not Role.SERVICE or service.credential != "api_key":
+            raise NotPermitted(
+                Reason.ON_BEHALF_NOT_ALLOWED,
+                "Only a user with the role SERVICE can act on behalf of others, with an API key; leave responsa-on-behalf-of out.",
+            )
+        key = digest(f"{secret} {user_id}")
+        if (known := self._cache.find(key)) is not None:
+            return known
+        mark = self._cache.mark()
+        pair = (service.user_id, user_id)
+        if pair not in await self._store.granted([pair]):
+            raise grant_required(user_id)
+        user = replace(service, user_id=user_id, role=Role.USER, owner=False, acting=service.user_id)
+        self._cache.keep(key, user, service.key_id, mark)
+        return user
+
+    async def ended(self, callers: Sequence[Principal]) -> Sequence[Unauthenticated | NotPermitted | None]:
         """Ask the database, not the cache, whether these callers may still make calls. Returns None for each caller who may, and otherwise the reason: the user
-        is disabled, the caller's API key was revoked or has expired, or the caller's session has ended.
+        is disabled, the tenant is suspended, the caller's API key was revoked or has expired, the caller's session has ended, or the service that acts for the user has no
+        grant any more.
         """
         users = {one.user_id for one in callers}
+        pairs = {(one.acting, one.user_id) for one in callers if one.acting is not None}
         # A session ends with the key that began it, so such a key is not asked for.
         keys = {one.key_id for one in callers if one.session_id is None and one.key_id is not None}
         sessions = {one.session_id for one in callers if one.session_id is not None}
-        found = {one.id: one for one in await self._store.ended(users, keys, sessions)}
+        ended = await self._store.ended(users, keys, sessions)
+        # A user of a suspended tenant is reported twice, also as disabled.
+        found = {one.id: one for one in sorted(ended, key=lambda one: one.suspended)}
+        refused = pairs.difference(await self._store.granted(pairs)) if pairs else set[tuple[UUID, UUID]]()
         self.forget([one.id for one in found.values() if not one.disabled])
-        return [self._reason(one, found) for one in callers] if found else [None] * len(callers)
+        if not found and not refused:
+            return [None] * len(callers)
+        return [self._reason(one, found, refused) for one in callers]
 
     @staticmethod
-    def _reason(who: Principal, found: Mapping[UUID, EndedCredential]) -> Unauthenticated | None:
+    def _reason(
+        who: Principal, found: Mapping[UUID, EndedCredential], refused: Collection[tuple[UUID, UUID]]
+    ) -> Unauthenticated | NotPermitted | None:
         if who.user_id in found:
-            return _disabled()
+            return tenant_suspended(who.tenant_id) if found[who.user_id].suspended else _disabled()
+        if who.acting is not None and (who.acting, who.user_id) in refused:
+            return grant_required(who.user_id)
         subject = _subject(who)
         ended = None if subject is None else found.get(subject)
         if ended is None:
@@ -240,12 +275,7 @@ class Identity:
 
     async def create_tenant(self, tenant_id: str, display_name: str) -> None:
         """Create a tenant, for a command on the server's machine. Raises InvalidRequest, AlreadyExists."""
-        if _TENANT_ID.fullmatch(tenant_id) is None:
-            raise InvalidRequest.of_field(
-                "tenant",
-                "tenant.id",
-                "must be 1 to 63 characters of a-z, 0-9 and hyphen, and must not begin with a hyphen, e.g. acme",
-            )
+        check_tenant_id("tenant", tenant_id)
         name = names.tenant(tenant_id)
         audit = AuditEvent(self.new_id(), tenant_id, LOCAL, "tenant.create", name)
         if not await self._store.add_tenant(tenant_id, checked_display_name(display_name), audit):
@@ -271,6 +301,15 @@ class Identity:
             )
         return kept
 
+    async def own(self, who: Principal) -> bool:
+        """Make the caller an owner of the installation, for a command on the server's machine. Returns False if the caller is an owner already, or not an administrator of the home tenant."""
+        audit = AuditEvent(
+            self.new_id(), who.tenant_id, LOCAL, "user.grant_ownership", names.user(who.user_id)
+        )
+        given = await self._store.give_ownership(who.tenant_id, who.user_id, audit)
+        self._cache.forget_user(who.user_id)
+        return given is not None
+
     async def create_key(self, tenant_id: str, user_id: UUID, display_name: str) -> tuple[ApiKey, str]:
         """Create a key for any user, for a command on the server's machine. Raises InvalidRequest, NotFound (user)."""
         if await self._store.user(tenant_id, user_id) is None:
@@ -291,6 +330,8 @@ class Identity:
         principal = found.principal
         if (principal.tenant_id, principal.user_id) != (claims.tenant_id, claims.user_id):
             raise token_invalid()
+        if found.suspended:
+            raise tenant_suspended(principal.tenant_id)
         if found.disabled:
             raise _disabled()
         self._cache.keep(key, principal, _subject(principal), mark)
@@ -346,6 +387,24 @@ class Identity:
         return key, secret if key.id == wanted.id else ""
 
 
+def check_tenant_id(field: str, tenant_id: str) -> None:
+    """Check the id of a new tenant. field: the path of the field in the request. Raises InvalidRequest."""
+    if _TENANT_ID.fullmatch(tenant_id) is None:
+        raise InvalidRequest.of_field(
+            field,
+            "tenant.id",
+            "must be 1 to 63 characters of a-z, 0-9 and hyphen, and must not begin with a hyphen, e.g. acme",
+        )
+
+
+def new_key(identity: UUID, user: User, display_name: str) -> tuple[ApiKey, str]:
+    """Build a key without an end for a user, to store, and its secret; the database sets the times. display_name: checked."""
+    secret = new_secret(SecretKind.API_KEY)
+    return ApiKey(
+        identity, user.tenant_id, user.id, display_name, shown(secret), _NOT_YET, None, None
+    ), secret
+
+
 def new_user(identity: UUID, tenant_id: str, display_name: str, email: str, role: Role) -> User:
     """Build a user to store; the database sets the times. display_name: checked. email: folded."""
     return User(identity, tenant_id, display_name, email, role, _NOT_YET, _NOT_YET)
@@ -381,6 +440,8 @@ def _good(found: FoundKey | FoundSession | None) -> Principal:
         raise revoked_key(found.key_id)
     if found.expired:
         raise expired_credential(found.principal.credential)
+    if found.suspended:
+        raise tenant_suspended(found.principal.tenant_id)
     if found.disabled:
         raise _disabled()
     return found.principal

@@ -64,7 +64,16 @@ class UserAdministration:
         )
         event = self._event(who, "user.update", user_id)
         try:
-            return await self._store.update(who.tenant_id, user_id, checked, etag, event)
+            return await self._store.update(who.tenant_id, user_id, checked, etag, event, by_owner=who.owner)
+        finally:
+            self._cache.forget_user(user_id)
+
+    async def set_owner(self, who: Principal, user_id: UUID, *, owner: bool) -> User:
+        """Give or end the ownership of the installation; it takes effect at the next call. Raises NotFound, InvalidRequest, Precondition (LAST_OWNER)."""
+        action = "user.grant_ownership" if owner else "user.revoke_ownership"
+        event, change = self._event(who, action, user_id), UserChange(owner=owner)
+        try:
+            return await self._store.update(who.tenant_id, user_id, change, "", event, by_owner=who.owner)
         finally:
             self._cache.forget_user(user_id)
 
@@ -72,7 +81,7 @@ class UserAdministration:
         """Disable a user. This process refuses the user's calls at once, and others within a second. Raises the errors of `Users.disable`."""
         event = self._event(who, "user.disable", user_id)
         try:
-            return await self._store.disable(who.tenant_id, user_id, etag, event)
+            return await self._store.disable(who.tenant_id, user_id, etag, event, by_owner=who.owner)
         finally:
             self._cache.forget_user(user_id)
 

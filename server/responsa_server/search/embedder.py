@@ -154,6 +154,11 @@ class EmbeddingPart:
         return PartReport(Health.OK, version=embedder.name)
 
 
+def cached_vectors(tenant_id: str) -> str:
+    """The beginning of the cache's keys of a tenant's questions."""
+    return f"vector:{tenant_id}:"
+
+
 class QuestionEmbedder:
     """Embeds questions, with a cache in front of the model. If a tenant repeats a question, the model does not run again.
 
@@ -171,7 +176,7 @@ class QuestionEmbedder:
         if self._cache is None:
             return await self._model.embed(texts)
         keys = [
-            f"vector:{tenant_id}:{self._model.name}:{hashlib.sha256(text.encode()).hexdigest()}"
+            f"{cached_vectors(tenant_id)}{self._model.name}:{hashlib.sha256(text.encode()).hexdigest()}"
             for text in texts
         ]
         dimensions = self._model.dimensions

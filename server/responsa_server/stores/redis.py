@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -51,9 +51,35 @@ class RedisCache:
         except (RedisError, OSError, TimeoutError):
             self._resume = time.monotonic() + PAUSE
 
+    async def forget(self, prefix: str) -> int:
+        """Remove all entries whose keys begin with this text. Returns their number; 0 also if Redis cannot be reached, where entries end by themselves."""
+        number = 0
+        try:
+            async for keys in _batches(self._client, f"{_literal(self._prefix + prefix)}*"):
+                number += await self._client.delete(*keys)
+        except (RedisError, OSError, TimeoutError):
+            self._resume = time.monotonic() + PAUSE
+        return number
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+async def _batches(client: Redis, pattern: str) -> AsyncGenerator[Sequence[bytes | str], None]:
+    """The keys that match a pattern, in batches. SCAN does not block Redis."""
+    cursor = 0
+    while True:
+        cursor, keys = await client.scan(cursor, match=pattern, count=500)  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
+        if keys:
+            yield keys
+        if cursor == 0:
+            return
+
+
+def _literal(text: str) -> str:
+    """A text in a pattern of Redis, in which no character has a meaning."""
+    return "".join(f"\\{one}" if one in "*?[]^\\-" else one for one in text)
 
 
 class RedisPart:

@@ -15,7 +15,7 @@ from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2
+from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2, tenant_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import (
@@ -64,6 +64,7 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
+from responsa_server.domain.tenants import TenantState
 from responsa_server.domain.turns import OnBusy, Question, Turn, TurnState, Verdict
 from responsa_server.text.compare import HunkKind
 
@@ -127,6 +128,7 @@ DOCUMENT = Document(
         (user_pb2.UserRole, Role, values.ROLE, "USER_ROLE_"),
         (system_status_pb2.Health, Health, values.HEALTH, "HEALTH_"),
         (collection_kind_pb2.CollectionKind, CollectionKind, values.COLLECTION_KIND, "COLLECTION_KIND_"),
+        (tenant_pb2.TenantState, TenantState, values.TENANT_STATE, "TENANT_STATE_"),
     ],
 )
 def test_enums_are_the_same_inside_and_outside(
@@ -153,10 +155,11 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
         user_pb2,
         system_status_pb2,
         collection_kind_pb2,
+        tenant_pb2,
     )
     found = {name for one in modules for name in one.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(one, EnumMap) for one in vars(values).values())
-    assert len(found) == mapped == 18
+    assert len(found) == mapped == 19
 
 
 def test_enums_with_other_names_are_no_pair() -> None:

@@ -31,6 +31,7 @@ def user(value: User) -> user_pb2.User:
         update_time=timestamp(value.update_time),
         disable_time=None if value.disable_time is None else timestamp(value.disable_time),
         etag=value.etag,
+        owner=value.owner,
     )
 
 
@@ -72,6 +73,7 @@ def audit_event(value: AuditRecord) -> audit_event_pb2.AuditEvent:
         outcome=value.outcome,
         address=value.address,
         call_id=value.call_id,
+        on_behalf_of=value.on_behalf_of,
     )
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from responsa.admin.v1 import system_status_pb2
+from responsa.admin.v1 import system_status_pb2, tenant_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import (
@@ -37,6 +37,7 @@ from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import DocumentState, IngestStage, SearchMode
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
+from responsa_server.domain.tenants import TenantState
 from responsa_server.domain.turns import OnBusy, TurnState, Verdict
 from responsa_server.text.compare import HunkKind
 
@@ -147,6 +148,7 @@ FALLBACK_KIND: Final = EnumMap(turn_pb2.FallbackKind, FallbackKind)
 VERDICT: Final = EnumMap(citation_pb2.CitationVerdict, Verdict)
 COLLECTION_KIND: Final = EnumMap(collection_kind_pb2.CollectionKind, CollectionKind)
 SPEAKER: Final = EnumMap(message_pb2.Role, Speaker)
+TENANT_STATE: Final = EnumMap(tenant_pb2.TenantState, TenantState)
 ON_BUSY: Final = EnumMap(chat_service_pb2.OnBusy, OnBusy)
 HUNK_KIND: Final = EnumMap(document_version_pb2.HunkKind, HunkKind)
 GENERATION_STATE: Final = EnumMap(generation_pb2.GenerationState, GenerationState)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
+from uuid import UUID
 
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, Call, Interceptor
-from responsa_server.domain.errors import NotFound, NotPermitted, Reason, Unauthenticated
-from responsa_server.domain.people import Role
+from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, ON_BEHALF_OF, Call, Interceptor
+from responsa_server.domain import names
+from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason, Unauthenticated
+from responsa_server.domain.people import Role, owner_required
 from responsa_server.identity.service import Credential, Identity
 
 SESSION_COOKIE = "responsa_session"
@@ -29,7 +31,9 @@ class Routed(Interceptor[None]):
 
 
 class CredentialCheck(Interceptor[None]):
-    """Reads `authorization: Bearer CREDENTIAL`, or else the session cookie, and sets the call's principal."""
+    """Reads `authorization: Bearer CREDENTIAL`, or else the session cookie, and sets the call's principal. If a service names a user in `responsa-on-behalf-of`, the principal is that
+    user.
+    """
 
     def __init__(self, identity: Identity, cookie_name: str = SESSION_COOKIE) -> None:
         """cookie_name: the name of this server's session cookies."""
@@ -37,13 +41,18 @@ class CredentialCheck(Interceptor[None]):
         self._cookie_name = cookie_name
 
     async def on_start(self, call: Call) -> None:
-        """Authenticate the caller. Raises Unauthenticated."""
+        """Authenticate the caller. Raises Unauthenticated, and NotPermitted: TENANT_SUSPENDED, ON_BEHALF_NOT_ALLOWED, GRANT_REQUIRED; InvalidRequest for a malformed `responsa-on-behalf-of`."""
         if RULES.get(call.method) is Rule.PUBLIC:
             return
+        on_behalf_of = _user_of(call.metadata.get(ON_BEHALF_OF, ()))
         first: Unauthenticated | None = None
         for credential in credentials_of(call.metadata, self._cookie_name):
             try:
                 who = await self._identity.authenticate(credential)
+                # The log names the service also if it may not act for the user.
+                call.principal = replace(who, address=call.address, call_id=call.id)
+                if on_behalf_of is not None:
+                    who = await self._identity.act_for(who, credential.secret, on_behalf_of)
                 call.principal = replace(who, address=call.address, call_id=call.id)
             except Unauthenticated as error:
                 first = first or error
@@ -53,6 +62,19 @@ class CredentialCheck(Interceptor[None]):
             Reason.CREDENTIAL_MISSING,
             "This call needs a credential: send `authorization: Bearer …` with an API key or an access token, or sign in with a link from `responsa open`.",
         )
+
+
+def _user_of(headers: Sequence[str]) -> UUID | None:
+    """The user on whose behalf a call is made; None without the header. Raises InvalidRequest."""
+    if not headers:
+        return None
+    try:
+        (given,) = headers
+        return names.parse_uuid("users", given.strip())
+    except ValueError as error:
+        raise InvalidRequest.of_field(
+            ON_BEHALF_OF, "name", "must be sent once, as users/{uuid}; leave it out to act for yourself"
+        ) from error
 
 
 def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> Sequence[Credential]:
@@ -83,11 +105,11 @@ def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> S
 
 
 def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
-    """The credentials, the call id and the caller's address in the headers of an HTTP request, as metadata. Only session cookies are kept."""
+    """The credentials, the user on whose behalf the call is made, the call id and the caller's address in the headers of an HTTP request, as metadata. Only session cookies are kept."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
         key = name.lower()
-        if key in ("authorization", CALL_ID, FORWARDED_FOR):
+        if key in ("authorization", CALL_ID, FORWARDED_FOR, ON_BEHALF_OF):
             found.setdefault(key, []).append(value)
         elif key == "cookie":
             pairs = (pair.strip() for pair in value.split(";"))
@@ -106,17 +128,31 @@ class Authorised(Interceptor[None]):
     """Admits a call when its principal meets the method's rule. A method without a rule is closed to everyone."""
 
     async def on_start(self, call: Call) -> None:
-        """Check the rule. Raises NotPermitted (ROLE_REQUIRED)."""
-        rule = RULES.get(call.method)
+        """Check the rule. Raises NotPermitted: ROLE_REQUIRED, ON_BEHALF_NOT_ALLOWED."""
+        rule, who = RULES.get(call.method), call.principal
         match rule:
             case Rule.PUBLIC:
                 return
             case Rule.MEMBER:
-                if call.principal is not None:
+                if who is not None:
                     return
+            case Rule.OWN:
+                if who is not None and who.acting is None:
+                    return
+                if who is not None:
+                    raise NotPermitted(
+                        Reason.ON_BEHALF_NOT_ALLOWED,
+                        "A service cannot make this call on behalf of a user, because it is about the user's account; leave responsa-on-behalf-of out.",
+                    )
             case Rule.ADMIN:
-                if call.principal is not None and call.principal.role is Role.ADMIN:
+                if who is not None and who.role is Role.ADMIN:
                     return
+            case Rule.OWNER:
+                if who is not None and who.role is Role.ADMIN and who.owner:
+                    return
+                raise owner_required(
+                    "Only an owner of the installation may make this call; use an owner's key. The administrator that `responsa up` creates is an owner, and owners make further ones with GrantOwnership."
+                )
             case None:
                 pass
             case _:

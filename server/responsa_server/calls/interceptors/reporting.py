@@ -51,7 +51,7 @@ def call_id(given: str) -> str:
 
 
 class Log(Interceptor[float]):
-    """Writes one line at the end of each call: method, code, reason, duration, call id, tenant, user. The line never contains a text, a key or a cookie.
+    """Writes one line at the end of each call: method, code, reason, duration, call id, tenant, user, and the service that acted on behalf of the user. The line never contains a text, a key or a cookie.
 
     Health checks and reflection are logged at debug level.
     """
@@ -77,6 +77,7 @@ class Log(Interceptor[float]):
             call_id=call.id,
             tenant="" if who is None else who.tenant_id,
             user="" if who is None else str(who.user_id),
+            **({} if who is None or who.acting is None else {"acting": str(who.acting)}),
         )
         return error
 

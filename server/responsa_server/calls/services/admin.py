@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from google.protobuf.empty_pb2 import Empty
 
 from responsa.admin.v1 import admin_service_pb2 as pb
-from responsa.admin.v1 import system_status_pb2, teacher_pb2
+from responsa.admin.v1 import service_grant_pb2, system_status_pb2, teacher_pb2, tenant_pb2
 from responsa.auth.v1 import api_key_pb2, user_pb2
 from responsa_server.calls import violations
 from responsa_server.calls.call import caller
-from responsa_server.calls.convert import agents, people
-from responsa_server.calls.convert.values import named_uuid, request_id, updated
+from responsa_server.calls.convert import agents, people, tenants
+from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, timestamp, updated
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.domain.agents import Catalogue
@@ -26,6 +26,7 @@ from responsa_server.domain.parts import Health, Installation, Migrations, Migra
 from responsa_server.domain.people import AuditEvent, Role
 from responsa_server.domain.teachers import Teachers
 from responsa_server.identity.service import Identity
+from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 
 Result = TypeVar("Result")
@@ -45,6 +46,8 @@ class AdminService:
         teachers: Teachers,
         catalogue: Catalogue,
         users: UserAdministration,
+        tenants: TenantAdministration,
+        grants: GrantAdministration,
         identity: Identity,
         audit: AuditTrail,
         work: Background,
@@ -52,6 +55,8 @@ class AdminService:
         self._audit = audit
         self._identity = identity
         self._users = users
+        self._tenants = tenants
+        self._grants = grants
         self._teachers = teachers
         self._catalogue = catalogue
         self._work = work
@@ -66,7 +71,9 @@ class AdminService:
             self._migration(), asyncio.gather(*(self._report(part) for part in self._parts))
         )
         named = [(part.name, report) for part, report in zip(self._parts, reports, strict=True)]
-        return people.system_status(self._installation, migration, named, self._counters.read())
+        # The counters are sums over all tenants.
+        counts = self._counters.read() if caller().owner else ()
+        return people.system_status(self._installation, migration, named, counts)
 
     async def CreateTeacher(self, request: pb.CreateTeacherRequest) -> teacher_pb2.Teacher:
         """Create a teacher."""
@@ -154,6 +161,87 @@ class AdminService:
         """Enable a disabled user."""
         user_id = named_uuid("name", "users", request.name)
         return people.user(await self._users.enable(caller(), user_id, request.etag))
+
+    async def GrantOwnership(self, request: pb.GrantOwnershipRequest) -> user_pb2.User:
+        """Make an administrator an owner."""
+        user_id = named_uuid("name", "users", request.name)
+        return people.user(await self._users.set_owner(caller(), user_id, owner=True))
+
+    async def RevokeOwnership(self, request: pb.RevokeOwnershipRequest) -> user_pb2.User:
+        """End the ownership of a user."""
+        user_id = named_uuid("name", "users", request.name)
+        return people.user(await self._users.set_owner(caller(), user_id, owner=False))
+
+    async def CreateServiceGrant(
+        self, request: pb.CreateServiceGrantRequest
+    ) -> service_grant_pb2.ServiceGrant:
+        """Let a service act on behalf of users."""
+        given = request.service_grant
+        service_id = named_uuid("service_grant.service", "users", given.service)
+        user_id = None if given.all_users else named_uuid("service_grant.user", "users", given.user)
+        return tenants.service_grant(await self._grants.create(caller(), service_id, user_id))
+
+    async def ListServiceGrants(self, request: pb.ListServiceGrantsRequest) -> pb.ListServiceGrantsResponse:
+        """List the tenant's grants."""
+        asked = Listing(lists.SERVICE_GRANTS, caller(), request)
+        page = await self._grants.list(caller(), asked.query)
+        return pb.ListServiceGrantsResponse(
+            service_grants=[tenants.service_grant(one) for one in page.items],
+            next_page_token=asked.token(page),
+        )
+
+    async def DeleteServiceGrant(self, request: pb.DeleteServiceGrantRequest) -> Empty:
+        """Take a grant back."""
+        await self._grants.delete(caller(), named_uuid("name", "serviceGrants", request.name))
+        return Empty()
+
+    async def CreateTenant(self, request: pb.CreateTenantRequest) -> pb.CreateTenantResponse:
+        """Create a tenant."""
+        made = await self._tenants.create(
+            caller(),
+            request.tenant_id,
+            request.display_name,
+            request.invitation_email,
+            request.administrator_name,
+        )
+        return tenants.new_tenant(made)
+
+    async def InviteTenantAdministrator(
+        self, request: pb.InviteTenantAdministratorRequest
+    ) -> pb.InviteTenantAdministratorResponse:
+        """Create the code of an invitation for an administrator of a tenant."""
+        tenant_id = named_slug("name", "tenants", request.name)
+        code, expire_time = await self._tenants.invite(caller(), tenant_id, request.invitation_email)
+        return pb.InviteTenantAdministratorResponse(
+            invitation_code=code, invitation_expire_time=timestamp(expire_time)
+        )
+
+    async def GetTenant(self, request: pb.GetTenantRequest) -> tenant_pb2.Tenant:
+        """Return one tenant."""
+        return tenants.tenant(await self._tenants.get(named_slug("name", "tenants", request.name)))
+
+    async def ListTenants(self, request: pb.ListTenantsRequest) -> pb.ListTenantsResponse:
+        """List all tenants."""
+        asked = Listing(lists.TENANTS, caller(), request)
+        page = await self._tenants.list(asked.query)
+        return pb.ListTenantsResponse(
+            tenants=[tenants.tenant(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def SuspendTenant(self, request: pb.SuspendTenantRequest) -> tenant_pb2.Tenant:
+        """Suspend a tenant."""
+        tenant_id = named_slug("name", "tenants", request.name)
+        return tenants.tenant(await self._tenants.suspend(caller(), tenant_id))
+
+    async def ResumeTenant(self, request: pb.ResumeTenantRequest) -> tenant_pb2.Tenant:
+        """Resume a tenant."""
+        tenant_id = named_slug("name", "tenants", request.name)
+        return tenants.tenant(await self._tenants.resume(caller(), tenant_id))
+
+    async def EraseTenant(self, request: pb.EraseTenantRequest) -> tenant_pb2.Tenant:
+        """Begin to erase a tenant."""
+        tenant_id = named_slug("name", "tenants", request.name)
+        return tenants.tenant(await self._tenants.erase(caller(), tenant_id, request.confirm_tenant_id))
 
     async def ListTenantApiKeys(self, request: pb.ListTenantApiKeysRequest) -> pb.ListTenantApiKeysResponse:
         """List the keys of all users."""

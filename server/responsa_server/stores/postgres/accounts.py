@@ -291,6 +291,7 @@ class PostgresAccountStore:
             "role": user.role.value,
             "hash": hash_text,
             "code": code,
+            "first": False,
         }
         async with self._database.tenant(user.tenant_id) as connection:
             tenant = await connection.execute(self._shared["find_tenant"], values)

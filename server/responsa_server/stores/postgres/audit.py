@@ -19,6 +19,7 @@ _LIST: Final[SqlList[AuditRecord]] = SqlList(
         "action": "action",
         "resource": "resource_name",
         "outcome": "outcome",
+        "on_behalf_of": "on_behalf_of",
         "create_time": "create_time",
     },
 )
@@ -43,6 +44,7 @@ class AuditLog:
             "outcome": event.outcome,
             "address": event.address,
             "call_id": event.call_id,
+            "on_behalf_of": event.on_behalf_of,
         }
         await connection.execute(self._queries["add"], values)
 

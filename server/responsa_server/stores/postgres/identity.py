@@ -69,9 +69,9 @@ class PostgresIdentityStore:
             row = await self._one(connection, "find_key", {"digest": digest})
         if row is None:
             return None
-        key_id, tenant_id, user_id, role, expired, revoked, disabled = row
-        who = Principal(tenant_id, user_id, Role(role), "api_key", key_id)
-        return FoundKey(key_id, who, expired, revoked, disabled)
+        key_id, tenant_id, user_id, role, expired, revoked, disabled, owner, suspended = row
+        who = Principal(tenant_id, user_id, Role(role), "api_key", key_id, owner=owner)
+        return FoundKey(key_id, who, expired, revoked, disabled, suspended)
 
     @shielded
     async def find_session(self, digest: bytes) -> FoundSession | None:
@@ -99,7 +99,18 @@ class PostgresIdentityStore:
         }
         async with self._database.credentials() as connection:
             rows = await (await connection.execute(self._queries["find_ended"], values)).fetchall()
-        return [EndedCredential(identity, disabled, revoked) for identity, disabled, revoked in rows]
+        return [EndedCredential(*row) for row in rows]
+
+    @shielded
+    async def granted(self, pairs: Collection[tuple[UUID, UUID]]) -> Collection[tuple[UUID, UUID]]:
+        """Find those of these pairs of a service and a user, in all tenants, whose service may act on behalf of the user."""
+        values = {
+            "services": uuid_array([service for service, _ in pairs]),
+            "users": uuid_array([user for _, user in pairs]),
+        }
+        async with self._database.no_tenant_statements() as connection:
+            rows = await (await connection.execute(self._queries["granted"], values)).fetchall()
+        return [(service, user) for service, user in rows]
 
     @shielded
     async def touch_session(self, tenant_id: str, session_id: UUID) -> None:
@@ -274,11 +285,22 @@ class PostgresIdentityStore:
             "display_name": user.display_name,
             "email": user.email,
             "role": user.role.value,
+            "first": True,
         }
         async with self._database.tenant(user.tenant_id) as connection:
             if await self._one(connection, "find_tenant", values) is None:
                 raise NotFound.of("tenant", names.tenant(user.tenant_id))
             row = await one_row(connection, self._queries["add_user"], values)
+            if row is not None:
+                await self._audit.write(connection, audit)
+        return None if row is None else user_of(row)
+
+    @shielded
+    async def give_ownership(self, tenant_id: str, user_id: UUID, audit: AuditEvent) -> User | None:
+        """Make an active administrator of the home tenant an owner. Returns None if there is no such administrator, or the user is an owner already."""
+        values = {"tenant_id": tenant_id, "user_id": user_id}
+        async with self._database.tenant(tenant_id) as connection:
+            row = await one_row(connection, self._queries["give_ownership"], values)
             if row is not None:
                 await self._audit.write(connection, audit)
         return None if row is None else user_of(row)
@@ -309,10 +331,9 @@ class PostgresIdentityStore:
 
 
 def _session(row: Row, credential: str) -> FoundSession:
-    session_id, tenant_id, user_id, role, key_id, expired, disabled = row
-    return FoundSession(
-        Principal(tenant_id, user_id, Role(role), credential, key_id, session_id), expired, disabled
-    )
+    session_id, tenant_id, user_id, role, key_id, expired, disabled, owner, suspended = row
+    who = Principal(tenant_id, user_id, Role(role), credential, key_id, session_id, owner=owner)
+    return FoundSession(who, expired, disabled, suspended)
 
 
 def _key(row: Row) -> ApiKey:

@@ -1,20 +1,29 @@
 -- name: find_key
-SELECT id, tenant_id, user_id, role, expired, revoked, disabled FROM responsa.find_credential_of_key(%(digest)s)
+SELECT f.id, f.tenant_id, f.user_id, f.role, f.expired, f.revoked, f.disabled, s.owner, s.suspended
+FROM responsa.find_credential_of_key(%(digest)s) AS f CROSS JOIN LATERAL responsa.standing(ARRAY[f.user_id]) AS s
 
 -- name: find_session
-SELECT id, tenant_id, user_id, role, api_key_id, expired, disabled FROM responsa.find_signed_in(%(digest)s)
+SELECT f.id, f.tenant_id, f.user_id, f.role, f.api_key_id, f.expired, f.disabled, s.owner, s.suspended
+FROM responsa.find_signed_in(%(digest)s) AS f CROSS JOIN LATERAL responsa.standing(ARRAY[f.user_id]) AS s
 
 -- name: find_token_session
-SELECT id, tenant_id, user_id, role, api_key_id, expired, disabled FROM responsa.find_signed_in_as(%(id)s)
+SELECT f.id, f.tenant_id, f.user_id, f.role, f.api_key_id, f.expired, f.disabled, s.owner, s.suspended
+FROM responsa.find_signed_in_as(%(id)s) AS f CROSS JOIN LATERAL responsa.standing(ARRAY[f.user_id]) AS s
 
 -- name: find_ended
-SELECT id, disabled, revoked FROM responsa.ended_credentials(%(users)s::uuid[], %(keys)s::uuid[], %(sessions)s::uuid[])
+-- ended_credentials reports the users of a suspended tenant as disabled.
+SELECT id, disabled, revoked, false FROM responsa.ended_credentials(%(users)s::uuid[], %(keys)s::uuid[], %(sessions)s::uuid[])
+UNION ALL
+SELECT s.user_id, false, false, true FROM responsa.standing(%(users)s::uuid[]) AS s WHERE s.suspended
+
+-- name: granted
+SELECT service_id, user_id FROM responsa.granted(%(services)s::uuid[], %(users)s::uuid[])
 
 -- name: use_code
 SELECT tenant_id, user_id, api_key_id, expired FROM responsa.take_session_code(%(digest)s)
 
 -- name: find_user
-SELECT id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
+SELECT id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
 
 -- name: drop_expired_codes
 DELETE FROM responsa.session_code WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
@@ -93,15 +102,24 @@ WHERE tenant_id = %(tenant_id)s AND parent_id = ANY (%(parents)s::uuid[]) AND re
 RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id
 
 -- name: add_tenant
-INSERT INTO responsa.tenant (id, display_name) VALUES (%(tenant_id)s, %(display_name)s)
+INSERT INTO responsa.tenant (id, display_name, home)
+VALUES (%(tenant_id)s, %(display_name)s, NOT EXISTS (SELECT FROM responsa.all_tenants() AS t WHERE t.home))
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 
 -- name: find_tenant
-SELECT 1 FROM responsa.tenant WHERE id = %(tenant_id)s
+SELECT 1 FROM responsa.tenant WHERE id = %(tenant_id)s AND suspend_time IS NULL
 
 -- name: add_user
-INSERT INTO responsa.app_user (id, tenant_id, display_name, email, role)
-VALUES (%(id)s, %(tenant_id)s, %(display_name)s, %(email)s, %(role)s)
+INSERT INTO responsa.app_user (id, tenant_id, display_name, email, role, owner)
+VALUES (%(id)s, %(tenant_id)s, %(display_name)s, %(email)s, %(role)s, %(first)s AND %(role)s = 'admin'
+    AND EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = %(tenant_id)s AND t.home)
+    AND NOT EXISTS (SELECT FROM responsa.app_user AS o WHERE o.tenant_id = %(tenant_id)s AND o.owner))
 ON CONFLICT (tenant_id, email) WHERE email <> '' DO NOTHING
-RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision
+RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner
+
+-- name: give_ownership
+UPDATE responsa.app_user AS u SET owner = true, revision = revision + 1, update_time = clock_timestamp()
+WHERE u.tenant_id = %(tenant_id)s AND u.id = %(user_id)s AND u.role = 'admin' AND u.disable_time IS NULL AND NOT u.owner
+    AND EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = %(tenant_id)s AND t.home)
+RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner

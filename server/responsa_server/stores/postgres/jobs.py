@@ -11,7 +11,7 @@ Only a worker that neither beats nor holds its lock is lost; or one that has not
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Collection, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -101,6 +101,7 @@ class JobQueue:
         self._pace = pace or QueuePace()
         self._queries = Queries("jobs.sql")
         self._putting = self._make_app()
+        self._running: dict[asyncio.Future[float | None], str] = {}  # each job's work, and its tenant
         self._log: FilteringBoundLogger = structlog.get_logger("jobs")
 
     async def defer(
@@ -221,6 +222,7 @@ class JobQueue:
         """Assign the jobs of lost workers again. Raises an error once this worker cannot go on and must begin again."""
         while True:
             manager.check()
+            await self._hold(manager)
             living = await manager.living()
             try:
                 stalled = await self._stalled(manager, self._pace.stalled)
@@ -236,6 +238,19 @@ class JobQueue:
                 self._log.warning("cannot look for stalled jobs at the moment", cause=_cause(error))
             await asyncio.sleep(self._pace.heartbeat)
 
+    async def _hold(self, manager: _Jobs) -> None:
+        """Stop the running jobs of suspended tenants. They return to the queue and wait there."""
+        if not self._running:
+            return
+        try:
+            held = await manager.suspended()
+        except _LOST as error:
+            self._log.warning("cannot look for suspended tenants at the moment", cause=_cause(error))
+            return
+        for work, tenant_id in tuple(self._running.items()):
+            if tenant_id in held:
+                work.cancel()
+
     def _make_app(self) -> procrastinate.App:
         return procrastinate.App(
             connector=procrastinate.PsycopgConnector(
@@ -243,14 +258,28 @@ class JobQueue:
             )
         )
 
-    @staticmethod
-    def _register(app: procrastinate.App, kind: JobKind, work: Work) -> None:
+    def _register(self, app: procrastinate.App, kind: JobKind, work: Work) -> None:
         async def job(context: procrastinate.JobContext, tenant_id: str, id: str) -> None:  # noqa: A002 - the job's argument
-            again = await work(tenant_id, UUID(id), context.job.attempts)
+            again = await self._worked(tenant_id, work(tenant_id, UUID(id), context.job.attempts))
             if again is not None:
                 raise _TryAgain(again)
 
         app.task(name=kind.value, queue=_queue(kind), retry=_Retry(), pass_context=True)(job)
+
+    async def _worked(self, tenant_id: str, work: Awaitable[float | None]) -> float | None:
+        """Wait for the work of a job. If `_hold` stops it, the job is to be tried again at once; it is not taken while its tenant is suspended."""
+        running = asyncio.ensure_future(work)
+        self._running[running] = tenant_id
+        try:
+            return await running
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            self._log.info("a job of a suspended tenant was stopped", tenant=tenant_id)
+            return 0.0
+        finally:
+            del self._running[running]
 
 
 def _queue(kind: JobKind) -> str:
@@ -288,6 +317,11 @@ class _Jobs(JobManager):
         """The numbers of the workers whose processes live. Raises psycopg.OperationalError if this process has lost its locks."""
         cursor = await self._presence.execute(self._queries["living"], {"presence": PRESENCE})
         return frozenset(number for (number,) in await cursor.fetchall())
+
+    async def suspended(self) -> Collection[str]:
+        """The tenants whose jobs may not run."""
+        row = await self.connector.execute_query_one_async(self._queries["suspended"])
+        return frozenset(row["tenants"])
 
     async def register_worker(self) -> int:
         """Register the worker, and take its lock before it takes any job."""

@@ -24,6 +24,7 @@ candidate AS (
             AND ((SELECT coalesce(sum(own), 0) FROM running) < %(concurrency)s OR (r.jobs IS NULL AND j.priority = 0))
         ORDER BY j.id LIMIT 8 -- other workers may have locked some of them
     ) AS w
+    WHERE t.id <> ALL ((SELECT responsa.suspended_tenants())::text[]) -- a suspended tenant's jobs wait
 ),
 chosen AS (
     SELECT j.id FROM candidate AS c JOIN procrastinate_jobs AS j ON j.id = c.id
@@ -31,6 +32,9 @@ chosen AS (
 )
 UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id
 RETURNING j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts, j.worker_id;
+
+-- name: suspended
+SELECT responsa.suspended_tenants() AS tenants;
 
 -- name: living
 -- The workers whose connection holds its advisory lock: classid has the upper half of the lock's number, objid the lower half.

@@ -10,10 +10,16 @@ from uuid import UUID
 from psycopg import errors
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition, Reason
+from responsa_server.domain.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    Precondition,
+    Reason,
+)
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import USERS
-from responsa_server.domain.people import AuditEvent, Principal, Role, User, UserChange
+from responsa_server.domain.people import AuditEvent, Principal, Role, User, UserChange, owner_required
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -88,26 +94,48 @@ class PostgresUsers:
 
     @shielded
     async def update(
-        self, tenant_id: str, user_id: UUID, change: UserChange, etag: str, audit: AuditEvent
+        self,
+        tenant_id: str,
+        user_id: UUID,
+        change: UserChange,
+        etag: str,
+        audit: AuditEvent,
+        *,
+        by_owner: bool = False,
     ) -> User:
         """See `Users.update`. A change to the present values changes and audits nothing."""
         async with self._database.locking(tenant_id) as connection:
             found = await self._locked(
-                connection, tenant_id, user_id, etag, leaves=change.role not in (None, Role.ADMIN)
+                connection,
+                tenant_id,
+                user_id,
+                etag,
+                leaves=change.role not in (None, Role.ADMIN) or change.owner is False,
+                stays_administrator=change.role is None and change.owner is False,
             )
+            if change.email is not None or change.role is not None or change.owner is not None:
+                _check_owner(found, by_owner=by_owner)
+            role = change.role or found.role
+            owner = (found.owner if change.owner is None else change.owner) and role is Role.ADMIN
+            if change.owner:
+                await self._check_future_owner(connection, found)
             wanted = replace(
                 found,
                 display_name=found.display_name if change.display_name is None else change.display_name,
                 email=found.email if change.email is None else change.email,
-                role=found.role if change.role is None else change.role,
+                role=role,
+                owner=owner,
             )
             return await self._changed(connection, found, wanted, audit)
 
     @shielded
-    async def disable(self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent) -> User:
+    async def disable(
+        self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent, *, by_owner: bool = False
+    ) -> User:
         """See `Users.disable`."""
         async with self._database.locking(tenant_id) as connection:
             found = await self._locked(connection, tenant_id, user_id, etag, leaves=True)
+            _check_owner(found, by_owner=by_owner)
             # The database sets the time; here, any time means that the user is disabled.
             wanted = replace(found, disable_time=found.disable_time or found.update_time)
             return await self._changed(connection, found, wanted, audit)
@@ -120,19 +148,33 @@ class PostgresUsers:
             return await self._changed(connection, found, replace(found, disable_time=None), audit)
 
     async def _locked(
-        self, connection: Connection, tenant_id: str, user_id: UUID, etag: str, *, leaves: bool
+        self,
+        connection: Connection,
+        tenant_id: str,
+        user_id: UUID,
+        etag: str,
+        *,
+        leaves: bool,
+        stays_administrator: bool = False,
     ) -> User:
-        """Lock a user. leaves: whether the change takes the role or the access of an administrator away."""
-        administrators: set[UUID] = set()
+        """Lock a user. leaves: whether the change takes the role, the access or the ownership of an administrator away. stays_administrator: whether only the ownership."""
+        administrators: dict[UUID, bool] = {}
         if leaves:
+            # Owners are administrators, so this lock orders the changes of owners too.
             cursor = await connection.execute(self._queries["lock_administrators"], {"tenant": tenant_id})
-            administrators = {identity for (identity,) in await cursor.fetchall()}
+            administrators = dict(await cursor.fetchall())
         found = await self._row(connection, "lock", tenant_id, user_id)
         check_etag(etag, found.etag, names.user(user_id))
-        if administrators == {user_id}:
+        if set(administrators) == {user_id} and not stays_administrator:
             raise Precondition(
                 Reason.LAST_ADMINISTRATOR,
                 f"{names.user(user_id)} is the only administrator of the tenant who is not disabled. Give another user the role ADMIN first.",
+                {"user": names.user(user_id)},
+            )
+        if {identity for identity, owner in administrators.items() if owner} == {user_id}:
+            raise Precondition(
+                Reason.LAST_OWNER,
+                f"{names.user(user_id)} is the only owner of the installation who is not disabled. Make another administrator an owner first.",
                 {"user": names.user(user_id)},
             )
         return found
@@ -146,6 +188,7 @@ class PostgresUsers:
             "display_name": wanted.display_name,
             "email": wanted.email,
             "role": wanted.role.value,
+            "owner": wanted.owner,
             "disabled": wanted.disable_time is not None,
         }
         try:
@@ -157,11 +200,27 @@ class PostgresUsers:
         await self._audit.write(connection, audit)
         return user_of(row)
 
+    async def _check_future_owner(self, connection: Connection, found: User) -> None:
+        """Refuse a user who cannot be an owner. Raises InvalidRequest."""
+        row = await one_row(connection, self._queries["is_home"], {"tenant": found.tenant_id})
+        if found.role is not Role.ADMIN or found.disable_time is not None or row is None or not row["home"]:
+            raise InvalidRequest.of_field(
+                "name",
+                "user.administrator",
+                "must be an administrator of the installation's own tenant who is not disabled; give the user the role ADMIN first",
+            )
+
     async def _row(self, connection: Connection, query: str, tenant_id: str, user_id: UUID) -> User:
         row = await one_row(connection, self._queries[query], {"tenant": tenant_id, "id": user_id})
         if row is None:
             raise NotFound.of("user", names.user(user_id))
         return user_of(row)
+
+
+def _check_owner(found: User, *, by_owner: bool) -> None:
+    """Keep administrators who do not own the installation from taking over, or shutting out, one who does. Raises NotPermitted."""
+    if found.owner and not by_owner:
+        raise owner_required("This user is an owner of the installation; only owners change owners.")
 
 
 def email_taken(email: str) -> AlreadyExists:
@@ -185,4 +244,5 @@ def user_of(row: Mapping[str, Any]) -> User:
         update_time=row["update_time"],
         disable_time=row["disable_time"],
         revision=row["revision"],
+        owner=row["owner"],
     )

@@ -28,14 +28,17 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from responsa.admin.v1 import audit_event_pb2 as responsa_dot_admin_dot_v1_dot_audit__event__pb2
+from responsa.admin.v1 import service_grant_pb2 as responsa_dot_admin_dot_v1_dot_service__grant__pb2
 from responsa.admin.v1 import system_status_pb2 as responsa_dot_admin_dot_v1_dot_system__status__pb2
 from responsa.admin.v1 import teacher_pb2 as responsa_dot_admin_dot_v1_dot_teacher__pb2
+from responsa.admin.v1 import tenant_pb2 as responsa_dot_admin_dot_v1_dot_tenant__pb2
 from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__key__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a#responsa/admin/v1/audit_event.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x18\n\x16GetSystemStatusRequest\"\x98\x03\n\x14\x43reateTeacherRequest\x12\xb5\x02\n\x07teacher\x18\x01 \x01(\x0b\x32\x1a.responsa.admin.v1.TeacherB\x87\x02\xe2\x41\x01\x02\xbaH\xff\x01\xba\x01\x82\x01\n\x14teacher.display_name\x12\x45\x64isplay_name must have at least one character that is not white space\x1a#this.display_name.matches(\'[^\\\\s]\')\xba\x01s\n\x0fteacher.persona\x12@persona must have at least one character that is not white space\x1a\x1ethis.persona.matches(\'[^\\\\s]\')\xc8\x01\x01\x12#\n\nteacher_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12#\n\nrequest_id\x18\x03 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x8a\x01\n\x11GetTeacherRequest\x12u\n\x04name\x18\x01 \x01(\tBg\xe2\x41\x01\x02\xfa\x41\x12\n\x10responsa/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xab\x01\n\x13ListTeachersRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"]\n\x14ListTeachersResponse\x12,\n\x08teachers\x18\x01 \x03(\x0b\x32\x1a.responsa.admin.v1.Teacher\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x02\n\x14UpdateTeacherRequest\x12\xd9\x01\n\x07teacher\x18\x01 \x01(\x0b\x32\x1a.responsa.admin.v1.TeacherB\xab\x01\xe2\x41\x01\x02\xbaH\xa3\x01\xba\x01\x9c\x01\n\x0cteacher.name\x12.must be the name of a teacher, teachers/{uuid}\x1a\\this.name.matches(\'^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\xa8\x01\n\x14\x44\x65leteTeacherRequest\x12u\n\x04name\x18\x01 \x01(\tBg\xe2\x41\x01\x02\xfa\x41\x12\n\x10responsa/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x19\n\x04\x65tag\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\"\x15\n\x13ReloadAgentsRequest\"F\n\x14ReloadAgentsResponse\x12.\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x1e.responsa.admin.v1.AgentReload\"\xa2\x01\n\x0b\x41gentReload\x12\"\n\x05\x61gent\x18\x01 \x01(\tB\x13\xfa\x41\x10\n\x0eresponsa/Agent\x12+\n\x07version\x18\x02 \x01(\tB\x1a\xfa\x41\x17\n\x15responsa/AgentVersion\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\x12\x31\n\x08problems\x18\x04 \x03(\x0b\x32\x1f.responsa.admin.v1.AgentProblem\"\\\n\x0c\x41gentProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nsuggestion\x18\x05 \x01(\t\"\xef\x01\n\x11\x43reateUserRequest\x12\xb4\x01\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\x8d\x01\xe2\x41\x01\x02\xbaH\x85\x01\xba\x01\x7f\n\x11user.display_name\x12\x45\x64isplay_name must have at least one character that is not white space\x1a#this.display_name.matches(\'[^\\\\s]\')\xc8\x01\x01\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x81\x01\n\x0eGetUserRequest\x12o\n\x04name\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"2\n\x11LookupUserRequest\x12\x1d\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\"\xa8\x01\n\x10ListUsersRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"S\n\x11ListUsersResponse\x12%\n\x05users\x18\x01 \x03(\x0b\x32\x16.responsa.auth.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x93\x02\n\x11UpdateUserRequest\x12\xc6\x01\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\x9f\x01\xe2\x41\x01\x02\xbaH\x97\x01\xba\x01\x90\x01\n\tuser.name\x12(must be the name of a user, users/{uuid}\x1aYthis.name.matches(\'^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\xa0\x01\n\x12\x44isableUserRequest\x12o\n\x04name\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x19\n\x04\x65tag\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\"\x9f\x01\n\x11\x45nableUserRequest\x12o\n\x04name\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x19\n\x04\x65tag\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\"\xb0\x01\n\x18ListTenantApiKeysRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"`\n\x19ListTenantApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x90\x01\n\x19RevokeTenantApiKeyRequest\x12s\n\x04name\x18\x01 \x01(\tBe\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xae\x01\n\x16ListAuditEventsRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"g\n\x17ListAuditEventsResponse\x12\x33\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32\x1d.responsa.admin.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xe1\x0f\n\x0c\x41\x64minService\x12w\n\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12m\n\rCreateTeacher\x12\'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/teachers:\x01*\x12m\n\nGetTeacher\x12$.responsa.admin.v1.GetTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=teachers/*}\x12u\n\x0cListTeachers\x12&.responsa.admin.v1.ListTeachersRequest\x1a\'.responsa.admin.v1.ListTeachersResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/teachers\x12\x84\x01\n\rUpdateTeacher\x12\'.responsa.admin.v1.UpdateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\".\x82\xd3\xe4\x93\x02(2\x1d/v1/{teacher.name=teachers/*}:\x07teacher\x12o\n\rDeleteTeacher\x12\'.responsa.admin.v1.DeleteTeacherRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=teachers/*}\x12}\n\x0cReloadAgents\x12&.responsa.admin.v1.ReloadAgentsRequest\x1a\'.responsa.admin.v1.ReloadAgentsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agents:reload:\x01*\x12`\n\nCreateUser\x12$.responsa.admin.v1.CreateUserRequest\x1a\x16.responsa.auth.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/users:\x01*\x12`\n\x07GetUser\x12!.responsa.admin.v1.GetUserRequest\x1a\x16.responsa.auth.v1.User\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=users/*}\x12\x64\n\nLookupUser\x12$.responsa.admin.v1.LookupUserRequest\x1a\x16.responsa.auth.v1.User\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/users:lookup\x12i\n\tListUsers\x12#.responsa.admin.v1.ListUsersRequest\x1a$.responsa.admin.v1.ListUsersResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/users\x12q\n\nUpdateUser\x12$.responsa.admin.v1.UpdateUserRequest\x1a\x16.responsa.auth.v1.User\"%\x82\xd3\xe4\x93\x02\x1f\x32\x17/v1/{user.name=users/*}:\x04user\x12s\n\x0b\x44isableUser\x12%.responsa.admin.v1.DisableUserRequest\x1a\x16.responsa.auth.v1.User\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=users/*}:disable:\x01*\x12p\n\nEnableUser\x12$.responsa.admin.v1.EnableUserRequest\x1a\x16.responsa.auth.v1.User\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/{name=users/*}:enable:\x01*\x12\x8a\x01\n\x11ListTenantApiKeys\x12+.responsa.admin.v1.ListTenantApiKeysRequest\x1a,.responsa.admin.v1.ListTenantApiKeysResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/tenant/apiKeys\x12\x8b\x01\n\x12RevokeTenantApiKey\x12,.responsa.admin.v1.RevokeTenantApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/tenant/{name=apiKeys/*}:revoke:\x01*\x12\x81\x01\n\x0fListAuditEvents\x12).responsa.admin.v1.ListAuditEventsRequest\x1a*.responsa.admin.v1.ListAuditEventsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auditEventsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/admin/v1/audit_event.proto\x1a%responsa/admin/v1/service_grant.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\x1a\x1eresponsa/admin/v1/tenant.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x18\n\x16GetSystemStatusRequest\"\x98\x03\n\x14\x43reateTeacherRequest\x12\xb5\x02\n\x07teacher\x18\x01 \x01(\x0b\x32\x1a.responsa.admin.v1.TeacherB\x87\x02\xe2\x41\x01\x02\xbaH\xff\x01\xba\x01\x82\x01\n\x14teacher.display_name\x12\x45\x64isplay_name must have at least one character that is not white space\x1a#this.display_name.matches(\'[^\\\\s]\')\xba\x01s\n\x0fteacher.persona\x12@persona must have at least one character that is not white space\x1a\x1ethis.persona.matches(\'[^\\\\s]\')\xc8\x01\x01\x12#\n\nteacher_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12#\n\nrequest_id\x18\x03 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x8a\x01\n\x11GetTeacherRequest\x12u\n\x04name\x18\x01 \x01(\tBg\xe2\x41\x01\x02\xfa\x41\x12\n\x10responsa/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xab\x01\n\x13ListTeachersRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"]\n\x14ListTeachersResponse\x12,\n\x08teachers\x18\x01 \x03(\x0b\x32\x1a.responsa.admin.v1.Teacher\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x02\n\x14UpdateTeacherRequest\x12\xd9\x01\n\x07teacher\x18\x01 \x01(\x0b\x32\x1a.responsa.admin.v1.TeacherB\xab\x01\xe2\x41\x01\x02\xbaH\xa3\x01\xba\x01\x9c\x01\n\x0cteacher.name\x12.must be the name of a teacher, teachers/{uuid}\x1a\\this.name.matches(\'^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\xa8\x01\n\x14\x44\x65leteTeacherRequest\x12u\n\x04name\x18\x01 \x01(\tBg\xe2\x41\x01\x02\xfa\x41\x12\n\x10responsa/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x19\n\x04\x65tag\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\"\x15\n\x13ReloadAgentsRequest\"F\n\x14ReloadAgentsResponse\x12.\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x1e.responsa.admin.v1.AgentReload\"\xa2\x01\n\x0b\x41gentReload\x12\"\n\x05\x61gent\x18\x01 \x01(\tB\x13\xfa\x41\x10\n\x0eresponsa/Agent\x12+\n\x07version\x18\x02 \x01(\tB\x1a\xfa\x41\x17\n\x15responsa/AgentVersion\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\x12\x31\n\x08problems\x18\x04 \x03(\x0b\x32\x1f.responsa.admin.v1.AgentProblem\"\\\n\x0c\x41gentProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nsuggestion\x18\x05 \x01(\t\"\xef\x01\n\x11\x43reateUserRequest\x12\xb4\x01\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\x8d\x01\xe2\x41\x01\x02\xbaH\x85\x01\xba\x01\x7f\n\x11user.display_name\x12\x45\x64isplay_name must have at least one character that is not white space\x1a#this.display_name.matches(\'[^\\\\s]\')\xc8\x01\x01\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x81\x01\n\x0eGetUserRequest\x12o\n\x04name\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"2\n\x11LookupUserRequest\x12\x1d\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\"\xa8\x01\n\x10ListUsersRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"S\n\x11ListUsersResponse\x12%\n\x05users\x18\x01 \x03(\x0b\x32\x16.responsa.auth.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x93\x02\n\x11UpdateUserRequest\x12\xc6\x01\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\x9f\x01\xe2\x41\x01\x02\xbaH\x97\x01\xba\x01\x90\x01\n\tuser.name\x12(must be the name of a user, users/{uuid}\x1aYthis.name.matches(\'^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\xa0\x01\n\x12\x44isableUserRequest\x12o\n\x04name\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x19\n\x04\x65tag\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\"\x9f\x01\n\x11\x45nableUserRequest\x12o\n\x04name\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x19\n\x04\x65tag\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\"\x88\x01\n\x15GrantOwnershipRequest\x12o\n\x04name\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x89\x01\n\x16RevokeOwnershipRequest\x12o\n\x04name\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x8a\x04\n\x19\x43reateServiceGrantRequest\x12\xec\x03\n\rservice_grant\x18\x01 \x01(\x0b\x32\x1f.responsa.admin.v1.ServiceGrantB\xb3\x03\xe2\x41\x01\x02\xbaH\xab\x03\xba\x01\xbd\x01\n\x15service_grant.service\x12\x46service must be the name of a user with the role SERVICE, users/{uuid}\x1a\\this.service.matches(\'^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\xba\x01\xe3\x01\n\x13service_grant.scope\x12_must have either user, the name of a user with the role USER, users/{uuid}, or all_users = true\x1akthis.all_users || this.user.matches(\'^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\xc8\x01\x01\"\xb0\x01\n\x18ListServiceGrantsRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"m\n\x19ListServiceGrantsResponse\x12\x37\n\x0eservice_grants\x18\x01 \x03(\x0b\x32\x1f.responsa.admin.v1.ServiceGrant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9c\x01\n\x19\x44\x65leteServiceGrantRequest\x12\x7f\n\x04name\x18\x01 \x01(\tBq\xe2\x41\x01\x02\xfa\x41\x17\n\x15responsa/ServiceGrant\xbaHPrN2L^serviceGrants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xc4\x01\n\x13\x43reateTenantRequest\x12\x37\n\ttenant_id\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12&\n\x10invitation_email\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12(\n\x12\x61\x64ministrator_name\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\"\xdd\x01\n\x14\x43reateTenantResponse\x12)\n\x06tenant\x18\x01 \x01(\x0b\x32\x19.responsa.admin.v1.Tenant\x12\x17\n\x0finvitation_code\x18\x02 \x01(\t\x12:\n\x16invitation_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\radministrator\x18\x04 \x01(\x0b\x32\x16.responsa.auth.v1.User\x12\x16\n\x0e\x61pi_key_secret\x18\x05 \x01(\t\"\x9a\x01\n InviteTenantAdministratorRequest\x12N\n\x04name\x18\x01 \x01(\tB@\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$\x12&\n\x10invitation_email\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\"x\n!InviteTenantAdministratorResponse\x12\x17\n\x0finvitation_code\x18\x01 \x01(\t\x12:\n\x16invitation_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x10GetTenantRequest\x12N\n\x04name\x18\x01 \x01(\tB@\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$\"\xaa\x01\n\x12ListTenantsRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"Z\n\x13ListTenantsResponse\x12*\n\x07tenants\x18\x01 \x03(\x0b\x32\x19.responsa.admin.v1.Tenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x14SuspendTenantRequest\x12N\n\x04name\x18\x01 \x01(\tB@\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$\"e\n\x13ResumeTenantRequest\x12N\n\x04name\x18\x01 \x01(\tB@\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$\"\x8c\x01\n\x12\x45raseTenantRequest\x12N\n\x04name\x18\x01 \x01(\tB@\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$\x12&\n\x11\x63onfirm_tenant_id\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x02\xbaH\x04r\x02(?\"\xb0\x01\n\x18ListTenantApiKeysRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"`\n\x19ListTenantApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x90\x01\n\x19RevokeTenantApiKeyRequest\x12s\n\x04name\x18\x01 \x01(\tBe\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xae\x01\n\x16ListAuditEventsRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"g\n\x17ListAuditEventsResponse\x12\x33\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32\x1d.responsa.admin.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x80\x1c\n\x0c\x41\x64minService\x12w\n\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12m\n\rCreateTeacher\x12\'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/teachers:\x01*\x12m\n\nGetTeacher\x12$.responsa.admin.v1.GetTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=teachers/*}\x12u\n\x0cListTeachers\x12&.responsa.admin.v1.ListTeachersRequest\x1a\'.responsa.admin.v1.ListTeachersResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/teachers\x12\x84\x01\n\rUpdateTeacher\x12\'.responsa.admin.v1.UpdateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\".\x82\xd3\xe4\x93\x02(2\x1d/v1/{teacher.name=teachers/*}:\x07teacher\x12o\n\rDeleteTeacher\x12\'.responsa.admin.v1.DeleteTeacherRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=teachers/*}\x12}\n\x0cReloadAgents\x12&.responsa.admin.v1.ReloadAgentsRequest\x1a\'.responsa.admin.v1.ReloadAgentsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agents:reload:\x01*\x12`\n\nCreateUser\x12$.responsa.admin.v1.CreateUserRequest\x1a\x16.responsa.auth.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/users:\x01*\x12`\n\x07GetUser\x12!.responsa.admin.v1.GetUserRequest\x1a\x16.responsa.auth.v1.User\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=users/*}\x12\x64\n\nLookupUser\x12$.responsa.admin.v1.LookupUserRequest\x1a\x16.responsa.auth.v1.User\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/users:lookup\x12i\n\tListUsers\x12#.responsa.admin.v1.ListUsersRequest\x1a$.responsa.admin.v1.ListUsersResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/users\x12q\n\nUpdateUser\x12$.responsa.admin.v1.UpdateUserRequest\x1a\x16.responsa.auth.v1.User\"%\x82\xd3\xe4\x93\x02\x1f\x32\x17/v1/{user.name=users/*}:\x04user\x12s\n\x0b\x44isableUser\x12%.responsa.admin.v1.DisableUserRequest\x1a\x16.responsa.auth.v1.User\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=users/*}:disable:\x01*\x12p\n\nEnableUser\x12$.responsa.admin.v1.EnableUserRequest\x1a\x16.responsa.auth.v1.User\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/{name=users/*}:enable:\x01*\x12\x80\x01\n\x0eGrantOwnership\x12(.responsa.admin.v1.GrantOwnershipRequest\x1a\x16.responsa.auth.v1.User\",\x82\xd3\xe4\x93\x02&\"!/v1/{name=users/*}:grantOwnership:\x01*\x12\x83\x01\n\x0fRevokeOwnership\x12).responsa.admin.v1.RevokeOwnershipRequest\x1a\x16.responsa.auth.v1.User\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/{name=users/*}:revokeOwnership:\x01*\x12\x81\x01\n\x12\x43reateServiceGrant\x12,.responsa.admin.v1.CreateServiceGrantRequest\x1a\x1f.responsa.admin.v1.ServiceGrant\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/serviceGrants:\x01*\x12\x89\x01\n\x11ListServiceGrants\x12+.responsa.admin.v1.ListServiceGrantsRequest\x1a,.responsa.admin.v1.ListServiceGrantsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/serviceGrants\x12~\n\x12\x44\x65leteServiceGrant\x12,.responsa.admin.v1.DeleteServiceGrantRequest\x1a\x16.google.protobuf.Empty\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/v1/{name=serviceGrants/*}\x12w\n\x0c\x43reateTenant\x12&.responsa.admin.v1.CreateTenantRequest\x1a\'.responsa.admin.v1.CreateTenantResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/tenants:\x01*\x12\xbb\x01\n\x19InviteTenantAdministrator\x12\x33.responsa.admin.v1.InviteTenantAdministratorRequest\x1a\x34.responsa.admin.v1.InviteTenantAdministratorResponse\"3\x82\xd3\xe4\x93\x02-\"(/v1/{name=tenants/*}:inviteAdministrator:\x01*\x12i\n\tGetTenant\x12#.responsa.admin.v1.GetTenantRequest\x1a\x19.responsa.admin.v1.Tenant\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12q\n\x0bListTenants\x12%.responsa.admin.v1.ListTenantsRequest\x1a&.responsa.admin.v1.ListTenantsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/tenants\x12|\n\rSuspendTenant\x12\'.responsa.admin.v1.SuspendTenantRequest\x1a\x19.responsa.admin.v1.Tenant\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/{name=tenants/*}:suspend:\x01*\x12y\n\x0cResumeTenant\x12&.responsa.admin.v1.ResumeTenantRequest\x1a\x19.responsa.admin.v1.Tenant\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=tenants/*}:resume:\x01*\x12v\n\x0b\x45raseTenant\x12%.responsa.admin.v1.EraseTenantRequest\x1a\x19.responsa.admin.v1.Tenant\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=tenants/*}:erase:\x01*\x12\x8a\x01\n\x11ListTenantApiKeys\x12+.responsa.admin.v1.ListTenantApiKeysRequest\x1a,.responsa.admin.v1.ListTenantApiKeysResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/tenant/apiKeys\x12\x8b\x01\n\x12RevokeTenantApiKey\x12,.responsa.admin.v1.RevokeTenantApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/tenant/{name=apiKeys/*}:revoke:\x01*\x12\x81\x01\n\x0fListAuditEvents\x12).responsa.admin.v1.ListAuditEventsRequest\x1a*.responsa.admin.v1.ListAuditEventsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auditEventsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -98,6 +101,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENABLEUSERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\017\n\rresponsa/User\272HHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_ENABLEUSERREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_ENABLEUSERREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001\272H\004r\002(@'
+  _globals['_GRANTOWNERSHIPREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GRANTOWNERSHIPREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\017\n\rresponsa/User\272HHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_REVOKEOWNERSHIPREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_REVOKEOWNERSHIPREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\017\n\rresponsa/User\272HHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_CREATESERVICEGRANTREQUEST'].fields_by_name['service_grant']._loaded_options = None
+  _globals['_CREATESERVICEGRANTREQUEST'].fields_by_name['service_grant']._serialized_options = b'\342A\001\002\272H\253\003\272\001\275\001\n\025service_grant.service\022Fservice must be the name of a user with the role SERVICE, users/{uuid}\032\\this.service.matches(\'^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\272\001\343\001\n\023service_grant.scope\022_must have either user, the name of a user with the role USER, users/{uuid}, or all_users = true\032kthis.all_users || this.user.matches(\'^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\310\001\001'
+  _globals['_LISTSERVICEGRANTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTSERVICEGRANTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272H\007\032\005\030\310\001(\001'
+  _globals['_LISTSERVICEGRANTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTSERVICEGRANTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001\272H\005r\003(\200\020'
+  _globals['_LISTSERVICEGRANTSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTSERVICEGRANTSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001\272H\005r\003(\200\010'
+  _globals['_LISTSERVICEGRANTSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTSERVICEGRANTSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001\272H\005r\003(\200\001'
+  _globals['_DELETESERVICEGRANTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETESERVICEGRANTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\027\n\025responsa/ServiceGrant\272HPrN2L^serviceGrants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_CREATETENANTREQUEST'].fields_by_name['tenant_id']._loaded_options = None
+  _globals['_CREATETENANTREQUEST'].fields_by_name['tenant_id']._serialized_options = b'\342A\001\002\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_CREATETENANTREQUEST'].fields_by_name['display_name']._loaded_options = None
+  _globals['_CREATETENANTREQUEST'].fields_by_name['display_name']._serialized_options = b'\342A\001\001\272H\005r\003(\310\001'
+  _globals['_CREATETENANTREQUEST'].fields_by_name['invitation_email']._loaded_options = None
+  _globals['_CREATETENANTREQUEST'].fields_by_name['invitation_email']._serialized_options = b'\342A\001\001\272H\005r\003(\376\001'
+  _globals['_CREATETENANTREQUEST'].fields_by_name['administrator_name']._loaded_options = None
+  _globals['_CREATETENANTREQUEST'].fields_by_name['administrator_name']._serialized_options = b'\342A\001\001\272H\005r\003(\310\001'
+  _globals['_INVITETENANTADMINISTRATORREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_INVITETENANTADMINISTRATORREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017responsa/Tenant\272H%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_INVITETENANTADMINISTRATORREQUEST'].fields_by_name['invitation_email']._loaded_options = None
+  _globals['_INVITETENANTADMINISTRATORREQUEST'].fields_by_name['invitation_email']._serialized_options = b'\342A\001\001\272H\005r\003(\376\001'
+  _globals['_GETTENANTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETTENANTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017responsa/Tenant\272H%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_LISTTENANTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTTENANTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272H\007\032\005\030\310\001(\001'
+  _globals['_LISTTENANTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTTENANTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001\272H\005r\003(\200\020'
+  _globals['_LISTTENANTSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTTENANTSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001\272H\005r\003(\200\010'
+  _globals['_LISTTENANTSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTTENANTSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001\272H\005r\003(\200\001'
+  _globals['_SUSPENDTENANTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_SUSPENDTENANTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017responsa/Tenant\272H%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_RESUMETENANTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_RESUMETENANTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017responsa/Tenant\272H%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_ERASETENANTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ERASETENANTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017responsa/Tenant\272H%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_ERASETENANTREQUEST'].fields_by_name['confirm_tenant_id']._loaded_options = None
+  _globals['_ERASETENANTREQUEST'].fields_by_name['confirm_tenant_id']._serialized_options = b'\342A\001\002\272H\004r\002(?'
   _globals['_LISTTENANTAPIKEYSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTTENANTAPIKEYSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272H\007\032\005\030\310\001(\001'
   _globals['_LISTTENANTAPIKEYSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -144,60 +193,116 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADMINSERVICE'].methods_by_name['DisableUser']._serialized_options = b'\202\323\344\223\002\037\"\032/v1/{name=users/*}:disable:\001*'
   _globals['_ADMINSERVICE'].methods_by_name['EnableUser']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['EnableUser']._serialized_options = b'\202\323\344\223\002\036\"\031/v1/{name=users/*}:enable:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['GrantOwnership']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['GrantOwnership']._serialized_options = b'\202\323\344\223\002&\"!/v1/{name=users/*}:grantOwnership:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['RevokeOwnership']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['RevokeOwnership']._serialized_options = b'\202\323\344\223\002\'\"\"/v1/{name=users/*}:revokeOwnership:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['CreateServiceGrant']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['CreateServiceGrant']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/serviceGrants:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['ListServiceGrants']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ListServiceGrants']._serialized_options = b'\202\323\344\223\002\023\022\021/v1/serviceGrants'
+  _globals['_ADMINSERVICE'].methods_by_name['DeleteServiceGrant']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['DeleteServiceGrant']._serialized_options = b'\202\323\344\223\002\034*\032/v1/{name=serviceGrants/*}'
+  _globals['_ADMINSERVICE'].methods_by_name['CreateTenant']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['CreateTenant']._serialized_options = b'\202\323\344\223\002\020\"\013/v1/tenants:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['InviteTenantAdministrator']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['InviteTenantAdministrator']._serialized_options = b'\202\323\344\223\002-\"(/v1/{name=tenants/*}:inviteAdministrator:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['GetTenant']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['GetTenant']._serialized_options = b'\202\323\344\223\002\026\022\024/v1/{name=tenants/*}'
+  _globals['_ADMINSERVICE'].methods_by_name['ListTenants']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ListTenants']._serialized_options = b'\202\323\344\223\002\r\022\013/v1/tenants'
+  _globals['_ADMINSERVICE'].methods_by_name['SuspendTenant']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['SuspendTenant']._serialized_options = b'\202\323\344\223\002!\"\034/v1/{name=tenants/*}:suspend:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['ResumeTenant']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ResumeTenant']._serialized_options = b'\202\323\344\223\002 \"\033/v1/{name=tenants/*}:resume:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['EraseTenant']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['EraseTenant']._serialized_options = b'\202\323\344\223\002\037\"\032/v1/{name=tenants/*}:erase:\001*'
   _globals['_ADMINSERVICE'].methods_by_name['ListTenantApiKeys']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['ListTenantApiKeys']._serialized_options = b'\202\323\344\223\002\024\022\022/v1/tenant/apiKeys'
   _globals['_ADMINSERVICE'].methods_by_name['RevokeTenantApiKey']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['RevokeTenantApiKey']._serialized_options = b'\202\323\344\223\002\'\"\"/v1/tenant/{name=apiKeys/*}:revoke:\001*'
   _globals['_ADMINSERVICE'].methods_by_name['ListAuditEvents']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['ListAuditEvents']._serialized_options = b'\202\323\344\223\002\021\022\017/v1/auditEvents'
-  _globals['_GETSYSTEMSTATUSREQUEST']._serialized_start=412
-  _globals['_GETSYSTEMSTATUSREQUEST']._serialized_end=436
-  _globals['_CREATETEACHERREQUEST']._serialized_start=439
-  _globals['_CREATETEACHERREQUEST']._serialized_end=847
-  _globals['_GETTEACHERREQUEST']._serialized_start=850
-  _globals['_GETTEACHERREQUEST']._serialized_end=988
-  _globals['_LISTTEACHERSREQUEST']._serialized_start=991
-  _globals['_LISTTEACHERSREQUEST']._serialized_end=1162
-  _globals['_LISTTEACHERSRESPONSE']._serialized_start=1164
-  _globals['_LISTTEACHERSRESPONSE']._serialized_end=1257
-  _globals['_UPDATETEACHERREQUEST']._serialized_start=1260
-  _globals['_UPDATETEACHERREQUEST']._serialized_end=1557
-  _globals['_DELETETEACHERREQUEST']._serialized_start=1560
-  _globals['_DELETETEACHERREQUEST']._serialized_end=1728
-  _globals['_RELOADAGENTSREQUEST']._serialized_start=1730
-  _globals['_RELOADAGENTSREQUEST']._serialized_end=1751
-  _globals['_RELOADAGENTSRESPONSE']._serialized_start=1753
-  _globals['_RELOADAGENTSRESPONSE']._serialized_end=1823
-  _globals['_AGENTRELOAD']._serialized_start=1826
-  _globals['_AGENTRELOAD']._serialized_end=1988
-  _globals['_AGENTPROBLEM']._serialized_start=1990
-  _globals['_AGENTPROBLEM']._serialized_end=2082
-  _globals['_CREATEUSERREQUEST']._serialized_start=2085
-  _globals['_CREATEUSERREQUEST']._serialized_end=2324
-  _globals['_GETUSERREQUEST']._serialized_start=2327
-  _globals['_GETUSERREQUEST']._serialized_end=2456
-  _globals['_LOOKUPUSERREQUEST']._serialized_start=2458
-  _globals['_LOOKUPUSERREQUEST']._serialized_end=2508
-  _globals['_LISTUSERSREQUEST']._serialized_start=2511
-  _globals['_LISTUSERSREQUEST']._serialized_end=2679
-  _globals['_LISTUSERSRESPONSE']._serialized_start=2681
-  _globals['_LISTUSERSRESPONSE']._serialized_end=2764
-  _globals['_UPDATEUSERREQUEST']._serialized_start=2767
-  _globals['_UPDATEUSERREQUEST']._serialized_end=3042
-  _globals['_DISABLEUSERREQUEST']._serialized_start=3045
-  _globals['_DISABLEUSERREQUEST']._serialized_end=3205
-  _globals['_ENABLEUSERREQUEST']._serialized_start=3208
-  _globals['_ENABLEUSERREQUEST']._serialized_end=3367
-  _globals['_LISTTENANTAPIKEYSREQUEST']._serialized_start=3370
-  _globals['_LISTTENANTAPIKEYSREQUEST']._serialized_end=3546
-  _globals['_LISTTENANTAPIKEYSRESPONSE']._serialized_start=3548
-  _globals['_LISTTENANTAPIKEYSRESPONSE']._serialized_end=3644
-  _globals['_REVOKETENANTAPIKEYREQUEST']._serialized_start=3647
-  _globals['_REVOKETENANTAPIKEYREQUEST']._serialized_end=3791
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=3794
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=3968
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=3970
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=4073
-  _globals['_ADMINSERVICE']._serialized_start=4076
-  _globals['_ADMINSERVICE']._serialized_end=6093
+  _globals['_GETSYSTEMSTATUSREQUEST']._serialized_start=516
+  _globals['_GETSYSTEMSTATUSREQUEST']._serialized_end=540
+  _globals['_CREATETEACHERREQUEST']._serialized_start=543
+  _globals['_CREATETEACHERREQUEST']._serialized_end=951
+  _globals['_GETTEACHERREQUEST']._serialized_start=954
+  _globals['_GETTEACHERREQUEST']._serialized_end=1092
+  _globals['_LISTTEACHERSREQUEST']._serialized_start=1095
+  _globals['_LISTTEACHERSREQUEST']._serialized_end=1266
+  _globals['_LISTTEACHERSRESPONSE']._serialized_start=1268
+  _globals['_LISTTEACHERSRESPONSE']._serialized_end=1361
+  _globals['_UPDATETEACHERREQUEST']._serialized_start=1364
+  _globals['_UPDATETEACHERREQUEST']._serialized_end=1661
+  _globals['_DELETETEACHERREQUEST']._serialized_start=1664
+  _globals['_DELETETEACHERREQUEST']._serialized_end=1832
+  _globals['_RELOADAGENTSREQUEST']._serialized_start=1834
+  _globals['_RELOADAGENTSREQUEST']._serialized_end=1855
+  _globals['_RELOADAGENTSRESPONSE']._serialized_start=1857
+  _globals['_RELOADAGENTSRESPONSE']._serialized_end=1927
+  _globals['_AGENTRELOAD']._serialized_start=1930
+  _globals['_AGENTRELOAD']._serialized_end=2092
+  _globals['_AGENTPROBLEM']._serialized_start=2094
+  _globals['_AGENTPROBLEM']._serialized_end=2186
+  _globals['_CREATEUSERREQUEST']._serialized_start=2189
+  _globals['_CREATEUSERREQUEST']._serialized_end=2428
+  _globals['_GETUSERREQUEST']._serialized_start=2431
+  _globals['_GETUSERREQUEST']._serialized_end=2560
+  _globals['_LOOKUPUSERREQUEST']._serialized_start=2562
+  _globals['_LOOKUPUSERREQUEST']._serialized_end=2612
+  _globals['_LISTUSERSREQUEST']._serialized_start=2615
+  _globals['_LISTUSERSREQUEST']._serialized_end=2783
+  _globals['_LISTUSERSRESPONSE']._serialized_start=2785
+  _globals['_LISTUSERSRESPONSE']._serialized_end=2868
+  _globals['_UPDATEUSERREQUEST']._serialized_start=2871
+  _globals['_UPDATEUSERREQUEST']._serialized_end=3146
+  _globals['_DISABLEUSERREQUEST']._serialized_start=3149
+  _globals['_DISABLEUSERREQUEST']._serialized_end=3309
+  _globals['_ENABLEUSERREQUEST']._serialized_start=3312
+  _globals['_ENABLEUSERREQUEST']._serialized_end=3471
+  _globals['_GRANTOWNERSHIPREQUEST']._serialized_start=3474
+  _globals['_GRANTOWNERSHIPREQUEST']._serialized_end=3610
+  _globals['_REVOKEOWNERSHIPREQUEST']._serialized_start=3613
+  _globals['_REVOKEOWNERSHIPREQUEST']._serialized_end=3750
+  _globals['_CREATESERVICEGRANTREQUEST']._serialized_start=3753
+  _globals['_CREATESERVICEGRANTREQUEST']._serialized_end=4275
+  _globals['_LISTSERVICEGRANTSREQUEST']._serialized_start=4278
+  _globals['_LISTSERVICEGRANTSREQUEST']._serialized_end=4454
+  _globals['_LISTSERVICEGRANTSRESPONSE']._serialized_start=4456
+  _globals['_LISTSERVICEGRANTSRESPONSE']._serialized_end=4565
+  _globals['_DELETESERVICEGRANTREQUEST']._serialized_start=4568
+  _globals['_DELETESERVICEGRANTREQUEST']._serialized_end=4724
+  _globals['_CREATETENANTREQUEST']._serialized_start=4727
+  _globals['_CREATETENANTREQUEST']._serialized_end=4923
+  _globals['_CREATETENANTRESPONSE']._serialized_start=4926
+  _globals['_CREATETENANTRESPONSE']._serialized_end=5147
+  _globals['_INVITETENANTADMINISTRATORREQUEST']._serialized_start=5150
+  _globals['_INVITETENANTADMINISTRATORREQUEST']._serialized_end=5304
+  _globals['_INVITETENANTADMINISTRATORRESPONSE']._serialized_start=5306
+  _globals['_INVITETENANTADMINISTRATORRESPONSE']._serialized_end=5426
+  _globals['_GETTENANTREQUEST']._serialized_start=5428
+  _globals['_GETTENANTREQUEST']._serialized_end=5526
+  _globals['_LISTTENANTSREQUEST']._serialized_start=5529
+  _globals['_LISTTENANTSREQUEST']._serialized_end=5699
+  _globals['_LISTTENANTSRESPONSE']._serialized_start=5701
+  _globals['_LISTTENANTSRESPONSE']._serialized_end=5791
+  _globals['_SUSPENDTENANTREQUEST']._serialized_start=5793
+  _globals['_SUSPENDTENANTREQUEST']._serialized_end=5895
+  _globals['_RESUMETENANTREQUEST']._serialized_start=5897
+  _globals['_RESUMETENANTREQUEST']._serialized_end=5998
+  _globals['_ERASETENANTREQUEST']._serialized_start=6001
+  _globals['_ERASETENANTREQUEST']._serialized_end=6141
+  _globals['_LISTTENANTAPIKEYSREQUEST']._serialized_start=6144
+  _globals['_LISTTENANTAPIKEYSREQUEST']._serialized_end=6320
+  _globals['_LISTTENANTAPIKEYSRESPONSE']._serialized_start=6322
+  _globals['_LISTTENANTAPIKEYSRESPONSE']._serialized_end=6418
+  _globals['_REVOKETENANTAPIKEYREQUEST']._serialized_start=6421
+  _globals['_REVOKETENANTAPIKEYREQUEST']._serialized_end=6565
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=6568
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=6742
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=6744
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=6847
+  _globals['_ADMINSERVICE']._serialized_start=6850
+  _globals['_ADMINSERVICE']._serialized_end=10434
 # @@protoc_insertion_point(module_scope)

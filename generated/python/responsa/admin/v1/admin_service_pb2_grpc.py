@@ -5,8 +5,10 @@ import warnings
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.admin.v1 import admin_service_pb2 as responsa_dot_admin_dot_v1_dot_admin__service__pb2
+from responsa.admin.v1 import service_grant_pb2 as responsa_dot_admin_dot_v1_dot_service__grant__pb2
 from responsa.admin.v1 import system_status_pb2 as responsa_dot_admin_dot_v1_dot_system__status__pb2
 from responsa.admin.v1 import teacher_pb2 as responsa_dot_admin_dot_v1_dot_teacher__pb2
+from responsa.admin.v1 import tenant_pb2 as responsa_dot_admin_dot_v1_dot_tenant__pb2
 from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__key__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 
@@ -31,7 +33,8 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED.
+    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
+    tenants, ownership) need an owner of the installation.
     """
 
     def __init__(self, channel):
@@ -110,6 +113,66 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.EnableUserRequest.SerializeToString,
                 response_deserializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
                 _registered_method=True)
+        self.GrantOwnership = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GrantOwnership',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GrantOwnershipRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+                _registered_method=True)
+        self.RevokeOwnership = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/RevokeOwnership',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeOwnershipRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+                _registered_method=True)
+        self.CreateServiceGrant = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/CreateServiceGrant',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateServiceGrantRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_service__grant__pb2.ServiceGrant.FromString,
+                _registered_method=True)
+        self.ListServiceGrants = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListServiceGrants',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListServiceGrantsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListServiceGrantsResponse.FromString,
+                _registered_method=True)
+        self.DeleteServiceGrant = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/DeleteServiceGrant',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteServiceGrantRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.CreateTenant = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/CreateTenant',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateTenantRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateTenantResponse.FromString,
+                _registered_method=True)
+        self.InviteTenantAdministrator = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/InviteTenantAdministrator',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.InviteTenantAdministratorRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.InviteTenantAdministratorResponse.FromString,
+                _registered_method=True)
+        self.GetTenant = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetTenant',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetTenantRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.ListTenants = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListTenants',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantsResponse.FromString,
+                _registered_method=True)
+        self.SuspendTenant = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/SuspendTenant',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.SuspendTenantRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.ResumeTenant = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ResumeTenant',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ResumeTenantRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.EraseTenant = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/EraseTenant',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.EraseTenantRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.FromString,
+                _registered_method=True)
         self.ListTenantApiKeys = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/ListTenantApiKeys',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantApiKeysRequest.SerializeToString,
@@ -128,12 +191,13 @@ class AdminServiceStub:
 
 
 class AdminServiceServicer:
-    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED.
+    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
+    tenants, ownership) need an owner of the installation.
     """
 
     def GetSystemStatus(self, request, context):
         """GetSystemStatus checks every part of the system and waits at most two seconds for each part. If a part does not answer, the call reports the part as DOWN
-        and still succeeds.
+        and still succeeds. Only an owner of the installation gets the counters, which are sums over all tenants.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,8 +241,8 @@ class AdminServiceServicer:
 
     def ReloadAgents(self, request, context):
         """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
-        version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
-        PART_UNAVAILABLE (in this case, no agent has changed).
+        version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
+        installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,8 +279,9 @@ class AdminServiceServicer:
 
     def UpdateUser(self, request, context):
         """UpdateUser changes the fields that update_mask names (display_name, email, role): either all of them or, if the call fails, none. A new role takes effect at
-        the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Errors:
-        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR.
+        the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
+        installation changes the email or the role of an owner; an owner without the role ADMIN is no owner any more. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+        INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -225,7 +290,8 @@ class AdminServiceServicer:
     def DisableUser(self, request, context):
         """DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
         open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
-        nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR.
+        nothing. Only an owner of the installation disables an owner. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is
+        an owner).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -234,6 +300,107 @@ class AdminServiceServicer:
     def EnableUser(self, request, context):
         """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
         changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GrantOwnership(self, request, context):
+        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation, from the next call on, on other servers within a second.
+        Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an
+        administrator).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeOwnership(self, request, context):
+        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call; the last owner who is not disabled stays. A second call
+        changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateServiceGrant(self, request, context):
+        """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Only users of that role can be in a grant, and only a service can
+        have one, so there are no cycles. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
+        another role or is disabled), RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListServiceGrants(self, request, context):
+        """ListServiceGrants lists the tenant's grants, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteServiceGrant(self, request, context):
+        """DeleteServiceGrant takes a grant back: the service's next call on behalf of the user fails with GRANT_REQUIRED, on other servers within a second, and open streams end
+        in the same time. Turns go on to their end. Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateTenant(self, request, context):
+        """CreateTenant creates a tenant, and a code with which its first administrator registers; or, if administrator_name is set, the administrator with an API key. The code
+        and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make this call. Errors:
+        ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InviteTenantAdministrator(self, request, context):
+        """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit log has an
+        event of it. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTenant(self, request, context):
+        """GetTenant returns one tenant. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTenants(self, request, context):
+        """ListTenants lists all tenants, erased ones included, oldest first by default. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,
+        PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuspendTenant(self, request, context):
+        """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the same time.
+        Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until it is resumed. A second call changes
+        nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the installation's own tenant).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeTenant(self, request, context):
+        """ResumeTenant lets the users of a suspended tenant make calls again. A second call changes nothing. Only owners of the installation may make this call. Errors:
+        ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the tenant is being erased).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseTenant(self, request, context):
+        """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals, vectors, cached
+        data. It cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. A server that stops in the midst of an erasure does
+        not end it: another one, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes nothing.
+        Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the tenant's id),
+        TENANT_STATE (the installation's own tenant).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -337,6 +504,66 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.EnableUserRequest.FromString,
                     response_serializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.SerializeToString,
             ),
+            'GrantOwnership': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrantOwnership,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GrantOwnershipRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.SerializeToString,
+            ),
+            'RevokeOwnership': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeOwnership,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeOwnershipRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.SerializeToString,
+            ),
+            'CreateServiceGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateServiceGrant,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateServiceGrantRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_service__grant__pb2.ServiceGrant.SerializeToString,
+            ),
+            'ListServiceGrants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListServiceGrants,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListServiceGrantsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListServiceGrantsResponse.SerializeToString,
+            ),
+            'DeleteServiceGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteServiceGrant,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteServiceGrantRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CreateTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTenant,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateTenantRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateTenantResponse.SerializeToString,
+            ),
+            'InviteTenantAdministrator': grpc.unary_unary_rpc_method_handler(
+                    servicer.InviteTenantAdministrator,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.InviteTenantAdministratorRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.InviteTenantAdministratorResponse.SerializeToString,
+            ),
+            'GetTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTenant,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetTenantRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.SerializeToString,
+            ),
+            'ListTenants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTenants,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantsResponse.SerializeToString,
+            ),
+            'SuspendTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendTenant,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.SuspendTenantRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.SerializeToString,
+            ),
+            'ResumeTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeTenant,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ResumeTenantRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.SerializeToString,
+            ),
+            'EraseTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseTenant,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.EraseTenantRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.SerializeToString,
+            ),
             'ListTenantApiKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTenantApiKeys,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantApiKeysRequest.FromString,
@@ -361,7 +588,8 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED.
+    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
+    tenants, ownership) need an owner of the installation.
     """
 
     @staticmethod
@@ -732,6 +960,330 @@ class AdminService:
             '/responsa.admin.v1.AdminService/EnableUser',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.EnableUserRequest.SerializeToString,
             responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GrantOwnership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GrantOwnership',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GrantOwnershipRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeOwnership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/RevokeOwnership',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.RevokeOwnershipRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateServiceGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/CreateServiceGrant',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateServiceGrantRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_service__grant__pb2.ServiceGrant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListServiceGrants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListServiceGrants',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListServiceGrantsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListServiceGrantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteServiceGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/DeleteServiceGrant',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteServiceGrantRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/CreateTenant',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateTenantRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateTenantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InviteTenantAdministrator(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/InviteTenantAdministrator',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.InviteTenantAdministratorRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.InviteTenantAdministratorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetTenant',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetTenantRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTenants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListTenants',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTenantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/SuspendTenant',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.SuspendTenantRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ResumeTenant',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ResumeTenantRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/EraseTenant',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.EraseTenantRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.FromString,
             options,
             channel_credentials,
             insecure,

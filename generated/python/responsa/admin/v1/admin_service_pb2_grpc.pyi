@@ -7,8 +7,10 @@ from collections import abc as _abc
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from responsa.admin.v1 import admin_service_pb2 as _admin_service_pb2
+from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
 from responsa.admin.v1 import system_status_pb2 as _system_status_pb2
 from responsa.admin.v1 import teacher_pb2 as _teacher_pb2
+from responsa.admin.v1 import tenant_pb2 as _tenant_pb2
 from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
 import abc as _abc_1
@@ -18,12 +20,14 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED."""
+    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
+    tenants, ownership) need an owner of the installation.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetSystemStatus: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetSystemStatusRequest, _system_status_pb2.SystemStatus]
     """GetSystemStatus checks every part of the system and waits at most two seconds for each part. If a part does not answer, the call reports the part as DOWN
-    and still succeeds.
+    and still succeeds. Only an owner of the installation gets the counters, which are sums over all tenants.
     """
     CreateTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateTeacherRequest, _teacher_pb2.Teacher]
     """CreateTeacher creates a teacher. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another teacher has the teacher_id)."""
@@ -39,8 +43,8 @@ class AdminServiceStub:
     """DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
     """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
-    version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
-    PART_UNAVAILABLE (in this case, no agent has changed).
+    version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
+    installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
     """
     CreateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateUserRequest, _user_pb2.User]
     """CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
@@ -54,17 +58,70 @@ class AdminServiceStub:
     """ListUsers lists the tenant's users, disabled ones included, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserRequest, _user_pb2.User]
     """UpdateUser changes the fields that update_mask names (display_name, email, role): either all of them or, if the call fails, none. A new role takes effect at
-    the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Errors:
-    RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR.
+    the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
+    installation changes the email or the role of an owner; an owner without the role ADMIN is no owner any more. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+    INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
     """
     DisableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DisableUserRequest, _user_pb2.User]
     """DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
     open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
-    nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR.
+    nothing. Only an owner of the installation disables an owner. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is
+    an owner).
     """
     EnableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EnableUserRequest, _user_pb2.User]
     """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
     changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+    """
+    GrantOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GrantOwnershipRequest, _user_pb2.User]
+    """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation, from the next call on, on other servers within a second.
+    Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an
+    administrator).
+    """
+    RevokeOwnership: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeOwnershipRequest, _user_pb2.User]
+    """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call; the last owner who is not disabled stays. A second call
+    changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
+    """
+    CreateServiceGrant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateServiceGrantRequest, _service_grant_pb2.ServiceGrant]
+    """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Only users of that role can be in a grant, and only a service can
+    have one, so there are no cycles. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
+    another role or is disabled), RESOURCE_NOT_FOUND.
+    """
+    ListServiceGrants: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListServiceGrantsRequest, _admin_service_pb2.ListServiceGrantsResponse]
+    """ListServiceGrants lists the tenant's grants, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    DeleteServiceGrant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteServiceGrantRequest, _empty_pb2.Empty]
+    """DeleteServiceGrant takes a grant back: the service's next call on behalf of the user fails with GRANT_REQUIRED, on other servers within a second, and open streams end
+    in the same time. Turns go on to their end. Errors: RESOURCE_NOT_FOUND.
+    """
+    CreateTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateTenantRequest, _admin_service_pb2.CreateTenantResponse]
+    """CreateTenant creates a tenant, and a code with which its first administrator registers; or, if administrator_name is set, the administrator with an API key. The code
+    and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make this call. Errors:
+    ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+    """
+    InviteTenantAdministrator: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.InviteTenantAdministratorRequest, _admin_service_pb2.InviteTenantAdministratorResponse]
+    """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit log has an
+    event of it. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
+    """
+    GetTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetTenantRequest, _tenant_pb2.Tenant]
+    """GetTenant returns one tenant. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND."""
+    ListTenants: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantsRequest, _admin_service_pb2.ListTenantsResponse]
+    """ListTenants lists all tenants, erased ones included, oldest first by default. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,
+    PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    """
+    SuspendTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SuspendTenantRequest, _tenant_pb2.Tenant]
+    """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the same time.
+    Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until it is resumed. A second call changes
+    nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the installation's own tenant).
+    """
+    ResumeTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResumeTenantRequest, _tenant_pb2.Tenant]
+    """ResumeTenant lets the users of a suspended tenant make calls again. A second call changes nothing. Only owners of the installation may make this call. Errors:
+    ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the tenant is being erased).
+    """
+    EraseTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EraseTenantRequest, _tenant_pb2.Tenant]
+    """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals, vectors, cached
+    data. It cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. A server that stops in the midst of an erasure does
+    not end it: another one, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes nothing.
+    Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the tenant's id),
+    TENANT_STATE (the installation's own tenant).
     """
     ListTenantApiKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantApiKeysRequest, _admin_service_pb2.ListTenantApiKeysResponse]
     """ListTenantApiKeys lists the keys of all users of the tenant, revoked ones included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
@@ -81,7 +138,9 @@ class AdminServiceStub:
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED."""
+    """AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
+    tenants, ownership) need an owner of the installation.
+    """
 
     @_abc_1.abstractmethod
     def GetSystemStatus(
@@ -90,7 +149,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.GetSystemStatusRequest, _abc.Awaitable[_system_status_pb2.SystemStatus]],
     ) -> _abc.Awaitable[_system_status_pb2.SystemStatus]:
         """GetSystemStatus checks every part of the system and waits at most two seconds for each part. If a part does not answer, the call reports the part as DOWN
-        and still succeeds.
+        and still succeeds. Only an owner of the installation gets the counters, which are sums over all tenants.
         """
 
     @_abc_1.abstractmethod
@@ -142,8 +201,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.ReloadAgentsRequest, _abc.Awaitable[_admin_service_pb2.ReloadAgentsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ReloadAgentsResponse]:
         """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
-        version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
-        PART_UNAVAILABLE (in this case, no agent has changed).
+        version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
+        installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
         """
 
     @_abc_1.abstractmethod
@@ -187,8 +246,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.UpdateUserRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
         """UpdateUser changes the fields that update_mask names (display_name, email, role): either all of them or, if the call fails, none. A new role takes effect at
-        the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Errors:
-        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR.
+        the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
+        installation changes the email or the role of an owner; an owner without the role ADMIN is no owner any more. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+        INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
         """
 
     @_abc_1.abstractmethod
@@ -199,7 +259,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_user_pb2.User]:
         """DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
         open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
-        nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR.
+        nothing. Only an owner of the installation disables an owner. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is
+        an owner).
         """
 
     @_abc_1.abstractmethod
@@ -210,6 +271,129 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_user_pb2.User]:
         """EnableUser lets a disabled user make calls again, with the credentials that have neither expired nor been revoked since. Enabling a user who is not disabled
         changes nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def GrantOwnership(
+        self,
+        request: _admin_service_pb2.GrantOwnershipRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GrantOwnershipRequest, _abc.Awaitable[_user_pb2.User]],
+    ) -> _abc.Awaitable[_user_pb2.User]:
+        """GrantOwnership makes another administrator of the installation's own tenant an owner of the installation, from the next call on, on other servers within a second.
+        Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an
+        administrator).
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeOwnership(
+        self,
+        request: _admin_service_pb2.RevokeOwnershipRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.RevokeOwnershipRequest, _abc.Awaitable[_user_pb2.User]],
+    ) -> _abc.Awaitable[_user_pb2.User]:
+        """RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call; the last owner who is not disabled stays. A second call
+        changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateServiceGrant(
+        self,
+        request: _admin_service_pb2.CreateServiceGrantRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.CreateServiceGrantRequest, _abc.Awaitable[_service_grant_pb2.ServiceGrant]],
+    ) -> _abc.Awaitable[_service_grant_pb2.ServiceGrant]:
+        """CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Only users of that role can be in a grant, and only a service can
+        have one, so there are no cycles. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
+        another role or is disabled), RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListServiceGrants(
+        self,
+        request: _admin_service_pb2.ListServiceGrantsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListServiceGrantsRequest, _abc.Awaitable[_admin_service_pb2.ListServiceGrantsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListServiceGrantsResponse]:
+        """ListServiceGrants lists the tenant's grants, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+
+    @_abc_1.abstractmethod
+    def DeleteServiceGrant(
+        self,
+        request: _admin_service_pb2.DeleteServiceGrantRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.DeleteServiceGrantRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """DeleteServiceGrant takes a grant back: the service's next call on behalf of the user fails with GRANT_REQUIRED, on other servers within a second, and open streams end
+        in the same time. Turns go on to their end. Errors: RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateTenant(
+        self,
+        request: _admin_service_pb2.CreateTenantRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.CreateTenantRequest, _abc.Awaitable[_admin_service_pb2.CreateTenantResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.CreateTenantResponse]:
+        """CreateTenant creates a tenant, and a code with which its first administrator registers; or, if administrator_name is set, the administrator with an API key. The code
+        and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make this call. Errors:
+        ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+        """
+
+    @_abc_1.abstractmethod
+    def InviteTenantAdministrator(
+        self,
+        request: _admin_service_pb2.InviteTenantAdministratorRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.InviteTenantAdministratorRequest, _abc.Awaitable[_admin_service_pb2.InviteTenantAdministratorResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.InviteTenantAdministratorResponse]:
+        """InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit log has an
+        event of it. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTenant(
+        self,
+        request: _admin_service_pb2.GetTenantRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetTenantRequest, _abc.Awaitable[_tenant_pb2.Tenant]],
+    ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
+        """GetTenant returns one tenant. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListTenants(
+        self,
+        request: _admin_service_pb2.ListTenantsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListTenantsRequest, _abc.Awaitable[_admin_service_pb2.ListTenantsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListTenantsResponse]:
+        """ListTenants lists all tenants, erased ones included, oldest first by default. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,
+        PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def SuspendTenant(
+        self,
+        request: _admin_service_pb2.SuspendTenantRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.SuspendTenantRequest, _abc.Awaitable[_tenant_pb2.Tenant]],
+    ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
+        """SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the same time.
+        Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until it is resumed. A second call changes
+        nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the installation's own tenant).
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeTenant(
+        self,
+        request: _admin_service_pb2.ResumeTenantRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ResumeTenantRequest, _abc.Awaitable[_tenant_pb2.Tenant]],
+    ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
+        """ResumeTenant lets the users of a suspended tenant make calls again. A second call changes nothing. Only owners of the installation may make this call. Errors:
+        ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the tenant is being erased).
+        """
+
+    @_abc_1.abstractmethod
+    def EraseTenant(
+        self,
+        request: _admin_service_pb2.EraseTenantRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.EraseTenantRequest, _abc.Awaitable[_tenant_pb2.Tenant]],
+    ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
+        """EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals, vectors, cached
+        data. It cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. A server that stops in the midst of an erasure does
+        not end it: another one, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes nothing.
+        Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the tenant's id),
+        TENANT_STATE (the installation's own tenant).
         """
 
     @_abc_1.abstractmethod

@@ -33,10 +33,11 @@ class AuditEvent(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`auditEvents/{uuid}`."""
     actor: _builtins.str
-    """The user who acted, as the user's name, or "local" for a command on the server's machine."""
+    """The user who acted, as the user's name, or "local" for a command on the server's machine. If a service acted on behalf of a user, this is the service."""
     action: _builtins.str
     """The act, e.g. "user.disable"."""
     resource: _builtins.str
@@ -47,6 +48,8 @@ class AuditEvent(_message.Message):
     """The network address from which the call came; empty for commands on the server's machine."""
     call_id: _builtins.str
     """The id of the call in the server's log; empty for commands on the server's machine."""
+    on_behalf_of: _builtins.str
+    """The user on whose behalf a service acted, as the user's name; empty if the actor acted for itself."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the act happened."""
@@ -62,10 +65,11 @@ class AuditEvent(_message.Message):
         outcome: _builtins.str = ...,
         address: _builtins.str = ...,
         call_id: _builtins.str = ...,
+        on_behalf_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "address", b"address", "call_id", b"call_id", "create_time", b"create_time", "name", b"name", "outcome", b"outcome", "resource", b"resource"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "address", b"address", "call_id", b"call_id", "create_time", b"create_time", "name", b"name", "on_behalf_of", b"on_behalf_of", "outcome", b"outcome", "resource", b"resource"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

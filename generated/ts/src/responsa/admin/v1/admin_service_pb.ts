@@ -8,14 +8,18 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
-import type { EmptySchema, FieldMask } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_empty, file_google_protobuf_field_mask } from "@bufbuild/protobuf/wkt";
+import type { EmptySchema, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { AuditEvent } from "./audit_event_pb.js";
 import { file_responsa_admin_v1_audit_event } from "./audit_event_pb.js";
+import type { ServiceGrant, ServiceGrantSchema } from "./service_grant_pb.js";
+import { file_responsa_admin_v1_service_grant } from "./service_grant_pb.js";
 import type { SystemStatusSchema } from "./system_status_pb.js";
 import { file_responsa_admin_v1_system_status } from "./system_status_pb.js";
 import type { Teacher, TeacherSchema } from "./teacher_pb.js";
 import { file_responsa_admin_v1_teacher } from "./teacher_pb.js";
+import type { Tenant, TenantSchema } from "./tenant_pb.js";
+import { file_responsa_admin_v1_tenant } from "./tenant_pb.js";
 import type { ApiKey, ApiKeySchema } from "../../auth/v1/api_key_pb.js";
 import { file_responsa_auth_v1_api_key } from "../../auth/v1/api_key_pb.js";
 import type { User, UserSchema } from "../../auth/v1/user_pb.js";
@@ -26,7 +30,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/admin/v1/admin_service.proto.
  */
 export const file_responsa_admin_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVyZXNwb25zYS9hZG1pbi92MS9hZG1pbl9zZXJ2aWNlLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSIYChZHZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0IpgDChRDcmVhdGVUZWFjaGVyUmVxdWVzdBK1AgoHdGVhY2hlchgBIAEoCzIaLnJlc3BvbnNhLmFkbWluLnYxLlRlYWNoZXJChwLiQQECukj/AboBggEKFHRlYWNoZXIuZGlzcGxheV9uYW1lEkVkaXNwbGF5X25hbWUgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjaGFyYWN0ZXIgdGhhdCBpcyBub3Qgd2hpdGUgc3BhY2UaI3RoaXMuZGlzcGxheV9uYW1lLm1hdGNoZXMoJ1teXFxzXScpugFzCg90ZWFjaGVyLnBlcnNvbmESQHBlcnNvbmEgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjaGFyYWN0ZXIgdGhhdCBpcyBub3Qgd2hpdGUgc3BhY2UaHnRoaXMucGVyc29uYS5tYXRjaGVzKCdbXlxcc10nKcgBARIjCgp0ZWFjaGVyX2lkGAIgASgJQg/iQQEBukgIcgOwAQHYAQESIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBIooBChFHZXRUZWFjaGVyUmVxdWVzdBJ1CgRuYW1lGAEgASgJQmfiQQEC+kESChByZXNwb25zYS9UZWFjaGVyukhLckkyR150ZWFjaGVycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIqsBChNMaXN0VGVhY2hlcnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplIl0KFExpc3RUZWFjaGVyc1Jlc3BvbnNlEiwKCHRlYWNoZXJzGAEgAygLMhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiqQIKFFVwZGF0ZVRlYWNoZXJSZXF1ZXN0EtkBCgd0ZWFjaGVyGAEgASgLMhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlckKrAeJBAQK6SKMBugGcAQoMdGVhY2hlci5uYW1lEi5tdXN0IGJlIHRoZSBuYW1lIG9mIGEgdGVhY2hlciwgdGVhY2hlcnMve3V1aWR9Glx0aGlzLm5hbWUubWF0Y2hlcygnXnRlYWNoZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIiqAEKFERlbGV0ZVRlYWNoZXJSZXF1ZXN0EnUKBG5hbWUYASABKAlCZ+JBAQL6QRIKEHJlc3BvbnNhL1RlYWNoZXK6SEtySTJHXnRlYWNoZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSGQoEZXRhZxgCIAEoCUIL4kEBAbpIBHICKEAiFQoTUmVsb2FkQWdlbnRzUmVxdWVzdCJGChRSZWxvYWRBZ2VudHNSZXNwb25zZRIuCgZhZ2VudHMYASADKAsyHi5yZXNwb25zYS5hZG1pbi52MS5BZ2VudFJlbG9hZCKiAQoLQWdlbnRSZWxvYWQSIgoFYWdlbnQYASABKAlCE/pBEAoOcmVzcG9uc2EvQWdlbnQSKwoHdmVyc2lvbhgCIAEoCUIa+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SDwoHY2hhbmdlZBgDIAEoCBIxCghwcm9ibGVtcxgEIAMoCzIfLnJlc3BvbnNhLmFkbWluLnYxLkFnZW50UHJvYmxlbSJcCgxBZ2VudFByb2JsZW0SDAoEZmlsZRgBIAEoCRIMCgRsaW5lGAIgASgFEgsKA2tleRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhIKCnN1Z2dlc3Rpb24YBSABKAki7wEKEUNyZWF0ZVVzZXJSZXF1ZXN0ErQBCgR1c2VyGAEgASgLMhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyQo0B4kEBArpIhQG6AX8KEXVzZXIuZGlzcGxheV9uYW1lEkVkaXNwbGF5X25hbWUgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjaGFyYWN0ZXIgdGhhdCBpcyBub3Qgd2hpdGUgc3BhY2UaI3RoaXMuZGlzcGxheV9uYW1lLm1hdGNoZXMoJ1teXFxzXScpyAEBEiMKCnJlcXVlc3RfaWQYAiABKAlCD+JBAQG6SAhyA7ABAdgBASKBAQoOR2V0VXNlclJlcXVlc3QSbwoEbmFtZRgBIAEoCUJh4kEBAvpBDwoNcmVzcG9uc2EvVXNlcrpISHJGMkRedXNlcnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCIyChFMb29rdXBVc2VyUmVxdWVzdBIdCgVlbWFpbBgBIAEoCUIO4kEBArpIB3IFIAEo/gEiqAEKEExpc3RVc2Vyc1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiUwoRTGlzdFVzZXJzUmVzcG9uc2USJQoFdXNlcnMYASADKAsyFi5yZXNwb25zYS5hdXRoLnYxLlVzZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpMCChFVcGRhdGVVc2VyUmVxdWVzdBLGAQoEdXNlchgBIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlckKfAeJBAQK6SJcBugGQAQoJdXNlci5uYW1lEihtdXN0IGJlIHRoZSBuYW1lIG9mIGEgdXNlciwgdXNlcnMve3V1aWR9Gll0aGlzLm5hbWUubWF0Y2hlcygnXnVzZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIioAEKEkRpc2FibGVVc2VyUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9Vc2VyukhIckYyRF51c2Vycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhkKBGV0YWcYAiABKAlCC+JBAQG6SARyAihAIp8BChFFbmFibGVVc2VyUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9Vc2VyukhIckYyRF51c2Vycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhkKBGV0YWcYAiABKAlCC+JBAQG6SARyAihAIrABChhMaXN0VGVuYW50QXBpS2V5c1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiYAoZTGlzdFRlbmFudEFwaUtleXNSZXNwb25zZRIqCghhcGlfa2V5cxgBIAMoCzIYLnJlc3BvbnNhLmF1dGgudjEuQXBpS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKQAQoZUmV2b2tlVGVuYW50QXBpS2V5UmVxdWVzdBJzCgRuYW1lGAEgASgJQmXiQQEC+kERCg9yZXNwb25zYS9BcGlLZXm6SEpySDJGXmFwaUtleXMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCKuAQoWTGlzdEF1ZGl0RXZlbnRzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJnChdMaXN0QXVkaXRFdmVudHNSZXNwb25zZRIzCgxhdWRpdF9ldmVudHMYASADKAsyHS5yZXNwb25zYS5hZG1pbi52MS5BdWRpdEV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTLhDwoMQWRtaW5TZXJ2aWNlEncKD0dldFN5c3RlbVN0YXR1cxIpLnJlc3BvbnNhLmFkbWluLnYxLkdldFN5c3RlbVN0YXR1c1JlcXVlc3QaHy5yZXNwb25zYS5hZG1pbi52MS5TeXN0ZW1TdGF0dXMiGILT5JMCEhIQL3YxL3N5c3RlbVN0YXR1cxJtCg1DcmVhdGVUZWFjaGVyEicucmVzcG9uc2EuYWRtaW4udjEuQ3JlYXRlVGVhY2hlclJlcXVlc3QaGi5yZXNwb25zYS5hZG1pbi52MS5UZWFjaGVyIheC0+STAhEiDC92MS90ZWFjaGVyczoBKhJtCgpHZXRUZWFjaGVyEiQucmVzcG9uc2EuYWRtaW4udjEuR2V0VGVhY2hlclJlcXVlc3QaGi5yZXNwb25zYS5hZG1pbi52MS5UZWFjaGVyIh2C0+STAhcSFS92MS97bmFtZT10ZWFjaGVycy8qfRJ1CgxMaXN0VGVhY2hlcnMSJi5yZXNwb25zYS5hZG1pbi52MS5MaXN0VGVhY2hlcnNSZXF1ZXN0GicucmVzcG9uc2EuYWRtaW4udjEuTGlzdFRlYWNoZXJzUmVzcG9uc2UiFILT5JMCDhIML3YxL3RlYWNoZXJzEoQBCg1VcGRhdGVUZWFjaGVyEicucmVzcG9uc2EuYWRtaW4udjEuVXBkYXRlVGVhY2hlclJlcXVlc3QaGi5yZXNwb25zYS5hZG1pbi52MS5UZWFjaGVyIi6C0+STAigyHS92MS97dGVhY2hlci5uYW1lPXRlYWNoZXJzLyp9Ogd0ZWFjaGVyEm8KDURlbGV0ZVRlYWNoZXISJy5yZXNwb25zYS5hZG1pbi52MS5EZWxldGVUZWFjaGVyUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSIdgtPkkwIXKhUvdjEve25hbWU9dGVhY2hlcnMvKn0SfQoMUmVsb2FkQWdlbnRzEiYucmVzcG9uc2EuYWRtaW4udjEuUmVsb2FkQWdlbnRzUmVxdWVzdBonLnJlc3BvbnNhLmFkbWluLnYxLlJlbG9hZEFnZW50c1Jlc3BvbnNlIhyC0+STAhYiES92MS9hZ2VudHM6cmVsb2FkOgEqEmAKCkNyZWF0ZVVzZXISJC5yZXNwb25zYS5hZG1pbi52MS5DcmVhdGVVc2VyUmVxdWVzdBoWLnJlc3BvbnNhLmF1dGgudjEuVXNlciIUgtPkkwIOIgkvdjEvdXNlcnM6ASoSYAoHR2V0VXNlchIhLnJlc3BvbnNhLmFkbWluLnYxLkdldFVzZXJSZXF1ZXN0GhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyIhqC0+STAhQSEi92MS97bmFtZT11c2Vycy8qfRJkCgpMb29rdXBVc2VyEiQucmVzcG9uc2EuYWRtaW4udjEuTG9va3VwVXNlclJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiGILT5JMCEhIQL3YxL3VzZXJzOmxvb2t1cBJpCglMaXN0VXNlcnMSIy5yZXNwb25zYS5hZG1pbi52MS5MaXN0VXNlcnNSZXF1ZXN0GiQucmVzcG9uc2EuYWRtaW4udjEuTGlzdFVzZXJzUmVzcG9uc2UiEYLT5JMCCxIJL3YxL3VzZXJzEnEKClVwZGF0ZVVzZXISJC5yZXNwb25zYS5hZG1pbi52MS5VcGRhdGVVc2VyUmVxdWVzdBoWLnJlc3BvbnNhLmF1dGgudjEuVXNlciIlgtPkkwIfMhcvdjEve3VzZXIubmFtZT11c2Vycy8qfToEdXNlchJzCgtEaXNhYmxlVXNlchIlLnJlc3BvbnNhLmFkbWluLnYxLkRpc2FibGVVc2VyUmVxdWVzdBoWLnJlc3BvbnNhLmF1dGgudjEuVXNlciIlgtPkkwIfIhovdjEve25hbWU9dXNlcnMvKn06ZGlzYWJsZToBKhJwCgpFbmFibGVVc2VyEiQucmVzcG9uc2EuYWRtaW4udjEuRW5hYmxlVXNlclJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiJILT5JMCHiIZL3YxL3tuYW1lPXVzZXJzLyp9OmVuYWJsZToBKhKKAQoRTGlzdFRlbmFudEFwaUtleXMSKy5yZXNwb25zYS5hZG1pbi52MS5MaXN0VGVuYW50QXBpS2V5c1JlcXVlc3QaLC5yZXNwb25zYS5hZG1pbi52MS5MaXN0VGVuYW50QXBpS2V5c1Jlc3BvbnNlIhqC0+STAhQSEi92MS90ZW5hbnQvYXBpS2V5cxKLAQoSUmV2b2tlVGVuYW50QXBpS2V5EiwucmVzcG9uc2EuYWRtaW4udjEuUmV2b2tlVGVuYW50QXBpS2V5UmVxdWVzdBoYLnJlc3BvbnNhLmF1dGgudjEuQXBpS2V5Ii2C0+STAiciIi92MS90ZW5hbnQve25hbWU9YXBpS2V5cy8qfTpyZXZva2U6ASoSgQEKD0xpc3RBdWRpdEV2ZW50cxIpLnJlc3BvbnNhLmFkbWluLnYxLkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QaKi5yZXNwb25zYS5hZG1pbi52MS5MaXN0QXVkaXRFdmVudHNSZXNwb25zZSIXgtPkkwIREg8vdjEvYXVkaXRFdmVudHNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_admin_v1_audit_event, file_responsa_admin_v1_system_status, file_responsa_admin_v1_teacher, file_responsa_auth_v1_api_key, file_responsa_auth_v1_user]);
+  fileDesc("CiVyZXNwb25zYS9hZG1pbi92MS9hZG1pbl9zZXJ2aWNlLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSIYChZHZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0IpgDChRDcmVhdGVUZWFjaGVyUmVxdWVzdBK1AgoHdGVhY2hlchgBIAEoCzIaLnJlc3BvbnNhLmFkbWluLnYxLlRlYWNoZXJChwLiQQECukj/AboBggEKFHRlYWNoZXIuZGlzcGxheV9uYW1lEkVkaXNwbGF5X25hbWUgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjaGFyYWN0ZXIgdGhhdCBpcyBub3Qgd2hpdGUgc3BhY2UaI3RoaXMuZGlzcGxheV9uYW1lLm1hdGNoZXMoJ1teXFxzXScpugFzCg90ZWFjaGVyLnBlcnNvbmESQHBlcnNvbmEgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjaGFyYWN0ZXIgdGhhdCBpcyBub3Qgd2hpdGUgc3BhY2UaHnRoaXMucGVyc29uYS5tYXRjaGVzKCdbXlxcc10nKcgBARIjCgp0ZWFjaGVyX2lkGAIgASgJQg/iQQEBukgIcgOwAQHYAQESIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBIooBChFHZXRUZWFjaGVyUmVxdWVzdBJ1CgRuYW1lGAEgASgJQmfiQQEC+kESChByZXNwb25zYS9UZWFjaGVyukhLckkyR150ZWFjaGVycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIqsBChNMaXN0VGVhY2hlcnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplIl0KFExpc3RUZWFjaGVyc1Jlc3BvbnNlEiwKCHRlYWNoZXJzGAEgAygLMhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiqQIKFFVwZGF0ZVRlYWNoZXJSZXF1ZXN0EtkBCgd0ZWFjaGVyGAEgASgLMhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlckKrAeJBAQK6SKMBugGcAQoMdGVhY2hlci5uYW1lEi5tdXN0IGJlIHRoZSBuYW1lIG9mIGEgdGVhY2hlciwgdGVhY2hlcnMve3V1aWR9Glx0aGlzLm5hbWUubWF0Y2hlcygnXnRlYWNoZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIiqAEKFERlbGV0ZVRlYWNoZXJSZXF1ZXN0EnUKBG5hbWUYASABKAlCZ+JBAQL6QRIKEHJlc3BvbnNhL1RlYWNoZXK6SEtySTJHXnRlYWNoZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSGQoEZXRhZxgCIAEoCUIL4kEBAbpIBHICKEAiFQoTUmVsb2FkQWdlbnRzUmVxdWVzdCJGChRSZWxvYWRBZ2VudHNSZXNwb25zZRIuCgZhZ2VudHMYASADKAsyHi5yZXNwb25zYS5hZG1pbi52MS5BZ2VudFJlbG9hZCKiAQoLQWdlbnRSZWxvYWQSIgoFYWdlbnQYASABKAlCE/pBEAoOcmVzcG9uc2EvQWdlbnQSKwoHdmVyc2lvbhgCIAEoCUIa+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SDwoHY2hhbmdlZBgDIAEoCBIxCghwcm9ibGVtcxgEIAMoCzIfLnJlc3BvbnNhLmFkbWluLnYxLkFnZW50UHJvYmxlbSJcCgxBZ2VudFByb2JsZW0SDAoEZmlsZRgBIAEoCRIMCgRsaW5lGAIgASgFEgsKA2tleRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhIKCnN1Z2dlc3Rpb24YBSABKAki7wEKEUNyZWF0ZVVzZXJSZXF1ZXN0ErQBCgR1c2VyGAEgASgLMhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyQo0B4kEBArpIhQG6AX8KEXVzZXIuZGlzcGxheV9uYW1lEkVkaXNwbGF5X25hbWUgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjaGFyYWN0ZXIgdGhhdCBpcyBub3Qgd2hpdGUgc3BhY2UaI3RoaXMuZGlzcGxheV9uYW1lLm1hdGNoZXMoJ1teXFxzXScpyAEBEiMKCnJlcXVlc3RfaWQYAiABKAlCD+JBAQG6SAhyA7ABAdgBASKBAQoOR2V0VXNlclJlcXVlc3QSbwoEbmFtZRgBIAEoCUJh4kEBAvpBDwoNcmVzcG9uc2EvVXNlcrpISHJGMkRedXNlcnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCIyChFMb29rdXBVc2VyUmVxdWVzdBIdCgVlbWFpbBgBIAEoCUIO4kEBArpIB3IFIAEo/gEiqAEKEExpc3RVc2Vyc1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiUwoRTGlzdFVzZXJzUmVzcG9uc2USJQoFdXNlcnMYASADKAsyFi5yZXNwb25zYS5hdXRoLnYxLlVzZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpMCChFVcGRhdGVVc2VyUmVxdWVzdBLGAQoEdXNlchgBIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlckKfAeJBAQK6SJcBugGQAQoJdXNlci5uYW1lEihtdXN0IGJlIHRoZSBuYW1lIG9mIGEgdXNlciwgdXNlcnMve3V1aWR9Gll0aGlzLm5hbWUubWF0Y2hlcygnXnVzZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIioAEKEkRpc2FibGVVc2VyUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9Vc2VyukhIckYyRF51c2Vycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhkKBGV0YWcYAiABKAlCC+JBAQG6SARyAihAIp8BChFFbmFibGVVc2VyUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9Vc2VyukhIckYyRF51c2Vycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhkKBGV0YWcYAiABKAlCC+JBAQG6SARyAihAIogBChVHcmFudE93bmVyc2hpcFJlcXVlc3QSbwoEbmFtZRgBIAEoCUJh4kEBAvpBDwoNcmVzcG9uc2EvVXNlcrpISHJGMkRedXNlcnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCKJAQoWUmV2b2tlT3duZXJzaGlwUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9Vc2VyukhIckYyRF51c2Vycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIooEChlDcmVhdGVTZXJ2aWNlR3JhbnRSZXF1ZXN0EuwDCg1zZXJ2aWNlX2dyYW50GAEgASgLMh8ucmVzcG9uc2EuYWRtaW4udjEuU2VydmljZUdyYW50QrMD4kEBArpIqwO6Ab0BChVzZXJ2aWNlX2dyYW50LnNlcnZpY2USRnNlcnZpY2UgbXVzdCBiZSB0aGUgbmFtZSBvZiBhIHVzZXIgd2l0aCB0aGUgcm9sZSBTRVJWSUNFLCB1c2Vycy97dXVpZH0aXHRoaXMuc2VydmljZS5tYXRjaGVzKCdedXNlcnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCcpugHjAQoTc2VydmljZV9ncmFudC5zY29wZRJfbXVzdCBoYXZlIGVpdGhlciB1c2VyLCB0aGUgbmFtZSBvZiBhIHVzZXIgd2l0aCB0aGUgcm9sZSBVU0VSLCB1c2Vycy97dXVpZH0sIG9yIGFsbF91c2VycyA9IHRydWUaa3RoaXMuYWxsX3VzZXJzIHx8IHRoaXMudXNlci5tYXRjaGVzKCdedXNlcnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCcpyAEBIrABChhMaXN0U2VydmljZUdyYW50c1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUibQoZTGlzdFNlcnZpY2VHcmFudHNSZXNwb25zZRI3Cg5zZXJ2aWNlX2dyYW50cxgBIAMoCzIfLnJlc3BvbnNhLmFkbWluLnYxLlNlcnZpY2VHcmFudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkinAEKGURlbGV0ZVNlcnZpY2VHcmFudFJlcXVlc3QSfwoEbmFtZRgBIAEoCUJx4kEBAvpBFwoVcmVzcG9uc2EvU2VydmljZUdyYW50ukhQck4yTF5zZXJ2aWNlR3JhbnRzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQixAEKE0NyZWF0ZVRlbmFudFJlcXVlc3QSNwoJdGVuYW50X2lkGAEgASgJQiTiQQECukgdchsyGV5bYS16MC05XVthLXowLTktXXswLDYyfSQSIgoMZGlzcGxheV9uYW1lGAIgASgJQgziQQEBukgFcgMoyAESJgoQaW52aXRhdGlvbl9lbWFpbBgDIAEoCUIM4kEBAbpIBXIDKP4BEigKEmFkbWluaXN0cmF0b3JfbmFtZRgEIAEoCUIM4kEBAbpIBXIDKMgBIt0BChRDcmVhdGVUZW5hbnRSZXNwb25zZRIpCgZ0ZW5hbnQYASABKAsyGS5yZXNwb25zYS5hZG1pbi52MS5UZW5hbnQSFwoPaW52aXRhdGlvbl9jb2RlGAIgASgJEjoKFmludml0YXRpb25fZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KDWFkbWluaXN0cmF0b3IYBCABKAsyFi5yZXNwb25zYS5hdXRoLnYxLlVzZXISFgoOYXBpX2tleV9zZWNyZXQYBSABKAkimgEKIEludml0ZVRlbmFudEFkbWluaXN0cmF0b3JSZXF1ZXN0Ek4KBG5hbWUYASABKAlCQOJBAQL6QREKD3Jlc3BvbnNhL1RlbmFudLpIJXIjMiFedGVuYW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSQSJgoQaW52aXRhdGlvbl9lbWFpbBgCIAEoCUIM4kEBAbpIBXIDKP4BIngKIUludml0ZVRlbmFudEFkbWluaXN0cmF0b3JSZXNwb25zZRIXCg9pbnZpdGF0aW9uX2NvZGUYASABKAkSOgoWaW52aXRhdGlvbl9leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYgoQR2V0VGVuYW50UmVxdWVzdBJOCgRuYW1lGAEgASgJQkDiQQEC+kERCg9yZXNwb25zYS9UZW5hbnS6SCVyIzIhXnRlbmFudHMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kIqoBChJMaXN0VGVuYW50c1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiWgoTTGlzdFRlbmFudHNSZXNwb25zZRIqCgd0ZW5hbnRzGAEgAygLMhkucmVzcG9uc2EuYWRtaW4udjEuVGVuYW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJmChRTdXNwZW5kVGVuYW50UmVxdWVzdBJOCgRuYW1lGAEgASgJQkDiQQEC+kERCg9yZXNwb25zYS9UZW5hbnS6SCVyIzIhXnRlbmFudHMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kImUKE1Jlc3VtZVRlbmFudFJlcXVlc3QSTgoEbmFtZRgBIAEoCUJA4kEBAvpBEQoPcmVzcG9uc2EvVGVuYW50ukglciMyIV50ZW5hbnRzL1thLXowLTldW2EtejAtOS1dezAsNjJ9JCKMAQoSRXJhc2VUZW5hbnRSZXF1ZXN0Ek4KBG5hbWUYASABKAlCQOJBAQL6QREKD3Jlc3BvbnNhL1RlbmFudLpIJXIjMiFedGVuYW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSQSJgoRY29uZmlybV90ZW5hbnRfaWQYAiABKAlCC+JBAQK6SARyAig/IrABChhMaXN0VGVuYW50QXBpS2V5c1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiYAoZTGlzdFRlbmFudEFwaUtleXNSZXNwb25zZRIqCghhcGlfa2V5cxgBIAMoCzIYLnJlc3BvbnNhLmF1dGgudjEuQXBpS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKQAQoZUmV2b2tlVGVuYW50QXBpS2V5UmVxdWVzdBJzCgRuYW1lGAEgASgJQmXiQQEC+kERCg9yZXNwb25zYS9BcGlLZXm6SEpySDJGXmFwaUtleXMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCKuAQoWTGlzdEF1ZGl0RXZlbnRzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJnChdMaXN0QXVkaXRFdmVudHNSZXNwb25zZRIzCgxhdWRpdF9ldmVudHMYASADKAsyHS5yZXNwb25zYS5hZG1pbi52MS5BdWRpdEV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKAHAoMQWRtaW5TZXJ2aWNlEncKD0dldFN5c3RlbVN0YXR1cxIpLnJlc3BvbnNhLmFkbWluLnYxLkdldFN5c3RlbVN0YXR1c1JlcXVlc3QaHy5yZXNwb25zYS5hZG1pbi52MS5TeXN0ZW1TdGF0dXMiGILT5JMCEhIQL3YxL3N5c3RlbVN0YXR1cxJtCg1DcmVhdGVUZWFjaGVyEicucmVzcG9uc2EuYWRtaW4udjEuQ3JlYXRlVGVhY2hlclJlcXVlc3QaGi5yZXNwb25zYS5hZG1pbi52MS5UZWFjaGVyIheC0+STAhEiDC92MS90ZWFjaGVyczoBKhJtCgpHZXRUZWFjaGVyEiQucmVzcG9uc2EuYWRtaW4udjEuR2V0VGVhY2hlclJlcXVlc3QaGi5yZXNwb25zYS5hZG1pbi52MS5UZWFjaGVyIh2C0+STAhcSFS92MS97bmFtZT10ZWFjaGVycy8qfRJ1CgxMaXN0VGVhY2hlcnMSJi5yZXNwb25zYS5hZG1pbi52MS5MaXN0VGVhY2hlcnNSZXF1ZXN0GicucmVzcG9uc2EuYWRtaW4udjEuTGlzdFRlYWNoZXJzUmVzcG9uc2UiFILT5JMCDhIML3YxL3RlYWNoZXJzEoQBCg1VcGRhdGVUZWFjaGVyEicucmVzcG9uc2EuYWRtaW4udjEuVXBkYXRlVGVhY2hlclJlcXVlc3QaGi5yZXNwb25zYS5hZG1pbi52MS5UZWFjaGVyIi6C0+STAigyHS92MS97dGVhY2hlci5uYW1lPXRlYWNoZXJzLyp9Ogd0ZWFjaGVyEm8KDURlbGV0ZVRlYWNoZXISJy5yZXNwb25zYS5hZG1pbi52MS5EZWxldGVUZWFjaGVyUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSIdgtPkkwIXKhUvdjEve25hbWU9dGVhY2hlcnMvKn0SfQoMUmVsb2FkQWdlbnRzEiYucmVzcG9uc2EuYWRtaW4udjEuUmVsb2FkQWdlbnRzUmVxdWVzdBonLnJlc3BvbnNhLmFkbWluLnYxLlJlbG9hZEFnZW50c1Jlc3BvbnNlIhyC0+STAhYiES92MS9hZ2VudHM6cmVsb2FkOgEqEmAKCkNyZWF0ZVVzZXISJC5yZXNwb25zYS5hZG1pbi52MS5DcmVhdGVVc2VyUmVxdWVzdBoWLnJlc3BvbnNhLmF1dGgudjEuVXNlciIUgtPkkwIOIgkvdjEvdXNlcnM6ASoSYAoHR2V0VXNlchIhLnJlc3BvbnNhLmFkbWluLnYxLkdldFVzZXJSZXF1ZXN0GhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyIhqC0+STAhQSEi92MS97bmFtZT11c2Vycy8qfRJkCgpMb29rdXBVc2VyEiQucmVzcG9uc2EuYWRtaW4udjEuTG9va3VwVXNlclJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiGILT5JMCEhIQL3YxL3VzZXJzOmxvb2t1cBJpCglMaXN0VXNlcnMSIy5yZXNwb25zYS5hZG1pbi52MS5MaXN0VXNlcnNSZXF1ZXN0GiQucmVzcG9uc2EuYWRtaW4udjEuTGlzdFVzZXJzUmVzcG9uc2UiEYLT5JMCCxIJL3YxL3VzZXJzEnEKClVwZGF0ZVVzZXISJC5yZXNwb25zYS5hZG1pbi52MS5VcGRhdGVVc2VyUmVxdWVzdBoWLnJlc3BvbnNhLmF1dGgudjEuVXNlciIlgtPkkwIfMhcvdjEve3VzZXIubmFtZT11c2Vycy8qfToEdXNlchJzCgtEaXNhYmxlVXNlchIlLnJlc3BvbnNhLmFkbWluLnYxLkRpc2FibGVVc2VyUmVxdWVzdBoWLnJlc3BvbnNhLmF1dGgudjEuVXNlciIlgtPkkwIfIhovdjEve25hbWU9dXNlcnMvKn06ZGlzYWJsZToBKhJwCgpFbmFibGVVc2VyEiQucmVzcG9uc2EuYWRtaW4udjEuRW5hYmxlVXNlclJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiJILT5JMCHiIZL3YxL3tuYW1lPXVzZXJzLyp9OmVuYWJsZToBKhKAAQoOR3JhbnRPd25lcnNoaXASKC5yZXNwb25zYS5hZG1pbi52MS5HcmFudE93bmVyc2hpcFJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiLILT5JMCJiIhL3YxL3tuYW1lPXVzZXJzLyp9OmdyYW50T3duZXJzaGlwOgEqEoMBCg9SZXZva2VPd25lcnNoaXASKS5yZXNwb25zYS5hZG1pbi52MS5SZXZva2VPd25lcnNoaXBSZXF1ZXN0GhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyIi2C0+STAiciIi92MS97bmFtZT11c2Vycy8qfTpyZXZva2VPd25lcnNoaXA6ASoSgQEKEkNyZWF0ZVNlcnZpY2VHcmFudBIsLnJlc3BvbnNhLmFkbWluLnYxLkNyZWF0ZVNlcnZpY2VHcmFudFJlcXVlc3QaHy5yZXNwb25zYS5hZG1pbi52MS5TZXJ2aWNlR3JhbnQiHILT5JMCFiIRL3YxL3NlcnZpY2VHcmFudHM6ASoSiQEKEUxpc3RTZXJ2aWNlR3JhbnRzEisucmVzcG9uc2EuYWRtaW4udjEuTGlzdFNlcnZpY2VHcmFudHNSZXF1ZXN0GiwucmVzcG9uc2EuYWRtaW4udjEuTGlzdFNlcnZpY2VHcmFudHNSZXNwb25zZSIZgtPkkwITEhEvdjEvc2VydmljZUdyYW50cxJ+ChJEZWxldGVTZXJ2aWNlR3JhbnQSLC5yZXNwb25zYS5hZG1pbi52MS5EZWxldGVTZXJ2aWNlR3JhbnRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IiKC0+STAhwqGi92MS97bmFtZT1zZXJ2aWNlR3JhbnRzLyp9EncKDENyZWF0ZVRlbmFudBImLnJlc3BvbnNhLmFkbWluLnYxLkNyZWF0ZVRlbmFudFJlcXVlc3QaJy5yZXNwb25zYS5hZG1pbi52MS5DcmVhdGVUZW5hbnRSZXNwb25zZSIWgtPkkwIQIgsvdjEvdGVuYW50czoBKhK7AQoZSW52aXRlVGVuYW50QWRtaW5pc3RyYXRvchIzLnJlc3BvbnNhLmFkbWluLnYxLkludml0ZVRlbmFudEFkbWluaXN0cmF0b3JSZXF1ZXN0GjQucmVzcG9uc2EuYWRtaW4udjEuSW52aXRlVGVuYW50QWRtaW5pc3RyYXRvclJlc3BvbnNlIjOC0+STAi0iKC92MS97bmFtZT10ZW5hbnRzLyp9Omludml0ZUFkbWluaXN0cmF0b3I6ASoSaQoJR2V0VGVuYW50EiMucmVzcG9uc2EuYWRtaW4udjEuR2V0VGVuYW50UmVxdWVzdBoZLnJlc3BvbnNhLmFkbWluLnYxLlRlbmFudCIcgtPkkwIWEhQvdjEve25hbWU9dGVuYW50cy8qfRJxCgtMaXN0VGVuYW50cxIlLnJlc3BvbnNhLmFkbWluLnYxLkxpc3RUZW5hbnRzUmVxdWVzdBomLnJlc3BvbnNhLmFkbWluLnYxLkxpc3RUZW5hbnRzUmVzcG9uc2UiE4LT5JMCDRILL3YxL3RlbmFudHMSfAoNU3VzcGVuZFRlbmFudBInLnJlc3BvbnNhLmFkbWluLnYxLlN1c3BlbmRUZW5hbnRSZXF1ZXN0GhkucmVzcG9uc2EuYWRtaW4udjEuVGVuYW50IieC0+STAiEiHC92MS97bmFtZT10ZW5hbnRzLyp9OnN1c3BlbmQ6ASoSeQoMUmVzdW1lVGVuYW50EiYucmVzcG9uc2EuYWRtaW4udjEuUmVzdW1lVGVuYW50UmVxdWVzdBoZLnJlc3BvbnNhLmFkbWluLnYxLlRlbmFudCImgtPkkwIgIhsvdjEve25hbWU9dGVuYW50cy8qfTpyZXN1bWU6ASoSdgoLRXJhc2VUZW5hbnQSJS5yZXNwb25zYS5hZG1pbi52MS5FcmFzZVRlbmFudFJlcXVlc3QaGS5yZXNwb25zYS5hZG1pbi52MS5UZW5hbnQiJYLT5JMCHyIaL3YxL3tuYW1lPXRlbmFudHMvKn06ZXJhc2U6ASoSigEKEUxpc3RUZW5hbnRBcGlLZXlzEisucmVzcG9uc2EuYWRtaW4udjEuTGlzdFRlbmFudEFwaUtleXNSZXF1ZXN0GiwucmVzcG9uc2EuYWRtaW4udjEuTGlzdFRlbmFudEFwaUtleXNSZXNwb25zZSIagtPkkwIUEhIvdjEvdGVuYW50L2FwaUtleXMSiwEKElJldm9rZVRlbmFudEFwaUtleRIsLnJlc3BvbnNhLmFkbWluLnYxLlJldm9rZVRlbmFudEFwaUtleVJlcXVlc3QaGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleSItgtPkkwInIiIvdjEvdGVuYW50L3tuYW1lPWFwaUtleXMvKn06cmV2b2tlOgEqEoEBCg9MaXN0QXVkaXRFdmVudHMSKS5yZXNwb25zYS5hZG1pbi52MS5MaXN0QXVkaXRFdmVudHNSZXF1ZXN0GioucmVzcG9uc2EuYWRtaW4udjEuTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2UiF4LT5JMCERIPL3YxL2F1ZGl0RXZlbnRzYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_responsa_admin_v1_audit_event, file_responsa_admin_v1_service_grant, file_responsa_admin_v1_system_status, file_responsa_admin_v1_teacher, file_responsa_admin_v1_tenant, file_responsa_auth_v1_api_key, file_responsa_auth_v1_user]);
 
 /**
  * GetSystemStatusRequest has no fields.
@@ -584,6 +588,472 @@ export const EnableUserRequestSchema: GenMessage<EnableUserRequest> = /*@__PURE_
   messageDesc(file_responsa_admin_v1_admin_service, 18);
 
 /**
+ * GrantOwnershipRequest names the administrator who becomes an owner.
+ *
+ * @generated from message responsa.admin.v1.GrantOwnershipRequest
+ */
+export type GrantOwnershipRequest = Message<"responsa.admin.v1.GrantOwnershipRequest"> & {
+  /**
+   * `users/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.GrantOwnershipRequest.
+ * Use `create(GrantOwnershipRequestSchema)` to create a new message.
+ */
+export const GrantOwnershipRequestSchema: GenMessage<GrantOwnershipRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 19);
+
+/**
+ * RevokeOwnershipRequest names the owner whose ownership ends.
+ *
+ * @generated from message responsa.admin.v1.RevokeOwnershipRequest
+ */
+export type RevokeOwnershipRequest = Message<"responsa.admin.v1.RevokeOwnershipRequest"> & {
+  /**
+   * `users/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.RevokeOwnershipRequest.
+ * Use `create(RevokeOwnershipRequestSchema)` to create a new message.
+ */
+export const RevokeOwnershipRequestSchema: GenMessage<RevokeOwnershipRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 20);
+
+/**
+ * CreateServiceGrantRequest describes a new grant.
+ *
+ * @generated from message responsa.admin.v1.CreateServiceGrantRequest
+ */
+export type CreateServiceGrantRequest = Message<"responsa.admin.v1.CreateServiceGrantRequest"> & {
+  /**
+   * The service, and the user or all_users. The server sets all other fields.
+   *
+   * @generated from field: responsa.admin.v1.ServiceGrant service_grant = 1;
+   */
+  serviceGrant?: ServiceGrant | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.CreateServiceGrantRequest.
+ * Use `create(CreateServiceGrantRequestSchema)` to create a new message.
+ */
+export const CreateServiceGrantRequestSchema: GenMessage<CreateServiceGrantRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 21);
+
+/**
+ * ListServiceGrantsRequest asks for one page of grants.
+ *
+ * @generated from message responsa.admin.v1.ListServiceGrantsRequest
+ */
+export type ListServiceGrantsRequest = Message<"responsa.admin.v1.ListServiceGrantsRequest"> & {
+  /**
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   *
+   * @generated from field: optional int32 page_size = 1;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * A filter (AIP-160, see Scope.filter) on these fields: service, user, create_time. The call refuses any other filter with FILTER_INVALID.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * One of these sort orders (AIP-132): create_time, create_time desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   *
+   * @generated from field: string order_by = 4;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListServiceGrantsRequest.
+ * Use `create(ListServiceGrantsRequestSchema)` to create a new message.
+ */
+export const ListServiceGrantsRequestSchema: GenMessage<ListServiceGrantsRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 22);
+
+/**
+ * ListServiceGrantsResponse is one page of grants.
+ *
+ * @generated from message responsa.admin.v1.ListServiceGrantsResponse
+ */
+export type ListServiceGrantsResponse = Message<"responsa.admin.v1.ListServiceGrantsResponse"> & {
+  /**
+   * The grants.
+   *
+   * @generated from field: repeated responsa.admin.v1.ServiceGrant service_grants = 1;
+   */
+  serviceGrants: ServiceGrant[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListServiceGrantsResponse.
+ * Use `create(ListServiceGrantsResponseSchema)` to create a new message.
+ */
+export const ListServiceGrantsResponseSchema: GenMessage<ListServiceGrantsResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 23);
+
+/**
+ * DeleteServiceGrantRequest names the grant to take back.
+ *
+ * @generated from message responsa.admin.v1.DeleteServiceGrantRequest
+ */
+export type DeleteServiceGrantRequest = Message<"responsa.admin.v1.DeleteServiceGrantRequest"> & {
+  /**
+   * `serviceGrants/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.DeleteServiceGrantRequest.
+ * Use `create(DeleteServiceGrantRequestSchema)` to create a new message.
+ */
+export const DeleteServiceGrantRequestSchema: GenMessage<DeleteServiceGrantRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 24);
+
+/**
+ * CreateTenantRequest describes a new tenant.
+ *
+ * @generated from message responsa.admin.v1.CreateTenantRequest
+ */
+export type CreateTenantRequest = Message<"responsa.admin.v1.CreateTenantRequest"> & {
+  /**
+   * The id in the tenant's name, which nobody can change later.
+   *
+   * @generated from field: string tenant_id = 1;
+   */
+  tenantId: string;
+
+  /**
+   * The name to show to people; the id if empty.
+   *
+   * @generated from field: string display_name = 2;
+   */
+  displayName: string;
+
+  /**
+   * The e-mail address of the person who may use the code; empty if the person may choose it. The code alone admits to the tenant, so hand it over as safely as a
+   * password.
+   *
+   * @generated from field: string invitation_email = 3;
+   */
+  invitationEmail: string;
+
+  /**
+   * The display name of the first administrator. If set, the server creates this user with an API key, and no invitation.
+   *
+   * @generated from field: string administrator_name = 4;
+   */
+  administratorName: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.CreateTenantRequest.
+ * Use `create(CreateTenantRequestSchema)` to create a new message.
+ */
+export const CreateTenantRequestSchema: GenMessage<CreateTenantRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 25);
+
+/**
+ * CreateTenantResponse holds the tenant and what lets its first administrator in.
+ *
+ * @generated from message responsa.admin.v1.CreateTenantResponse
+ */
+export type CreateTenantResponse = Message<"responsa.admin.v1.CreateTenantResponse"> & {
+  /**
+   * The tenant.
+   *
+   * @generated from field: responsa.admin.v1.Tenant tenant = 1;
+   */
+  tenant?: Tenant | undefined;
+
+  /**
+   * The code of the invitation; empty if administrator_name was set.
+   *
+   * @generated from field: string invitation_code = 2;
+   */
+  invitationCode: string;
+
+  /**
+   * When the code expires; unset without a code.
+   *
+   * @generated from field: google.protobuf.Timestamp invitation_expire_time = 3;
+   */
+  invitationExpireTime?: Timestamp | undefined;
+
+  /**
+   * The administrator; unset unless administrator_name was set.
+   *
+   * @generated from field: responsa.auth.v1.User administrator = 4;
+   */
+  administrator?: User | undefined;
+
+  /**
+   * The secret of the administrator's API key; empty unless administrator_name was set.
+   *
+   * @generated from field: string api_key_secret = 5;
+   */
+  apiKeySecret: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.CreateTenantResponse.
+ * Use `create(CreateTenantResponseSchema)` to create a new message.
+ */
+export const CreateTenantResponseSchema: GenMessage<CreateTenantResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 26);
+
+/**
+ * InviteTenantAdministratorRequest names the tenant.
+ *
+ * @generated from message responsa.admin.v1.InviteTenantAdministratorRequest
+ */
+export type InviteTenantAdministratorRequest = Message<"responsa.admin.v1.InviteTenantAdministratorRequest"> & {
+  /**
+   * `tenants/{id}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The e-mail address of the person who may use the code; empty if the person may choose it. The code alone admits to the tenant, so hand it over as safely as a
+   * password.
+   *
+   * @generated from field: string invitation_email = 2;
+   */
+  invitationEmail: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.InviteTenantAdministratorRequest.
+ * Use `create(InviteTenantAdministratorRequestSchema)` to create a new message.
+ */
+export const InviteTenantAdministratorRequestSchema: GenMessage<InviteTenantAdministratorRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 27);
+
+/**
+ * InviteTenantAdministratorResponse holds the code, which no later call returns.
+ *
+ * @generated from message responsa.admin.v1.InviteTenantAdministratorResponse
+ */
+export type InviteTenantAdministratorResponse = Message<"responsa.admin.v1.InviteTenantAdministratorResponse"> & {
+  /**
+   * The code of the invitation.
+   *
+   * @generated from field: string invitation_code = 1;
+   */
+  invitationCode: string;
+
+  /**
+   * When the code expires.
+   *
+   * @generated from field: google.protobuf.Timestamp invitation_expire_time = 2;
+   */
+  invitationExpireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.InviteTenantAdministratorResponse.
+ * Use `create(InviteTenantAdministratorResponseSchema)` to create a new message.
+ */
+export const InviteTenantAdministratorResponseSchema: GenMessage<InviteTenantAdministratorResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 28);
+
+/**
+ * GetTenantRequest names a tenant.
+ *
+ * @generated from message responsa.admin.v1.GetTenantRequest
+ */
+export type GetTenantRequest = Message<"responsa.admin.v1.GetTenantRequest"> & {
+  /**
+   * `tenants/{id}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.GetTenantRequest.
+ * Use `create(GetTenantRequestSchema)` to create a new message.
+ */
+export const GetTenantRequestSchema: GenMessage<GetTenantRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 29);
+
+/**
+ * ListTenantsRequest asks for one page of tenants.
+ *
+ * @generated from message responsa.admin.v1.ListTenantsRequest
+ */
+export type ListTenantsRequest = Message<"responsa.admin.v1.ListTenantsRequest"> & {
+  /**
+   * The maximum number of items on the page, from 1 to 200; 50 if unset.
+   *
+   * @generated from field: optional int32 page_size = 1;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * A filter (AIP-160, see Scope.filter) on these fields: name, display_name, state, create_time. The state is ACTIVE, SUSPENDED, ERASING or ERASED. The call refuses any other filter with FILTER_INVALID.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * One of these sort orders (AIP-132): create_time, create_time desc, name, name desc. The first is the default. The call refuses any other value with ORDER_BY_INVALID.
+   *
+   * @generated from field: string order_by = 4;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListTenantsRequest.
+ * Use `create(ListTenantsRequestSchema)` to create a new message.
+ */
+export const ListTenantsRequestSchema: GenMessage<ListTenantsRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 30);
+
+/**
+ * ListTenantsResponse is one page of tenants.
+ *
+ * @generated from message responsa.admin.v1.ListTenantsResponse
+ */
+export type ListTenantsResponse = Message<"responsa.admin.v1.ListTenantsResponse"> & {
+  /**
+   * The tenants.
+   *
+   * @generated from field: repeated responsa.admin.v1.Tenant tenants = 1;
+   */
+  tenants: Tenant[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListTenantsResponse.
+ * Use `create(ListTenantsResponseSchema)` to create a new message.
+ */
+export const ListTenantsResponseSchema: GenMessage<ListTenantsResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 31);
+
+/**
+ * SuspendTenantRequest names the tenant to suspend.
+ *
+ * @generated from message responsa.admin.v1.SuspendTenantRequest
+ */
+export type SuspendTenantRequest = Message<"responsa.admin.v1.SuspendTenantRequest"> & {
+  /**
+   * `tenants/{id}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.SuspendTenantRequest.
+ * Use `create(SuspendTenantRequestSchema)` to create a new message.
+ */
+export const SuspendTenantRequestSchema: GenMessage<SuspendTenantRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 32);
+
+/**
+ * ResumeTenantRequest names the tenant to resume.
+ *
+ * @generated from message responsa.admin.v1.ResumeTenantRequest
+ */
+export type ResumeTenantRequest = Message<"responsa.admin.v1.ResumeTenantRequest"> & {
+  /**
+   * `tenants/{id}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ResumeTenantRequest.
+ * Use `create(ResumeTenantRequestSchema)` to create a new message.
+ */
+export const ResumeTenantRequestSchema: GenMessage<ResumeTenantRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 33);
+
+/**
+ * EraseTenantRequest names the tenant to erase.
+ *
+ * @generated from message responsa.admin.v1.EraseTenantRequest
+ */
+export type EraseTenantRequest = Message<"responsa.admin.v1.EraseTenantRequest"> & {
+  /**
+   * `tenants/{id}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The tenant's id, once more, as a confirmation.
+   *
+   * @generated from field: string confirm_tenant_id = 2;
+   */
+  confirmTenantId: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.EraseTenantRequest.
+ * Use `create(EraseTenantRequestSchema)` to create a new message.
+ */
+export const EraseTenantRequestSchema: GenMessage<EraseTenantRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 34);
+
+/**
  * ListTenantApiKeysRequest asks for one page of the tenant's keys.
  *
  * @generated from message responsa.admin.v1.ListTenantApiKeysRequest
@@ -624,7 +1094,7 @@ export type ListTenantApiKeysRequest = Message<"responsa.admin.v1.ListTenantApiK
  * Use `create(ListTenantApiKeysRequestSchema)` to create a new message.
  */
 export const ListTenantApiKeysRequestSchema: GenMessage<ListTenantApiKeysRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_admin_v1_admin_service, 19);
+  messageDesc(file_responsa_admin_v1_admin_service, 35);
 
 /**
  * ListTenantApiKeysResponse is one page of keys.
@@ -652,7 +1122,7 @@ export type ListTenantApiKeysResponse = Message<"responsa.admin.v1.ListTenantApi
  * Use `create(ListTenantApiKeysResponseSchema)` to create a new message.
  */
 export const ListTenantApiKeysResponseSchema: GenMessage<ListTenantApiKeysResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_admin_v1_admin_service, 20);
+  messageDesc(file_responsa_admin_v1_admin_service, 36);
 
 /**
  * RevokeTenantApiKeyRequest names the key to revoke.
@@ -673,7 +1143,7 @@ export type RevokeTenantApiKeyRequest = Message<"responsa.admin.v1.RevokeTenantA
  * Use `create(RevokeTenantApiKeyRequestSchema)` to create a new message.
  */
 export const RevokeTenantApiKeyRequestSchema: GenMessage<RevokeTenantApiKeyRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_admin_v1_admin_service, 21);
+  messageDesc(file_responsa_admin_v1_admin_service, 37);
 
 /**
  * ListAuditEventsRequest asks for one page of the audit log.
@@ -697,7 +1167,7 @@ export type ListAuditEventsRequest = Message<"responsa.admin.v1.ListAuditEventsR
   pageToken: string;
 
   /**
-   * A filter (AIP-160, see Scope.filter) on these fields: actor, action, resource, outcome, create_time. The call refuses any other filter with FILTER_INVALID.
+   * A filter (AIP-160, see Scope.filter) on these fields: actor, action, resource, outcome, on_behalf_of, create_time. The call refuses any other filter with FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
@@ -716,7 +1186,7 @@ export type ListAuditEventsRequest = Message<"responsa.admin.v1.ListAuditEventsR
  * Use `create(ListAuditEventsRequestSchema)` to create a new message.
  */
 export const ListAuditEventsRequestSchema: GenMessage<ListAuditEventsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_admin_v1_admin_service, 22);
+  messageDesc(file_responsa_admin_v1_admin_service, 38);
 
 /**
  * ListAuditEventsResponse is one page of the audit log.
@@ -744,17 +1214,18 @@ export type ListAuditEventsResponse = Message<"responsa.admin.v1.ListAuditEvents
  * Use `create(ListAuditEventsResponseSchema)` to create a new message.
  */
 export const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_admin_v1_admin_service, 23);
+  messageDesc(file_responsa_admin_v1_admin_service, 39);
 
 /**
- * AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED.
+ * AdminService is for administrators. Every call needs the role ADMIN; other callers get ROLE_REQUIRED. Calls about what belongs to the whole installation (agents,
+ * tenants, ownership) need an owner of the installation.
  *
  * @generated from service responsa.admin.v1.AdminService
  */
 export const AdminService: GenService<{
   /**
    * GetSystemStatus checks every part of the system and waits at most two seconds for each part. If a part does not answer, the call reports the part as DOWN
-   * and still succeeds.
+   * and still succeeds. Only an owner of the installation gets the counters, which are sums over all tenants.
    *
    * @generated from rpc responsa.admin.v1.AdminService.GetSystemStatus
    */
@@ -816,8 +1287,8 @@ export const AdminService: GenService<{
   },
   /**
    * ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous
-   * version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Errors:
-   * PART_UNAVAILABLE (in this case, no agent has changed).
+   * version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
+   * installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
    *
    * @generated from rpc responsa.admin.v1.AdminService.ReloadAgents
    */
@@ -869,8 +1340,9 @@ export const AdminService: GenService<{
   },
   /**
    * UpdateUser changes the fields that update_mask names (display_name, email, role): either all of them or, if the call fails, none. A new role takes effect at
-   * the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Errors:
-   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR.
+   * the user's next call, on other servers within a second. The last administrator of the tenant who is not disabled keeps the role ADMIN. Only an owner of the
+   * installation changes the email or the role of an owner; an owner without the role ADMIN is no owner any more. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+   * INVALID_FIELD, ETAG_MISMATCH, RESOURCE_ALREADY_EXISTS (the e-mail address), LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is an owner).
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateUser
    */
@@ -882,7 +1354,8 @@ export const AdminService: GenService<{
   /**
    * DisableUser refuses all further calls of a user with USER_DISABLED, whatever the credential: at once on this server, within a second on others. The user's
    * open streams end with the same error within a second; turns go on to their end. Nothing of the user is deleted. Disabling a disabled user changes
-   * nothing. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR.
+   * nothing. Only an owner of the installation disables an owner. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, LAST_ADMINISTRATOR, LAST_OWNER, ROLE_REQUIRED (the user is
+   * an owner).
    *
    * @generated from rpc responsa.admin.v1.AdminService.DisableUser
    */
@@ -901,6 +1374,143 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof EnableUserRequestSchema;
     output: typeof UserSchema;
+  },
+  /**
+   * GrantOwnership makes another administrator of the installation's own tenant an owner of the installation, from the next call on, on other servers within a second.
+   * Only owners may make this call. A second call changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (the user is disabled or not an
+   * administrator).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.GrantOwnership
+   */
+  grantOwnership: {
+    methodKind: "unary";
+    input: typeof GrantOwnershipRequestSchema;
+    output: typeof UserSchema;
+  },
+  /**
+   * RevokeOwnership ends the ownership of a user, who stays an administrator. Only owners may make this call; the last owner who is not disabled stays. A second call
+   * changes nothing. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, LAST_OWNER.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.RevokeOwnership
+   */
+  revokeOwnership: {
+    methodKind: "unary";
+    input: typeof RevokeOwnershipRequestSchema;
+    output: typeof UserSchema;
+  },
+  /**
+   * CreateServiceGrant lets a service act on behalf of one user, or of all users with the role USER. Only users of that role can be in a grant, and only a service can
+   * have one, so there are no cycles. A second call for the same service and user returns the same grant. Errors: INVALID_FIELD (the service or the user has
+   * another role or is disabled), RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.CreateServiceGrant
+   */
+  createServiceGrant: {
+    methodKind: "unary";
+    input: typeof CreateServiceGrantRequestSchema;
+    output: typeof ServiceGrantSchema;
+  },
+  /**
+   * ListServiceGrants lists the tenant's grants, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListServiceGrants
+   */
+  listServiceGrants: {
+    methodKind: "unary";
+    input: typeof ListServiceGrantsRequestSchema;
+    output: typeof ListServiceGrantsResponseSchema;
+  },
+  /**
+   * DeleteServiceGrant takes a grant back: the service's next call on behalf of the user fails with GRANT_REQUIRED, on other servers within a second, and open streams end
+   * in the same time. Turns go on to their end. Errors: RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.DeleteServiceGrant
+   */
+  deleteServiceGrant: {
+    methodKind: "unary";
+    input: typeof DeleteServiceGrantRequestSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * CreateTenant creates a tenant, and a code with which its first administrator registers; or, if administrator_name is set, the administrator with an API key. The code
+   * and the key are in this response alone; InviteTenantAdministrator makes another code. Only owners of the installation may make this call. Errors:
+   * ROLE_REQUIRED, INVALID_FIELD, RESOURCE_ALREADY_EXISTS (the id is or was in use), REGISTRATION_CLOSED (without administrator_name).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.CreateTenant
+   */
+  createTenant: {
+    methodKind: "unary";
+    input: typeof CreateTenantRequestSchema;
+    output: typeof CreateTenantResponseSchema;
+  },
+  /**
+   * InviteTenantAdministrator makes a code with which an administrator of the tenant registers, e.g. because the first code has expired. The tenant's audit log has an
+   * event of it. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE, REGISTRATION_CLOSED.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.InviteTenantAdministrator
+   */
+  inviteTenantAdministrator: {
+    methodKind: "unary";
+    input: typeof InviteTenantAdministratorRequestSchema;
+    output: typeof InviteTenantAdministratorResponseSchema;
+  },
+  /**
+   * GetTenant returns one tenant. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.GetTenant
+   */
+  getTenant: {
+    methodKind: "unary";
+    input: typeof GetTenantRequestSchema;
+    output: typeof TenantSchema;
+  },
+  /**
+   * ListTenants lists all tenants, erased ones included, oldest first by default. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,
+   * PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListTenants
+   */
+  listTenants: {
+    methodKind: "unary";
+    input: typeof ListTenantsRequestSchema;
+    output: typeof ListTenantsResponseSchema;
+  },
+  /**
+   * SuspendTenant refuses all further calls of the tenant's users with TENANT_SUSPENDED, within a second on all servers, and ends their open streams in the same time.
+   * Sign-ins fail as if the tenant did not exist. The tenant's running and waiting turns are cancelled; its jobs wait until it is resumed. A second call changes
+   * nothing. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the installation's own tenant).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.SuspendTenant
+   */
+  suspendTenant: {
+    methodKind: "unary";
+    input: typeof SuspendTenantRequestSchema;
+    output: typeof TenantSchema;
+  },
+  /**
+   * ResumeTenant lets the users of a suspended tenant make calls again. A second call changes nothing. Only owners of the installation may make this call. Errors:
+   * ROLE_REQUIRED, RESOURCE_NOT_FOUND, TENANT_STATE (the tenant is being erased).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ResumeTenant
+   */
+  resumeTenant: {
+    methodKind: "unary";
+    input: typeof ResumeTenantRequestSchema;
+    output: typeof TenantSchema;
+  },
+  /**
+   * EraseTenant suspends a tenant and begins to erase all that belongs to it: users, keys, sessions, conversations, turns, documents with their originals, vectors, cached
+   * data. It cannot be stopped or undone. The response comes at once; GetTenant shows the state and the receipt. A server that stops in the midst of an erasure does
+   * not end it: another one, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes nothing.
+   * Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the tenant's id),
+   * TENANT_STATE (the installation's own tenant).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.EraseTenant
+   */
+  eraseTenant: {
+    methodKind: "unary";
+    input: typeof EraseTenantRequestSchema;
+    output: typeof TenantSchema;
   },
   /**
    * ListTenantApiKeys lists the keys of all users of the tenant, revoked ones included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/admin/v1/audit_event.proto.
  */
 export const file_responsa_admin_v1_audit_event: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9hZG1pbi92MS9hdWRpdF9ldmVudC5wcm90bxIRcmVzcG9uc2EuYWRtaW4udjEirQIKCkF1ZGl0RXZlbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBI1CgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSEwoFYWN0b3IYAyABKAlCBOJBAQMSFAoGYWN0aW9uGAQgASgJQgTiQQEDEhYKCHJlc291cmNlGAUgASgJQgTiQQEDEhUKB291dGNvbWUYBiABKAlCBOJBAQMSFQoHYWRkcmVzcxgHIAEoCUIE4kEBAxIVCgdjYWxsX2lkGAggASgJQgTiQQEDOkzqQUkKE3Jlc3BvbnNhL0F1ZGl0RXZlbnQSGWF1ZGl0RXZlbnRzL3thdWRpdF9ldmVudH0qC2F1ZGl0RXZlbnRzMgphdWRpdEV2ZW50YgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("CiNyZXNwb25zYS9hZG1pbi92MS9hdWRpdF9ldmVudC5wcm90bxIRcmVzcG9uc2EuYWRtaW4udjEiyQIKCkF1ZGl0RXZlbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBI1CgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSEwoFYWN0b3IYAyABKAlCBOJBAQMSFAoGYWN0aW9uGAQgASgJQgTiQQEDEhYKCHJlc291cmNlGAUgASgJQgTiQQEDEhUKB291dGNvbWUYBiABKAlCBOJBAQMSFQoHYWRkcmVzcxgHIAEoCUIE4kEBAxIVCgdjYWxsX2lkGAggASgJQgTiQQEDEhoKDG9uX2JlaGFsZl9vZhgJIAEoCUIE4kEBAzpM6kFJChNyZXNwb25zYS9BdWRpdEV2ZW50EhlhdWRpdEV2ZW50cy97YXVkaXRfZXZlbnR9KgthdWRpdEV2ZW50czIKYXVkaXRFdmVudGIGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * AuditEvent is one entry of the tenant's audit log: an administrative act, an act on an account or a key, or the cancellation or deletion of what belongs to
@@ -38,7 +38,7 @@ export type AuditEvent = Message<"responsa.admin.v1.AuditEvent"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * The user who acted, as the user's name, or "local" for a command on the server's machine.
+   * The user who acted, as the user's name, or "local" for a command on the server's machine. If a service acted on behalf of a user, this is the service.
    *
    * @generated from field: string actor = 3;
    */
@@ -78,6 +78,13 @@ export type AuditEvent = Message<"responsa.admin.v1.AuditEvent"> & {
    * @generated from field: string call_id = 8;
    */
   callId: string;
+
+  /**
+   * The user on whose behalf a service acted, as the user's name; empty if the actor acted for itself.
+   *
+   * @generated from field: string on_behalf_of = 9;
+   */
+  onBehalfOf: string;
 };
 
 /**

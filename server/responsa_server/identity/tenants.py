@@ -1,0 +1,282 @@
+"""Tenants, as the owner of the installation administers them, and the process that stops and erases them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from responsa_server.domain import names
+from responsa_server.domain.accounts import Invitation
+from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason, Unavailable
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import AuditEvent, Principal, Role, ServiceGrant, ServiceGrants, User
+from responsa_server.domain.tenants import (
+    Erasures,
+    FirstAdministrator,
+    FirstInvitation,
+    Tenant,
+    Tenants,
+    TenantState,
+)
+from responsa_server.identity.accounts import INVITATION_SECONDS
+from responsa_server.identity.credentials import CredentialCache, SecretKind, digest, new_secret
+from responsa_server.identity.service import (
+    check_tenant_id,
+    checked_display_name,
+    fold_email,
+    new_key,
+    new_user,
+)
+from responsa_server.identity.settings import Registration
+
+KEEPER_SECONDS: Final = 1.0
+"""The time between two looks at suspended tenants."""
+SETTLE_SECONDS: Final = 3.0
+"""The time between the suspension of a tenant and its erasure. After it, no call that was admitted before the suspension writes any more."""
+# The creation time of a grant that is not stored yet.
+_NOT_YET: Final = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class NewTenant:
+    """A tenant that was created, and what lets its first administrator in: the code of an invitation, or a user with the secret of an API key."""
+
+    tenant: Tenant
+    code: str = ""
+    expire_time: datetime | None = None
+    administrator: User | None = None
+    secret: str = ""
+
+
+class TenantAdministration:
+    """Administers all tenants. The caller must be an owner of the installation; the authorisation table checks this."""
+
+    def __init__(
+        self, store: Tenants, new_id: Callable[[], UUID], cache: CredentialCache, registration: Registration
+    ) -> None:
+        """new_id: returns new UUIDv7 ids. cache: the cache of the `Identity` that authenticates this process's callers."""
+        self._store = store
+        self._new_id = new_id
+        self._cache = cache
+        self._registration = registration
+
+    async def create(
+        self, who: Principal, tenant_id: str, display_name: str, email: str, administrator: str
+    ) -> NewTenant:
+        """Create a tenant. administrator: the name of the first administrator, who gets a key; "" for an invitation.
+
+        Raises InvalidRequest, AlreadyExists, NotPermitted (REGISTRATION_CLOSED).
+        """
+        check_tenant_id("tenant_id", tenant_id)
+        name = checked_display_name(display_name) or tenant_id
+        events = self._events(who, "tenant.create", tenant_id)
+        if administrator:
+            named = checked_display_name(administrator, "administrator_name")
+            address = fold_email(email, "invitation_email")
+            user = new_user(self._new_id(), tenant_id, named, address, Role.ADMIN)
+            key, secret = new_key(self._new_id(), user, "made with the tenant")
+            first = FirstAdministrator(user, key, digest(secret))
+            created = [
+                *events,
+                self._event(who, "user.create", names.user(user.id), tenant_id),
+                self._event(who, "api_key.create", names.api_key(key.id), tenant_id),
+            ]
+            tenant, made, _ = await self._store.add(tenant_id, name, first, None, created)
+            return NewTenant(tenant, administrator=made, secret=secret)
+        invitation, code = self._invitation(tenant_id, email)
+        invited = self._event(who, "invitation.create", names.invitation(invitation.id), tenant_id)
+        tenant, _, expire_time = await self._store.add(tenant_id, name, None, invitation, [*events, invited])
+        return NewTenant(tenant, code, expire_time)
+
+    async def invite(self, who: Principal, tenant_id: str, email: str) -> tuple[str, datetime]:
+        """Create the code of an invitation for an administrator of a tenant. Returns the code and the time when it expires.
+
+        Raises InvalidRequest, NotFound, Precondition (TENANT_STATE), NotPermitted (REGISTRATION_CLOSED).
+        """
+        invitation, code = self._invitation(tenant_id, email)
+        name = names.invitation(invitation.id)
+        events = [self._event(who, "invitation.create", name, one) for one in _both(who, tenant_id)]
+        return code, await self._store.invite(tenant_id, invitation, events)
+
+    async def get(self, tenant_id: str) -> Tenant:
+        """Return one tenant. Raises NotFound."""
+        return await self._store.get(tenant_id)
+
+    async def list(self, query: ListQuery) -> Page[Tenant]:
+        """Return a page of all tenants."""
+        return await self._store.list(query)
+
+    async def suspend(self, who: Principal, tenant_id: str) -> Tenant:
+        """Suspend a tenant: this process refuses its callers at once, and others within a second. Raises NotFound, Precondition (TENANT_STATE)."""
+        try:
+            return await self._store.suspend(tenant_id, self._events(who, "tenant.suspend", tenant_id))
+        finally:
+            self._cache.forget_tenant(tenant_id)
+
+    async def resume(self, who: Principal, tenant_id: str) -> Tenant:
+        """Let the users of a suspended tenant make calls again. Raises NotFound, Precondition (TENANT_STATE)."""
+        return await self._store.resume(tenant_id, self._events(who, "tenant.resume", tenant_id))
+
+    async def erase(self, who: Principal, tenant_id: str, confirmed: str) -> Tenant:
+        """Begin to erase a tenant. confirmed: its id, once more. Raises InvalidRequest, NotFound, Precondition (TENANT_STATE)."""
+        if confirmed != tenant_id:
+            raise InvalidRequest.of_field(
+                "confirm_tenant_id",
+                "tenant.confirmation",
+                f"must be the id of the tenant, {tenant_id}, to confirm that all its data is to be erased",
+            )
+        try:
+            return await self._store.begin_erasure(tenant_id, self._events(who, "tenant.erase", tenant_id))
+        finally:
+            self._cache.forget_tenant(tenant_id)
+
+    def _invitation(self, tenant_id: str, email: str) -> tuple[FirstInvitation, str]:
+        if self._registration is Registration.CLOSED:
+            raise NotPermitted(
+                Reason.REGISTRATION_CLOSED,
+                "The settings of this server do not allow invitations. Send administrator_name to CreateTenant, and the administrator gets an API key; or set accounts.registration to invited.",
+                {"registration": self._registration.value},
+            )
+        code = new_secret(SecretKind.INVITATION)
+        address = fold_email(email, "invitation_email")
+        invitation = Invitation(tenant_id, Role.ADMIN, address)
+        return FirstInvitation(self._new_id(), invitation, digest(code), INVITATION_SECONDS), code
+
+    def _events(self, who: Principal, action: str, tenant_id: str) -> Sequence[AuditEvent]:
+        """The events of an act: one in the owner's log, and one in the tenant's."""
+        name = names.tenant(tenant_id)
+        return [self._event(who, action, name, one) for one in _both(who, tenant_id)]
+
+    def _event(self, who: Principal, action: str, resource: str, tenant_id: str) -> AuditEvent:
+        event = AuditEvent.of(who, action, resource, identity=self._new_id())
+        return replace(event, tenant_id=tenant_id)
+
+
+class GrantAdministration:
+    """Administers the service grants of the caller's tenant. The caller must be an administrator; the authorisation table checks this."""
+
+    def __init__(self, store: ServiceGrants, new_id: Callable[[], UUID], cache: CredentialCache) -> None:
+        """new_id: returns new UUIDv7 ids. cache: the cache of the `Identity` that authenticates this process's callers."""
+        self._store = store
+        self._new_id = new_id
+        self._cache = cache
+
+    async def create(self, who: Principal, service_id: UUID, user_id: UUID | None) -> ServiceGrant:
+        """Let a service act on behalf of a user, or of all users with the role USER. Raises NotFound, InvalidRequest."""
+        grant = ServiceGrant(self._new_id(), who.tenant_id, service_id, user_id, _NOT_YET)
+        return await self._store.add(grant, self._event(who, "service_grant.create", grant.id))
+
+    async def list(self, who: Principal, query: ListQuery) -> Page[ServiceGrant]:
+        """Return a page of grants."""
+        return await self._store.list(who.tenant_id, query)
+
+    async def delete(self, who: Principal, grant_id: UUID) -> None:
+        """Take a grant back. This process refuses the service's calls at once, and others within a second. Raises NotFound."""
+        event = self._event(who, "service_grant.delete", grant_id)
+        removed = await self._store.remove(who.tenant_id, grant_id, event)
+        self._cache.forget_user(removed.service_id)
+
+    def _event(self, who: Principal, action: str, grant_id: UUID) -> AuditEvent:
+        return AuditEvent.of(who, action, names.service_grant(grant_id), identity=self._new_id())
+
+
+class Vectors(Protocol):
+    """The part of a vector store outside the database that an erasure needs."""
+
+    async def drop_versions(self, tenant_id: str, document_id: UUID, before_version: int | None) -> None:
+        """Remove the vectors of all versions of a document."""
+        ...
+
+
+class TenantKeeper:
+    """Stops the turns of suspended tenants, and erases tenants, in a task of each process that runs turns. Everything that it does can be repeated, so a process that
+    is killed leaves nothing behind that another one does not finish.
+    """
+
+    def __init__(
+        self,
+        store: Erasures,
+        stop_turn: Callable[[str, UUID, UUID], Awaitable[None]],
+        forget: Callable[[str], Awaitable[int]],
+        vectors: Vectors | None = None,
+        *,
+        seconds: float = KEEPER_SECONDS,
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> None:
+        """stop_turn: cancels a turn, given its tenant, user and id. forget: removes a tenant's entries from the cache, and returns their number. vectors: the vector store
+        outside the database, or None. seconds: the time between two looks. settle_seconds: how long a tenant must be suspended before it is erased.
+        """
+        self._store = store
+        self._stop_turn = stop_turn
+        self._forget = forget
+        self._vectors = vectors
+        self._seconds = seconds
+        self._settle = timedelta(seconds=settle_seconds)
+        self._task: asyncio.Task[None] | None = None
+        self._log: FilteringBoundLogger = structlog.get_logger("tenants")
+
+    async def start(self) -> None:
+        """Begin. Returns at once."""
+        self._task = asyncio.create_task(self._go_on(), name="suspended tenants")
+
+    async def close(self) -> None:
+        """Stop. What is not finished is left to other processes, or to the next start."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def look(self) -> None:
+        """Stop the work of all suspended tenants, and erase those that are to be erased. Raises Unavailable."""
+        for tenant in await self._store.suspended():
+            await self._stop(tenant.id)
+            settled = tenant.erase_time is not None and datetime.now(UTC) - tenant.erase_time >= self._settle
+            if tenant.state is TenantState.ERASING and settled:
+                await self._erase(tenant.id)
+
+    async def _go_on(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except Unavailable as error:
+                self._log.warning("tenants_unavailable", reason=error.reason.value)
+            except Exception:  # the next round may succeed
+                self._log.exception("tenants_failed")
+            await asyncio.sleep(self._seconds)
+
+    async def _stop(self, tenant_id: str) -> None:
+        for turn_id, user_id in await self._store.open_turns(tenant_id):
+            try:
+                await self._stop_turn(tenant_id, user_id, turn_id)
+            except NotFound:  # it is gone
+                continue
+
+    async def _erase(self, tenant_id: str) -> None:
+        if self._vectors is not None:
+            await self._drop_vectors(self._vectors, tenant_id)
+        while (ended := await self._store.erase_some(tenant_id)) is False:
+            # Turns that were accepted just before the suspension would otherwise be written to until their leases end.
+            await self._stop(tenant_id)
+        if ended:
+            if number := await self._forget(tenant_id):
+                await self._store.count(tenant_id, "cache_entry", number)
+            self._log.info("tenant_erased", tenant=tenant_id)
+
+    async def _drop_vectors(self, vectors: Vectors, tenant_id: str) -> None:
+        """Remove the vectors before the rows of their documents, which say where the vectors are."""
+        last: UUID | None = None
+        while found := await self._store.documents(tenant_id, last):
+            for document_id in found:
+                await vectors.drop_versions(tenant_id, document_id, None)
+            last = found[-1]
+
+
+def _both(who: Principal, tenant_id: str) -> Sequence[str]:
+    return [who.tenant_id] if tenant_id == who.tenant_id else [who.tenant_id, tenant_id]

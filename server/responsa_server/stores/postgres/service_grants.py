@@ -1,0 +1,98 @@
+"""Service grants in PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import InvalidRequest, NotFound
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import SERVICE_GRANTS
+from responsa_server.domain.people import AuditEvent, Role, ServiceGrant
+from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    one_row,
+    shielded,
+    unavailable,
+)
+from responsa_server.stores.postgres.listing import SqlList
+
+_LIST: Final[SqlList[ServiceGrant]] = SqlList(
+    SERVICE_GRANTS, {"service": "service_id", "user": "user_id", "create_time": "create_time"}
+)
+
+
+class PostgresServiceGrants:
+    """Implements the port `ServiceGrants` for all tenants. Each call is for one tenant."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = Queries("service_grants.sql")
+        self._audit = AuditLog()
+
+    @shielded
+    async def add(self, grant: ServiceGrant, audit: AuditEvent) -> ServiceGrant:
+        """See `ServiceGrants.add`."""
+        values = {
+            "tenant": grant.tenant_id,
+            "id": grant.id,
+            "service": grant.service_id,
+            "user": grant.user_id,
+        }
+        async with self._database.locking(grant.tenant_id) as connection:
+            # Always in the same order, so that two calls never wait for each other's row.
+            wanted = {grant.service_id: ("service", Role.SERVICE)}
+            if grant.user_id is not None:
+                wanted.setdefault(grant.user_id, ("user", Role.USER))
+                if grant.user_id == grant.service_id:
+                    raise InvalidRequest.of_field(
+                        "service_grant.user",
+                        "service_grant.itself",
+                        "must not be the service itself; name a user with the role USER",
+                    )
+            for user_id, (field, role) in sorted(wanted.items()):
+                await self._check(connection, grant.tenant_id, user_id, field, role)
+            row = await one_row(connection, self._queries["add"], values)
+            if row is None:
+                row = await one_row(connection, self._queries["find"], values)
+                if row is None:  # it was deleted in the meantime
+                    raise unavailable()
+                return ServiceGrant(**row)
+            await self._audit.write(connection, audit)
+        return ServiceGrant(**row)
+
+    @shielded
+    async def list(self, tenant_id: str, query: ListQuery) -> Page[ServiceGrant]:
+        """See `ServiceGrants.list`."""
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": tenant_id})
+        return _LIST.page([ServiceGrant(**row) for row in rows], query)
+
+    @shielded
+    async def remove(self, tenant_id: str, grant_id: UUID, audit: AuditEvent) -> ServiceGrant:
+        """See `ServiceGrants.remove`."""
+        async with self._database.tenant(tenant_id) as connection:
+            values = {"tenant": tenant_id, "id": grant_id}
+            row = await one_row(connection, self._queries["remove"], values)
+            if row is None:
+                raise NotFound.of("service_grant", names.service_grant(grant_id))
+            await self._audit.write(connection, audit)
+        return ServiceGrant(**row)
+
+    async def _check(
+        self, connection: Connection, tenant_id: str, user_id: UUID, field: str, role: Role
+    ) -> None:
+        values = {"tenant": tenant_id, "id": user_id}
+        row = await one_row(connection, self._queries["hold_user"], values)
+        if row is None:
+            raise NotFound.of("user", names.user(user_id))
+        if row["role"] != role.value or row["disabled"]:
+            raise InvalidRequest.of_field(
+                f"service_grant.{field}",
+                f"service_grant.{field}",
+                f"must be a user with the role {role.name} who is not disabled; services act for users alone, never for administrators or other services",
+            )

@@ -1,0 +1,346 @@
+"""Tenants in PostgreSQL: their administration by the owner of the installation, and their erasure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from graphlib import TopologicalSorter
+from typing import Any, Final, LiteralString
+from uuid import UUID
+
+from psycopg.rows import dict_row
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import TENANTS
+from responsa_server.domain.people import AuditEvent, User
+from responsa_server.domain.tenants import (
+    FirstAdministrator,
+    FirstInvitation,
+    Tenant,
+    TenantState,
+    tenant_state,
+)
+from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    one_row,
+    shielded,
+    unavailable,
+    uuid_array,
+)
+from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.requests import already_exists
+from responsa_server.stores.postgres.users import user_of
+
+_LIST: Final[SqlList[Tenant]] = SqlList(
+    TENANTS,
+    {
+        "name": "id",
+        "display_name": "display_name",
+        "state": "CASE WHEN end_time IS NOT NULL THEN 'erased' WHEN erase_time IS NOT NULL THEN 'erasing' WHEN suspend_time IS NOT NULL THEN 'suspended' ELSE 'active' END",
+        "create_time": "create_time",
+    },
+)
+MOST_ROWS: Final = 5000
+"""The number of rows of one table that a step of an erasure deletes."""
+MOST_TURNS: Final = 200
+"""The number of turns whose rows a step of an erasure deletes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table with rows of tenants. refers_to: the tables of its foreign keys. of_turns: whether its rows belong to turns."""
+
+    name: str
+    refers_to: Sequence[str]
+    of_turns: bool
+
+    @property
+    def refers_to_itself(self) -> bool:
+        """Whether rows refer to rows of the same table. They are deleted in one statement, which checks the references at its end."""
+        return self.name in self.refers_to
+
+
+class PostgresTenants:
+    """Implements the ports `Tenants` and `Erasures`."""
+
+    def __init__(
+        self, database: Database, *, most_rows: int = MOST_ROWS, most_turns: int = MOST_TURNS
+    ) -> None:
+        """most_rows, most_turns: how much one step of an erasure deletes."""
+        self._database = database
+        self._queries = Queries("tenants.sql")
+        self._shared = Queries("identity.sql")
+        self._invitations = Queries("accounts.sql")
+        self._audit = AuditLog()
+        self._most_rows = most_rows
+        self._most_turns = most_turns
+
+    @shielded
+    async def add(
+        self,
+        tenant_id: str,
+        display_name: str,
+        administrator: FirstAdministrator | None,
+        invitation: FirstInvitation | None,
+        events: Sequence[AuditEvent],
+    ) -> tuple[Tenant, User | None, datetime | None]:
+        """See `Tenants.add`."""
+        user: User | None = None
+        expire_time: datetime | None = None
+        async with self._database.locking(tenant_id) as connection:
+            values = {"tenant_id": tenant_id, "display_name": display_name}
+            if await one_row(connection, self._shared["add_tenant"], values) is None:
+                raise already_exists("tenant", names.tenant(tenant_id))
+            if administrator is not None:
+                user = await self._add_administrator(connection, administrator)
+            if invitation is not None:
+                expire_time = await self._add_invitation(connection, tenant_id, invitation)
+            tenant = await self._get(connection, "get", tenant_id)
+            await self._write(connection, tenant_id, events)
+        return tenant, user, expire_time
+
+    @shielded
+    async def invite(
+        self, tenant_id: str, invitation: FirstInvitation, events: Sequence[AuditEvent]
+    ) -> datetime:
+        """See `Tenants.invite`."""
+        async with self._database.locking(tenant_id) as connection:
+            found = await self._get(connection, "lock", tenant_id)
+            if found.state is not TenantState.ACTIVE:
+                raise tenant_state(found, f"The tenant is {found.state}; resume it first.")
+            expire_time = await self._add_invitation(connection, tenant_id, invitation)
+            await self._write(connection, tenant_id, events)
+        return expire_time
+
+    @shielded
+    async def get(self, tenant_id: str) -> Tenant:
+        """See `Tenants.get`."""
+        async with self._database.tenant(tenant_id) as connection:
+            return await self._get(connection, "get", tenant_id)
+
+    @shielded
+    async def list(self, query: ListQuery) -> Page[Tenant]:
+        """See `Tenants.list`."""
+        async with self._database.no_tenant() as connection:
+            rows = await _LIST.rows(connection, self._queries["list"], query, {})
+        return _LIST.page([Tenant(**row) for row in rows], query)
+
+    @shielded
+    async def suspend(self, tenant_id: str, events: Sequence[AuditEvent]) -> Tenant:
+        """See `Tenants.suspend`."""
+        return await self._stop(tenant_id, events, erase=False)
+
+    @shielded
+    async def begin_erasure(self, tenant_id: str, events: Sequence[AuditEvent]) -> Tenant:
+        """See `Tenants.begin_erasure`."""
+        return await self._stop(tenant_id, events, erase=True)
+
+    @shielded
+    async def resume(self, tenant_id: str, events: Sequence[AuditEvent]) -> Tenant:
+        """See `Tenants.resume`."""
+        async with self._database.locking(tenant_id) as connection:
+            found = await self._get(connection, "lock", tenant_id)
+            if found.state is TenantState.ACTIVE:
+                return found
+            if found.state is not TenantState.SUSPENDED:
+                raise tenant_state(
+                    found, "The tenant is erased, which cannot be stopped; create another tenant."
+                )
+            resumed = await self._get(connection, "resume", tenant_id)
+            await self._write(connection, tenant_id, events)
+        return resumed
+
+    @shielded
+    async def suspended(self) -> Sequence[Tenant]:
+        """See `Erasures.suspended`."""
+        async with self._database.no_tenant() as connection:
+            return [Tenant(**row) for row in await _rows(connection, self._queries["suspended"], {})]
+
+    @shielded
+    async def open_turns(self, tenant_id: str) -> Sequence[tuple[UUID, UUID]]:
+        """See `Erasures.open_turns`."""
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await _rows(connection, self._queries["open_turns"], {"tenant": tenant_id})
+        return [(row["id"], row["user_id"]) for row in rows]
+
+    @shielded
+    async def documents(self, tenant_id: str, after: UUID | None) -> Sequence[UUID]:
+        """See `Erasures.documents`."""
+        async with self._database.tenant(tenant_id) as connection:
+            values = {"tenant": tenant_id, "after": after}
+            return [row["id"] for row in await _rows(connection, self._queries["documents"], values)]
+
+    @shielded
+    async def erase_some(self, tenant_id: str) -> bool | None:
+        """See `Erasures.erase_some`. A step deletes from the first table, in an order in which no row refers to a deleted one, that has rows."""
+        jobs = await self._drop_jobs(tenant_id)
+        async with self._database.tenant(tenant_id) as connection:
+            lock = await one_row(connection, self._queries["lock_erasure"], {"tenant": tenant_id})
+            if lock is None or not lock["pg_try_advisory_xact_lock"]:
+                return None
+            found = await self._get(connection, "get", tenant_id)
+            if found.state is not TenantState.ERASING:
+                return found.state is TenantState.ERASED
+            tables = await self._tables(connection)
+            # Most rows belong to turns. Their tables have no index that begins with the tenant, so they are read by turn.
+            if await self._erase_turns(connection, tenant_id, tables):
+                return False
+            for table in tables:
+                most = None if table.refers_to_itself else self._most_rows
+                if await self._erase(connection, tenant_id, table.name, most, None):
+                    return False
+            if jobs:
+                return None
+            await connection.execute(self._queries["erase_addresses"])
+            await connection.execute(self._queries["end"], {"tenant": tenant_id})
+        return True
+
+    @shielded
+    async def count(self, tenant_id: str, kind: str, number: int) -> None:
+        """See `Erasures.count`."""
+        async with self._database.tenant(tenant_id) as connection:
+            await self._count(connection, tenant_id, kind, number)
+
+    async def _stop(self, tenant_id: str, events: Sequence[AuditEvent], *, erase: bool) -> Tenant:
+        async with self._database.locking(tenant_id) as connection:
+            found = await self._get(connection, "lock", tenant_id)
+            if found.home:
+                act = "erased" if erase else "suspended"
+                raise tenant_state(found, f"This is the installation's own tenant, which cannot be {act}.")
+            if found.erase_time is not None or (found.suspend_time is not None and not erase):
+                return found
+            values = {"tenant": tenant_id, "erase": erase}
+            row = await one_row(connection, self._queries["suspend"], values)
+            if row is None:  # impossible: the row is locked, and tenants are never deleted
+                raise unavailable()
+            await self._write(connection, tenant_id, events)
+        return Tenant(**row)
+
+    async def _add_administrator(self, connection: Connection, first: FirstAdministrator) -> User:
+        user, key = first.user, first.key
+        values = {
+            "id": user.id,
+            "tenant_id": user.tenant_id,
+            "display_name": user.display_name,
+            "email": user.email,
+            "role": user.role.value,
+            "first": False,
+        }
+        row = await one_row(connection, self._shared["add_user"], values)
+        if row is None:  # impossible: the tenant has no users yet
+            raise unavailable()
+        values = {
+            "id": key.id,
+            "tenant_id": key.tenant_id,
+            "user_id": key.user_id,
+            "display_name": key.display_name,
+            "prefix": key.prefix,
+            "digest": first.digest,
+            "expire_time": None,
+            "parent_id": None,
+        }
+        await connection.execute(self._shared["add_key"], values)
+        return user_of(row)
+
+    async def _add_invitation(
+        self, connection: Connection, tenant_id: str, first: FirstInvitation
+    ) -> datetime:
+        values = {
+            "id": first.id,
+            "tenant_id": tenant_id,
+            "code": first.digest,
+            "role": first.invitation.role.value,
+            "email": first.invitation.email,
+            "seconds": first.seconds,
+        }
+        row = await one_row(connection, self._invitations["add_invitation"], values)
+        if row is None:  # impossible: an INSERT without a condition
+            raise unavailable()
+        return row["expire_time"]
+
+    async def _write(self, connection: Connection, tenant_id: str, events: Sequence[AuditEvent]) -> None:
+        """Write the events of the tenant and of the owner's tenant."""
+        for event in events:
+            await _as_tenant(connection, event.tenant_id)
+            await self._audit.write(connection, event)
+        await _as_tenant(connection, tenant_id)
+
+    async def _get(self, connection: Connection, query: str, tenant_id: str) -> Tenant:
+        row = await one_row(connection, self._queries[query], {"tenant": tenant_id})
+        if row is None:
+            raise NotFound.of("tenant", names.tenant(tenant_id))
+        return Tenant(**row)
+
+    async def _drop_jobs(self, tenant_id: str) -> bool:
+        """Delete the tenant's jobs that do not run. Returns whether jobs are left."""
+        async with self._database.log() as connection:
+            # The queue's triggers use names without a schema.
+            await connection.execute("SELECT set_config('search_path', 'procrastinate, pg_catalog', true)")
+            await connection.execute(self._queries["drop_jobs"], {"tenant": tenant_id})
+            row = await one_row(connection, self._queries["jobs_left"], {"tenant": tenant_id})
+        return row is not None
+
+    async def _tables(self, connection: Connection) -> Sequence[_Table]:
+        """The tables with rows of tenants, ordered so that a table comes after all tables that refer to it."""
+        rows = await _rows(connection, self._queries["erased_tables"], {})
+        found = {row["name"]: _Table(**row) for row in rows}
+        sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(found, ()))
+        for one in found.values():
+            for other in one.refers_to:
+                if other in found and other != one.name:
+                    sorter.add(other, one.name)
+        return [found[name] for name in sorter.static_order()]
+
+    async def _erase_turns(self, connection: Connection, tenant_id: str, tables: Sequence[_Table]) -> bool:
+        """Delete the rows of some turns, and the turns. Returns whether there were any."""
+        rows = await _rows(
+            connection, self._queries["some_turns"], {"tenant": tenant_id, "most": self._most_turns}
+        )
+        turns = [row["id"] for row in rows]
+        if not turns:
+            return False
+        # Rows of a table to which others refer (messages, with their citations) are left for later, so that the others are counted too.
+        referred = {name for table in tables for name in table.refers_to}
+        for table in tables:
+            if table.of_turns and table.name not in referred:
+                await self._erase(connection, tenant_id, table.name, None, turns)
+        await self._erase(connection, tenant_id, "turn", None, turns)
+        return True
+
+    async def _erase(
+        self,
+        connection: Connection,
+        tenant_id: str,
+        table: str,
+        most: int | None,
+        turns: Sequence[UUID] | None,
+    ) -> int:
+        values = {"table": table, "most": most, "turns": None if turns is None else uuid_array(turns)}
+        row = await one_row(connection, self._queries["erase"], values)
+        number = 0 if row is None else int(row["erase_tenant_rows"])
+        if number:
+            await self._count(connection, tenant_id, table, number)
+        return number
+
+    async def _count(self, connection: Connection, tenant_id: str, kind: str, number: int) -> None:
+        values = {"tenant": tenant_id, "kind": kind, "number": number}
+        await connection.execute(self._queries["count"], values)
+
+
+async def _rows(
+    connection: Connection, query: LiteralString, values: Mapping[str, object]
+) -> Sequence[dict[str, Any]]:
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(query, values)
+    return await cursor.fetchall()
+
+
+async def _as_tenant(connection: Connection, tenant_id: str) -> None:
+    """From here on, the transaction sees only this tenant's rows."""
+    await connection.execute("SELECT set_config('responsa.tenant_id', %s, true)", (tenant_id,))

@@ -1,0 +1,176 @@
+"""The owner of the installation, over gRPC: what only owners may do, and how ownership is given on."""
+
+# Requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportArgumentType=false
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from responsa.admin.v1 import admin_service_pb2 as admin
+from responsa.auth.v1 import auth_service_pb2 as auth
+from responsa.auth.v1 import user_pb2
+from responsa_server.calls.authorisation import RULES, Rule
+from responsa_server.domain.people import Role
+from tests.rpc.served import Caller, Served, caller, failed
+
+ADMIN = "/responsa.admin.v1.AdminService/"
+
+
+def name(who: Caller) -> str:
+    return f"users/{who.who.user_id}"
+
+
+async def colleague(served: Served, role: Role = Role.ADMIN) -> Caller:
+    return await caller(served.identity, served.channel, "acme", role)
+
+
+async def owns(served: Served, who: Caller) -> bool:
+    return (await served.auth.GetMe(auth.GetMeRequest(), metadata=who.metadata)).owner
+
+
+async def test_the_first_administrator_of_the_first_tenant_is_the_owner(served: Served) -> None:
+    second = await colleague(served)
+    assert [await owns(served, one) for one in (served.ann, second, served.bob, served.eve)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("method", [one for one, rule in RULES.items() if rule is Rule.OWNER])
+async def test_what_belongs_to_the_installation_is_its_owners(served: Served, method: str) -> None:
+    second = await colleague(served)
+    for who in (second, served.bob, served.eve):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await served.raw(method, b"", who)
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    error = await failed(served.channel.unary_unary(method)(b"", metadata=second.metadata))
+    assert (error.reason, error.metadata) == ("ROLE_REQUIRED", {"required_role": "OWNER"})
+    assert "GrantOwnership" in error.message
+
+
+async def test_only_the_owner_gets_the_counters_of_all_tenants(served: Served) -> None:
+    served.counters.add("turns", {"agent": "default"})
+    request = admin.GetSystemStatusRequest()
+    assert (await served.admin.GetSystemStatus(request, metadata=served.ann.metadata)).counters
+    for who in (served.eve, await colleague(served)):
+        found = await served.admin.GetSystemStatus(request, metadata=who.metadata)
+        assert found.parts
+        assert not found.counters
+
+
+async def test_ownership_is_given_on_and_ends(served: Served) -> None:
+    second = await colleague(served)
+    await served.auth.GetMe(auth.GetMeRequest(), metadata=second.metadata)
+    granting = admin.GrantOwnershipRequest(name=name(second))
+    for _ in range(2):
+        made = await served.admin.GrantOwnership(granting, metadata=served.ann.metadata)
+        assert made.owner
+    await served.admin.ReloadAgents(admin.ReloadAgentsRequest(), metadata=second.metadata)
+    for _ in range(2):
+        ended = await served.admin.RevokeOwnership(
+            admin.RevokeOwnershipRequest(name=name(served.ann)), metadata=second.metadata
+        )
+        assert (ended.owner, ended.role) == (False, user_pb2.USER_ROLE_ADMIN)
+    error = await failed(served.admin.ReloadAgents(admin.ReloadAgentsRequest(), metadata=served.ann.metadata))
+    assert error.reason == "ROLE_REQUIRED"
+    error = await failed(
+        served.admin.RevokeOwnership(
+            admin.RevokeOwnershipRequest(name=name(second)), metadata=second.metadata
+        )
+    )
+    assert (error.code, error.reason, error.metadata) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "LAST_OWNER",
+        {"user": name(second)},
+    )
+    found = await served.admin.ListAuditEvents(
+        admin.ListAuditEventsRequest(filter='action = "user.*_ownership"', order_by="create_time"),
+        metadata=served.ann.metadata,
+    )
+    assert [(one.action, one.outcome) for one in found.audit_events] == [
+        ("user.grant_ownership", "OK"),
+        ("user.revoke_ownership", "OK"),
+        ("user.revoke_ownership", "LAST_OWNER"),
+    ]
+
+
+async def test_only_active_administrators_of_the_first_tenant_become_owners(served: Served) -> None:
+    second = await colleague(served)
+    await served.admin.DisableUser(admin.DisableUserRequest(name=name(second)), metadata=served.ann.metadata)
+    for who in (served.bob, second):
+        error = await failed(
+            served.admin.GrantOwnership(
+                admin.GrantOwnershipRequest(name=name(who)), metadata=served.ann.metadata
+            )
+        )
+        assert (error.reason, list(error.violations)) == ("INVALID_FIELD", ["name"])
+        assert "role ADMIN first" in error.message
+    error = await failed(
+        served.admin.GrantOwnership(
+            admin.GrantOwnershipRequest(name=name(served.eve)), metadata=served.ann.metadata
+        )
+    )
+    assert error.reason == "RESOURCE_NOT_FOUND"
+
+
+async def test_the_last_owner_is_neither_disabled_nor_demoted(served: Served) -> None:
+    await colleague(served)
+    for work in (
+        served.admin.DisableUser(
+            admin.DisableUserRequest(name=name(served.ann)), metadata=served.ann.metadata
+        ),
+        served.admin.UpdateUser(demotion(served.ann), metadata=served.ann.metadata),
+    ):
+        assert (await failed(work)).reason == "LAST_OWNER"
+
+
+async def test_an_administrator_cannot_take_an_owner_over(served: Served) -> None:
+    """Whoever could reset the owner's password, or change the owner's address, would be the owner."""
+    second = await colleague(served)
+    address = admin.UpdateUserRequest(
+        user={"name": name(served.ann), "email": "mine@example.org"}, update_mask={"paths": ["email"]}
+    )
+    for work in (
+        served.admin.DisableUser(admin.DisableUserRequest(name=name(served.ann)), metadata=second.metadata),
+        served.admin.UpdateUser(demotion(served.ann), metadata=second.metadata),
+        served.admin.UpdateUser(address, metadata=second.metadata),
+        served.auth.CreateResetCode(
+            auth.CreateResetCodeRequest(user=name(served.ann)), metadata=second.metadata
+        ),
+    ):
+        error = await failed(work)
+        assert error.reason in ("ROLE_REQUIRED", "LAST_OWNER")
+    await served.admin.GrantOwnership(
+        admin.GrantOwnershipRequest(name=name(await colleague(served))), metadata=served.ann.metadata
+    )
+    for work in (
+        served.admin.DisableUser(admin.DisableUserRequest(name=name(served.ann)), metadata=second.metadata),
+        served.admin.UpdateUser(demotion(served.ann), metadata=second.metadata),
+    ):
+        error = await failed(work)
+        assert (error.reason, error.metadata) == ("ROLE_REQUIRED", {"required_role": "OWNER"})
+
+
+async def test_an_owner_who_is_demoted_owns_nothing_when_promoted_again(served: Served) -> None:
+    second = await colleague(served)
+    await served.admin.GrantOwnership(
+        admin.GrantOwnershipRequest(name=name(second)), metadata=served.ann.metadata
+    )
+    await served.admin.UpdateUser(demotion(second), metadata=served.ann.metadata)
+    promoted = await served.admin.UpdateUser(
+        admin.UpdateUserRequest(
+            user={"name": name(second), "role": "USER_ROLE_ADMIN"}, update_mask={"paths": ["role"]}
+        ),
+        metadata=served.ann.metadata,
+    )
+    assert (promoted.role, promoted.owner) == (user_pb2.USER_ROLE_ADMIN, False)
+
+
+def demotion(who: Caller) -> admin.UpdateUserRequest:
+    return admin.UpdateUserRequest(
+        user={"name": name(who), "role": "USER_ROLE_USER"}, update_mask={"paths": ["role"]}
+    )
