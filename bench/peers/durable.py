@@ -24,7 +24,9 @@ from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.parts import Installation
+from responsa_server.domain.quotas import QuotaRules
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.ingest.sandbox.pool import ParserPool
@@ -41,6 +43,7 @@ from responsa_server.stores.postgres.generations import GenerationStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.operations import OperationStore
+from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.tenants import PostgresTenants
@@ -109,6 +112,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
                 PostgresTenants(database), new_id, cache, registration_of(parts.settings)
             ),
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
+            quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), new_id),
             audit=PostgresAuditTrail(database),
             counters=MemoryCounters(),
             migrations=PostgresMigrations(database),

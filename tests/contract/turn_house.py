@@ -27,6 +27,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.people import Principal
+from responsa_server.domain.quotas import Demand
 from responsa_server.domain.relay import Relay
 from responsa_server.domain.turns import Followed, Heartbeat, LogRow, Question, TurnStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -90,6 +91,7 @@ class Script:
     history_messages: int = 10
     older_messages: int = 0
     titles: bool = True
+    demands: Demand | None = None
     objections: list[Exception] = field(default_factory=list[Exception])
     admitted: list[tuple[Principal, Question]] = field(default_factory=list[tuple[Principal, Question]])
     tasks: list[AnswerTask] = field(default_factory=list[AnswerTask])
@@ -101,6 +103,9 @@ class Script:
         self.admitted.append((who, question))
         if self.objections:
             raise self.objections.pop(0)
+
+    def demand(self, question: Question) -> Demand | None:
+        return self.demands
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         return await play(self.played(task), emit)

@@ -30,6 +30,7 @@ from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.events import Terminal, ToolOutcome
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, TextPiece, ToolRequest
 from responsa_server.domain.people import Principal
+from responsa_server.domain.quotas import Demand
 from responsa_server.domain.tools import Effect, Sent, ToolCard, ToolResult
 from responsa_server.domain.turns import Question, TurnStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -269,6 +270,9 @@ class _Renamed:
 
     async def admit(self, who: Principal, question: Question) -> None:
         pass
+
+    def demand(self, question: Question) -> Demand | None:
+        return self._agent.demand(question)
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         return await self._agent.answer(task, emit)

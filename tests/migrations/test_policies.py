@@ -110,7 +110,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     ),
     "term_stat": Table(app=ALL),
     "turn": Table(
-        app="SELECT INSERT DELETE UPDATE(cost_micros,embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,output_tokens,state,terminal,unpriced_tokens)",
+        app="SELECT INSERT DELETE UPDATE(cost_micros,embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,output_tokens,reserved_micros,reserved_tokens,short_of_micros,short_of_tokens,state,terminal,unpriced_tokens)",
         log="SELECT UPDATE(attempt,begin_time,epoch,last_seq,lease_until,losses,owner,state)",
         policies=(LOG, OPEN),
     ),
@@ -125,6 +125,8 @@ TENANT_TABLES: Mapping[str, Table] = {
         app="SELECT INSERT DELETE", log="INSERT", policies=(("responsa_log", "INSERT", None, "true"),)
     ),
     "user_password": Table(app=ALL),
+    "user_quota": Table(app=ALL),
+    "user_usage": Table(app=ALL),
     "turn_tool": Table(
         app="SELECT(tenant_id,turn_id) DELETE",
         log="SELECT INSERT DELETE UPDATE(content,end_time,outcome)",
@@ -355,6 +357,7 @@ _SAMPLES: Mapping[str, str] = {
     "uuid": "gen_random_uuid()",
     "bytea": "decode(md5(random()::text) || md5(random()::text), 'hex')",
     "timestamp with time zone": "now()",
+    "date": "current_date",
     "jsonb": "'{}'",
     "json": "'{}'",
     "boolean": "false",

@@ -47,8 +47,10 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.parts import Health, Installation, Part, PartReport
 from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.quotas import Demand, QuotaRules
 from responsa_server.domain.turns import Question
 from responsa_server.identity.accounts import Accounts
+from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
@@ -57,6 +59,7 @@ from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.migrate import PostgresMigrations
+from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.tenants import PostgresTenants
@@ -129,6 +132,9 @@ class ScriptedAgent:
 
     async def admit(self, who: Principal, question: Question) -> None:
         pass
+
+    def demand(self, question: Question) -> Demand | None:
+        return None
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         try:
@@ -329,6 +335,7 @@ async def serving(
                 PostgresTenants(database), uuid7, people.cache, Registration.INVITED
             ),
             grants=GrantAdministration(PostgresServiceGrants(database), uuid7, people.cache),
+            quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), uuid7),
             audit=PostgresAuditTrail(database),
             counters=counters,
             installation=Installation("0.1.0", "test-embedding", "scripted"),

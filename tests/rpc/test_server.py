@@ -25,14 +25,17 @@ from responsa_server.calls.interceptors.limits import MAX_PUBLIC_CALLS
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.parts import Installation
+from responsa_server.domain.quotas import QuotaRules
 from responsa_server.domain.turns import TurnState
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.settings import Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import PostgresMigrations
+from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.tenants import PostgresTenants
@@ -179,6 +182,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         UserAdministration(PostgresUsers(database), uuid7, CredentialCache()),
         TenantAdministration(PostgresTenants(database), uuid7, CredentialCache(), Registration.INVITED),
         GrantAdministration(PostgresServiceGrants(database), uuid7, CredentialCache()),
+        QuotaAdministration(PostgresQuotas(database, QuotaRules()), uuid7),
         PostgresAuditTrail(database),
         served.counters,
         Installation("", "", ""),

@@ -38,6 +38,7 @@ from responsa_server.domain.models import (
     ToolRequest,
 )
 from responsa_server.domain.people import Principal
+from responsa_server.domain.quotas import Demand
 from responsa_server.domain.tools import Effect, Tool, ToolCard
 from responsa_server.domain.turns import Question
 from responsa_server.providers.openai_chat import OpenAiChat
@@ -126,6 +127,10 @@ class ScriptedAgent:
 
     async def admit(self, who: Principal, question: Question) -> None:
         """See `Agent.admit`. This agent accepts any parameters."""
+
+    def demand(self, question: Question) -> Demand | None:
+        """See `Agent.demand`."""
+        return self._agent.demand(question)
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         """See `Agent.answer`. Raises InvalidRequest at once if the question is not a script."""

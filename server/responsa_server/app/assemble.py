@@ -351,7 +351,7 @@ async def build_turns(
         settings, layout, database, knowledge, models, faults, lambda: relay.tell_all(Reload()), stack
     )
     turns = Turns(
-        PostgresTurnStore(database, codec, queries=turn_queries),
+        PostgresTurnStore(database, codec, rules=settings.quotas.rules, queries=turn_queries),
         PostgresConversationStore(database),
         agents.agents,
         relay,

@@ -20,6 +20,7 @@ from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, 
 from responsa_server.domain.parts import Installation, Part
 from responsa_server.embedded import Layout
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.search.embedder import EmbeddingPart
@@ -27,6 +28,7 @@ from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.migrate import PostgresMigrations
+from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
@@ -80,6 +82,7 @@ class Callers:
                     PostgresTenants(database), new_id, cache, registration_of(settings)
                 ),
                 grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
+                quotas=QuotaAdministration(PostgresQuotas(database, settings.quotas.rules), new_id),
                 audit=PostgresAuditTrail(database),
                 counters=agents.counters,
                 parts=parts,

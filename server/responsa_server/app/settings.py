@@ -37,6 +37,7 @@ from responsa_server.identity.settings import (
     AccountSettings,
     AuditSettings,
     PasswordSettings,
+    QuotaSettings,
     SessionSettings,
     TokenSettings,
 )
@@ -248,6 +249,7 @@ class Settings(BaseSettings):
     accounts: AccountSettings = AccountSettings()
     passwords: PasswordSettings = PasswordSettings()
     tokens: TokenSettings = TokenSettings()
+    quotas: QuotaSettings = QuotaSettings()
     agents: AgentSettings = AgentSettings()
     models: ModelSettings = ModelSettings()
     sockets: SocketSettings = SocketSettings()

@@ -38,6 +38,7 @@ from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation, Migrations, Part
 from responsa_server.domain.teachers import Teachers
 from responsa_server.identity.accounts import Accounts
+from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
@@ -75,6 +76,7 @@ class Services:
     users: UserAdministration
     tenants: TenantAdministration
     grants: GrantAdministration
+    quotas: QuotaAdministration
     audit: AuditTrail
     counters: Counters
     installation: Installation
@@ -132,7 +134,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
     handlers: Sequence[object] = (
         ChatService(services.turns, services.conversations, services.catalogue, work),
         KnowledgeService(services.library),
-        AuthService(services.identity, services.accounts, services.users),
+        AuthService(services.identity, services.accounts, services.users, services.quotas),
         AdminService(
             services.installation,
             services.migrations,
@@ -143,6 +145,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             services.users,
             services.tenants,
             services.grants,
+            services.quotas,
             services.identity,
             services.audit,
             work,

@@ -125,6 +125,7 @@ TABLE: Mapping[Reason, Code] = {
     Reason.GRANT_REQUIRED: Code.PERMISSION_DENIED,
     Reason.ON_BEHALF_NOT_ALLOWED: Code.PERMISSION_DENIED,
     Reason.TENANT_STATE: Code.FAILED_PRECONDITION,
+    Reason.QUOTA_EXHAUSTED: Code.RESOURCE_EXHAUSTED,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.
@@ -223,6 +224,16 @@ def _status(error: ResponsaError) -> status_pb2.Status:
             type=error.reason.value, subject=subject, description=_cut(error.message, _MAX_VALUE_BYTES)
         )
         details.append(failure)
+    if "quota" in metadata:
+        exceeded = error_details_pb2.QuotaFailure()
+        exceeded.violations.add(
+            subject=metadata.get("user", ""),
+            description=_cut(error.message, _MAX_VALUE_BYTES),
+            quota_metric=f"{DOMAIN}/{metadata['quota']}",
+            quota_id=metadata["quota"],
+            quota_value=int(metadata.get("limit", "0")),
+        )
+        details.append(exceeded)
     result = status_pb2.Status(code=code(error), message=_cut(error.message, _MAX_MESSAGE_BYTES))
     for detail in details:
         result.details.add().Pack(detail)

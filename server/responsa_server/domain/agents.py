@@ -11,6 +11,7 @@ from uuid import UUID
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Terminal, Usage
 from responsa_server.domain.people import Principal
+from responsa_server.domain.quotas import Demand, Grant
 from responsa_server.domain.turns import Question, ToolRecord
 
 HISTORY_MESSAGES: Final = 10
@@ -228,7 +229,8 @@ class AnswerTask:
     history: the conversation's last messages, oldest first. meter: the counter of the turn's costs. resume: the
     state at the last milestone of an earlier attempt, or None to start at the first node. tools: the tool calls of
     earlier attempts, by call_id. conversation_id: the conversation, or None if the task has no conversation.
-    age_seconds: the time since a worker first claimed the turn.
+    age_seconds: the time since a worker first claimed the turn. grant: what the turn may use of its user's quota; None
+    if no quota limits it.
     """
 
     turn_id: UUID
@@ -240,6 +242,7 @@ class AnswerTask:
     tools: Mapping[str, ToolRecord] = field(default_factory=dict[str, ToolRecord])
     conversation_id: UUID | None = None
     age_seconds: float = 0.0
+    grant: Grant | None = None
 
 
 class Agent(Protocol):
@@ -278,6 +281,10 @@ class Agent(Protocol):
 
         Raises InvalidRequest (PARAMETERS_INVALID, TEACHER_ID_MALFORMED), NotFound (TEACHER_NOT_FOUND).
         """
+        ...
+
+    def demand(self, question: Question) -> Demand | None:
+        """Return the most that an answer can use of language models; None if the agent uses none."""
         ...
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:

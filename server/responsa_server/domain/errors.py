@@ -9,7 +9,7 @@
     ├── AlreadyExists         the name or the request_id is taken
     ├── Conflict              the resource's state or version forbids the call now
     ├── Precondition          the resource must be changed first
-    ├── Exhausted             the server cannot take more work at the moment
+    ├── Exhausted             the server, or the caller's quota, allows no more work at the moment
     ├── Unavailable           a part cannot be reached, or the server is shutting down
     │   └── TooSlow           a part reached its time limit
     ├── DeadlinePassed        the deadline has passed
@@ -105,6 +105,7 @@ class Reason(StrEnum):
     GRANT_REQUIRED = "GRANT_REQUIRED"
     ON_BEHALF_NOT_ALLOWED = "ON_BEHALF_NOT_ALLOWED"
     TENANT_STATE = "TENANT_STATE"
+    QUOTA_EXHAUSTED = "QUOTA_EXHAUSTED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,7 @@ class Precondition(ResponsaError):
 
 
 class Exhausted(ResponsaError):
-    """The server cannot take more work at the moment."""
+    """The server cannot take more work at the moment, or the caller has used up a quota."""
 
 
 class Unavailable(ResponsaError):

@@ -40,6 +40,7 @@ class RefusalReason(StrEnum):
     OUT_OF_SCOPE = "out_of_scope"
     UNSAFE = "unsafe"
     BUDGET = "budget"
+    QUOTA = "quota"
 
 
 class FallbackKind(StrEnum):

@@ -33,6 +33,11 @@ def invitation(identity: UUID) -> str:
     return f"invitations/{identity}"
 
 
+def quota(user_id: UUID) -> str:
+    """`users/{uuid}/quota`"""
+    return f"users/{user_id}/quota"
+
+
 def conversation(identity: UUID) -> str:
     """`conversations/{uuid}`"""
     return f"conversations/{identity}"

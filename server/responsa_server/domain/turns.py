@@ -27,6 +27,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.quotas import Demand, Grant
 
 MAX_QUESTION_BYTES = 16 * 1024
 
@@ -195,7 +196,8 @@ class NewTurn:
     conversation. owner: the worker that claims the turn in the same transaction, or None to leave the turn pending for
     any worker; a turn that has to queue is never claimed. frame: the first event, encoded. cancel_on_disconnect: see
     `Backlog.watched`. max_pending: the maximum number of turns that may wait for a worker, across all conversations.
-    max_queued: the maximum number of turns that may be queued in one conversation.
+    max_queued: the maximum number of turns that may be queued in one conversation. demand: the most that the turn can use of
+    language models; None if it uses none.
     """
 
     id: UUID
@@ -209,6 +211,7 @@ class NewTurn:
     max_pending: int
     max_queued: int
     cancel_on_disconnect: bool = False
+    demand: Demand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +220,7 @@ class Accepted:
 
     attached: whether the turn already existed under the question's request_id; otherwise the turn is new.
     state: the state when the question was accepted; for an attached turn, the current state.
-    ended: the turns that an INTERRUPT ended in the same transaction.
+    ended: the turns that an INTERRUPT ended in the same transaction. grant: see `Claim`.
     """
 
     turn_id: UUID
@@ -225,18 +228,20 @@ class Accepted:
     attached: bool
     state: TurnState = TurnState.RUNNING
     ended: Sequence[EndedTurn] = ()
+    grant: Grant | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A worker's claim to a running turn. The worker can write only while the claim's epoch is the turn's current
-    epoch.
+    epoch. grant: what the turn has reserved of its user's quota; None if no quota limits it.
     """
 
     turn_id: UUID
     tenant_id: str
     epoch: int
     lease_seconds: float
+    grant: Grant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,7 +415,8 @@ class CancelledTurn:
 class TurnStore(Protocol):
     """Turns and their logs. All methods raise Unavailable if the store cannot be reached or the outcome is unknown.
 
-    Every method that ends a turn also promotes the oldest queued turn of its conversation to pending, in the same transaction.
+    Every method that ends a turn also promotes the oldest queued turn of its conversation to pending, in the same transaction, and replaces what the turn has reserved
+    of its user's quota with what it has used.
     """
 
     async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
@@ -419,7 +425,7 @@ class TurnStore(Protocol):
 
         If a turn with the question's request_id exists, the call returns that turn. interrupt: makes the terminal
         events of the turns that an INTERRUPT replaces. Raises NotFound (conversation, collection), AlreadyExists
-        (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED).
+        (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED, QUOTA_EXHAUSTED).
         """
         ...
 

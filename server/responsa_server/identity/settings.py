@@ -1,4 +1,4 @@
-"""The settings of browser sessions (`sessions`), the audit log (`audit`), passwords (`passwords`), tokens (`tokens`) and accounts (`accounts`)."""
+"""The settings of browser sessions (`sessions`), the audit log (`audit`), passwords (`passwords`), tokens (`tokens`), accounts (`accounts`) and quotas (`quotas`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel, Field
+
+from responsa_server.domain.people import Role
+from responsa_server.domain.quotas import TURN_TOKENS, Quota, QuotaRules
 
 MIN_SECRET_BYTES: Final = 32
 """The minimum length of the installation's secret."""
@@ -142,3 +145,49 @@ class AccountSettings(BaseModel, extra="forbid"):
         default=Registration.INVITED,
         description="Who may register: `closed`, nobody; `invited`, whoever has the code of an invitation; `open`, anyone. Nothing proves that an e-mail address belongs to the person, so `open` is in effect only while `listen` is a loopback address; on any other address it means `invited`.",
     )
+
+
+class RoleQuotaSettings(BaseModel, extra="forbid"):
+    """The quota of each user of one role. Administrators can set other limits for single users."""
+
+    tokens_per_day: int | None = Field(
+        default=None,
+        ge=0,
+        description="The most tokens that language models may read and write for the questions of one user in a day (UTC). Empty: no limit.",
+    )
+    tokens_per_month: int | None = Field(
+        default=None, ge=0, description="The same for a month (UTC). Empty: no limit."
+    )
+    cost_micros_per_day: int | None = Field(
+        default=None,
+        ge=0,
+        description="The most money that the questions of one user may cost in a day (UTC), in millionths of a US dollar. Models without a known price do not count. Empty: no limit.",
+    )
+    cost_micros_per_month: int | None = Field(
+        default=None, ge=0, description="The same for a month (UTC). Empty: no limit."
+    )
+
+    @property
+    def quota(self) -> Quota:
+        """The limits."""
+        return Quota(**self.model_dump())
+
+
+class QuotaSettings(BaseModel, extra="forbid"):
+    """Quotas of tokens and money."""
+
+    user: RoleQuotaSettings = RoleQuotaSettings()
+    admin: RoleQuotaSettings = RoleQuotaSettings()
+    service: RoleQuotaSettings = RoleQuotaSettings()
+    turn_tokens: int = Field(
+        default=TURN_TOKENS,
+        ge=1,
+        le=1_000_000_000,
+        description="The most tokens that language models may use for one question if the agent has no limit of tokens (`limits.tokens`) and the user has a quota. Each such question reserves this number until it ends.",
+    )
+
+    @property
+    def rules(self) -> QuotaRules:
+        """The quotas by role."""
+        roles = {Role.USER: self.user.quota, Role.ADMIN: self.admin.quota, Role.SERVICE: self.service.quota}
+        return QuotaRules(roles, self.turn_tokens)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from typing import Final, assert_never
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from responsa_server.domain.errors import InvalidRequest, NotFound, Unavailable
 from responsa_server.domain.events import CancelCause, Cancelled, Started
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.quotas import Demand
 from responsa_server.domain.relay import Committed, Hint, Interest, Relay, Reload, Taken, Work
 from responsa_server.domain.turns import (
     MAX_QUESTION_BYTES,
@@ -127,7 +129,8 @@ class Turns:
 
         Raises InvalidRequest and NotFound (for the conversation, a collection or the agent, or because the
         agent refuses the question: see `Agent.admit`), AlreadyExists (REQUEST_ID_REUSED), Conflict
-        (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED), Unavailable (DRAINING, PART_UNAVAILABLE).
+        (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED, QUOTA_EXHAUSTED), Unavailable (DRAINING,
+        PART_UNAVAILABLE).
         """
         _check(question)
         return await self._background.run(
@@ -214,9 +217,10 @@ class Turns:
                 raise
             return known
         version = agent.version
+        demand = agent.demand(question)
         here = await self._claiming.reserve()
         try:
-            return await self._begin(who, question, request_id, version, here, cancel_on_disconnect)
+            return await self._begin(who, question, request_id, version, demand, here, cancel_on_disconnect)
         finally:
             if here:
                 self._claiming.unreserve()
@@ -227,6 +231,7 @@ class Turns:
         question: Question,
         request_id: UUID | None,
         version: str,
+        demand: Demand | None,
         here: bool,
         watched: bool,
     ) -> Accepted:
@@ -248,6 +253,7 @@ class Turns:
             max_pending=self._runtime.options.max_pending,
             max_queued=self._runtime.options.max_queued,
             cancel_on_disconnect=watched,
+            demand=demand,
         )
 
         interrupted: set[UUID] = set()
@@ -272,7 +278,7 @@ class Turns:
             return accepted
         if accepted.state is TurnState.RUNNING:
             claimed = ClaimedTurn(
-                claim,
+                replace(claim, grant=accepted.grant),
                 who,
                 conversation_id,
                 question,

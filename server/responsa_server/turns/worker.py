@@ -303,6 +303,7 @@ class Run:
             tools=claimed.tools,
             conversation_id=claimed.conversation_id,
             age_seconds=claimed.age_seconds,
+            grant=self.claim.grant,
         )
         return await self._agent.answer(task, self._emit)
 

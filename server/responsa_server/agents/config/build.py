@@ -131,6 +131,7 @@ class ConfiguredAgent(PlannedAgent):
             faults=context.faults,
             counted=self._count,
             admission=admission.admit,
+            price=lambda: dearest(context.models, built.content.chain),
         )
         self.config = built.config
         self.content = built.content

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Final, cast
 from uuid import UUID
 
@@ -34,7 +35,9 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.faults import Faults, NoFaults
+from responsa_server.domain.models import Price
 from responsa_server.domain.people import Principal
+from responsa_server.domain.quotas import Demand
 from responsa_server.domain.turns import Question
 
 
@@ -84,7 +87,8 @@ Admit = Callable[[Principal, Question], Awaitable[None]]
 class PlannedAgent:
     """An `Agent` that runs a plan's graph.
 
-    counted: called at the end of each attempt, once for each fallback of that attempt, even if the attempt failed.
+    counted: called at the end of each attempt, once for each fallback of that attempt, even if the attempt failed. price: the highest price among the agent's
+    models today; None if no price is known.
     admission: checks questions, as `Agent.admit` does; None to accept every question. Raises PlanError.
     """
 
@@ -96,7 +100,9 @@ class PlannedAgent:
         faults: Faults | None = None,
         counted: Callable[[Fallback], None] | None = None,
         admission: Admit | None = None,
+        price: Callable[[], Price | None] = lambda: None,
     ) -> None:
+        self._price = price
         self._counted = counted
         self._admission = admission
         verify(plan)
@@ -121,6 +127,15 @@ class PlannedAgent:
         """Check a question before it is accepted. Raises InvalidRequest, NotFound."""
         if self._admission is not None:
             await self._admission(who, question)
+
+    def demand(self, question: Question) -> Demand | None:
+        """See `Agent.demand`. The text of the question is the least that a model reads, and no token is shorter than a byte."""
+        if not any(node.calls_model for node in self.plan.nodes.values()):
+            return None
+        limits = self._options.limits.lowered(question.max_cost_micros)
+        price = self._price()
+        most = Decimal(0) if price is None else max(price.input, price.cache_write, price.output)
+        return Demand(limits.tokens, limits.cost_micros, most, len(question.text.encode()))
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         """See `Agent.answer`. Raises StateError if the agent cannot continue from the milestone."""
@@ -152,7 +167,7 @@ class PlannedAgent:
             begin_at=begin_at,
             tools=task.tools,
             faults=self._faults,
-            limits=options.limits.lowered(task.question.max_cost_micros),
+            limits=options.limits.lowered(task.question.max_cost_micros).within(task.grant),
             spent=lambda: task.meter.usage,
             conversation_id=task.conversation_id,
             nonce=nonce(options.version, task.turn_id),
@@ -179,7 +194,8 @@ class PlannedAgent:
 def _over(over: OverBudget, limits: Limits, usage: Usage) -> Answered | Refused:
     """The terminal event of a turn that has reached a limit: an incomplete answer if text was sent, else a refusal."""
     if not over.text:
-        return Refused(RefusalReason.BUDGET, limits.sentence(over.limit), usage)
+        reason = RefusalReason.QUOTA if over.limit in limits.quota else RefusalReason.BUDGET
+        return Refused(reason, limits.sentence(over.limit), usage)
     return _written(over.text, complete=False, state={}, usage=usage)
 
 

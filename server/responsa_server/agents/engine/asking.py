@@ -72,7 +72,12 @@ def read_tokens(messages: Sequence[PromptMessage]) -> int:
     """An estimate of a prompt's tokens: one token for every four bytes. The estimate is used until the provider reports
     its count.
     """
-    return -(-sum(len(one.text.encode()) for one in messages) // BYTES_A_TOKEN)
+    return -(-prompt_bytes(messages) // BYTES_A_TOKEN)
+
+
+def prompt_bytes(messages: Sequence[PromptMessage]) -> int:
+    """The length of a prompt in bytes of UTF-8."""
+    return sum(len(one.text.encode()) for one in messages)
 
 
 def may_write(run: Run, configured: int, messages: Sequence[PromptMessage], price: Price | None) -> int:
@@ -85,7 +90,8 @@ def may_write(run: Run, configured: int, messages: Sequence[PromptMessage], pric
     tokens_left, micros_left = limits.tokens_left(spent), limits.micros_left(spent)
     if tokens_left is None and micros_left is None:
         return configured
-    read = read_tokens(messages)
+    # What the provider counts may differ from the estimate. At the end of a quota, the highest possible count is taken: no token is shorter than a byte.
+    read = prompt_bytes(messages) if limits.quota else read_tokens(messages)
     most = most_output(
         configured,
         prompt_tokens=read,

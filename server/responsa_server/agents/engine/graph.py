@@ -294,7 +294,7 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
             output = dict(node.validate_output(await _attempts(node, given, context, watch)))
         except (Unavailable, OverBudget) as error:
             target = None
-            if detour is not None and not watch.text and _may_go_round(error, state):
+            if detour is not None and not watch.text and _may_go_round(error, state, context):
                 target = detour.choose(state)
             if detour is None or target is None:
                 if isinstance(error, OverBudget):
@@ -355,11 +355,13 @@ def _sent(state: GraphState) -> str:
     return state.get("text", "").encode()[: state.get("bytes_sent", 0)].decode(errors="ignore")
 
 
-def _may_go_round(error: Unavailable | OverBudget, state: GraphState) -> bool:
+def _may_go_round(error: Unavailable | OverBudget, state: GraphState, context: Run) -> bool:
     """Whether a turn may take a detour. A turn whose budget is spent may take a detour only if no part of its answer was
-    sent.
+    sent. A turn that has used up its user's quota may not: it is refused, like the user's next question.
     """
-    return isinstance(error, Unavailable) or not _sent(state)
+    if isinstance(error, Unavailable):
+        return True
+    return error.limit not in context.limits.quota and not _sent(state)
 
 
 def cause(error: Unavailable | OverBudget) -> str:

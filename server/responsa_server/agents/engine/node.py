@@ -29,6 +29,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.people import Principal
+from responsa_server.domain.quotas import Grant, Metric
 from responsa_server.domain.tools import Effect
 from responsa_server.domain.turns import ToolRecord
 
@@ -39,17 +40,21 @@ _MORE: Final = {
 }
 
 
+_QUOTAS: Final = {"tokens": "tokens of language models", "cost_micros": "money"}
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of a turn: nodes, tokens of language models, and cost in millionths of a US dollar. 0 means no limit.
 
-    asked: whether the request itself set the limit on the cost.
+    asked: whether the request itself set the limit on the cost. quota: the names of the limits that are lower because of the user's quota.
     """
 
     steps: int = 0
     tokens: int = 0
     cost_micros: int = 0
     asked: bool = False
+    quota: frozenset[str] = frozenset()
 
     def lowered(self, cost_micros: int) -> Limits:
         """The limits with the lower of two cost limits: the agent's and the request's. cost_micros: the request's limit; 0 if
@@ -58,6 +63,25 @@ class Limits:
         if not cost_micros or 0 < self.cost_micros <= cost_micros:
             return self
         return replace(self, cost_micros=cost_micros, asked=True)
+
+    def within(self, grant: Grant | None) -> Limits:
+        """The limits of a turn that may use no more than this of its user's quota. None: no quota limits the turn."""
+        if grant is None:
+            return self
+        given = {metric.value: grant.of(metric) for metric in Metric}
+        lower = {
+            name: most
+            for name, most in given.items()
+            if most is not None and (not getattr(self, name) or most < getattr(self, name))
+        }
+        short = frozenset(metric.value for metric in grant.short if metric.value in lower)
+        return replace(
+            self,
+            tokens=lower.get("tokens", self.tokens),
+            cost_micros=lower.get("cost_micros", self.cost_micros),
+            asked=self.asked and "cost_micros" not in lower,
+            quota=short,
+        )
 
     def tokens_left(self, spent: Usage) -> int | None:
         """How many tokens models may still read and write together, at least 0; None for no limit."""
@@ -79,6 +103,8 @@ class Limits:
 
     def sentence(self, limit: str) -> str:
         """The message for a question that reaches a limit, with the remedy. limit: a key under `limits`."""
+        if limit in self.quota:
+            return f"The answer would take more {_QUOTAS[limit]} than your quota has left. Ask again when your quota resets, or ask an administrator for a larger one."
         if limit == "cost_micros" and self.asked:
             return "An answer would cost more than you allow for it. Allow more, or ask for less at a time."
         return f"An answer would {_MORE[limit]} one question. Ask for less at a time."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 from uuid import UUID
 
-from responsa.admin.v1 import audit_event_pb2, system_status_pb2
-from responsa.auth.v1 import api_key_pb2, session_pb2, user_pb2
+from responsa.admin.v1 import audit_event_pb2, system_status_pb2, user_quota_pb2
+from responsa.auth.v1 import api_key_pb2, session_pb2, user_pb2, user_usage_pb2
 from responsa_server.calls.convert import values
-from responsa_server.calls.convert.values import timestamp
+from responsa_server.calls.convert.values import named_uuid, timestamp
 from responsa_server.domain import names
 from responsa_server.domain.accounts import Session
 from responsa_server.domain.audit import AuditRecord
@@ -16,6 +17,7 @@ from responsa_server.domain.counters import Count
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
 from responsa_server.domain.people import ApiKey, Role, User, UserChange
+from responsa_server.domain.quotas import LIMITS, Metric, Period, UserUsage, contract_name
 from responsa_server.identity.accounts import SignedIn
 
 
@@ -59,6 +61,72 @@ def _no_role(otherwise: str) -> InvalidRequest:
     every = ", ".join(one.name for one in Role)
     return InvalidRequest.of_field(
         "user.role", "enum.defined_only", f"must be one of {every}, or {otherwise}"
+    )
+
+
+_QUOTA_FIELDS: Final[Mapping[str, str]] = {contract_name(name): name for name in LIMITS}
+QUOTA_FIELDS: Final = tuple(_QUOTA_FIELDS)
+"""The fields of a UserQuota that administrators may change."""
+
+
+def quota_user(field: str, name: str) -> UUID:
+    """The user of `users/{uuid}/quota`. field: the path of the name in the request. Raises InvalidRequest."""
+    return named_uuid(field, "users", name.removesuffix("/quota"))
+
+
+def quota_change(
+    given: user_quota_pb2.UserQuota, wanted: frozenset[str]
+) -> tuple[Mapping[str, int | None], frozenset[str]]:
+    """Convert an update: the new limits, None to lift a limit, and the limits that fall back to the role's. wanted: the names of the fields to change."""
+    limits: dict[str, user_quota_pb2.QuotaLimit] = {
+        one.name: limit for one, limit in given.ListFields() if one.name in wanted
+    }
+    change = {
+        _QUOTA_FIELDS[name]: None if limit.unlimited else limit.at_most for name, limit in limits.items()
+    }
+    return change, frozenset(_QUOTA_FIELDS[name] for name in wanted if name not in limits)
+
+
+def user_quota(value: UserUsage) -> user_quota_pb2.UserQuota:
+    """Convert the limits that administrators have set for a user, with the usage."""
+    limits = value.exception.limits
+    return user_quota_pb2.UserQuota(
+        name=names.quota(value.user_id),
+        usage=user_usage(value),
+        etag=value.etag,
+        **{name: _limit(limits[field]) for name, field in _QUOTA_FIELDS.items() if field in limits},
+    )
+
+
+def _limit(value: int | None) -> user_quota_pb2.QuotaLimit:
+    if value is None:
+        return user_quota_pb2.QuotaLimit(unlimited=True)
+    return user_quota_pb2.QuotaLimit(at_most=value)
+
+
+def user_usage(value: UserUsage) -> user_usage_pb2.UserUsage:
+    """Convert the usage of a user, with the limits that apply to the user."""
+    return user_usage_pb2.UserUsage(
+        user=names.user(value.user_id), day=_period(value, Period.DAY), month=_period(value, Period.MONTH)
+    )
+
+
+def _period(value: UserUsage, period: Period) -> user_usage_pb2.PeriodUsage:
+    usage = value.usage
+    return user_usage_pb2.PeriodUsage(
+        start_time=timestamp(period.begin(usage.time)),
+        reset_time=timestamp(period.end(usage.time)),
+        message_count=usage.day_messages if period is Period.DAY else usage.month_messages,
+        tokens=_quota(value, Metric.TOKENS, period),
+        cost_usd_micros=_quota(value, Metric.COST_MICROS, period),
+    )
+
+
+def _quota(value: UserUsage, metric: Metric, period: Period) -> user_usage_pb2.QuotaUsage:
+    return user_usage_pb2.QuotaUsage(
+        used=value.usage.used(metric, period),
+        reserved=value.usage.reserved.of(metric),
+        limit=value.quota.limit(metric, period),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.empty_pb2 import Empty
 
 from responsa.admin.v1 import admin_service_pb2 as pb
-from responsa.admin.v1 import service_grant_pb2, system_status_pb2, teacher_pb2, tenant_pb2
+from responsa.admin.v1 import service_grant_pb2, system_status_pb2, teacher_pb2, tenant_pb2, user_quota_pb2
 from responsa.auth.v1 import api_key_pb2, user_pb2
 from responsa_server.calls import violations
 from responsa_server.calls.call import caller
@@ -25,6 +25,7 @@ from responsa_server.domain.errors import FieldViolation, ResponsaError
 from responsa_server.domain.parts import Health, Installation, Migrations, MigrationState, Part, PartReport
 from responsa_server.domain.people import AuditEvent, Role
 from responsa_server.domain.teachers import Teachers
+from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
@@ -48,6 +49,7 @@ class AdminService:
         users: UserAdministration,
         tenants: TenantAdministration,
         grants: GrantAdministration,
+        quotas: QuotaAdministration,
         identity: Identity,
         audit: AuditTrail,
         work: Background,
@@ -57,6 +59,7 @@ class AdminService:
         self._users = users
         self._tenants = tenants
         self._grants = grants
+        self._quotas = quotas
         self._teachers = teachers
         self._catalogue = catalogue
         self._work = work
@@ -242,6 +245,18 @@ class AdminService:
         """Begin to erase a tenant."""
         tenant_id = named_slug("name", "tenants", request.name)
         return tenants.tenant(await self._tenants.erase(caller(), tenant_id, request.confirm_tenant_id))
+
+    async def GetUserQuota(self, request: pb.GetUserQuotaRequest) -> user_quota_pb2.UserQuota:
+        """Return the limits and the usage of a user."""
+        user_id = people.quota_user("name", request.name)
+        return people.user_quota(await self._quotas.of_user(caller(), user_id))
+
+    async def UpdateUserQuota(self, request: pb.UpdateUserQuotaRequest) -> user_quota_pb2.UserQuota:
+        """Change the limits that the mask names."""
+        given = request.user_quota
+        change, dropped = people.quota_change(given, updated(request.update_mask, people.QUOTA_FIELDS))
+        user_id = people.quota_user("user_quota.name", given.name)
+        return people.user_quota(await self._quotas.update(caller(), user_id, change, dropped, given.etag))
 
     async def ListTenantApiKeys(self, request: pb.ListTenantApiKeysRequest) -> pb.ListTenantApiKeysResponse:
         """List the keys of all users."""

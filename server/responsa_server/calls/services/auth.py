@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.empty_pb2 import Empty
 
-from responsa.auth.v1 import api_key_pb2, session_pb2, user_pb2
+from responsa.auth.v1 import api_key_pb2, session_pb2, user_pb2, user_usage_pb2
 from responsa.auth.v1 import auth_service_pb2 as pb
 from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import people
@@ -13,6 +13,7 @@ from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.domain.people import Role, UserChange
 from responsa_server.identity.accounts import INVITATION_SECONDS, Accounts
+from responsa_server.identity.quotas import QuotaAdministration
 from responsa_server.identity.service import Identity
 from responsa_server.identity.users import UserAdministration
 
@@ -20,7 +21,10 @@ from responsa_server.identity.users import UserAdministration
 class AuthService:
     """Sign-in, and the caller's account and credentials."""
 
-    def __init__(self, identity: Identity, accounts: Accounts, users: UserAdministration) -> None:
+    def __init__(
+        self, identity: Identity, accounts: Accounts, users: UserAdministration, quotas: QuotaAdministration
+    ) -> None:
+        self._quotas = quotas
         self._identity = identity
         self._users = users
         self._accounts = accounts
@@ -72,6 +76,10 @@ class AuthService:
             caller(), request.current_password, request.new_password, current().origin
         )
         return Empty()
+
+    async def GetMyUsage(self, request: pb.GetMyUsageRequest) -> user_usage_pb2.UserUsage:
+        """Return the caller's usage."""
+        return people.user_usage(await self._quotas.mine(caller()))
 
     async def UpdateMe(self, request: pb.UpdateMeRequest) -> user_pb2.User:
         """Change the caller's name."""

@@ -21,6 +21,7 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Unavailable
 from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned, Usage
 from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.quotas import Grant, Metric
 from responsa_server.domain.turns import (
     Append,
     CancelledTurn,
@@ -44,6 +45,7 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Gathered,
+    Statement,
     one_row,
     shielded,
     unavailable,
@@ -155,7 +157,7 @@ class TurnLog:
                 tools.setdefault(row["turn_id"], {})[row["call_id"]] = ToolRecord(outcome, row["content"])
         return [
             ClaimedTurn(
-                claim=Claim(row["id"], row["tenant_id"], row["epoch"], lease_seconds),
+                claim=Claim(row["id"], row["tenant_id"], row["epoch"], lease_seconds, grant_of(row)),
                 who=Principal(row["tenant_id"], row["user_id"], Role(row["role"]), "turn"),
                 conversation_id=row["conversation_id"],
                 question=self._codec.decode_question(row["request"]),
@@ -261,10 +263,13 @@ class TurnLog:
     async def _finish_together(self, tenant_id: str, ends: Sequence[_End]) -> Sequence[bool | None]:
         """For each end, whether it has promoted a queued turn; None if the turn was skipped."""
         parameters = _ends(tenant_id, ends)
-        finished, promoted = await self._database.together(
-            tenant_id,
-            [(self._queries["finish_turns"], parameters), (self._queries["promote_after"], parameters)],
-        )
+        statements: list[Statement] = [
+            (self._queries["finish_turns"], parameters),
+            (self._queries["promote_after"], parameters),
+        ]
+        if any(_counts(one) for one in ends):
+            statements.append((self._queries["settle_turns"], parameters))
+        finished, promoted, *_ = await self._database.together(tenant_id, statements)
         promoting = {row["conversation_id"] for row in promoted}
         outcomes = {row["place"]: row["conversation_id"] in promoting for row in finished}
         return [outcomes.get(place) for place, _ in enumerate(ends, start=1)]
@@ -274,13 +279,14 @@ class TurnLog:
         claim = end.claim
         place = {"tenant": claim.tenant_id, "turn": claim.turn_id}
         parameters = _ends(claim.tenant_id, [end])
-        _, _, finished, promoted = await self._database.together(
+        _, _, finished, promoted, _ = await self._database.together(
             claim.tenant_id,
             [
                 (self._queries["hold_conversation"], place),
                 (self._queries["hold_turn"], place),
                 (self._queries["finish_turns"], parameters),
                 (self._queries["promote_after"], parameters),
+                (self._queries["settle_turns"], parameters),
             ],
         )
         if finished:
@@ -303,6 +309,7 @@ class TurnLog:
             if locked is not None and not TurnState(locked["state"]).terminal:
                 ended = await self._end(connection, locked, end)
                 await self._row(connection, "promote_after", {**parameters, "turns": [turn_id]})
+                await self._settle(connection, who.tenant_id, [ended])
                 await self._audit.write(connection, audit)
             row = await self._row(connection, "get_turn", parameters)
         if row is None:  # the turn was deleted in the meantime
@@ -321,6 +328,7 @@ class TurnLog:
                 return None
             ended = await self._end(connection, locked, end)
             await self._row(connection, "promote_after", {**parameters, "turns": [turn_id]})
+            await self._settle(connection, who.tenant_id, [ended])
         return ended
 
     @shielded
@@ -350,6 +358,12 @@ class TurnLog:
             raise AssertionError("a turn ended while its row was locked")
         return EndedTurn(row["id"], ended["epoch"], ending.row)
 
+    async def _settle(self, connection: Connection, tenant_id: str, ended: Sequence[EndedTurn]) -> None:
+        """Count what the turns have used that this transaction has ended. Comes after all changes of turns."""
+        if ended:
+            parameters = {"tenant": tenant_id, "turns": [one.turn_id for one in ended]}
+            await connection.execute(self._queries["settle_turns"], parameters)
+
     async def _row(
         self, connection: Connection, query: str, parameters: Mapping[str, object]
     ) -> dict[str, Any] | None:
@@ -374,6 +388,15 @@ def log_rows(rows: Sequence[LogRow]) -> dict[str, object]:
 def held(claims: Sequence[Claim]) -> dict[str, object]:
     """Claims as parameters: a list of turn ids and a list of epochs."""
     return {"turns": [one.turn_id for one in claims], "epochs": [one.epoch for one in claims]}
+
+
+def grant_of(row: Mapping[str, Any]) -> Grant | None:
+    """What a turn has reserved, by the columns of its row."""
+    tokens, micros = row["reserved_tokens"], row["reserved_micros"]
+    if tokens is None and micros is None:
+        return None
+    short = {Metric.TOKENS: row["short_of_tokens"], Metric.COST_MICROS: row["short_of_micros"]}
+    return Grant(tokens, micros, frozenset(metric for metric, given in short.items() if given))
 
 
 def usage_of(row: Mapping[str, Any]) -> Usage:
@@ -409,6 +432,13 @@ def turn_of(row: Mapping[str, Any], codec: FrameCodec) -> Turn:
         create_time=row["create_time"],
         end_time=row["end_time"],
     )
+
+
+def _counts(end: _End) -> bool:
+    """Whether the end may change what the user has used or reserved. Most turns without a language model save the statement."""
+    usage = end.conclusion.usage
+    used = usage.input_tokens + usage.output_tokens + usage.cost_micros > 0
+    return used or end.claim.grant is not None or end.claim.epoch > 1
 
 
 def _lost(position: Mapping[str, Any] | None, claim: Claim) -> bool:

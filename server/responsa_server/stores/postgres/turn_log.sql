@@ -33,7 +33,8 @@ WITH free AS MATERIALIZED (
     FROM free WHERE t.id = free.id
     RETURNING t.*
 )
-SELECT id, tenant_id, user_id, role, conversation_id, request, agent_version, epoch, last_seq, attempt, losses,
+SELECT id, tenant_id, user_id, role, conversation_id, request, agent_version, epoch, last_seq, attempt, losses, reserved_tokens, reserved_micros, short_of_tokens,
+    short_of_micros,
     extract(epoch FROM now() - begin_time)::float8 AS age_seconds,
     NOT EXISTS (SELECT FROM responsa.turn AS e WHERE e.tenant_id = c.tenant_id AND e.conversation_id = c.conversation_id AND e.state IN ('answered', 'refused'))
         AS first_in_conversation
@@ -282,8 +283,32 @@ WITH kept AS (
 )
 SELECT epoch FROM ended;
 
+-- name: settle_turns
+-- Counts what the turns have used that this transaction has ended, and releases what they had reserved. It is the transaction's last statement that changes turns, because
+-- the users' rows are locked last. A turn whose row another transaction wrote is left out, so that no turn is settled twice. What workers lost is counted by `book_spent`,
+-- except for checkpoints that were pruned (negative epochs).
+SELECT responsa.add_usage(%(tenant)s, s.user_id, s.tokens, s.micros, s.released_tokens, s.released_micros)
+FROM (
+    SELECT t.user_id, sum(t.input_tokens + t.output_tokens + p.tokens)::bigint AS tokens, sum(t.cost_micros + p.micros)::bigint AS micros,
+        coalesce(sum(t.reserved_tokens), 0)::bigint AS released_tokens, coalesce(sum(t.reserved_micros), 0)::bigint AS released_micros
+    FROM responsa.turn AS t, LATERAL (
+        SELECT coalesce(sum(input_tokens + output_tokens), 0) AS tokens, coalesce(sum(cost_micros), 0) AS micros FROM responsa.turn_spent
+        WHERE tenant_id = %(tenant)s AND turn_id = t.id AND epoch < 0
+    ) AS p
+    WHERE t.tenant_id = %(tenant)s AND t.id = ANY (%(turns)b::uuid[]) AND t.terminal IS NOT NULL AND t.xmin = pg_current_xact_id()::xid
+    GROUP BY t.user_id
+    HAVING sum(t.input_tokens + t.output_tokens + p.tokens + t.cost_micros + p.micros) > 0 OR count(t.reserved_tokens) + count(t.reserved_micros) > 0
+    ORDER BY t.user_id
+) AS s;
+
 -- name: book_spent
-INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens)
-SELECT id, %(epoch)s, tenant_id, %(embedding_tokens)s, %(input_tokens)s, %(output_tokens)s, %(cost_micros)s, %(unpriced_tokens)s FROM responsa.turn
-WHERE tenant_id = %(tenant)s AND id = %(turn)s
-ON CONFLICT DO NOTHING;
+-- Counts the cost for the turn and for its user, once.
+WITH worked AS MATERIALIZED (
+    SELECT id, tenant_id, user_id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s
+), booked AS (
+    INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens)
+    SELECT id, %(epoch)s, tenant_id, %(embedding_tokens)s, %(input_tokens)s, %(output_tokens)s, %(cost_micros)s, %(unpriced_tokens)s FROM worked
+    ON CONFLICT DO NOTHING
+    RETURNING tenant_id, input_tokens + output_tokens AS tokens, cost_micros AS micros
+)
+SELECT responsa.add_usage(worked.tenant_id, worked.user_id, booked.tokens, booked.micros, 0, 0) FROM worked, booked WHERE booked.tokens + booked.micros > 0;

@@ -18,6 +18,7 @@ from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TURNS
 from responsa_server.domain.people import Principal
+from responsa_server.domain.quotas import Grant, Metric, QuotaRules, granted
 from responsa_server.domain.turns import (
     Accepted,
     Backlog,
@@ -35,8 +36,9 @@ from responsa_server.domain.turns import (
 )
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded, unavailable
 from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.quotas import exception_of, usage_row
 from responsa_server.stores.postgres.requests import request_id_reused
-from responsa_server.stores.postgres.turn_log import NamedQueries, TurnLog, caller, turn_of
+from responsa_server.stores.postgres.turn_log import NamedQueries, TurnLog, caller, grant_of, turn_of
 
 # The maximum number of attempts at an accept. An accept is tried again if the row that conflicts with it is gone before
 # the accept can read that row.
@@ -51,31 +53,49 @@ _MOST_PRUNED: Final = 5000
 
 def turn_queries() -> Queries:
     """All queries of the turn store, by name."""
-    return Queries("turns.sql", TurnLog.FILE)
+    return Queries("turns.sql", TurnLog.FILE, "quotas.sql")
 
 
 class PostgresTurnStore(TurnLog):
-    """A `TurnStore`. codec: decodes and encodes the questions that rows store. queries: the queries to use instead of `turn_queries()`."""
+    """A `TurnStore`. codec: decodes and encodes the questions that rows store. rules: the quotas of the settings. queries: the queries to use instead of
+    `turn_queries()`.
+    """
 
-    def __init__(self, database: Database, codec: FrameCodec, *, queries: NamedQueries | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        codec: FrameCodec,
+        *,
+        rules: QuotaRules | None = None,
+        queries: NamedQueries | None = None,
+    ) -> None:
         super().__init__(database, codec, queries or turn_queries())
+        self._rules = rules or QuotaRules()
 
     @shielded
     async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
         """See `TurnStore.accept`."""
         parameters = self._parameters(who, new)
-        # Usually there is no conflict, and one statement with one round trip is enough.
-        [written] = await self._database.together(who.tenant_id, [(self._queries["accept_turn"], parameters)])
-        if written:
-            return Accepted(new.id, new.conversation_id, attached=False, state=_state(new))
+        if new.demand is None or self._rules.of(who.role).unlimited:
+            # Usually there is no conflict, and one statement with one round trip is enough.
+            [written] = await self._database.together(
+                who.tenant_id, [(self._queries["accept_turn"], parameters)]
+            )
+            if written:
+                return Accepted(new.id, new.conversation_id, attached=False, state=_state(new))
         async with self._database.locking(who.tenant_id) as connection:
-            return await self._accept_after_a_look(connection, new, parameters, interrupt)
+            return await self._accept_after_a_look(connection, who, new, parameters, interrupt)
 
     async def _accept_after_a_look(
-        self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
+        self,
+        connection: Connection,
+        who: Principal,
+        new: NewTurn,
+        parameters: Mapping[str, object],
+        interrupt: End,
     ) -> Accepted:
         """Accept a question that conflicts with something: an earlier attempt at the same call, a turn with the same request_id, a missing
-        collection, other turns of the conversation, or too many waiting turns.
+        collection, other turns of the conversation, too many waiting turns, or a quota.
         """
         queues = new.question.conversation_id is not None and new.question.on_busy is not OnBusy.REJECT
         ended: list[EndedTurn] = []
@@ -94,8 +114,12 @@ class PostgresTurnStore(TurnLog):
                     raise NotFound.of("conversation", names.conversation(new.conversation_id))
                 state, more = await self._make_room(connection, new, parameters, interrupt)
                 ended.extend(more)
-            if await self._row(connection, "accept_turn", {**parameters, **_held(new, state)}) is not None:
-                return Accepted(new.id, new.conversation_id, attached=False, state=state, ended=ended)
+            values = {**parameters, **_held(new, state), "may_use": True}
+            if await self._row(connection, "accept_turn", values) is not None:
+                # The rows of users are locked last.
+                await self._settle(connection, who.tenant_id, ended)
+                grant = await self._reserve(connection, who, new)
+                return Accepted(new.id, new.conversation_id, False, state, ended, grant)
             if state is TurnState.PENDING:
                 await self._require_capacity(connection, new.max_pending)
         raise unavailable()
@@ -122,6 +146,25 @@ class PostgresTurnStore(TurnLog):
                     if locked is not None and not TurnState(locked["state"]).terminal:
                         ended.append(await self._end(connection, locked, interrupt))
                 return _state(new), ended
+
+    async def _reserve(self, connection: Connection, who: Principal, new: NewTurn) -> Grant | None:
+        """Reserve what the turn may use of its user's quota. Raises Exhausted (QUOTA_EXHAUSTED), which undoes the whole transaction."""
+        if new.demand is None:
+            return None
+        parameters = {**caller(who), "turn": new.id}
+        quota = exception_of(await self._row(connection, "exception", parameters)).over(
+            self._rules.of(who.role)
+        )
+        if quota.unlimited:
+            return None
+        await connection.execute(self._queries["first_usage"], parameters)
+        row = await self._row(connection, "hold_usage", parameters)
+        if row is None:  # the row was deleted just now
+            raise unavailable()
+        grant = granted(who.user_id, quota, usage_row(row), new.demand, self._rules.turn_tokens)
+        if grant is not None:
+            await connection.execute(self._queries["reserve"], {**parameters, **_granted(grant)})
+        return grant
 
     async def _require_collections(self, connection: Connection, parameters: Mapping[str, object]) -> None:
         missing = await self._row(connection, "missing_collection", parameters)
@@ -154,6 +197,7 @@ class PostgresTurnStore(TurnLog):
             "watched": new.cancel_on_disconnect,
             "collections": list(dict.fromkeys(new.question.collections)),
             "max_pending": new.max_pending,
+            "may_use": new.demand is None,
             **_held(new, _state(new)),
         }
 
@@ -175,7 +219,8 @@ class PostgresTurnStore(TurnLog):
         # An epoch above 1 means that an earlier attempt at this call wrote the turn, and a worker has since claimed it.
         # That worker runs the turn, so this call attaches to it.
         attached = row["id"] != own or row["epoch"] > 1
-        return Accepted(row["id"], row["conversation_id"], attached, TurnState(row["state"]))
+        state = TurnState(row["state"])
+        return Accepted(row["id"], row["conversation_id"], attached, state, grant=grant_of(row))
 
     @shielded
     async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
@@ -307,6 +352,16 @@ def _held(new: NewTurn, state: TurnState) -> dict[str, object]:
         "state": state.value,
         "owner": new.owner if claimed else None,
         "lease": timedelta(seconds=new.lease_seconds) if claimed else None,
+    }
+
+
+def _granted(grant: Grant) -> dict[str, object]:
+    """A reservation as parameters."""
+    return {
+        "tokens": grant.tokens,
+        "micros": grant.cost_micros,
+        "short_of_tokens": Metric.TOKENS in grant.short,
+        "short_of_micros": Metric.COST_MICROS in grant.short,
     }
 
 

@@ -5,7 +5,8 @@
 -- This is one statement, so that it writes all rows or none. If the question is not accepted because another call was faster, no
 -- new conversation is left behind. The statement's plan is cached. `IS TRUE` keeps PostgreSQL from choosing a plan that scans all
 -- conversations of a user. The lease begins at clock_timestamp(), because the transaction may have waited for locks since it
--- began.
+-- began. may_use is false if the turn needs a reservation in case its user has a quota. Then the statement accepts
+-- nothing for a user with an exception; the call tries again in a transaction that also reserves.
 WITH place AS (
     SELECT id FROM responsa.conversation
     WHERE tenant_id = %(tenant)s AND (user_id = %(user)s) IS TRUE AND id = %(conversation)s AND NOT %(create)s
@@ -19,6 +20,7 @@ WITH place AS (
     WHERE (%(state)s::text <> 'pending' OR responsa.pending_turns(%(max_pending)s::int) < %(max_pending)s::int)
         AND cardinality(%(collections)s::text[])
             = (SELECT count(*) FROM responsa.collection AS k WHERE k.tenant_id = %(tenant)s AND k.id = ANY (%(collections)s::text[]))
+        AND (%(may_use)s OR NOT EXISTS (SELECT FROM responsa.user_quota AS q WHERE q.tenant_id = %(tenant)s AND q.user_id = %(user)s))
     ON CONFLICT DO NOTHING
     RETURNING id
 ), created AS (
@@ -33,12 +35,12 @@ SELECT id FROM accepted;
 
 -- name: find_accepted
 -- The turn that an earlier attempt at this call, or an earlier call with this request_id, has created.
-SELECT id, conversation_id, request, state, epoch FROM responsa.turn
+SELECT id, conversation_id, request, state, epoch, reserved_tokens, reserved_micros, short_of_tokens, short_of_micros FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND (id = %(id)s OR request_id = %(request_id)s)
 ORDER BY id = %(id)s DESC LIMIT 1;
 
 -- name: find_request
-SELECT id, conversation_id, request, state, epoch FROM responsa.turn
+SELECT id, conversation_id, request, state, epoch, reserved_tokens, reserved_micros, short_of_tokens, short_of_micros FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND request_id = %(request_id)s;
 
 -- name: missing_collection

@@ -32,9 +32,10 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__key__pb2
 from responsa.auth.v1 import session_pb2 as responsa_dot_auth_dot_v1_dot_session__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
+from responsa.auth.v1 import user_usage_pb2 as responsa_dot_auth_dot_v1_dot_user__usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/auth_service.proto\x12\x10responsa.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x0e\n\x0cGetMeRequest\"\x1a\n\x18\x43reateSessionCodeRequest\"Z\n\x19\x43reateSessionCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x13\x43reateApiKeyRequest\x12/\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKeyB\x04\xe2\x41\x01\x01\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xaa\x01\n\x12ListApiKeysRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x13RevokeApiKeyRequest\x12s\n\x04name\x18\x01 \x01(\tBe\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x80\x01\n\x0cLoginRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1d\n\x05\x65mail\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\x12 \n\x08password\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"f\n\rLoginResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\x12$\n\x04user\x18\x02 \x01(\x0b\x32\x16.responsa.auth.v1.User\"`\n\x13RefreshTokenRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"G\n\x14RefreshTokenResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\"5\n\rLogoutRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\"\x10\n\x0eGetJwksRequest\"=\n\x0fGetJwksResponse\x12*\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.responsa.auth.v1.JsonWebKey\"\xab\x01\n\x13ListSessionsRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"\\\n\x14ListSessionsResponse\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.responsa.auth.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x15RevokeSessionsRequest\x12\x36\n\x05names\x18\x01 \x03(\tB\'\xe2\x41\x01\x01\xfa\x41\x12\n\x10responsa/Session\xbaH\x0b\x92\x01\x08\x10\x64\"\x04r\x02(@\x12\x18\n\nall_others\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"/\n\x16RevokeSessionsResponse\x12\x15\n\rrevoked_count\x18\x01 \x01(\x05\"e\n\x15\x43hangePasswordRequest\x12&\n\x10\x63urrent_password\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x02\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"z\n\x0fUpdateMeRequest\x12\x30\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\xb0\x01\n\x17\x43reateInvitationRequest\x12\x38\n\x04role\x18\x01 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x0e\xe2\x41\x01\x01\xbaH\x07\x82\x01\x04\x10\x01 \x03\x12\x1b\n\x05\x65mail\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12,\n\rvalid_seconds\x18\x03 \x01(\x05\x42\x10\xe2\x41\x01\x01\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(<H\x00\x88\x01\x01\x42\x10\n\x0e_valid_seconds\"Y\n\x18\x43reateInvitationResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc6\x01\n\x0fRegisterRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1f\n\ninvitation\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x1b\n\x05\x65mail\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12 \n\x08password\x18\x04 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x12\"\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\"\x89\x01\n\x16\x43reateResetCodeRequest\x12o\n\x04user\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"X\n\x17\x43reateResetCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x14ResetPasswordRequest\x12\x1b\n\x04\x63ode\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x32\xd7\x0f\n\x0b\x41uthService\x12\x63\n\x05Login\x12\x1e.responsa.auth.v1.LoginRequest\x1a\x1f.responsa.auth.v1.LoginResponse\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth:login:\x01*\x12z\n\x0cRefreshToken\x12%.responsa.auth.v1.RefreshTokenRequest\x1a&.responsa.auth.v1.RefreshTokenResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:refresh:\x01*\x12]\n\x06Logout\x12\x1f.responsa.auth.v1.LogoutRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth:logout:\x01*\x12`\n\x07GetJwks\x12 .responsa.auth.v1.GetJwksRequest\x1a!.responsa.auth.v1.GetJwksResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/jwks\x12|\n\x0cListSessions\x12%.responsa.auth.v1.ListSessionsRequest\x1a&.responsa.auth.v1.ListSessionsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/users/me/sessions\x12\x8c\x01\n\x0eRevokeSessions\x12\'.responsa.auth.v1.RevokeSessionsRequest\x1a(.responsa.auth.v1.RevokeSessionsResponse\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/users/me/sessions:revoke:\x01*\x12y\n\x0e\x43hangePassword\x12\'.responsa.auth.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/users/me:changePassword:\x01*\x12\x61\n\x08UpdateMe\x12!.responsa.auth.v1.UpdateMeRequest\x1a\x16.responsa.auth.v1.User\"\x1a\x82\xd3\xe4\x93\x02\x14\x32\x0c/v1/users/me:\x04user\x12\x85\x01\n\x10\x43reateInvitation\x12).responsa.auth.v1.CreateInvitationRequest\x1a*.responsa.auth.v1.CreateInvitationResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/invitations:\x01*\x12\x63\n\x08Register\x12!.responsa.auth.v1.RegisterRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth:register:\x01*\x12\x95\x01\n\x0f\x43reateResetCode\x12(.responsa.auth.v1.CreateResetCodeRequest\x1a).responsa.auth.v1.CreateResetCodeResponse\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/{user=users/*}:createResetCode:\x01*\x12r\n\rResetPassword\x12&.responsa.auth.v1.ResetPasswordRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/auth:resetPassword:\x01*\x12U\n\x05GetMe\x12\x1e.responsa.auth.v1.GetMeRequest\x1a\x16.responsa.auth.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12\x89\x01\n\x11\x43reateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/sessionCodes:\x01*\x12u\n\x0c\x43reateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/apiKeys:\x01*\x12o\n\x0bListApiKeys\x12$.responsa.auth.v1.ListApiKeysRequest\x1a%.responsa.auth.v1.ListApiKeysResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/apiKeys\x12w\n\x0cRevokeApiKey\x12%.responsa.auth.v1.RevokeApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=apiKeys/*}:revoke:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/auth_service.proto\x12\x10responsa.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a!responsa/auth/v1/user_usage.proto\"\x0e\n\x0cGetMeRequest\"\x13\n\x11GetMyUsageRequest\"\x1a\n\x18\x43reateSessionCodeRequest\"Z\n\x19\x43reateSessionCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x13\x43reateApiKeyRequest\x12/\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKeyB\x04\xe2\x41\x01\x01\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xaa\x01\n\x12ListApiKeysRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x13RevokeApiKeyRequest\x12s\n\x04name\x18\x01 \x01(\tBe\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x80\x01\n\x0cLoginRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1d\n\x05\x65mail\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\x12 \n\x08password\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"f\n\rLoginResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\x12$\n\x04user\x18\x02 \x01(\x0b\x32\x16.responsa.auth.v1.User\"`\n\x13RefreshTokenRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"G\n\x14RefreshTokenResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\"5\n\rLogoutRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\"\x10\n\x0eGetJwksRequest\"=\n\x0fGetJwksResponse\x12*\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.responsa.auth.v1.JsonWebKey\"\xab\x01\n\x13ListSessionsRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"\\\n\x14ListSessionsResponse\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.responsa.auth.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x15RevokeSessionsRequest\x12\x36\n\x05names\x18\x01 \x03(\tB\'\xe2\x41\x01\x01\xfa\x41\x12\n\x10responsa/Session\xbaH\x0b\x92\x01\x08\x10\x64\"\x04r\x02(@\x12\x18\n\nall_others\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"/\n\x16RevokeSessionsResponse\x12\x15\n\rrevoked_count\x18\x01 \x01(\x05\"e\n\x15\x43hangePasswordRequest\x12&\n\x10\x63urrent_password\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x02\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"z\n\x0fUpdateMeRequest\x12\x30\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\xb0\x01\n\x17\x43reateInvitationRequest\x12\x38\n\x04role\x18\x01 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x0e\xe2\x41\x01\x01\xbaH\x07\x82\x01\x04\x10\x01 \x03\x12\x1b\n\x05\x65mail\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12,\n\rvalid_seconds\x18\x03 \x01(\x05\x42\x10\xe2\x41\x01\x01\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(<H\x00\x88\x01\x01\x42\x10\n\x0e_valid_seconds\"Y\n\x18\x43reateInvitationResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc6\x01\n\x0fRegisterRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1f\n\ninvitation\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x1b\n\x05\x65mail\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12 \n\x08password\x18\x04 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x12\"\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\"\x89\x01\n\x16\x43reateResetCodeRequest\x12o\n\x04user\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"X\n\x17\x43reateResetCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x14ResetPasswordRequest\x12\x1b\n\x04\x63ode\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x32\xc3\x10\n\x0b\x41uthService\x12\x63\n\x05Login\x12\x1e.responsa.auth.v1.LoginRequest\x1a\x1f.responsa.auth.v1.LoginResponse\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth:login:\x01*\x12z\n\x0cRefreshToken\x12%.responsa.auth.v1.RefreshTokenRequest\x1a&.responsa.auth.v1.RefreshTokenResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:refresh:\x01*\x12]\n\x06Logout\x12\x1f.responsa.auth.v1.LogoutRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth:logout:\x01*\x12`\n\x07GetJwks\x12 .responsa.auth.v1.GetJwksRequest\x1a!.responsa.auth.v1.GetJwksResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/jwks\x12|\n\x0cListSessions\x12%.responsa.auth.v1.ListSessionsRequest\x1a&.responsa.auth.v1.ListSessionsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/users/me/sessions\x12\x8c\x01\n\x0eRevokeSessions\x12\'.responsa.auth.v1.RevokeSessionsRequest\x1a(.responsa.auth.v1.RevokeSessionsResponse\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/users/me/sessions:revoke:\x01*\x12y\n\x0e\x43hangePassword\x12\'.responsa.auth.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/users/me:changePassword:\x01*\x12\x61\n\x08UpdateMe\x12!.responsa.auth.v1.UpdateMeRequest\x1a\x16.responsa.auth.v1.User\"\x1a\x82\xd3\xe4\x93\x02\x14\x32\x0c/v1/users/me:\x04user\x12\x85\x01\n\x10\x43reateInvitation\x12).responsa.auth.v1.CreateInvitationRequest\x1a*.responsa.auth.v1.CreateInvitationResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/invitations:\x01*\x12\x63\n\x08Register\x12!.responsa.auth.v1.RegisterRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth:register:\x01*\x12\x95\x01\n\x0f\x43reateResetCode\x12(.responsa.auth.v1.CreateResetCodeRequest\x1a).responsa.auth.v1.CreateResetCodeResponse\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/{user=users/*}:createResetCode:\x01*\x12r\n\rResetPassword\x12&.responsa.auth.v1.ResetPasswordRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/auth:resetPassword:\x01*\x12U\n\x05GetMe\x12\x1e.responsa.auth.v1.GetMeRequest\x1a\x16.responsa.auth.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12j\n\nGetMyUsage\x12#.responsa.auth.v1.GetMyUsageRequest\x1a\x1b.responsa.auth.v1.UserUsage\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/users/me/usage\x12\x89\x01\n\x11\x43reateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/sessionCodes:\x01*\x12u\n\x0c\x43reateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/apiKeys:\x01*\x12o\n\x0bListApiKeys\x12$.responsa.auth.v1.ListApiKeysRequest\x1a%.responsa.auth.v1.ListApiKeysResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/apiKeys\x12w\n\x0cRevokeApiKey\x12%.responsa.auth.v1.RevokeApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=apiKeys/*}:revoke:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -135,6 +136,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['ResetPassword']._serialized_options = b'\202\323\344\223\002\033\"\026/v1/auth:resetPassword:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['GetMe']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['GetMe']._serialized_options = b'\202\323\344\223\002\016\022\014/v1/users/me'
+  _globals['_AUTHSERVICE'].methods_by_name['GetMyUsage']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['GetMyUsage']._serialized_options = b'\202\323\344\223\002\024\022\022/v1/users/me/usage'
   _globals['_AUTHSERVICE'].methods_by_name['CreateSessionCode']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['CreateSessionCode']._serialized_options = b'\202\323\344\223\002\025\"\020/v1/sessionCodes:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['CreateApiKey']._loaded_options = None
@@ -143,60 +146,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['ListApiKeys']._serialized_options = b'\202\323\344\223\002\r\022\013/v1/apiKeys'
   _globals['_AUTHSERVICE'].methods_by_name['RevokeApiKey']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['RevokeApiKey']._serialized_options = b'\202\323\344\223\002 \"\033/v1/{name=apiKeys/*}:revoke:\001*'
-  _globals['_GETMEREQUEST']._serialized_start=365
-  _globals['_GETMEREQUEST']._serialized_end=379
-  _globals['_CREATESESSIONCODEREQUEST']._serialized_start=381
-  _globals['_CREATESESSIONCODEREQUEST']._serialized_end=407
-  _globals['_CREATESESSIONCODERESPONSE']._serialized_start=409
-  _globals['_CREATESESSIONCODERESPONSE']._serialized_end=499
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=501
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=608
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=610
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=691
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=694
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=864
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=866
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=956
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=959
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1097
-  _globals['_LOGINREQUEST']._serialized_start=1100
-  _globals['_LOGINREQUEST']._serialized_end=1228
-  _globals['_LOGINRESPONSE']._serialized_start=1230
-  _globals['_LOGINRESPONSE']._serialized_end=1332
-  _globals['_REFRESHTOKENREQUEST']._serialized_start=1334
-  _globals['_REFRESHTOKENREQUEST']._serialized_end=1430
-  _globals['_REFRESHTOKENRESPONSE']._serialized_start=1432
-  _globals['_REFRESHTOKENRESPONSE']._serialized_end=1503
-  _globals['_LOGOUTREQUEST']._serialized_start=1505
-  _globals['_LOGOUTREQUEST']._serialized_end=1558
-  _globals['_GETJWKSREQUEST']._serialized_start=1560
-  _globals['_GETJWKSREQUEST']._serialized_end=1576
-  _globals['_GETJWKSRESPONSE']._serialized_start=1578
-  _globals['_GETJWKSRESPONSE']._serialized_end=1639
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1642
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1813
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1815
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1907
-  _globals['_REVOKESESSIONSREQUEST']._serialized_start=1909
-  _globals['_REVOKESESSIONSREQUEST']._serialized_end=2014
-  _globals['_REVOKESESSIONSRESPONSE']._serialized_start=2016
-  _globals['_REVOKESESSIONSRESPONSE']._serialized_end=2063
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=2065
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=2166
-  _globals['_UPDATEMEREQUEST']._serialized_start=2168
-  _globals['_UPDATEMEREQUEST']._serialized_end=2290
-  _globals['_CREATEINVITATIONREQUEST']._serialized_start=2293
-  _globals['_CREATEINVITATIONREQUEST']._serialized_end=2469
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=2471
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=2560
-  _globals['_REGISTERREQUEST']._serialized_start=2563
-  _globals['_REGISTERREQUEST']._serialized_end=2761
-  _globals['_CREATERESETCODEREQUEST']._serialized_start=2764
-  _globals['_CREATERESETCODEREQUEST']._serialized_end=2901
-  _globals['_CREATERESETCODERESPONSE']._serialized_start=2903
-  _globals['_CREATERESETCODERESPONSE']._serialized_end=2991
-  _globals['_RESETPASSWORDREQUEST']._serialized_start=2993
-  _globals['_RESETPASSWORDREQUEST']._serialized_end=3082
-  _globals['_AUTHSERVICE']._serialized_start=3085
-  _globals['_AUTHSERVICE']._serialized_end=5092
+  _globals['_GETMEREQUEST']._serialized_start=400
+  _globals['_GETMEREQUEST']._serialized_end=414
+  _globals['_GETMYUSAGEREQUEST']._serialized_start=416
+  _globals['_GETMYUSAGEREQUEST']._serialized_end=435
+  _globals['_CREATESESSIONCODEREQUEST']._serialized_start=437
+  _globals['_CREATESESSIONCODEREQUEST']._serialized_end=463
+  _globals['_CREATESESSIONCODERESPONSE']._serialized_start=465
+  _globals['_CREATESESSIONCODERESPONSE']._serialized_end=555
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=557
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=664
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=666
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=747
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=750
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=920
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=922
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1012
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1015
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1153
+  _globals['_LOGINREQUEST']._serialized_start=1156
+  _globals['_LOGINREQUEST']._serialized_end=1284
+  _globals['_LOGINRESPONSE']._serialized_start=1286
+  _globals['_LOGINRESPONSE']._serialized_end=1388
+  _globals['_REFRESHTOKENREQUEST']._serialized_start=1390
+  _globals['_REFRESHTOKENREQUEST']._serialized_end=1486
+  _globals['_REFRESHTOKENRESPONSE']._serialized_start=1488
+  _globals['_REFRESHTOKENRESPONSE']._serialized_end=1559
+  _globals['_LOGOUTREQUEST']._serialized_start=1561
+  _globals['_LOGOUTREQUEST']._serialized_end=1614
+  _globals['_GETJWKSREQUEST']._serialized_start=1616
+  _globals['_GETJWKSREQUEST']._serialized_end=1632
+  _globals['_GETJWKSRESPONSE']._serialized_start=1634
+  _globals['_GETJWKSRESPONSE']._serialized_end=1695
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1698
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1869
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1871
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1963
+  _globals['_REVOKESESSIONSREQUEST']._serialized_start=1965
+  _globals['_REVOKESESSIONSREQUEST']._serialized_end=2070
+  _globals['_REVOKESESSIONSRESPONSE']._serialized_start=2072
+  _globals['_REVOKESESSIONSRESPONSE']._serialized_end=2119
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=2121
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=2222
+  _globals['_UPDATEMEREQUEST']._serialized_start=2224
+  _globals['_UPDATEMEREQUEST']._serialized_end=2346
+  _globals['_CREATEINVITATIONREQUEST']._serialized_start=2349
+  _globals['_CREATEINVITATIONREQUEST']._serialized_end=2525
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=2527
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=2616
+  _globals['_REGISTERREQUEST']._serialized_start=2619
+  _globals['_REGISTERREQUEST']._serialized_end=2817
+  _globals['_CREATERESETCODEREQUEST']._serialized_start=2820
+  _globals['_CREATERESETCODEREQUEST']._serialized_end=2957
+  _globals['_CREATERESETCODERESPONSE']._serialized_start=2959
+  _globals['_CREATERESETCODERESPONSE']._serialized_end=3047
+  _globals['_RESETPASSWORDREQUEST']._serialized_start=3049
+  _globals['_RESETPASSWORDREQUEST']._serialized_end=3138
+  _globals['_AUTHSERVICE']._serialized_start=3141
+  _globals['_AUTHSERVICE']._serialized_end=5256
 # @@protoc_insertion_point(module_scope)

@@ -41,6 +41,23 @@ class GetMeRequest(_message.Message):
 Global___GetMeRequest: _TypeAlias = GetMeRequest  # noqa: Y015
 
 @_typing.final
+class GetMyUsageRequest(_message.Message):
+    """GetMyUsageRequest has no fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMyUsageRequest: _TypeAlias = GetMyUsageRequest  # noqa: Y015
+
+@_typing.final
 class CreateSessionCodeRequest(_message.Message):
     """CreateSessionCodeRequest has no fields."""
 

@@ -7,6 +7,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__key__pb2
 from responsa.auth.v1 import auth_service_pb2 as responsa_dot_auth_dot_v1_dot_auth__service__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
+from responsa.auth.v1 import user_usage_pb2 as responsa_dot_auth_dot_v1_dot_user__usage__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -103,6 +104,11 @@ class AuthServiceStub:
                 '/responsa.auth.v1.AuthService/GetMe',
                 request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetMeRequest.SerializeToString,
                 response_deserializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+                _registered_method=True)
+        self.GetMyUsage = channel.unary_unary(
+                '/responsa.auth.v1.AuthService/GetMyUsage',
+                request_serializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetMyUsageRequest.SerializeToString,
+                response_deserializer=responsa_dot_auth_dot_v1_dot_user__usage__pb2.UserUsage.FromString,
                 _registered_method=True)
         self.CreateSessionCode = channel.unary_unary(
                 '/responsa.auth.v1.AuthService/CreateSessionCode',
@@ -235,6 +241,13 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMyUsage(self, request, context):
+        """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, and the limits of the caller's quota.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateSessionCode(self, request, context):
         """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. The
         call has no request_id: if a code is lost, it expires, and another call creates a new code.
@@ -334,6 +347,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.GetMe,
                     request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetMeRequest.FromString,
                     response_serializer=responsa_dot_auth_dot_v1_dot_user__pb2.User.SerializeToString,
+            ),
+            'GetMyUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMyUsage,
+                    request_deserializer=responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetMyUsageRequest.FromString,
+                    response_serializer=responsa_dot_auth_dot_v1_dot_user__usage__pb2.UserUsage.SerializeToString,
             ),
             'CreateSessionCode': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateSessionCode,
@@ -709,6 +727,33 @@ class AuthService:
             '/responsa.auth.v1.AuthService/GetMe',
             responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetMeRequest.SerializeToString,
             responsa_dot_auth_dot_v1_dot_user__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMyUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.auth.v1.AuthService/GetMyUsage',
+            responsa_dot_auth_dot_v1_dot_auth__service__pb2.GetMyUsageRequest.SerializeToString,
+            responsa_dot_auth_dot_v1_dot_user__usage__pb2.UserUsage.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,7 @@ from grpc import aio as _aio
 from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import auth_service_pb2 as _auth_service_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
+from responsa.auth.v1 import user_usage_pb2 as _user_usage_pb2
 import abc as _abc_1
 
 
@@ -69,6 +70,8 @@ class AuthServiceStub:
     """
     GetMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetMeRequest, _user_pb2.User]
     """GetMe returns the caller."""
+    GetMyUsage: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetMyUsageRequest, _user_usage_pb2.UserUsage]
+    """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, and the limits of the caller's quota."""
     CreateSessionCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateSessionCodeRequest, _auth_service_pb2.CreateSessionCodeResponse]
     """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. The
     call has no request_id: if a code is lost, it expires, and another call creates a new code.
@@ -215,6 +218,14 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.GetMeRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
         """GetMe returns the caller."""
+
+    @_abc_1.abstractmethod
+    def GetMyUsage(
+        self,
+        request: _auth_service_pb2.GetMyUsageRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.GetMyUsageRequest, _abc.Awaitable[_user_usage_pb2.UserUsage]],
+    ) -> _abc.Awaitable[_user_usage_pb2.UserUsage]:
+        """GetMyUsage returns what the caller's questions have used and reserved in the current day and month, and the limits of the caller's quota."""
 
     @_abc_1.abstractmethod
     def CreateSessionCode(

@@ -132,6 +132,8 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     """The model or its provider declined to answer."""
     REFUSAL_REASON_BUDGET: _RefusalReason.ValueType  # 4
     """The answer would take more tokens, money or steps than the agent or the request allows."""
+    REFUSAL_REASON_QUOTA: _RefusalReason.ValueType  # 6
+    """The answer would take more tokens or money than the user's quota has left."""
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
     """RefusalReason is the reason why a turn has no answer. A refusal is a result, not an error."""
@@ -146,6 +148,8 @@ REFUSAL_REASON_UNSAFE: RefusalReason.ValueType  # 3
 """The model or its provider declined to answer."""
 REFUSAL_REASON_BUDGET: RefusalReason.ValueType  # 4
 """The answer would take more tokens, money or steps than the agent or the request allows."""
+REFUSAL_REASON_QUOTA: RefusalReason.ValueType  # 6
+"""The answer would take more tokens or money than the user's quota has left."""
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
 class _FallbackKind:

@@ -16,13 +16,15 @@ import type { JsonWebKey, Session, SessionTokens } from "./session_pb.js";
 import { file_responsa_auth_v1_session } from "./session_pb.js";
 import type { User, UserRole, UserSchema } from "./user_pb.js";
 import { file_responsa_auth_v1_user } from "./user_pb.js";
+import type { UserUsageSchema } from "./user_usage_pb.js";
+import { file_responsa_auth_v1_user_usage } from "./user_usage_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file responsa/auth/v1/auth_service.proto.
  */
 export const file_responsa_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9hdXRoL3YxL2F1dGhfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuYXV0aC52MSIOCgxHZXRNZVJlcXVlc3QiGgoYQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0IloKGUNyZWF0ZVNlc3Npb25Db2RlUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiawoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIvCgdhcGlfa2V5GAEgASgLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXlCBOJBAQESIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIlEKFENyZWF0ZUFwaUtleVJlc3BvbnNlEikKB2FwaV9rZXkYASABKAsyGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleRIOCgZzZWNyZXQYAiABKAkiqgEKEkxpc3RBcGlLZXlzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIooBChNSZXZva2VBcGlLZXlSZXF1ZXN0EnMKBG5hbWUYASABKAlCZeJBAQL6QREKD3Jlc3BvbnNhL0FwaUtlebpISnJIMkZeYXBpS2V5cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIoABCgxMb2dpblJlcXVlc3QSLwoGdGVuYW50GAEgASgJQh/iQQEB+kERCg9yZXNwb25zYS9UZW5hbnS6SARyAihHEh0KBWVtYWlsGAIgASgJQg7iQQECukgHcgUgASj+ARIgCghwYXNzd29yZBgDIAEoCUIO4kEBArpIB3IFIAEogAIiZgoNTG9naW5SZXNwb25zZRIvCgZ0b2tlbnMYASABKAsyHy5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb25Ub2tlbnMSJAoEdXNlchgCIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlciJgChNSZWZyZXNoVG9rZW5SZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEASIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIkcKFFJlZnJlc2hUb2tlblJlc3BvbnNlEi8KBnRva2VucxgBIAEoCzIfLnJlc3BvbnNhLmF1dGgudjEuU2Vzc2lvblRva2VucyI1Cg1Mb2dvdXRSZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEAiEAoOR2V0Sndrc1JlcXVlc3QiPQoPR2V0Sndrc1Jlc3BvbnNlEioKBGtleXMYASADKAsyHC5yZXNwb25zYS5hdXRoLnYxLkpzb25XZWJLZXkiqwEKE0xpc3RTZXNzaW9uc1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiXAoUTGlzdFNlc3Npb25zUmVzcG9uc2USKwoIc2Vzc2lvbnMYASADKAsyGS5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImkKFVJldm9rZVNlc3Npb25zUmVxdWVzdBI2CgVuYW1lcxgBIAMoCUIn4kEBAfpBEgoQcmVzcG9uc2EvU2Vzc2lvbrpIC5IBCBBkIgRyAihAEhgKCmFsbF9vdGhlcnMYAiABKAhCBOJBAQEiLwoWUmV2b2tlU2Vzc2lvbnNSZXNwb25zZRIVCg1yZXZva2VkX2NvdW50GAEgASgFImUKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBImChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJQgziQQEBukgFcgMogAISJAoMbmV3X3Bhc3N3b3JkGAIgASgJQg7iQQECukgHcgUgASiAAiJ6Cg9VcGRhdGVNZVJlcXVlc3QSMAoEdXNlchgBIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlckIK4kEBArpIA8gBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIisAEKF0NyZWF0ZUludml0YXRpb25SZXF1ZXN0EjgKBHJvbGUYASABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlQg7iQQEBukgHggEEEAEgAxIbCgVlbWFpbBgCIAEoCUIM4kEBAbpIBXIDKP4BEiwKDXZhbGlkX3NlY29uZHMYAyABKAVCEOJBAQG6SAkaBxiAmp4BKDxIAIgBAUIQCg5fdmFsaWRfc2Vjb25kcyJZChhDcmVhdGVJbnZpdGF0aW9uUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAixgEKD1JlZ2lzdGVyUmVxdWVzdBIvCgZ0ZW5hbnQYASABKAlCH+JBAQH6QREKD3Jlc3BvbnNhL1RlbmFudLpIBHICKEcSHwoKaW52aXRhdGlvbhgCIAEoCUIL4kEBAbpIBHICKEASGwoFZW1haWwYAyABKAlCDOJBAQG6SAVyAyj+ARIgCghwYXNzd29yZBgEIAEoCUIO4kEBArpIB3IFIAEogAISIgoMZGlzcGxheV9uYW1lGAUgASgJQgziQQEBukgFcgMoyAEiiQEKFkNyZWF0ZVJlc2V0Q29kZVJlcXVlc3QSbwoEdXNlchgBIAEoCUJh4kEBAvpBDwoNcmVzcG9uc2EvVXNlcrpISHJGMkRedXNlcnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCJYChdDcmVhdGVSZXNldENvZGVSZXNwb25zZRIMCgRjb2RlGAEgASgJEi8KC2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJZChRSZXNldFBhc3N3b3JkUmVxdWVzdBIbCgRjb2RlGAEgASgJQg3iQQECukgGcgQgAShAEiQKDG5ld19wYXNzd29yZBgCIAEoCUIO4kEBArpIB3IFIAEogAIy1w8KC0F1dGhTZXJ2aWNlEmMKBUxvZ2luEh4ucmVzcG9uc2EuYXV0aC52MS5Mb2dpblJlcXVlc3QaHy5yZXNwb25zYS5hdXRoLnYxLkxvZ2luUmVzcG9uc2UiGYLT5JMCEyIOL3YxL2F1dGg6bG9naW46ASoSegoMUmVmcmVzaFRva2VuEiUucmVzcG9uc2EuYXV0aC52MS5SZWZyZXNoVG9rZW5SZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5SZWZyZXNoVG9rZW5SZXNwb25zZSIbgtPkkwIVIhAvdjEvYXV0aDpyZWZyZXNoOgEqEl0KBkxvZ291dBIfLnJlc3BvbnNhLmF1dGgudjEuTG9nb3V0UmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSIagtPkkwIUIg8vdjEvYXV0aDpsb2dvdXQ6ASoSYAoHR2V0SndrcxIgLnJlc3BvbnNhLmF1dGgudjEuR2V0Sndrc1JlcXVlc3QaIS5yZXNwb25zYS5hdXRoLnYxLkdldEp3a3NSZXNwb25zZSIQgtPkkwIKEggvdjEvandrcxJ8CgxMaXN0U2Vzc2lvbnMSJS5yZXNwb25zYS5hdXRoLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaJi5yZXNwb25zYS5hdXRoLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIh2C0+STAhcSFS92MS91c2Vycy9tZS9zZXNzaW9ucxKMAQoOUmV2b2tlU2Vzc2lvbnMSJy5yZXNwb25zYS5hdXRoLnYxLlJldm9rZVNlc3Npb25zUmVxdWVzdBooLnJlc3BvbnNhLmF1dGgudjEuUmV2b2tlU2Vzc2lvbnNSZXNwb25zZSIngtPkkwIhIhwvdjEvdXNlcnMvbWUvc2Vzc2lvbnM6cmV2b2tlOgEqEnkKDkNoYW5nZVBhc3N3b3JkEicucmVzcG9uc2EuYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiJoLT5JMCICIbL3YxL3VzZXJzL21lOmNoYW5nZVBhc3N3b3JkOgEqEmEKCFVwZGF0ZU1lEiEucmVzcG9uc2EuYXV0aC52MS5VcGRhdGVNZVJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiGoLT5JMCFDIML3YxL3VzZXJzL21lOgR1c2VyEoUBChBDcmVhdGVJbnZpdGF0aW9uEikucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVJbnZpdGF0aW9uUmVxdWVzdBoqLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlSW52aXRhdGlvblJlc3BvbnNlIhqC0+STAhQiDy92MS9pbnZpdGF0aW9uczoBKhJjCghSZWdpc3RlchIhLnJlc3BvbnNhLmF1dGgudjEuUmVnaXN0ZXJSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IhyC0+STAhYiES92MS9hdXRoOnJlZ2lzdGVyOgEqEpUBCg9DcmVhdGVSZXNldENvZGUSKC5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVJlc2V0Q29kZVJlcXVlc3QaKS5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVJlc2V0Q29kZVJlc3BvbnNlIi2C0+STAiciIi92MS97dXNlcj11c2Vycy8qfTpjcmVhdGVSZXNldENvZGU6ASoScgoNUmVzZXRQYXNzd29yZBImLnJlc3BvbnNhLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiIYLT5JMCGyIWL3YxL2F1dGg6cmVzZXRQYXNzd29yZDoBKhJVCgVHZXRNZRIeLnJlc3BvbnNhLmF1dGgudjEuR2V0TWVSZXF1ZXN0GhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyIhSC0+STAg4SDC92MS91c2Vycy9tZRKJAQoRQ3JlYXRlU2Vzc2lvbkNvZGUSKi5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVNlc3Npb25Db2RlUmVxdWVzdBorLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlU2Vzc2lvbkNvZGVSZXNwb25zZSIbgtPkkwIVIhAvdjEvc2Vzc2lvbkNvZGVzOgEqEnUKDENyZWF0ZUFwaUtleRIlLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVxdWVzdBomLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVzcG9uc2UiFoLT5JMCECILL3YxL2FwaUtleXM6ASoSbwoLTGlzdEFwaUtleXMSJC5yZXNwb25zYS5hdXRoLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBolLnJlc3BvbnNhLmF1dGgudjEuTGlzdEFwaUtleXNSZXNwb25zZSITgtPkkwINEgsvdjEvYXBpS2V5cxJ3CgxSZXZva2VBcGlLZXkSJS5yZXNwb25zYS5hdXRoLnYxLlJldm9rZUFwaUtleVJlcXVlc3QaGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleSImgtPkkwIgIhsvdjEve25hbWU9YXBpS2V5cy8qfTpyZXZva2U6ASpiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_responsa_auth_v1_api_key, file_responsa_auth_v1_session, file_responsa_auth_v1_user]);
+  fileDesc("CiNyZXNwb25zYS9hdXRoL3YxL2F1dGhfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuYXV0aC52MSIOCgxHZXRNZVJlcXVlc3QiEwoRR2V0TXlVc2FnZVJlcXVlc3QiGgoYQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0IloKGUNyZWF0ZVNlc3Npb25Db2RlUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiawoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIvCgdhcGlfa2V5GAEgASgLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXlCBOJBAQESIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIlEKFENyZWF0ZUFwaUtleVJlc3BvbnNlEikKB2FwaV9rZXkYASABKAsyGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleRIOCgZzZWNyZXQYAiABKAkiqgEKEkxpc3RBcGlLZXlzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIooBChNSZXZva2VBcGlLZXlSZXF1ZXN0EnMKBG5hbWUYASABKAlCZeJBAQL6QREKD3Jlc3BvbnNhL0FwaUtlebpISnJIMkZeYXBpS2V5cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIoABCgxMb2dpblJlcXVlc3QSLwoGdGVuYW50GAEgASgJQh/iQQEB+kERCg9yZXNwb25zYS9UZW5hbnS6SARyAihHEh0KBWVtYWlsGAIgASgJQg7iQQECukgHcgUgASj+ARIgCghwYXNzd29yZBgDIAEoCUIO4kEBArpIB3IFIAEogAIiZgoNTG9naW5SZXNwb25zZRIvCgZ0b2tlbnMYASABKAsyHy5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb25Ub2tlbnMSJAoEdXNlchgCIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlciJgChNSZWZyZXNoVG9rZW5SZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEASIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIkcKFFJlZnJlc2hUb2tlblJlc3BvbnNlEi8KBnRva2VucxgBIAEoCzIfLnJlc3BvbnNhLmF1dGgudjEuU2Vzc2lvblRva2VucyI1Cg1Mb2dvdXRSZXF1ZXN0EiQKDXJlZnJlc2hfdG9rZW4YASABKAlCDeJBAQK6SAZyBCABKEAiEAoOR2V0Sndrc1JlcXVlc3QiPQoPR2V0Sndrc1Jlc3BvbnNlEioKBGtleXMYASADKAsyHC5yZXNwb25zYS5hdXRoLnYxLkpzb25XZWJLZXkiqwEKE0xpc3RTZXNzaW9uc1JlcXVlc3QSJgoJcGFnZV9zaXplGAEgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAiABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYAyABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgEIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiXAoUTGlzdFNlc3Npb25zUmVzcG9uc2USKwoIc2Vzc2lvbnMYASADKAsyGS5yZXNwb25zYS5hdXRoLnYxLlNlc3Npb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImkKFVJldm9rZVNlc3Npb25zUmVxdWVzdBI2CgVuYW1lcxgBIAMoCUIn4kEBAfpBEgoQcmVzcG9uc2EvU2Vzc2lvbrpIC5IBCBBkIgRyAihAEhgKCmFsbF9vdGhlcnMYAiABKAhCBOJBAQEiLwoWUmV2b2tlU2Vzc2lvbnNSZXNwb25zZRIVCg1yZXZva2VkX2NvdW50GAEgASgFImUKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBImChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJQgziQQEBukgFcgMogAISJAoMbmV3X3Bhc3N3b3JkGAIgASgJQg7iQQECukgHcgUgASiAAiJ6Cg9VcGRhdGVNZVJlcXVlc3QSMAoEdXNlchgBIAEoCzIWLnJlc3BvbnNhLmF1dGgudjEuVXNlckIK4kEBArpIA8gBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIisAEKF0NyZWF0ZUludml0YXRpb25SZXF1ZXN0EjgKBHJvbGUYASABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlQg7iQQEBukgHggEEEAEgAxIbCgVlbWFpbBgCIAEoCUIM4kEBAbpIBXIDKP4BEiwKDXZhbGlkX3NlY29uZHMYAyABKAVCEOJBAQG6SAkaBxiAmp4BKDxIAIgBAUIQCg5fdmFsaWRfc2Vjb25kcyJZChhDcmVhdGVJbnZpdGF0aW9uUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAixgEKD1JlZ2lzdGVyUmVxdWVzdBIvCgZ0ZW5hbnQYASABKAlCH+JBAQH6QREKD3Jlc3BvbnNhL1RlbmFudLpIBHICKEcSHwoKaW52aXRhdGlvbhgCIAEoCUIL4kEBAbpIBHICKEASGwoFZW1haWwYAyABKAlCDOJBAQG6SAVyAyj+ARIgCghwYXNzd29yZBgEIAEoCUIO4kEBArpIB3IFIAEogAISIgoMZGlzcGxheV9uYW1lGAUgASgJQgziQQEBukgFcgMoyAEiiQEKFkNyZWF0ZVJlc2V0Q29kZVJlcXVlc3QSbwoEdXNlchgBIAEoCUJh4kEBAvpBDwoNcmVzcG9uc2EvVXNlcrpISHJGMkRedXNlcnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCJYChdDcmVhdGVSZXNldENvZGVSZXNwb25zZRIMCgRjb2RlGAEgASgJEi8KC2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJZChRSZXNldFBhc3N3b3JkUmVxdWVzdBIbCgRjb2RlGAEgASgJQg3iQQECukgGcgQgAShAEiQKDG5ld19wYXNzd29yZBgCIAEoCUIO4kEBArpIB3IFIAEogAIywxAKC0F1dGhTZXJ2aWNlEmMKBUxvZ2luEh4ucmVzcG9uc2EuYXV0aC52MS5Mb2dpblJlcXVlc3QaHy5yZXNwb25zYS5hdXRoLnYxLkxvZ2luUmVzcG9uc2UiGYLT5JMCEyIOL3YxL2F1dGg6bG9naW46ASoSegoMUmVmcmVzaFRva2VuEiUucmVzcG9uc2EuYXV0aC52MS5SZWZyZXNoVG9rZW5SZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5SZWZyZXNoVG9rZW5SZXNwb25zZSIbgtPkkwIVIhAvdjEvYXV0aDpyZWZyZXNoOgEqEl0KBkxvZ291dBIfLnJlc3BvbnNhLmF1dGgudjEuTG9nb3V0UmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSIagtPkkwIUIg8vdjEvYXV0aDpsb2dvdXQ6ASoSYAoHR2V0SndrcxIgLnJlc3BvbnNhLmF1dGgudjEuR2V0Sndrc1JlcXVlc3QaIS5yZXNwb25zYS5hdXRoLnYxLkdldEp3a3NSZXNwb25zZSIQgtPkkwIKEggvdjEvandrcxJ8CgxMaXN0U2Vzc2lvbnMSJS5yZXNwb25zYS5hdXRoLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaJi5yZXNwb25zYS5hdXRoLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIh2C0+STAhcSFS92MS91c2Vycy9tZS9zZXNzaW9ucxKMAQoOUmV2b2tlU2Vzc2lvbnMSJy5yZXNwb25zYS5hdXRoLnYxLlJldm9rZVNlc3Npb25zUmVxdWVzdBooLnJlc3BvbnNhLmF1dGgudjEuUmV2b2tlU2Vzc2lvbnNSZXNwb25zZSIngtPkkwIhIhwvdjEvdXNlcnMvbWUvc2Vzc2lvbnM6cmV2b2tlOgEqEnkKDkNoYW5nZVBhc3N3b3JkEicucmVzcG9uc2EuYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiJoLT5JMCICIbL3YxL3VzZXJzL21lOmNoYW5nZVBhc3N3b3JkOgEqEmEKCFVwZGF0ZU1lEiEucmVzcG9uc2EuYXV0aC52MS5VcGRhdGVNZVJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiGoLT5JMCFDIML3YxL3VzZXJzL21lOgR1c2VyEoUBChBDcmVhdGVJbnZpdGF0aW9uEikucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVJbnZpdGF0aW9uUmVxdWVzdBoqLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlSW52aXRhdGlvblJlc3BvbnNlIhqC0+STAhQiDy92MS9pbnZpdGF0aW9uczoBKhJjCghSZWdpc3RlchIhLnJlc3BvbnNhLmF1dGgudjEuUmVnaXN0ZXJSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IhyC0+STAhYiES92MS9hdXRoOnJlZ2lzdGVyOgEqEpUBCg9DcmVhdGVSZXNldENvZGUSKC5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVJlc2V0Q29kZVJlcXVlc3QaKS5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVJlc2V0Q29kZVJlc3BvbnNlIi2C0+STAiciIi92MS97dXNlcj11c2Vycy8qfTpjcmVhdGVSZXNldENvZGU6ASoScgoNUmVzZXRQYXNzd29yZBImLnJlc3BvbnNhLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiIYLT5JMCGyIWL3YxL2F1dGg6cmVzZXRQYXNzd29yZDoBKhJVCgVHZXRNZRIeLnJlc3BvbnNhLmF1dGgudjEuR2V0TWVSZXF1ZXN0GhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyIhSC0+STAg4SDC92MS91c2Vycy9tZRJqCgpHZXRNeVVzYWdlEiMucmVzcG9uc2EuYXV0aC52MS5HZXRNeVVzYWdlUmVxdWVzdBobLnJlc3BvbnNhLmF1dGgudjEuVXNlclVzYWdlIhqC0+STAhQSEi92MS91c2Vycy9tZS91c2FnZRKJAQoRQ3JlYXRlU2Vzc2lvbkNvZGUSKi5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVNlc3Npb25Db2RlUmVxdWVzdBorLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlU2Vzc2lvbkNvZGVSZXNwb25zZSIbgtPkkwIVIhAvdjEvc2Vzc2lvbkNvZGVzOgEqEnUKDENyZWF0ZUFwaUtleRIlLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVxdWVzdBomLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVzcG9uc2UiFoLT5JMCECILL3YxL2FwaUtleXM6ASoSbwoLTGlzdEFwaUtleXMSJC5yZXNwb25zYS5hdXRoLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBolLnJlc3BvbnNhLmF1dGgudjEuTGlzdEFwaUtleXNSZXNwb25zZSITgtPkkwINEgsvdjEvYXBpS2V5cxJ3CgxSZXZva2VBcGlLZXkSJS5yZXNwb25zYS5hdXRoLnYxLlJldm9rZUFwaUtleVJlcXVlc3QaGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleSImgtPkkwIgIhsvdjEve25hbWU9YXBpS2V5cy8qfTpyZXZva2U6ASpiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_responsa_auth_v1_api_key, file_responsa_auth_v1_session, file_responsa_auth_v1_user, file_responsa_auth_v1_user_usage]);
 
 /**
  * GetMeRequest has no fields.
@@ -40,6 +42,21 @@ export const GetMeRequestSchema: GenMessage<GetMeRequest> = /*@__PURE__*/
   messageDesc(file_responsa_auth_v1_auth_service, 0);
 
 /**
+ * GetMyUsageRequest has no fields.
+ *
+ * @generated from message responsa.auth.v1.GetMyUsageRequest
+ */
+export type GetMyUsageRequest = Message<"responsa.auth.v1.GetMyUsageRequest"> & {
+};
+
+/**
+ * Describes the message responsa.auth.v1.GetMyUsageRequest.
+ * Use `create(GetMyUsageRequestSchema)` to create a new message.
+ */
+export const GetMyUsageRequestSchema: GenMessage<GetMyUsageRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_auth_v1_auth_service, 1);
+
+/**
  * CreateSessionCodeRequest has no fields.
  *
  * @generated from message responsa.auth.v1.CreateSessionCodeRequest
@@ -52,7 +69,7 @@ export type CreateSessionCodeRequest = Message<"responsa.auth.v1.CreateSessionCo
  * Use `create(CreateSessionCodeRequestSchema)` to create a new message.
  */
 export const CreateSessionCodeRequestSchema: GenMessage<CreateSessionCodeRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 1);
+  messageDesc(file_responsa_auth_v1_auth_service, 2);
 
 /**
  * CreateSessionCodeResponse holds the code.
@@ -80,7 +97,7 @@ export type CreateSessionCodeResponse = Message<"responsa.auth.v1.CreateSessionC
  * Use `create(CreateSessionCodeResponseSchema)` to create a new message.
  */
 export const CreateSessionCodeResponseSchema: GenMessage<CreateSessionCodeResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 2);
+  messageDesc(file_responsa_auth_v1_auth_service, 3);
 
 /**
  * CreateApiKeyRequest describes a new key.
@@ -109,7 +126,7 @@ export type CreateApiKeyRequest = Message<"responsa.auth.v1.CreateApiKeyRequest"
  * Use `create(CreateApiKeyRequestSchema)` to create a new message.
  */
 export const CreateApiKeyRequestSchema: GenMessage<CreateApiKeyRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 3);
+  messageDesc(file_responsa_auth_v1_auth_service, 4);
 
 /**
  * CreateApiKeyResponse holds a key and its secret.
@@ -137,7 +154,7 @@ export type CreateApiKeyResponse = Message<"responsa.auth.v1.CreateApiKeyRespons
  * Use `create(CreateApiKeyResponseSchema)` to create a new message.
  */
 export const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 4);
+  messageDesc(file_responsa_auth_v1_auth_service, 5);
 
 /**
  * ListApiKeysRequest asks for one page of the caller's keys.
@@ -180,7 +197,7 @@ export type ListApiKeysRequest = Message<"responsa.auth.v1.ListApiKeysRequest"> 
  * Use `create(ListApiKeysRequestSchema)` to create a new message.
  */
 export const ListApiKeysRequestSchema: GenMessage<ListApiKeysRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 5);
+  messageDesc(file_responsa_auth_v1_auth_service, 6);
 
 /**
  * ListApiKeysResponse is one page of keys.
@@ -208,7 +225,7 @@ export type ListApiKeysResponse = Message<"responsa.auth.v1.ListApiKeysResponse"
  * Use `create(ListApiKeysResponseSchema)` to create a new message.
  */
 export const ListApiKeysResponseSchema: GenMessage<ListApiKeysResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 6);
+  messageDesc(file_responsa_auth_v1_auth_service, 7);
 
 /**
  * RevokeApiKeyRequest names the key to revoke.
@@ -229,7 +246,7 @@ export type RevokeApiKeyRequest = Message<"responsa.auth.v1.RevokeApiKeyRequest"
  * Use `create(RevokeApiKeyRequestSchema)` to create a new message.
  */
 export const RevokeApiKeyRequestSchema: GenMessage<RevokeApiKeyRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 7);
+  messageDesc(file_responsa_auth_v1_auth_service, 8);
 
 /**
  * LoginRequest names an account and its password.
@@ -264,7 +281,7 @@ export type LoginRequest = Message<"responsa.auth.v1.LoginRequest"> & {
  * Use `create(LoginRequestSchema)` to create a new message.
  */
 export const LoginRequestSchema: GenMessage<LoginRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 8);
+  messageDesc(file_responsa_auth_v1_auth_service, 9);
 
 /**
  * LoginResponse holds the tokens of the new session.
@@ -292,7 +309,7 @@ export type LoginResponse = Message<"responsa.auth.v1.LoginResponse"> & {
  * Use `create(LoginResponseSchema)` to create a new message.
  */
 export const LoginResponseSchema: GenMessage<LoginResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 9);
+  messageDesc(file_responsa_auth_v1_auth_service, 10);
 
 /**
  * RefreshTokenRequest holds a refresh token.
@@ -320,7 +337,7 @@ export type RefreshTokenRequest = Message<"responsa.auth.v1.RefreshTokenRequest"
  * Use `create(RefreshTokenRequestSchema)` to create a new message.
  */
 export const RefreshTokenRequestSchema: GenMessage<RefreshTokenRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 10);
+  messageDesc(file_responsa_auth_v1_auth_service, 11);
 
 /**
  * RefreshTokenResponse holds the next tokens of the session.
@@ -341,7 +358,7 @@ export type RefreshTokenResponse = Message<"responsa.auth.v1.RefreshTokenRespons
  * Use `create(RefreshTokenResponseSchema)` to create a new message.
  */
 export const RefreshTokenResponseSchema: GenMessage<RefreshTokenResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 11);
+  messageDesc(file_responsa_auth_v1_auth_service, 12);
 
 /**
  * LogoutRequest holds a refresh token.
@@ -362,7 +379,7 @@ export type LogoutRequest = Message<"responsa.auth.v1.LogoutRequest"> & {
  * Use `create(LogoutRequestSchema)` to create a new message.
  */
 export const LogoutRequestSchema: GenMessage<LogoutRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 12);
+  messageDesc(file_responsa_auth_v1_auth_service, 13);
 
 /**
  * GetJwksRequest has no fields.
@@ -377,7 +394,7 @@ export type GetJwksRequest = Message<"responsa.auth.v1.GetJwksRequest"> & {
  * Use `create(GetJwksRequestSchema)` to create a new message.
  */
 export const GetJwksRequestSchema: GenMessage<GetJwksRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 13);
+  messageDesc(file_responsa_auth_v1_auth_service, 14);
 
 /**
  * GetJwksResponse is a JSON Web Key Set.
@@ -398,7 +415,7 @@ export type GetJwksResponse = Message<"responsa.auth.v1.GetJwksResponse"> & {
  * Use `create(GetJwksResponseSchema)` to create a new message.
  */
 export const GetJwksResponseSchema: GenMessage<GetJwksResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 14);
+  messageDesc(file_responsa_auth_v1_auth_service, 15);
 
 /**
  * ListSessionsRequest asks for one page of the caller's sessions.
@@ -441,7 +458,7 @@ export type ListSessionsRequest = Message<"responsa.auth.v1.ListSessionsRequest"
  * Use `create(ListSessionsRequestSchema)` to create a new message.
  */
 export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 15);
+  messageDesc(file_responsa_auth_v1_auth_service, 16);
 
 /**
  * ListSessionsResponse is one page of sessions.
@@ -469,7 +486,7 @@ export type ListSessionsResponse = Message<"responsa.auth.v1.ListSessionsRespons
  * Use `create(ListSessionsResponseSchema)` to create a new message.
  */
 export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 16);
+  messageDesc(file_responsa_auth_v1_auth_service, 17);
 
 /**
  * RevokeSessionsRequest names sessions of the caller.
@@ -497,7 +514,7 @@ export type RevokeSessionsRequest = Message<"responsa.auth.v1.RevokeSessionsRequ
  * Use `create(RevokeSessionsRequestSchema)` to create a new message.
  */
 export const RevokeSessionsRequestSchema: GenMessage<RevokeSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 17);
+  messageDesc(file_responsa_auth_v1_auth_service, 18);
 
 /**
  * RevokeSessionsResponse says how many sessions ended.
@@ -518,7 +535,7 @@ export type RevokeSessionsResponse = Message<"responsa.auth.v1.RevokeSessionsRes
  * Use `create(RevokeSessionsResponseSchema)` to create a new message.
  */
 export const RevokeSessionsResponseSchema: GenMessage<RevokeSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 18);
+  messageDesc(file_responsa_auth_v1_auth_service, 19);
 
 /**
  * ChangePasswordRequest holds the old and the new password.
@@ -546,7 +563,7 @@ export type ChangePasswordRequest = Message<"responsa.auth.v1.ChangePasswordRequ
  * Use `create(ChangePasswordRequestSchema)` to create a new message.
  */
 export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 19);
+  messageDesc(file_responsa_auth_v1_auth_service, 20);
 
 /**
  * UpdateMeRequest holds new values of the caller's fields.
@@ -574,7 +591,7 @@ export type UpdateMeRequest = Message<"responsa.auth.v1.UpdateMeRequest"> & {
  * Use `create(UpdateMeRequestSchema)` to create a new message.
  */
 export const UpdateMeRequestSchema: GenMessage<UpdateMeRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 20);
+  messageDesc(file_responsa_auth_v1_auth_service, 21);
 
 /**
  * CreateInvitationRequest describes who may register.
@@ -609,7 +626,7 @@ export type CreateInvitationRequest = Message<"responsa.auth.v1.CreateInvitation
  * Use `create(CreateInvitationRequestSchema)` to create a new message.
  */
 export const CreateInvitationRequestSchema: GenMessage<CreateInvitationRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 21);
+  messageDesc(file_responsa_auth_v1_auth_service, 22);
 
 /**
  * CreateInvitationResponse holds the code.
@@ -637,7 +654,7 @@ export type CreateInvitationResponse = Message<"responsa.auth.v1.CreateInvitatio
  * Use `create(CreateInvitationResponseSchema)` to create a new message.
  */
 export const CreateInvitationResponseSchema: GenMessage<CreateInvitationResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 22);
+  messageDesc(file_responsa_auth_v1_auth_service, 23);
 
 /**
  * RegisterRequest describes a new account.
@@ -686,7 +703,7 @@ export type RegisterRequest = Message<"responsa.auth.v1.RegisterRequest"> & {
  * Use `create(RegisterRequestSchema)` to create a new message.
  */
 export const RegisterRequestSchema: GenMessage<RegisterRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 23);
+  messageDesc(file_responsa_auth_v1_auth_service, 24);
 
 /**
  * CreateResetCodeRequest names a user of the caller's tenant.
@@ -707,7 +724,7 @@ export type CreateResetCodeRequest = Message<"responsa.auth.v1.CreateResetCodeRe
  * Use `create(CreateResetCodeRequestSchema)` to create a new message.
  */
 export const CreateResetCodeRequestSchema: GenMessage<CreateResetCodeRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 24);
+  messageDesc(file_responsa_auth_v1_auth_service, 25);
 
 /**
  * CreateResetCodeResponse holds the code.
@@ -735,7 +752,7 @@ export type CreateResetCodeResponse = Message<"responsa.auth.v1.CreateResetCodeR
  * Use `create(CreateResetCodeResponseSchema)` to create a new message.
  */
 export const CreateResetCodeResponseSchema: GenMessage<CreateResetCodeResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 25);
+  messageDesc(file_responsa_auth_v1_auth_service, 26);
 
 /**
  * ResetPasswordRequest holds a reset code and the new password.
@@ -763,7 +780,7 @@ export type ResetPasswordRequest = Message<"responsa.auth.v1.ResetPasswordReques
  * Use `create(ResetPasswordRequestSchema)` to create a new message.
  */
 export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_auth_v1_auth_service, 26);
+  messageDesc(file_responsa_auth_v1_auth_service, 27);
 
 /**
  * AuthService signs users in, and manages the caller's account and credentials. Login, RefreshToken, Logout, Register, ResetPassword and GetJwks need no
@@ -914,6 +931,16 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof GetMeRequestSchema;
     output: typeof UserSchema;
+  },
+  /**
+   * GetMyUsage returns what the caller's questions have used and reserved in the current day and month, and the limits of the caller's quota.
+   *
+   * @generated from rpc responsa.auth.v1.AuthService.GetMyUsage
+   */
+  getMyUsage: {
+    methodKind: "unary";
+    input: typeof GetMyUsageRequestSchema;
+    output: typeof UserUsageSchema;
   },
   /**
    * CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). The code works once, within ten minutes. The

@@ -1,0 +1,299 @@
+"""Quotas: how many tokens of language models, and how much money, the turns of one user may use in a day and in a month (UTC).
+
+A turn that may call a model reserves the most that it can use when it is accepted, and its end replaces the reservation with what it has used. A reservation
+counts against the day and the month in which it is checked; what a turn has used counts in the day and the month of its end. Money is in millionths of a US
+dollar.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final, Protocol
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import Exhausted, Reason
+from responsa_server.domain.people import AuditEvent, Role
+
+TURN_TOKENS: Final = 100_000
+"""The most tokens of one turn if neither the agent nor the settings limit them. It applies only to users who have a quota."""
+_BUSY_SECONDS: Final = 5.0
+
+
+class Metric(StrEnum):
+    """What a quota limits. TOKENS: the tokens that language models read and write. COST_MICROS: the cost of models with a known price."""
+
+    TOKENS = "tokens"
+    COST_MICROS = "cost_micros"
+
+
+class Period(StrEnum):
+    """The calendar period of a quota, in UTC."""
+
+    DAY = "day"
+    MONTH = "month"
+
+    def begin(self, now: datetime) -> datetime:
+        """The beginning of the period that contains `now`."""
+        day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return day if self is Period.DAY else day.replace(day=1)
+
+    def end(self, now: datetime) -> datetime:
+        """The beginning of the next period."""
+        begin = self.begin(now)
+        if self is Period.DAY:
+            return begin + timedelta(days=1)
+        return (begin + timedelta(days=32)).replace(day=1)
+
+
+LIMITS: Final[Mapping[str, tuple[Metric, Period]]] = {
+    f"{metric}_per_{period}": (metric, period) for metric in Metric for period in Period
+}
+"""The metric and the period of each field of `Quota`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The limits of one user, each at least 0; None for no limit."""
+
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
+    cost_micros_per_day: int | None = None
+    cost_micros_per_month: int | None = None
+
+    def limit(self, metric: Metric, period: Period) -> int | None:
+        """One limit."""
+        found: int | None = getattr(self, f"{metric}_per_{period}")
+        return found
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether there is no limit."""
+        return self == UNLIMITED
+
+
+UNLIMITED: Final = Quota()
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRules:
+    """The quotas of the settings. roles: the quota of each role; a role that is missing has no limits. turn_tokens: the most tokens that models may use for one
+    turn if the agent has no limit of tokens and the user has a quota.
+    """
+
+    roles: Mapping[Role, Quota] = field(default_factory=dict[Role, Quota])
+    turn_tokens: int = TURN_TOKENS
+
+    def of(self, role: Role) -> Quota:
+        """The quota of a role."""
+        return self.roles.get(role, UNLIMITED)
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaException:
+    """What an administrator has set for one user. limits: the limits that replace the role's, by the field of `Quota`; None lifts a limit. revision: the number of
+    changes so far.
+    """
+
+    limits: Mapping[str, int | None] = field(default_factory=dict[str, int | None])
+    revision: int = 0
+
+    def over(self, role: Quota) -> Quota:
+        """The user's quota. role: the quota of the user's role."""
+        return Quota(**{name: self.limits.get(name, getattr(role, name)) for name in LIMITS})
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The most that a turn can use, as far as its agent and its request limit it.
+
+    tokens, cost_micros: these limits; 0 for no limit. price: the highest price of the models for one token, in millionths of a US dollar; 0 if the models
+    are free or no price is known. least_tokens: a turn that gets fewer tokens is not worth beginning.
+    """
+
+    tokens: int
+    cost_micros: int
+    price: Decimal
+    least_tokens: int
+
+    def most(self, metric: Metric, turn_tokens: int) -> int:
+        """The most that the turn can use; 0 if it uses nothing that counts. turn_tokens: see `QuotaRules`."""
+        tokens = self.tokens or turn_tokens
+        if metric is Metric.TOKENS:
+            return tokens
+        cost = math.ceil(tokens * self.price)
+        return min(self.cost_micros, cost) if self.cost_micros else cost
+
+    def least(self, metric: Metric, turn_tokens: int) -> int:
+        """The least that makes the turn worth beginning, at least 1."""
+        least = self.least_tokens if metric is Metric.TOKENS else math.ceil(self.least_tokens * self.price)
+        return max(1, min(least, self.most(metric, turn_tokens)))
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a turn has reserved, and may use: tokens of language models and money. None: no quota limits this metric. short: the metrics of which the quota
+    had less left than the turn can use.
+    """
+
+    tokens: int | None = None
+    cost_micros: int | None = None
+    short: frozenset[Metric] = frozenset()
+
+    def of(self, metric: Metric) -> int | None:
+        """What is reserved of one metric."""
+        return self.tokens if metric is Metric.TOKENS else self.cost_micros
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a user's turns have used in the current day or month (`used`), or have reserved (`reserved`)."""
+
+    tokens: int = 0
+    cost_micros: int = 0
+
+    def of(self, metric: Metric) -> int:
+        """The amount of one metric."""
+        return self.tokens if metric is Metric.TOKENS else self.cost_micros
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The usage of one user at a moment. day, month: what ended turns have used since the beginning of the day and of the month. reserved: what open turns have
+    reserved. day_messages, month_messages: the questions of the user's conversations since then. time: the moment, by the database's clock.
+    """
+
+    time: datetime
+    day: Used = field(default_factory=Used)
+    month: Used = field(default_factory=Used)
+    reserved: Used = field(default_factory=Used)
+    day_messages: int = 0
+    month_messages: int = 0
+
+    def used(self, metric: Metric, period: Period) -> int:
+        """What is used of one metric in one period."""
+        return (self.day if period is Period.DAY else self.month).of(metric)
+
+
+@dataclass(frozen=True, slots=True)
+class UserUsage:
+    """A user's usage, quota, and what an administrator has set for the user."""
+
+    user_id: UUID
+    usage: Usage
+    quota: Quota
+    exception: QuotaException
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the exception."""
+        return str(self.exception.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shortage:
+    """A quota that has too little left. least: what the turn needs. until: when the quota resets; None if open turns have reserved the rest, or if even the whole quota is
+    too small.
+    """
+
+    metric: Metric
+    period: Period
+    limit: int
+    used: int
+    reserved: int
+    least: int
+    until: datetime | None
+
+
+def granted(user_id: UUID, quota: Quota, usage: Usage, demand: Demand, turn_tokens: int) -> Grant | None:
+    """What a turn may reserve: the most that it can use, or what the quota has left if this is less. None if no quota limits the turn.
+
+    Raises Exhausted (QUOTA_EXHAUSTED) if the quota has less left than makes the turn worth beginning. Of several quotas that are used up, the error names the
+    one that blocks the user for the longest time.
+    """
+    amounts: dict[Metric, int] = {}
+    short: set[Metric] = set()
+    missing: list[_Shortage] = []
+    for metric in Metric:
+        most = demand.most(metric, turn_tokens)
+        limits = {one: limit for one in Period if (limit := quota.limit(metric, one)) is not None}
+        if not limits or not most:
+            continue
+        least, reserved = demand.least(metric, turn_tokens), usage.reserved.of(metric)
+        left = min(limit - usage.used(metric, one) - reserved for one, limit in limits.items())
+        for one, limit in limits.items():
+            used = usage.used(metric, one)
+            if limit - used - reserved < least:
+                until = one.end(usage.time) if limit - used < least <= limit else None
+                missing.append(_Shortage(metric, one, limit, used, reserved, least, until))
+        amounts[metric] = min(most, left)
+        if left < most:
+            short.add(metric)
+    if missing:
+        worst = max(missing, key=lambda one: (one.limit < one.least, one.until or usage.time))
+        raise _exhausted(user_id, worst, usage.time)
+    if not amounts:
+        return None
+    return Grant(amounts.get(Metric.TOKENS), amounts.get(Metric.COST_MICROS), frozenset(short))
+
+
+def _exhausted(user_id: UUID, one: _Shortage, now: datetime) -> Exhausted:
+    limit, used, reserved = (_spoken(one.metric, value) for value in (one.limit, one.used, one.reserved))
+    quota = f"quota of {limit} a {one.period}"
+    wait: float | None = None
+    if one.limit < one.least:
+        message = f"Your {quota} is too small for a question to this agent. Ask an administrator for a larger quota, or ask an agent without a language model."
+    elif one.until is None:
+        message = f"Your open questions have reserved {reserved}, the rest of your {quota}. Wait for their answers, then ask again."
+        wait = _BUSY_SECONDS
+    else:
+        reset = one.until.strftime("%Y-%m-%d %H:%M UTC")
+        message = f"Your {quota} is used up: you have used {used}. Ask again from {reset} on, or ask an administrator for a larger quota."
+        wait = max(1.0, (one.until - now).total_seconds())
+    metadata = {
+        "user": names.user(user_id),
+        "quota": contract_name(f"{one.metric}_per_{one.period}"),
+        "limit": str(one.limit),
+        "used": str(one.used),
+        "reserved": str(one.reserved),
+        "reset_time": "" if one.until is None else one.until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    return Exhausted(Reason.QUOTA_EXHAUSTED, message, metadata, retry_after=wait)
+
+
+def contract_name(limit: str) -> str:
+    """The name of a field of `Quota` in the contract."""
+    return limit.replace("cost_micros", "cost_usd_micros")
+
+
+def _spoken(metric: Metric, value: int) -> str:
+    if metric is Metric.TOKENS:
+        return f"{value:,} tokens"
+    return f"{Decimal(value) / 1_000_000:,.6f}".rstrip("0").rstrip(".") + " US dollars"
+
+
+class Quotas(Protocol):
+    """The store of usage and of exceptions. All methods raise Unavailable if the store cannot be reached."""
+
+    async def usage(self, tenant_id: str, user_id: UUID) -> UserUsage:
+        """Return the usage of a user and the quota that applies to the user's role now. Raises NotFound."""
+        ...
+
+    async def update(
+        self,
+        tenant_id: str,
+        user_id: UUID,
+        change: Mapping[str, int | None],
+        dropped: frozenset[str],
+        etag: str,
+        audit: AuditEvent,
+    ) -> UserUsage:
+        """Change a user's exception in one transaction. change: the new limits, by the field of `Quota`. dropped: the fields in which the role's limit applies
+        again. etag: the expected etag; "" accepts any. A call that changes nothing is not audited. Raises NotFound, Conflict (ETAG_MISMATCH).
+        """
+        ...

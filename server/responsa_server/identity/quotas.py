@@ -1,0 +1,39 @@
+"""Usage and quotas, as users see them and administrators set them. turns.py and turn_log.py in `stores/postgres` apply them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.quotas import Quotas, UserUsage
+
+
+class QuotaAdministration:
+    """The usage and the quotas of the users of the caller's tenant. The authorisation table checks that only administrators see and change those of others."""
+
+    def __init__(self, store: Quotas, new_id: Callable[[], UUID]) -> None:
+        """new_id: returns new UUIDv7 ids."""
+        self._store = store
+        self._new_id = new_id
+
+    async def mine(self, who: Principal) -> UserUsage:
+        """Return the caller's usage. Raises NotFound if the user was deleted."""
+        return await self._store.usage(who.tenant_id, who.user_id)
+
+    async def of_user(self, who: Principal, user_id: UUID) -> UserUsage:
+        """Return the usage of a user of the tenant. Raises NotFound."""
+        return await self._store.usage(who.tenant_id, user_id)
+
+    async def update(
+        self,
+        who: Principal,
+        user_id: UUID,
+        change: Mapping[str, int | None],
+        dropped: frozenset[str],
+        etag: str,
+    ) -> UserUsage:
+        """Change the limits of a user. Raises the errors of `Quotas.update`."""
+        event = AuditEvent.of(who, "user.update_quota", names.quota(user_id), identity=self._new_id())
+        return await self._store.update(who.tenant_id, user_id, change, dropped, etag, event)

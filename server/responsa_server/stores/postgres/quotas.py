@@ -1,0 +1,101 @@
+"""Usage and quotas in PostgreSQL. turns.py reserves and turn_log.py settles, in the transactions of turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import Conflict, NotFound
+from responsa_server.domain.people import AuditEvent, Role
+from responsa_server.domain.quotas import LIMITS, QuotaException, QuotaRules, Usage, Used, UserUsage
+from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    one_row,
+    shielded,
+    unavailable,
+)
+
+
+class PostgresQuotas:
+    """Implements the port `Quotas`. rules: the quotas of the settings."""
+
+    def __init__(self, database: Database, rules: QuotaRules) -> None:
+        self._database = database
+        self._rules = rules
+        self._queries = Queries("quotas.sql")
+        self._audit = AuditLog()
+
+    @shielded
+    async def usage(self, tenant_id: str, user_id: UUID) -> UserUsage:
+        """See `Quotas.usage`."""
+        async with self._database.tenant(tenant_id) as connection:
+            return await self._read(connection, "user_role", tenant_id, user_id)
+
+    @shielded
+    async def update(
+        self,
+        tenant_id: str,
+        user_id: UUID,
+        change: Mapping[str, int | None],
+        dropped: frozenset[str],
+        etag: str,
+        audit: AuditEvent,
+    ) -> UserUsage:
+        """See `Quotas.update`."""
+        async with self._database.locking(tenant_id) as connection:
+            found = await self._read(connection, "lock_exception", tenant_id, user_id)
+            if etag and etag != found.etag:
+                raise Conflict.of_etag(names.quota(user_id))
+            limits = {
+                name: value
+                for name, value in {**found.exception.limits, **change}.items()
+                if name not in dropped
+            }
+            if limits == found.exception.limits:
+                return found
+            values = {
+                "tenant": tenant_id,
+                "user": user_id,
+                "fields": [name for name in LIMITS if name in limits],
+                **{name: limits.get(name) for name in LIMITS},
+            }
+            await connection.execute(self._queries["write_exception"], values)
+            await self._audit.write(connection, audit)
+            return await self._read(connection, "user_role", tenant_id, user_id)
+
+    async def _read(self, connection: Connection, query: str, tenant_id: str, user_id: UUID) -> UserUsage:
+        """query: reads, and perhaps locks, the user's role."""
+        parameters = {"tenant": tenant_id, "user": user_id}
+        user = await one_row(connection, self._queries[query], parameters)
+        if user is None:
+            raise NotFound.of("user", names.user(user_id))
+        exception = exception_of(await one_row(connection, self._queries["exception"], parameters))
+        row = await one_row(connection, self._queries["read_usage"], parameters)
+        if row is None:  # impossible: the query always has a row
+            raise unavailable()
+        quota = exception.over(self._rules.of(Role(user["role"])))
+        return UserUsage(user_id, usage_row(row), quota, exception)
+
+
+def exception_of(row: Mapping[str, Any] | None) -> QuotaException:
+    """The exception in a row; an empty one without a row."""
+    if row is None:
+        return QuotaException()
+    return QuotaException({name: row[name] for name in row["fields"]}, row["revision"])
+
+
+def usage_row(row: Mapping[str, Any]) -> Usage:
+    """The usage in a row. A row that was read to be locked has no messages."""
+    return Usage(
+        row["time"],
+        Used(row["day_tokens"], row["day_micros"]),
+        Used(row["month_tokens"], row["month_micros"]),
+        Used(row["reserved_tokens"], row["reserved_micros"]),
+        row.get("day_messages", 0),
+        row.get("month_messages", 0),
+    )

@@ -1,0 +1,58 @@
+-- Quotas of one tenant's users (role responsa_app, tenant set).
+
+-- name: user_role
+SELECT role FROM responsa.app_user WHERE tenant_id = %(tenant)s AND id = %(user)s;
+
+-- name: exception
+SELECT fields, tokens_per_day, tokens_per_month, cost_micros_per_day, cost_micros_per_month, revision FROM responsa.user_quota
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
+
+-- name: lock_exception
+-- Locks the user, so that two changes of one exception follow each other, also the first two.
+SELECT role FROM responsa.app_user WHERE tenant_id = %(tenant)s AND id = %(user)s FOR NO KEY UPDATE;
+
+-- name: write_exception
+INSERT INTO responsa.user_quota (tenant_id, user_id, fields, tokens_per_day, tokens_per_month, cost_micros_per_day, cost_micros_per_month)
+VALUES (%(tenant)s, %(user)s, %(fields)s, %(tokens_per_day)s, %(tokens_per_month)s, %(cost_micros_per_day)s, %(cost_micros_per_month)s)
+ON CONFLICT (user_id, tenant_id) DO UPDATE SET fields = excluded.fields, tokens_per_day = excluded.tokens_per_day, tokens_per_month = excluded.tokens_per_month,
+    cost_micros_per_day = excluded.cost_micros_per_day, cost_micros_per_month = excluded.cost_micros_per_month, revision = user_quota.revision + 1,
+    update_time = now();
+
+-- name: first_usage
+-- Makes the row that `hold_usage` locks.
+INSERT INTO responsa.user_usage (tenant_id, user_id, day, month)
+VALUES (%(tenant)s, %(user)s, (now() AT TIME ZONE 'UTC')::date, date_trunc('month', now() AT TIME ZONE 'UTC')::date)
+ON CONFLICT DO NOTHING;
+
+-- name: hold_usage
+-- The usage of a user, whose row stays locked until the transaction ends. A transaction may have waited for the row over midnight, so the time is not now().
+SELECT time, reserved_tokens, reserved_micros,
+    CASE WHEN day >= today THEN day_tokens ELSE 0 END AS day_tokens, CASE WHEN day >= today THEN day_micros ELSE 0 END AS day_micros,
+    CASE WHEN month >= date_trunc('month', today) THEN month_tokens ELSE 0 END AS month_tokens,
+    CASE WHEN month >= date_trunc('month', today) THEN month_micros ELSE 0 END AS month_micros
+FROM (
+    SELECT u.*, clock_timestamp() AS time, (clock_timestamp() AT TIME ZONE 'UTC')::date AS today FROM responsa.user_usage AS u
+    WHERE u.tenant_id = %(tenant)s AND u.user_id = %(user)s
+    FOR NO KEY UPDATE
+) AS held;
+
+-- name: read_usage
+-- One row, also for a user who has used nothing. The messages are counted in the turns of the month, of which an index has the times.
+SELECT now() AS time, coalesce(u.reserved_tokens, 0) AS reserved_tokens, coalesce(u.reserved_micros, 0) AS reserved_micros,
+    CASE WHEN u.day >= p.day THEN u.day_tokens ELSE 0 END AS day_tokens, CASE WHEN u.day >= p.day THEN u.day_micros ELSE 0 END AS day_micros,
+    CASE WHEN u.month >= p.month THEN u.month_tokens ELSE 0 END AS month_tokens, CASE WHEN u.month >= p.month THEN u.month_micros ELSE 0 END AS month_micros,
+    t.day_messages, t.month_messages
+FROM (SELECT (now() AT TIME ZONE 'UTC')::date AS day, date_trunc('month', now() AT TIME ZONE 'UTC')::date AS month) AS p
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE create_time >= p.day::timestamp AT TIME ZONE 'UTC') AS day_messages, count(*) AS month_messages FROM responsa.turn
+    WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND create_time >= p.month::timestamp AT TIME ZONE 'UTC'
+) AS t
+LEFT JOIN responsa.user_usage AS u ON u.tenant_id = %(tenant)s AND u.user_id = %(user)s;
+
+-- name: reserve
+WITH held AS (
+    UPDATE responsa.user_usage SET reserved_tokens = reserved_tokens + coalesce(%(tokens)s::bigint, 0), reserved_micros = reserved_micros + coalesce(%(micros)s::bigint, 0)
+    WHERE tenant_id = %(tenant)s AND user_id = %(user)s
+)
+UPDATE responsa.turn SET reserved_tokens = %(tokens)s, reserved_micros = %(micros)s, short_of_tokens = %(short_of_tokens)s, short_of_micros = %(short_of_micros)s
+WHERE tenant_id = %(tenant)s AND id = %(turn)s;

@@ -1,0 +1,392 @@
+"""Quotas in the transactions of turns: accept reserves, every end settles, and turns that begin at once never use more than the quota."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason, Unavailable
+from responsa_server.domain.events import Usage
+from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.quotas import Demand, Grant, Metric, Quota, QuotaRules, Used, UserUsage
+from responsa_server.domain.turns import Claim, Conclusion, NewTurn, OnBusy, TurnState
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.quotas import PostgresQuotas
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People, new_turn
+from tests.contract.cut_database import CutDatabase
+from tests.contract.turn_steps import (
+    cancelled,
+    change,
+    checkpoint,
+    claim_all,
+    count,
+    one,
+    row,
+    value,
+)
+from tests.plain_codec import PlainCodec
+
+DEMAND = Demand(tokens=1000, cost_micros=0, price=Decimal("0.5"), least_tokens=20)
+DAILY = QuotaRules({Role.USER: Quota(tokens_per_day=2500)})
+MONEY = QuotaRules({Role.USER: Quota(cost_micros_per_month=600)})
+
+
+def asks(demand: Demand | None = DEMAND, **more: Any) -> NewTurn:
+    """A turn that may call a model."""
+    return replace(new_turn(**more), demand=demand)
+
+
+def store_with(database: Database, rules: QuotaRules) -> PostgresTurnStore:
+    return PostgresTurnStore(database, PlainCodec(), rules=rules)
+
+
+async def usage_of(database: Database, who: Principal, rules: QuotaRules = DAILY) -> UserUsage:
+    return await PostgresQuotas(database, rules).usage(who.tenant_id, who.user_id)
+
+
+def ends(read: int = 0, written: int = 0, micros: int = 0) -> Conclusion:
+    return Conclusion(TurnState.FAILED, b"failed", Usage(0, read, written, micros))
+
+
+async def ended(store: PostgresTurnStore, new: NewTurn, conclusion: Conclusion, grant: Grant | None) -> None:
+    claim = Claim(new.id, "acme", 1, new.lease_seconds, grant)
+    await store.finish(claim, [row(2)], conclusion)
+
+
+async def test_accept_reserves_and_finish_settles(database: Database, people: People) -> None:
+    store, new = store_with(database, DAILY), asks()
+    accepted = await store.accept(people.ann, new, cancelled)
+    assert accepted.grant == Grant(1000, None, frozenset())
+    before = (await usage_of(database, people.ann)).usage
+    assert (before.reserved, before.day, before.month) == (Used(1000, 0), Used(), Used())
+    assert (before.day_messages, before.month_messages) == (1, 1)
+    await ended(store, new, ends(300, 100, 7), accepted.grant)
+    after = (await usage_of(database, people.ann)).usage
+    assert (after.reserved, after.day, after.month) == (Used(), Used(400, 7), Used(400, 7))
+    # A repeated finish is found, and counts nothing twice.
+    await ended(store, new, ends(300, 100, 7), accepted.grant)
+    assert (await usage_of(database, people.ann)).usage.day == Used(400, 7)
+    assert (await usage_of(database, people.bob)).usage.day == Used()
+
+
+async def test_a_turn_gets_what_the_quota_has_left_and_the_next_one_is_refused(
+    database: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    store = store_with(database, DAILY)
+    grants = [(await store.accept(people.ann, asks(), cancelled)).grant for _ in range(3)]
+    assert grants == [Grant(1000), Grant(1000), Grant(500, None, frozenset({Metric.TOKENS}))]
+    request_id = uuid7()
+    with pytest.raises(Exhausted) as caught:
+        await store.accept(people.ann, asks(request_id=request_id), cancelled)
+    error = caught.value
+    assert error.reason is Reason.QUOTA_EXHAUSTED
+    assert dict(error.metadata) == {
+        "user": names.user(people.ann.user_id),
+        "quota": "tokens_per_day",
+        "limit": "2500",
+        "used": "0",
+        "reserved": "2500",
+        "reset_time": "",
+    }
+    assert error.retry_after is not None
+    assert error.retry_after < 60
+    assert count(database_urls)["turn"] == count(database_urls)["conversation"] == 3
+    # Nothing was recorded, so the same request_id serves another question. Another user has another quota.
+    other = asks(demand=None, text="Something else", request_id=request_id)
+    assert not (await store.accept(people.ann, other, cancelled)).attached
+    assert (await store.accept(people.bob, asks(), cancelled)).grant == Grant(1000)
+
+
+async def test_a_used_quota_says_when_it_resets(database: Database, people: People) -> None:
+    store, new = store_with(database, DAILY), asks()
+    grant = (await store.accept(people.ann, new, cancelled)).grant
+    await ended(store, new, ends(2490), grant)
+    with pytest.raises(Exhausted) as caught:
+        await store.accept(people.ann, asks(), cancelled)
+    found = await usage_of(database, people.ann)
+    assert (caught.value.metadata["used"], caught.value.metadata["reserved"]) == ("2490", "0")
+    assert caught.value.metadata["reset_time"] > found.usage.time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert 0 < (caught.value.retry_after or 0) <= 86_400
+
+
+async def test_money_is_reserved_at_the_highest_price(database: Database, people: People) -> None:
+    store = store_with(database, MONEY)
+    first, second = asks(), asks()
+    assert (await store.accept(people.ann, first, cancelled)).grant == Grant(None, 500)
+    accepted = await store.accept(people.ann, second, cancelled)
+    assert accepted.grant == Grant(None, 100, frozenset({Metric.COST_MICROS}))
+    with pytest.raises(Exhausted) as caught:
+        await store.accept(people.ann, asks(), cancelled)
+    assert caught.value.metadata["quota"] == "cost_usd_micros_per_month"
+    # Free models cost no money, and a turn without a model is never refused.
+    assert (await store.accept(people.ann, asks(replace(DEMAND, price=Decimal(0))), cancelled)).grant is None
+    assert (await store.accept(people.ann, asks(None), cancelled)).grant is None
+
+
+async def test_attaching_costs_nothing(database: Database, people: People) -> None:
+    store = store_with(database, QuotaRules({Role.USER: Quota(tokens_per_day=1000)}))
+    new = asks(request_id=uuid7())
+    first = await store.accept(people.ann, new, cancelled)
+    again = await store.accept(people.ann, new, cancelled)
+    assert (again.turn_id, again.attached, again.grant) == (new.id, False, first.grant)
+    other = await store.accept(people.ann, replace(new, id=uuid7(), conversation_id=uuid7()), cancelled)
+    assert (other.turn_id, other.attached) == (new.id, True)
+    assert (await usage_of(database, people.ann)).usage.reserved == Used(1000, 0)
+
+
+@pytest.mark.parametrize("turns", [200, pytest.param(1000, marks=pytest.mark.soak)])
+async def test_turns_at_once_never_use_more_than_the_quota(
+    database: Database, people: People, turns: int
+) -> None:
+    limit = turns * 40
+    store = store_with(database, QuotaRules({Role.USER: Quota(tokens_per_day=limit)}))
+
+    async def asked(place: int) -> int:
+        """Returns what the turn used: everything that it was granted, which is the worst case."""
+        new = asks(replace(DEMAND, tokens=100 + place % 7))
+        try:
+            grant = (await store.accept(people.ann, new, cancelled)).grant
+        except Exhausted as error:
+            refused.append(error.reason)
+            return 0
+        assert grant is not None
+        assert grant.tokens is not None
+        if place % 5 == 0:
+            await store.cancel(people.ann, new.id, True, cancelled)
+            return 0
+        await ended(store, new, ends(grant.tokens - 1, 1), grant)
+        return grant.tokens
+
+    refused: list[Reason] = []
+    spent = list(await asyncio.gather(*(asked(place) for place in range(turns))))
+    assert set(refused) == {Reason.QUOTA_EXHAUSTED}
+    # Cancelled turns have released what they had reserved. Further turns use the rest, and not more.
+    refused.clear()
+    while not refused:
+        spent.append(await asked(1))
+    usage = (await usage_of(database, people.ann)).usage
+    assert usage.reserved == Used()
+    assert usage.day.tokens == sum(spent)
+    # Less than one turn's least is left.
+    assert limit - DEMAND.least_tokens < usage.day.tokens <= limit
+
+
+async def test_cancelling_releases_and_the_stopped_worker_books(database: Database, people: People) -> None:
+    store, new = store_with(database, DAILY), asks()
+    grant = (await store.accept(people.ann, new, cancelled)).grant
+    claim = Claim(new.id, "acme", 1, 60.0, grant)
+    await store.append([one(claim, row(2), checkpoint=replace(checkpoint(2), usage=Usage(0, 100, 50, 3)))])
+    await store.cancel(people.ann, new.id, True, cancelled)
+    usage = (await usage_of(database, people.ann)).usage
+    assert (usage.reserved, usage.day) == (Used(), Used(150, 3))
+    for _ in range(2):
+        await store.book(claim, Usage(0, 20, 5, 1))
+    assert (await usage_of(database, people.ann)).usage.day == Used(175, 4)
+
+
+async def test_a_takeover_keeps_the_reservation(database: Database, people: People) -> None:
+    store, new = store_with(database, DAILY), asks(lease_seconds=0.0)
+    grant = (await store.accept(people.ann, new, cancelled)).grant
+    (taken,) = await claim_all(store)
+    assert taken.claim.grant == grant
+    assert (await usage_of(database, people.ann)).usage.reserved == Used(1000, 0)
+    await store.finish(taken.claim, [row(2)], ends(600))
+    usage = (await usage_of(database, people.ann)).usage
+    assert (usage.reserved, usage.day) == (Used(), Used(600, 0))
+
+
+async def test_an_interrupted_turn_makes_room_for_its_successor(database: Database, people: People) -> None:
+    store = store_with(database, QuotaRules({Role.USER: Quota(tokens_per_day=1000)}))
+    first = asks()
+    await store.accept(people.ann, first, cancelled)
+    second = asks(conversation=first.conversation_id, on_busy=OnBusy.INTERRUPT)
+    accepted = await store.accept(people.ann, second, cancelled)
+    assert ([one.turn_id for one in accepted.ended], accepted.grant) == ([first.id], Grant(1000))
+    # A refused question interrupts nothing.
+    third = asks(
+        replace(DEMAND, least_tokens=2000, tokens=3000),
+        conversation=first.conversation_id,
+        on_busy=OnBusy.INTERRUPT,
+    )
+    with pytest.raises(Exhausted):
+        await store.accept(people.ann, third, cancelled)
+    assert (await store.get(people.ann, second.id)).state is TurnState.RUNNING
+    assert (await usage_of(database, people.ann)).usage.reserved == Used(1000, 0)
+
+
+async def test_queued_turns_reserve_when_they_are_accepted(database: Database, people: People) -> None:
+    store = store_with(database, DAILY)
+    first = asks()
+    grant = (await store.accept(people.ann, first, cancelled)).grant
+    queued = asks(conversation=first.conversation_id, on_busy=OnBusy.QUEUE)
+    accepted = await store.accept(people.ann, queued, cancelled)
+    assert (accepted.state, accepted.grant) == (TurnState.QUEUED, Grant(1000))
+    await ended(store, first, ends(10), grant)
+    (taken,) = await claim_all(store)
+    assert (taken.claim.turn_id, taken.claim.grant) == (queued.id, Grant(1000))
+
+
+async def test_usage_is_counted_without_a_quota(database: Database, people: People) -> None:
+    store, new = store_with(database, QuotaRules()), asks()
+    assert (await store.accept(people.ann, new, cancelled)).grant is None
+    await ended(store, new, ends(300, 1, 9), None)
+    found = await usage_of(database, people.ann, QuotaRules())
+    assert (found.usage.day, found.usage.reserved, found.quota.unlimited) == (Used(301, 9), Used(), True)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_lost_commit_of_accept_and_of_finish_counts_once(
+    cut_database: CutDatabase, people: People, times: int
+) -> None:
+    store, new = store_with(cut_database, DAILY), asks(request_id=uuid7())
+
+    async def sure(work: Callable[[], Any]) -> Any:
+        cut_database.cut = times
+        for _ in range(times):
+            with pytest.raises(Unavailable):
+                await work()
+        return await work()
+
+    accepted = await sure(lambda: store.accept(people.ann, new, cancelled))
+    assert (accepted.attached, accepted.grant) == (False, Grant(1000))
+    assert (await usage_of(cut_database, people.ann)).usage.reserved == Used(1000, 0)
+    await sure(lambda: ended(store, new, ends(200), accepted.grant))
+    usage = (await usage_of(cut_database, people.ann)).usage
+    assert (usage.reserved, usage.day) == (Used(), Used(200, 0))
+
+
+async def test_days_and_months_begin_at_zero_and_keep_reservations(
+    database: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    store, new = store_with(database, DAILY), asks()
+    grant = (await store.accept(people.ann, new, cancelled)).grant
+    change(database_urls, "UPDATE responsa.user_usage SET day_tokens = 2400, month_tokens = 2400")
+    with pytest.raises(Exhausted):
+        await store.accept(people.ann, asks(), cancelled)
+    change(database_urls, "UPDATE responsa.user_usage SET day = day - 1")
+    usage = (await usage_of(database, people.ann)).usage
+    assert (usage.day, usage.month, usage.reserved) == (Used(), Used(2400, 0), Used(1000, 0))
+    await ended(store, new, ends(100), grant)
+    usage = (await usage_of(database, people.ann)).usage
+    assert (usage.day, usage.month) == (Used(100, 0), Used(2500, 0))
+    change(database_urls, "UPDATE responsa.user_usage SET month = month - interval '1 month'")
+    other = asks()
+    await ended(store, other, ends(7), (await store.accept(people.ann, other, cancelled)).grant)
+    usage = (await usage_of(database, people.ann)).usage
+    assert (usage.day, usage.month) == (Used(107, 0), Used(7, 0))
+
+
+async def test_pruned_checkpoints_are_counted_with_the_end(
+    database: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    store, new = store_with(database, DAILY), asks(lease_seconds=0.0)
+    grant = (await store.accept(people.ann, new, cancelled)).grant
+    claim = Claim(new.id, "acme", 1, 0.0, grant)
+    await store.append([one(claim, row(2), checkpoint=replace(checkpoint(2), usage=Usage(0, 100, 50, 3)))])
+    change(database_urls, "UPDATE responsa.turn_checkpoint SET update_time = now() - interval '9 h'")
+    assert await store.prune_checkpoints(1) == 1
+    (taken,) = await claim_all(store)
+    await store.finish(taken.claim, [row(3)], ends(10))
+    usage = (await usage_of(database, people.ann)).usage
+    assert (usage.reserved, usage.day) == (Used(), Used(160, 3))
+
+
+def audit(who: Principal) -> AuditEvent:
+    return AuditEvent.of(who, "user.update_quota", names.quota(who.user_id), identity=uuid7())
+
+
+async def set_limits(
+    quotas: PostgresQuotas,
+    who: Principal,
+    change: dict[str, int | None],
+    dropped: Sequence[str] = (),
+    etag: str = "",
+    user_id: UUID | None = None,
+) -> UserUsage:
+    return await quotas.update(
+        who.tenant_id, user_id or who.user_id, change, frozenset(dropped), etag, audit(who)
+    )
+
+
+async def test_an_exception_replaces_the_limits_of_the_role(
+    database: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    quotas, store = PostgresQuotas(database, DAILY), store_with(database, DAILY)
+    found = await set_limits(quotas, people.ann, {"tokens_per_day": 700, "cost_micros_per_day": 100})
+    assert found.quota == Quota(tokens_per_day=700, cost_micros_per_day=100)
+    accepted = await store.accept(people.ann, asks(), cancelled)
+    assert accepted.grant == Grant(700, 100, frozenset(Metric))
+    lifted = await set_limits(
+        quotas, people.ann, {"tokens_per_day": None}, ["cost_micros_per_day"], found.etag
+    )
+    assert (lifted.quota, lifted.exception.limits) == (Quota(), {"tokens_per_day": None})
+    assert (await store.accept(people.ann, asks(), cancelled)).grant is None
+    with pytest.raises(Conflict):
+        await set_limits(quotas, people.ann, {"tokens_per_day": 1}, etag=found.etag)
+    again = await set_limits(quotas, people.ann, {"tokens_per_day": None})
+    assert again.etag == lifted.etag
+    restored = await set_limits(quotas, people.ann, {}, ["tokens_per_day"])
+    assert restored.quota == Quota(tokens_per_day=2500)
+    # Each of the three changes is audited; the call that changed nothing and the refused one are not.
+    assert (
+        value(database_urls, "SELECT count(*) FROM responsa.audit_event WHERE action = 'user.update_quota'")
+        == 3
+    )
+    assert (await usage_of(database, people.bob)).quota == Quota(tokens_per_day=2500)
+
+
+async def test_an_exception_limits_a_user_whose_role_has_no_limits(
+    database: Database, people: People
+) -> None:
+    quotas, store = PostgresQuotas(database, QuotaRules()), store_with(database, QuotaRules())
+    assert (await store.accept(people.ann, asks(), cancelled)).grant is None
+    await set_limits(quotas, people.ann, {"tokens_per_month": 0})
+    with pytest.raises(Exhausted) as caught:
+        await store.accept(people.ann, asks(), cancelled)
+    assert (caught.value.metadata["quota"], caught.value.retry_after) == ("tokens_per_month", None)
+    assert (await store.accept(people.bob, asks(), cancelled)).grant is None
+
+
+async def test_concurrent_first_changes_of_an_exception_all_remain(
+    database: Database, people: People
+) -> None:
+    quotas = PostgresQuotas(database, QuotaRules())
+    fields = ("tokens_per_day", "tokens_per_month", "cost_micros_per_day", "cost_micros_per_month")
+    await asyncio.gather(*(set_limits(quotas, people.ann, {name: 5}) for name in fields))
+    assert (await usage_of(database, people.ann)).quota == Quota(5, 5, 5, 5)
+
+
+async def test_another_tenants_user_is_not_found(database: Database, people: People) -> None:
+    quotas = PostgresQuotas(database, DAILY)
+    for stranger in (people.eve.user_id, uuid7()):
+        with pytest.raises(NotFound):
+            await quotas.usage("acme", stranger)
+        with pytest.raises(NotFound):
+            await set_limits(quotas, people.ann, {"tokens_per_day": 1}, user_id=stranger)
+
+
+async def test_two_processes_that_end_turns_of_many_users_do_not_block_each_other(
+    database: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    """Each process ends the turns of both users together, in the opposite order."""
+    stores = [store_with(database, DAILY), store_with(database, DAILY)]
+    small = replace(DEMAND, tokens=1, least_tokens=1)
+    for _ in range(10):
+        turns: list[tuple[PostgresTurnStore, NewTurn, Grant | None]] = []
+        for who in (people.ann, people.bob, people.bob, people.ann):
+            new = asks(small)
+            accepted = await stores[0].accept(who, new, cancelled)
+            turns.append((stores[len(turns) // 2], new, accepted.grant))
+        await asyncio.gather(*(ended(store, new, ends(1), grant) for store, new, grant in turns))
+    assert value(database_urls, "SELECT sum(day_tokens) FROM responsa.user_usage") == 40
+    assert value(database_urls, "SELECT sum(reserved_tokens) FROM responsa.user_usage") == 0
