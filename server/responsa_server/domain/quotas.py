@@ -254,7 +254,7 @@ def _exhausted(user_id: UUID, one: _Shortage, now: datetime) -> Exhausted:
     else:
         reset = one.until.strftime("%Y-%m-%d %H:%M UTC")
         message = f"Your {quota} is used up: you have used {used}. Ask again from {reset} on, or ask an administrator for a larger quota."
-        wait = max(1.0, (one.until - now).total_seconds())
+        wait = float(max(1, math.ceil((one.until - now).total_seconds())))
     metadata = {
         "user": names.user(user_id),
         "quota": contract_name(f"{one.metric}_per_{one.period}"),
