@@ -233,6 +233,26 @@ async def test_refusals_are_told_apart(
     await expect(refusal.locator("strong")).to_have_text(heading)
 
 
+async def test_a_quota_refuses_an_answer_and_then_the_question(person: Person) -> None:
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in()
+    await tab.choose("Poor")
+    me = person.client.me().name
+    person.client.update_user_quota(me, {"tokens_per_day": len(RYE_BREAD.encode())})
+    await tab.ask(RYE_BREAD)
+    (turn,) = person.client.turns()
+    assert turn.terminal_event.refused.reason == turn_pb2.REFUSAL_REASON_QUOTA
+    refusal = tab.answers.locator(".refusal")
+    await expect(refusal.locator("strong")).to_have_text("Over your quota")
+    await expect(refusal).to_contain_text(turn.terminal_event.refused.message)
+
+    # Now nothing is recorded. The page shows the server's message.
+    person.client.update_user_quota(me, {"tokens_per_day": 0})
+    await tab.send(RYE_BREAD)
+    await expect(tab.page.get_by_text("Your quota of 0 tokens a day is too small")).to_be_visible()
+    assert len(list(person.client.turns())) == 1
+
+
 async def test_a_teachers_name_is_text_whatever_it_holds(person: Person) -> None:
     person.client.create_teacher(HOSTILE_TITLE, HOSTILE_TITLE)
     tab = await person.sign_in()

@@ -6,14 +6,14 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from google.protobuf import field_mask_pb2, json_format, struct_pb2
 
-from responsa.admin.v1 import admin_service_pb2, teacher_pb2
+from responsa.admin.v1 import admin_service_pb2, teacher_pb2, user_quota_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, conversation_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
@@ -283,6 +283,33 @@ def update_user(
             paths=[field for field, value in given.items() if value is not None]
         ),
     )
+
+
+def quota_name(user: str) -> str:
+    """`users/{uuid}/quota`, from a user's name or UUID."""
+    return f"{user_name(user)}/quota"
+
+
+def update_user_quota(
+    user: str, limits: Mapping[str, int | None], dropped: Collection[str], etag: str
+) -> admin_service_pb2.UpdateUserQuotaRequest:
+    """The request of UpdateUserQuota. Raises ValueError for a limit that does not exist."""
+    given = {
+        name: user_quota_pb2.QuotaLimit(unlimited=True)
+        if limit is None
+        else user_quota_pb2.QuotaLimit(at_most=limit)
+        for name, limit in limits.items()
+        if name not in dropped
+    }
+    known = user_quota_pb2.UserQuota.DESCRIPTOR.fields_by_name
+    for name in (*given, *dropped):
+        if name not in known:
+            raise ValueError(f"there is no limit {name!r}")
+    quota = user_quota_pb2.UserQuota(name=quota_name(user), etag=etag)
+    for name, limit in given.items():
+        getattr(quota, name).CopyFrom(limit)
+    mask = field_mask_pb2.FieldMask(paths=[*given, *dropped])
+    return admin_service_pb2.UpdateUserQuotaRequest(user_quota=quota, update_mask=mask)
 
 
 def metadata(

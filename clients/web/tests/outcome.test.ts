@@ -117,8 +117,8 @@ describe("outcomeOf", () => {
 
 describe("words", () => {
   it("distinguishes refusals", () => {
-    const reasons = [RefusalReason.NO_SUPPORT, RefusalReason.OUT_OF_SCOPE, RefusalReason.UNSAFE, RefusalReason.BUDGET];
-    expect(new Set(reasons.map((one) => refusalWords(one).heading)).size).toBe(4);
+    const reasons = [RefusalReason.NO_SUPPORT, RefusalReason.OUT_OF_SCOPE, RefusalReason.UNSAFE, RefusalReason.BUDGET, RefusalReason.QUOTA];
+    expect(new Set(reasons.map((one) => refusalWords(one).heading)).size).toBe(5);
     expect(refusalWords(99 as RefusalReason)).toEqual(refusalWords(RefusalReason.NO_SUPPORT));
     expect(refusalWords(RefusalReason.NO_SUPPORT).heading).toBe("No answer");
   });

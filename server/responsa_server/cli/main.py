@@ -64,6 +64,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("login", "responsa_server.cli.login", "Sign in with an e-mail address and a password."),
     Command("logout", "responsa_server.cli.login", "End the session of `login`."),
     Command("whoami", "responsa_server.cli.login", "Print the user whose credential commands use."),
+    Command("usage", "responsa_server.cli.usage", "Show what your questions have used of your quota."),
     Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in."),
     Command(
         "eval", "responsa_lab.evaluation.command", "Measure retrieval, answers and routing on a data set."
@@ -80,7 +81,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "admin",
         "responsa_server.cli.admin",
-        "Administer users, keys and tenants, and read the audit log.",
+        "Administer users, quotas, keys and tenants, and read the audit log.",
     ),
     Command("doctor", "responsa_server.cli.local.instance", "Check this machine and its instance."),
     Command("purge", "responsa_server.cli.local.instance", "Remove an instance with all its data."),

@@ -20,6 +20,8 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.models import Ended, Price, Spent, TextPiece
+from responsa_server.domain.quotas import Demand, Grant, Metric
+from responsa_server.domain.turns import Question
 from tests.unit.graph.asking import costing
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.speaking import Says, told_by
@@ -105,6 +107,52 @@ async def test_so_they_are_when_it_may_cost_next_to_nothing(tmp_path: Path) -> N
     assert isinstance(end, Answered)
     assert (end.text, model.asked) == (LONG, [])
     assert [found.cause for found in end.fallbacks] == ["budget:cost_micros"]
+
+
+async def test_a_quota_that_has_too_little_left_refuses_although_the_documents_could_be_quoted(
+    tmp_path: Path,
+) -> None:
+    model = Says([Ended(complete=True)])
+    one = agent(write(tmp_path), parts(model, Price(*[Decimal(5)] * 4)))
+    for grant, word in (
+        (Grant(tokens=30, short=frozenset({Metric.TOKENS})), "tokens"),
+        (Grant(cost_micros=30, short=frozenset({Metric.COST_MICROS})), "money"),
+    ):
+        told = await told_by(one, replace(task(QUESTION), grant=grant))
+        end = told[-1]
+        assert isinstance(end, Refused)
+        assert (end.reason, text(told), model.asked) == (RefusalReason.QUOTA, "", [])
+        assert word in end.message
+        assert "your quota" in end.message
+
+
+async def test_a_reservation_that_the_quota_did_not_cut_limits_like_the_agents_own_limits(
+    tmp_path: Path,
+) -> None:
+    model = Says([Ended(complete=True)])
+    one = agent(write(tmp_path), parts(model))
+    end = (await told_by(one, replace(task(QUESTION), grant=Grant(tokens=20))))[-1]
+    assert isinstance(end, Answered)
+    assert [found.cause for found in end.fallbacks] == ["budget:tokens"]
+
+
+async def test_at_the_end_of_a_quota_a_prompt_counts_its_bytes(tmp_path: Path) -> None:
+    """With an estimate of four bytes a token, the call could use more than the quota has left."""
+    model = Says([TextPiece("One two."), USED, Ended(complete=True)])
+    one = agent(write(tmp_path), parts(model))
+    granted = [Grant(tokens=300, short=short) for short in (frozenset[Metric](), frozenset({Metric.TOKENS}))]
+    ends = [(await told_by(one, replace(task(QUESTION), grant=grant)))[-1] for grant in granted]
+    assert isinstance(ends[0], Answered)
+    assert isinstance(ends[1], Refused)
+    assert len(model.asked) == 1
+
+
+def test_what_an_agent_demands(tmp_path: Path) -> None:
+    limited = write(tmp_path, ("agent.toml", "steps = 20", "tokens = 200, cost_micros = 90"))
+    one = agent(limited, parts(Says()), price=lambda: Price(Decimal(1), Decimal(0), Decimal(4), Decimal(3)))
+    assert one.demand(Question("Größe?")) == Demand(200, 90, Decimal(4), 8)
+    assert one.demand(Question("Why?", max_cost_micros=50)) == Demand(200, 50, Decimal(4), 4)
+    assert agent(limited, replace(parts(Says()), model=None)).demand(Question("Why?")) is None
 
 
 async def test_what_needs_no_model_is_not_done_behind_a_text_that_was_told(tmp_path: Path) -> None:

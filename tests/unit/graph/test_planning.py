@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from responsa_server.domain.events import (
     Status,
     Usage,
 )
-from responsa_server.domain.models import Ended, ModelError, ModelFault, Spent, TextPiece
+from responsa_server.domain.models import Ended, ModelError, ModelFault, Price, Spent, TextPiece
 from responsa_server.domain.people import Principal
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 from tests.unit.graph.evidence import Shelf, quote, task
@@ -46,12 +46,14 @@ HISTORY = [
 ]
 
 
-def agent(folder: Path, parts: NodeParts) -> PlannedAgent:
+def agent(folder: Path, parts: NodeParts, price: Callable[[], Price | None] = lambda: None) -> PlannedAgent:
     found = examine(folder, SURROUNDINGS, folder / "none")
     assert found.problems == []
     assert found.config is not None
     return PlannedAgent(
-        plan(found.config, parts, found.prompts, TEST_KINDS), agent_options(found.config, VERSION)
+        plan(found.config, parts, found.prompts, TEST_KINDS),
+        agent_options(found.config, VERSION),
+        price=price,
     )
 
 

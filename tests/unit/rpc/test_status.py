@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from responsa.errors.v1 import reason_pb2
 from responsa_server.calls import status
 from responsa_server.domain.errors import (
+    Exhausted,
     FieldViolation,
     InvalidRequest,
     NotFound,
@@ -86,6 +87,17 @@ def test_the_domain_and_the_details_of_a_missing_resource() -> None:
     assert (info.domain, info.reason) == ("responsa", "RESOURCE_NOT_FOUND")
     (resource,) = detail(encoded, error_details_pb2.ResourceInfo)
     assert (resource.resource_type, resource.resource_name) == ("conversation", "conversations/1")
+
+
+def test_a_quota_that_is_used_up_is_named_with_its_value() -> None:
+    metadata = {"user": "users/1", "quota": "tokens_per_day", "limit": "500", "used": "490", "reserved": "0"}
+    encoded = status.of(Exhausted(Reason.QUOTA_EXHAUSTED, "Used up.", metadata, retry_after=60.0))
+    assert encoded.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+    (failure,) = detail(encoded, error_details_pb2.QuotaFailure)
+    (found,) = failure.violations
+    assert (found.subject, found.description, found.quota_id) == ("users/1", "Used up.", "tokens_per_day")
+    assert (found.quota_metric, found.quota_value) == ("responsa/tokens_per_day", 500)
+    assert not detail(status.of(Exhausted(Reason.OVERLOADED, "Busy.")), error_details_pb2.QuotaFailure)
 
 
 def test_a_hundred_violations_are_cut_to_sixteen() -> None:

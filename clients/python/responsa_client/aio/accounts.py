@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 
 from google.protobuf import timestamp_pb2
 
-from responsa.admin.v1 import admin_service_pb2, audit_event_pb2, system_status_pb2, teacher_pb2
-from responsa.auth.v1 import api_key_pb2, auth_service_pb2, user_pb2
+from responsa.admin.v1 import (
+    admin_service_pb2,
+    audit_event_pb2,
+    system_status_pb2,
+    teacher_pb2,
+    user_quota_pb2,
+)
+from responsa.auth.v1 import api_key_pb2, auth_service_pb2, user_pb2, user_usage_pb2
 from responsa_client import requests
 from responsa_client.aio.calls import AsyncPart
 from responsa_client.requests import Parameters
@@ -19,6 +25,11 @@ class AsyncAccountCalls(AsyncPart):
     async def me(self) -> user_pb2.User:
         """The user who makes this call. Raises Unauthenticated."""
         return await self._calls.unary(self._stubs.auth.GetMe, auth_service_pb2.GetMeRequest())
+
+    async def usage(self) -> user_usage_pb2.UserUsage:
+        """What the caller's questions have used and reserved in the current day and month, with the limits of the caller's quota."""
+        request = auth_service_pb2.GetMyUsageRequest()
+        return await self._calls.unary(self._stubs.auth.GetMyUsage, request)
 
     async def create_session_code(self) -> auth_service_pb2.CreateSessionCodeResponse:
         """Create a code that a browser can exchange for a session of the caller, once and within ten minutes."""
@@ -207,6 +218,37 @@ class AsyncAccountCalls(AsyncPart):
         """Let a disabled user make calls again. A second call has no effect. Raises NotFound; Conflict if the user has another etag."""
         request = admin_service_pb2.EnableUserRequest(name=requests.user_name(user), etag=etag)
         return await self._calls.unary(self._stubs.admin.EnableUser, request, repeatable=not etag)
+
+    async def user_quota(self, user: str) -> user_quota_pb2.UserQuota:
+        """The limits that were set for a user (`users/{uuid}` or the UUID), and the user's usage. Raises NotFound."""
+        request = admin_service_pb2.GetUserQuotaRequest(name=requests.quota_name(user))
+        return await self._calls.unary(self._stubs.admin.GetUserQuota, request)
+
+    async def update_user_quota(
+        self,
+        user: str,
+        limits: Mapping[str, int | None],
+        *,
+        dropped: Collection[str] = (),
+        etag: str = "",
+    ) -> user_quota_pb2.UserQuota:
+        """Change the limits of a user, all of them or none.
+
+        Args:
+            user: the user's name (`users/{uuid}`) or UUID.
+            limits: the new limits by name; None lifts a limit. The names are `tokens_per_day`, `tokens_per_month`,
+                `cost_usd_micros_per_day` and `cost_usd_micros_per_month`.
+            dropped: the names of limits that were set for the user and that the limits of the user's role replace again.
+            etag: the etag that the quota must have; "" accepts any.
+
+        Raises:
+            NotFound: the user does not exist.
+            Conflict: the quota's etag differs from the given etag.
+            InvalidRequest: a limit is negative, or no limit is named.
+            ValueError: there is no limit with such a name.
+        """
+        request = requests.update_user_quota(user, limits, dropped, etag)
+        return await self._calls.unary(self._stubs.admin.UpdateUserQuota, request, repeatable=not etag)
 
     def tenant_api_keys(self, filter_by: str = "", order_by: str = "") -> AsyncIterator[api_key_pb2.ApiKey]:
         """The API keys of all users of the tenant, by default newest first."""

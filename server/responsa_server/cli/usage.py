@@ -1,0 +1,47 @@
+"""The command `responsa usage`, and the lines in which other commands show a usage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+import typer
+
+from responsa.auth.v1 import user_usage_pb2
+from responsa_server.cli.output import as_json, print_json, print_text, reporting
+from responsa_server.cli.rendering import dollars
+from responsa_server.cli.session import open_client
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command."""
+    app.command(name)(usage)
+
+
+def usage(
+    json: Annotated[bool, typer.Option("--json", help="Print the UserUsage, as proto-JSON.")] = False,
+) -> None:
+    """Show what your questions have used today and this month (UTC), and your quota."""
+    with reporting(json=json), open_client() as client:
+        found = client.usage()
+        if json:
+            print_json(as_json(found))
+        else:
+            for line in usage_lines(found):
+                print_text(line)
+
+
+def usage_lines(usage: user_usage_pb2.UserUsage) -> Iterator[str]:
+    """One line for the day and one for the month."""
+    for name, period in (("today", usage.day), ("month", usage.month)):
+        reset = period.reset_time.ToDatetime()
+        questions = f"{period.message_count:,} question{'' if period.message_count == 1 else 's'}"
+        tokens = _used(period.tokens, lambda value: f"{value:,}", "tokens")
+        money = _used(period.cost_usd_micros, lambda value: dollars(value).removesuffix(" USD"), "USD")
+        yield f"{name}  {questions}; {tokens}; {money}; ends {reset:%Y-%m-%d %H:%M} UTC"
+
+
+def _used(usage: user_usage_pb2.QuotaUsage, shown: Callable[[int], str], unit: str) -> str:
+    limit = f" of {shown(usage.limit)}" if usage.HasField("limit") else ""
+    reserved = f" ({shown(usage.reserved)} more reserved)" if usage.reserved else ""
+    return f"{shown(usage.used)}{limit} {unit}{reserved}"
