@@ -22,6 +22,7 @@ from tests.contract.conftest import People
 from tests.contract.turn_house import (
     NO_REDIS,
     QUICK,
+    RELAY_KEY,
     SEARCHING,
     House,
     Line,
@@ -216,7 +217,7 @@ async def test_a_turn_that_is_taken_from_its_process_is_followed_by_the_log(
 
 
 async def test_one_process_alone_tells_nobody(database: Database, redis_url: str, people: People) -> None:
-    relay = Counted(redis_url)
+    relay = Counted(redis_url, RELAY_KEY)
     house = House(database, redis_url)
     async with house.turns(Script(), QUICK, relay=relay) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)

@@ -88,7 +88,7 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         # A migration that waits for a lock makes all later calls on the table wait behind it, so it gives up soon; the next attempt begins where it stopped.
-        await connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+        await connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_SECONDS}s",))
         present = await applied(connection)
         for migration, (name, digest) in zip(wanted, present, strict=False):
             if migration.name != name or migration.sha256 != digest:

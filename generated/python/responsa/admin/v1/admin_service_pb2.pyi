@@ -13,6 +13,7 @@ from responsa.admin.v1 import audit_event_pb2 as _audit_event_pb2
 from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
 from responsa.admin.v1 import teacher_pb2 as _teacher_pb2
 from responsa.admin.v1 import tenant_pb2 as _tenant_pb2
+from responsa.admin.v1 import user_quota_pb2 as _user_quota_pb2
 from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
 import builtins as _builtins
@@ -511,6 +512,58 @@ class UpdateUserRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateUserRequest: _TypeAlias = UpdateUserRequest  # noqa: Y015
+
+@_typing.final
+class GetUserQuotaRequest(_message.Message):
+    """GetUserQuotaRequest names the quota of a user."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`users/{uuid}/quota`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUserQuotaRequest: _TypeAlias = GetUserQuotaRequest  # noqa: Y015
+
+@_typing.final
+class UpdateUserQuotaRequest(_message.Message):
+    """UpdateUserQuotaRequest names the quota of a user and its new limits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_QUOTA_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def user_quota(self) -> _user_quota_pb2.UserQuota:
+        """The quota with its `name` and the new limits. If `etag` is set, the quota must still have this etag."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """The fields to change: one or more of `tokens_per_day`, `tokens_per_month`, `cost_usd_micros_per_day`, `cost_usd_micros_per_month`."""
+
+    def __init__(
+        self,
+        *,
+        user_quota: _user_quota_pb2.UserQuota | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update_mask", b"update_mask", "user_quota", b"user_quota"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["update_mask", b"update_mask", "user_quota", b"user_quota"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateUserQuotaRequest: _TypeAlias = UpdateUserQuotaRequest  # noqa: Y015
 
 @_typing.final
 class DisableUserRequest(_message.Message):

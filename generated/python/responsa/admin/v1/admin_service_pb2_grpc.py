@@ -9,6 +9,7 @@ from responsa.admin.v1 import service_grant_pb2 as responsa_dot_admin_dot_v1_dot
 from responsa.admin.v1 import system_status_pb2 as responsa_dot_admin_dot_v1_dot_system__status__pb2
 from responsa.admin.v1 import teacher_pb2 as responsa_dot_admin_dot_v1_dot_teacher__pb2
 from responsa.admin.v1 import tenant_pb2 as responsa_dot_admin_dot_v1_dot_tenant__pb2
+from responsa.admin.v1 import user_quota_pb2 as responsa_dot_admin_dot_v1_dot_user__quota__pb2
 from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__key__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 
@@ -172,6 +173,16 @@ class AdminServiceStub:
                 '/responsa.admin.v1.AdminService/EraseTenant',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.EraseTenantRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.GetUserQuota = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetUserQuota',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetUserQuotaRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_user__quota__pb2.UserQuota.FromString,
+                _registered_method=True)
+        self.UpdateUserQuota = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/UpdateUserQuota',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateUserQuotaRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_user__quota__pb2.UserQuota.FromString,
                 _registered_method=True)
         self.ListTenantApiKeys = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/ListTenantApiKeys',
@@ -406,6 +417,22 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUserQuota(self, request, context):
+        """GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used. Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateUserQuota(self, request, context):
+        """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
+        unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTenantApiKeys(self, request, context):
         """ListTenantApiKeys lists the keys of all users of the tenant, revoked ones included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
         ORDER_BY_INVALID.
@@ -563,6 +590,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.EraseTenant,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.EraseTenantRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.SerializeToString,
+            ),
+            'GetUserQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUserQuota,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetUserQuotaRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_user__quota__pb2.UserQuota.SerializeToString,
+            ),
+            'UpdateUserQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateUserQuota,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateUserQuotaRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_user__quota__pb2.UserQuota.SerializeToString,
             ),
             'ListTenantApiKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTenantApiKeys,
@@ -1284,6 +1321,60 @@ class AdminService:
             '/responsa.admin.v1.AdminService/EraseTenant',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.EraseTenantRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_tenant__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUserQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetUserQuota',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetUserQuotaRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_user__quota__pb2.UserQuota.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateUserQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/UpdateUserQuota',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateUserQuotaRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_user__quota__pb2.UserQuota.FromString,
             options,
             channel_credentials,
             insecure,

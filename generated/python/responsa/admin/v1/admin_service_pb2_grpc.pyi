@@ -11,6 +11,7 @@ from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
 from responsa.admin.v1 import system_status_pb2 as _system_status_pb2
 from responsa.admin.v1 import teacher_pb2 as _teacher_pb2
 from responsa.admin.v1 import tenant_pb2 as _tenant_pb2
+from responsa.admin.v1 import user_quota_pb2 as _user_quota_pb2
 from responsa.auth.v1 import api_key_pb2 as _api_key_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
 import abc as _abc_1
@@ -122,6 +123,13 @@ class AdminServiceStub:
     not end it: another one, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes nothing.
     Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the tenant's id),
     TENANT_STATE (the installation's own tenant).
+    """
+    GetUserQuota: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserQuotaRequest, _user_quota_pb2.UserQuota]
+    """GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used. Errors: RESOURCE_NOT_FOUND."""
+    UpdateUserQuota: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateUserQuotaRequest, _user_quota_pb2.UserQuota]
+    """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
+    unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
+    RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH.
     """
     ListTenantApiKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantApiKeysRequest, _admin_service_pb2.ListTenantApiKeysResponse]
     """ListTenantApiKeys lists the keys of all users of the tenant, revoked ones included, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
@@ -394,6 +402,25 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         not end it: another one, or the same one later, finishes it. The audit log keeps its events with ids, without network addresses. A second call changes nothing.
         Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (confirm_tenant_id is not the tenant's id),
         TENANT_STATE (the installation's own tenant).
+        """
+
+    @_abc_1.abstractmethod
+    def GetUserQuota(
+        self,
+        request: _admin_service_pb2.GetUserQuotaRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetUserQuotaRequest, _abc.Awaitable[_user_quota_pb2.UserQuota]],
+    ) -> _abc.Awaitable[_user_quota_pb2.UserQuota]:
+        """GetUserQuota returns the limits that were set for a user of the tenant, and what the user has used. Errors: RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def UpdateUserQuota(
+        self,
+        request: _admin_service_pb2.UpdateUserQuotaRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.UpdateUserQuotaRequest, _abc.Awaitable[_user_quota_pb2.UserQuota]],
+    ) -> _abc.Awaitable[_user_quota_pb2.UserQuota]:
+        """UpdateUserQuota changes the limits that update_mask names: either all of them or, if the call fails, none. A limit that the mask names and the request leaves
+        unset becomes the limit of the user's role again. A new limit applies from the user's next question on; open questions keep what they have reserved. Errors:
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod

@@ -193,6 +193,30 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Metadata: user."""
     REASON_RESOURCE_LOCKED: _Reason.ValueType  # 110
     """ABORTED. Other calls kept the resource locked for five seconds, so nothing was deleted; try again. Metadata: resource_name, e.g. "documents/0192f3c8-…"."""
+    REASON_TENANT_SUSPENDED: _Reason.ValueType  # 95
+    """PERMISSION_DENIED. The owner of the installation suspended the caller's tenant. Open streams of its users end with this error within a second. Metadata: tenant,
+    e.g. "tenants/acme".
+    """
+    REASON_LAST_OWNER: _Reason.ValueType  # 96
+    """FAILED_PRECONDITION. The installation would have no owner who is not disabled; make another administrator an owner first. Metadata: user, e.g.
+    "users/0192f3c8-…".
+    """
+    REASON_GRANT_REQUIRED: _Reason.ValueType  # 97
+    """PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or is not of the role USER. Open
+    streams end with this error within a second of the change. Metadata: user, e.g. "users/0192f3c8-…".
+    """
+    REASON_ON_BEHALF_NOT_ALLOWED: _Reason.ValueType  # 98
+    """PERMISSION_DENIED. Only a service with an API key may name a user in responsa-on-behalf-of, and not in calls about the user's account and credentials. Metadata: none."""
+    REASON_TENANT_STATE: _Reason.ValueType  # 99
+    """FAILED_PRECONDITION. The state of the tenant does not allow the call: the installation's own tenant cannot be suspended or erased, and an erasure cannot be stopped.
+    Metadata: tenant, e.g. "tenants/acme"; state, e.g. "erasing".
+    """
+    REASON_QUOTA_EXHAUSTED: _Reason.ValueType  # 90
+    """RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the quota, and
+    RetryInfo says when to try again: when the quota resets, or soon, if open turns have reserved what is left. RetryInfo is missing if even the whole quota is too
+    small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_micros_per_day" or "cost_micros_per_month"; limit, used and reserved, e.g. "100000";
+    reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the remedy is not to wait for it.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -370,4 +394,28 @@ REASON_PASSWORD_NOT_USABLE: Reason.ValueType  # 73
 """FAILED_PRECONDITION. The user cannot sign in with a password, because the user has no e-mail address or has the role service. Metadata: user."""
 REASON_RESOURCE_LOCKED: Reason.ValueType  # 110
 """ABORTED. Other calls kept the resource locked for five seconds, so nothing was deleted; try again. Metadata: resource_name, e.g. "documents/0192f3c8-…"."""
+REASON_TENANT_SUSPENDED: Reason.ValueType  # 95
+"""PERMISSION_DENIED. The owner of the installation suspended the caller's tenant. Open streams of its users end with this error within a second. Metadata: tenant,
+e.g. "tenants/acme".
+"""
+REASON_LAST_OWNER: Reason.ValueType  # 96
+"""FAILED_PRECONDITION. The installation would have no owner who is not disabled; make another administrator an owner first. Metadata: user, e.g.
+"users/0192f3c8-…".
+"""
+REASON_GRANT_REQUIRED: Reason.ValueType  # 97
+"""PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or is not of the role USER. Open
+streams end with this error within a second of the change. Metadata: user, e.g. "users/0192f3c8-…".
+"""
+REASON_ON_BEHALF_NOT_ALLOWED: Reason.ValueType  # 98
+"""PERMISSION_DENIED. Only a service with an API key may name a user in responsa-on-behalf-of, and not in calls about the user's account and credentials. Metadata: none."""
+REASON_TENANT_STATE: Reason.ValueType  # 99
+"""FAILED_PRECONDITION. The state of the tenant does not allow the call: the installation's own tenant cannot be suspended or erased, and an erasure cannot be stopped.
+Metadata: tenant, e.g. "tenants/acme"; state, e.g. "erasing".
+"""
+REASON_QUOTA_EXHAUSTED: Reason.ValueType  # 90
+"""RESOURCE_EXHAUSTED. A quota of the caller has too little left for the question; nothing was recorded, and the request_id is free. QuotaFailure names the quota, and
+RetryInfo says when to try again: when the quota resets, or soon, if open turns have reserved what is left. RetryInfo is missing if even the whole quota is too
+small. Metadata: user; quota, "tokens_per_day", "tokens_per_month", "cost_micros_per_day" or "cost_micros_per_month"; limit, used and reserved, e.g. "100000";
+reset_time, e.g. "2026-05-02T00:00:00Z", or empty if the remedy is not to wait for it.
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
