@@ -41,9 +41,10 @@ def rows(model: type[Any], prefix: str, environment: str) -> Iterator[tuple[str,
         if isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind)):
             groups.append((name, kind))
             continue
-        if get_origin(hints[name]) is dict:
-            # A dictionary holds any number of groups, each under a name that the operator chooses.
-            groups.append((f"{name}.NAME", get_args(hints[name])[1]))
+        held = get_args(hints[name])[1] if get_origin(hints[name]) is dict else None
+        if isinstance(held, type) and issubclass(held, BaseModel):
+            # This dictionary holds any number of groups, each under a name that the operator chooses.
+            groups.append((f"{name}.NAME", held))
             continue
         alias = field.validation_alias
         variable = (
@@ -74,7 +75,7 @@ def shown(value: object) -> str:
         return "must be given"
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
-    if value is None or value in ("", (), []):
+    if value is None or value in ("", (), [], {}):
         return "empty"
     return f"`{value}`"
 

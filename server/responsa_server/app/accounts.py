@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from responsa_server.app.resources import identity_on, secret_text
 from responsa_server.app.settings import Settings
+from responsa_server.domain.accounts import SignInProvider
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.embedded import Layout
 from responsa_server.identity.accounts import AccountOptions, Accounts
@@ -37,6 +40,7 @@ class AccountParts:
             settings.tokens,
             registration_of(settings),
             settings.sessions.session_seconds,
+            providers_of(settings),
         )
         self.accounts = Accounts(store, self.identity, self._passwords, self.tokens, options)
 
@@ -49,6 +53,15 @@ def tokens_on(settings: Settings, layout: Layout, database: Database) -> Tokens:
     """Return the signing keys of an open database. Raises EmbeddedError if the secret file cannot be read."""
     secret = Secret(secret_text(settings, layout))
     return Tokens(PostgresAccountStore(database), secret, settings.tokens)
+
+
+def providers_of(settings: Settings) -> Sequence[SignInProvider]:
+    """Return the OpenID Connect providers of all tenants."""
+    default = settings.accounts.default_tenant
+    return [
+        SignInProvider(name, one.tenant or default, one.display_name)
+        for name, one in settings.oidc.providers.items()
+    ]
 
 
 def registration_of(settings: Settings) -> Registration:

@@ -36,6 +36,7 @@ from responsa_server.agents.config.settings import AgentSettings
 from responsa_server.identity.settings import (
     AccountSettings,
     AuditSettings,
+    OidcSettings,
     PasswordSettings,
     QuotaSettings,
     SessionSettings,
@@ -250,6 +251,7 @@ class Settings(BaseSettings):
     passwords: PasswordSettings = PasswordSettings()
     tokens: TokenSettings = TokenSettings()
     quotas: QuotaSettings = QuotaSettings()
+    oidc: OidcSettings = OidcSettings()
     agents: AgentSettings = AgentSettings()
     models: ModelSettings = ModelSettings()
     sockets: SocketSettings = SocketSettings()
@@ -339,9 +341,11 @@ def load(**overrides: object) -> Settings:
 def _got(place: Sequence[int | str], value: object) -> str:
     """Return the value of a wrong setting for the message, unless the value could contain a password or a key.
 
-    Therefore, the message omits long texts, URLs, keys, all values in `models`, and the values of whole groups.
+    Therefore, the message omits long texts, URLs, keys, all values in `models` and `oidc`, and the values of whole groups.
     """
-    holds = "url" in str(place).lower() or "key" in str(place).lower() or place[:1] == ("models",)
+    holds = (
+        "url" in str(place).lower() or "key" in str(place).lower() or place[:1] in (("models",), ("oidc",))
+    )
     shown = isinstance(value, str | int | float) and len(str(value)) <= _MOST_SHOWN
     return f" (got {value!r})" if shown and not holds else ""
 

@@ -74,6 +74,7 @@ RULES: Mapping[str, Rule] = {
     _KNOWLEDGE + "Search": Rule.MEMBER,
     _KNOWLEDGE + "BatchSearch": Rule.MEMBER,
     _KNOWLEDGE + "WatchOperation": Rule.MEMBER,
+    _AUTH + "ListSignInMethods": Rule.PUBLIC,
     _AUTH + "Login": Rule.PUBLIC,
     _AUTH + "RefreshToken": Rule.PUBLIC,
     _AUTH + "Logout": Rule.PUBLIC,

@@ -97,6 +97,15 @@ class Invitation:
 
 
 @dataclass(frozen=True, slots=True)
+class SignInProvider:
+    """An OpenID Connect provider that signs the people of a tenant in. id: e.g. "corp"."""
+
+    id: str
+    tenant_id: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class SealedKey:
     """A key that signs tokens. sealed: the private key, encrypted under the installation's secret."""
 

@@ -38,6 +38,11 @@ def quota(user_id: UUID) -> str:
     return f"users/{user_id}/quota"
 
 
+def oidc_provider(identity: str) -> str:
+    """`oidcProviders/{id}`"""
+    return f"oidcProviders/{identity}"
+
+
 def conversation(identity: UUID) -> str:
     """`conversations/{uuid}`"""
     return f"conversations/{identity}"

@@ -18,6 +18,7 @@ from responsa_server.domain.accounts import (
     NewSession,
     Refused,
     Session,
+    SignInProvider,
 )
 from responsa_server.domain.errors import (
     Exhausted,
@@ -65,13 +66,16 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class AccountOptions:
-    """The settings that accounts read. registration: the one in effect. session_seconds: how long a browser's session is valid."""
+    """The settings that accounts read. registration: the one in effect. session_seconds: how long a browser's session is valid. providers: all OpenID Connect
+    providers, of whatever tenant.
+    """
 
     accounts: AccountSettings
     passwords: PasswordSettings
     tokens: TokenSettings
     registration: Registration
     session_seconds: float
+    providers: Sequence[SignInProvider] = ()
 
 
 class Accounts:
@@ -90,6 +94,12 @@ class Accounts:
         self._passwords = passwords
         self._tokens = tokens
         self._options = options
+
+    def sign_in_methods(self, tenant_id: str) -> tuple[Sequence[SignInProvider], Registration]:
+        """Return the OpenID Connect providers of a tenant, by their ids, and the registration in effect. The tenant need not exist."""
+        tenant = self._tenant(tenant_id)
+        found = [one for one in self._options.providers if one.tenant_id == tenant]
+        return sorted(found, key=lambda one: one.id), self._options.registration
 
     async def login(self, tenant_id: str, email: str, password: str, origin: Origin) -> tuple[SignedIn, User]:
         """Begin a session with tokens. tenant_id: the tenant's id or name; "" for the default tenant.

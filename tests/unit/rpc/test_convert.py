@@ -16,7 +16,7 @@ from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2, tenant_pb2
-from responsa.auth.v1 import user_pb2
+from responsa.auth.v1 import sign_in_pb2, user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import (
     collection_pb2,
@@ -66,6 +66,7 @@ from responsa_server.domain.people import Role
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
 from responsa_server.domain.tenants import TenantState
 from responsa_server.domain.turns import OnBusy, Question, Turn, TurnState, Verdict
+from responsa_server.identity.settings import Registration
 from responsa_server.text.compare import HunkKind
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -126,6 +127,7 @@ DOCUMENT = Document(
         (document_version_pb2.HunkKind, HunkKind, values.HUNK_KIND, "HUNK_KIND_"),
         (knowledge_service_pb2.SearchMode, SearchMode, values.SEARCH_MODE, "SEARCH_MODE_"),
         (user_pb2.UserRole, Role, values.ROLE, "USER_ROLE_"),
+        (sign_in_pb2.Registration, Registration, values.REGISTRATION, "REGISTRATION_"),
         (system_status_pb2.Health, Health, values.HEALTH, "HEALTH_"),
         (collection_kind_pb2.CollectionKind, CollectionKind, values.COLLECTION_KIND, "COLLECTION_KIND_"),
         (tenant_pb2.TenantState, TenantState, values.TENANT_STATE, "TENANT_STATE_"),
@@ -152,6 +154,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
         document_version_pb2,
         generation_pb2,
         knowledge_service_pb2,
+        sign_in_pb2,
         user_pb2,
         system_status_pb2,
         collection_kind_pb2,

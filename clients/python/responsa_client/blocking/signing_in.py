@@ -15,6 +15,11 @@ from responsa_client.blocking.calls import Part
 class SignInCalls(Part):
     """The calls of AuthService about sign-in, sessions and the caller's account."""
 
+    def sign_in_methods(self, tenant: str = "") -> auth_service_pb2.ListSignInMethodsResponse:
+        """The OpenID Connect providers of a tenant, and who may register. tenant: the tenant's id; "" for the server's default tenant."""
+        request = auth_service_pb2.ListSignInMethodsRequest(tenant=tenant)
+        return self._calls.unary(self._stubs.auth.ListSignInMethods, request)
+
     def login(self, email: str, password: str, tenant: str = "") -> auth_service_pb2.LoginResponse:
         """Begin a session. The client keeps no tokens: give the access token to a new client as its key.
 

@@ -7,11 +7,11 @@ from typing import Final
 from uuid import UUID
 
 from responsa.admin.v1 import audit_event_pb2, system_status_pb2, user_quota_pb2
-from responsa.auth.v1 import api_key_pb2, session_pb2, user_pb2, user_usage_pb2
+from responsa.auth.v1 import api_key_pb2, session_pb2, sign_in_pb2, user_pb2, user_usage_pb2
 from responsa_server.calls.convert import values
 from responsa_server.calls.convert.values import named_uuid, timestamp
 from responsa_server.domain import names
-from responsa_server.domain.accounts import Session
+from responsa_server.domain.accounts import Session, SignInProvider
 from responsa_server.domain.audit import AuditRecord
 from responsa_server.domain.counters import Count
 from responsa_server.domain.errors import InvalidRequest
@@ -169,6 +169,13 @@ def session(value: Session, current: UUID | None) -> session_pb2.Session:
         address=value.address,
         user_agent=value.user_agent,
         current=value.id == current,
+    )
+
+
+def oidc_provider(value: SignInProvider) -> sign_in_pb2.OidcProvider:
+    """Convert an OpenID Connect provider."""
+    return sign_in_pb2.OidcProvider(
+        name=names.oidc_provider(value.id), display_name=value.display_name or value.id
     )
 
 

@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from responsa.admin.v1 import system_status_pb2, tenant_pb2
-from responsa.auth.v1 import user_pb2
+from responsa.auth.v1 import sign_in_pb2, user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import (
     document_pb2,
@@ -39,6 +39,7 @@ from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
 from responsa_server.domain.tenants import TenantState
 from responsa_server.domain.turns import OnBusy, TurnState, Verdict
+from responsa_server.identity.settings import Registration
 from responsa_server.text.compare import HunkKind
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -156,4 +157,5 @@ DOCUMENT_STATE: Final = EnumMap(document_pb2.DocumentState, DocumentState)
 INGEST_STAGE: Final = EnumMap(document_pb2.IngestStage, IngestStage)
 SEARCH_MODE: Final = EnumMap(knowledge_service_pb2.SearchMode, SearchMode)
 ROLE: Final = EnumMap(user_pb2.UserRole, Role)
+REGISTRATION: Final = EnumMap(sign_in_pb2.Registration, Registration)
 HEALTH: Final = EnumMap(system_status_pb2.Health, Health)

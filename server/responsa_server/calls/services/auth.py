@@ -8,7 +8,15 @@ from responsa.auth.v1 import api_key_pb2, session_pb2, user_pb2, user_usage_pb2
 from responsa.auth.v1 import auth_service_pb2 as pb
 from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import people
-from responsa_server.calls.convert.values import ROLE, named_uuid, request_id, timestamp, to_datetime, updated
+from responsa_server.calls.convert.values import (
+    REGISTRATION,
+    ROLE,
+    named_uuid,
+    request_id,
+    timestamp,
+    to_datetime,
+    updated,
+)
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.domain.people import Role, UserChange
@@ -28,6 +36,14 @@ class AuthService:
         self._identity = identity
         self._users = users
         self._accounts = accounts
+
+    async def ListSignInMethods(self, request: pb.ListSignInMethodsRequest) -> pb.ListSignInMethodsResponse:
+        """List the ways to sign in to a tenant."""
+        providers, registration = self._accounts.sign_in_methods(request.tenant)
+        return pb.ListSignInMethodsResponse(
+            oidc_providers=[people.oidc_provider(one) for one in providers],
+            registration=REGISTRATION.number(registration),
+        )
 
     async def Login(self, request: pb.LoginRequest) -> pb.LoginResponse:
         """Begin a session."""
