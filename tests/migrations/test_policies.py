@@ -80,6 +80,7 @@ TENANT_TABLES: Mapping[str, Table] = {
         app="SELECT INSERT DELETE", search="SELECT(code_sha256,tenant_id)", policies=(READS,)
     ),
     "message": Table(app="SELECT INSERT"),
+    "oidc_state": Table(app="SELECT INSERT DELETE"),
     "operation": Table(app=ALL),
     "passage": Table(app=ALL, search="SELECT", policies=(READS,)),
     "passage_vector": Table(app=ALL, search="SELECT", policies=(READS,)),
@@ -124,6 +125,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     "turn_spent": Table(
         app="SELECT INSERT DELETE", log="INSERT", policies=(("responsa_log", "INSERT", None, "true"),)
     ),
+    "user_identity": Table(app="SELECT INSERT DELETE UPDATE(sign_in_time,subject)"),
     "user_password": Table(app=ALL),
     "user_quota": Table(app=ALL),
     "user_usage": Table(app=ALL),

@@ -11,16 +11,20 @@ from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.embedded import Layout
 from responsa_server.identity.accounts import AccountOptions, Accounts
 from responsa_server.identity.credentials import CredentialCache
+from responsa_server.identity.openid import OpenId, OpenIdOptions
 from responsa_server.identity.passwords import Passwords
 from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import Registration
 from responsa_server.identity.tokens import Secret, Tokens
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.openid import PostgresOpenIdStore
+from responsa_server.stores.postgres.users import PostgresUsers
 
 
 class AccountParts:
-    """Identity with access tokens, and accounts. Call `close` at the end."""
+    """Identity with access tokens, accounts, and sign-in with OpenID Connect. Call `close` at the end."""
 
     def __init__(
         self,
@@ -33,7 +37,8 @@ class AccountParts:
         store = PostgresAccountStore(database)
         self.tokens = tokens_on(settings, layout, database)
         self._passwords = Passwords(settings.passwords)
-        self.identity: Identity = identity_on(settings, database, cache, self.tokens)
+        known = cache or CredentialCache()
+        self.identity: Identity = identity_on(settings, database, known, self.tokens)
         options = AccountOptions(
             settings.accounts,
             settings.passwords,
@@ -43,6 +48,22 @@ class AccountParts:
             providers_of(settings),
         )
         self.accounts = Accounts(store, self.identity, self._passwords, self.tokens, options)
+        self.openid = OpenId(
+            PostgresOpenIdStore(database),
+            store,
+            PostgresUsers(database),
+            PostgresAuditTrail(database),
+            self.identity,
+            known,
+            self.tokens.secret,
+            OpenIdOptions(
+                settings.oidc,
+                settings.passwords,
+                options.registration,
+                options.session_seconds,
+                settings.accounts.default_tenant,
+            ),
+        )
 
     def close(self) -> None:
         """Stop the threads that check passwords."""

@@ -35,6 +35,7 @@ from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis import RedisPart
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.transports.http.guard import Allowed
+from responsa_server.transports.http.openid import OpenIdGateway
 from responsa_server.transports.ws.bridge import Bridge
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
@@ -109,6 +110,7 @@ class Callers:
                 calls,
                 identity,
                 accounts=self._people.accounts,
+                openid=OpenIdGateway(self._people.openid, identity, settings.oidc.public_url),
                 serving=lambda: self._serving,
                 bridge=self._bridge,
             )

@@ -1,4 +1,4 @@
-"""The HTTP server behind Envoy: browser sessions, uploads, originals, event streams, WebSockets and the page. Envoy transcodes all
+"""The HTTP server behind Envoy: browser sessions, sign-in with OpenID Connect, uploads, originals, event streams, WebSockets and the page. Envoy transcodes all
 other HTTP calls to gRPC.
 """
 
@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,12 @@ from responsa_server.domain.addresses import Address, UnixAddress
 from responsa_server.transports.http.guard import Allowed, Guard
 from responsa_server.transports.http.jwks import PATH as JWKS_PATH
 from responsa_server.transports.http.jwks import Jwks
+from responsa_server.transports.http.openid import (
+    CALLBACK_PATH,
+    START_PATH,
+    OpenIdGateway,
+    OpenIdSessions,
+)
 from responsa_server.transports.http.originals import PATHS as ORIGINAL_PATHS
 from responsa_server.transports.http.originals import Originals
 from responsa_server.transports.http.page import Page
@@ -67,12 +73,13 @@ def build_app(
     sessions: SessionExchange,
     *,
     accounts: PasswordSignIn | None = None,
+    openid: OpenIdGateway | None = None,
     serving: Callable[[], bool] = lambda: True,
     bridge: Bridge | None = None,
 ) -> Starlette:
     """Build the application.
 
-    accounts: signs browsers in with passwords; None: the gateway exchanges only codes. serving: a function that returns whether `/health` tells Envoy to send calls to this process. bridge: the bridge
+    accounts: signs browsers in with passwords; None: the gateway exchanges only codes. openid: signs browsers in with OpenID Connect; None serves no such paths. serving: a function that returns whether `/health` tells Envoy to send calls to this process. bridge: the bridge
     that serves WebSockets over the same calls; None creates a new bridge. A caller passes its own bridge if it must
     later send the open WebSockets to other replicas.
     """
@@ -93,6 +100,7 @@ def build_app(
     routes: list[BaseRoute] = [
         Route("/v1/sessions", browser_sessions.create, methods=["POST"]),
         Route("/v1/sessions", browser_sessions.end, methods=["DELETE"]),
+        *_openid_routes(openid, browser_sessions, settings),
         Route("/v1/uploads", Uploads(calls).put, methods=["PUT"]),
         *(Route(path, _Served(originals.get), methods=["GET"]) for path in ORIGINAL_PATHS),
         Route(ASK_PATH, _Served(turns.ask), methods=["POST"]),
@@ -107,6 +115,15 @@ def build_app(
         middleware=[Middleware(SecurityHeaders), Middleware(Guard, allowed=settings.allowed)],
         exception_handlers=EXCEPTION_HANDLERS,
     )
+
+
+def _openid_routes(
+    openid: OpenIdGateway | None, sessions: Sessions, settings: GatewaySettings
+) -> Iterator[BaseRoute]:
+    if openid is not None:
+        served = OpenIdSessions(openid, sessions, settings.cookie_name, secure=settings.secure_cookie)
+        yield Route(START_PATH, served.start, methods=["POST"])
+        yield Route(CALLBACK_PATH, served.finish, methods=["GET"])
 
 
 class _Served:

@@ -126,6 +126,10 @@ TABLE: Mapping[Reason, Code] = {
     Reason.ON_BEHALF_NOT_ALLOWED: Code.PERMISSION_DENIED,
     Reason.TENANT_STATE: Code.FAILED_PRECONDITION,
     Reason.QUOTA_EXHAUSTED: Code.RESOURCE_EXHAUSTED,
+    Reason.OIDC_FAILED: Code.UNAUTHENTICATED,
+    Reason.OIDC_NOT_ADMITTED: Code.PERMISSION_DENIED,
+    Reason.OIDC_ADDRESS_TAKEN: Code.ALREADY_EXISTS,
+    Reason.OIDC_IDENTITY_TAKEN: Code.ALREADY_EXISTS,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it. Envoy's transcoder uses the same statuses.

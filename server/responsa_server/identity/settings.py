@@ -323,7 +323,7 @@ class OidcSettings(BaseModel, extra="forbid"):
 
     public_url: Annotated[str, AfterValidator(_origin)] = Field(
         default="",
-        description="The address under which browsers reach this server, such as `https://chat.example.org`. Providers send browsers back to `PUBLIC_URL/v1/oidc/NAME/callback`. Empty: `http://127.0.0.1` with the `port`.",
+        description="The address under which browsers reach this server, such as `https://chat.example.org`. Providers send browsers back to `PUBLIC_URL/v1/oidc/NAME/callback`. Empty: the address in the browser's own request, with http for loopback names and https for all others.",
     )
     flow_seconds: int = Field(
         default=600, ge=60, le=3600, description="How long a sign-in may take at the provider."

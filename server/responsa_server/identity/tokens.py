@@ -60,6 +60,7 @@ class Secret:
         self._seal = AESGCM(_derived(text, b"responsa signing keys"))
         self._refresh = _derived(text, b"responsa refresh tokens")
         self._names = _derived(text, b"responsa attempts")
+        self._flows = AESGCM(_derived(text, b"responsa oidc flows"))
 
     def seal(self, kid: str, key: bytes) -> bytes:
         """Encrypt a private key. The id of the key is authenticated with it."""
@@ -69,6 +70,19 @@ class Secret:
     def unseal(self, kid: str, sealed: bytes) -> bytes:
         """Decrypt a private key. Raises InvalidTag if it was encrypted under another secret, or altered."""
         return self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], kid.encode())
+
+    def seal_flow(self, provider: str, content: bytes) -> str:
+        """Encrypt the state of a sign-in for the browser that keeps it, as URL-safe Base64. The provider's id is authenticated with it."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return _base64(nonce + self._flows.encrypt(nonce, content, provider.encode()))
+
+    def unseal_flow(self, provider: str, sealed: str) -> bytes | None:
+        """Decrypt the state of a sign-in; None if it is not of this installation and this provider."""
+        try:
+            data = base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
+            return self._flows.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], provider.encode())
+        except (InvalidTag, ValueError):
+            return None
 
     def successor(self, token: str, request_id: UUID | None) -> str:
         """Return the body of the refresh token that follows `token`: 43 characters of URL-safe Base64, the same for the same values."""

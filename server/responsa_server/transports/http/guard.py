@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from responsa_server.calls import status
 from responsa_server.transports.http.problems import problem
 
 _FOREIGN_SITES = ("cross-site", "same-site")
+_OPEN = re.compile(r"/|/v1/oidc/[^/]+/callback")
+"""The paths to which another site may send a browser: the page, and the end of a sign-in at a provider, which reads no session and is bound to this browser by its
+cookie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class Allowed:
         if origins:
             return len(origins) == 1 and origins[0] in self.origins
         # Browsers send no Origin with simple GETs, for example for an image. A page on another port of this host would send our cookie with such a request.
-        return path == "/" or headers.get("sec-fetch-site", "") not in _FOREIGN_SITES
+        return _OPEN.fullmatch(path) is not None or headers.get("sec-fetch-site", "") not in _FOREIGN_SITES
 
 
 class Guard:

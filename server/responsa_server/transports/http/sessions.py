@@ -69,8 +69,8 @@ class Sessions:
             Unauthenticated: the code is not valid (SESSION_CODE_INVALID), or the address or the password is wrong (SIGN_IN_FAILED).
             Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED.
         """
-        content = await _content_of(request)
-        origin = _origin_of(request)
+        content = await json_of(request)
+        origin = origin_of(request)
         if self._accounts is not None and "password" in content:
             given = {name: _text(content, name, most) for name, most in _FIELDS}
             token, expire_time = await self._accounts.login_browser(
@@ -78,10 +78,9 @@ class Sessions:
             )
         else:
             token, expire_time = await self._exchange.exchange_code(_code_of(content), origin)
-        seconds = max(0, int((expire_time - datetime.now(UTC)).total_seconds()))
         end = expire_time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         response = JSONResponse({"expireTime": end})
-        self._set_cookie(response, token, seconds)
+        self.set_cookie(response, token, seconds_until(expire_time))
         return response
 
     async def end(self, request: Request) -> Response:
@@ -90,10 +89,11 @@ class Sessions:
         if token:
             await self._exchange.end_session(token)
         response = JSONResponse({})
-        self._set_cookie(response, "", 0)
+        self.set_cookie(response, "", 0)
         return response
 
-    def _set_cookie(self, response: Response, token: str, seconds: int) -> None:
+    def set_cookie(self, response: Response, token: str, seconds: int) -> None:
+        """Set the cookie of a session that ends after `seconds`; 0 removes the cookie."""
         response.set_cookie(
             self._cookie_name,
             token,
@@ -105,7 +105,12 @@ class Sessions:
         )
 
 
-def _origin_of(request: Request) -> Origin:
+def seconds_until(time: datetime) -> int:
+    """Whole seconds until a time, at least 0."""
+    return max(0, int((time - datetime.now(UTC)).total_seconds()))
+
+
+def origin_of(request: Request) -> Origin:
     """Where the request comes from, as for a call of the contract."""
     headers = {name: [value] for name, value in request.headers.items()}
     call = Call("", headers, f"http {peer_of(request.scope.get('client'))}")
@@ -113,7 +118,8 @@ def _origin_of(request: Request) -> Origin:
     return call.origin
 
 
-async def _content_of(request: Request) -> Mapping[str, object]:
+async def json_of(request: Request) -> Mapping[str, object]:
+    """The JSON object in a body of at most `MAX_BODY` bytes; an empty one for other JSON. Raises InvalidRequest (MALFORMED_MESSAGE)."""
     # A form on another site can send text, but cannot set the content type application/json.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise _malformed("the content-type must be application/json")

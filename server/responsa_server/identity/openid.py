@@ -1,0 +1,505 @@
+"""Sign-in of browsers with OpenID Connect: the authorisation code flow with PKCE.
+
+A sign-in that has begun is in a cookie of the browser, encrypted: its state, nonce and verifier, and what happens at its end. Only its end writes to the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Final, cast
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.accounts import AccountStore, Invitation, NewSession
+from responsa_server.domain.audit import AuditTrail
+from responsa_server.domain.errors import (
+    AlreadyExists,
+    Exhausted,
+    InvalidRequest,
+    NotFound,
+    NotPermitted,
+    Precondition,
+    Reason,
+    ResponsaError,
+    Unauthenticated,
+    Unavailable,
+)
+from responsa_server.domain.openid import ExternalIdentity, OpenIdStore
+from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, UserChange, Users
+from responsa_server.identity.credentials import (
+    CredentialCache,
+    SecretKind,
+    digest,
+    new_secret,
+    well_formed,
+)
+from responsa_server.identity.openid_provider import OpenIdProvider, Person, ProviderFault, failed
+from responsa_server.identity.service import MAX_DISPLAY_NAME_BYTES, Identity, fold_email, new_user
+from responsa_server.identity.settings import OidcSettings, PasswordSettings, Registration
+from responsa_server.identity.tokens import Secret
+
+MOST_AT_ONCE: Final = 64
+"""How many sign-ins may wait for a provider at a time in one process."""
+RECENT_SECONDS: Final = 600.0
+RETRY_SECONDS: Final = 2.0
+MAX_COOKIE: Final = 4096
+MAX_PARAMETER: Final = 4096
+_RETURN: Final = re.compile(r"/(#[A-Za-z0-9/_.~-]{0,200})?")
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A sign-in that begins. uri: the address at the provider. cookie: the value of the browser's cookie. seconds: how long the cookie is good."""
+
+    uri: str
+    cookie: str
+    seconds: int
+
+    def __repr__(self) -> str:
+        return "Begun(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A sign-in that is complete. token, expire_time: of the new session; None if an identity was linked and the browser's session goes on."""
+
+    return_to: str
+    token: str | None = None
+    expire_time: datetime | None = None
+
+    def __repr__(self) -> str:
+        return "Finished(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIdOptions:
+    """The settings that sign-ins read. registration: the one in effect. session_seconds: how long a browser's session is valid."""
+
+    oidc: OidcSettings
+    passwords: PasswordSettings
+    registration: Registration
+    session_seconds: float
+    default_tenant: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """The browser's session when the sign-in began."""
+
+    tenant_id: str
+    user_id: str
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """A sign-in that has begun. begun: in seconds since 1970. invitation: a code, or "". link: whether the identity is for the user of `session`."""
+
+    state: str
+    nonce: str
+    verifier: str
+    redirect_uri: str
+    begun: float
+    return_to: str
+    invitation: str
+    link: bool
+    session: _Session | None
+
+
+class OpenId:
+    """Signs browsers in with the providers of the settings."""
+
+    def __init__(
+        self,
+        store: OpenIdStore,
+        accounts: AccountStore,
+        users: Users,
+        audit: AuditTrail,
+        identity: Identity,
+        cache: CredentialCache,
+        secret: Secret,
+        options: OpenIdOptions,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """cache: the cache of `identity`. clock: returns seconds since 1970."""
+        self._store = store
+        self._accounts = accounts
+        self._users = users
+        self._trail = audit
+        self._identity = identity
+        self._cache = cache
+        self._secret = secret
+        self._options = options
+        self._clock = clock
+        self._running = 0
+        self._providers: Mapping[str, OpenIdProvider] = {
+            name: OpenIdProvider(name, one, options.oidc, clock)
+            for name, one in options.oidc.providers.items()
+        }
+
+    async def begin(
+        self,
+        provider_id: str,
+        base_uri: str,
+        who: Principal | None,
+        *,
+        invitation: str = "",
+        return_to: str = "/",
+        link: bool = False,
+    ) -> Begun:
+        """Begin a sign-in. base_uri: the address of this server, without a path. who: the user of the browser's session, or None. invitation: a code for the first
+        sign-in, or "". return_to: where the browser goes at the end: `/`, and optionally a fragment. link: whether to give the identity to `who` instead.
+
+        Raises:
+            NotFound: the settings have no such provider (ROUTE_NOT_FOUND).
+            InvalidRequest: return_to or the invitation has a wrong form.
+            Unauthenticated: `link` without a session (CREDENTIAL_MISSING).
+            NotPermitted: `link`, and the session did not begin in the last ten minutes (SIGN_IN_REQUIRED), or is of another tenant (OIDC_NOT_ADMITTED).
+            Exhausted: OVERLOADED. Unavailable: the provider cannot be reached.
+        """
+        provider = self._provider(provider_id)
+        if _RETURN.fullmatch(return_to) is None:
+            raise InvalidRequest.of_field(
+                "returnTo", "string.pattern", "must be `/`, or `/#` and letters, digits and -._~/"
+            )
+        if invitation and not well_formed(SecretKind.INVITATION, invitation):
+            raise InvalidRequest.of_field(
+                "invitation", "string.pattern", "must be the code of an invitation, rsi_…"
+            )
+        session = None
+        if who is not None and who.session_id is not None:
+            session = _Session(who.tenant_id, str(who.user_id), str(who.session_id))
+        if link:
+            await self._may_link(provider, who)
+        flow = _Flow(
+            state=secrets.token_urlsafe(32),
+            nonce=secrets.token_urlsafe(32),
+            verifier=secrets.token_urlsafe(48),
+            redirect_uri=f"{base_uri}/v1/oidc/{provider_id}/callback",
+            begun=self._clock(),
+            return_to=return_to,
+            invitation=invitation,
+            link=link,
+            session=session,
+        )
+        with self._place():
+            uri = await provider.authorization_uri(flow.redirect_uri, flow.state, flow.nonce, flow.verifier)
+        sealed = self._secret.seal_flow(provider_id, json.dumps(asdict(flow)).encode())
+        return Begun(uri, sealed, self._options.oidc.flow_seconds)
+
+    async def finish(
+        self, provider_id: str, cookie: str, parameters: Mapping[str, str], origin: Origin
+    ) -> Finished:
+        """Complete a sign-in. cookie: the value of the browser's cookie, or "". parameters: the provider's reply.
+
+        Raises:
+            NotFound: the settings have no such provider (ROUTE_NOT_FOUND).
+            Unauthenticated: the sign-in is not good (OIDC_FAILED), or the invitation (CODE_INVALID).
+            NotPermitted: the person may not sign in (OIDC_NOT_ADMITTED, REGISTRATION_CLOSED).
+            AlreadyExists: OIDC_ADDRESS_TAKEN, OIDC_IDENTITY_TAKEN.
+            Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED. Unavailable: the provider cannot be reached.
+        """
+        provider = self._provider(provider_id)
+        flow = self._flow(provider, cookie)
+        given = parameters.get("state", "")
+        if flow is None or not hmac.compare_digest(flow.state.encode(), given.encode(errors="replace")):
+            _refused(provider, "no such sign-in in this browser")
+            raise failed()
+        subject = await self._count(origin)
+        tenant_id = self._tenant(provider)
+        seconds = self._options.oidc.flow_seconds + RECENT_SECONDS
+        if not await self._store.use_state(tenant_id, digest(flow.state), seconds):
+            _refused(provider, "a repeated reply, or the tenant does not exist")
+            raise failed()
+        try:
+            with self._place():
+                person = await self._person(provider, flow, parameters)
+            finished = await self._finish(provider, flow, person, origin)
+        except (AlreadyExists, NotPermitted, Unauthenticated) as error:
+            await self._record(provider, tenant_id, error, origin)
+            raise
+        if subject:
+            await self._accounts.forgive_attempt(b"", [subject])
+        return finished
+
+    async def _person(self, provider: OpenIdProvider, flow: _Flow, parameters: Mapping[str, str]) -> Person:
+        # A provider that names itself cannot be taken for another one (RFC 9207).
+        issuer = parameters.get("iss")
+        named = (await provider.configuration()).names_itself
+        if (issuer is None and named) or issuer not in (None, provider.settings.issuer):
+            _refused(provider, "the reply is of another issuer")
+            raise failed()
+        code = parameters.get("code", "")
+        if "error" in parameters or not code:
+            _refused(provider, "the provider refused, or the person went back")
+            raise failed()
+        try:
+            return await provider.person(code, flow.verifier, flow.redirect_uri, flow.nonce, flow.begun)
+        except ProviderFault as fault:
+            _refused(provider, str(fault))
+            raise failed() from fault
+
+    async def _finish(
+        self, provider: OpenIdProvider, flow: _Flow, person: Person, origin: Origin
+    ) -> Finished:
+        settings = provider.settings
+        subjects = person.texts(settings.subject_claim) if settings.subject_claim else ()
+        identity = ExternalIdentity(
+            self._tenant(provider),
+            person.issuer,
+            person.sub,
+            next(iter(subjects), "")[:MAX_DISPLAY_NAME_BYTES],
+        )
+        if flow.link:
+            await self._link(provider, flow, identity, origin)
+            return Finished(flow.return_to)
+        role = self._role(provider, person)
+        user = await self._store.sign_in(identity)
+        if user is None:
+            user = await self._register(provider, flow, person, identity, role, origin)
+        if user.disable_time is not None or user.role is Role.SERVICE:
+            raise _not_admitted()
+        if role is not None and user.role is not role:
+            await self._change_role(provider, user, role, origin)
+        token = new_secret(SecretKind.SESSION)
+        session = NewSession(self._identity.new_id(), digest(token), origin, self._options.session_seconds)
+        event = self._event(
+            user.tenant_id, names.user(user.id), "session.create", names.session(session.id), origin
+        )
+        begun = await self._accounts.begin_session(user.tenant_id, user.id, "browser", session, event)
+        await self._end(flow.session, origin)
+        return Finished(flow.return_to, token, begun.expire_time)
+
+    async def _register(
+        self,
+        provider: OpenIdProvider,
+        flow: _Flow,
+        person: Person,
+        identity: ExternalIdentity,
+        role: Role | None,
+        origin: Origin,
+    ) -> User:
+        """Admit a person who signs in for the first time: by an invitation, or by the verified address of an allowed domain."""
+        raw = person.verified_email
+        email = ""
+        with contextlib.suppress(InvalidRequest):
+            email = fold_email(raw)
+        invitation: Invitation | None = None
+        if flow.invitation:
+            invitation = await self._invitation(identity.tenant_id, flow.invitation)
+            if invitation.email and invitation.email != email:
+                raise _not_admitted("The invitation is for another e-mail address than the provider's.")
+        # The domain is compared as the provider sent it: folding could turn a foreign domain into an allowed one.
+        elif raw.rpartition("@")[2].lower() not in provider.settings.allowed_domains or not email:
+            raise _not_admitted()
+        names_given = (*person.texts("name"), *person.texts("preferred_username"), email)
+        shown = next((one.strip() for one in names_given if one.strip() and one.isprintable()), "")
+        cut = shown.encode()[:MAX_DISPLAY_NAME_BYTES].decode(errors="ignore")
+        chosen = role or (Role.USER if invitation is None else invitation.role)
+        user = new_user(self._identity.new_id(), identity.tenant_id, cut, email, chosen)
+        event = self._event(user.tenant_id, names.user(user.id), "user.register", names.user(user.id), origin)
+        code = digest(flow.invitation) if flow.invitation else None
+        return await self._store.register(user, identity, code, event)
+
+    async def _invitation(self, tenant_id: str, code: str) -> Invitation:
+        if self._options.registration is Registration.CLOSED:
+            raise NotPermitted(
+                Reason.REGISTRATION_CLOSED,
+                "The settings of this server do not allow this registration. Ask an administrator to create your account.",
+                {"registration": Registration.CLOSED.value},
+            )
+        found = await self._accounts.invitation(digest(code))
+        if found is None or found.tenant_id != tenant_id:
+            raise Unauthenticated(
+                Reason.CODE_INVALID,
+                "This code was already used, has expired or is unknown. Ask an administrator for another one.",
+            )
+        return found
+
+    async def _change_role(self, provider: OpenIdProvider, user: User, role: Role, origin: Origin) -> None:
+        """Give a user the role that the provider's claim stands for. The last administrator stays one, and the audit log says so."""
+        actor, name = names.oidc_provider(provider.name), names.user(user.id)
+        event = self._event(user.tenant_id, actor, "user.update", name, origin)
+        try:
+            await self._users.update(user.tenant_id, user.id, UserChange(role=role), "", event)
+        except Precondition as error:
+            await self._trail.record(
+                AuditEvent(
+                    self._identity.new_id(),
+                    user.tenant_id,
+                    actor,
+                    "user.update",
+                    name,
+                    error.reason.value,
+                    origin.address,
+                    origin.call_id,
+                )
+            )
+        finally:
+            self._cache.forget_user(user.id)
+
+    async def _may_link(self, provider: OpenIdProvider, who: Principal | None) -> None:
+        if who is None or who.session_id is None:
+            raise Unauthenticated(
+                Reason.CREDENTIAL_MISSING, "Sign in to this page first; then connect the provider."
+            )
+        if who.tenant_id != self._tenant(provider):
+            raise _not_admitted("This provider signs in people of another tenant.")
+        if not await self._accounts.signed_in_recently(who, who.session_id, RECENT_SECONDS):
+            raise NotPermitted(
+                Reason.SIGN_IN_REQUIRED,
+                "Connecting a provider needs a sign-in of the last ten minutes. Sign in again, and repeat it.",
+            )
+
+    async def _link(
+        self, provider: OpenIdProvider, flow: _Flow, identity: ExternalIdentity, origin: Origin
+    ) -> None:
+        session = flow.session
+        assert session is not None, "begin refuses to link without a session"
+        who = Principal(
+            session.tenant_id,
+            UUID(session.user_id),
+            Role.USER,
+            "session",
+            session_id=UUID(session.session_id),
+        )
+        # The session or the user may have ended while the person was at the provider.
+        (ended,) = await self._identity.ended([who])
+        if ended is not None:
+            raise ended
+        name = names.user(who.user_id)
+        await self._store.link(
+            who.user_id, identity, self._event(identity.tenant_id, name, "user.link", name, origin)
+        )
+
+    async def _end(self, session: _Session | None, origin: Origin) -> None:
+        """End the session that the browser had before."""
+        if session is None:
+            return
+        user_id = UUID(session.user_id)
+        who = Principal(session.tenant_id, user_id, Role.USER, "session")
+
+        def event(ended: UUID) -> AuditEvent:
+            return self._event(
+                session.tenant_id, names.user(user_id), "session.end", names.session(ended), origin
+            )
+
+        ended = await self._accounts.end_sessions(who, [UUID(session.session_id)], None, event)
+        self._identity.forget([one.id for one in ended])
+
+    def _role(self, provider: OpenIdProvider, person: Person) -> Role | None:
+        """The role that the claim stands for; None if the provider does not decide roles. Raises NotPermitted."""
+        settings = provider.settings
+        if not settings.role_claim:
+            return None
+        found = {settings.roles[one] for one in person.texts(settings.role_claim) if one in settings.roles}
+        if not found and settings.role_required:
+            raise _not_admitted()
+        return Role.ADMIN if "admin" in found else Role.USER
+
+    def _provider(self, provider_id: str) -> OpenIdProvider:
+        found = self._providers.get(provider_id)
+        if found is None:
+            raise NotFound(Reason.ROUTE_NOT_FOUND, "There is no such sign-in provider.")
+        return found
+
+    def _tenant(self, provider: OpenIdProvider) -> str:
+        return provider.settings.tenant or self._options.default_tenant
+
+    def _flow(self, provider: OpenIdProvider, cookie: str) -> _Flow | None:
+        """The sign-in in a cookie; None if it is not one of this server and provider, or took too long."""
+        data = self._secret.unseal_flow(provider.name, cookie) if len(cookie) <= MAX_COOKIE else None
+        if data is None:
+            return None
+        content = cast("dict[str, object]", json.loads(data))
+        session = cast("dict[str, str] | None", content.pop("session"))
+        flow = _Flow(**content, session=None if session is None else _Session(**session))  # pyright: ignore[reportArgumentType]  # only this server can have sealed it
+        return flow if 0 <= self._clock() - flow.begun <= self._options.oidc.flow_seconds else None
+
+    @contextmanager
+    def _place(self) -> Generator[None]:
+        """Limit the sign-ins that wait for providers. Raises Exhausted (OVERLOADED)."""
+        if self._running >= MOST_AT_ONCE:
+            raise Exhausted(
+                Reason.OVERLOADED,
+                "The server is already serving as many sign-ins as it can; try again in a moment.",
+                {"limit": str(MOST_AT_ONCE)},
+                retry_after=RETRY_SECONDS,
+            )
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+
+    async def _count(self, origin: Origin) -> bytes:
+        """Count a sign-in that came back. Each writes to the database and asks the provider, so a network address may fail only as often as with passwords.
+
+        Returns the subject of the count; b"" if the address is not known. Raises Exhausted (TOO_MANY_ATTEMPTS).
+        """
+        if not origin.address:
+            return b""
+        settings = self._options.passwords
+        subject = self._secret.name("oidc", origin.address)
+        wait = await self._accounts.count_attempt(
+            [(subject, settings.attempts_per_address)], settings.attempts_window_seconds
+        )
+        if wait is not None:
+            raise Exhausted(
+                Reason.TOO_MANY_ATTEMPTS,
+                "Too many attempts to sign in; try again later.",
+                retry_after=max(1.0, wait),
+            )
+        return subject
+
+    async def _record(
+        self, provider: OpenIdProvider, tenant_id: str, error: ResponsaError, origin: Origin
+    ) -> None:
+        """Write a refused sign-in to the audit log."""
+        actor = names.oidc_provider(provider.name)
+        event = AuditEvent(
+            self._identity.new_id(),
+            tenant_id,
+            actor,
+            "session.create",
+            actor,
+            error.reason.value,
+            origin.address,
+            origin.call_id,
+        )
+        # The browser gets the refusal also if the database has become unavailable.
+        with contextlib.suppress(Unavailable):
+            await self._trail.record(event)
+
+    def _event(self, tenant_id: str, actor: str, action: str, resource: str, origin: Origin) -> AuditEvent:
+        return AuditEvent(
+            self._identity.new_id(),
+            tenant_id,
+            actor,
+            action,
+            resource,
+            address=origin.address,
+            call_id=origin.call_id,
+        )
+
+
+def _refused(provider: OpenIdProvider, cause: str) -> None:
+    _LOGGER.warning("sign-in with OpenID Connect provider %s refused: %s", provider.name, cause)
+
+
+def _not_admitted(why: str = "") -> NotPermitted:
+    return NotPermitted(
+        Reason.OIDC_NOT_ADMITTED,
+        f"{why or 'The provider knows you, but you may not sign in here.'} Ask an administrator for an invitation, or to enable your account.",
+    )

@@ -1,0 +1,354 @@
+"""Speaks with an OpenID Connect provider: its configuration and keys, the exchange of a code, and the check of an id token (OpenID Connect Core 1.0, RFC 9700).
+
+Whatever a provider sends is limited in size and time. Redirects are not followed, and addresses are https unless the provider is this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import quote, urlencode, urlsplit
+
+import httpx2
+import jwt
+
+from responsa_server.domain.errors import Reason, Unauthenticated, Unavailable
+from responsa_server.identity.settings import OidcProviderSettings, OidcSettings, is_loopback
+
+CONFIGURATION_BYTES: Final = 65_536
+KEYS_BYTES: Final = 262_144
+TOKENS_BYTES: Final = 65_536
+ID_TOKEN_BYTES: Final = 32_768
+KEPT_SECONDS: Final = 3600.0
+"""How long a configuration and keys are kept."""
+UNKNOWN_KEY_SECONDS: Final = 30.0
+"""An id token with an unknown key makes the server read the keys again, at most once in this time. Anyone who can sign in can send such tokens."""
+FAILED_SECONDS: Final = 5.0
+"""After a failure, the provider is not asked again for this time."""
+LEEWAY_SECONDS: Final = 60.0
+"""By how much the clocks of the provider and of this server may differ."""
+_MAX_SUB: Final = 255
+_MOST_KEYS: Final = 100
+_REQUIRED: Final = ["iss", "sub", "aud", "exp", "iat", "nonce"]
+_KEY_TYPES: Final[Mapping[str, str]] = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
+_LOGGER: Final = logging.getLogger(__name__)
+
+Read = TypeVar("Read")
+
+
+class ProviderFault(Exception):
+    """The provider's reply is not usable. The message is for the server's log; it contains nothing that the provider or the browser sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The parts of a provider's configuration that are used. names_itself: whether replies carry the issuer (RFC 9207)."""
+
+    authorization: str
+    token: str
+    keys: str
+    names_itself: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person whom a provider has identified. claims: all claims of the id token."""
+
+    issuer: str
+    sub: str
+    claims: Mapping[str, Any]
+
+    @property
+    def verified_email(self) -> str:
+        """The e-mail address, if the provider has verified it; otherwise ""."""
+        email = self.claims.get("email")
+        return email if isinstance(email, str) and self.claims.get("email_verified") is True else ""
+
+    def texts(self, claim: str) -> Sequence[str]:
+        """The texts of a claim, which is a text or a list of texts. Points lead into objects, unless a claim has the whole name."""
+        found: object = self.claims.get(claim)
+        if found is None:
+            found = self.claims
+            for part in claim.split("."):
+                found = cast("Mapping[str, object]", found).get(part) if isinstance(found, Mapping) else None
+        values = cast("Sequence[object]", found) if isinstance(found, list) else [found]
+        return [one for one in values if isinstance(one, str)]
+
+
+class OpenIdProvider:
+    """One provider. Its configuration and keys are kept for an hour."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: OidcProviderSettings,
+        limits: OidcSettings,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """name: the provider's id in the settings. clock: returns seconds since 1970."""
+        self.name = name
+        self.settings = settings
+        self._limits = limits
+        self._clock = clock
+        self._local = is_loopback(urlsplit(settings.issuer).hostname)
+        self._trust: ssl.SSLContext | None = None
+        self._reading = asyncio.Lock()
+        self._configuration: Configuration | None = None
+        self._configured = float("-inf")
+        self._keys: Sequence[Mapping[str, Any]] = ()
+        self._keys_read = float("-inf")
+        self._failed = float("-inf")
+
+    async def authorization_uri(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
+        """Return the address at which a browser begins the sign-in. Raises Unavailable."""
+        configuration = await self.configuration()
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+        parameters = {
+            "response_type": "code",
+            "client_id": self.settings.client_id,
+            "redirect_uri": redirect_uri,
+            "scope": " ".join(self.settings.scopes),
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        joint = "&" if urlsplit(configuration.authorization).query else "?"
+        return configuration.authorization + joint + urlencode(parameters)
+
+    async def configuration(self) -> Configuration:
+        """Return the provider's configuration. Raises Unavailable."""
+        if self._configuration is not None and self._clock() - self._configured < KEPT_SECONDS:
+            return self._configuration
+        async with self._reading:
+            found = self._configuration
+            if found is None or self._clock() - self._configured >= KEPT_SECONDS:
+                found = self._configuration = await self._reached(self._read_configuration)
+                self._configured = self._clock()
+            return found
+
+    async def person(self, code: str, verifier: str, redirect_uri: str, nonce: str, begun: float) -> Person:
+        """Exchange a code and return the person that the id token identifies. begun: when the sign-in began, in seconds since 1970.
+
+        Raises:
+            ProviderFault: the code or the token is not good.
+            Unavailable: the provider cannot be reached.
+        """
+        configuration = await self.configuration()
+        token = await self._exchange(configuration, code, verifier, redirect_uri)
+        claims = await self._verified(configuration, token)
+        if not hmac.compare_digest(str(claims["nonce"]).encode(), nonce.encode()):
+            raise ProviderFault("nonce")
+        if float(claims["iat"]) < begun - LEEWAY_SECONDS:
+            raise ProviderFault("iat")
+        audiences: object = claims["aud"]
+        several = isinstance(audiences, list) and len(cast("list[object]", audiences)) > 1
+        if claims.get("azp", None if several else self.settings.client_id) != self.settings.client_id:
+            raise ProviderFault("azp")
+        sub = claims["sub"]
+        if not sub or len(sub) > _MAX_SUB or not sub.isprintable():
+            raise ProviderFault("sub")
+        return Person(self.settings.issuer, sub, claims)
+
+    async def _verified(self, configuration: Configuration, token: str) -> Mapping[str, Any]:
+        try:
+            header: Mapping[str, Any] = jwt.get_unverified_header(token)
+            algorithm = header.get("alg")
+            if algorithm not in self.settings.algorithms or "crit" in header:
+                raise ProviderFault("alg")
+            key = await self._key(configuration, header.get("kid"), str(algorithm))
+            # The algorithm comes from the settings, and the key from the provider's own address: keys in the token's header are never read.
+            return jwt.decode(
+                token,
+                key,
+                algorithms=[str(algorithm)],
+                issuer=self.settings.issuer,
+                audience=self.settings.client_id,
+                leeway=LEEWAY_SECONDS,
+                options={"require": _REQUIRED, "enforce_minimum_key_length": True},
+            )
+        except (
+            jwt.PyJWTError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            OverflowError,
+        ) as error:
+            raise ProviderFault(f"id_token {type(error).__name__}") from error
+
+    async def _key(self, configuration: Configuration, kid: object, algorithm: str) -> jwt.PyJWK:
+        now = self._clock()
+        found = self._fitting(kid, algorithm)
+        if not found or now - self._keys_read > KEPT_SECONDS:
+            async with self._reading:
+                age = self._clock() - self._keys_read
+                found = self._fitting(kid, algorithm)
+                if age > KEPT_SECONDS or (not found and age > UNKNOWN_KEY_SECONDS):
+                    self._keys = await self._reached(lambda: self._read_keys(configuration))
+                    self._keys_read = self._clock()
+                    found = self._fitting(kid, algorithm)
+        # Without a key id, the key must be beyond doubt.
+        if len(found) != 1:
+            raise ProviderFault("kid")
+        return jwt.PyJWK(dict(found[0]), algorithm)
+
+    def _fitting(self, kid: object, algorithm: str) -> Sequence[Mapping[str, Any]]:
+        return [
+            one
+            for one in self._keys
+            if (kid is None or one.get("kid") == kid)
+            and one.get("kty") == _KEY_TYPES[algorithm[:2]]
+            and one.get("use", "sig") == "sig"
+            and one.get("alg", algorithm) == algorithm
+        ]
+
+    async def _exchange(
+        self, configuration: Configuration, code: str, verifier: str, redirect_uri: str
+    ) -> str:
+        settings = self.settings
+        secret = settings.client_secret.get_secret_value()
+        body = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect_uri,
+            "code_verifier": verifier,
+        }
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        if secret and not settings.secret_in_body:
+            # RFC 6749, section 2.3.1: both parts are encoded as in a form first.
+            pair = f"{quote(settings.client_id, safe='')}:{quote(secret, safe='')}"
+            headers["authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        else:
+            body["client_id"] = settings.client_id
+            if secret:
+                body["client_secret"] = secret
+        status, content = await self._request(
+            "POST", configuration.token, TOKENS_BYTES, headers, urlencode(body).encode()
+        )
+        if status >= 500 or status == 429:
+            raise self._unavailable(f"token endpoint: HTTP {status}")
+        if status != 200:
+            # 401 means that the provider does not accept the client, 400 usually that the code is not good.
+            raise ProviderFault(f"token endpoint: HTTP {status}")
+        token = _object(content).get("id_token")
+        if not isinstance(token, str) or len(token) > ID_TOKEN_BYTES:
+            raise ProviderFault("id_token missing")
+        return token
+
+    async def _read_configuration(self) -> Configuration:
+        address = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
+        content = await self._read(address, CONFIGURATION_BYTES)
+        if content.get("issuer") != self.settings.issuer:
+            raise ProviderFault("configuration: issuer differs from the setting")
+        methods = content.get("code_challenge_methods_supported", ["S256"])
+        if not isinstance(methods, list) or "S256" not in methods:
+            raise ProviderFault("configuration: PKCE with S256 is not supported")
+        endpoints = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+        authorization, token, keys = (self._endpoint(content, one) for one in endpoints)
+        itself = content.get("authorization_response_iss_parameter_supported") is True
+        return Configuration(authorization, token, keys, itself)
+
+    def _endpoint(self, content: Mapping[str, Any], name: str) -> str:
+        address = content.get(name)
+        parts = urlsplit(address) if isinstance(address, str) and address.isprintable() else None
+        local = parts is not None and is_loopback(parts.hostname)
+        secure = parts is not None and parts.scheme == "https" and parts.hostname and local <= self._local
+        plain = parts is not None and parts.scheme == "http" and local and self._local
+        if not (secure or plain) or parts is None or parts.username or parts.password or parts.fragment:
+            raise ProviderFault(f"configuration: {name} is not a good https address")
+        return str(address)
+
+    async def _read_keys(self, configuration: Configuration) -> Sequence[Mapping[str, Any]]:
+        content = await self._read(configuration.keys, KEYS_BYTES)
+        keys = content.get("keys")
+        if not isinstance(keys, list) or len(cast("list[object]", keys)) > _MOST_KEYS:
+            raise ProviderFault("keys: not a list of at most 100 keys")
+        return [cast("dict[str, Any]", one) for one in cast("list[object]", keys) if isinstance(one, dict)]
+
+    async def _read(self, address: str, most: int) -> Mapping[str, Any]:
+        status, content = await self._request("GET", address, most, {}, None)
+        if status != 200:
+            raise ProviderFault(f"{urlsplit(address).path}: HTTP {status}")
+        return _object(content)
+
+    async def _reached(self, read: Callable[[], Awaitable[Read]]) -> Read:
+        """Read something that the provider must have. Raises Unavailable, also for a while after a failure, so that many sign-ins do not all wait for a dead provider."""
+        if self._clock() - self._failed < FAILED_SECONDS:
+            raise self._unavailable("")
+        try:
+            return await read()
+        except ProviderFault as fault:
+            self._failed = self._clock()
+            raise self._unavailable(str(fault)) from fault
+        except Unavailable:
+            self._failed = self._clock()
+            raise
+
+    async def _request(
+        self, method: str, address: str, most: int, headers: Mapping[str, str], body: bytes | None
+    ) -> tuple[int, bytes]:
+        """Make one request. Returns the status and at most `most` bytes. Raises Unavailable, ProviderFault for a longer reply."""
+        if self._trust is None:
+            # Loading the certificates takes a while, so a thread does it, once.
+            self._trust = await asyncio.to_thread(httpx2.create_ssl_context, trust_env=False)
+        sent = {"accept": "application/json", "accept-encoding": "identity", **headers}
+        found = bytearray()
+        try:
+            async with (
+                asyncio.timeout(self._limits.answer_seconds),
+                httpx2.AsyncClient(
+                    verify=self._trust,
+                    trust_env=False,
+                    follow_redirects=False,
+                    timeout=httpx2.Timeout(self._limits.answer_seconds, connect=self._limits.connect_seconds),
+                ) as client,
+                client.stream(method, address, headers=sent, content=body) as response,
+            ):
+                # Raw bytes: a compressed reply could become any size.
+                async for piece in response.aiter_raw():
+                    found += piece
+                    if len(found) > most:
+                        raise ProviderFault(f"{urlsplit(address).path}: more than {most} bytes")
+                return response.status_code, bytes(found)
+        except TimeoutError as error:
+            raise self._unavailable("time limit") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise self._unavailable(type(error).__name__) from error
+
+    def _unavailable(self, cause: str) -> Unavailable:
+        if cause:
+            _LOGGER.warning("OpenID Connect provider %s: %s", self.name, cause)
+        return Unavailable(
+            Reason.PART_UNAVAILABLE,
+            "The sign-in provider cannot be reached or does not answer as it should; try again in a moment.",
+            {"part": "oidc"},
+            retry_after=FAILED_SECONDS,
+        )
+
+
+def failed() -> Unauthenticated:
+    """The only error for a sign-in that is not good. It does not say what is wrong."""
+    return Unauthenticated(
+        Reason.OIDC_FAILED,
+        "This sign-in was not begun in this browser, took too long, or was refused by the provider. Begin again.",
+    )
+
+
+def _object(content: bytes) -> Mapping[str, Any]:
+    try:
+        found = cast("object", json.loads(content))
+    except (ValueError, RecursionError) as error:
+        raise ProviderFault("reply is not JSON") from error
+    if not isinstance(found, dict):
+        raise ProviderFault("reply is not a JSON object")
+    return cast("dict[str, Any]", found)

@@ -1,0 +1,204 @@
+"""Sign-in with OpenID Connect: POST /v1/oidc/{provider}:start, and GET /v1/oidc/{provider}/callback, to which the provider sends the browser back.
+
+The callback arrives from another site, so the browser sends only the cookie of the sign-in, which is `SameSite=Lax`. The session's cookie is `SameSite=Strict`:
+the browser stores it, but would not send it with a redirect that another site began. So the callback answers with a short page that goes on by itself; that
+navigation begins here.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from responsa_server.calls import status
+from responsa_server.calls.interceptors.access import credentials_of, metadata_of_headers
+from responsa_server.domain.errors import (
+    InvalidRequest,
+    NotPermitted,
+    Reason,
+    ResponsaError,
+    Unauthenticated,
+)
+from responsa_server.domain.people import Origin, Principal
+from responsa_server.identity.openid import MAX_PARAMETER, Begun, Finished
+from responsa_server.identity.service import Credential
+from responsa_server.transports.http.problems import problem
+from responsa_server.transports.http.sessions import Sessions, json_of, origin_of, seconds_until
+
+START_PATH: Final = "/v1/oidc/{provider}:start"
+CALLBACK_PATH: Final = "/v1/oidc/{provider}/callback"
+COOKIE: Final = "responsa_oidc"
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+_FIELDS: Final[Mapping[str, type]] = {"invitation": str, "returnTo": str, "link": bool}
+
+
+class SignIn(Protocol):
+    """The part of `OpenId` that the gateway needs."""
+
+    async def begin(
+        self,
+        provider_id: str,
+        base_uri: str,
+        who: Principal | None,
+        *,
+        invitation: str = "",
+        return_to: str = "/",
+        link: bool = False,
+    ) -> Begun:
+        """See `OpenId.begin`."""
+        ...
+
+    async def finish(
+        self, provider_id: str, cookie: str, parameters: Mapping[str, str], origin: Origin
+    ) -> Finished:
+        """See `OpenId.finish`."""
+        ...
+
+
+class Callers(Protocol):
+    """The part of the identity service that the gateway needs."""
+
+    async def authenticate(self, credential: Credential) -> Principal:
+        """Return the principal of a credential. Raises Unauthenticated."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIdGateway:
+    """What the gateway needs to sign browsers in. public_url: the setting `oidc.public_url`."""
+
+    sign_in: SignIn
+    callers: Callers
+    public_url: str
+
+
+class OpenIdSessions:
+    """`/v1/oidc/…`."""
+
+    def __init__(self, parts: OpenIdGateway, sessions: Sessions, cookie_name: str, *, secure: bool) -> None:
+        """cookie_name: the name of the session cookie. secure: whether browsers reach this server over TLS."""
+        self._parts = parts
+        self._sessions = sessions
+        self._session_cookie = cookie_name
+        self._secure = secure or parts.public_url.startswith("https:")
+        # With the prefix, a browser accepts the cookie only from this very host, so that a neighbouring host cannot plant a sign-in of somebody else.
+        suffix = cookie_name.removeprefix("responsa_session")
+        self._cookie = f"{'__Host-' if self._secure else ''}{COOKIE}{suffix}"
+
+    async def start(self, request: Request) -> Response:
+        """Serve POST with the body {"returnTo": "/#…", "invitation": "rsi_…", "link": false}, where each field may be missing. The response is 200
+        {"authorizationUri": …}, to which the page goes, and sets the cookie of the sign-in.
+
+        Raises:
+            InvalidRequest: the body is not such an object.
+            ResponsaError: the errors of `OpenId.begin`, and NotPermitted (ORIGIN_NOT_ALLOWED) if the browser uses another address than the setting.
+        """
+        content = await json_of(request)
+        for name, value in content.items():
+            kind = _FIELDS.get(name)
+            if kind is None or not isinstance(value, kind):
+                raise InvalidRequest.of_field(
+                    name[:64],
+                    "unknown_field",
+                    "the body has the texts returnTo and invitation and the boolean link",
+                )
+        provider = str(request.path_params["provider"])
+        begun = await self._parts.sign_in.begin(
+            provider,
+            self._base(request),
+            await self._caller(request),
+            invitation=str(content.get("invitation", "")),
+            return_to=str(content.get("returnTo", "/")),
+            link=bool(content.get("link", False)),
+        )
+        response = JSONResponse({"authorizationUri": begun.uri}, headers={"cache-control": "no-store"})
+        self._set_cookie(response, provider, begun.cookie, begun.seconds)
+        return response
+
+    async def finish(self, request: Request) -> Response:
+        """Serve GET: complete the sign-in, set the session's cookie, and go on to the page. Raises no error: browsers get a page that says what is wrong."""
+        provider = str(request.path_params["provider"])
+        try:
+            if request.method != "GET":
+                raise status.no_route()
+            finished = await self._parts.sign_in.finish(
+                provider, request.cookies.get(self._cookie, ""), _parameters(request), origin_of(request)
+            )
+            response = _page("Signed in", "You are signed in.", finished.return_to, goes_on=True)
+            if finished.token is not None and finished.expire_time is not None:
+                self._sessions.set_cookie(response, finished.token, seconds_until(finished.expire_time))
+        except ResponsaError as error:
+            response = _refusal(request, error)
+        self._set_cookie(response, provider, "", 0)
+        return response
+
+    def _base(self, request: Request) -> str:
+        """The address of this server for the browser. The guard has checked the Host."""
+        host, public = request.headers.get("host", ""), self._parts.public_url
+        if not public:
+            name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+            return f"{'http' if name.lower() in _LOOPBACK else 'https'}://{host}"
+        if urlsplit(public).netloc.lower() != host.lower():
+            # The provider sends the browser to the public address, where it would not send the cookie.
+            raise NotPermitted(
+                Reason.ORIGIN_NOT_ALLOWED,
+                f"Open {public} to sign in with a provider; this page has another address.",
+            )
+        return public
+
+    async def _caller(self, request: Request) -> Principal | None:
+        """The user of the browser's session, or None. API keys and tokens do not count."""
+        metadata = metadata_of_headers(request.headers.items())
+        cookies = {"cookie": metadata.get("cookie", ())}
+        for credential in credentials_of(cookies, self._session_cookie):
+            try:
+                return await self._parts.callers.authenticate(credential)
+            except Unauthenticated:
+                continue
+        return None
+
+    def _set_cookie(self, response: Response, provider: str, value: str, seconds: int) -> None:
+        response.set_cookie(
+            self._cookie,
+            value,
+            max_age=seconds,
+            path="/" if self._secure else CALLBACK_PATH.format(provider=provider),
+            secure=self._secure,
+            httponly=True,
+            samesite="lax",
+        )
+
+
+def _parameters(request: Request) -> Mapping[str, str]:
+    """The parameters of the reply, none of them twice. Raises InvalidRequest."""
+    found: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name in found or len(value) > MAX_PARAMETER:
+            raise InvalidRequest.of_field(name[:64], "given_twice", "must be given once, and not be longer")
+        found[name] = value
+    return found
+
+
+def _refusal(request: Request, error: ResponsaError) -> Response:
+    found = status.of(error)
+    if "text/html" not in request.headers.get("accept", ""):
+        return problem(found)
+    return _page("Not signed in", error.message, "/", goes_on=False, code=status.http_status(found))
+
+
+def _page(title: str, message: str, target: str, *, goes_on: bool, code: int = 200) -> Response:
+    """A short page without scripts. goes_on: whether the browser goes to the target by itself. target: a path of this server."""
+    refresh = f'<meta http-equiv="refresh" content="0; url={html.escape(target)}">' if goes_on else ""
+    text = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<meta name="color-scheme" content="light dark">{refresh}<title>{html.escape(title)} · Responsa</title></head>'
+        f"<body><main><h1>{html.escape(title)}</h1><p>{html.escape(message)}</p>"
+        f'<p><a href="{html.escape(target)}">{"Continue" if goes_on else "Back to Responsa"}</a></p></main></body></html>'
+    )
+    return HTMLResponse(text, status_code=code, headers={"cache-control": "no-store"})

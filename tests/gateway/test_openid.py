@@ -1,0 +1,853 @@
+"""Sign-in with OpenID Connect over the gateway's HTTP, on real PostgreSQL, against a provider on loopback that can misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+
+import httpx2
+import jwt
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_lab.testing.loopback import Exchange
+from responsa_server.app.gateway import GatewaySettings, build_app
+from responsa_server.domain.addresses import LOOPBACK_HOSTS, hosts_of, origins_of
+from responsa_server.domain.people import Principal, Role, User, UserChange
+from responsa_server.identity import openid_provider
+from responsa_server.identity.openid import OpenId, OpenIdOptions
+from responsa_server.identity.service import Credential
+from responsa_server.identity.settings import (
+    OidcProviderSettings,
+    OidcSettings,
+    PasswordSettings,
+    Registration,
+)
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.openid import PostgresOpenIdStore
+from responsa_server.stores.postgres.users import PostgresUsers
+from responsa_server.transports.http.guard import Allowed
+from responsa_server.transports.http.openid import OpenIdGateway
+from tests.conftest import DatabaseUrls
+from tests.gateway.in_process import calls_of
+from tests.gateway.wire import of_rest
+from tests.people import CHEAP, GOOD, People, people_of
+from tests.wire.openid import CLIENT, DISCOVERY, SECRET, Key, Provider
+
+HOST: Final = "http://localhost:8080"
+ANN: Final = {"sub": "ann", "name": "Ann", "email": "Ann@Example.org", "email_verified": True}
+
+
+@pytest.fixture(scope="module")
+def key() -> Key:
+    return Key("k1")
+
+
+@pytest.fixture(scope="module")
+def other_key() -> Key:
+    return Key("k2")
+
+
+@pytest.fixture
+async def provider(key: Key) -> AsyncIterator[Provider]:
+    made = Provider(key, person=dict(ANN))
+    await made.server.start()
+    yield made
+    await made.server.close()
+
+
+@dataclass
+class Site:
+    """A gateway, and a browser in front of it."""
+
+    people: People
+    provider: Provider
+    openid: OpenId
+    http: httpx2.AsyncClient
+    urls: DatabaseUrls
+    clock: Clock
+
+    async def start(self, **body: object) -> httpx2.Response:
+        return await self.http.post("/v1/oidc/corp:start", json=body)
+
+    async def begin(self, **body: object) -> str:
+        """Begin a sign-in, and agree at the provider. Returns the address to which the browser comes back."""
+        reply = await self.start(**body)
+        assert reply.status_code == 200, reply.text
+        return self.provider.consent(reply.json()["authorizationUri"])
+
+    async def back(self, uri: str, **headers: str) -> httpx2.Response:
+        """The browser comes back from the provider, as browsers do."""
+        return await self.http.get(
+            uri, headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", **headers}
+        )
+
+    async def sign_in(self, **body: object) -> httpx2.Response:
+        return await self.back(await self.begin(**body))
+
+    async def who(self) -> Principal:
+        token = self.http.cookies.get("responsa_session")
+        assert token is not None
+        return await self.people.identity.authenticate(Credential("session", token))
+
+    async def me(self) -> User:
+        return await self.people.identity.me(await self.who())
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.urls.superuser) as connection:
+            return connection.execute(query).fetchall()  # type: ignore[call-overload]
+
+    def events(self) -> list[tuple[str, str, str]]:
+        return self.rows("SELECT actor, action, outcome FROM responsa.audit_event ORDER BY create_time, id")
+
+
+class Clock:
+    """The time, which tests move on."""
+
+    def __init__(self) -> None:
+        self.moved = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.moved
+
+
+def site_of(
+    database: Database,
+    urls: DatabaseUrls,
+    provider: Provider,
+    folder: Path,
+    *,
+    registration: Registration = Registration.INVITED,
+    passwords: PasswordSettings = CHEAP,
+    secure: bool = False,
+    oidc: dict[str, object] | None = None,
+    **settings: object,
+) -> Site:
+    given: dict[str, Any] = {
+        "issuer": provider.issuer,
+        "client_id": CLIENT,
+        "client_secret": SECRET,
+        "tenant": "acme",
+        "allowed_domains": "example.org",
+        **settings,
+    }
+    limits: dict[str, Any] = {"answer_seconds": 1.0, **(oidc or {})}
+    every = {"corp": OidcProviderSettings(**given), "twin": OidcProviderSettings(**given)}
+    people, clock = people_of(database), Clock()
+    options = OpenIdOptions(
+        OidcSettings(**limits, providers=every), passwords, registration, 3600.0, "default"
+    )
+    openid = OpenId(
+        PostgresOpenIdStore(database),
+        people.store,
+        PostgresUsers(database),
+        PostgresAuditTrail(database),
+        people.identity,
+        people.cache,
+        people.tokens.secret,
+        options,
+        clock,
+    )
+    hosts = hosts_of(8080, (*LOOPBACK_HOSTS, "chat.example.org:443"))
+    app = build_app(
+        GatewaySettings(folder, Allowed(hosts, origins_of(hosts, ())), secure_cookie=secure),
+        calls_of(),
+        people.identity,
+        accounts=people.accounts,
+        openid=OpenIdGateway(openid, people.identity, options.oidc.public_url),
+    )
+    base = options.oidc.public_url or HOST
+    http = httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=app, client=("192.0.2.7", 50000)), base_url=base
+    )
+    return Site(people, provider, openid, http, urls, clock)
+
+
+SiteOf = Callable[..., Site]
+
+
+@pytest.fixture
+async def site_with(
+    database: Database, database_urls: DatabaseUrls, provider: Provider, tmp_path: Path
+) -> AsyncIterator[SiteOf]:
+    made: list[Site] = []
+
+    def make(**settings: Any) -> Site:
+        made.append(site_of(database, database_urls, provider, tmp_path, **settings))
+        return made[-1]
+
+    await people_of(database).identity.create_tenant("acme", "Acme")
+    yield make
+    for one in made:
+        await one.http.aclose()
+
+
+@pytest.fixture
+def site(site_with: SiteOf) -> Site:
+    return site_with()
+
+
+def query_of(started: httpx2.Response) -> dict[str, str]:
+    """The parameters that the browser takes to the provider."""
+    return dict(parse_qsl(urlsplit(str(started.json()["authorizationUri"])).query))
+
+
+def reason(reply: httpx2.Response) -> str:
+    assert "responsa_session" not in reply.headers.get("set-cookie", "")
+    return of_rest(reply).reason
+
+
+async def invitation(site: Site, email: str = "", role: Role = Role.USER, tenant: str = "acme") -> str:
+    who = Principal(tenant, uuid7(), Role.ADMIN, "api_key")
+    return (await site.people.accounts.create_invitation(who, role, email, 600))[0]
+
+
+async def password_session(site: Site, email: str, role: Role = Role.USER) -> User:
+    """Make a user with a password, and sign the browser in."""
+    user = await site.people.identity.create_user("acme", "Bo", email, role)
+    code, _ = await site.people.accounts.create_reset_code(
+        Principal("acme", user.id, role, "api_key"), user.id
+    )
+    await site.people.accounts.reset_password(code, GOOD)
+    body = {"tenant": "acme", "email": email, "password": GOOD}
+    assert (await site.http.post("/v1/sessions", json=body)).status_code == 200
+    return user
+
+
+async def test_a_first_sign_in_by_an_allowed_domain(site: Site) -> None:
+    uri = await site.begin(returnTo="/#documents")
+    assert urlsplit(uri).netloc == "localhost:8080"
+    reply = await site.back(uri, accept="text/html")
+    assert reply.status_code == 200
+    assert '<meta http-equiv="refresh" content="0; url=/#documents">' in reply.text
+    assert "script" not in reply.text
+    assert reply.headers["cache-control"] == "no-store"
+    assert reply.headers["referrer-policy"] == "no-referrer"
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+    session, flow = reply.headers.get_list("set-cookie")
+    assert session.startswith("responsa_session=rss_")
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(session.split("; "))
+    assert flow.startswith('responsa_oidc=""')
+    assert "Max-Age=0" in flow
+    user = await site.me()
+    assert (user.tenant_id, user.email, user.display_name, user.role) == (
+        "acme",
+        "ann@example.org",
+        "Ann",
+        Role.USER,
+    )
+    name = f"users/{user.id}"
+    assert site.events()[-2:] == [(name, "user.register", "OK"), (name, "session.create", "OK")]
+    (identity,) = site.rows("SELECT tenant_id, issuer, sub, user_id FROM responsa.user_identity")
+    assert identity == ("acme", site.provider.issuer, "ann", user.id)
+
+
+async def test_the_request_at_the_provider(site: Site) -> None:
+    reply = await site.start()
+    assert reply.headers["cache-control"] == "no-store"
+    cookie = reply.headers["set-cookie"].split("; ")
+    assert cookie[0].startswith("responsa_oidc=")
+    assert {"HttpOnly", "SameSite=lax", "Path=/v1/oidc/corp/callback", "Max-Age=600"} <= set(cookie)
+    asked = query_of(reply)
+    assert asked["redirect_uri"] == f"{HOST}/v1/oidc/corp/callback"
+    assert asked["scope"] == "openid email profile"
+    again = query_of(await site.start())
+    for name in ("state", "nonce", "code_challenge"):
+        assert len(asked[name]) == 43
+        assert asked[name] != again[name]
+    # The cookie shows nothing of it.
+    for name in ("state", "nonce"):
+        assert asked[name].encode() not in base64.urlsafe_b64decode(cookie[0].partition("=")[2] + "===")
+
+
+async def test_later_sign_ins_are_by_issuer_and_sub_alone(site: Site) -> None:
+    await site.sign_in()
+    first = await site.me()
+    site.provider.person = {"sub": "ann", "email": "other@elsewhere.example", "email_verified": False}
+    assert (await site.sign_in()).status_code == 200
+    assert await site.me() == first
+    # Another person with the first one's address is another person.
+    site.provider.person = {**ANN, "sub": "eve"}
+    site.http.cookies.clear()
+    reply = await site.sign_in()
+    assert (reply.status_code, reason(reply)) == (409, "OIDC_ADDRESS_TAKEN")
+
+
+@pytest.mark.parametrize(
+    "person",
+    [
+        {"email": "ann@example.org", "email_verified": False},
+        {"email": "ann@example.org"},
+        {"email": "ann@example.org", "email_verified": "true"},
+        {"email": "ann@evil.example", "email_verified": True},
+        {"email": "ann@sub.example.org", "email_verified": True},
+        {"email": "ann@evil.example\u0000@example.org", "email_verified": True},
+        {"email": "ann@ｅxample.org", "email_verified": True},
+        {"email": "@example.org", "email_verified": True},
+        {"email": ["ann@example.org"], "email_verified": True},
+        {},
+    ],
+)
+async def test_nobody_else_comes_in_without_an_invitation(site: Site, person: dict[str, Any]) -> None:
+    site.provider.person = {"sub": "eve", **person}
+    reply = await site.sign_in()
+    assert (reply.status_code, reason(reply)) == (403, "OIDC_NOT_ADMITTED")
+    assert site.events()[-1] == ("oidcProviders/corp", "session.create", "OIDC_NOT_ADMITTED")
+    assert site.rows("SELECT 1 FROM responsa.app_user") == []
+
+
+async def test_an_invitation_admits_one_person(site_with: SiteOf) -> None:
+    site = site_with(allowed_domains="")
+    code = await invitation(site, role=Role.ADMIN)
+    site.provider.person = {"sub": "bob"}
+    assert (await site.sign_in(invitation=code)).status_code == 200
+    user = await site.me()
+    assert (user.role, user.email, user.display_name) == (Role.ADMIN, "", "")
+    site.http.cookies.clear()
+    site.provider.person = {"sub": "carl"}
+    assert reason(await site.sign_in(invitation=code)) == "CODE_INVALID"
+    # A known person needs none, and uses none up.
+    second = await invitation(site)
+    site.provider.person = {"sub": "bob"}
+    assert (await site.sign_in(invitation=second)).status_code == 200
+    site.provider.person = {"sub": "carl"}
+    assert (await site.sign_in(invitation=second)).status_code == 200
+
+
+async def test_an_invitation_is_for_its_address_and_tenant(site_with: SiteOf) -> None:
+    site = site_with(allowed_domains="")
+    await site.people.identity.create_tenant("rival", "Rival")
+    code = await invitation(site, "ann@example.org")
+    for person in ({"email": "ann@example.org"}, {"email": "eve@example.org", "email_verified": True}, {}):
+        site.provider.person = {"sub": "eve", **person}
+        assert reason(await site.sign_in(invitation=code)) == "OIDC_NOT_ADMITTED"
+    assert reason(await site.sign_in(invitation=await invitation(site, tenant="rival"))) == "CODE_INVALID"
+    site.provider.person = dict(ANN)
+    assert (await site.sign_in(invitation=code)).status_code == 200
+    closed = site_with(allowed_domains="", registration=Registration.CLOSED)
+    closed.provider.person = {"sub": "zed"}
+    assert reason(await closed.sign_in(invitation=code)) == "REGISTRATION_CLOSED"
+
+
+async def test_racing_first_sign_ins_make_one_user(site_with: SiteOf) -> None:
+    sites = [site_with() for _ in range(8)]
+    replies = await asyncio.gather(*(one.sign_in() for one in sites))
+    assert [one.status_code for one in replies] == [200] * 8
+    assert len({(await one.me()).id for one in sites}) == 1
+    assert len(sites[0].rows("SELECT 1 FROM responsa.app_user")) == 1
+
+
+async def test_racing_people_use_an_invitation_once(site_with: SiteOf) -> None:
+    sites = [site_with(allowed_domains="") for _ in range(6)]
+    code = await invitation(sites[0])
+    uris: list[str] = []
+    for number, one in enumerate(sites):
+        one.provider.person = {"sub": f"person-{number}"}
+        uris.append(await one.begin(invitation=code))
+    replies = await asyncio.gather(*(one.back(uri) for one, uri in zip(sites, uris, strict=True)))
+    assert sorted(one.status_code for one in replies) == [200, 401, 401, 401, 401, 401]
+    assert len(sites[0].rows("SELECT 1 FROM responsa.app_user")) == 1
+
+
+async def test_disabled_users_and_services_are_refused(site: Site) -> None:
+    await site.sign_in()
+    user = await site.me()
+    site.http.cookies.clear()
+    for change in ("disable_time = now()", "disable_time = NULL, role = 'service'"):
+        with psycopg.connect(site.urls.superuser) as connection:
+            connection.execute(f"UPDATE responsa.app_user SET {change}")  # type: ignore[call-overload]
+        assert reason(await site.sign_in()) == "OIDC_NOT_ADMITTED"
+        assert user.role is Role.USER
+
+
+def forged(sign: Callable[[dict[str, Any], dict[str, Any], Provider], str]) -> Callable[[Provider], None]:
+    def act(provider: Provider) -> None:
+        provider.sign = lambda claims, header: sign(claims, header, provider)
+
+    return act
+
+
+def changed(**claims: Any) -> Callable[[Provider], None]:
+    return lambda provider: provider.id_claims.update(claims)
+
+
+def part(content: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+
+
+def _hmac(claims: dict[str, Any], header: dict[str, Any], provider: Provider) -> str:
+    text = f"{part({**header, 'alg': 'HS256', 'typ': 'JWT'})}.{part(claims)}"
+    found = hmac.digest(provider.key.pem, text.encode(), "sha256")
+    return f"{text}.{base64.urlsafe_b64encode(found).decode().rstrip('=')}"
+
+
+def _foreign(claims: dict[str, Any], header: dict[str, Any], provider: Provider) -> str:
+    return jwt.encode(claims, Key("x").private, "RS256", {"kid": provider.key.kid})
+
+
+def _embedded(claims: dict[str, Any], header: dict[str, Any], provider: Provider) -> str:
+    key = Key("evil")
+    return jwt.encode(claims, key.private, "RS256", {"kid": "evil", "jwk": key.jwk})
+
+
+def _addressed(claims: dict[str, Any], header: dict[str, Any], provider: Provider) -> str:
+    return jwt.encode(
+        claims, Key("evil").private, "RS256", {"kid": "evil", "jku": f"{provider.issuer}/evil-keys"}
+    )
+
+
+NOW: Final = int(time.time())
+
+
+@pytest.mark.parametrize(
+    "mischief",
+    [
+        changed(nonce="another"),
+        changed(nonce=None),
+        changed(aud="another client"),
+        changed(aud=None),
+        changed(aud=[CLIENT, "another"]),
+        changed(aud=[CLIENT, "another"], azp="another"),
+        changed(azp="another"),
+        changed(iss="http://127.0.0.1:1/realms/acme"),
+        changed(iss=None),
+        changed(exp=NOW - 3600),
+        changed(exp=None),
+        changed(iat=NOW - 3600, exp=NOW + 3600),
+        changed(iat=NOW + 3600, exp=NOW + 7200),
+        changed(iat=None),
+        changed(sub=None),
+        changed(sub=""),
+        changed(sub=7),
+        changed(sub="x" * 256),
+        changed(sub="ann\u0000"),
+        forged(lambda claims, header, _: f"{part({**header, 'alg': 'none'})}.{part(claims)}."),
+        forged(lambda claims, header, _: f"{part({**header, 'alg': 'None'})}.{part(claims)}."),
+        forged(_hmac),
+        forged(_foreign),
+        forged(_embedded),
+        forged(_addressed),
+        forged(lambda claims, header, one: jwt.encode(claims, one.key.private, "RS512", {"kid": one.key.kid})),
+        forged(lambda claims, header, one: jwt.encode(claims, one.key.private, "PS256", {"kid": one.key.kid})),
+        forged(lambda claims, header, one: jwt.encode(claims, one.key.private, "RS256", {"kid": one.key.kid, "crit": ["b64"], "b64": True})),
+        forged(lambda claims, header, one: jwt.encode(claims, one.key.private, "RS256", {"kid": one.key.kid})[:-3] + "AAA"),
+        forged(lambda claims, header, one: jwt.encode(claims, one.key.private, "RS256", {"kid": "unknown"})),
+        forged(lambda _claims, _header, _one: "no.token"),
+        forged(lambda _claims, _header, _one: "x" * 40_000),
+    ],
+)  # fmt: skip
+async def test_a_bad_id_token_is_refused_without_a_hint(
+    site: Site, mischief: Callable[[Provider], None]
+) -> None:
+    mischief(site.provider)
+    reply = await site.sign_in()
+    assert (reply.status_code, reason(reply), of_rest(reply).metadata) == (401, "OIDC_FAILED", {})
+    assert "Begin again" in of_rest(reply).message
+    assert site.events()[-1] == ("oidcProviders/corp", "session.create", "OIDC_FAILED")
+    assert "/evil-keys" not in site.provider.seen
+    site.provider.sign = None
+    site.provider.id_claims.clear()
+    assert (await site.sign_in()).status_code == 200
+
+
+async def test_good_tokens_of_other_forms(site: Site, other_key: Key) -> None:
+    site.provider.id_claims = {"aud": [CLIENT, "another"], "azp": CLIENT}
+    assert (await site.sign_in()).status_code == 200
+    site.provider.id_claims = {"aud": [CLIENT]}
+    site.provider.id_header = {"kid": None}
+    assert (await site.sign_in()).status_code == 200
+    # With a second key, a token that names no key is ambiguous.
+    site.provider.published.append(other_key.jwk)
+    site.clock.moved = openid_provider.KEPT_SECONDS + 1
+    site.provider.id_claims = {"iat": int(site.clock()), "exp": int(site.clock()) + 60}
+    assert reason(await site.sign_in()) == "OIDC_FAILED"
+
+
+async def test_a_swapped_key_id_is_refused(site: Site, other_key: Key) -> None:
+    site.provider.published.append(other_key.jwk)
+    site.provider.id_header = {"kid": "k2"}
+    assert reason(await site.sign_in()) == "OIDC_FAILED"
+
+
+async def test_keys_are_read_again_at_a_bounded_rate(site: Site, other_key: Key) -> None:
+    await site.sign_in()
+    assert site.provider.seen.count("/keys") == 1
+    await site.sign_in()
+    assert site.provider.seen.count("/keys") == 1
+    assert site.provider.seen.count(DISCOVERY) == 1
+    old, site.provider.key = site.provider.key, other_key
+    site.provider.published[:] = [other_key.jwk]
+    # The keys were just read, so a token with an unknown key does not make the server read them again.
+    assert reason(await site.sign_in()) == "OIDC_FAILED"
+    assert site.provider.seen.count("/keys") == 1
+    site.clock.moved = openid_provider.UNKNOWN_KEY_SECONDS + 1
+    assert (await site.sign_in()).status_code == 200
+    assert site.provider.seen.count("/keys") == 2
+    site.provider.key = old
+
+
+async def slow(exchange: Exchange) -> None:
+    await exchange.begin("application/json")
+    while True:
+        await exchange.piece(b" ")
+        await asyncio.sleep(0.05)  # a pace, not a wait for a condition
+
+
+async def hanging(exchange: Exchange) -> None:
+    await asyncio.Event().wait()
+
+
+async def endless(exchange: Exchange) -> None:
+    await exchange.begin("application/json")
+    for _ in range(160):
+        await exchange.piece(b" " * 65_536)
+    await exchange.end()
+
+
+async def redirect(exchange: Exchange) -> None:
+    await exchange.reply(302, b"", {"location": "/elsewhere"})
+
+
+async def not_json(exchange: Exchange) -> None:
+    await exchange.reply(200, b"<html>")
+
+
+async def a_list(exchange: Exchange) -> None:
+    await exchange.reply(200, b"[]")
+
+
+async def deep(exchange: Exchange) -> None:
+    await exchange.reply(200, b"[" * 60_000)
+
+
+async def compressed(exchange: Exchange) -> None:
+    await exchange.reply(200, b"\x1f\x8b", {"content-encoding": "gzip"})
+
+
+async def broken(exchange: Exchange) -> None:
+    await exchange.reply(500, b"{}")
+
+
+BAD_REPLIES: Final = [slow, hanging, endless, redirect, not_json, a_list, deep, compressed, broken]
+
+
+@pytest.mark.parametrize("reply", BAD_REPLIES, ids=lambda one: one.__name__)
+async def test_a_provider_that_misbehaves_at_its_configuration(site: Site, reply: Any) -> None:
+    site.provider.replies[DISCOVERY] = reply
+    begun = time.monotonic()
+    found = await site.start()
+    assert time.monotonic() - begun < 30
+    assert (found.status_code, reason(found)) == (503, "PART_UNAVAILABLE")
+    assert "set-cookie" not in found.headers
+    assert "/elsewhere" not in site.provider.seen
+    # The provider rests for a while, and then works again.
+    asked = len(site.provider.seen)
+    assert (await site.start()).status_code == 503
+    assert len(site.provider.seen) == asked
+    site.provider.replies.clear()
+    site.clock.moved = openid_provider.FAILED_SECONDS + 1
+    assert (await site.start()).status_code == 200
+
+
+@pytest.mark.parametrize("reply", BAD_REPLIES, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("path", ["/keys", "/token"])
+async def test_a_provider_that_misbehaves_at_the_end(site: Site, path: str, reply: Any) -> None:
+    site.provider.replies[path] = reply
+    found = await site.sign_in()
+    assert reason(found) in ("PART_UNAVAILABLE", "OIDC_FAILED")
+    assert "/elsewhere" not in site.provider.seen
+    assert site.rows("SELECT 1 FROM responsa.session") == []
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        {"issuer": "https://evil.example"},
+        {"issuer": None},
+        {"token_endpoint": "http://192.0.2.1/token"},
+        {"token_endpoint": "file:///etc/passwd"},
+        {"token_endpoint": "https://user:pass@login.example/token"},
+        {"jwks_uri": None},
+        {"authorization_endpoint": "javascript:alert(1)"},
+        {"authorization_endpoint": "http://login.example/authorize"},
+        {"code_challenge_methods_supported": ["plain"]},
+    ],
+)
+async def test_a_configuration_that_is_not_good(site: Site, configuration: dict[str, Any]) -> None:
+    site.provider.configuration = configuration
+    assert reason(await site.start()) == "PART_UNAVAILABLE"
+
+
+async def test_a_reply_without_the_cookie_of_the_sign_in(site: Site) -> None:
+    """Login CSRF and an injected code: the reply belongs to another browser's sign-in."""
+    uri = await site.begin()
+    mine = dict(site.http.cookies)
+    site.http.cookies.clear()
+    assert reason(await site.back(uri)) == "OIDC_FAILED"
+    # The victim has begun a sign-in, too. The attacker's state and code do not fit the victim's cookie.
+    await site.begin()
+    assert reason(await site.back(uri)) == "OIDC_FAILED"
+    # The attacker's code with the victim's state: the verifier does not fit the code.
+    victims = await site.begin()
+    code = parse_qs(urlsplit(uri).query)["code"][0]
+    state = parse_qs(urlsplit(victims).query)["state"][0]
+    stolen = f"{victims.partition('?')[0]}?{urlencode({'code': code, 'state': state})}"
+    assert reason(await site.back(stolen)) == "OIDC_FAILED"
+    assert mine
+    assert site.rows("SELECT 1 FROM responsa.session") == []
+
+
+async def test_a_repeated_reply_is_refused(site: Site) -> None:
+    uri = await site.begin()
+    cookie = site.http.cookies.get("responsa_oidc")
+    assert cookie is not None
+    assert (await site.back(uri)).status_code == 200
+    assert site.http.cookies.get("responsa_oidc") is None
+    again = await site.http.get(uri, headers={"cookie": f"responsa_oidc={cookie}"})
+    assert reason(again) == "OIDC_FAILED"
+    # Even with a fresh code of the same person.
+    query = dict(parse_qsl(urlsplit(uri).query))
+    query["code"] = "fresh"
+    assert reason(await site.http.get(f"{uri.partition('?')[0]}?{urlencode(query)}", headers={"cookie": f"responsa_oidc={cookie}"})) == "OIDC_FAILED"  # fmt: skip
+    assert len(site.rows("SELECT 1 FROM responsa.session")) == 1
+
+
+async def test_racing_repetitions_make_one_session(site: Site) -> None:
+    uri = await site.begin()
+    cookie = {"cookie": f"responsa_oidc={site.http.cookies.get('responsa_oidc')}"}
+    site.http.cookies.clear()
+    replies = await asyncio.gather(*(site.http.get(uri, headers=cookie) for _ in range(8)))
+    assert sorted(one.status_code for one in replies) == [200] + [401] * 7
+    assert len(site.rows("SELECT 1 FROM responsa.session")) == 1
+
+
+async def test_a_cookie_of_another_provider_or_server_or_time(site: Site) -> None:
+    uri = await site.begin()
+    cookie = site.http.cookies.get("responsa_oidc")
+    assert cookie is not None
+    twin = uri.replace("/corp/", "/twin/")
+    assert reason(await site.http.get(twin, headers={"cookie": f"responsa_oidc={cookie}"})) == "OIDC_FAILED"
+    for bad in (cookie[:-2] + "AA", "", "x", cookie + "x" * 5000, "ä" * 3):
+        encoded = f"responsa_oidc={bad}".encode()
+        reply = await site.http.get(uri, headers=[(b"cookie", encoded)])
+        assert reason(reply) == "OIDC_FAILED"
+    site.clock.moved = 601
+    assert reason(await site.http.get(uri, headers={"cookie": f"responsa_oidc={cookie}"})) == "OIDC_FAILED"
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ({"iss": "https://evil.example"}, "OIDC_FAILED"),
+        ({"error": "access_denied"}, "OIDC_FAILED"),
+        ({"code": ""}, "OIDC_FAILED"),
+        ({"state": ""}, "OIDC_FAILED"),
+        ({"state": "ä"}, "OIDC_FAILED"),
+        ({"code": "x" * 5000}, "INVALID_FIELD"),
+    ],
+)
+async def test_a_reply_that_is_not_good(site: Site, extra: dict[str, str], expected: str) -> None:
+    uri = await site.begin()
+    query = {**dict(parse_qsl(urlsplit(uri).query)), **extra}
+    assert reason(await site.back(f"{uri.partition('?')[0]}?{urlencode(query)}")) == expected
+
+
+async def test_a_parameter_given_twice(site: Site) -> None:
+    assert reason(await site.back(f"{await site.begin()}&state=x")) == "INVALID_FIELD"
+
+
+async def test_a_provider_that_names_itself_must_do_so(site: Site) -> None:
+    site.provider.configuration = {"authorization_response_iss_parameter_supported": True}
+    assert reason(await site.back(await site.begin())) == "OIDC_FAILED"
+    uri = await site.begin()
+    assert (await site.back(f"{uri}&{urlencode({'iss': site.provider.issuer})}")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["https://evil.example", "//evil.example", "/\\evil.example", "/#a b", "/x", "", "/#x\"><script>", "/#" + "x" * 201],
+)  # fmt: skip
+async def test_no_open_redirect(site: Site, target: str) -> None:
+    reply = await site.start(returnTo=target)
+    assert (reply.status_code, reason(reply)) == (400, "INVALID_FIELD")
+
+
+@pytest.mark.parametrize(
+    "body", [{"link": "yes"}, {"returnTo": 7}, {"invitation": "rsi_short"}, {"unknown": 1}]
+)
+async def test_a_start_that_is_not_good(site: Site, body: dict[str, object]) -> None:
+    assert reason(await site.start(**body)) == "INVALID_FIELD"
+
+
+async def test_a_form_of_another_site_begins_nothing(site: Site) -> None:
+    for headers in (
+        {"content-type": "text/plain"},
+        {"content-type": "application/json", "origin": "https://evil.example"},
+        {"content-type": "application/json", "sec-fetch-site": "cross-site"},
+    ):
+        reply = await site.http.post("/v1/oidc/corp:start", content=b"{}", headers=headers)
+        assert reply.status_code in (400, 403)
+        assert "set-cookie" not in reply.headers
+
+
+async def test_a_provider_that_does_not_exist(site: Site) -> None:
+    for reply in (
+        await site.http.post("/v1/oidc/none:start", json={}),
+        await site.http.get("/v1/oidc/none/callback"),
+    ):
+        assert (reply.status_code, reason(reply)) == (404, "ROUTE_NOT_FOUND")
+
+
+async def test_a_browser_gets_a_page_that_says_what_is_wrong(site: Site) -> None:
+    reply = await site.back(f"{HOST}/v1/oidc/corp/callback?state=<b>", accept="text/html,*/*")
+    assert reply.status_code == 401
+    assert reply.headers["content-type"].startswith("text/html")
+    assert "Begin again" in reply.text
+    assert "<b>" not in reply.text
+    assert "refresh" not in reply.text
+
+
+async def test_roles_follow_the_claim_at_the_next_sign_in(site_with: SiteOf) -> None:
+    site = site_with(role_claim="realm.roles", roles={"bosses": "admin", "staff": "user"})
+    other = await site.people.identity.create_user("acme", "Root", "", Role.ADMIN)
+    for roles, expected in (
+        (["staff", "bosses"], Role.ADMIN),
+        (["staff"], Role.USER),
+        ("bosses", Role.ADMIN),
+        ([], Role.USER),
+        ([7, None], Role.USER),
+    ):
+        site.provider.person = {**ANN, "realm": {"roles": roles}}
+        assert (await site.sign_in()).status_code == 200
+        assert (await site.me()).role is expected
+        assert (await site.who()).role is expected
+    assert ("oidcProviders/corp", "user.update", "OK") in site.events()
+    # The last administrator stays one, and signs in.
+    site.provider.person = {**ANN, "realm": {"roles": ["bosses"]}}
+    await site.sign_in()
+    await PostgresUsers(site.people.store._database).update(  # pyright: ignore[reportPrivateUsage]
+        "acme",
+        other.id,
+        UserChange(role=Role.USER),
+        "",
+        None,  # pyright: ignore[reportArgumentType]
+    )
+    site.provider.person = dict(ANN)
+    assert (await site.sign_in()).status_code == 200
+    assert (await site.me()).role is Role.ADMIN
+    assert ("oidcProviders/corp", "user.update", "LAST_ADMINISTRATOR") in site.events()
+
+
+async def test_a_role_may_be_required(site_with: SiteOf) -> None:
+    site = site_with(role_claim="groups", roles={"staff": "user"}, role_required=True)
+    assert reason(await site.sign_in()) == "OIDC_NOT_ADMITTED"
+    site.provider.person["groups"] = ["staff"]
+    assert (await site.sign_in()).status_code == 200
+    site.provider.person["groups"] = ["former"]
+    assert reason(await site.sign_in()) == "OIDC_NOT_ADMITTED"
+
+
+async def test_the_subject_follows_the_claim(site_with: SiteOf) -> None:
+    site = site_with(subject_claim="employee_number")
+    for given, expected in (("E-7", "E-7"), ("E-8", "E-8"), (None, "")):
+        site.provider.person = {**ANN, "employee_number": given}
+        await site.sign_in()
+        assert site.rows("SELECT subject FROM responsa.user_identity") == [(expected,)]
+
+
+async def test_a_signed_in_user_links_an_identity(site: Site) -> None:
+    user = await password_session(site, "ann@example.org")
+    site.provider.person = {"sub": "ann-at-work"}
+    token = site.http.cookies.get("responsa_session")
+    reply = await site.sign_in(link=True, returnTo="/#account")
+    assert reply.status_code == 200
+    assert "responsa_session" not in reply.headers["set-cookie"]
+    assert site.http.cookies.get("responsa_session") == token
+    assert site.events()[-1] == (f"users/{user.id}", "user.link", "OK")
+    site.http.cookies.clear()
+    assert (await site.sign_in()).status_code == 200
+    assert (await site.me()).id == user.id
+    # Linking again changes nothing; another user cannot take the identity.
+    count = len(site.events())
+    assert (await site.sign_in(link=True)).status_code == 200
+    assert len(site.events()) == count
+    await password_session(site, "bo@example.org")
+    reply = await site.sign_in(link=True)
+    assert (reply.status_code, reason(reply)) == (409, "OIDC_IDENTITY_TAKEN")
+
+
+async def test_linking_needs_a_recent_sign_in_of_this_tenant(site: Site) -> None:
+    assert reason(await site.start(link=True)) == "CREDENTIAL_MISSING"
+    user = await password_session(site, "bo@example.org")
+    with psycopg.connect(site.urls.superuser) as connection:
+        connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
+    assert reason(await site.start(link=True)) == "SIGN_IN_REQUIRED"
+    await site.people.identity.create_tenant("rival", "Rival")
+    eve = await site.people.identity.create_user("rival", "Eve", "", Role.USER)
+    code, _ = await site.people.identity.create_session_code(Principal("rival", eve.id, Role.USER, "api_key"))
+    await site.http.post("/v1/sessions", json={"code": code})
+    assert reason(await site.start(link=True)) == "OIDC_NOT_ADMITTED"
+    assert user.id != eve.id
+
+
+async def test_a_session_that_ended_meanwhile_links_nothing(site: Site) -> None:
+    await password_session(site, "bo@example.org")
+    uri = await site.begin(link=True)
+    await site.http.delete("/v1/sessions")
+    assert reason(await site.back(uri)) == "SESSION_ENDED"
+    assert site.rows("SELECT 1 FROM responsa.user_identity") == []
+
+
+async def test_a_sign_in_replaces_the_browsers_session(site: Site) -> None:
+    await password_session(site, "bo@example.org")
+    before = await site.who()
+    await site.sign_in()
+    (ended,) = await site.people.identity.ended([before])
+    assert ended is not None
+    assert len(site.rows("SELECT 1 FROM responsa.session")) == 1
+    assert (await site.me()).email == "ann@example.org"
+
+
+async def test_attempts_of_an_address_are_limited(site_with: SiteOf) -> None:
+    site = site_with(passwords=PasswordSettings(attempts_per_address=3))
+    for _ in range(5):
+        assert (await site.sign_in()).status_code == 200
+    site.provider.id_claims = {"nonce": "another"}
+    for _ in range(3):
+        assert reason(await site.sign_in()) == "OIDC_FAILED"
+    reply = await site.sign_in()
+    assert (reply.status_code, reason(reply)) == (429, "TOO_MANY_ATTEMPTS")
+
+
+async def test_over_tls_the_cookie_belongs_to_this_host_alone(site_with: SiteOf) -> None:
+    site = site_with(oidc={"public_url": "https://chat.example.org"})
+    reply = await site.start()
+    cookie = reply.headers["set-cookie"].split("; ")
+    assert cookie[0].startswith("__Host-responsa_oidc=")
+    assert {"Secure", "Path=/", "HttpOnly", "SameSite=lax"} <= set(cookie)
+    assert not any(one.startswith("Domain") for one in cookie)
+    uri = site.provider.consent(reply.json()["authorizationUri"])
+    assert uri.startswith("https://chat.example.org/v1/oidc/corp/callback?")
+    assert (await site.back(uri)).status_code == 200
+    elsewhere = await site.http.post("http://localhost:8080/v1/oidc/corp:start", json={})
+    assert (elsewhere.status_code, reason(elsewhere)) == (403, "ORIGIN_NOT_ALLOWED")
+
+
+async def test_a_tenant_that_does_not_exist(site_with: SiteOf) -> None:
+    site = site_with(tenant="nowhere")
+    assert reason(await site.sign_in()) == "OIDC_FAILED"
+
+
+def test_secrets_do_not_show() -> None:
+    settings = OidcProviderSettings(issuer="https://a.example", client_id="x", client_secret=SECRET)  # type: ignore[arg-type]
+    assert SECRET not in repr(settings)
