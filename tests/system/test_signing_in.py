@@ -69,6 +69,17 @@ def test_a_browser_signs_in_and_never_sees_a_token(http: httpx2.Client, tenant: 
     assert problem(http.get("/v1/users/me"))[0] == 401
 
 
+def test_a_session_with_tokens_shows_where_it_began(http: httpx2.Client, tenant: Tenant) -> None:
+    body = {"tenant": tenant.name, "email": email(tenant), "password": PASSWORD}
+    access = http.post("/v1/auth:login", json=body).json()["tokens"]["accessToken"]
+    found = http.get("/v1/users/me/sessions", headers={"authorization": f"Bearer {access}"}).json()[
+        "sessions"
+    ]
+    (session,) = [one for one in found if one.get("current")]
+    assert ip_address(session["address"])
+    assert "httpx" in session["userAgent"]
+
+
 def test_the_address_is_not_the_clients_to_choose(http: httpx2.Client, tenant: Tenant) -> None:
     body = {"tenant": tenant.name, "email": email(tenant), "password": PASSWORD}
     http.post("/v1/sessions", json=body, headers={"x-forwarded-for": "203.0.113.9"})

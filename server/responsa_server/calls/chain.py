@@ -168,8 +168,10 @@ class Calls:
             try:
                 for interceptor in self._interceptors:
                     begun.append((interceptor, await interceptor.on_start(call)))
-                # A stream may last for minutes. Release the metadata that the interceptors have read.
-                call.metadata = {}
+                # A stream may last for minutes. Release the metadata that the interceptors have read. A short call keeps it, because the service may ask where the call
+                # comes from.
+                if call.lasts:
+                    call.metadata = {}
                 assert method is not None, "an interceptor refuses methods that are not served"
                 await self._run(call, method, read, send)
             except BaseException as caught:
