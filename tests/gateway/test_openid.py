@@ -320,6 +320,7 @@ async def test_an_invitation_admits_one_person(site_with: SiteOf) -> None:
     second = await invitation(site)
     site.provider.person = {"sub": "bob"}
     assert (await site.sign_in(invitation=second)).status_code == 200
+    site.http.cookies.clear()
     site.provider.person = {"sub": "carl"}
     assert (await site.sign_in(invitation=second)).status_code == 200
 
@@ -759,7 +760,7 @@ async def test_a_role_may_be_required(site_with: SiteOf) -> None:
 
 async def test_the_subject_follows_the_claim(site_with: SiteOf) -> None:
     site = site_with(subject_claim="employee_number")
-    for given, expected in (("E-7", "E-7"), ("E-8", "E-8"), (None, "")):
+    for given, expected in (("E-7", "E-7"), ("E-8", "E-8"), (None, ""), ("x" * 201, ""), ("a\u0000", "")):
         site.provider.person = {**ANN, "employee_number": given}
         await site.sign_in()
         assert site.rows("SELECT subject FROM responsa.user_identity") == [(expected,)]
@@ -808,14 +809,30 @@ async def test_a_session_that_ended_meanwhile_links_nothing(site: Site) -> None:
     assert site.rows("SELECT 1 FROM responsa.user_identity") == []
 
 
-async def test_a_sign_in_replaces_the_browsers_session(site: Site) -> None:
+async def test_a_sign_in_replaces_the_browsers_session_if_the_page_has_asked(site: Site) -> None:
     await password_session(site, "bo@example.org")
     before = await site.who()
-    await site.sign_in()
+    reply = await site.sign_in()
+    assert (reply.status_code, reason(reply)) == (409, "RESOURCE_ALREADY_EXISTS")
+    assert (await site.who()).session_id == before.session_id
+    assert (await site.sign_in(replace=True)).status_code == 200
     (ended,) = await site.people.identity.ended([before])
     assert ended is not None
     assert len(site.rows("SELECT 1 FROM responsa.session")) == 1
     assert (await site.me()).email == "ann@example.org"
+    # The same user's session needs no question, and is replaced, too.
+    before = await site.who()
+    assert (await site.sign_in()).status_code == 200
+    (ended,) = await site.people.identity.ended([before])
+    assert ended is not None
+    assert len(site.rows("SELECT 1 FROM responsa.session")) == 1
+
+
+async def test_a_session_that_has_ended_meanwhile_needs_no_question(site: Site) -> None:
+    await password_session(site, "bo@example.org")
+    uri = await site.begin()
+    await site.http.delete("/v1/sessions")
+    assert (await site.back(uri)).status_code == 200
 
 
 async def test_attempts_of_an_address_are_limited(site_with: SiteOf) -> None:

@@ -54,6 +54,7 @@ RECENT_SECONDS: Final = 600.0
 RETRY_SECONDS: Final = 2.0
 MAX_COOKIE: Final = 4096
 MAX_PARAMETER: Final = 4096
+MAX_SUBJECT_BYTES: Final = 200
 _RETURN: Final = re.compile(r"/(#[A-Za-z0-9/_.~-]{0,200})?")
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -104,7 +105,9 @@ class _Session:
 
 @dataclass(frozen=True, slots=True)
 class _Flow:
-    """A sign-in that has begun. begun: in seconds since 1970. invitation: a code, or "". link: whether the identity is for the user of `session`."""
+    """A sign-in that has begun. begun: in seconds since 1970. invitation: a code, or "". link: whether the identity is for the user of `session`.
+    replace: whether the sign-in may end the session of another user.
+    """
 
     state: str
     nonce: str
@@ -114,7 +117,19 @@ class _Flow:
     return_to: str
     invitation: str
     link: bool
+    replace: bool
     session: _Session | None
+
+    def caller(self) -> Principal | None:
+        """The user of the session when the sign-in began; the role is not known."""
+        if self.session is None:
+            return None
+        tenant_id, user_id, session_id = (
+            self.session.tenant_id,
+            UUID(self.session.user_id),
+            UUID(self.session.session_id),
+        )
+        return Principal(tenant_id, user_id, Role.USER, "session", session_id=session_id)
 
 
 class OpenId:
@@ -157,9 +172,11 @@ class OpenId:
         invitation: str = "",
         return_to: str = "/",
         link: bool = False,
+        replace: bool = False,
     ) -> Begun:
         """Begin a sign-in. base_uri: the address of this server, without a path. who: the user of the browser's session, or None. invitation: a code for the first
-        sign-in, or "". return_to: where the browser goes at the end: `/`, and optionally a fragment. link: whether to give the identity to `who` instead.
+        sign-in, or "". return_to: where the browser goes at the end: `/`, and optionally a fragment. link: whether to give the identity to `who` instead. replace: whether
+        the sign-in may end the session of `who` if it turns out to be of another user.
 
         Raises:
             NotFound: the settings have no such provider (ROUTE_NOT_FOUND).
@@ -191,6 +208,7 @@ class OpenId:
             return_to=return_to,
             invitation=invitation,
             link=link,
+            replace=replace,
             session=session,
         )
         with self._place():
@@ -207,7 +225,7 @@ class OpenId:
             NotFound: the settings have no such provider (ROUTE_NOT_FOUND).
             Unauthenticated: the sign-in is not good (OIDC_FAILED), or the invitation (CODE_INVALID).
             NotPermitted: the person may not sign in (OIDC_NOT_ADMITTED, REGISTRATION_CLOSED).
-            AlreadyExists: OIDC_ADDRESS_TAKEN, OIDC_IDENTITY_TAKEN.
+            AlreadyExists: OIDC_ADDRESS_TAKEN, OIDC_IDENTITY_TAKEN; RESOURCE_ALREADY_EXISTS if the browser has another user's session.
             Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED. Unavailable: the provider cannot be reached.
         """
         provider = self._provider(provider_id)
@@ -255,12 +273,10 @@ class OpenId:
     ) -> Finished:
         settings = provider.settings
         subjects = person.texts(settings.subject_claim) if settings.subject_claim else ()
-        identity = ExternalIdentity(
-            self._tenant(provider),
-            person.issuer,
-            person.sub,
-            next(iter(subjects), "")[:MAX_DISPLAY_NAME_BYTES],
-        )
+        subject = next(iter(subjects), "")
+        if len(subject.encode(errors="replace")) > MAX_SUBJECT_BYTES or not subject.isprintable():
+            subject = ""  # the beginning of a name could be the name of somebody else
+        identity = ExternalIdentity(self._tenant(provider), person.issuer, person.sub, subject)
         if flow.link:
             await self._link(provider, flow, identity, origin)
             return Finished(flow.return_to)
@@ -270,6 +286,7 @@ class OpenId:
             user = await self._register(provider, flow, person, identity, role, origin)
         if user.disable_time is not None or user.role is Role.SERVICE:
             raise _not_admitted()
+        await self._keep(flow, user)
         if role is not None and user.role is not role:
             await self._change_role(provider, user, role, origin)
         token = new_secret(SecretKind.SESSION)
@@ -278,7 +295,7 @@ class OpenId:
             user.tenant_id, names.user(user.id), "session.create", names.session(session.id), origin
         )
         begun = await self._accounts.begin_session(user.tenant_id, user.id, "browser", session, event)
-        await self._end(flow.session, origin)
+        await self._end(flow, origin)
         return Finished(flow.return_to, token, begun.expire_time)
 
     async def _register(
@@ -365,15 +382,8 @@ class OpenId:
     async def _link(
         self, provider: OpenIdProvider, flow: _Flow, identity: ExternalIdentity, origin: Origin
     ) -> None:
-        session = flow.session
-        assert session is not None, "begin refuses to link without a session"
-        who = Principal(
-            session.tenant_id,
-            UUID(session.user_id),
-            Role.USER,
-            "session",
-            session_id=UUID(session.session_id),
-        )
+        who = flow.caller()
+        assert who is not None, "begin refuses to link without a session"
         # The session or the user may have ended while the person was at the provider.
         (ended,) = await self._identity.ended([who])
         if ended is not None:
@@ -383,19 +393,32 @@ class OpenId:
             who.user_id, identity, self._event(identity.tenant_id, name, "user.link", name, origin)
         )
 
-    async def _end(self, session: _Session | None, origin: Origin) -> None:
-        """End the session that the browser had before."""
-        if session is None:
+    async def _keep(self, flow: _Flow, user: User) -> None:
+        """Refuse to end the session of another user, unless the page has asked. Raises AlreadyExists."""
+        who = flow.caller()
+        if who is None or flow.replace or who.user_id == user.id:
             return
-        user_id = UUID(session.user_id)
-        who = Principal(session.tenant_id, user_id, Role.USER, "session")
-
-        def event(ended: UUID) -> AuditEvent:
-            return self._event(
-                session.tenant_id, names.user(user_id), "session.end", names.session(ended), origin
+        (ended,) = await self._identity.ended([who])
+        if ended is None:
+            assert who.session_id is not None, "it is the user of a session"
+            raise AlreadyExists(
+                Reason.RESOURCE_ALREADY_EXISTS,
+                "Another user is signed in in this browser. Sign out first, then sign in with the provider.",
+                {"resource_type": "session", "resource_name": names.session(who.session_id)},
             )
 
-        ended = await self._accounts.end_sessions(who, [UUID(session.session_id)], None, event)
+    async def _end(self, flow: _Flow, origin: Origin) -> None:
+        """End the session that the browser had before: the browser forgets it, so that nobody could end it later."""
+        who = flow.caller()
+        if who is None or who.session_id is None:
+            return
+        actor = names.user(who.user_id)
+        ended = await self._accounts.end_sessions(
+            who,
+            [who.session_id],
+            None,
+            lambda one: self._event(who.tenant_id, actor, "session.end", names.session(one), origin),
+        )
         self._identity.forget([one.id for one in ended])
 
     def _role(self, provider: OpenIdProvider, person: Person) -> Role | None:

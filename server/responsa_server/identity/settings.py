@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import NoDecode
 
 from responsa_server.domain.people import Role
 from responsa_server.domain.quotas import TURN_TOKENS, Quota, QuotaRules
@@ -237,7 +238,7 @@ def _domain(name: str) -> str:
     return name.lower()
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 ProviderId = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
 
 
@@ -276,6 +277,7 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
             Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"],
             ...,
         ],
+        NoDecode,
         BeforeValidator(_words),
     ] = Field(
         default=("RS256",),
@@ -283,7 +285,7 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
         description="The signature algorithms of id tokens that the server accepts. A token with any other algorithm is refused.",
     )
     allowed_domains: Annotated[
-        tuple[Annotated[str, AfterValidator(_domain)], ...], BeforeValidator(_words)
+        tuple[Annotated[str, AfterValidator(_domain)], ...], NoDecode, BeforeValidator(_words)
     ] = Field(
         default=(),
         description="Domains of e-mail addresses, separated by spaces. A person whose address the provider has verified (`email_verified`) and who has such an address needs no invitation for the first sign-in.",

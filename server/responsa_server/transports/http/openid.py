@@ -35,7 +35,7 @@ START_PATH: Final = "/v1/oidc/{provider}:start"
 CALLBACK_PATH: Final = "/v1/oidc/{provider}/callback"
 COOKIE: Final = "responsa_oidc"
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
-_FIELDS: Final[Mapping[str, type]] = {"invitation": str, "returnTo": str, "link": bool}
+_FIELDS: Final[Mapping[str, type]] = {"invitation": str, "returnTo": str, "link": bool, "replace": bool}
 
 
 class SignIn(Protocol):
@@ -50,6 +50,7 @@ class SignIn(Protocol):
         invitation: str = "",
         return_to: str = "/",
         link: bool = False,
+        replace: bool = False,
     ) -> Begun:
         """See `OpenId.begin`."""
         ...
@@ -92,7 +93,8 @@ class OpenIdSessions:
         self._cookie = f"{'__Host-' if self._secure else ''}{COOKIE}{suffix}"
 
     async def start(self, request: Request) -> Response:
-        """Serve POST with the body {"returnTo": "/#…", "invitation": "rsi_…", "link": false}, where each field may be missing. The response is 200
+        """Serve POST with the body {"returnTo": "/#…", "invitation": "rsi_…", "link": false, "replace": false}, where each field may be
+        missing. The response is 200
         {"authorizationUri": …}, to which the page goes, and sets the cookie of the sign-in.
 
         Raises:
@@ -106,7 +108,7 @@ class OpenIdSessions:
                 raise InvalidRequest.of_field(
                     name[:64],
                     "unknown_field",
-                    "the body has the texts returnTo and invitation and the boolean link",
+                    "the body has the texts returnTo and invitation and the booleans link and replace",
                 )
         provider = str(request.path_params["provider"])
         begun = await self._parts.sign_in.begin(
@@ -116,6 +118,7 @@ class OpenIdSessions:
             invitation=str(content.get("invitation", "")),
             return_to=str(content.get("returnTo", "/")),
             link=bool(content.get("link", False)),
+            replace=bool(content.get("replace", False)),
         )
         response = JSONResponse({"authorizationUri": begun.uri}, headers={"cache-control": "no-store"})
         self._set_cookie(response, provider, begun.cookie, begun.seconds)

@@ -1,0 +1,179 @@
+"""Sign-in with OpenID Connect on a whole instance, behind Envoy, in a real browser. The provider is another site (127.0.0.1) than the page (localhost)."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Request, expect
+
+from responsa_client import Responsa
+from tests.instance import Instance, instance_in
+from tests.wire.openid import CLIENT, SECRET, Key, Provider
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+BEGIN = """async (body) => {
+    const reply = await fetch("/v1/oidc/corp:start", {method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(body)});
+    location.assign((await reply.json()).authorizationUri);
+}"""
+
+
+@dataclass
+class Site:
+    instance: Instance
+    provider: Provider
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.instance.port}"
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """An instance with a provider."""
+    loop, provider = asyncio.new_event_loop(), Provider(Key("k1"))
+    thread = threading.Thread(target=loop.run_forever, name="provider")
+    thread.start()
+    asyncio.run_coroutine_threadsafe(provider.server.start(), loop).result(30)
+    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
+    secrets = folder / "secrets"
+    secrets.mkdir()
+    corp = "RESPONSA_OIDC__PROVIDERS__CORP__"
+    (secrets / f"{corp}CLIENT_SECRET").write_text(SECRET)
+    settings = {
+        f"{corp}ISSUER": provider.issuer,
+        f"{corp}CLIENT_ID": CLIENT,
+        f"{corp}DISPLAY_NAME": "Acme's login",
+        f"{corp}ALLOWED_DOMAINS": "example.org",
+        "RESPONSA_SECRETS_DIR": str(secrets),
+        "RESPONSA_DOCS": "none",
+        "RESPONSA_MODELS__SCRIPTED": "true",
+    }
+    try:
+        with instance_in(folder, None, **settings) as instance:
+            yield Site(instance, provider)
+    finally:
+        shutil.rmtree(folder)
+        asyncio.run_coroutine_threadsafe(provider.server.close(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    context = await browser.new_context()
+    yield await context.new_page()
+    await context.close()
+
+
+def person(name: str) -> dict[str, Any]:
+    return {"sub": name, "name": name.title(), "email": f"{name}@example.org", "email_verified": True}
+
+
+async def me(page: Page) -> dict[str, Any]:
+    return await page.evaluate("async () => (await fetch('/v1/users/me')).json()")
+
+
+async def test_a_person_signs_in_and_out(site: Site, page: Page) -> None:
+    site.provider.person = person("ann")
+    arrivals: list[Request] = []
+    page.on("request", lambda one: arrivals.append(one) if one.is_navigation_request() else None)
+    await page.goto(site.url)
+    await expect(page.get_by_role("alert")).to_have_text("You are not signed in.")
+    await page.evaluate(BEGIN, {"returnTo": "/"})
+    await page.get_by_label("Your question").wait_for()
+    assert (await me(page))["email"] == "ann@example.org"
+    # The last navigation began on the callback's page, so that it carries the Strict cookie; the callback itself carried only the Lax one.
+    callback, last = arrivals[-2], arrivals[-1]
+    assert "/v1/oidc/corp/callback?code=" in callback.url
+    assert last.url == f"{site.url}/"
+    assert f"responsa_session_{site.instance.port}=" in (await last.all_headers())["cookie"]
+    came = (await callback.all_headers())["cookie"]
+    assert f"responsa_oidc_{site.instance.port}=" in came
+    assert "responsa_session" not in came
+    cookies = {one.get("name", ""): one for one in await page.context.cookies()}
+    assert set(cookies) == {f"responsa_session_{site.instance.port}"}
+    session = cookies[f"responsa_session_{site.instance.port}"]
+    assert (session.get("sameSite"), session.get("httpOnly")) == ("Strict", True)
+    # Neither the address nor the history keeps the code.
+    assert "code=" not in page.url
+    await page.go_back()
+    assert "code=" not in page.url
+    await page.goto(site.url)
+    assert await page.evaluate("async () => (await fetch('/v1/sessions', {method: 'DELETE'})).status") == 200
+    assert (await me(page))["details"][0]["reason"] == "CREDENTIAL_MISSING"
+
+
+async def test_a_second_person_at_the_browser_replaces_the_first_session(site: Site, page: Page) -> None:
+    await page.goto(site.url)
+    for name in ("bob", "carl"):
+        site.provider.person = person(name)
+        await page.evaluate(BEGIN, {"replace": True})
+        await page.wait_for_url(f"{site.url}/")
+        await page.get_by_label("Your question").wait_for()
+        assert (await me(page))["email"] == f"{name}@example.org"
+    with Responsa(site.instance.url, site.instance.key) as admin:
+        acts = [one.action for one in admin.audit_events(filter_by='action = "session.*"')]
+    assert acts[:2].count("session.end") == 1
+
+
+async def test_a_refused_person_reads_why(site: Site, page: Page) -> None:
+    site.provider.person = {"sub": "eve"}
+    await page.goto(site.url)
+    await page.evaluate(BEGIN, {})
+    await expect(page.get_by_role("heading", name="Not signed in")).to_be_visible()
+    await expect(page.get_by_text("Ask an administrator for an invitation")).to_be_visible()
+    await page.get_by_role("link", name="Back to Responsa").click()
+    await expect(page.get_by_role("alert")).to_have_text("You are not signed in.")
+
+
+async def test_another_site_may_send_a_browser_to_the_callback_alone(site: Site) -> None:
+    headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    with httpx2.Client(base_url=site.url, headers=headers) as http:
+        reply = http.get("/v1/oidc/corp/callback?code=x&state=y")
+        assert (reply.status_code, reply.json()["details"][0]["reason"]) == (401, "OIDC_FAILED")
+        assert reply.headers["cache-control"] == "no-store"
+        for path in (
+            "/v1/oidc/corp/callback/x",
+            "/v1/oidc/callback",
+            "/v1/oidc/corp/x/callback",
+            "/v1/users/me",
+        ):
+            assert http.get(path).status_code == 403, path
+        reply = http.post("/v1/oidc/corp:start", json={})
+        assert reply.json()["details"][0]["reason"] == "ORIGIN_NOT_ALLOWED"
+
+
+async def test_everybody_learns_the_ways_to_sign_in(site: Site) -> None:
+    with Responsa(site.instance.url) as nobody:
+        found = nobody.sign_in_methods()
+        assert [(one.name, one.display_name) for one in found.oidc_providers] == [
+            ("oidcProviders/corp", "Acme's login")
+        ]
+        assert not nobody.sign_in_methods("another").oidc_providers
+
+
+async def test_neither_codes_nor_secrets_are_in_the_logs(site: Site, page: Page) -> None:
+    site.provider.person = person("dora")
+    seen: list[str] = []
+    page.on("request", lambda one: seen.append(one.url))
+    await page.goto(site.url)
+    await page.evaluate(BEGIN, {})
+    await page.get_by_label("Your question").wait_for()
+    (callback,) = [one for one in seen if "/callback?" in one]
+    code = callback.partition("code=")[2].partition("&")[0]
+    assert code
+    for name in ("server", "envoy", "postgres"):
+        text = site.instance.log(name)
+        assert code not in text
+        assert SECRET not in text
