@@ -24,6 +24,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_commands.py",
         "tests/system/test_journey.py",
         "tests/system/test_mixed_folder.py",
+        "tests/system/test_original_paths.py",
         "tests/system/test_signing_in.py",
         "tests/system/test_wire.py",
     ),

@@ -32,6 +32,7 @@ from responsa_server.transports.http.openid import (
     OpenIdGateway,
     OpenIdSessions,
 )
+from responsa_server.transports.http.original import original_routes
 from responsa_server.transports.http.originals import PATHS as ORIGINAL_PATHS
 from responsa_server.transports.http.originals import Originals
 from responsa_server.transports.http.page import Page
@@ -106,6 +107,7 @@ def build_app(
         Route(ASK_PATH, _Served(turns.ask), methods=["POST"]),
         Route(RESUME_PATH, _Served(turns.resume), methods=["GET"]),
         WebSocketRoute(PATH, (bridge or Bridge(calls)).serve),
+        *original_routes(calls),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
         Route("/health", health, methods=["GET"]),
         Route("/{path:path}", Page(settings.web_root).get, methods=["GET"]),

@@ -1,0 +1,233 @@
+"""The paths of the systems that Responsa replaces, on a real instance behind Envoy: each path, its errors, and one journey."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any, Final
+
+import httpx2
+import pytest
+
+from responsa_client import Responsa
+from responsa_server.calls.authorisation import RULES
+from responsa_server.transports.http.original import ROWS, Row
+from tests.callers import PASSWORD, Credential, Registry, Tenant
+from tests.instance import Instance
+
+USER: Final = {"id", "email", "name", "role", "is_active", "created_at"}
+
+
+@pytest.fixture
+def http(instance: Instance) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=instance.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def tenant(registry: Registry) -> Tenant:
+    return registry.new_tenant()
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def admin(tenant: Tenant) -> dict[str, str]:
+    return tenant.headers(Credential.ADMIN)
+
+
+def wrong(reply: httpx2.Response) -> tuple[int, str]:
+    """The status and the code of an error, whose whole shape is checked."""
+    body = reply.json()
+    assert set(body) <= {"detail", "code", "errors"}
+    assert isinstance(body["detail"], str)
+    assert all(set(one) == {"field", "message"} for one in body.get("errors", []))
+    assert "set-cookie" not in reply.headers
+    assert reply.headers["x-request-id"]
+    return reply.status_code, body["code"]
+
+
+def fields(reply: httpx2.Response) -> list[str]:
+    assert wrong(reply) == (400, "INVALID_FIELD")
+    return [one["field"] for one in reply.json()["errors"]]
+
+
+def test_the_journey_of_a_person(instance: Instance, http: httpx2.Client, tenant: Tenant) -> None:
+    with Responsa(instance.url, tenant.key(Credential.ADMIN)) as administrator:
+        code = administrator.create_invitation().code
+    email = f"new@{tenant.name}.example"
+    reply = http.post(
+        "/auth/register", json={"email": email, "password": PASSWORD, "name": "New", "invitation": code}
+    )
+    assert (reply.status_code, reply.json()) == (201, {"email": email, "name": "New"})
+
+    reply = http.post("/auth/login", json={"email": email, "password": PASSWORD, "tenant": tenant.name})
+    assert reply.status_code == 200
+    assert reply.headers["cache-control"] == "no-store"
+    assert "set-cookie" not in reply.headers
+    tokens = reply.json()
+    assert set(tokens) == {"access_token", "refresh_token", "token_type", "expires_in", "user"}
+    assert tokens["token_type"] == "bearer"
+    assert 880 < tokens["expires_in"] <= 900
+    assert set(tokens["user"]) == USER
+
+    mine = bearer(tokens["access_token"])
+    me = http.get("/users/me", headers=mine)
+    assert (me.status_code, me.json()) == (200, tokens["user"])
+    assert (me.json()["email"], me.json()["name"], me.json()["role"], me.json()["is_active"]) == (email, "New", "user", True)  # fmt: skip
+    for method, name in (("PATCH", "Newer"), ("PUT", "Newest")):
+        changed = http.request(method, "/users/me", json={"name": name}, headers=mine)
+        assert (changed.status_code, changed.json()) == (200, {**tokens["user"], "name": name})
+    # The session is the same one that the contract shows, with the program that began it.
+    (session,) = http.get("/v1/users/me/sessions", headers=mine).json()["sessions"]
+    assert "httpx" in session["userAgent"]
+
+    again = http.post("/auth/refresh", json={"refresh_token": tokens["refresh_token"]})
+    assert again.status_code == 200
+    following = again.json()
+    assert set(following) == {"access_token", "refresh_token", "token_type", "expires_in"}
+    reply = http.post("/auth/logout", json={"refresh_token": following["refresh_token"]})
+    assert (reply.status_code, reply.content) == (204, b"")
+    assert wrong(http.get("/users/me", headers=bearer(following["access_token"])))[0] == 401
+    assert wrong(http.post("/auth/refresh", json={"refresh_token": following["refresh_token"]})) == (401, "TOKEN_INVALID")  # fmt: skip
+
+
+def test_an_administrator_sees_and_disables_users(http: httpx2.Client, tenant: Tenant) -> None:
+    key = tenant.key()
+    found = http.get("/users", headers=admin(tenant)).json()
+    assert found["next_page_token"] is None
+    assert {one["email"].partition("@")[0] for one in found["users"]} == {"admin", "user"}
+    assert all(set(one) == USER for one in found["users"])
+    first = http.get("/users?limit=1", headers=admin(tenant)).json()
+    second = http.get(
+        "/users", params={"limit": 1, "page_token": first["next_page_token"]}, headers=admin(tenant)
+    ).json()
+    assert [*first["users"], *second["users"]] == found["users"]
+
+    (user,) = [one for one in found["users"] if one["role"] == "user"]
+    assert http.get(f"/users/{user['id']}", headers=admin(tenant)).json() == user
+    assert http.get(f"/users/email/{user['email'].upper()}", headers=admin(tenant)).json() == user
+    disabled = http.post(f"/users/{user['id']}/disable", headers=admin(tenant))
+    assert (disabled.status_code, disabled.json()) == (200, {**user, "is_active": False})
+    assert wrong(http.get("/users/me", headers=bearer(key))) == (401, "USER_DISABLED")
+    assert http.post(f"/users/{user['id']}/enable", headers=admin(tenant)).json() == user
+    assert http.get("/users/me", headers=bearer(key)).json() == user
+    assert wrong(http.post("/users/me/disable", headers=admin(tenant)))[0] == 400
+
+
+def test_the_last_administrator_stays(http: httpx2.Client, tenant: Tenant) -> None:
+    me = http.get("/users/me", headers=admin(tenant)).json()["id"]
+    reply = http.post(f"/users/{me}/disable", headers=admin(tenant))
+    assert wrong(reply) == (400, "LAST_ADMINISTRATOR")
+
+
+def test_another_tenants_user_is_like_one_that_does_not_exist(http: httpx2.Client, tenant: Tenant) -> None:
+    foreign = http.get("/users/me", headers=tenant.other.headers(Credential.ADMIN)).json()
+    for path in ("/users/{}", "/users/{}/disable"):
+        replies: list[dict[str, Any]] = []
+        for one in (foreign["id"], str(uuid.UUID(int=7))):
+            method = "POST" if path.endswith("disable") else "GET"
+            reply = http.request(method, path.format(one), headers=admin(tenant))
+            assert wrong(reply) == (404, "RESOURCE_NOT_FOUND")
+            replies.append(reply.json())
+        assert replies[0] == replies[1]
+    reply = http.get(f"/users/email/{foreign['email']}", headers=admin(tenant))
+    assert wrong(reply) == (404, "RESOURCE_NOT_FOUND")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda one: f"{one.methods[0]} {one.path}")
+def test_each_path_asks_for_the_credential_of_its_call(http: httpx2.Client, tenant: Tenant, row: Row) -> None:
+    path = row.path.replace("{id}", str(uuid.UUID(int=7))).replace("{email}", "nobody@example.org")
+    body = None if row.methods == ("GET",) else dict[str, object]()
+    nobody = http.request(row.methods[0], path, json=body)
+    if RULES[row.call] == "public":
+        assert nobody.status_code in (204, 400, 401, 403)
+        assert row.code == 204 or wrong(nobody)[1] in ("INVALID_FIELD", "REGISTRATION_CLOSED")
+        return
+    assert wrong(nobody) == (401, "CREDENTIAL_MISSING")
+    member = http.request(row.methods[0], path, headers=tenant.headers(Credential.USER), json=body)
+    if RULES[row.call] == "admin":
+        assert wrong(member) == (403, "ROLE_REQUIRED")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "wrong_fields"),
+    [
+        ("/auth/login", {}, ["email", "password"]),
+        ("/auth/login", {"email": "a@example.org", "password": 7}, ["password"]),
+        ("/auth/login", {"email": "a@example.org", "password": "x" * 257}, ["password"]),
+        ("/auth/login", {"email": "a@example.org", "password": None}, ["password"]),
+        ("/auth/login", {"username": "a@example.org", "password": PASSWORD}, ["username"]),
+        ("/auth/register", {"email": "a@example.org"}, ["password"]),
+        ("/auth/register", {"email": "a@example.org", "password": PASSWORD, "name": "x" * 201}, ["name"]),
+        ("/auth/refresh", {}, ["refresh_token"]),
+        ("/auth/refresh", {"refresh_token": "rst_x", "request_id": "x"}, ["request_id"]),
+        ("/auth/logout", {}, ["refresh_token"]),
+    ],
+)
+def test_bad_fields_have_the_names_of_these_paths(
+    http: httpx2.Client, path: str, body: dict[str, Any], wrong_fields: list[str]
+) -> None:
+    assert fields(http.post(path, json=body)) == wrong_fields
+
+
+def test_half_of_a_surrogate_pair_is_refused(http: httpx2.Client) -> None:
+    content = b'{"email": "a@example.org", "password": "\\ud800"}'
+    reply = http.post("/auth/login", content=content, headers={"content-type": "application/json"})
+    assert fields(reply) == ["password"]
+
+
+def test_other_bad_input(http: httpx2.Client, tenant: Tenant) -> None:
+    mine = tenant.headers(Credential.USER)
+    assert fields(http.get("/users?limit=x", headers=admin(tenant))) == ["limit"]
+    assert fields(http.get("/users?limit=201", headers=admin(tenant))) == ["limit"]
+    assert fields(http.get("/users?limit=1&limit=2", headers=admin(tenant))) == ["limit"]
+    assert fields(http.get("/users?x=1", headers=admin(tenant))) == ["x"]
+    assert fields(http.get("/users/7", headers=admin(tenant))) == ["id"]
+    assert wrong(http.get("/users?page_token=x", headers=admin(tenant))) == (400, "PAGE_TOKEN_INVALID")
+    assert wrong(http.patch("/users/me", json={}, headers=mine)) == (400, "UPDATE_MASK_INVALID")
+    assert fields(http.patch("/users/me", json={"role": "admin"}, headers=mine)) == ["role"]
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for content, headers in ((b"email=x", form), (b"{", {"content-type": "application/json"})):
+        reply = http.post("/auth/login", content=content, headers=headers)
+        assert wrong(reply) == (400, "MALFORMED_MESSAGE")
+    too_long = http.post("/auth/login", json={"email": "x" * 5000, "password": "x"})
+    assert wrong(too_long) == (400, "MALFORMED_MESSAGE")
+
+
+def test_failures_of_a_sign_in(http: httpx2.Client, tenant: Tenant) -> None:
+    body = {"email": "nobody@example.org", "password": PASSWORD, "tenant": tenant.name}
+    reply = http.post("/auth/login", json=body)
+    assert wrong(reply) == (401, "SIGN_IN_FAILED")
+    for _ in range(9):
+        http.post("/auth/login", json=body)
+    reply = http.post("/auth/login", json=body)
+    assert wrong(reply) == (429, "TOO_MANY_ATTEMPTS")
+    assert 0 < int(reply.headers["retry-after"]) <= 901
+
+
+def test_registration_without_an_invitation_is_refused(http: httpx2.Client) -> None:
+    reply = http.post("/auth/register", json={"email": "a@example.org", "password": PASSWORD})
+    assert wrong(reply) == (403, "REGISTRATION_CLOSED")
+    reply = http.post(
+        "/auth/register", json={"email": "a@example.org", "password": PASSWORD, "invitation": "rsi_x"}
+    )
+    assert wrong(reply) == (401, "CODE_INVALID")
+
+
+def test_paths_that_do_not_exist(http: httpx2.Client, tenant: Tenant) -> None:
+    for method, path in (
+        ("GET", "/auth"),
+        ("GET", "/auth/login"),
+        ("DELETE", "/users/me"),
+        ("POST", "/users"),
+    ):
+        assert http.request(method, path, headers=admin(tenant)).status_code == 404
+
+
+def test_pages_of_other_sites_reach_none_of_them(http: httpx2.Client, tenant: Tenant) -> None:
+    cookie = tenant.headers(Credential.SESSION)
+    assert http.get("/users/me", headers=cookie).status_code == 200
+    for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+        assert http.get("/users/me", headers={**cookie, **headers}).status_code == 403
