@@ -33,7 +33,7 @@ from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_ap
 from responsa_server.calls.status import of as status_of
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress, hosts_of, origins_of
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason, Unauthenticated
-from responsa_server.domain.people import Origin
+from responsa_server.domain.people import Origin, Principal
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.ws.bridge import Bridge, Timing
 from responsa_server.transports.ws.settings import SocketSettings
@@ -257,8 +257,14 @@ class Codes:
         self._codes = {"rsc_one", "rsc_two"}
         self.ended: list[str] = []
 
-    async def exchange_code(self, code: str, origin: Origin) -> tuple[str, datetime]:
-        del origin
+    async def signed_in(self, token: str) -> Principal | None:
+        del token
+        return None
+
+    async def exchange_code(
+        self, code: str, origin: Origin, present: Principal | None = None
+    ) -> tuple[str, datetime]:
+        del origin, present
         if code not in self._codes:
             raise Unauthenticated(Reason.SESSION_CODE_INVALID, "This sign-in link was used already.")
         self._codes.remove(code)

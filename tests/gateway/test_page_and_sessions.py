@@ -62,6 +62,7 @@ def test_a_session_is_ended_whether_it_was_good_or_not(http: httpx2.Client) -> N
         (b'["rsc_two"]', "application/json", "INVALID_FIELD"),
         (b'{"code": 5}', "application/json", "INVALID_FIELD"),
         (b'{"code": ""}', "application/json", "INVALID_FIELD"),
+        (b'{"code": "rsc_two", "replace": "yes"}', "application/json", "INVALID_FIELD"),
     ],
 )
 def test_what_is_no_code(http: httpx2.Client, content: bytes, media_type: str, reason: str) -> None:

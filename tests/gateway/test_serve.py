@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.domain.addresses import UnixAddress
-from responsa_server.domain.people import Origin
+from responsa_server.domain.people import Origin, Principal
 from responsa_server.transports.http.guard import Allowed
 from tests.gateway.in_process import calls_of
 
@@ -103,7 +103,12 @@ async def test_a_socket_that_cannot_be_made_is_told(folder: Path) -> None:
 
 async def test_health_tells_whether_calls_are_to_be_sent_here(folder: Path) -> None:
     class Nobody:
-        async def exchange_code(self, code: str, origin: Origin) -> tuple[str, datetime]:
+        async def signed_in(self, token: str) -> Principal | None:
+            raise AssertionError(token)
+
+        async def exchange_code(
+            self, code: str, origin: Origin, present: Principal | None = None
+        ) -> tuple[str, datetime]:
             raise AssertionError(code)
 
         async def end_session(self, token: str) -> None:

@@ -80,6 +80,46 @@ def test_a_session_with_tokens_shows_where_it_began(http: httpx2.Client, tenant:
     assert "httpx" in session["userAgent"]
 
 
+def test_a_sign_in_replaces_another_users_session_only_if_it_may_and_ends_it(
+    instance: Instance, http: httpx2.Client, tenant: Tenant
+) -> None:
+    http.post("/v1/sessions", json={"tenant": tenant.name, "email": email(tenant), "password": PASSWORD})
+    first = dict(http.cookies)
+    with Responsa(instance.url, api_key=tenant.key(Credential.COLLEAGUE)) as colleague:
+        code = colleague.create_session_code().code
+        reply = http.post("/v1/sessions", json={"code": code})
+        assert problem(reply) == (409, "RESOURCE_ALREADY_EXISTS")
+        metadata = reply.json()["details"][0]["metadata"]
+        (mine,) = [one for one in http.get("/v1/users/me/sessions").json()["sessions"] if one.get("current")]
+        assert metadata == {"resource_type": "session", "resource_name": mine["name"]}
+        assert "set-cookie" not in reply.headers
+        assert http.get("/v1/users/me").json()["email"] == email(tenant)
+        # The refused code is still good.
+        assert http.post("/v1/sessions", json={"code": code, "replace": True}).status_code == 200
+        assert http.get("/v1/users/me").json()["name"] == colleague.me().name
+    second = dict(http.cookies)
+    # The other way round, with a password.
+    body = {"tenant": tenant.name, "email": email(tenant), "password": PASSWORD}
+    assert problem(http.post("/v1/sessions", json=body))[0] == 409
+    assert http.post("/v1/sessions", json=body | {"password": OTHER}).status_code == 401
+    assert http.post("/v1/sessions", json=body | {"replace": True}).status_code == 200
+    with httpx2.Client(base_url=instance.url, timeout=30) as thief:
+        for old in (first, second):
+            thief.cookies.clear()
+            thief.cookies.update(old)
+            assert thief.get("/v1/users/me").status_code == 401
+
+
+def test_a_user_who_signs_in_again_has_one_session_in_the_browser(
+    http: httpx2.Client, tenant: Tenant
+) -> None:
+    body = {"tenant": tenant.name, "email": email(tenant), "password": PASSWORD}
+    for _ in range(3):
+        assert http.post("/v1/sessions", json=body).status_code == 200
+    sessions = http.get("/v1/users/me/sessions").json()["sessions"]
+    assert sum("httpx" in one.get("userAgent", "") for one in sessions) == 1
+
+
 def test_the_address_is_not_the_clients_to_choose(http: httpx2.Client, tenant: Tenant) -> None:
     body = {"tenant": tenant.name, "email": email(tenant), "password": PASSWORD}
     http.post("/v1/sessions", json=body, headers={"x-forwarded-for": "203.0.113.9"})

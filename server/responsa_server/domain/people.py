@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import NotPermitted, Reason, Unauthenticated
+from responsa_server.domain.errors import AlreadyExists, NotPermitted, Reason, Unauthenticated
 from responsa_server.domain.listing import ListQuery, Page
 
 OK: Final = "OK"
@@ -204,6 +204,16 @@ def expired_credential(credential: str) -> Unauthenticated:
     )
 
 
+def other_user(present: Principal) -> AlreadyExists:
+    """The error for a sign-in that would replace another user's session in a browser. present: the caller of the session that the browser has."""
+    assert present.session_id is not None, "a browser's caller has a session"
+    return AlreadyExists(
+        Reason.RESOURCE_ALREADY_EXISTS,
+        'Another user is signed in in this browser. Sign out first, or send "replace": true to end the other user\'s session.',
+        {"resource_type": "session", "resource_name": names.session(present.session_id)},
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
     """An entry of the audit log to write: one act. The entry never contains a secret.
@@ -285,12 +295,13 @@ class IdentityStore(Protocol):
         ...
 
     async def exchange_code(
-        self, code: bytes, token: bytes, seconds: float, origin: Origin
+        self, code: bytes, token: bytes, seconds: float, origin: Origin, present: Principal | None = None
     ) -> datetime | None:
         """Use up a code and create a session, in one transaction.
 
-        code, token: the digests of the code and of the new session's token. Return the time when the session expires.
-        If the code is unknown, used or expired, create no session and return None.
+        code, token: the digests of the code and of the new session's token. present: the caller whose session the new one may not replace, unless both are the
+        same user. Return the time when the session expires. If the code is unknown, used or expired, create no session and return None. Raises AlreadyExists
+        for a code of another user than `present`; the code stays good.
         """
         ...
 

@@ -30,7 +30,15 @@ from responsa_server.domain.errors import (
     Unauthenticated,
 )
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, owner_required
+from responsa_server.domain.people import (
+    AuditEvent,
+    Origin,
+    Principal,
+    Role,
+    User,
+    other_user,
+    owner_required,
+)
 from responsa_server.identity.credentials import (
     SecretKind,
     digest,
@@ -121,10 +129,14 @@ class Accounts:
         return SignedIn(access, datetime.fromtimestamp(end, UTC), refresh, begun.expire_time), user
 
     async def login_browser(
-        self, tenant_id: str, email: str, password: str, origin: Origin
+        self, tenant_id: str, email: str, password: str, origin: Origin, present: Principal | None = None
     ) -> tuple[str, datetime]:
-        """Begin a browser's session. Returns the secret of its cookie, and the time when it expires. Raises the errors of `login`."""
+        """Begin a browser's session. present: the caller whose session the new one may not replace, unless both are the same user. Returns the secret of its
+        cookie, and the time when it expires. Raises the errors of `login`, and AlreadyExists for another user than `present`.
+        """
         user = await self._signed_in(tenant_id, email, password, origin)
+        if present is not None and user.id != present.user_id:
+            raise other_user(present)
         token = new_secret(SecretKind.SESSION)
         session = NewSession(self._identity.new_id(), digest(token), origin, self._options.session_seconds)
         begun = await self._store.begin_session(

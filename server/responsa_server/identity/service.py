@@ -205,15 +205,26 @@ class Identity:
         code = new_secret(SecretKind.SESSION_CODE)
         return code, await self._store.add_code(who, digest(code), self._code_seconds)
 
-    async def exchange_code(self, code: str, origin: Origin | None = None) -> tuple[str, datetime]:
-        """Use up a code and begin a session. Returns the session's token and expiry time. Raises Unauthenticated
-        (SESSION_CODE_INVALID).
+    async def signed_in(self, token: str) -> Principal | None:
+        """Return the caller of a browser's session; None if no good session has this token."""
+        try:
+            return await self.authenticate(Credential("session", token))
+        except Unauthenticated:
+            return None
+
+    async def exchange_code(
+        self, code: str, origin: Origin | None = None, present: Principal | None = None
+    ) -> tuple[str, datetime]:
+        """Use up a code and begin a session. present: the caller whose session the new one may not replace, unless both are the same user. Returns the session's
+        token and expiry time.
+
+        Raises Unauthenticated (SESSION_CODE_INVALID), and AlreadyExists for a code of another user than `present`; then the code stays good.
         """
         token = new_secret(SecretKind.SESSION)
         expire_time = None
         if well_formed(SecretKind.SESSION_CODE, code):
             expire_time = await self._store.exchange_code(
-                digest(code), digest(token), self._session_seconds, origin or Origin()
+                digest(code), digest(token), self._session_seconds, origin or Origin(), present
             )
         if expire_time is None:
             raise Unauthenticated(

@@ -22,6 +22,7 @@ from responsa_server.domain.people import (
     Role,
     User,
     expired_credential,
+    other_user,
     revoked_key,
 )
 from responsa_server.stores.postgres.audit import AuditLog
@@ -146,13 +147,18 @@ class PostgresIdentityStore:
 
     @shielded
     async def exchange_code(
-        self, code: bytes, token: bytes, seconds: float, origin: Origin
+        self, code: bytes, token: bytes, seconds: float, origin: Origin, present: Principal | None = None
     ) -> datetime | None:
-        """Use up a code and begin a session with the token's digest, in one transaction. Returns the time at which the session expires; None if the code is not valid."""
+        """Use up a code and begin a session with the token's digest, in one transaction. Returns the time at which the session expires; None if the code is not valid.
+
+        Raises AlreadyExists if the code belongs to another user than `present`.
+        """
         async with self._database.no_tenant() as connection:
             row = await self._one(connection, "use_code", {"digest": code})
             if row is None or row[3]:
                 return None
+            if present is not None and row[1] != present.user_id:
+                raise other_user(present)  # the transaction is rolled back, so the code stays good
             values = {
                 "tenant_id": row[0],
                 "user_id": row[1],

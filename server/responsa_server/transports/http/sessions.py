@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from responsa_server.calls.call import CALL_ID, Call, peer_of
 from responsa_server.calls.interceptors.reporting import call_id
 from responsa_server.domain.errors import InvalidRequest, Reason
-from responsa_server.domain.people import Origin
+from responsa_server.domain.people import Origin, Principal
 
 MAX_BODY = 4096
 """The largest body, in bytes."""
@@ -24,8 +24,16 @@ _FIELDS = (("tenant", 71), ("email", 254), ("password", 256))
 class SessionExchange(Protocol):
     """The part of the identity service that the gateway needs."""
 
-    async def exchange_code(self, code: str, origin: Origin) -> tuple[str, datetime]:
-        """Exchange a single-use code for a session; returns the session's token and expiry time. Raises Unauthenticated (SESSION_CODE_INVALID)."""
+    async def signed_in(self, token: str) -> Principal | None:
+        """Return the caller of a session; None if no good session has this token."""
+        ...
+
+    async def exchange_code(
+        self, code: str, origin: Origin, present: Principal | None = None
+    ) -> tuple[str, datetime]:
+        """Exchange a single-use code for a session; returns the session's token and expiry time. Raises Unauthenticated (SESSION_CODE_INVALID), and AlreadyExists
+        for a code of another user than `present`.
+        """
         ...
 
     async def end_session(self, token: str) -> None:
@@ -37,9 +45,11 @@ class PasswordSignIn(Protocol):
     """The part of the accounts that the gateway needs."""
 
     async def login_browser(
-        self, tenant_id: str, email: str, password: str, origin: Origin
+        self, tenant_id: str, email: str, password: str, origin: Origin, present: Principal | None = None
     ) -> tuple[str, datetime]:
-        """Begin a session; returns the session's token and expiry time. Raises Unauthenticated (SIGN_IN_FAILED), Exhausted (TOO_MANY_ATTEMPTS, OVERLOADED)."""
+        """Begin a session; returns the session's token and expiry time. Raises Unauthenticated (SIGN_IN_FAILED), Exhausted (TOO_MANY_ATTEMPTS, OVERLOADED), and
+        AlreadyExists for another user than `present`.
+        """
         ...
 
 
@@ -62,22 +72,30 @@ class Sessions:
 
     async def create(self, request: Request) -> Response:
         """Serve POST with the body {"code": "rsc_…"} or {"tenant": …, "email": …, "password": …}, where the tenant may be missing. The response is 200
-        {"expireTime": …} and sets the cookie.
+        {"expireTime": …} and sets the cookie. It ends the session that the browser had. If that is another user's session, the body must have
+        "replace": true.
 
         Raises:
             InvalidRequest: the body is not such an object (MALFORMED_MESSAGE, INVALID_FIELD).
             Unauthenticated: the code is not valid (SESSION_CODE_INVALID), or the address or the password is wrong (SIGN_IN_FAILED).
+            AlreadyExists: the browser has a session of another user, and the body does not allow to replace it (RESOURCE_ALREADY_EXISTS). A code stays good.
             Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         content = await json_of(request)
         origin = origin_of(request)
+        before = request.cookies.get(self._cookie_name, "")
+        replaces = _flag(content, "replace")
+        present = await self._exchange.signed_in(before) if before and not replaces else None
         if self._accounts is not None and "password" in content:
             given = {name: _text(content, name, most) for name, most in _FIELDS}
             token, expire_time = await self._accounts.login_browser(
-                given["tenant"], given["email"], given["password"], origin
+                given["tenant"], given["email"], given["password"], origin, present
             )
         else:
-            token, expire_time = await self._exchange.exchange_code(_code_of(content), origin)
+            token, expire_time = await self._exchange.exchange_code(_code_of(content), origin, present)
+        if before:
+            # The browser forgets the token of this session, so nobody could end it later.
+            await self._exchange.end_session(before)
         end = expire_time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         response = JSONResponse({"expireTime": end})
         self.set_cookie(response, token, seconds_until(expire_time))
@@ -150,6 +168,13 @@ def _text(content: Mapping[str, object], name: str, most: int) -> str:
         raise InvalidRequest.of_field(
             name, "string", "must be a text without control characters, and not empty"
         )
+    return value
+
+
+def _flag(content: Mapping[str, object], name: str) -> bool:
+    value = content.get(name, False)
+    if not isinstance(value, bool):
+        raise InvalidRequest.of_field(name, "bool", "must be true or false")
     return value
 
 
