@@ -103,11 +103,11 @@ class Accounts:
         self._tokens = tokens
         self._options = options
 
-    def sign_in_methods(self, tenant_id: str) -> tuple[Sequence[SignInProvider], Registration]:
-        """Return the OpenID Connect providers of a tenant, by their ids, and the registration in effect. The tenant need not exist."""
+    def sign_in_methods(self, tenant_id: str) -> tuple[str, Sequence[SignInProvider], Registration]:
+        """Return the id of a tenant ("": of the default tenant), its OpenID Connect providers, by their ids, and the registration in effect. The tenant need not exist."""
         tenant = self._tenant(tenant_id)
         found = [one for one in self._options.providers if one.tenant_id == tenant]
-        return sorted(found, key=lambda one: one.id), self._options.registration
+        return tenant, sorted(found, key=lambda one: one.id), self._options.registration
 
     async def login(self, tenant_id: str, email: str, password: str, origin: Origin) -> tuple[SignedIn, User]:
         """Begin a session with tokens. tenant_id: the tenant's id or name; "" for the default tenant.

@@ -18,7 +18,7 @@ from responsa_server.calls.convert.values import (
     updated,
 )
 from responsa_server.calls.listing import Listing
-from responsa_server.domain import lists
+from responsa_server.domain import lists, names
 from responsa_server.domain.people import Role, UserChange
 from responsa_server.identity.accounts import INVITATION_SECONDS, Accounts
 from responsa_server.identity.quotas import QuotaAdministration
@@ -39,10 +39,11 @@ class AuthService:
 
     async def ListSignInMethods(self, request: pb.ListSignInMethodsRequest) -> pb.ListSignInMethodsResponse:
         """List the ways to sign in to a tenant."""
-        providers, registration = self._accounts.sign_in_methods(request.tenant)
+        tenant, providers, registration = self._accounts.sign_in_methods(request.tenant)
         return pb.ListSignInMethodsResponse(
             oidc_providers=[people.oidc_provider(one) for one in providers],
             registration=REGISTRATION.number(registration),
+            tenant=names.tenant(tenant),
         )
 
     async def Login(self, request: pb.LoginRequest) -> pb.LoginResponse:
